@@ -1,0 +1,1 @@
+"""One outside system each, behind the protocols of `lotus_guard.ports`."""

@@ -1,0 +1,66 @@
+"""The nouns of the guard as frozen values."""
+
+from enum import StrEnum
+from typing import NewType
+
+from attrs import frozen
+
+RoomId = NewType("RoomId", str)
+"""A Matrix room id, `!opaque:server` or, from room version 12 on, `!opaque`."""
+
+UserId = NewType("UserId", str)
+"""A Matrix user id, `@local:server`."""
+
+Alias = NewType("Alias", str)
+"""The name of a LiveKit room. One Matrix room can have several (one for each slot)."""
+
+Identity = NewType("Identity", str)
+"""The identity of a LiveKit participant: one device of a user, or one page load of it."""
+
+
+class Source(StrEnum):
+    """What a published track is said to be; the values are the names LiveKit's tokens use."""
+
+    CAMERA = "camera"
+    MICROPHONE = "microphone"
+    SCREEN_SHARE = "screen_share"
+    SCREEN_SHARE_AUDIO = "screen_share_audio"
+
+
+@frozen
+class LimitPolicy:
+    """What `io.lotus.voice_limit` says: how many distinct users may be in the room's calls."""
+
+    max_users: int | None = None
+    """At least 1, or None for no limit."""
+
+    @property
+    def restricts(self) -> bool:
+        """Tell whether there is a limit at all."""
+        return self.max_users is not None
+
+
+@frozen
+class SourcePolicy:
+    """What `io.lotus.room_quality` says: which sources nobody may publish."""
+
+    forbidden: frozenset[Source] = frozenset()
+    """Never contains the microphone."""
+
+    @property
+    def restricts(self) -> bool:
+        """Tell whether anything is forbidden."""
+        return bool(self.forbidden)
+
+
+@frozen
+class Grant:
+    """Who may publish what, as a token and a LiveKit permission both say it."""
+
+    can_publish: bool
+    sources: tuple[str, ...]
+    """Lower-case names of the allowed sources. Empty means *every* source (FACTS, LiveKit)."""
+
+    def allows(self, source: str) -> bool:
+        """Tell whether LiveKit would let this source be published."""
+        return self.can_publish and (not self.sources or source in self.sources)

@@ -1,0 +1,94 @@
+"""LiveKit room names ("aliases") and identities, byte for byte as lk-jwt-service derives them.
+
+| lk-jwt-service | alias of (room, slot) |
+|---|---|
+| from 0.4.3 | unpadded standard base64 of SHA-256 over Go's `json.Marshal([room, slot])` |
+| 0.4.1, 0.4.2 | unpadded standard base64 of SHA-256 over `room|slot` |
+| 0.4.0 | hex of SHA-256 over `room|slot` |
+| up to 0.3 | the bare room id |
+
+| endpoint | identity |
+|---|---|
+| `/sfu/get` | `@user:server:DEVICE`; the device id is the client's word and may contain `:` |
+| `/get_token` | unpadded base64 of SHA-256 over `json.Marshal([user, device, member])` |
+
+A derivation that matches proves its inputs. One that does not match proves nothing
+(MSC4195 plans random aliases). Source: FACTS.md, "lk-jwt-service"; helper.go upstream.
+"""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+
+from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+
+ROOM_SLOT = "m.call#ROOM"
+"""The slot of a room's ordinary call, and the one `/sfu/get` always means."""
+
+# Go's json.Marshal escapes these for HTML's and JavaScript's sake and nothing else above ASCII.
+_GO_ESCAPES = {
+    ord(c): f"\\u{ord(c):04x}" for c in ("<", ">", "&", "\u2028", "\u2029")
+}
+
+# @localpart:server, where server is a name, an IPv4 or a bracketed IPv6 address, with or without
+# a port (Matrix specification, appendices, "Server name" and "User identifiers").
+_USER = re.compile(r"(@[^:]*:(?:\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?):(.*)", re.DOTALL)
+
+
+def go_marshal(strings: Sequence[str]) -> bytes:
+    """Encode a list of strings exactly as Go's `json.Marshal([]string{...})` does.
+
+    Raises UnicodeEncodeError for a lone surrogate, which Go could not hold.
+    """
+    # Go writes \b and \f by name from Go 1.22 on, as Python does; DEL stays as it is in both.
+    text = json.dumps(list(strings), ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_GO_ESCAPES).encode("utf-8")
+
+
+def _digest64(data: bytes) -> str:
+    return b64encode(sha256(data).digest()).decode("ascii").rstrip("=")
+
+
+def alias_of(room: RoomId, slot: str) -> Alias:
+    """Name the LiveKit room of a Matrix room's slot as lk-jwt-service 0.4.3 and later do."""
+    return Alias(_digest64(go_marshal([room, slot])))
+
+
+def known_aliases(room: RoomId, slot: str) -> Iterator[Alias]:
+    """Yield the alias under each derivation that a released lk-jwt-service used, newest first."""
+    joined = f"{room}|{slot}".encode()
+    yield alias_of(room, slot)
+    yield Alias(_digest64(joined))
+    yield Alias(sha256(joined).hexdigest())
+    yield Alias(room)
+
+
+def identity_of(user: UserId, device: str, member: str) -> Identity:
+    """Name the participant that `/get_token` lets in (MSC4195)."""
+    return Identity(_digest64(go_marshal([user, device, member])))
+
+
+def legacy_identity_of(user: UserId, device: str) -> Identity:
+    """Name the participant that `/sfu/get` lets in."""
+    return Identity(f"{user}:{device}")
+
+
+def user_of_legacy(identity: Identity, device: str) -> UserId | None:
+    """Take the exact device off a legacy identity; None where it does not end with it."""
+    suffix = f":{device}"
+    if not identity.startswith("@") or not identity.endswith(suffix):
+        return None
+    user = identity[: -len(suffix)]
+    return UserId(user) if ":" in user else None
+
+
+def guess_legacy_user(identity: Identity) -> UserId | None:
+    """Read the user off a legacy identity whose device nobody told us.
+
+    Digits after the server name are taken for its port, so the guess can be wrong for a device
+    id such as `8448:X`; it is used for counting only. None for a hashed identity.
+    """
+    match = _USER.fullmatch(identity)
+    return UserId(match[1]) if match else None

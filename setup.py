@@ -1,0 +1,39 @@
+"""Packaging of lotus_guard; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+RUNTIME = [
+    "twisted[tls]>=24.7",  # the reactor, the HTTP server and the twistd plugin: Synapse's own stack
+    "treq>=24.9",  # collects the answers of the three HTTP neighbours
+    "klein>=24.8",  # routes of the operators' port and of the sandbox
+    "PyJWT>=2.9",  # opens and signs LiveKit's tokens
+    "attrs>=24.2",  # frozen values throughout the core
+    "environ-config>=24.1",  # declares the environment variables once, with their help
+    "livekit-protocol>=1.0",  # LiveKit's messages, so that unknown permission fields survive
+    "prometheus-client>=0.20",  # counters in the format every operator scrapes
+]
+TEST = [
+    "pytest>=8",  # runner
+    "pytest-twisted>=1.14",  # tests that wait for Deferreds
+    "hypothesis>=6.100",  # the laws, and the stateful seats and plan
+    "mypy>=1.11",  # strict types
+    "mypy-zope>=1.0.8",  # ... that understand zope.interface
+    "types-protobuf",  # ... and protobuf's messages
+    "ruff>=0.6",  # lint and format
+]
+
+setup(
+    name="lotus-guard",
+    version="0.1.0",
+    description="Fail-open guard in front of lk-jwt-service: per-room call limits and media rules",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["lotus_guard", "lotus_guard.*"]), "twisted.plugins"],
+    package_data={"lotus_guard": ["py.typed"]},
+    install_requires=RUNTIME,
+    extras_require={"test": TEST},
+)

@@ -28,9 +28,7 @@ ROOM_SLOT = "m.call#ROOM"
 """The slot of a room's ordinary call, and the one `/sfu/get` always means."""
 
 # Go's json.Marshal escapes these for HTML's and JavaScript's sake and nothing else above ASCII.
-_GO_ESCAPES = {
-    ord(c): f"\\u{ord(c):04x}" for c in ("<", ">", "&", "\u2028", "\u2029")
-}
+_GO_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in ("<", ">", "&", "\u2028", "\u2029")}
 
 # @localpart:server, where server is a name, an IPv4 or a bracketed IPv6 address, with or without
 # a port (Matrix specification, appendices, "Server name" and "User identifiers").

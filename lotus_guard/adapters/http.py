@@ -1,0 +1,165 @@
+"""One bounded HTTP exchange: one deadline over headers and body, one bound for the body.
+
+Used towards Synapse and LiveKit. A fresh exchange each time over one shared agent and pool: no
+cookies, no redirects, no gzip asked for, nothing that one user could leave behind for another
+(ARCHITECTURE.md, traps of treq).
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from attrs import define, frozen
+from twisted.internet import defer, error
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from lotus_guard.ports import Outage, Reason
+
+
+@frozen
+class HttpAnswer:
+    """A whole answer, read to its end."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@implementer(IBodyProducer)
+class BytesBody:
+    """A request body that is in memory already: written at once, nothing to pause."""
+
+    def __init__(self, body: bytes) -> None:
+        self.length = len(body)
+        self._body = body
+
+    def startProducing(self, consumer: Any) -> defer.Deferred[None]:
+        """Write all of it."""
+        consumer.write(self._body)
+        return defer.succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Do nothing: it has been written."""
+
+    def resumeProducing(self) -> None:
+        """Do nothing: it has been written."""
+
+    def stopProducing(self) -> None:
+        """Do nothing: it has been written."""
+
+
+class TooLong(Exception):
+    """The body is longer than it may be."""
+
+
+class BoundedBody(Protocol):
+    """Collects a body up to a bound; `done` fires with all of it.
+
+    Cancelling `done` closes the connection, so that a peer that hangs in its body leaves nothing
+    open behind it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.done: defer.Deferred[bytes] = defer.Deferred(lambda _: self._close())
+        self._chunks: list[bytes] = []
+        self._left = most
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep a chunk, or give up."""
+        self._left -= len(data)
+        if self._left < 0:
+            self._close()
+            self._end(Failure(TooLong()))
+        else:
+            self._chunks.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Hand over what came, or why it did not."""
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self._end(b"".join(self._chunks))
+        else:
+            self._end(reason)
+
+    def _end(self, result: bytes | Failure) -> None:
+        if not self.done.called:
+            self.done.callback(cast(bytes, result))
+
+    def _close(self) -> None:
+        transport = self.transport
+        if transport is not None:
+            # An HTTP/1.1 body's transport stands for the connection itself; abort rather than
+            # wait for buffers of a peer that does not read.
+            getattr(transport, "abortConnection", transport.loseConnection)()
+
+
+@define(eq=False)
+class Http:
+    """Makes bounded exchanges and names what went wrong with one."""
+
+    agent: IAgent
+    clock: IReactorTime
+
+    async def exchange(
+        self,
+        method: bytes,
+        url: bytes,
+        headers: Mapping[bytes, bytes],
+        body: bytes | None,
+        *,
+        seconds: float,
+        most: int,
+    ) -> HttpAnswer:
+        """Make one exchange in at most so many seconds with an answer of at most `most` bytes.
+
+        Raises Outage with the class of the failure.
+        """
+        wanted = Headers({name: [value] for name, value in headers.items()})
+        whole = defer.ensureDeferred(self._exchange(method, url, wanted, body, most))
+        whole.addTimeout(seconds, self.clock)
+        try:
+            return await whole
+        except defer.CancelledError:
+            raise
+        except Exception as failure:
+            raise outage_of(failure) from None
+
+    async def _exchange(
+        self, method: bytes, url: bytes, headers: Headers, body: bytes | None, most: int
+    ) -> HttpAnswer:
+        producer = None if body is None else BytesBody(body)
+        response: IResponse = await self.agent.request(method, url, headers, producer)
+        collected = BoundedBody(most)
+        response.deliverBody(collected)
+        return HttpAnswer(response.code, response.headers, await collected.done)
+
+
+_CLASSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ...] = (
+    (TooLong, Reason.OVERSIZED),
+    ((defer.TimeoutError, error.TimeoutError, error.ConnectingCancelledError), Reason.TIMEOUT),
+    (error.DNSLookupError, Reason.DNS),
+    (error.ConnectionRefusedError, Reason.REFUSED),
+    ((error.ConnectError, error.ConnectionClosed, error.ConnectionLost), Reason.RESET),
+)
+
+
+def outage_of(failure: Exception) -> Outage:
+    """Put a failed exchange into its class.
+
+    What is not recognised is the peer's garbage: nothing else of ours runs inside an exchange.
+    """
+    causes = [failure]
+    # ResponseFailed and its kin wrap what happened to the connection.
+    causes += [reason.value for reason in getattr(failure, "reasons", ())]
+    for kinds, reason in _CLASSES:
+        for cause in causes:
+            if isinstance(cause, kinds):
+                return Outage(reason, type(cause).__name__)
+    if isinstance(failure, ResponseFailed):
+        return Outage(Reason.GARBAGE, ", ".join(type(cause).__name__ for cause in causes))
+    return Outage(Reason.GARBAGE, type(failure).__name__)

@@ -1,0 +1,273 @@
+"""One token answer, judged from start to end.
+
+We judge the *answer*: the alias and the identity inside the token that upstream signed, never
+what the request claims. The limit and the source policy are two rules with two lives: each has
+its own look-ups, deadline and counters, and ends in a value, so that neither's outage or slowness
+skips or delays the other's verdict. Deadlines count from upstream's answer on, because a client
+can make upstream slow.
+"""
+
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, TimeoutError, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from lotus_guard.core.knowledge import Knowledge, place_from, user_from
+from lotus_guard.core.model import Identity, LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.core.seats import Person, Seating, Seats
+from lotus_guard.core.token import NotOurs, Token, open_token, restrain, sign
+from lotus_guard.core.wire import TokenRequest
+from lotus_guard.flight import ignoring, within
+from lotus_guard.policies import Policies
+from lotus_guard.ports import Flooded, Now, Outage, Reason
+from lotus_guard.presence import Presence
+
+LOOK_MAX_AGE = 1.0
+"""Seconds for which a look may let somebody in. Nobody is refused on one begun before he asked."""
+
+_log = Logger()
+
+P = TypeVar("P")
+V = TypeVar("V")
+
+
+class Rule(StrEnum):
+    """The two rules; the `rule` label of the metrics."""
+
+    LIMIT = "limit"
+    SOURCES = "sources"
+
+
+class Journal(Protocol):
+    """Takes note of what was decided, for metrics and the log."""
+
+    def failed_open(self, rule: Rule, outage: Outage) -> None:
+        """Note that a rule let a call through because something of ours failed."""
+
+    def used_stale(self, rule: Rule, outage: Outage) -> None:
+        """Note that a policy known from before was used because Synapse is out."""
+
+    def refused(self, room: RoomId, seating: Seating, limit: int) -> None:
+        """Note that somebody was refused a token."""
+
+    def narrowed(self, room: RoomId) -> None:
+        """Note that a token's sources were narrowed."""
+
+
+@frozen
+class Asked:
+    """What a request for a token said, and how far that may be believed."""
+
+    request: TokenRequest
+    at_token_endpoint: bool
+
+
+@frozen
+class Pass:
+    """The token goes out; `token` replaces it where rights were taken away."""
+
+    token: str | None = None
+
+
+@frozen
+class Refusal:
+    """The room's call is full."""
+
+    limit: int
+    users: int
+
+
+Verdict = Pass | Refusal
+
+
+@frozen
+class Seeker:
+    """Somebody who was issued a token, and for which room."""
+
+    room: RoomId
+    person: Person
+    identity: Identity
+    arrived: float
+    """When the request came in."""
+    due: float
+    """When each rule must have its verdict."""
+
+
+@frozen
+class Cap:
+    """The limit rule's findings: the limit that holds, and the moment of the look behind it."""
+
+    limit: int
+    at: float
+
+
+@define(eq=False)
+class Admission:
+    """Judges tokens by the policies of the room that they are for."""
+
+    key: str
+    secret: str = field(repr=False)
+    deadline: float
+    """Seconds a rule may keep a finished upstream answer waiting."""
+    token_life: int
+    knowledge: Knowledge
+    seats: Seats
+    presence: Presence
+    limits: Policies[LimitPolicy]
+    sources: Policies[SourcePolicy]
+    journal: Journal
+    clock: IReactorTime
+    now: Now
+    epoch: Callable[[], float]
+
+    def ahead(self, request: TokenRequest) -> None:
+        """Begin the look-ups for a request while upstream works on it."""
+        if request.room is None:
+            return
+        self.limits.ahead(request.room)
+        self.sources.ahead(request.room)
+        last = self.limits.last(request.room)
+        if last and last.restricts:
+            look = self.presence.look(request.room, self.now() - LOOK_MAX_AGE)
+            ignoring(ensureDeferred(look), Outage, Flooded)
+
+    async def judge(self, encoded: str, asked: Asked | None, arrived: float) -> Verdict:
+        """Judge an issued token; `arrived` is when its request came in (seconds of `now`).
+
+        Never raises but for CancelledError, when the client has gone.
+        """
+        try:
+            token = open_token(encoded, self.key, self.secret)
+            return await self._judge(token, asked, arrived)
+        except NotOurs as why:
+            return self._open_both(Outage(Reason.SECRET, str(why)))
+        except CancelledError:
+            raise
+        except Exception:
+            _log.failure("A token could not be judged")
+            return self._open_both(Outage(Reason.BUG, "see the traceback in the log"))
+
+    async def _judge(self, token: Token, asked: Asked | None, arrived: float) -> Verdict:
+        seeker = self._learn(token, asked, arrived)
+        if seeker is None:
+            return self._open_both(Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias"))
+        limit = ensureDeferred(self._rule(Rule.LIMIT, self._limit(seeker)))
+        sources = ensureDeferred(self._rule(Rule.SOURCES, self._sources(seeker)))
+        try:
+            found = await limit
+            if isinstance(found, Refusal):
+                return self._refuse(seeker, found)
+            policy = await sources
+        finally:
+            for rule in (limit, sources):
+                ignoring(rule, CancelledError)
+                rule.cancel()
+        return self._conclude(seeker, token, found, policy)
+
+    def _open_both(self, outage: Outage) -> Pass:
+        for rule in Rule:
+            self.journal.failed_open(rule, outage)
+        return Pass()
+
+    def _learn(self, token: Token, asked: Asked | None, arrived: float) -> Seeker | None:
+        place = self.knowledge.place_of(token.alias)
+        user = None
+        if asked:
+            claimed = place_from(token.alias, asked.request, asked.at_token_endpoint)
+            place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
+            user = user_from(token.identity, asked.request, asked.at_token_endpoint)
+        if user:
+            self.knowledge.learn_identity(token.identity, user)
+        if place is None:
+            return None
+        person = user or self.knowledge.person(token.identity)
+        return Seeker(place.room, person, token.identity, arrived, self.now() + self.deadline)
+
+    async def _rule(self, rule: Rule, verdict: Coroutine[Any, Any, V]) -> V | None:
+        """Run one rule; None where it had to let the call through."""
+        try:
+            return await verdict
+        except CancelledError:
+            raise
+        except Outage as outage:
+            self.journal.failed_open(rule, outage)
+        except Exception:
+            _log.failure("The {rule} rule failed", rule=rule)
+            self.journal.failed_open(rule, Outage(Reason.BUG, "see the traceback in the log"))
+        return None
+
+    async def _limit(self, seeker: Seeker) -> Cap | Refusal | None:
+        try:
+            policy = await self._policy(Rule.LIMIT, self.limits, seeker)
+            if policy.max_users is None:
+                return None
+            return await self._cap(seeker, policy.max_users)
+        except Outage:
+            # He may well come in: whoever is judged next must count him.
+            self.seats.keep(seeker.room, seeker.person, seeker.identity, self.now())
+            raise
+
+    async def _cap(self, seeker: Seeker, limit: int) -> Cap | Refusal:
+        try:
+            at = await self._look(seeker, self.now() - LOOK_MAX_AGE)
+            seating = self._ask(seeker, limit, at)
+            if not seating.admitted and at < seeker.arrived:
+                at = await self._look(seeker, seeker.arrived)
+                seating = self._ask(seeker, limit, at)
+        except Flooded:
+            seating = self._ask(seeker, 0, self.now())
+            at = self.now()
+        return Cap(limit, at) if seating.admitted else Refusal(limit, seating.users)
+
+    def _ask(self, seeker: Seeker, limit: int, at: float) -> Seating:
+        return self.seats.ask(seeker.room, seeker.person, seeker.identity, limit, at)
+
+    async def _look(self, seeker: Seeker, not_before: float) -> float:
+        return await self._in_time(seeker, self.presence.look(seeker.room, not_before))
+
+    async def _sources(self, seeker: Seeker) -> SourcePolicy:
+        return await self._policy(Rule.SOURCES, self.sources, seeker)
+
+    async def _policy(self, rule: Rule, policies: Policies[P], seeker: Seeker) -> P:
+        try:
+            return await self._in_time(seeker, policies.get(seeker.room))
+        except Outage as outage:
+            last = policies.last(seeker.room)
+            if last is None:
+                raise
+            self.journal.used_stale(rule, outage)
+            return last
+
+    async def _in_time(self, seeker: Seeker, work: Coroutine[Any, Any, V]) -> V:
+        try:
+            return await within(max(0.0, seeker.due - self.now()), self.clock, work)
+        except TimeoutError:
+            raise Outage(Reason.TIMEOUT, "our own deadline") from None
+
+    def _conclude(
+        self, seeker: Seeker, token: Token, cap: Cap | None, policy: SourcePolicy | None
+    ) -> Verdict:
+        """Take the seat and narrow the token: one step, nothing is awaited in between."""
+        if cap:
+            seating = self.seats.admit(
+                seeker.room, seeker.person, seeker.identity, cap.limit, cap.at, self.now()
+            )
+            if not seating.admitted:
+                return self._refuse(seeker, Refusal(cap.limit, seating.users))
+        forbidden = policy.forbidden if policy else frozenset()
+        if not cap and not forbidden:
+            return Pass()
+        restrained = restrain(token, forbidden, self.token_life, self.epoch())
+        if restrained is token:
+            return Pass()
+        if restrained.grant is not token.grant:
+            self.journal.narrowed(seeker.room)
+        return Pass(sign(restrained, self.secret))
+
+    def _refuse(self, seeker: Seeker, refusal: Refusal) -> Refusal:
+        self.journal.refused(seeker.room, Seating(False, refusal.users), refusal.limit)
+        return refusal

@@ -1,0 +1,255 @@
+"""The environment → one frozen Config, or every fault in it at once.
+
+`LIVEKIT_*` are read as lk-jwt-service reads them (FACTS.md; config.go upstream), so that both can
+share one file: `LIVEKIT_KEY_FILE` wins over `…_FROM_FILE`, which win over the plain ones, and
+blanks, CR and LF around a key or a secret do not count.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from attrs import define, field, fields, frozen
+from twisted.internet.endpoints import serverFromString
+
+OUR_PREFIX = "LOTUS_GUARD_"
+
+
+def _ours(default: str, text: str) -> Any:
+    return environ.var(default=default, help=text)
+
+
+def _livekit(name: str, text: str) -> Any:
+    return environ.var(default="", name=name, help=text)
+
+
+@environ.config(prefix="LOTUS_GUARD")
+class Variables:
+    """Every variable that the guard reads, as text; its name, default and meaning in one place."""
+
+    listen: str = _ours("tcp:8070", "Twisted endpoint of the public port")
+    admin_listen: str = _ours(
+        "tcp:8072:interface=127.0.0.1", "endpoint of the operators' port; empty: none"
+    )
+    upstream: str = _ours("http://127.0.0.1:8071", "address of lk-jwt-service")
+    livekit_public: str = _livekit("LIVEKIT_URL", "LiveKit's public address (ws, wss, http, https)")
+    livekit_key: str = _livekit("LIVEKIT_KEY", "LiveKit's API key")
+    livekit_secret: str = _livekit("LIVEKIT_SECRET", "LiveKit's API secret")
+    livekit_key_from_file: str = _livekit("LIVEKIT_KEY_FROM_FILE", "file with the API key")
+    livekit_secret_from_file: str = _livekit("LIVEKIT_SECRET_FROM_FILE", "file with the secret")
+    livekit_key_file: str = _livekit("LIVEKIT_KEY_FILE", "file with one line `key: secret`")
+    livekit_url: str = _ours("", "LiveKit's internal API address; default: LIVEKIT_URL")
+    synapse_url: str = _ours("", "Synapse's internal address")
+    synapse_token: str = _ours("", "an admin's access token")
+    synapse_token_from_file: str = _ours("", "file with an admin's access token")
+    state: str = _ours("", "SQLite file for what the guard remembers; default: lotus-guard.sqlite")
+    deadline: str = _ours("1.0", "seconds a rule may keep a finished upstream answer waiting")
+    policy_max_age: str = _ours("2.0", "seconds a policy may be served from the cache")
+    policy_stale: str = _ours("600", "seconds a last known policy serves while Synapse is out")
+    seat_hold: str = _ours("60", "seconds a seat is kept for a token not used yet")
+    seat_grace: str = _ours("10", "seconds a seat is kept for a user whose last device has gone")
+    token_life: str = _ours("300", "most seconds until a token runs out in a room with a policy")
+
+
+@frozen
+class Config:
+    """What the guard is to do; every value checked."""
+
+    listen: str
+    admin_listen: str
+    """Empty for no operators' port."""
+    upstream: str
+    livekit_api: str
+    key: str
+    secret: str = field(repr=False)
+    synapse_url: str
+    synapse_token: str = field(repr=False)
+    state: Path
+    deadline: float
+    policy_max_age: float
+    policy_stale: float
+    seat_hold: float
+    seat_grace: float
+    token_life: int
+
+
+class Faulty(Exception):
+    """The environment does not make a configuration; `faults` has a line for each fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def variable_names() -> list[str]:
+    """List the names of all variables that the guard reads."""
+    return [_name_of(each) for each in _fields()]
+
+
+def help_text() -> str:
+    """List all variables with their defaults and meanings."""
+    lines = []
+    for each in _fields():
+        entry = each.metadata["environ_config"]
+        default = f" [{entry.default}]" if entry.default else ""
+        lines.append(f"  {_name_of(each)}{default}\n      {entry.help}")
+    return "\n".join(lines)
+
+
+def is_unconfigured(environment: Mapping[str, str]) -> bool:
+    """Tell whether the environment says nothing at all to the guard."""
+    return not any(name.startswith((OUR_PREFIX, "LIVEKIT_")) for name in environment)
+
+
+def read_config(environment: Mapping[str, str]) -> Config:
+    """Make a Config of an environment; raises Faulty with every fault at once."""
+    variables = environ.to_config(Variables, environ=dict(environment))
+    check = _Check(environment)
+    check.unknown_names()
+    key, secret = check.credentials(variables)
+    config = Config(
+        listen=check.endpoint("LISTEN", variables.listen),
+        admin_listen=variables.admin_listen
+        and check.endpoint("ADMIN_LISTEN", variables.admin_listen),
+        upstream=check.url("LOTUS_GUARD_UPSTREAM", variables.upstream),
+        livekit_api=check.livekit(variables),
+        key=key,
+        secret=secret,
+        synapse_url=check.url("LOTUS_GUARD_SYNAPSE_URL", variables.synapse_url),
+        synapse_token=check.synapse_token(variables),
+        state=_state_path(variables.state, environment),
+        deadline=check.seconds("DEADLINE", variables.deadline, least=0.01),
+        policy_max_age=check.seconds("POLICY_MAX_AGE", variables.policy_max_age),
+        policy_stale=check.seconds("POLICY_STALE", variables.policy_stale),
+        seat_hold=check.seconds("SEAT_HOLD", variables.seat_hold),
+        seat_grace=check.seconds("SEAT_GRACE", variables.seat_grace),
+        token_life=int(check.seconds("TOKEN_LIFE", variables.token_life)),
+    )
+    if check.faults:
+        raise Faulty(check.faults)
+    return config
+
+
+def _fields() -> Any:
+    return fields(Variables)  # type: ignore[arg-type]  # environ.config makes an attrs class of it
+
+
+def _name_of(attribute: Any) -> str:
+    return attribute.metadata["environ_config"].name or f"{OUR_PREFIX}{attribute.name.upper()}"
+
+
+def _state_path(text: str, environment: Mapping[str, str]) -> Path:
+    # systemd sets STATE_DIRECTORY to one or more paths with colons between them.
+    base = Path(environment.get("STATE_DIRECTORY", "").split(":")[0])
+    return base / (text or "lotus-guard.sqlite")
+
+
+@define
+class _Check:
+    """Collects faults; every method gives a usable value, right or not."""
+
+    environment: Mapping[str, str]
+    faults: list[str] = field(factory=list)
+
+    def fault(self, name: str, found: str, wanted: str) -> None:
+        self.faults.append(f"{name}: {found}; wanted: {wanted}")
+
+    def unknown_names(self) -> None:
+        known = set(variable_names())
+        for name in sorted(self.environment):
+            if name.startswith(OUR_PREFIX) and name not in known:
+                self.fault(name, "is no variable of ours", "a name that --help lists")
+
+    def endpoint(self, name: str, text: str) -> str:
+        from twisted.internet import reactor  # a parser wants one; nothing is opened here
+
+        try:
+            serverFromString(reactor, text)
+        except Exception:  # its parsers raise whatever they like
+            self.fault(OUR_PREFIX + name, f"found {text!r}", "a Twisted endpoint such as tcp:8070")
+        return text
+
+    def url(self, name: str, text: str, wanted: str = "http://host:port or https://host") -> str:
+        try:
+            parts = urlsplit(text)
+            parts.port  # noqa: B018  (raises ValueError for a port that is none)
+            usable = text.isascii() and parts.scheme in ("http", "https") and parts.hostname
+        except ValueError:
+            usable = False
+        if not text:
+            self.fault(name, "not set", wanted)
+        elif not usable:
+            self.fault(name, f"found {_shown(text)}", wanted)
+        elif parts.username or parts.password or parts.query or parts.fragment:
+            self.fault(name, "found a user name, query or fragment in it", wanted)
+        return text.rstrip("/")
+
+    def livekit(self, variables: Variables) -> str:
+        name = "LOTUS_GUARD_LIVEKIT_URL" if variables.livekit_url else "LIVEKIT_URL"
+        text = variables.livekit_url or variables.livekit_public
+        for websocket, plain in (("ws://", "http://"), ("wss://", "https://")):
+            if text.startswith(websocket):
+                text = plain + text.removeprefix(websocket)
+        return self.url(name, text, "ws://, wss://, http:// or https:// and LiveKit's host")
+
+    def credentials(self, variables: Variables) -> tuple[str, str]:
+        if variables.livekit_key_file:
+            key, colon, secret = self.file(
+                "LIVEKIT_KEY_FILE", variables.livekit_key_file
+            ).partition(":")
+            if not colon or ":" in secret:
+                self.fault("LIVEKIT_KEY_FILE", "not of that form", "one line `key: secret`")
+            return key.strip(" \r\n"), secret.strip(" \r\n")
+        key = self.either("LIVEKIT_KEY", variables.livekit_key, variables.livekit_key_from_file)
+        secret = self.either(
+            "LIVEKIT_SECRET", variables.livekit_secret, variables.livekit_secret_from_file
+        )
+        return key, secret
+
+    def synapse_token(self, variables: Variables) -> str:
+        token = self.either(
+            "LOTUS_GUARD_SYNAPSE_TOKEN",
+            variables.synapse_token,
+            variables.synapse_token_from_file,
+        )
+        if not token.isascii() or not token.isprintable() or " " in token:
+            self.fault(
+                "LOTUS_GUARD_SYNAPSE_TOKEN", "contains what no token contains", "an access token"
+            )
+        return token
+
+    def either(self, name: str, plain: str, path: str) -> str:
+        value = self.file(f"{name}_FROM_FILE", path) if path else plain
+        value = value.strip(" \r\n")
+        if not value and not (path and self.faults):
+            where = f"{name}_FROM_FILE" if path else name
+            self.fault(where, "empty" if path else "not set", f"{name} or {name}_FROM_FILE")
+        return value
+
+    def file(self, name: str, path: str) -> str:
+        try:
+            return Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not a text file"
+            self.fault(name, f"cannot read {path!r} ({why})", "a file that this user can read")
+            return ""
+
+    def seconds(self, name: str, text: str, least: float = 0.0) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not least <= value <= 86400.0:  # which NaN and infinity are not either
+            self.fault(
+                OUR_PREFIX + name, f"found {_shown(text)}", f"seconds from {least:g} to 86400"
+            )
+        return value if least <= value <= 86400.0 else least
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
+__all__ = ["Config", "Faulty", "Variables", "help_text", "is_unconfigured", "read_config"]

@@ -1,0 +1,194 @@
+"""What we were taught: which room an alias belongs to, and which user an identity is.
+
+Both are learnt when a token is issued. Whoever teaches us must have grounds: a hash that matches
+(a proof), or a strictly read request that upstream answered with a token (a belief). Either way
+the alias stays bound to its room from then on, so that nobody can talk a room's calls away from
+its policy later. Bounded: the longest unused entry goes first.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from attrs import define, field, frozen
+
+from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.naming import (
+    ROOM_SLOT,
+    alias_of,
+    guess_legacy_user,
+    identity_of,
+    known_aliases,
+    user_of_legacy,
+)
+from lotus_guard.core.wire import Endpoint, TokenRequest
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """A dictionary of bounded size that forgets what was unused longest."""
+
+    def __init__(self, most: int, forgotten: Callable[[K, V], None] = lambda _k, _v: None) -> None:
+        self._entries: OrderedDict[K, V] = OrderedDict()
+        self._most = most
+        self._forgotten = forgotten
+
+    def get(self, key: K) -> V | None:
+        """Look an entry up and count that as a use."""
+        value = self._entries.get(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        """Set an entry and forget the oldest ones over the bound."""
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        while len(self._entries) > self._most:
+            self._forgotten(*self._entries.popitem(last=False))
+
+    def pop(self, key: K) -> V | None:
+        """Take an entry out; None where there was none."""
+        return self._entries.pop(key, None)
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """Iterate over a copy of the entries, longest unused first."""
+        return iter(list(self._entries.items()))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class Grounds(StrEnum):
+    """Why we hold an alias to belong to a room."""
+
+    PROOF = "proof"
+    BELIEF = "belief"
+
+
+@frozen
+class Place:
+    """The Matrix room and slot that an alias belongs to."""
+
+    room: RoomId
+    slot: str
+    grounds: Grounds
+
+
+@frozen
+class Change:
+    """One thing learnt, for the store to write down."""
+
+    alias: Alias | None = None
+    place: Place | None = None
+    identity: Identity | None = None
+    user: UserId | None = None
+
+
+@define(eq=False)
+class Knowledge:
+    """Aliases and identities that we were taught."""
+
+    most_aliases: int = 100_000
+    most_identities: int = 200_000
+    on_learnt: Callable[[Change], None] = lambda _change: None
+    _places: Recent[Alias, Place] = field(init=False)
+    _users: Recent[Identity, UserId] = field(init=False)
+    _aliases: dict[RoomId, dict[Alias, None]] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._places = Recent(self.most_aliases, self._unlist)
+        self._users = Recent(self.most_identities)
+
+    def place_of(self, alias: Alias) -> Place | None:
+        """Tell where an alias belongs; None where nobody taught us."""
+        return self._places.get(alias)
+
+    def aliases_of(self, room: RoomId) -> tuple[Alias, ...]:
+        """List the LiveKit rooms of a Matrix room: those learnt, and the ordinary call's."""
+        ordinary = alias_of(room, ROOM_SLOT)
+        return tuple({ordinary: None} | self._aliases.get(room, {}))
+
+    def learn_alias(self, alias: Alias, place: Place) -> Place:
+        """Bind an alias to a place unless it is bound already; returns the place that holds.
+
+        A proof overrules a belief: no hash matches by accident.
+        """
+        known = self._places.get(alias)
+        if known and (known.grounds is Grounds.PROOF or place.grounds is Grounds.BELIEF):
+            return known
+        if known:
+            self._unlist(alias, known)
+        self._places.put(alias, place)
+        self._aliases.setdefault(place.room, {})[alias] = None
+        self.on_learnt(Change(alias=alias, place=place))
+        return place
+
+    def forget_alias(self, alias: Alias) -> None:
+        """Drop an alias whose LiveKit room is long finished."""
+        place = self._places.pop(alias)
+        if place:
+            self._unlist(alias, place)
+
+    def learn_identity(self, identity: Identity, user: UserId) -> None:
+        """Remember whose identity this is; the newest teacher is right."""
+        if self._users.get(identity) != user:
+            self._users.put(identity, user)
+            self.on_learnt(Change(identity=identity, user=user))
+
+    def user_of(self, identity: Identity) -> UserId | None:
+        """Tell whose identity this is, where somebody taught us."""
+        return self._users.get(identity)
+
+    def person(self, identity: Identity) -> str:
+        """Name the person behind an identity, for counting heads.
+
+        The user where we know or can read him, the identity itself where it is a hash that
+        nobody taught us: such a one counts as a person of his own.
+        """
+        return self._users.get(identity) or guess_legacy_user(identity) or identity
+
+    def places(self) -> Iterator[tuple[Alias, Place]]:
+        """Iterate over all that is known of aliases."""
+        return self._places.items()
+
+    def users(self) -> Iterator[tuple[Identity, UserId]]:
+        """Iterate over all that is known of identities."""
+        return self._users.items()
+
+    def _unlist(self, alias: Alias, place: Place) -> None:
+        aliases = self._aliases.get(place.room, {})
+        aliases.pop(alias, None)
+        if not aliases:
+            self._aliases.pop(place.room, None)
+
+
+def place_from(alias: Alias, request: TokenRequest, believe: bool) -> Place | None:
+    """Say which room an issued token's alias belongs to, from the request that it answers.
+
+    A known derivation that matches is proof. Where none does, the request is believed only when
+    `believe` says that it came in at a token endpoint, where it has been read as upstream reads
+    it.
+    """
+    if request.room is None:
+        return None
+    if alias in known_aliases(request.room, request.slot):
+        return Place(request.room, request.slot, Grounds.PROOF)
+    return Place(request.room, request.slot, Grounds.BELIEF) if believe else None
+
+
+def user_from(identity: Identity, request: TokenRequest, believe: bool) -> UserId | None:
+    """Say who an issued token's identity is, from the request that it answers.
+
+    Upstream has checked `claimed_user_id` against the OpenID token when a token comes back, and
+    has put the checked user in front of the device at `/sfu/get` (FACTS, lk-jwt-service).
+    """
+    if request.endpoint is Endpoint.LEGACY:
+        return user_of_legacy(identity, request.device or "")
+    if request.user is None:
+        return None
+    proved = identity == identity_of(request.user, request.device or "", request.member or "")
+    return request.user if proved or believe else None

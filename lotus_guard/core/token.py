@@ -1,0 +1,106 @@
+"""Open a LiveKit token that our secret signed; sign the narrower one.
+
+The token, as lk-jwt-service makes it: HS256, header `{"alg":"HS256","typ":"JWT"}`, claims
+
+    {"iss": API key, "sub": identity, "nbf": s, "exp": s,
+     "video": {"roomJoin": true, "room": alias, "canPublish": true, "canSubscribe": true, ...}}
+
+`canPublish` absent or null means true; `canPublishSources` absent, null or empty means every
+source; its names must be lower case (FACTS, LiveKit).
+"""
+
+import json
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, ClassVar
+
+import jwt
+from attrs import evolve, frozen
+
+from lotus_guard.core.model import Alias, Grant, Identity, Source
+from lotus_guard.core.narrow import narrow
+
+_OPTIONS: Any = {
+    # Upstream has just made it: only whose it is matters here. The SFU checks the times.
+    f"verify_{claim}": False
+    for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")
+}
+
+
+class NotOurs(ValueError):
+    """A token that our key and secret did not sign, or that is not a LiveKit join token."""
+
+
+@frozen
+class Token:
+    """A verified token, as claims and as the three things in them that decide."""
+
+    claims: Mapping[str, Any]
+    alias: Alias
+    identity: Identity
+    grant: Grant
+
+
+class _AtobSafe(json.JSONEncoder):
+    """Writes JSON whose base64url form never contains `-` or `_`.
+
+    Element Call decodes a token's payload with `atob`, which knows neither (FACTS). In ASCII they
+    can only come from `>`, `?`, `~` or DEL as the third of three bytes: those are escaped, and
+    they stand in strings only, so the JSON stays the same.
+    """
+
+    _ESCAPES: ClassVar = {ord(c): f"\\u{ord(c):04x}" for c in ">?~\x7f"}
+
+    def encode(self, o: Any) -> str:
+        """Encode as ASCII without the four characters."""
+        return super().encode(o).translate(self._ESCAPES)
+
+
+def open_token(encoded: str, key: str, secret: str) -> Token:
+    """Verify a token and read it; `key` is the API key that must be its issuer.
+
+    Raises NotOurs where the signature, the issuer or the shape is not right: it must then go out
+    untouched, for whatever we signed instead, the SFU would refuse.
+    """
+    try:
+        claims = jwt.decode(encoded, secret, algorithms=["HS256"], options=_OPTIONS)
+    except jwt.PyJWTError as error:
+        raise NotOurs(type(error).__name__) from None
+    if claims.get("iss") != key:
+        raise NotOurs("issuer is another API key")
+    video, identity = claims.get("video"), claims.get("sub")
+    if not isinstance(video, dict) or not isinstance(identity, str) or not video.get("room"):
+        raise NotOurs("no room or no identity in it")
+    return Token(claims, Alias(str(video["room"])), Identity(identity), _grant(video))
+
+
+def _grant(video: Mapping[str, Any]) -> Grant:
+    names = video.get("canPublishSources") or ()
+    return Grant(video.get("canPublish") is not False, tuple(str(name) for name in names))
+
+
+def restrain(token: Token, forbidden: AbstractSet[Source], life: int, now: float) -> Token:
+    """Narrow a token's grant and shorten its life; the same token where nothing changes.
+
+    `life` is in seconds from the token's own `nbf` (by upstream's clock, which the SFU already
+    trusts; from `now`, in seconds since the epoch, where there is none), so that a wrong clock
+    of ours can never mint a token that has run out. 0 leaves `exp` as it is. Never longer than
+    it was.
+    """
+    claims = dict(token.claims)
+    grant = narrow(token.grant, forbidden)
+    if grant is not token.grant:
+        video = dict(claims["video"], canPublishSources=list(grant.sources))
+        if not grant.can_publish:
+            video["canPublish"] = False
+        claims["video"] = video
+    start, end = claims.get("nbf"), claims.get("exp")
+    if life and isinstance(end, int | float):
+        last = int(start if isinstance(start, int | float) else now) + life
+        claims["exp"] = min(end, last)
+    return token if claims == token.claims else evolve(token, claims=claims, grant=grant)
+
+
+def sign(token: Token, secret: str) -> str:
+    """Encode a token with our secret, safe for Element Call's `atob`."""
+    return jwt.encode(dict(token.claims), secret, algorithm="HS256", json_encoder=_AtobSafe)

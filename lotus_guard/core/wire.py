@@ -1,0 +1,221 @@
+"""Strict reading of the JSON that crosses our borders.
+
+The wire, as lk-jwt-service speaks it (FACTS.md; MSC4195 for `/get_token`):
+
+    POST /get_token   {"room_id", "slot_id", "openid_token": {...},
+                       "member": {"id", "claimed_user_id", "claimed_device_id"},
+                       "delay_id"?, "delay_timeout"?, "delay_cs_api_url"?}
+    POST /sfu/get     {"room", "openid_token": {...}, "device_id", ... the same delay fields}
+    200               {"url": "ws...", "jwt": "header.payload.signature"} and a newline
+    4xx, 5xx          {"errcode": "M_...", "error": "..."}
+
+Upstream reads bodies with Go's encoding/json: keys match without regard to case (simple Unicode
+folding: U+017F is an `s`, U+212A a `k`), the last duplicate wins, what follows the first value is
+ignored, and broken UTF-8 or a lone surrogate becomes U+FFFD. Python's json agrees with none of
+it. A body that the two could read differently would let a client show us one room and upstream
+another, so such a body is refused here, as upstream refuses bad JSON.
+"""
+
+import json
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, Never
+from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
+
+from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.naming import ROOM_SLOT
+
+MAX_DEPTH = 32
+"""How deep a request may be nested; upstream's own requests are two levels deep."""
+
+_DELAY_FIELDS = ("delay_id", "delay_timeout", "delay_cs_api_url")
+_OPENID_FIELDS = ("access_token", "token_type", "matrix_server_name", "expires_in")
+_MEMBER_FIELDS = ("id", "claimed_user_id", "claimed_device_id")
+_TOP_FIELDS = ("room", "room_id", "slot_id", "openid_token", "member", "device_id", *_DELAY_FIELDS)
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Endpoint(StrEnum):
+    """The two paths at which lk-jwt-service hands out tokens."""
+
+    GET_TOKEN = "/get_token"  # noqa: S105  (a path)
+    LEGACY = "/sfu/get"
+
+
+class Unreadable(ValueError):
+    """A request body that two JSON readers could read differently, or not at all."""
+
+    def __init__(self, errcode: str, message: str) -> None:
+        super().__init__(message)
+        self.errcode = errcode
+
+
+@frozen
+class TokenRequest:
+    """What a token request says; None for whatever is missing or of a wrong type."""
+
+    endpoint: Endpoint
+    room: RoomId | None
+    slot: str
+    user: UserId | None
+    """`claimed_user_id`; always None at `/sfu/get`, where upstream asks the homeserver."""
+    device: str | None
+    member: str | None
+
+
+def endpoint_of(target: bytes) -> Endpoint | None:
+    """Tell which token endpoint upstream could take a request target for.
+
+    Takes more for one than upstream does (Go's ServeMux redirects `//get_token`): a body that is
+    read strictly without need does no harm, one that is not read strictly would.
+    """
+    path = re.sub(rb"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", b"", target)
+    path = re.split(rb"[?#]", path, maxsplit=1)[0]
+    clean = posixpath.normpath(b"/" + unquote_to_bytes(path).lstrip(b"/"))
+    try:
+        return Endpoint(clean.decode("ascii"))
+    except ValueError:
+        return None
+
+
+def read_token_request(endpoint: Endpoint, body: bytes) -> TokenRequest:
+    """Read the body of a token request.
+
+    Raises Unreadable, with the Matrix error code to answer, for a body that is not one JSON
+    object which every reader reads alike.
+    """
+    fields = read_strictly(body)
+    _refuse_other_spellings(fields, _TOP_FIELDS)
+    openid, member = _object(fields, "openid_token"), _object(fields, "member")
+    _refuse_other_spellings(openid, _OPENID_FIELDS)
+    _refuse_other_spellings(member, _MEMBER_FIELDS)
+    read = _legacy if endpoint is Endpoint.LEGACY else _get_token
+    return read(fields, member)
+
+
+def _legacy(fields: Mapping[str, Any], _member: Mapping[str, Any]) -> TokenRequest:
+    return TokenRequest(
+        endpoint=Endpoint.LEGACY,
+        room=_room(_text(fields, "room")),
+        slot=ROOM_SLOT,
+        user=None,
+        device=_text(fields, "device_id"),
+        member=None,
+    )
+
+
+def _get_token(fields: Mapping[str, Any], member: Mapping[str, Any]) -> TokenRequest:
+    user = _text(member, "claimed_user_id")
+    return TokenRequest(
+        endpoint=Endpoint.GET_TOKEN,
+        room=_room(_text(fields, "room_id")),
+        slot=_text(fields, "slot_id") or "",
+        user=UserId(user) if user else None,
+        device=_text(member, "claimed_device_id"),
+        member=_text(member, "id"),
+    )
+
+
+def _room(text: str | None) -> RoomId | None:
+    return RoomId(text) if text else None
+
+
+def read_any(body: bytes) -> TokenRequest | None:
+    """Read the body of a request to a path that we do not know, if it looks like a token request.
+
+    What it says is only ever used where a hash in the answer proves it.
+    """
+    if not body.lstrip().startswith(b"{"):
+        return None
+    endpoint = Endpoint.GET_TOKEN if b'"room_id"' in body else Endpoint.LEGACY
+    try:
+        request = read_token_request(endpoint, body)
+    except Unreadable:
+        return None
+    return request if request.room else None
+
+
+def read_strictly(body: bytes) -> dict[str, Any]:
+    """Parse one JSON object that Go and Python read alike; raises Unreadable otherwise."""
+    try:
+        value = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_constant
+        )
+    except Unreadable:
+        raise
+    except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise Unreadable("M_NOT_JSON", "The request body is not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise Unreadable("M_BAD_JSON", "The request body must be a JSON object.")
+    _refuse_depth_and_surrogates(value, MAX_DEPTH)
+    return value
+
+
+def read_answer(body: bytes) -> str | None:
+    """Take the LiveKit token out of upstream's answer; None where there is none.
+
+    Upstream is trusted to write plain JSON, so this reading is lenient.
+    """
+    if b'"jwt"' not in body:
+        return None
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    jwt = value.get("jwt") if isinstance(value, dict) else None
+    return jwt if isinstance(jwt, str) and jwt else None
+
+
+def replace_token(body: bytes, old: str, new: str) -> bytes:
+    """Put another token into upstream's answer and leave every other byte as it was."""
+    if body.count(old.encode()) == 1:
+        return body.replace(old.encode(), new.encode())
+    return json.dumps({**json.loads(body), "jwt": new}).encode()
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # casefold() unites at least all that Go's simple folding unites.
+    if len({key.casefold() for key, _ in pairs}) != len(pairs):
+        raise Unreadable("M_BAD_JSON", "The request body names a field twice.")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Never:
+    raise Unreadable("M_NOT_JSON", "The request body contains a number that JSON does not have.")
+
+
+def _refuse_other_spellings(fields: Mapping[str, Any], names: Iterable[str]) -> None:
+    folded = {name.casefold(): name for name in names}
+    for key in fields:
+        if folded.get(key.casefold(), key) != key:
+            raise Unreadable("M_BAD_JSON", "The request body spells a field's name unusually.")
+
+
+def _refuse_depth_and_surrogates(value: object, depth: int) -> None:
+    if depth < 0:
+        raise Unreadable("M_BAD_JSON", f"The request body is nested deeper than {MAX_DEPTH}.")
+    if isinstance(value, str):
+        if _SURROGATE.search(value):
+            raise Unreadable("M_BAD_JSON", "The request body contains half a character.")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_depth_and_surrogates(key, depth)
+            _refuse_depth_and_surrogates(item, depth - 1)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_depth_and_surrogates(item, depth - 1)
+
+
+def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    return value if isinstance(value, str) else None

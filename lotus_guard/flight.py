@@ -1,0 +1,58 @@
+"""Deferred helpers: work asked for by many and done once, and a deadline for a coroutine."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class SingleFlight(Generic[K, V]):
+    """Runs one piece of work for a key at a time and gives its result to all who asked.
+
+    A client who goes away cancels his own waiting only: the others keep theirs.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[K, list[Deferred[V]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> Deferred[V]:
+        """Wait for the work under this key, starting it where nobody has."""
+        mine: Deferred[V] = Deferred()
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.append(mine)
+            return mine
+        self._waiting[key] = [mine]
+        ensureDeferred(work()).addBoth(lambda result: self._land(key, result))
+        return mine
+
+    def _land(self, key: K, result: V | Failure) -> None:
+        for waiter in self._waiting.pop(key):
+            if not waiter.called:
+                waiter.callback(result)  # a Failure runs the errbacks
+
+
+def ignoring(work: Deferred[V], *kinds: type[Exception]) -> None:
+    """Hear nothing more of work that nobody waits for, unless it fails in another way."""
+
+    def drop(failure: Failure) -> None:
+        failure.trap(*kinds)
+
+    work.addErrback(drop)
+
+
+def within(seconds: float, clock: IReactorTime, work: Awaitable[V]) -> Deferred[V]:
+    """Wait for something at most so long; then it is cancelled and defer.TimeoutError raised."""
+
+    async def run() -> V:
+        return await work
+
+    return ensureDeferred(run()).addTimeout(seconds, clock)

@@ -1,0 +1,66 @@
+"""What the guard needs from outside, as protocols; `lotus_guard.adapters` fulfils them."""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from lotus_guard.core.model import Alias, LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.core.policy import Reading
+from lotus_guard.core.seats import Look
+
+Now = Callable[[], float]
+"""Seconds of a clock that never runs backwards."""
+
+
+class Reason(StrEnum):
+    """Why something of ours could not answer; the `reason` label of the fail-open counter."""
+
+    REFUSED = "refused"
+    DNS = "dns"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    SERVER_ERROR = "server_error"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    GARBAGE = "garbage"
+    OVERSIZED = "oversized"
+    SECRET = "secret"  # noqa: S105  (the reason "secret mismatch", not a secret)
+    UNKNOWN_ROOM = "unknown_room"
+    BUG = "bug"
+
+
+class Outage(Exception):
+    """Something of ours did not answer, or not sensibly: the call goes on without it."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Flooded(Exception):
+    """A room has more LiveKit rooms than can be looked at: a client's doing, no outage."""
+
+
+class Homeserver(Protocol):
+    """Synapse: the one teller of a room's policies."""
+
+    async def limit(self, room: RoomId) -> Reading[LimitPolicy]:
+        """Read `io.lotus.voice_limit` of a room; raises Outage."""
+        ...
+
+    async def sources(self, room: RoomId) -> Reading[SourcePolicy]:
+        """Read `io.lotus.room_quality` of a room; raises Outage."""
+        ...
+
+
+class RoomService(Protocol):
+    """LiveKit: the one teller of who is there."""
+
+    async def look(self, alias: Alias) -> Look:
+        """List the people in a LiveKit room, empty for an unknown one; raises Outage."""
+        ...
+
+    async def existing(self, aliases: Sequence[Alias]) -> frozenset[Alias]:
+        """Tell which of these LiveKit rooms there are; raises Outage."""
+        ...

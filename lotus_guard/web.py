@@ -1,0 +1,273 @@
+"""The public port: everything goes to upstream and comes back as it was, but for issued tokens.
+
+A plain leaf resource, not Klein: a proxy's one handler takes every path, and routing would only
+add spellings of its own (Klein answers a path that is not UTF-8 itself, merges slashes and decodes
+`%2F`; ARCHITECTURE.md, traps).
+
+Every answer that we make ourselves is a Matrix error as JSON with upstream's CORS headers; without
+these a browser reports nothing but a network failure, and Element Call retries for half a minute
+(FACTS, Element Call).
+"""
+
+import json
+from io import BytesIO
+from typing import Any, Protocol
+
+from attrs import define
+from twisted.internet.defer import CancelledError, ensureDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from lotus_guard.adapters.upstream import Reply, Upstream, forwarded_headers
+from lotus_guard.admission import Admission, Asked, Refusal
+from lotus_guard.core.wire import (
+    Unreadable,
+    endpoint_of,
+    read_answer,
+    read_any,
+    read_token_request,
+    replace_token,
+)
+from lotus_guard.ports import Now, Outage, Reason
+
+MOST_REQUEST = 64 * 1024
+"""Bytes of a request body. So no token, which repeats parts of it, can be long."""
+MOST_DRAINED = 16 * 1024 * 1024
+"""Bytes of a body that is too long which are read and dropped before the client is cut off."""
+IDLE_SECONDS = 60
+"""How long a client may be silent in the middle of a request."""
+
+CORS = {
+    b"Content-Type": b"application/json",
+    b"Access-Control-Allow-Origin": b"*",
+    b"Access-Control-Allow-Methods": b"POST",
+    b"Access-Control-Allow-Headers": (
+        b"Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token"
+    ),
+}
+
+_log = Logger()
+
+
+class Traffic(Protocol):
+    """Takes note of requests, for metrics."""
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """Note an answer that a client got."""
+
+    def added(self, seconds: float) -> None:
+        """Note how much later than upstream's an answer went out."""
+
+
+class GuardRequest(Request):
+    """A request whose body is bounded and stays in memory."""
+
+    defaultContentType = None  # upstream's silence is handed on
+    content: BytesIO
+    too_long = False
+    _received = 0
+
+    def gotLength(self, length: int | None) -> None:
+        """Keep the body in memory, whatever length was announced."""
+        self.content = BytesIO()
+        self.too_long = length is not None and length > MOST_REQUEST
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a chunk of the body, or drop it where the body is too long."""
+        self._received += len(data)
+        if self._received > MOST_REQUEST:
+            self.too_long = True
+        if not self.too_long:
+            self.content.write(data)
+        elif self._received > MOST_DRAINED:
+            self.loseConnection()
+
+
+class PublicSite(Site):
+    """The server of the public port; writes no line per request."""
+
+    def __init__(self, gate: "Gate") -> None:
+        super().__init__(
+            gate, requestFactory=GuardRequest, timeout=IDLE_SECONDS, parsePOSTFormSubmission=False
+        )
+
+    def log(self, request: Any) -> None:
+        """Write nothing: metrics count, and a line per request costs a tenth of the speed."""
+
+
+@define(eq=False)
+class Problem(Exception):
+    """An answer of our own making."""
+
+    status: int
+    errcode: str
+    error: str
+    extra: tuple[tuple[str, Any], ...] = ()
+
+    def body(self) -> bytes:
+        """Write the Matrix error."""
+        fields = {"errcode": self.errcode, "error": self.error, **dict(self.extra)}
+        return json.dumps(fields).encode() + b"\n"
+
+
+def full(refusal: Refusal) -> Problem:
+    """Say that the call is full. Element Call shows the sentence under "Technical details"."""
+    limit = {"max_users": refusal.limit, "users": refusal.users}
+    people = "person is" if refusal.users == 1 else "people are"
+    return Problem(
+        403,
+        "M_FORBIDDEN",
+        f"This call is full: {refusal.users} of {refusal.limit} {people} in it. "
+        "Try again when someone has left.",
+        (("io.lotus.limit", limit),),
+    )
+
+
+class Gate(Resource):
+    """The one resource of the public port."""
+
+    isLeaf = True
+
+    def __init__(
+        self, upstream: Upstream, admission: Admission, traffic: Traffic, now: Now
+    ) -> None:
+        super().__init__()
+        self._upstream = upstream
+        self._admission = admission
+        self._traffic = traffic
+        self._now = now
+
+    def render(self, request: Any) -> int:
+        """Serve one request of any method to any path."""
+        exchange = ensureDeferred(self._serve(request))
+        request.notifyFinish().addErrback(lambda _: exchange.cancel())
+        exchange.addErrback(self._failed, request)
+        return NOT_DONE_YET
+
+    async def _serve(self, request: GuardRequest) -> None:
+        try:
+            await self._answer(request)
+        except Problem as problem:
+            headers = Headers({name: [value] for name, value in CORS.items()})
+            self._finish(request, problem.status, None, headers, problem.body())
+
+    async def _answer(self, request: GuardRequest) -> None:
+        arrived = self._now()
+        if request.too_long:
+            raise Problem(
+                413, "M_TOO_LARGE", f"The request body is longer than {MOST_REQUEST} bytes."
+            )
+        body = request.content.read()
+        asked = self._asked(request, body)
+        if asked:
+            self._admission.ahead(asked.request)
+        reply = await self._forward(request, body)
+        answered = self._now()
+        if not reply.body.complete:
+            await self._stream(request, reply, asked)
+            return
+        answer = await self._judged(reply, asked, body, arrived)
+        self._traffic.added(self._now() - answered)
+        self._finish(request, reply.status, reply.phrase, reply.headers, answer)
+
+    def _asked(self, request: GuardRequest, body: bytes) -> Asked | None:
+        endpoint = endpoint_of(request.uri)
+        if endpoint is None or request.method != b"POST":
+            return None
+        try:
+            return Asked(read_token_request(endpoint, body), at_token_endpoint=True)
+        except Unreadable as why:
+            raise Problem(400, why.errcode, str(why)) from None
+
+    async def _forward(self, request: GuardRequest, body: bytes) -> Reply:
+        headers = forwarded_headers(
+            request.requestHeaders,
+            getattr(request.getClientAddress(), "host", None),
+            request.getHeader(b"host"),
+        )
+        try:
+            return await self._upstream.forward(
+                request.method, _origin_form(request.uri), headers, body
+            )
+        except Outage as outage:
+            _log.warn("lk-jwt-service did not answer: {outage}", outage=outage)
+            if outage.reason is Reason.TIMEOUT:
+                raise Problem(
+                    504, "M_UNKNOWN", "The call service took too long to answer. Try again."
+                ) from None
+            raise Problem(
+                502, "M_UNKNOWN", "The call service cannot be reached at the moment. Try again."
+            ) from None
+
+    async def _judged(
+        self, reply: Reply, asked: Asked | None, request_body: bytes, arrived: float
+    ) -> bytes:
+        """Give the body to send: upstream's own, or one with a narrower token."""
+        answer = reply.body.collected
+        encoded = read_answer(answer) if 200 <= reply.status < 300 else None
+        if encoded is None:
+            return answer
+        asked = asked or _asked_elsewhere(request_body)
+        verdict = await self._admission.judge(encoded, asked, arrived)
+        if isinstance(verdict, Refusal):
+            raise full(verdict)
+        return answer if verdict.token is None else replace_token(answer, encoded, verdict.token)
+
+    async def _stream(self, request: GuardRequest, reply: Reply, asked: Asked | None) -> None:
+        if asked and 200 <= reply.status < 300:
+            # No token answer is this long unless a client has made it so, to have it unjudged.
+            reply.body.abort()
+            raise Problem(502, "M_UNKNOWN", "The call service's answer is too long for a token.")
+        self._begin(request, reply.status, reply.phrase, reply.headers)
+        await reply.body.stream(request)
+        request.finish()
+
+    def _begin(
+        self, request: GuardRequest, status: int, phrase: bytes | None, headers: Headers
+    ) -> None:
+        request.setResponseCode(status, phrase)
+        # Twisted has put its own Server and Date there: upstream's stand, or none.
+        request.responseHeaders = headers
+        self._traffic.answered(endpoint_of(request.uri) or "other", status)
+
+    def _finish(
+        self,
+        request: GuardRequest,
+        status: int,
+        phrase: bytes | None,
+        headers: Headers,
+        body: bytes,
+    ) -> None:
+        self._begin(request, status, phrase, headers)
+        if request.method != b"HEAD" and status not in (204, 304):
+            request.setHeader(b"Content-Length", b"%d" % len(body))
+        request.write(body)
+        request.finish()
+
+    def _failed(self, failure: Failure, request: GuardRequest) -> None:
+        """Answer a bug of ours; a client who has gone is none."""
+        if failure.check(CancelledError):
+            return
+        _log.failure("A request could not be served", failure)
+        if request.startedWriting:
+            request.loseConnection()
+        elif not request.finished:
+            problem = Problem(502, "M_UNKNOWN", "The call service failed. Try again.")
+            headers = Headers({name: [value] for name, value in CORS.items()})
+            self._finish(request, problem.status, None, headers, problem.body())
+
+
+def _asked_elsewhere(body: bytes) -> Asked | None:
+    """Read a request to a path that we do not know; what it says counts only where proved."""
+    request = read_any(body)
+    return Asked(request, at_token_endpoint=False) if request else None
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Take scheme and authority off a request target in absolute form."""
+    if target.startswith(b"/"):
+        return target
+    return b"/" + target.partition(b"://")[2].partition(b"/")[2]

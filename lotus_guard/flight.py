@@ -40,7 +40,7 @@ class SingleFlight(Generic[K, V]):
                 waiter.callback(result)  # a Failure runs the errbacks
 
 
-def ignoring(work: Deferred[V], *kinds: type[Exception]) -> None:
+def ignoring(work: Deferred[Any], *kinds: type[Exception]) -> None:
     """Hear nothing more of work that nobody waits for, unless it fails in another way."""
 
     def drop(failure: Failure) -> None:

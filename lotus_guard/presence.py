@@ -9,7 +9,7 @@ from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.flight import SingleFlight
-from lotus_guard.ports import Flooded, Now, RoomService
+from lotus_guard.ports import Flooded, Now, Outage, RoomService
 
 FEW = 16
 """Up to so many LiveKit rooms of a Matrix room are simply asked; of more, only those that exist."""
@@ -54,12 +54,16 @@ class Presence:
 
     async def _look(self, room: RoomId) -> Seen:
         begun, aliases = self.now(), self.knowledge.aliases_of(room)
-        asked = aliases if len(aliases) <= FEW else await self._existing(aliases)
-        looks = await self._all(asked)
+        try:
+            asked = aliases if len(aliases) <= FEW else await self._existing(aliases)
+            looks = await self._all(asked)
+        except Outage:
+            self.seats.lost_sight(room, begun)
+            raise
         for alias, look in zip(asked, looks, strict=True):
             self.seats.saw(room, alias, look)
         for alias in set(aliases) - set(asked):
-            self.seats.forget(room, alias)
+            self.seats.saw(room, alias, Look(begun, frozenset()))
         seen = Seen(begun, aliases)
         self._seen.put(room, seen)
         return seen

@@ -74,7 +74,7 @@ def make_guard(config: Config, reactor: Any, agents: Agents) -> Guard:
     now = time.monotonic
     metrics = Metrics(now)
     knowledge = Knowledge()
-    seats = Seats(config.seat_hold, config.seat_grace, knowledge.person)
+    seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
     livekit = LiveKit(
         Http(agents.livekit, reactor),
         config.livekit_api,

@@ -51,5 +51,7 @@ def makeService(options: Options) -> IService:
     if options.config is None:
         from lotus_guard.sandbox.service import make_sandbox_service
 
-        return make_sandbox_service(reactor)
-    return make_service(options.config, reactor)
+        sandbox: IService = make_sandbox_service(reactor)
+        return sandbox
+    service: IService = make_service(options.config, reactor)
+    return service

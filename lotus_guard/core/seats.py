@@ -2,7 +2,8 @@
 
 A *look* is one ListParticipants answer, dated with the moment the call was begun. A *hold* keeps
 a seat for somebody who is not there: for the user of a token that was just issued, and for a user
-whose last device has just gone.
+whose last device has just gone. Who is there without ever having had a seat is *standing*: he came
+with a token from a drawer.
 
 Times are seconds of one clock that never runs backwards, handed in.
 
@@ -12,16 +13,25 @@ Three rules keep the count right although looks are old by the time they are use
   the look, on a hold that has run out since, would otherwise be counted nowhere.
 - A look ends only holds that were made before it was begun.
 - A look older than the one we have changes nothing.
+
+And one keeps us from throwing out anybody who may be in the right: somebody is standing only if we
+were watching when he came in, know who he is, and know that he was not there a moment before.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import define, field, frozen
 
-from lotus_guard.core.model import Alias, Identity, RoomId
+from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 
 Person = str
 """A user id where the user is known, else the identity: one head to count."""
+
+WATCHED = 30.0
+"""Looks at most so many seconds apart count as watching: over a longer gap anybody may come."""
+
+UNUSED = 3600.0
+"""Looks that nobody has renewed for so many seconds are dropped."""
 
 
 @frozen
@@ -54,6 +64,12 @@ class _Table:
 
     looks: dict[Alias, Look] = field(factory=dict)
     holds: dict[Person, Hold] = field(factory=dict)
+    standing: dict[Person, float] = field(factory=dict)
+    """When we first saw those who came in without a seat."""
+    returning: dict[Person, float] = field(factory=dict)
+    """Until when those may come back whom we lost sight of all at once."""
+    unwatched: set[Alias] = field(factory=set)
+    """LiveKit rooms of which a look failed: who is new in the next one may have been there."""
 
 
 @define(eq=False)
@@ -64,7 +80,12 @@ class Seats:
     """Seconds a seat is kept for an issued token."""
     grace: float
     """Seconds a seat is kept for a user whose last device has gone."""
+    user_of: Callable[[Identity], UserId | None]
+    """Whose an identity is, where somebody taught us."""
     person: Callable[[Identity], Person]
+    """Whom to count for an identity."""
+    on_change: Callable[[RoomId], None] = lambda _room: None
+    """Told of every room whose seats change, for the store."""
     most_holds: int = 10_000
     """The bound for holds of one room; they can outnumber its limit during an outage only."""
     _tables: dict[RoomId, _Table] = field(init=False, factory=dict)
@@ -75,16 +96,29 @@ class Seats:
         before = table.looks.get(alias)
         if before and before.at >= look.at:
             return
+        was_there = self._present(table)
         table.looks[alias] = look
         present = self._present(table)
+        if before:
+            if look.at - before.at <= WATCHED and alias not in table.unwatched:
+                self._let_in(table, present - was_there, before.at, look.at)
+            self._see_off(table, was_there - present, before, look)
+        table.unwatched.discard(alias)
         for person in present:
             hold = table.holds.get(person)
             if hold and hold.since <= look.at:
                 del table.holds[person]
-        if before:
-            gone = {self.person(i) for i in before.people - look.people} - present
-            self._keep_for_grace(table, gone, before.at, look.at)
-        self._tidy(room, table, look.at)
+        self._tidy(table, look.at)
+        if present != was_there:
+            self.on_change(room)
+
+    def lost_sight(self, room: RoomId, at: float) -> None:
+        """Note that LiveKit did not say who is there: whoever was may come back."""
+        table = self._tables.get(room)
+        if table is None:
+            return
+        self._expect_back(table, self._present(table) - table.standing.keys(), at)
+        table.unwatched.update(table.looks)
 
     def hung_up(self, room: RoomId, identity: Identity, at: float) -> None:
         """Free the seat of one who left on purpose; his other devices keep it."""
@@ -96,18 +130,20 @@ class Seats:
                 table.looks[alias] = Look(look.at, look.people - {identity})
         person = self.person(identity)
         hold = table.holds.get(person)
-        if hold and hold.since <= at and person not in self._present(table):
-            del table.holds[person]
+        if person not in self._present(table):
+            table.standing.pop(person, None)
+            if hold and hold.since <= at:
+                del table.holds[person]
+            self.on_change(room)
 
     def ask(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float
     ) -> Seating:
         """Tell whether one may come in, and change nothing. `at` dates the looks behind it."""
         table = self._tables.get(room) or _Table()
-        present = self._present(table)
-        seated = present | {p for p, hold in table.holds.items() if hold.until > at}
-        welcome = person in seated or self._is_there(table, person, identity)
-        return Seating(welcome or len(seated) < limit, len(seated))
+        taken = self._present(table) | self._held(table, at)
+        welcome = person in taken or self._is_there(table, person, identity)
+        return Seating(welcome or len(taken) < limit, len(taken))
 
     def admit(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float, now: float
@@ -124,31 +160,100 @@ class Seats:
         if self._is_there(table, person, identity):
             return
         if len(table.holds) >= self.most_holds:
-            self._tidy(room, table, now)
+            self._tidy(table, now)
         if len(table.holds) < self.most_holds:
             table.holds[person] = Hold(now, now + self.hold)
+            self.on_change(room)
 
-    def holds(self, room: RoomId, at: float) -> dict[Person, Hold]:
-        """List the holds that are alive at `at`."""
-        table = self._tables.get(room) or _Table()
-        return {person: hold for person, hold in table.holds.items() if hold.until > at}
+    def settle(self, room: RoomId, limit: int | None) -> list[Person]:
+        """Give free seats to those who stand, longest there first; list who is left, newest first.
 
-    def forget(self, room: RoomId, alias: Alias) -> None:
-        """Drop the look at a LiveKit room that is no more."""
+        `limit` None, for no limit as for one that is not known for certain, seats everybody.
+        """
         table = self._tables.get(room)
-        if table:
-            table.looks.pop(alias, None)
+        if table is None or not table.standing:
+            return []
+        if limit is None:
+            table.standing.clear()
+            return []
+        at = min(look.at for look in table.looks.values())
+        taken = (self._present(table) - table.standing.keys()) | self._held(table, at)
+        for person in sorted(table.standing, key=table.standing.__getitem__):
+            if len(taken) >= limit:
+                break
+            taken.add(person)
+            del table.standing[person]
+        return sorted(table.standing, key=table.standing.__getitem__, reverse=True)
+
+    def seated(self, room: RoomId) -> dict[Person, float | None]:
+        """List a room's seats: until when each is held, None for who is there; for the store."""
+        table = self._tables.get(room) or _Table()
+        seats: dict[Person, float | None] = {p: hold.until for p, hold in table.holds.items()}
+        seats.update(dict.fromkeys(self._present(table) - table.standing.keys()))
+        return seats
+
+    def restore(self, room: RoomId, seats: Mapping[Person, float | None], now: float) -> None:
+        """Take up the seats that were written down before a restart.
+
+        Who was there gets the grace to be seen again.
+        """
+        table = self._tables.setdefault(room, _Table())
+        for person, until in seats.items():
+            table.holds[person] = Hold(now, now + self.grace if until is None else until)
+
+    def rooms(self) -> list[RoomId]:
+        """List the rooms that have seats."""
+        return list(self._tables)
 
     def sweep(self, now: float) -> None:
-        """Drop looks that nobody has renewed for an hour, and rooms where nothing is left."""
+        """Drop what is left of rooms that nobody looks at any more and where no hold is alive."""
         for room, table in list(self._tables.items()):
-            table.looks = {a: look for a, look in table.looks.items() if look.at > now - 3600.0}
-            self._tidy(room, table, now)
-            if not table.holds and not any(look.people for look in table.looks.values()):
+            table.looks = {a: look for a, look in table.looks.items() if look.at > now - UNUSED}
+            self._tidy(table, now)
+            if not table.holds and not self._present(table):
                 del self._tables[room]
+                self.on_change(room)
+
+    def _let_in(self, table: _Table, came: Iterable[Person], since: float, at: float) -> None:
+        """Note who of those who came after `since` had no seat at any moment in between."""
+        held = self._held(table, since)
+        for person in came:
+            had_a_seat = person in held or table.returning.get(person, 0.0) > since
+            if not had_a_seat and self._is_known(table, person):
+                table.standing.setdefault(person, at)
+
+    def _see_off(self, table: _Table, gone: Iterable[Person], before: Look, look: Look) -> None:
+        """Hold the seats of those who have gone since the look before.
+
+        They left somewhere between the two looks. Where these lie close together the grace runs
+        from the later one, so that nobody gets less than it; where they do not, from the earlier
+        one, so that an unwatched room does not keep seats for people long gone.
+        """
+        seated = [person for person in gone if table.standing.pop(person, None) is None]
+        if not look.people:
+            # All at once: perhaps not people have left, but LiveKit has forgotten them.
+            self._expect_back(table, seated, look.at)
+        since = look.at if look.at - before.at <= self.grace else before.at
+        for person in seated:
+            table.holds.setdefault(person, Hold(since, since + self.grace))
+
+    def _expect_back(self, table: _Table, people: Iterable[Person], at: float) -> None:
+        table.returning.update(dict.fromkeys(people, at + self.hold))
 
     def _present(self, table: _Table) -> set[Person]:
         return {self.person(i) for look in table.looks.values() for i in look.people}
+
+    def _held(self, table: _Table, at: float) -> set[Person]:
+        return {person for person, hold in table.holds.items() if hold.until > at}
+
+    def _is_known(self, table: _Table, person: Person) -> bool:
+        """Tell whether we were taught who this is, for every identity that we count as him."""
+        return all(
+            self.user_of(identity) is not None
+            for look in table.looks.values()
+            for identity in look.people
+            if self.person(identity) == person
+        )
 
     def _is_there(self, table: _Table, person: Person, identity: Identity) -> bool:
         """Tell whether this user, or the very identity his token names, is in the call.
@@ -163,22 +268,10 @@ class Seats:
             for look in table.looks.values()
         )
 
-    def _keep_for_grace(
-        self, table: _Table, gone: Iterable[Person], last_seen: float, at: float
-    ) -> None:
-        """Hold the seats of those who have gone since the last look.
-
-        They left somewhere between the two looks. Where these lie close together the grace runs
-        from the later one, so that nobody gets less than it; where they do not, from the earlier
-        one, so that an unwatched room does not keep seats for people long gone.
-        """
-        since = at if at - last_seen <= self.grace else last_seen
-        for person in gone:
-            if person not in table.holds:
-                table.holds[person] = Hold(since, since + self.grace)
-
-    def _tidy(self, room: RoomId, table: _Table, at: float) -> None:
+    def _tidy(self, table: _Table, at: float) -> None:
+        """Drop what has run out by the oldest look that a verdict could still rest on."""
         oldest = min((look.at for look in table.looks.values()), default=at)
         for person, hold in list(table.holds.items()):
             if hold.until <= min(at, oldest):
                 del table.holds[person]
+        table.returning = {p: until for p, until in table.returning.items() if until > at}

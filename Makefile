@@ -1,0 +1,40 @@
+# Two commands matter: `make run` and `make test`. See README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test check real clean
+
+run: $(INSTALLED) ## Start the guard: on the embedded sandbox where the environment says nothing.
+	@if env | grep -qE '^(LIVEKIT_|LOTUS_GUARD_)'; then sandbox=; else sandbox=--sandbox; fi; \
+	exec $(BIN)/twistd --nodaemon --pidfile= lotus-guard $$sandbox
+
+test: check ## Everything, with the real servers and WebRTC clients.
+	@$(MAKE) --no-print-directory real
+
+check: $(INSTALLED) ## Lint, types, unit and property tests: under a minute.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not real"
+
+real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server and a WebRTC client.
+	@if command -v go >/dev/null; then \
+	  $(BIN)/python tests/real/install.py && \
+	  LOTUS_GUARD_REQUIRE_REAL=1 $(BIN)/python -m pytest -m real; \
+	else \
+	  echo "*****************************************************************"; \
+	  echo "* Go is missing: THE REAL-STACK TESTS DID NOT RUN.              *"; \
+	  echo "* They build livekit-server with it. Install Go and run again.  *"; \
+	  echo "*****************************************************************"; \
+	  test -z "$$LOTUS_GUARD_REQUIRE_REAL"; \
+	fi
+
+$(INSTALLED): setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test]' --config-settings editable_mode=compat
+	@touch $@
+
+clean: ## Remove what the other targets made.
+	rm -rf $(VENV) .real build dist *.egg-info

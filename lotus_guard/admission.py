@@ -181,7 +181,7 @@ class Admission:
             place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
             user = user_from(token.identity, asked.request, asked.at_token_endpoint)
         if user:
-            self.knowledge.learn_identity(token.identity, user)
+            self.knowledge.learn_identity(token.identity, user, token.alias)
         if place is None:
             return None
         person = user or self.knowledge.person(token.identity)
@@ -227,7 +227,8 @@ class Admission:
         return self.seats.ask(seeker.room, seeker.person, seeker.identity, limit, at)
 
     async def _look(self, seeker: Seeker, not_before: float) -> float:
-        return await self._in_time(seeker, self.presence.look(seeker.room, not_before))
+        seen = await self._in_time(seeker, self.presence.look(seeker.room, not_before))
+        return seen.at
 
     async def _sources(self, seeker: Seeker) -> SourcePolicy:
         return await self._policy(Rule.SOURCES, self.sources, seeker)

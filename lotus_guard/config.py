@@ -45,6 +45,12 @@ class Variables:
     synapse_token: str = _ours("", "an admin's access token")
     synapse_token_from_file: str = _ours("", "file with an admin's access token")
     state: str = _ours("", "SQLite file for what the guard remembers; default: lotus-guard.sqlite")
+    reconcile_interval: str = _ours("2.0", "seconds between two passes of the live loop")
+    policy_rate: str = _ours("50", "most look-ups a second that the live loop makes at Synapse")
+    policy_poll: str = _ours("60", "seconds between looks at a policy while Synapse pushes changes")
+    push_secret: str = _ours("", "secret shared with the Synapse module; empty: no pushes")
+    push_secret_from_file: str = _ours("", "file with that secret")
+    live_limit: str = _ours("on", "off: nobody is ever put out of a full call")
     deadline: str = _ours("1.0", "seconds a rule may keep a finished upstream answer waiting")
     policy_max_age: str = _ours("2.0", "seconds a policy may be served from the cache")
     policy_stale: str = _ours("600", "seconds a last known policy serves while Synapse is out")
@@ -66,7 +72,13 @@ class Config:
     secret: str = field(repr=False)
     synapse_url: str
     synapse_token: str = field(repr=False)
+    push_secret: str = field(repr=False)
+    """Empty for no pushes."""
     state: Path
+    reconcile_interval: float
+    policy_rate: float
+    policy_poll: float
+    live_limit: bool
     deadline: float
     policy_max_age: float
     policy_stale: float
@@ -119,7 +131,16 @@ def read_config(environment: Mapping[str, str]) -> Config:
         secret=secret,
         synapse_url=check.url("LOTUS_GUARD_SYNAPSE_URL", variables.synapse_url),
         synapse_token=check.synapse_token(variables),
+        push_secret=check.optional(
+            "LOTUS_GUARD_PUSH_SECRET", variables.push_secret, variables.push_secret_from_file
+        ),
         state=_state_path(variables.state, environment),
+        reconcile_interval=check.seconds(
+            "RECONCILE_INTERVAL", variables.reconcile_interval, least=0.1
+        ),
+        policy_rate=check.number("POLICY_RATE", variables.policy_rate, 1.0, "look-ups a second"),
+        policy_poll=check.seconds("POLICY_POLL", variables.policy_poll),
+        live_limit=check.on_or_off("LIVE_LIMIT", variables.live_limit),
         deadline=check.seconds("DEADLINE", variables.deadline, least=0.01),
         policy_max_age=check.seconds("POLICY_MAX_AGE", variables.policy_max_age),
         policy_stale=check.seconds("POLICY_STALE", variables.policy_stale),
@@ -236,16 +257,30 @@ class _Check:
             self.fault(name, f"cannot read {path!r} ({why})", "a file that this user can read")
             return ""
 
+    def optional(self, name: str, plain: str, path: str) -> str:
+        """Read a secret that need not be there, but must be a secret where it is."""
+        value = self.either(name, plain, path) if plain or path else ""
+        if 0 < len(value) < 16:
+            self.fault(name, f"only {len(value)} characters", "16 or more, from a random source")
+        return value
+
+    def on_or_off(self, name: str, text: str) -> bool:
+        if text not in ("on", "off"):
+            self.fault(OUR_PREFIX + name, f"found {_shown(text)}", "on or off")
+        return text != "off"
+
     def seconds(self, name: str, text: str, least: float = 0.0) -> float:
+        return self.number(name, text, least, "seconds")
+
+    def number(self, name: str, text: str, least: float, unit: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = -1.0
-        if not least <= value <= 86400.0:  # which NaN and infinity are not either
-            self.fault(
-                OUR_PREFIX + name, f"found {_shown(text)}", f"seconds from {least:g} to 86400"
-            )
-        return value if least <= value <= 86400.0 else least
+        if least <= value <= 86400.0:  # which NaN and infinity are not either
+            return value
+        self.fault(OUR_PREFIX + name, f"found {_shown(text)}", f"{unit} from {least:g} to 86400")
+        return least
 
 
 def _shown(text: str) -> str:

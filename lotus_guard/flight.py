@@ -23,6 +23,9 @@ class SingleFlight(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._waiting
+
     def join(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> Deferred[V]:
         """Wait for the work under this key, starting it where nobody has."""
         mine: Deferred[V] = Deferred()

@@ -32,8 +32,8 @@ class Policies(Generic[P]):
 
     fetch: Callable[[RoomId], Coroutine[Any, Any, Reading[P]]]
     now: Now
-    max_age: float
-    """Seconds a policy is served without asking again."""
+    max_age: Callable[[], float]
+    """Seconds a policy is served without asking again; longer while Synapse pushes them."""
     stale: float
     """Seconds a last known policy may be used while Synapse is out."""
     on_complaint: Callable[[RoomId, str], None] = lambda _room, _text: None
@@ -46,38 +46,58 @@ class Policies(Generic[P]):
         Whoever asks here has proved nothing yet, so only a few run at once: a flood of invented
         rooms must not delay the look-ups of those whom upstream has vouched for.
         """
-        if self._fresh(room) is None and len(self._flights) < MOST_AHEAD:
+        age = self.age(room)
+        if (age is None or age > self.max_age()) and len(self._flights) < MOST_AHEAD:
             ignoring(self._flights.join(room, lambda: self._look_up(room)), Outage)
 
-    async def get(self, room: RoomId) -> P:
+    async def get(self, room: RoomId, max_age: float | None = None) -> P:
         """Give the policy of a room, asking Synapse where what we have is not fresh.
 
-        Raises Outage where Synapse does not answer; what was known last is then in `last`.
+        `max_age` in seconds replaces the ordinary one. Raises Outage where Synapse does not
+        answer; what was known last is then in `last`.
         """
-        kept = self._fresh(room)
-        if kept is None:
-            kept = await self._flights.join(room, lambda: self._look_up(room))
-            if self.now() - kept.at > self.max_age:
-                # It was begun while upstream was still at work: too old now, so once more.
-                kept = await self._flights.join(room, lambda: self._look_up(room))
+        oldest = self.now() - (self.max_age() if max_age is None else max_age)
+        kept = self._kept.get(room)
+        if kept is None or kept.at < oldest:
+            kept = await self._asked(room)
+            if kept.at < oldest:
+                # We joined a look-up that was begun too early, while upstream was at work.
+                kept = await self._asked(room)
         return kept.policy
+
+    def put(self, room: RoomId, reading: Reading[P], at: float) -> None:
+        """Take in a policy read or pushed at `at`; an older one changes nothing."""
+        before = self._kept.get(room)
+        if before and before.at > at:
+            return
+        self._kept.put(room, Kept(reading.policy, at))
+        if before is None or before.policy != reading.policy:
+            for complaint in reading.complaints:
+                self.on_complaint(room, complaint)
 
     def last(self, room: RoomId) -> P | None:
         """Give what was known last, if it is not too old to be used during an outage."""
         kept = self._kept.get(room)
         return kept.policy if kept and self.now() - kept.at <= self.stale else None
 
-    def _fresh(self, room: RoomId) -> Kept[P] | None:
+    def age(self, room: RoomId) -> float | None:
+        """Tell how many seconds ago the policy of a room was read; None where it never was."""
         kept = self._kept.get(room)
-        return kept if kept and self.now() - kept.at <= self.max_age else None
+        return self.now() - kept.at if kept else None
+
+    async def _asked(self, room: RoomId) -> Kept[P]:
+        joined = room in self._flights
+        try:
+            return await self._flights.join(room, lambda: self._look_up(room))
+        except Outage:
+            if not joined:
+                raise
+        # Somebody else's look-up failed, begun before we asked: that was not our try.
+        return await self._flights.join(room, lambda: self._look_up(room))
 
     async def _look_up(self, room: RoomId) -> Kept[P]:
         begun = self.now()
-        reading = await self.fetch(room)
-        before = self._kept.get(room)
-        kept = Kept(reading.policy, begun)
-        self._kept.put(room, kept)
-        if before is None or before.policy != reading.policy:
-            for complaint in reading.complaints:
-                self.on_complaint(room, complaint)
+        self.put(room, await self.fetch(room), begun)
+        kept = self._kept.get(room)
+        assert kept is not None, "it was just put there"
         return kept

@@ -4,9 +4,16 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from lotus_guard.core.model import Alias, LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.core.model import (
+    Alias,
+    Attendance,
+    Grant,
+    LimitPolicy,
+    Participant,
+    RoomId,
+    SourcePolicy,
+)
 from lotus_guard.core.policy import Reading
-from lotus_guard.core.seats import Look
 
 Now = Callable[[], float]
 """Seconds of a clock that never runs backwards."""
@@ -53,14 +60,26 @@ class Homeserver(Protocol):
         """Read `io.lotus.room_quality` of a room; raises Outage."""
         ...
 
-
-class RoomService(Protocol):
-    """LiveKit: the one teller of who is there."""
-
-    async def look(self, alias: Alias) -> Look:
-        """List the people in a LiveKit room, empty for an unknown one; raises Outage."""
+    async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
+        """List some rooms, and where to go on (None at the end); raises Outage."""
         ...
 
-    async def existing(self, aliases: Sequence[Alias]) -> frozenset[Alias]:
-        """Tell which of these LiveKit rooms there are; raises Outage."""
+
+class RoomService(Protocol):
+    """LiveKit: the one teller of who is there, and the arm that carries steps out."""
+
+    async def attendance(self, alias: Alias) -> Attendance:
+        """List the people in a LiveKit room, nobody for an unknown one; raises Outage."""
+        ...
+
+    async def existing(self, aliases: Sequence[Alias] = ()) -> frozenset[Alias]:
+        """Tell which of these LiveKit rooms there are, or list all; raises Outage."""
+        ...
+
+    async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
+        """Replace what a participant may publish, and leave the rest; raises Outage."""
+        ...
+
+    async def remove(self, alias: Alias, participant: Participant) -> None:
+        """Put a participant out of the room; raises Outage."""
         ...

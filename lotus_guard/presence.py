@@ -1,12 +1,12 @@
 """Who is in a Matrix room's calls, over all its LiveKit rooms; one look for all who ask at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
 from twisted.internet.defer import FirstError, ensureDeferred, gatherResults
 
 from lotus_guard.core.knowledge import Knowledge, Recent
-from lotus_guard.core.model import Alias, RoomId
+from lotus_guard.core.model import Alias, Attendance, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.flight import SingleFlight
 from lotus_guard.ports import Flooded, Now, Outage, RoomService
@@ -19,65 +19,71 @@ MOST = 64
 
 @frozen
 class Seen:
-    """The last look at a room: when its oldest part was begun and what it took in."""
+    """A look at a Matrix room: when it was begun, what it took in and who was there."""
 
     at: float
     aliases: Sequence[Alias]
+    rooms: Mapping[Alias, Attendance]
 
 
 @define(eq=False)
 class Presence:
     """Keeps the seats up to date with LiveKit's word."""
 
-    rooms: RoomService
+    service: RoomService
     seats: Seats
     knowledge: Knowledge
     now: Now
     _seen: Recent[RoomId, Seen] = field(init=False, factory=lambda: Recent(20_000))
     _flights: SingleFlight[RoomId, Seen] = field(init=False, factory=SingleFlight)
 
-    async def look(self, room: RoomId, not_before: float) -> float:
+    async def look(self, room: RoomId, not_before: float) -> Seen:
         """See to it that the seats of a room rest on a look begun at `not_before` or later.
 
-        Returns when that look was begun. Raises Outage when LiveKit does not say, Flooded when
-        clients have opened more LiveKit rooms than can be looked at. Takes in all of the room's
-        LiveKit rooms or none: half a picture is no picture.
+        Returns that look. Raises Outage when LiveKit does not say, Flooded when clients have
+        opened more LiveKit rooms than can be looked at. Takes in all of the room's LiveKit rooms
+        or none: half a picture is no picture.
         """
-        seen = self._seen.get(room)
         aliases = self.knowledge.aliases_of(room)
-        if seen and seen.at >= not_before and seen.aliases == aliases:
-            return seen.at
-        seen = await self._flights.join(room, lambda: self._look(room))
-        if seen.at < not_before or not set(aliases) <= set(seen.aliases):
+        seen = self._seen.get(room)
+        if seen is None or not _serves(seen, not_before, aliases):
             seen = await self._flights.join(room, lambda: self._look(room))
-        return seen.at
+            if not _serves(seen, not_before, aliases):
+                # We joined a look that was begun too early.
+                seen = await self._flights.join(room, lambda: self._look(room))
+        return seen
 
     async def _look(self, room: RoomId) -> Seen:
         begun, aliases = self.now(), self.knowledge.aliases_of(room)
         try:
             asked = aliases if len(aliases) <= FEW else await self._existing(aliases)
-            looks = await self._all(asked)
+            found = await self._all(asked)
         except Outage:
             self.seats.lost_sight(room, begun)
             raise
-        for alias, look in zip(asked, looks, strict=True):
-            self.seats.saw(room, alias, look)
-        for alias in set(aliases) - set(asked):
-            self.seats.saw(room, alias, Look(begun, frozenset()))
-        seen = Seen(begun, aliases)
+        rooms = dict(zip(asked, found, strict=True))
+        for alias in aliases:
+            people = rooms[alias].participants if alias in rooms else ()
+            at = rooms[alias].at if alias in rooms else begun
+            self.seats.saw(room, alias, Look(at, frozenset(p.identity for p in people)))
+        seen = Seen(begun, aliases, rooms)
         self._seen.put(room, seen)
         return seen
 
     async def _existing(self, aliases: Sequence[Alias]) -> Sequence[Alias]:
-        existing = sorted(await self.rooms.existing(aliases))
+        existing = sorted(await self.service.existing(aliases))
         if len(existing) > MOST:
             raise Flooded(f"{len(existing)} LiveKit rooms")
         return existing
 
-    async def _all(self, aliases: Sequence[Alias]) -> Sequence[Look]:
-        asked = [ensureDeferred(self.rooms.look(alias)) for alias in aliases]
+    async def _all(self, aliases: Sequence[Alias]) -> Sequence[Attendance]:
+        asked = [ensureDeferred(self.service.attendance(alias)) for alias in aliases]
         try:
             return await gatherResults(asked, consumeErrors=True)
         except FirstError as first:
             first.subFailure.raiseException()
             raise
+
+
+def _serves(seen: Seen, not_before: float, aliases: Sequence[Alias]) -> bool:
+    return seen.at >= not_before and set(aliases) <= set(seen.aliases)

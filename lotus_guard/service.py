@@ -2,11 +2,13 @@
 
 import gc
 import time
+from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -16,30 +18,32 @@ from twisted.web.server import Site
 from lotus_guard.adapters.http import Http
 from lotus_guard.adapters.livekit import LiveKit
 from lotus_guard.adapters.metrics import Metrics
+from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.admin import Admin
 from lotus_guard.admission import Admission
+from lotus_guard.bounded import BoundedRequest
 from lotus_guard.config import Config
 from lotus_guard.core.knowledge import Knowledge
+from lotus_guard.core.model import Alias
 from lotus_guard.core.seats import Seats
+from lotus_guard.flight import within
+from lotus_guard.hints import Pushes, Webhooks
+from lotus_guard.live import Live, Pace
 from lotus_guard.policies import Policies
+from lotus_guard.ports import Outage
 from lotus_guard.presence import Presence
+from lotus_guard.search import Search
 from lotus_guard.web import Gate, PublicSite
 
 _log = Logger()
 
-_SWEEP_SECONDS = 60.0
-
-
-@frozen
-class Guard:
-    """The parts of one guard that its services need."""
-
-    gate: Gate
-    admin: Admin
-    seats: Seats
-    metrics: Metrics
+HOUSEKEEPING_SECONDS = 60.0
+FORGET_SECONDS = 3600.0
+"""How long after its LiveKit room is finished an alias is forgotten."""
+PASS_SECONDS = 60.0
+"""After so many seconds a pass is given up: nothing in it takes that long unless it is stuck."""
 
 
 @frozen
@@ -49,6 +53,31 @@ class Agents:
     upstream: Any
     livekit: Any
     synapse: Any
+
+
+@frozen
+class Clocks:
+    """Where the guard takes time from."""
+
+    reactor: Any
+    now: Callable[[], float]
+    """Seconds that never run backwards."""
+    epoch: Callable[[], float]
+    """Seconds since 1970, as the tokens count them."""
+
+
+@frozen
+class Guard:
+    """The parts of one guard that its services need."""
+
+    gate: Gate
+    admin: Admin
+    live: Live
+    search: Search
+    knowledge: Knowledge
+    seats: Seats
+    store: Store
+    metrics: Metrics
 
 
 def pooled_agents(reactor: Any) -> Agents:
@@ -69,9 +98,9 @@ def pooled_agents(reactor: Any) -> Agents:
     return Agents(agent(64), agent(32), agent(32))
 
 
-def make_guard(config: Config, reactor: Any, agents: Agents) -> Guard:
-    """Put the parts together; nothing is started."""
-    now = time.monotonic
+def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
+    """Put the parts together; nothing is started, and no file is opened."""
+    now, reactor = clocks.now, clocks.reactor
     metrics = Metrics(now)
     knowledge = Knowledge()
     seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
@@ -82,11 +111,32 @@ def make_guard(config: Config, reactor: Any, agents: Agents) -> Guard:
         config.secret,
         now,
         config.deadline,
+        clocks.epoch,
     )
     synapse = Synapse(
         Http(agents.synapse, reactor), config.synapse_url, config.synapse_token, config.deadline
     )
-    ages = (config.policy_max_age, config.policy_stale)
+    pushes = Pushes(
+        config.push_secret, config.policy_max_age, config.policy_poll, now, clocks.epoch
+    )
+    keep = (pushes.policy_max_age, config.policy_stale, metrics.complained)
+    limits, sources = Policies(synapse.limit, now, *keep), Policies(synapse.sources, now, *keep)
+    presence = Presence(livekit, seats, knowledge, now)
+    pace = Pace(config.policy_rate, reactor, now)
+    live = Live(
+        service=livekit,
+        presence=presence,
+        knowledge=knowledge,
+        seats=seats,
+        limits=limits,
+        sources=sources,
+        journal=metrics,
+        pace=pace,
+        now=now,
+        interval=config.reconcile_interval,
+        pushing=pushes.are_coming,
+        limit_on=config.live_limit,
+    )
     admission = Admission(
         key=config.key,
         secret=config.secret,
@@ -94,27 +144,71 @@ def make_guard(config: Config, reactor: Any, agents: Agents) -> Guard:
         token_life=config.token_life,
         knowledge=knowledge,
         seats=seats,
-        presence=Presence(livekit, seats, knowledge, now),
-        limits=Policies(synapse.limit, now, *ages, metrics.complained),
-        sources=Policies(synapse.sources, now, *ages, metrics.complained),
+        presence=presence,
+        limits=limits,
+        sources=sources,
         journal=metrics,
         clock=reactor,
         now=now,
-        epoch=time.time,
+        epoch=clocks.epoch,
     )
+    webhooks = Webhooks(config.key, config.secret, now, live.hint)
+
+    def push(body: bytes, header: str) -> None:
+        room = pushes.take(body, header, limits, sources)
+        if room:
+            live.wake(room)
+
+    _show_ages(metrics, live, webhooks, pushes)
     upstream = Upstream(agents.upstream, config.upstream.encode("ascii"), reactor)
-    return Guard(Gate(upstream, admission, metrics, now), Admin(metrics), seats, metrics)
+    return Guard(
+        gate=Gate(upstream, admission, metrics, now, webhooks.take),
+        admin=Admin(metrics, webhooks.take, push),
+        live=live,
+        search=Search(synapse, knowledge, pace, now, live.wake),
+        knowledge=knowledge,
+        seats=seats,
+        store=Store(
+            config.state, knowledge, seats, reactor, now, clocks.epoch, metrics.store_failed
+        ),
+        metrics=metrics,
+    )
+
+
+def _show_ages(metrics: Metrics, live: Live, webhooks: Webhooks, pushes: Pushes) -> None:
+    metrics.show_age(
+        "lotus_guard_live_last_good_pass_age_seconds",
+        "Seconds since the last good pass of the live loop; -1: none yet",
+        lambda: live.last_good,
+    )
+    metrics.show_age(
+        "lotus_guard_webhook_age_seconds",
+        "Seconds since LiveKit's last genuine webhook; -1: none yet",
+        lambda: webhooks.last,
+    )
+    metrics.show_age(
+        "lotus_guard_push_age_seconds",
+        "Seconds since the Synapse module's last sign of life; -1: none yet",
+        lambda: pushes.last,
+    )
+    metrics.show(
+        "lotus_guard_webhooks_forged",
+        "Webhooks that our secret did not sign",
+        lambda: float(webhooks.forged),
+    )
 
 
 def make_service(config: Config, reactor: Any) -> Any:
-    """Make the service that twistd runs."""
-    guard = make_guard(config, reactor, pooled_agents(reactor))
+    """Make the service that twistd runs; reads the state file."""
+    clocks = Clocks(reactor, time.monotonic, time.time)
+    guard = make_guard(config, clocks, pooled_agents(reactor))
+    guard.store.open()
     service = MultiService()
     _listen(reactor, config.listen, PublicSite(guard.gate)).setServiceParent(service)
     if config.admin_listen:
-        site = Site(guard.admin.app.resource())
+        site = Site(guard.admin.app.resource(), requestFactory=BoundedRequest)
         _listen(reactor, config.admin_listen, site).setServiceParent(service)
-    Housekeeping(guard.seats, reactor).setServiceParent(service)
+    LiveService(guard, clocks, config.reconcile_interval).setServiceParent(service)
     _log.info(
         "lotus_guard listens on {listen} in front of {upstream}",
         listen=config.listen,
@@ -131,28 +225,76 @@ def _listen(reactor: Any, endpoint: str, site: Site) -> StreamServerEndpointServ
     return server
 
 
-class Housekeeping(Service):
-    """Clears away what has run out, once a minute."""
+@define(eq=False)
+class LoopTick:
+    """What the LoopingCall calls: a LoopingCall stops for good at its first error, so none here."""
 
-    def __init__(self, seats: Seats, reactor: Any) -> None:
-        self._seats = seats
-        self._call = LoopingCall(self._sweep)
-        self._call.clock = reactor
+    guard: Guard
+    clocks: Clocks
+    running: Deferred[Any] | None = None
+
+    def __call__(self) -> Deferred[Any]:
+        """Make one pass; the Deferred fires when it is over and never fails."""
+        work = ensureDeferred(within(PASS_SECONDS, self.clocks.reactor, self._pass()))
+        self.running = work
+        return work.addErrback(self._note)
+
+    async def _pass(self) -> None:
+        aliases = await self.guard.live.run_pass()
+        self.guard.search.begin(aliases)
+
+    def _note(self, failure: Any) -> None:
+        if failure.check(Outage):
+            self.guard.live.note(failure.value)
+        else:
+            _log.failure("A pass of the live loop failed", failure)
+
+
+class LiveService(Service):
+    """Runs the live loop, and clears away what has run out once a minute."""
+
+    def __init__(self, guard: Guard, clocks: Clocks, interval: float) -> None:
+        self._guard = guard
+        self._clocks = clocks
+        self._alive: dict[Alias, float] = {}
+        self._tick = LoopTick(guard, clocks)
+        self._loops = [
+            (LoopingCall(self._tick), interval),
+            (LoopingCall(self._tidy), HOUSEKEEPING_SECONDS),
+        ]
 
     def startService(self) -> None:
         """Start; what is loaded by now stays, so the garbage collector need not look at it."""
         super().startService()
         gc.collect()
         gc.freeze()
-        self._call.start(_SWEEP_SECONDS, now=False)
+        for loop, seconds in self._loops:
+            loop.clock = self._clocks.reactor
+            loop.start(seconds)
 
-    def stopService(self) -> None:
-        """Stop."""
-        self._call.stop()
+    def stopService(self) -> Deferred[None]:
+        """Stop: give up a pass under way, write down what was learnt."""
         super().stopService()
+        for loop, _ in self._loops:
+            loop.stop()
+        if self._tick.running is not None:
+            self._tick.running.cancel()
+        return self._guard.store.close()
 
-    def _sweep(self) -> None:
+    def _tidy(self) -> None:
         try:
-            self._seats.sweep(time.monotonic())
-        except Exception:  # a LoopingCall stops for good at its first error
-            _log.failure("Seats could not be swept")
+            self._guard.seats.sweep(self._clocks.now())
+            self._forget_finished()
+        except Exception:
+            _log.failure("What has run out could not be cleared away")
+
+    def _forget_finished(self) -> None:
+        """Forget the aliases whose LiveKit rooms have not been seen for an hour."""
+        now, known = self._clocks.now(), [alias for alias, _ in self._guard.knowledge.places()]
+        seen = self._guard.live.aliases
+        self._alive = {
+            alias: now if alias in seen else self._alive.get(alias, now) for alias in known
+        }
+        finished = {alias for alias, at in self._alive.items() if now - at > FORGET_SECONDS}
+        if finished and self._guard.live.last_good is not None:
+            self._guard.knowledge.forget(finished)

@@ -10,7 +10,7 @@ these a browser reports nothing but a network failure, and Element Call retries 
 """
 
 import json
-from io import BytesIO
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import define
@@ -19,13 +19,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Site
 
 from lotus_guard.adapters.upstream import Reply, Upstream, forwarded_headers
 from lotus_guard.admission import Admission, Asked, Refusal
+from lotus_guard.bounded import MOST_REQUEST, BoundedRequest
 from lotus_guard.core.wire import (
     Unreadable,
     endpoint_of,
+    is_webhook,
     read_answer,
     read_any,
     read_token_request,
@@ -33,10 +35,6 @@ from lotus_guard.core.wire import (
 )
 from lotus_guard.ports import Now, Outage, Reason
 
-MOST_REQUEST = 64 * 1024
-"""Bytes of a request body. So no token, which repeats parts of it, can be long."""
-MOST_DRAINED = 16 * 1024 * 1024
-"""Bytes of a body that is too long which are read and dropped before the client is cut off."""
 IDLE_SECONDS = 60
 """How long a client may be silent in the middle of a request."""
 
@@ -62,36 +60,12 @@ class Traffic(Protocol):
         """Note how much later than upstream's an answer went out."""
 
 
-class GuardRequest(Request):
-    """A request whose body is bounded and stays in memory."""
-
-    defaultContentType = None  # upstream's silence is handed on
-    content: BytesIO
-    too_long = False
-    _received = 0
-
-    def gotLength(self, length: int | None) -> None:
-        """Keep the body in memory, whatever length was announced."""
-        self.content = BytesIO()
-        self.too_long = length is not None and length > MOST_REQUEST
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Keep a chunk of the body, or drop it where the body is too long."""
-        self._received += len(data)
-        if self._received > MOST_REQUEST:
-            self.too_long = True
-        if not self.too_long:
-            self.content.write(data)
-        elif self._received > MOST_DRAINED:
-            self.loseConnection()
-
-
 class PublicSite(Site):
     """The server of the public port; writes no line per request."""
 
     def __init__(self, gate: "Gate") -> None:
         super().__init__(
-            gate, requestFactory=GuardRequest, timeout=IDLE_SECONDS, parsePOSTFormSubmission=False
+            gate, requestFactory=BoundedRequest, timeout=IDLE_SECONDS, parsePOSTFormSubmission=False
         )
 
     def log(self, request: Any) -> None:
@@ -132,9 +106,15 @@ class Gate(Resource):
     isLeaf = True
 
     def __init__(
-        self, upstream: Upstream, admission: Admission, traffic: Traffic, now: Now
+        self,
+        upstream: Upstream,
+        admission: Admission,
+        traffic: Traffic,
+        now: Now,
+        on_webhook: Callable[[bytes, str], None],
     ) -> None:
         super().__init__()
+        self._on_webhook = on_webhook
         self._upstream = upstream
         self._admission = admission
         self._traffic = traffic
@@ -147,14 +127,18 @@ class Gate(Resource):
         exchange.addErrback(self._failed, request)
         return NOT_DONE_YET
 
-    async def _serve(self, request: GuardRequest) -> None:
+    async def _serve(self, request: BoundedRequest) -> None:
         try:
             await self._answer(request)
         except Problem as problem:
             headers = Headers({name: [value] for name, value in CORS.items()})
             self._finish(request, problem.status, None, headers, problem.body())
+        if is_webhook(request.uri):
+            # A hint for us too, once upstream has been served, whatever it made of it.
+            request.content.seek(0)
+            self._on_webhook(request.content.read(), request.getHeader("Authorization") or "")
 
-    async def _answer(self, request: GuardRequest) -> None:
+    async def _answer(self, request: BoundedRequest) -> None:
         arrived = self._now()
         if request.too_long:
             raise Problem(
@@ -173,7 +157,7 @@ class Gate(Resource):
         self._traffic.added(self._now() - answered)
         self._finish(request, reply.status, reply.phrase, reply.headers, answer)
 
-    def _asked(self, request: GuardRequest, body: bytes) -> Asked | None:
+    def _asked(self, request: BoundedRequest, body: bytes) -> Asked | None:
         endpoint = endpoint_of(request.uri)
         if endpoint is None or request.method != b"POST":
             return None
@@ -182,7 +166,7 @@ class Gate(Resource):
         except Unreadable as why:
             raise Problem(400, why.errcode, str(why)) from None
 
-    async def _forward(self, request: GuardRequest, body: bytes) -> Reply:
+    async def _forward(self, request: BoundedRequest, body: bytes) -> Reply:
         headers = forwarded_headers(
             request.requestHeaders,
             getattr(request.getClientAddress(), "host", None),
@@ -216,7 +200,7 @@ class Gate(Resource):
             raise full(verdict)
         return answer if verdict.token is None else replace_token(answer, encoded, verdict.token)
 
-    async def _stream(self, request: GuardRequest, reply: Reply, asked: Asked | None) -> None:
+    async def _stream(self, request: BoundedRequest, reply: Reply, asked: Asked | None) -> None:
         if asked and 200 <= reply.status < 300:
             # No token answer is this long unless a client has made it so, to have it unjudged.
             reply.body.abort()
@@ -226,7 +210,7 @@ class Gate(Resource):
         request.finish()
 
     def _begin(
-        self, request: GuardRequest, status: int, phrase: bytes | None, headers: Headers
+        self, request: BoundedRequest, status: int, phrase: bytes | None, headers: Headers
     ) -> None:
         request.setResponseCode(status, phrase)
         # Twisted has put its own Server and Date there: upstream's stand, or none.
@@ -235,7 +219,7 @@ class Gate(Resource):
 
     def _finish(
         self,
-        request: GuardRequest,
+        request: BoundedRequest,
         status: int,
         phrase: bytes | None,
         headers: Headers,
@@ -247,7 +231,7 @@ class Gate(Resource):
         request.write(body)
         request.finish()
 
-    def _failed(self, failure: Failure, request: GuardRequest) -> None:
+    def _failed(self, failure: Failure, request: BoundedRequest) -> None:
         """Answer a bug of ours; a client who has gone is none."""
         if failure.check(CancelledError):
             return

@@ -98,10 +98,19 @@ def test_an_unwatched_room_keeps_no_seat_for_people_long_gone() -> None:
 def test_hanging_up_frees_the_seat_at_once_but_not_that_of_another_device() -> None:
     seats = make()
     seats.saw(ROOM, CALL, look(0.0, "@a:s:1", "@a:s:2"))
-    seats.hung_up(ROOM, Identity("@a:s:1"), 1.0)
+    seats.saw(ROOM, CALL, look(1.0, "@a:s:2"))
+    seats.hung_up(ROOM, Identity("@a:s:1"))
     assert not admit(seats, "b", 1, 1.0)
-    seats.hung_up(ROOM, Identity("@a:s:2"), 1.0)
-    assert admit(seats, "b", 1, 1.0)
+    seats.saw(ROOM, CALL, look(2.0))
+    seats.hung_up(ROOM, Identity("@a:s:2"))
+    assert admit(seats, "b", 1, 2.0)
+
+
+def test_hanging_up_costs_nobody_the_seat_of_a_new_token() -> None:
+    seats = make()
+    assert admit(seats, "a", 1, 0.0)
+    seats.hung_up(ROOM, Identity("@a:s:D"))
+    assert not admit(seats, "b", 1, 1.0)
 
 
 def test_people_of_all_livekit_rooms_count_and_a_user_counts_once() -> None:
@@ -130,8 +139,9 @@ def test_a_present_user_gets_no_hold() -> None:
     seats = make()
     seats.saw(ROOM, CALL, look(0.0, "@a:s:D"))
     assert admit(seats, "a", 1, 0.0, "2")
-    seats.hung_up(ROOM, Identity("@a:s:D"), 1.0)
-    assert admit(seats, "b", 1, 1.0)
+    seats.saw(ROOM, CALL, look(1.0))
+    assert not admit(seats, "b", 1, 10.9)
+    assert admit(seats, "b", 1, 11.0)
 
 
 # Who stands.

@@ -12,7 +12,7 @@ read and a write. An unknown room has no participants: an empty list, not a 404.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import jwt
 from attrs import define
@@ -21,14 +21,23 @@ from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
 from lotus_guard.adapters.http import Http
-from lotus_guard.core.model import Alias, Identity
-from lotus_guard.core.seats import Look
+from lotus_guard.core.model import (
+    Alias,
+    Attendance,
+    Grant,
+    Identity,
+    Kind,
+    Participant,
+    Track,
+)
 from lotus_guard.ports import Now, Outage, Reason
 
 M = TypeVar("M", bound=Message)
 
 _TOKEN_LIFE = 60
 _MOST_BYTES = 16 * 1024 * 1024
+
+_KINDS = {lk_models.TrackType.AUDIO: Kind.AUDIO, lk_models.TrackType.VIDEO: Kind.VIDEO}
 
 _NOBODY = frozenset(
     {
@@ -48,13 +57,6 @@ def is_person(participant: Any) -> bool:
     )
 
 
-class Observed(Protocol):
-    """Takes note of how each call went, for metrics."""
-
-    def __call__(self, method: str, outcome: str) -> None:
-        """Count one call."""
-
-
 @define(eq=False)
 class LiveKit:
     """The calls that the guard makes to LiveKit. Each raises Outage when it fails."""
@@ -69,25 +71,19 @@ class LiveKit:
     """The deadline of one call."""
     epoch: Callable[[], float] = time.time
 
-    async def look(self, alias: Alias) -> Look:
+    async def attendance(self, alias: Alias) -> Attendance:
         """List the people in a LiveKit room; agents, recorders and egress are left out."""
         begun = self.now()
-        participants = await self.participants(alias)
-        people = frozenset(Identity(p.identity) for p in participants if is_person(p))
-        return Look(begun, people)
-
-    async def participants(self, alias: Alias) -> Sequence[Any]:
-        """List a LiveKit room's participants as LiveKit's own messages (ParticipantInfo)."""
         answer = await self._call(
             "ListParticipants",
             {"roomAdmin": True, "room": alias},
             lk_room.ListParticipantsRequest(room=alias),
             lk_room.ListParticipantsResponse,
         )
-        return list(answer.participants)
+        return Attendance(begun, tuple(_read(p) for p in answer.participants if is_person(p)))
 
-    async def existing(self, aliases: Sequence[Alias]) -> frozenset[Alias]:
-        """Tell which of these LiveKit rooms there are."""
+    async def existing(self, aliases: Sequence[Alias] = ()) -> frozenset[Alias]:
+        """Tell which of these LiveKit rooms there are, or list all."""
         answer = await self._call(
             "ListRooms",
             {"roomList": True},
@@ -95,6 +91,35 @@ class LiveKit:
             lk_room.ListRoomsResponse,
         )
         return frozenset(Alias(room.name) for room in answer.rooms)
+
+    async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
+        """Replace what a participant may publish and send everything else back as it was read.
+
+        UpdateParticipant replaces the whole permission, and what is left out becomes false
+        (FACTS); a copy of the message that was read keeps fields that we do not know, too.
+        """
+        permission = lk_models.ParticipantPermission()
+        permission.CopyFrom(participant.permission)
+        permission.can_publish = grant.can_publish
+        del permission.can_publish_sources[:]
+        permission.can_publish_sources.extend(map(_source_number, grant.sources))
+        await self._call(
+            "UpdateParticipant",
+            {"roomAdmin": True, "room": alias},
+            lk_room.UpdateParticipantRequest(
+                room=alias, identity=participant.identity, permission=permission
+            ),
+            lk_models.ParticipantInfo,
+        )
+
+    async def remove(self, alias: Alias, participant: Participant) -> None:
+        """Put a participant out of the room."""
+        await self._call(
+            "RemoveParticipant",
+            {"roomAdmin": True, "room": alias},
+            lk_room.RoomParticipantIdentity(room=alias, identity=participant.identity),
+            lk_room.RemoveParticipantResponse,
+        )
 
     async def _call(
         self, method: str, grant: Mapping[str, Any], request: Message, kind: type[M]
@@ -123,6 +148,31 @@ class LiveKit:
         now = int(self.epoch())
         claims = {"iss": self.key, "nbf": now - 10, "exp": now + _TOKEN_LIFE, "video": dict(grant)}
         return jwt.encode(claims, self.secret, algorithm="HS256").encode("ascii")
+
+
+def _read(info: Any) -> Participant:
+    permission = info.permission
+    sources = tuple(_source_name(number) for number in permission.can_publish_sources)
+    return Participant(
+        Identity(info.identity),
+        info.sid,
+        Grant(permission.can_publish, sources),
+        tuple(
+            Track(_KINDS.get(track.type, Kind.DATA), _source_name(track.source))
+            for track in info.tracks
+        ),
+        permission,
+    )
+
+
+def _source_name(number: int) -> str:
+    """Name a track source as tokens do; a number that we do not know keeps its digits."""
+    value = lk_models.TrackSource.DESCRIPTOR.values_by_number.get(number)
+    return value.name.lower() if value else str(number)
+
+
+def _source_number(name: str) -> Any:
+    return int(name) if name.isdigit() else lk_models.TrackSource.Value(name.upper())
 
 
 def _reason_of(status: int) -> Reason:

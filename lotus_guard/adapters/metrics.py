@@ -3,19 +3,21 @@
 Nothing here takes a label whose values a client could choose.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from attrs import define, field
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from twisted.logger import Logger
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from twisted.logger import Logger, LogLevel
 
 from lotus_guard.admission import Rule
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.plan import Narrow, Remove, Silence, Step
 from lotus_guard.core.seats import Seating
 from lotus_guard.ports import Now, Outage, Reason
 
 _log = Logger()
 
+_STEPS: dict[type[Step], str] = {Narrow: "narrow", Silence: "silence", Remove: "remove"}
 _QUIET_SECONDS = 60.0
 _WANTED = {
     Reason.SECRET: "LIVEKIT_KEY and LIVEKIT_SECRET must be the very ones lk-jwt-service signs with",
@@ -66,6 +68,58 @@ class Metrics:
             registry=self.registry,
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0),
         )
+
+        self._add_live()
+        self.store_failures = self._counter(
+            "lotus_guard_store_failures_total", "Reads and writes of the state file that failed", ()
+        )
+
+    def _add_live(self) -> None:
+        self.steps = self._counter(
+            "lotus_guard_live_steps_total",
+            "Steps carried out in live rooms: narrow, silence (a track in disguise), remove",
+            ("step", "outcome"),
+        )
+        self.step_checks = self._counter(
+            "lotus_guard_live_steps_checked_total",
+            "Whether the next look showed a step's effect",
+            ("step", "effect"),
+        )
+        self.enforcement_seconds = Histogram(
+            "lotus_guard_live_enforcement_seconds",
+            "From a step's first try to the look that shows its effect",
+            registry=self.registry,
+            buckets=(0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 60.0),
+        )
+        self.steps_put_off = self._counter(
+            "lotus_guard_live_steps_put_off_total", "Steps over the bound of one pass", ()
+        )
+        self.passes = self._counter("lotus_guard_live_passes_total", "Good passes", ("pace",))
+        self.pass_seconds = Histogram(
+            "lotus_guard_live_pass_seconds",
+            "How long a good pass took",
+            registry=self.registry,
+            buckets=(0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
+        )
+        self.rooms = self._gauge(
+            "lotus_guard_live_rooms_under_policy", "Live rooms that a policy restricts"
+        )
+
+    def show(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Expose a number that is worked out when somebody asks."""
+        self._gauge(name, text).set_function(value)
+
+    def show_age(self, name: str, text: str, last: Callable[[], float | None]) -> None:
+        """Expose the seconds since something last happened; -1 where it never has."""
+
+        def age() -> float:
+            at = last()
+            return -1.0 if at is None else self.now() - at
+
+        self.show(name, text, age)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry)
 
     def _counter(self, name: str, text: str, labels: Iterable[str]) -> Counter:
         return Counter(name, text, labelnames=tuple(labels), registry=self.registry)
@@ -124,6 +178,58 @@ class Metrics:
         _log.warn(
             "{room} has a policy that is ignored: {complaint}", room=room, complaint=complaint
         )
+
+    def store_failed(self, why: str) -> None:
+        """Count a failure of the state file and log it, at most once a minute."""
+        self.store_failures.inc()
+        if self._may_say("store"):
+            _log.error(
+                "What is learnt cannot be kept on disk: {why}. Wanted: LOTUS_GUARD_STATE names a "
+                "file in a directory that this user can write to. Calls go on.",
+                why=why,
+            )
+
+    def stepped(self, room: RoomId, step: Step, failure: Outage | None) -> None:
+        """Count a step and log it; an offence of a client, as a warning."""
+        name = _STEPS[type(step)]
+        self.steps.labels(name, "failed" if failure else "done").inc()
+        if failure:
+            level, text = LogLevel.warn, "{step} of {identity} in {room} failed: {failure}"
+        elif isinstance(step, Silence):
+            level, text = LogLevel.warn, "{identity} in {room} disguised a track: silenced"
+        else:
+            level, text = LogLevel.info, "{step} of {identity} in {room} carried out"
+        _log.emit(
+            level,
+            text,
+            step=name,
+            identity=step.participant.identity,
+            room=room,
+            failure=failure,
+        )
+
+    def confirmed(self, step: type[Step], seconds: float) -> None:
+        """Count a step whose effect a look shows."""
+        self.step_checks.labels(_STEPS[step], "seen").inc()
+        self.enforcement_seconds.observe(seconds)
+
+    def unconfirmed(self, step: type[Step]) -> None:
+        """Count a step whose effect a look does not show."""
+        self.step_checks.labels(_STEPS[step], "not_seen").inc()
+
+    def put_off(self, room: RoomId, steps: int) -> None:
+        """Count steps over the bound and log it, at most once a minute."""
+        self.steps_put_off.inc(steps)
+        if self._may_say("put_off"):
+            _log.warn(
+                "{room} needs {steps} more steps than one pass may do", room=room, steps=steps
+            )
+
+    def passed(self, seconds: float, rooms: int, late: bool) -> None:
+        """Record a good pass; a late one stretched the interval."""
+        self.passes.labels("stretched" if late else "in_time").inc()
+        self.pass_seconds.observe(seconds)
+        self.rooms.set(rooms)
 
     def _may_say(self, *what: str) -> bool:
         last = self._said.get(what)

@@ -9,6 +9,7 @@ The wire (FACTS.md, Synapse):
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ from lotus_guard.core.policy import (
 from lotus_guard.ports import Outage, Reason
 
 _MOST_BYTES = 32 * 1024 * 1024  # a big room's whole state, from an old Synapse
+_PAGE = 500
 _MOST_ROOM_ID = 255  # Matrix specification, appendices, "Identifier grammar"
 
 
@@ -49,19 +51,31 @@ class Synapse:
         """Read the source policy of a room."""
         return read_sources(content_of(await self._state(room, SOURCES_EVENT), SOURCES_EVENT))
 
+    async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
+        """List up to `_PAGE` rooms from the `start`th on, and where to go on."""
+        answer = await self._get(f"/_synapse/admin/v1/rooms?from={start}&limit={_PAGE}")
+        fields = _json_object(answer)
+        rooms, next_start = fields.get("rooms"), fields.get("next_batch")
+        if answer.status != 200 or not isinstance(rooms, list):
+            raise _outage(answer)
+        found = [RoomId(room["room_id"]) for room in rooms if _has_room_id(room)]
+        return found, next_start if isinstance(next_start, int) else None
+
     async def _state(self, room: RoomId, event_type: str) -> list[Any]:
         if not is_room_id(room):
             return []  # such a room cannot exist, so it has no policy
-        answer = await self.http.exchange(
+        path = f"/_synapse/admin/v1/rooms/{quote(room, safe='')}/state?type={event_type}"
+        return _events(await self._get(path))
+
+    async def _get(self, path: str) -> HttpAnswer:
+        return await self.http.exchange(
             b"GET",
-            f"{self.url}/_synapse/admin/v1/rooms/{quote(room, safe='')}/state"
-            f"?type={event_type}".encode("ascii"),
+            f"{self.url}{path}".encode("ascii"),
             {b"Authorization": b"Bearer " + self.token.encode("ascii")},
             None,
             seconds=self.seconds,
             most=_MOST_BYTES,
         )
-        return _events(answer)
 
 
 def is_room_id(room: str) -> bool:
@@ -73,24 +87,36 @@ def is_room_id(room: str) -> bool:
 
 
 def _events(answer: HttpAnswer) -> list[Any]:
+    fields = _json_object(answer)
+    if answer.status in (400, 404) and fields.get("errcode") in ("M_NOT_FOUND", "M_INVALID_PARAM"):
+        return []
+    state = fields.get("state")
+    if answer.status == 200 and isinstance(state, list):
+        return state
+    raise _outage(answer)
+
+
+def _json_object(answer: HttpAnswer) -> dict[str, Any]:
     try:
         value = json.loads(answer.body)
     except (ValueError, RecursionError):
-        value = None
-    fields = value if isinstance(value, dict) else {}
-    if answer.status in (400, 404) and fields.get("errcode") in ("M_NOT_FOUND", "M_INVALID_PARAM"):
-        return []
-    if answer.status == 200:
-        state = fields.get("state")
-        if isinstance(state, list):
-            return state
-        raise Outage(Reason.GARBAGE, "Synapse's answer has no list of state events")
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _has_room_id(room: object) -> bool:
+    return isinstance(room, dict) and isinstance(room.get("room_id"), str)
+
+
+def _outage(answer: HttpAnswer) -> Outage:
+    """Name what is wrong with an answer that says nothing."""
     if answer.status in (401, 403):
-        raise Outage(
+        errcode = _json_object(answer).get("errcode")
+        return Outage(
             Reason.UNAUTHORIZED,
-            f"Synapse answered {answer.status} ({fields.get('errcode')!s:.40}) to the admin token",
+            f"Synapse answered {answer.status} ({errcode!s:.40}) to the admin token",
         )
     if answer.status == 404:
-        raise Outage(Reason.NOT_FOUND, "Synapse's admin API is not at LOTUS_GUARD_SYNAPSE_URL")
+        return Outage(Reason.NOT_FOUND, "Synapse's admin API is not at LOTUS_GUARD_SYNAPSE_URL")
     reason = Reason.SERVER_ERROR if answer.status >= 500 else Reason.GARBAGE
-    raise Outage(reason, f"Synapse answered {answer.status}")
+    return Outage(reason, f"Synapse answered {answer.status} with something unexpected")

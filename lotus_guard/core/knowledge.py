@@ -7,7 +7,7 @@ its policy later. Bounded: the longest unused entry goes first.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -95,8 +95,9 @@ class Knowledge:
     most_aliases: int = 100_000
     most_identities: int = 200_000
     on_learnt: Callable[[Change], None] = lambda _change: None
+    on_forgotten: Callable[[Alias], None] = lambda _alias: None
     _places: Recent[Alias, Place] = field(init=False)
-    _users: Recent[Identity, UserId] = field(init=False)
+    _users: Recent[Identity, tuple[UserId, Alias]] = field(init=False)
     _aliases: dict[RoomId, dict[Alias, None]] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -127,21 +128,27 @@ class Knowledge:
         self.on_learnt(Change(alias=alias, place=place))
         return place
 
-    def forget_alias(self, alias: Alias) -> None:
-        """Drop an alias whose LiveKit room is long finished."""
-        place = self._places.pop(alias)
-        if place:
-            self._unlist(alias, place)
+    def forget(self, aliases: Collection[Alias]) -> None:
+        """Drop aliases whose LiveKit rooms are long finished, and the identities learnt there."""
+        for identity, (_, where) in self._users.items():
+            if where in aliases:
+                self._users.pop(identity)
+        for alias in aliases:
+            place = self._places.pop(alias)
+            if place:
+                self._unlist(alias, place)
+                self.on_forgotten(alias)
 
-    def learn_identity(self, identity: Identity, user: UserId) -> None:
-        """Remember whose identity this is; the newest teacher is right."""
-        if self._users.get(identity) != user:
-            self._users.put(identity, user)
-            self.on_learnt(Change(identity=identity, user=user))
+    def learn_identity(self, identity: Identity, user: UserId, alias: Alias) -> None:
+        """Remember whose identity this is and where it was issued; the newest teacher is right."""
+        if self._users.get(identity) != (user, alias):
+            self._users.put(identity, (user, alias))
+            self.on_learnt(Change(alias=alias, identity=identity, user=user))
 
     def user_of(self, identity: Identity) -> UserId | None:
         """Tell whose identity this is, where somebody taught us."""
-        return self._users.get(identity)
+        known = self._users.get(identity)
+        return known[0] if known else None
 
     def person(self, identity: Identity) -> str:
         """Name the person behind an identity, for counting heads.
@@ -149,13 +156,13 @@ class Knowledge:
         The user where we know or can read him, the identity itself where it is a hash that
         nobody taught us: such a one counts as a person of his own.
         """
-        return self._users.get(identity) or guess_legacy_user(identity) or identity
+        return self.user_of(identity) or guess_legacy_user(identity) or identity
 
     def places(self) -> Iterator[tuple[Alias, Place]]:
         """Iterate over all that is known of aliases."""
         return self._places.items()
 
-    def users(self) -> Iterator[tuple[Identity, UserId]]:
+    def users(self) -> Iterator[tuple[Identity, tuple[UserId, Alias]]]:
         """Iterate over all that is known of identities."""
         return self._users.items()
 

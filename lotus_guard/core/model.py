@@ -1,9 +1,9 @@
 """The nouns of the guard as frozen values."""
 
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
-from attrs import frozen
+from attrs import field, frozen
 
 RoomId = NewType("RoomId", str)
 """A Matrix room id, `!opaque:server` or, from room version 12 on, `!opaque`."""
@@ -64,3 +64,41 @@ class Grant:
     def allows(self, source: str) -> bool:
         """Tell whether LiveKit would let this source be published."""
         return self.can_publish and (not self.sources or source in self.sources)
+
+
+class Kind(StrEnum):
+    """What a track really carries; LiveKit sees that from the media, not from the client's word."""
+
+    AUDIO = "audio"
+    VIDEO = "video"
+    DATA = "data"
+
+
+@frozen
+class Track:
+    """A published track: what it is, and what its publisher says it is."""
+
+    kind: Kind
+    source: str
+    """The declared source, a `Source` value or `unknown`."""
+
+
+@frozen
+class Participant:
+    """One connection to a LiveKit room, as LiveKit lists it."""
+
+    identity: Identity
+    sid: str
+    """New with each connection of the same identity."""
+    grant: Grant
+    tracks: tuple[Track, ...] = ()
+    permission: Any = field(default=None, eq=False, repr=False)
+    """The whole permission as it was read, with fields we do not know; for sending back."""
+
+
+@frozen
+class Attendance:
+    """Who was in a LiveKit room when we asked at `at` (seconds, when the call was begun)."""
+
+    at: float
+    participants: tuple[Participant, ...]

@@ -40,6 +40,8 @@ class Hold:
 
     since: float
     until: float
+    is_grace: bool = False
+    """Kept for one who was there and has gone, not for a token."""
 
 
 @frozen
@@ -120,20 +122,15 @@ class Seats:
         self._expect_back(table, self._present(table) - table.standing.keys(), at)
         table.unwatched.update(table.looks)
 
-    def hung_up(self, room: RoomId, identity: Identity, at: float) -> None:
-        """Free the seat of one who left on purpose; his other devices keep it."""
+    def hung_up(self, room: RoomId, identity: Identity) -> None:
+        """Free the seat of one who left on purpose, where no device of his is there any more.
+
+        A seat kept for a token stays: he may have asked for it to come back.
+        """
         table = self._tables.get(room)
-        if table is None:
-            return
-        for alias, look in table.looks.items():
-            if identity in look.people and look.at <= at:
-                table.looks[alias] = Look(look.at, look.people - {identity})
-        person = self.person(identity)
-        hold = table.holds.get(person)
-        if person not in self._present(table):
-            table.standing.pop(person, None)
-            if hold and hold.since <= at:
-                del table.holds[person]
+        hold = table and table.holds.get(self.person(identity))
+        if table and hold and hold.is_grace:
+            del table.holds[self.person(identity)]
             self.on_change(room)
 
     def ask(
@@ -235,7 +232,7 @@ class Seats:
             self._expect_back(table, seated, look.at)
         since = look.at if look.at - before.at <= self.grace else before.at
         for person in seated:
-            table.holds.setdefault(person, Hold(since, since + self.grace))
+            table.holds.setdefault(person, Hold(since, since + self.grace, True))
 
     def _expect_back(self, table: _Table, people: Iterable[Person], at: float) -> None:
         table.returning.update(dict.fromkeys(people, at + self.hold))

@@ -68,19 +68,30 @@ class TokenRequest:
     member: str | None
 
 
+WEBHOOK = b"/sfu_webhook"
+
+
+def is_webhook(target: bytes) -> bool:
+    """Tell whether a request target is where LiveKit sends its webhooks."""
+    return _clean_path(target) == WEBHOOK
+
+
 def endpoint_of(target: bytes) -> Endpoint | None:
     """Tell which token endpoint upstream could take a request target for.
 
     Takes more for one than upstream does (Go's ServeMux redirects `//get_token`): a body that is
     read strictly without need does no harm, one that is not read strictly would.
     """
-    path = re.sub(rb"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", b"", target)
-    path = re.split(rb"[?#]", path, maxsplit=1)[0]
-    clean = posixpath.normpath(b"/" + unquote_to_bytes(path).lstrip(b"/"))
     try:
-        return Endpoint(clean.decode("ascii"))
+        return Endpoint(_clean_path(target).decode("ascii"))
     except ValueError:
         return None
+
+
+def _clean_path(target: bytes) -> bytes:
+    path = re.sub(rb"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", b"", target)
+    path = re.split(rb"[?#]", path, maxsplit=1)[0]
+    return posixpath.normpath(b"/" + unquote_to_bytes(path).lstrip(b"/"))
 
 
 def read_token_request(endpoint: Endpoint, body: bytes) -> TokenRequest:

@@ -1,0 +1,223 @@
+"""What the guard remembers over a restart, in SQLite: aliases, identities, seats.
+
+Written behind: changes are collected in memory and written by a thread, one transaction at a
+time, so that no answer waits for the disk. Losing the file loses no call: what is in it, LiveKit,
+Synapse and upstream told us, and will tell again. So every fault of it is an outage: counted,
+logged, never raised; a file that is no database is moved aside.
+
+    alias(alias, room, slot, grounds)     identity(identity, user)     seat(room, person, until)
+
+`until` is in seconds since the epoch, NULL for who is there: a clock that only this machine's
+uptime knows would mean nothing after a restart of the machine.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.enterprise.adbapi import ConnectionPool
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lotus_guard.core.knowledge import Change, Grounds, Knowledge, Place
+from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.seats import Person, Seats
+from lotus_guard.ports import Now
+
+_log = Logger()
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS alias (
+  alias TEXT PRIMARY KEY, room TEXT NOT NULL, slot TEXT NOT NULL, grounds TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS identity (
+  identity TEXT PRIMARY KEY, user TEXT NOT NULL, alias TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS seat (
+  room TEXT NOT NULL, person TEXT NOT NULL, until REAL, PRIMARY KEY (room, person));
+"""
+
+_AGAIN_SECONDS = 5.0
+"""How long to wait before a write that failed is tried again."""
+
+
+@define
+class _Batch:
+    """What is to be written with the next transaction."""
+
+    aliases: dict[Alias, Place | None] = field(factory=dict)
+    """None for one to forget, with the identities learnt in it."""
+    identities: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
+    seats: dict[RoomId, Mapping[Person, float | None]] = field(factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.aliases or self.identities or self.seats)
+
+    def write(self, cursor: Any) -> None:
+        """Write all of it; runs in a thread."""
+        for alias, place in self.aliases.items():
+            if place is None:
+                cursor.execute("DELETE FROM alias WHERE alias = ?", (alias,))
+                cursor.execute("DELETE FROM identity WHERE alias = ?", (alias,))
+            else:
+                row = (alias, place.room, place.slot, place.grounds.value)
+                cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
+        cursor.executemany(
+            "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
+            [(identity, *taught) for identity, taught in self.identities.items()],
+        )
+        for room, seats in self.seats.items():
+            cursor.execute("DELETE FROM seat WHERE room = ?", (room,))
+            rows = [(room, person, until) for person, until in seats.items()]
+            cursor.executemany("INSERT INTO seat VALUES (?, ?, ?)", rows)
+
+
+@define(eq=False)
+class Store:
+    """Reads at the start what was learnt before, and writes down what is learnt now."""
+
+    path: Path
+    knowledge: Knowledge
+    seats: Seats
+    clock: IReactorTime
+    now: Now
+    epoch: Callable[[], float]
+    on_failure: Callable[[str], None] = lambda _why: None
+    _pool: ConnectionPool | None = field(default=None, init=False)
+    _batch: _Batch = field(init=False, factory=_Batch)
+    _writing: Deferred[None] | None = field(default=None, init=False)
+    _retry: Any = field(default=None, init=False)
+
+    def open(self) -> None:
+        """Read the file and begin to take note of changes.
+
+        Blocks: it is meant for the moment before anything listens. A file that is no database is
+        moved aside, one that cannot be opened is done without.
+        """
+        try:
+            self._read()
+        except sqlite3.DatabaseError as error:
+            self._fail(error)
+            if not isinstance(error, sqlite3.OperationalError):
+                self._move_aside()
+        except OSError as error:
+            self._fail(error)
+        self._pool = ConnectionPool(
+            "sqlite3", str(self.path), check_same_thread=False, cp_min=1, cp_max=1, timeout=2.0
+        )
+        self.knowledge.on_learnt = self.learnt
+        self.knowledge.on_forgotten = self.forgotten
+        self.seats.on_change = self.seats_changed
+
+    def learnt(self, change: Change) -> None:
+        """Write down a thing learnt, soon."""
+        if change.alias and change.place:
+            self._batch.aliases[change.alias] = change.place
+        if change.identity and change.user:
+            self._batch.identities[change.identity] = (change.user, change.alias or Alias(""))
+        self._begin()
+
+    def forgotten(self, alias: Alias) -> None:
+        """Delete an alias and the identities that were learnt in it, soon."""
+        self._batch.aliases[alias] = None
+        self._begin()
+
+    def seats_changed(self, room: RoomId) -> None:
+        """Write down the seats of a room, soon."""
+        lead = self.epoch() - self.now()
+        self._batch.seats[room] = {
+            person: None if until is None else until + lead
+            for person, until in self.seats.seated(room).items()
+        }
+        self._begin()
+
+    def close(self) -> Deferred[None]:
+        """Write what is left, then close the file."""
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        self._retry = None
+        if self._batch:
+            self._begin()
+        last: Deferred[None] = self._writing or succeed(None)
+
+        def shut(_result: object) -> None:
+            if self._pool is not None:
+                self._pool.close()
+
+        return last.addBoth(shut)
+
+    def _read(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=2.0)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+            self._take_up(connection)
+        finally:
+            connection.close()
+
+    def _take_up(self, connection: sqlite3.Connection) -> None:
+        for alias, room, slot, grounds in connection.execute("SELECT * FROM alias"):
+            self.knowledge.learn_alias(Alias(alias), Place(RoomId(room), slot, Grounds(grounds)))
+        for identity, user, alias in connection.execute("SELECT * FROM identity"):
+            self.knowledge.learn_identity(Identity(identity), UserId(user), Alias(alias))
+        lead = self.epoch() - self.now()
+        rooms: dict[RoomId, dict[Person, float | None]] = {}
+        for room, person, until in connection.execute("SELECT * FROM seat"):
+            rooms.setdefault(RoomId(room), {})[person] = None if until is None else until - lead
+        for room, seats in rooms.items():
+            self.seats.restore(room, seats, self.now())
+
+    def _begin(self) -> None:
+        """Start to write, unless a write is under way: what comes meanwhile goes with the next."""
+        if self._writing is None and self._retry is None and self._pool is not None:
+            batch, self._batch = self._batch, _Batch()
+            self._writing = self._pool.runInteraction(batch.write)
+            self._writing.addCallbacks(self._wrote, self._failed, errbackArgs=(batch,))
+
+    def _wrote(self, _result: object) -> None:
+        self._writing = None
+        if self._batch:
+            self._begin()
+
+    def _failed(self, failure: Failure, batch: _Batch) -> None:
+        """Put what could not be written in front of what came after it, and try again later."""
+        self._writing = None
+        self._fail(failure.value)
+        if failure.check(sqlite3.DatabaseError) and not failure.check(sqlite3.OperationalError):
+            self._move_aside()
+        later, self._batch = self._batch, batch
+        self._batch.aliases.update(later.aliases)
+        self._batch.identities.update(later.identities)
+        self._batch.seats.update(later.seats)
+        self._retry = self.clock.callLater(_AGAIN_SECONDS, self._again)
+
+    def _again(self) -> None:
+        self._retry = None
+        self._begin()
+
+    def _fail(self, error: BaseException | None) -> None:
+        self.on_failure(f"{self.path}: {type(error).__name__}: {error}")
+
+    def _move_aside(self) -> None:
+        """Rename a broken file, and begin a new one with all that is known."""
+        aside = self.path.with_name(f"{self.path.name}.broken-{int(self.epoch())}")
+        try:
+            self.path.rename(aside)
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            connection = sqlite3.connect(self.path, timeout=2.0)
+            connection.executescript(_SCHEMA)
+            connection.close()
+        except (OSError, sqlite3.Error) as error:
+            self._fail(error)
+            return
+        _log.error("{path} was no database; it is now {aside}", path=self.path, aside=aside)
+        for alias, place in self.knowledge.places():
+            self._batch.aliases[alias] = place
+        for identity, (user, alias) in self.knowledge.users():
+            self._batch.identities[identity] = (user, alias)
+        for room in self.seats.rooms():
+            self.seats_changed(room)

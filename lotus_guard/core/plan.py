@@ -1,0 +1,133 @@
+"""What it takes to bring a live room back within its policy: a pure function.
+
+Carrying a plan out and planning again gives nothing. A plan never grants, and never removes
+anybody but those whom `Seats.settle` listed as standing in a full room.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from attrs import frozen
+
+from lotus_guard.core.model import (
+    Alias,
+    Attendance,
+    Grant,
+    Identity,
+    Kind,
+    Participant,
+    Source,
+    SourcePolicy,
+)
+from lotus_guard.core.narrow import narrow
+from lotus_guard.core.seats import Person
+
+VIDEO_SOURCES = frozenset({Source.CAMERA, Source.SCREEN_SHARE})
+AUDIO_SOURCES = frozenset({Source.MICROPHONE, Source.SCREEN_SHARE_AUDIO})
+
+
+NOTHING = Grant(can_publish=False, sources=())
+
+
+@frozen
+class Step:
+    """Something to do to one participant of one LiveKit room."""
+
+    alias: Alias
+    participant: Participant
+
+
+@frozen
+class Narrow(Step):
+    """Take the forbidden sources from who has them."""
+
+    grant: Grant
+
+
+@frozen
+class Silence(Step):
+    """Take the right to publish from who publishes a track in disguise."""
+
+    grant: Grant = NOTHING
+
+
+@frozen
+class Remove(Step):
+    """Put out of the call who came into a full room without a seat."""
+
+
+MOST: Mapping[type[Step], int] = {Narrow: 200, Silence: 50, Remove: 5}
+"""How many steps of a kind one room may see in one pass, so that a bug cannot empty a room."""
+
+
+def plan(
+    rooms: Mapping[Alias, Attendance],
+    sources: SourcePolicy,
+    standing: Sequence[Person],
+    person: Callable[[Identity], Person],
+) -> list[Step]:
+    """Say what is to be done in a Matrix room's LiveKit rooms.
+
+    `standing` lists who has no seat, newest first (`Seats.settle`); they are removed in that
+    order. Whoever is removed needs no other step.
+    """
+    removals = _removals(rooms, standing, person)
+    leaving = {(step.alias, step.participant.identity) for step in removals}
+    steps: list[Step] = list(removals)
+    for alias, attendance in rooms.items():
+        for participant in attendance.participants:
+            if (alias, participant.identity) not in leaving:
+                steps += _restraint(alias, participant, sources.forbidden)
+    return steps
+
+
+def bounded(steps: Iterable[Step]) -> tuple[list[Step], int]:
+    """Keep at most `MOST` steps of each kind, in order; also tells how many were put off."""
+    kept: list[Step] = []
+    counts: Counter[type[Step]] = Counter()
+    put_off = 0
+    for step in steps:
+        counts[type(step)] += 1
+        if counts[type(step)] <= MOST[type(step)]:
+            kept.append(step)
+        else:
+            put_off += 1
+    return kept, put_off
+
+
+def _removals(
+    rooms: Mapping[Alias, Attendance],
+    standing: Sequence[Person],
+    person: Callable[[Identity], Person],
+) -> list[Remove]:
+    order = {who: rank for rank, who in enumerate(standing)}
+    found = [
+        (order[person(participant.identity)], Remove(alias, participant))
+        for alias, attendance in rooms.items()
+        for participant in attendance.participants
+        if person(participant.identity) in order
+    ]
+    return [step for _, step in sorted(found, key=lambda pair: pair[0])]
+
+
+def _restraint(alias: Alias, participant: Participant, forbidden: frozenset[Source]) -> list[Step]:
+    if _is_disguised(participant, forbidden) and participant.grant.can_publish:
+        return [Silence(alias, participant)]
+    grant = narrow(participant.grant, forbidden)
+    return [] if grant is participant.grant else [Narrow(alias, participant, grant)]
+
+
+def _is_disguised(participant: Participant, forbidden: frozenset[Source]) -> bool:
+    """Tell whether a track is of a kind that the policy forbids, declared as one that it allows.
+
+    LiveKit checks only what the client declares (FACTS): a camera declared as a microphone gets
+    through. Video may be a camera or a screen, and no honest client declares it as sound: it is an
+    offence where either is forbidden. A screen sent as a camera cannot be told apart.
+    """
+    return any(
+        (track.kind is Kind.VIDEO and track.source in AUDIO_SOURCES and forbidden & VIDEO_SOURCES)
+        or (
+            track.kind is Kind.AUDIO and track.source in VIDEO_SOURCES and forbidden & AUDIO_SOURCES
+        )
+        for track in participant.tracks
+    )

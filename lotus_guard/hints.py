@@ -1,0 +1,105 @@
+"""Hints from outside: LiveKit's webhooks and Synapse's pushes. They wake looks, no more."""
+
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from lotus_guard.core.knowledge import Recent
+from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.core.push import Push, Unsigned, read_push
+from lotus_guard.core.webhook import Event, Forged, read_event
+from lotus_guard.policies import Policies
+from lotus_guard.ports import Now
+
+HEARTBEAT = 10.0
+"""Seconds between two signs of life of Synapse's module."""
+
+_log = Logger()
+
+
+@define(eq=False)
+class Webhooks:
+    """Verifies LiveKit's webhooks and hands on each event once."""
+
+    key: str
+    secret: str = field(repr=False)
+    now: Now
+    on_event: Callable[[Event], None]
+    last: float | None = field(default=None, init=False)
+    """When the last genuine one came in."""
+    forged: int = field(default=0, init=False)
+    _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
+
+    def take(self, body: bytes, authorization: str) -> None:
+        """Take in a webhook, whoever sent it; never raises."""
+        try:
+            event = read_event(body, authorization, self.key, self.secret)
+        except Forged as why:
+            self.forged += 1
+            _log.debug("A webhook was not LiveKit's: {why}", why=why)
+            return
+        except Exception:  # whatever is in the body, upstream has been served already
+            _log.failure("A webhook could not be read")
+            return
+        self.last = self.now()
+        if event and not (event.id and self._seen.get(event.id)):
+            self._seen.put(event.id, True)
+            self.on_event(event)
+
+
+@define(eq=False)
+class Pushes:
+    """Verifies Synapse's pushes, keeps the policies up to date and knows whether they come."""
+
+    secret: str = field(repr=False)
+    """Empty: pushes are off."""
+    max_age: float
+    """Seconds a policy is served without asking again where nobody pushes."""
+    poll: float
+    """The same while pushes come."""
+    now: Now
+    epoch: Callable[[], float]
+    last: float | None = field(default=None, init=False)
+    """When the last genuine push or heartbeat came in."""
+    _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
+    _sent: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
+
+    def are_coming(self) -> bool:
+        """Tell whether Synapse tells us of changes by itself."""
+        return self.last is not None and self.now() - self.last <= 3 * HEARTBEAT
+
+    def policy_max_age(self) -> float:
+        """Tell for how many seconds a policy is served without asking again."""
+        return self.poll if self.are_coming() else self.max_age
+
+    def take(
+        self,
+        body: bytes,
+        header: str,
+        limits: Policies[LimitPolicy],
+        sources: Policies[SourcePolicy],
+    ) -> RoomId | None:
+        """Take in a push; tells which room's policies it changed. Raises Unsigned."""
+        push = self._believed(body, header)
+        self.last = self.now()
+        if push.room is None or push.sent < (self._sent.get(push.room) or 0.0):
+            return None
+        self._sent.put(push.room, push.sent)
+        limits.put(push.room, push.limit, self.now())
+        sources.put(push.room, push.sources, self.now())
+        return push.room
+
+    def _believed(self, body: bytes, header: str) -> Push:
+        if not self.secret:
+            raise Unsigned("LOTUS_GUARD_PUSH_SECRET is not set")
+        try:
+            push = read_push(body, header, self.secret, self.epoch())
+        except Unsigned:
+            raise
+        except Exception:
+            raise Unsigned("it cannot be read") from None
+        if self._seen.get(push.signature):
+            raise Unsigned("it has been here before")
+        self._seen.put(push.signature, True)
+        return push

@@ -7,13 +7,10 @@ from twisted.logger import Logger
 
 from lotus_guard.core.knowledge import Recent
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
-from lotus_guard.core.push import Push, Unsigned, read_push
+from lotus_guard.core.push import HEARTBEAT, Push, Unsigned, read_push
 from lotus_guard.core.webhook import Event, Forged, read_event
 from lotus_guard.policies import Policies
 from lotus_guard.ports import Now
-
-HEARTBEAT = 10.0
-"""Seconds between two signs of life of Synapse's module."""
 
 _log = Logger()
 

@@ -26,6 +26,9 @@ from lotus_guard.core.policy import Reading, read_limit, read_sources
 
 HEADER = "Lotus-Guard-Signature"
 
+HEARTBEAT = 10.0
+"""Seconds between two signs of life of Synapse's module."""
+
 WINDOW = 60.0
 """Seconds a push may be old, and its clock ahead of ours."""
 

@@ -23,7 +23,7 @@ from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.admin import Admin
 from lotus_guard.admission import Admission
-from lotus_guard.bounded import BoundedRequest
+from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.config import Config
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias
@@ -90,12 +90,17 @@ def pooled_agents(reactor: Any) -> Agents:
 
     def agent(most: int) -> Agent:
         pool = HTTPConnectionPool(reactor, persistent=True)
+        pool._factory = _QuietClients  # else each connection makes two lines in the log
         pool.maxPersistentPerHost = most
         pool.cachedConnectionTimeout = 30
         pool.retryAutomatically = False
         return Agent(reactor, connectTimeout=5.0, pool=pool)
 
     return Agents(agent(64), agent(32), agent(32))
+
+
+class _QuietClients(HTTPConnectionPool._factory):  # type: ignore[misc,valid-type]
+    noisy = False
 
 
 def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
@@ -206,7 +211,7 @@ def make_service(config: Config, reactor: Any) -> Any:
     service = MultiService()
     _listen(reactor, config.listen, PublicSite(guard.gate)).setServiceParent(service)
     if config.admin_listen:
-        site = Site(guard.admin.app.resource(), requestFactory=BoundedRequest)
+        site = QuietSite(guard.admin.app.resource(), requestFactory=BoundedRequest)
         _listen(reactor, config.admin_listen, site).setServiceParent(service)
     LiveService(guard, clocks, config.reconcile_interval).setServiceParent(service)
     _log.info(
@@ -218,7 +223,6 @@ def make_service(config: Config, reactor: Any) -> Any:
 
 
 def _listen(reactor: Any, endpoint: str, site: Site) -> StreamServerEndpointService:
-    site.noisy = False
     server = StreamServerEndpointService(serverFromString(reactor, endpoint), site)
     # A port that is taken must end the start with an error, not leave a guard that serves nobody.
     server._raiseSynchronously = True

@@ -51,7 +51,7 @@ def makeService(options: Options) -> IService:
     if options.config is None:
         from lotus_guard.sandbox.service import make_sandbox_service
 
-        sandbox: IService = make_sandbox_service(reactor)
+        sandbox: IService = make_sandbox_service(reactor, os.environ)
         return sandbox
     service: IService = make_service(options.config, reactor)
     return service

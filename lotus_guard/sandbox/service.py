@@ -1,0 +1,43 @@
+"""The sandbox and a guard in front of it as one service: `twistd -n lotus-guard --sandbox`."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import MultiService
+from twisted.internet.endpoints import serverFromString
+from twisted.web.client import Agent
+
+from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.config import read_config
+from lotus_guard.sandbox.stack import Sandbox, welcome
+from lotus_guard.service import make_service
+
+
+def make_sandbox_service(reactor: Any, environment: Mapping[str, str]) -> Any:
+    """Make the service; what the environment says to the guard goes before the sandbox's own."""
+    sandbox = Sandbox(Agent(reactor), time.time)
+    state = Path(tempfile.mkdtemp(prefix="lotus-guard-sandbox-")) / "state.sqlite"
+    settings = {**sandbox.environment(), "LOTUS_GUARD_STATE": str(state), **environment}
+    config = read_config(settings)
+    service = MultiService()
+    for address, app in sandbox.apps().items():
+        port = address.rpartition(":")[2]
+        endpoint = serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1")
+        site = QuietSite(app.resource(), requestFactory=BoundedRequest)
+        part = StreamServerEndpointService(endpoint, site)
+        part._raiseSynchronously = True
+        part.setServiceParent(service)
+    make_service(config, reactor).setServiceParent(service)
+    sys.stdout.write(welcome(_address(config.listen), sandbox.addresses))
+    sys.stdout.flush()
+    return service
+
+
+def _address(endpoint: str) -> str:
+    """Give the URL of a `tcp:` endpoint as this machine reaches it."""
+    return f"http://127.0.0.1:{endpoint.split(':')[1]}"

@@ -1,0 +1,128 @@
+"""The embedded sandbox: a homeserver, an SFU and an authorization service with three rooms."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.sandbox.authorization import AuthorizationApp, Issuer, room_maker, userinfo_over
+from lotus_guard.sandbox.livekit import LiveKitApp, LiveKitState
+from lotus_guard.sandbox.synapse import SynapseApp, SynapseState
+
+KEY = "sandbox"
+SECRET = "the-sandbox-has-no-secrets-to-keep-0000"  # noqa: S105
+ADMIN_TOKEN = "sandbox-admin"  # noqa: S105
+OPEN, TWO, VOICE = "!open:sandbox", "!two:sandbox", "!voice:sandbox"
+PEOPLE = ("alice", "bob", "carol", "dave", "erin")
+
+
+@frozen
+class Addresses:
+    """Where the three listen."""
+
+    authorization: str = "http://127.0.0.1:8171"
+    livekit: str = "http://127.0.0.1:8172"
+    synapse: str = "http://127.0.0.1:8173"
+
+
+@define(eq=False)
+class Sandbox:
+    """The three, over plain state; nothing listens yet."""
+
+    agent: Any
+    """How the authorization service reaches the other two."""
+    epoch: Callable[[], float]
+    addresses: Addresses = field(factory=Addresses)
+    homeserver: SynapseState = field(init=False, factory=SynapseState)
+    sfu: LiveKitState = field(init=False)
+    synapse: SynapseApp = field(init=False)
+    livekit: LiveKitApp = field(init=False)
+    authorization: AuthorizationApp = field(init=False)
+    _ids: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        where = self.addresses
+        self.sfu = LiveKitState(KEY, SECRET, self.epoch, self._new_id)
+        self.synapse = SynapseApp(self.homeserver, self._new_id)
+        self.livekit = LiveKitApp(self.sfu)
+        public = where.livekit.replace("http://", "ws://")
+        self.authorization = AuthorizationApp(
+            Issuer(KEY, SECRET, public, self.epoch),
+            userinfo_over(self.agent, lambda _server: where.synapse),
+            room_maker(self.agent, where.livekit, KEY, SECRET),
+        )
+        self._furnish()
+
+    def environment(self) -> dict[str, str]:
+        """Give the variables of a guard in front of it."""
+        where = self.addresses
+        return {
+            "LIVEKIT_URL": where.livekit.replace("http://", "ws://"),
+            "LIVEKIT_KEY": KEY,
+            "LIVEKIT_SECRET": SECRET,
+            "LOTUS_GUARD_UPSTREAM": where.authorization,
+            "LOTUS_GUARD_LIVEKIT_URL": where.livekit,
+            "LOTUS_GUARD_SYNAPSE_URL": where.synapse,
+            "LOTUS_GUARD_SYNAPSE_TOKEN": ADMIN_TOKEN,
+        }
+
+    def apps(self) -> Mapping[str, Any]:
+        """Give each one's Klein app by its address."""
+        where = self.addresses
+        return {
+            where.authorization: self.authorization.app,
+            where.livekit: self.livekit.app,
+            where.synapse: self.synapse.app,
+        }
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"{self._ids:08d}"
+
+    def _furnish(self) -> None:
+        self.homeserver.add_account("@admin:sandbox", ADMIN_TOKEN, admin=True)
+        for name in PEOPLE:
+            self.homeserver.add_account(f"@{name}:sandbox", name)
+            self.homeserver.openid[f"openid-{name}"] = f"@{name}:sandbox"
+        for room in (OPEN, TWO, VOICE):
+            self.homeserver.add_room(room, "@admin:sandbox")
+        self.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 2})
+        self.homeserver.set_state(
+            VOICE, SOURCES_EVENT, {"allow_camera": False, "allow_screenshare": False}
+        )
+
+
+def welcome(guard: str, addresses: Addresses) -> str:
+    """Say what runs, with lines to paste."""
+    ask = f"curl -s {guard}/sfu/get -d"
+
+    def body(room: str, name: str) -> str:
+        openid = f'"access_token":"openid-{name}","matrix_server_name":"sandbox"'
+        return f"""'{{"room":"{room}","device_id":"PHONE","openid_token":{{{openid}}}}}'"""
+
+    decode = (
+        "python3 -c 'import base64,json,sys; "
+        'print(base64.b64decode(json.load(sys.stdin)["jwt"].split(".")[1]+"==").decode())\''
+    )
+    twice = '\'{"room":"!two:sandbox","room":"!open:sandbox"}\''
+    return f"""
+The guard is at {guard}, in front of a sandbox: nothing here is real, and nobody joins.
+  lk-jwt-service {addresses.authorization}
+  LiveKit        {addresses.livekit}
+  Synapse        {addresses.synapse}
+Rooms: {OPEN} (no policy), {TWO} (at most 2 people), {VOICE} (no camera, no screen).
+
+An open room: the token comes back as lk-jwt-service made it.
+  {ask} {body(OPEN, "alice")}
+A room for two: alice and bob get a token, carol a 403 (a token not used keeps its seat for 60 s).
+  {ask} {body(TWO, "alice")}
+  {ask} {body(TWO, "bob")}
+  {ask} {body(TWO, "carol")}
+A room for voices: the token's canPublishSources has the microphone alone.
+  {ask} {body(VOICE, "alice")} | {decode}
+A body that two readers could read differently: 400.
+  {ask} {twice}
+
+Ctrl-C ends it.
+"""

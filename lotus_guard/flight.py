@@ -53,9 +53,19 @@ def ignoring(work: Deferred[Any], *kinds: type[Exception]) -> None:
 
 
 def within(seconds: float, clock: IReactorTime, work: Awaitable[V]) -> Deferred[V]:
-    """Wait for something at most so long; then it is cancelled and defer.TimeoutError raised."""
+    """Wait for something at most so long; then it is cancelled and TimeoutError raised.
+
+    Twisted's own `addTimeout` says so only where the cancelled work fails with CancelledError,
+    and an HTTP request that is cancelled does not.
+    """
 
     async def run() -> V:
         return await work
 
-    return ensureDeferred(run()).addTimeout(seconds, clock)
+    return ensureDeferred(run()).addTimeout(seconds, clock, _say_timeout)
+
+
+def _say_timeout(result: V | Failure, _seconds: float) -> V:
+    if isinstance(result, Failure):
+        raise TimeoutError
+    return result  # it came just in time

@@ -19,6 +19,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from lotus_guard.flight import within
 from lotus_guard.ports import Outage, Reason
 
 
@@ -120,10 +121,10 @@ class Http:
         Raises Outage with the class of the failure.
         """
         wanted = Headers({name: [value] for name, value in headers.items()})
-        whole = defer.ensureDeferred(self._exchange(method, url, wanted, body, most))
-        whole.addTimeout(seconds, self.clock)
         try:
-            return await whole
+            return await within(
+                seconds, self.clock, self._exchange(method, url, wanted, body, most)
+            )
         except defer.CancelledError:
             raise
         except Exception as failure:
@@ -141,7 +142,7 @@ class Http:
 
 _CLASSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ...] = (
     (TooLong, Reason.OVERSIZED),
-    ((defer.TimeoutError, error.TimeoutError, error.ConnectingCancelledError), Reason.TIMEOUT),
+    ((TimeoutError, error.TimeoutError), Reason.TIMEOUT),
     (error.DNSLookupError, Reason.DNS),
     (error.ConnectionRefusedError, Reason.REFUSED),
     ((error.ConnectError, error.ConnectionClosed, error.ConnectionLost), Reason.RESET),

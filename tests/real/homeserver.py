@@ -1,0 +1,149 @@
+"""A real Synapse on SQLite, with the listeners that the stack needs."""
+
+import hashlib
+import hmac
+import itertools
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from attrs import define, field, frozen
+
+from tests.real.processes import REAL, Answer, Process, free_port, http
+
+SHARED_SECRET = "registration-of-a-test-homeserver"
+_numbers = itertools.count(1)
+
+
+@frozen
+class User:
+    """A registered user."""
+
+    user_id: str
+    access_token: str
+
+
+@define(eq=False)
+class Synapse:
+    """The homeserver; its name is `localhost:PORT`, where it serves federation over TLS."""
+
+    directory: Path
+    modules: list[Mapping[str, Any]] = field(factory=list)
+    port: int = field(factory=free_port)
+    tls_port: int = field(factory=free_port)
+    process: Process = field(init=False)
+    admin: User = field(init=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def name(self) -> str:
+        return f"localhost:{self.tls_port}"
+
+    def start(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._write_certificate()
+        config = self.directory / "homeserver.yaml"
+        config.write_text(json.dumps(self._config()))  # JSON is YAML
+        python = str(REAL / "venv" / "bin" / "python")
+        base = [python, "-m", "synapse.app.homeserver", "--config-path", str(config)]
+        subprocess.run([*base, "--generate-keys"], cwd=self.directory, check=True)
+        self.process = Process("synapse", base, self.directory, self.port)
+        self.process.start()
+        self.admin = self.register("admin", admin=True)
+
+    def call(self, method: str, path: str, token: str = "", content: object = None) -> Answer:
+        body = None if content is None else json.dumps(content).encode()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return http(method, self.url + path, body, headers)
+
+    def register(self, name: str | None = None, admin: bool = False) -> User:
+        name = name or f"user{next(_numbers)}"
+        path = "/_synapse/admin/v1/register"
+        nonce = self.call("GET", path).json()["nonce"]
+        kind = "admin" if admin else "notadmin"
+        mac = hmac.new(SHARED_SECRET.encode(), digestmod=hashlib.sha1)
+        mac.update("\0".join([nonce, name, "password", kind]).encode())
+        wanted = {
+            "nonce": nonce,
+            "username": name,
+            "password": "password",
+            "admin": admin,
+            "mac": mac.hexdigest(),
+        }
+        answer = self.call("POST", path, content=wanted)
+        assert answer.status == 200, answer.body
+        fields = answer.json()
+        return User(fields["user_id"], fields["access_token"])
+
+    def create_room(self, user: User) -> str:
+        answer = self.call(
+            "POST",
+            "/_matrix/client/v3/createRoom",
+            user.access_token,
+            {"preset": "public_chat"},
+        )
+        assert answer.status == 200, answer.body
+        return str(answer.json()["room_id"])
+
+    def set_state(self, user: User, room: str, event_type: str, content: object) -> Answer:
+        path = f"/_matrix/client/v3/rooms/{quote(room)}/state/{event_type}/"
+        return self.call("PUT", path, user.access_token, content)
+
+    def openid(self, user: User) -> dict[str, Any]:
+        path = f"/_matrix/client/v3/user/{quote(user.user_id)}/openid/request_token"
+        answer = self.call("POST", path, user.access_token, {})
+        assert answer.status == 200, answer.body
+        fields: dict[str, Any] = answer.json()
+        return fields
+
+    def _write_certificate(self) -> None:
+        command = (
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+            "-keyout tls.key -out tls.crt"
+        )
+        subprocess.run(command.split(), cwd=self.directory, check=True, capture_output=True)
+
+    def _config(self) -> dict[str, Any]:
+        unlimited = {"per_second": 10_000, "burst_count": 10_000}
+        return {
+            "server_name": self.name,
+            "report_stats": False,
+            "pid_file": str(self.directory / "synapse.pid"),
+            "signing_key_path": str(self.directory / "signing.key"),
+            "media_store_path": str(self.directory / "media"),
+            "database": {
+                "name": "sqlite3",
+                "args": {"database": str(self.directory / "homeserver.db")},
+            },
+            "registration_shared_secret": SHARED_SECRET,
+            "suppress_key_server_warning": True,
+            "trusted_key_servers": [],
+            "tls_certificate_path": str(self.directory / "tls.crt"),
+            "tls_private_key_path": str(self.directory / "tls.key"),
+            "bcrypt_rounds": 4,
+            "rc_message": unlimited,
+            "rc_registration": unlimited,
+            "rc_joins": {"local": unlimited, "remote": unlimited},
+            "rc_login": {"address": unlimited, "account": unlimited},
+            "rc_room_creation": unlimited,
+            "modules": self.modules,
+            "listeners": [
+                self._listener(self.port, False, ["client"]),
+                self._listener(self.tls_port, True, ["federation", "openid"]),
+            ],
+        }
+
+    def _listener(self, port: int, tls: bool, names: list[str]) -> dict[str, Any]:
+        return {
+            "port": port,
+            "tls": tls,
+            "type": "http",
+            "bind_addresses": ["127.0.0.1"],
+            "resources": [{"names": names}],
+        }

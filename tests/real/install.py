@@ -1,0 +1,73 @@
+"""Install what the real-stack tests need into `.real/`: Synapse, a WebRTC client, livekit-server.
+
+Run by `make test`; does nothing where everything is there. Exits with 3 where Go is missing.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL = ROOT / ".real"
+PACKAGES = ["matrix-synapse==1.163.2", "livekit==1.2.1"]
+LIVEKIT = "github.com/livekit/livekit-server/cmd/server@v1.13.3"
+TRIES = 3
+
+
+def say(text: str) -> None:
+    print(f"[real] {text}", flush=True)
+
+
+def run(command: list[str], env: dict[str, str] | None = None) -> None:
+    """Run a command, again where it fails: registries have bad moments."""
+    for attempt in range(1, TRIES + 1):
+        if subprocess.run(command, env=env, check=False).returncode == 0:
+            return
+        say(f"attempt {attempt} of {TRIES} failed: {' '.join(command[:6])}")
+        time.sleep(5 * attempt)
+    sys.exit(1)
+
+
+def once(name: str, version: str, work: Callable[[], None]) -> None:
+    """Do a piece of work unless a stamp says that this very version has been done."""
+    stamp = REAL / f"{name}.stamp"
+    if stamp.exists() and stamp.read_text() == version:
+        say(f"{name}: there")
+        return
+    say(f"{name}: installing {version}")
+    work()
+    stamp.write_text(version)
+
+
+def packages() -> None:
+    run([sys.executable, "-m", "venv", "--clear", str(REAL / "venv")])
+    python = str(REAL / "venv" / "bin" / "python")
+    run([python, "-m", "pip", "install", "--quiet", *PACKAGES])
+    # The guard's Synapse module runs in Synapse's environment, so the guard is installed there too.
+    run([python, "-m", "pip", "install", "--quiet", "--editable", str(ROOT)])
+
+
+def livekit_server() -> None:
+    import os
+
+    bin_dir = REAL / "bin"
+    bin_dir.mkdir(exist_ok=True)
+    run(["go", "install", LIVEKIT], env={**os.environ, "GOBIN": str(bin_dir)})
+    (bin_dir / "server").rename(bin_dir / "livekit-server")
+
+
+def main() -> int:
+    REAL.mkdir(exist_ok=True)
+    once("packages", " ".join([*PACKAGES, sys.version.split()[0]]), packages)
+    if shutil.which("go") is None:
+        say("Go is missing: livekit-server cannot be built")
+        return 3
+    once("livekit-server", LIVEKIT, livekit_server)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

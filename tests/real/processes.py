@@ -1,0 +1,151 @@
+"""Real servers as processes on loopback, each with a log file and an end."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import define, field, frozen
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL = ROOT / ".real"
+START_SECONDS = 60.0
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def until(what: str, test: Callable[[], Any], seconds: float = 30.0, pause: float = 0.05) -> Any:
+    """Wait for something to become true; gives what the test gave."""
+    end = time.monotonic() + seconds
+    while True:
+        found = test()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {seconds:g} s")
+        time.sleep(pause)
+
+
+def listens(port: int) -> bool:
+    """Tell whether somebody listens on a port."""
+    with socket.socket() as sock:
+        sock.settimeout(1.0)
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@frozen
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Read the body as JSON."""
+        import json
+
+        return json.loads(self.body)
+
+
+def http(
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 30.0,
+) -> Answer:
+    """Make one blocking request."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
+    try:
+        target = url.split(parts.netloc, 1)[1] or "/"
+        connection.request(method, target, body, dict(headers or {}))
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.getheaders()), response.read())
+    finally:
+        connection.close()
+
+
+@define(eq=False)
+class Process:
+    """One server process; can be stopped, killed, paused and started again."""
+
+    name: str
+    command: Sequence[str]
+    directory: Path
+    port: int
+    env: Mapping[str, str] = field(factory=dict)
+    _popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._popen is not None, f"{self.name} was not started"
+        return self._popen.pid
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                list(self.command),
+                cwd=self.directory,
+                env={**os.environ, **self.env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        until(f"{self.name} listens on {self.port}", self._up, START_SECONDS)
+
+    def _up(self) -> bool:
+        assert self._popen is not None
+        if self._popen.poll() is not None:
+            raise AssertionError(f"{self.name} ended:\n{self.text()[-3000:]}")
+        return listens(self.port)
+
+    def text(self) -> str:
+        """Give what it has written."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def stop(self) -> None:
+        """End it in an orderly way, or by force after five seconds."""
+        if self._popen is None or self._popen.poll() is not None:
+            return
+        self.go_on()
+        self._popen.terminate()
+        try:
+            self._popen.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._popen is not None and self._popen.poll() is None:
+            self._popen.kill()
+            self._popen.wait(10.0)
+
+    def pause(self) -> None:
+        """Let it hang: it accepts connections and answers nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it work again."""
+        os.kill(self.pid, signal.SIGCONT)

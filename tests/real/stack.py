@@ -1,0 +1,213 @@
+"""The whole stack as processes: Synapse, livekit-server, authorization service, guard."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.naming import ROOM_SLOT, alias_of
+from tests.real.client import Client, Clients
+from tests.real.homeserver import Synapse, User
+from tests.real.processes import ROOT, Answer, Process, free_port, http
+from tests.real.sfu import KEY, SECRET, LiveKit
+
+PUSH_SECRET = "a-push-secret-for-tests-0123456789"
+LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
+NO_VIDEO = {"allow_camera": False, "allow_screenshare": False}
+
+
+def authorization(directory: Path, livekit: LiveKit) -> Process:
+    """The sandbox's service, or a real lk-jwt-service where LK_JWT_SERVICE names one."""
+    port = free_port()
+    binary = os.environ.get("LK_JWT_SERVICE")
+    command = [binary] if binary else [sys.executable, "-m", "lotus_guard.sandbox.authorization"]
+    env = {
+        "LIVEKIT_URL": livekit.url,
+        "LIVEKIT_KEY": KEY,
+        "LIVEKIT_SECRET": SECRET,
+        "LIVEKIT_JWT_BIND": f"127.0.0.1:{port}",
+        "LIVEKIT_FULL_ACCESS_HOMESERVERS": "*",
+        "LIVEKIT_INSECURE_SKIP_VERIFY_TLS": "YES_I_KNOW_WHAT_I_AM_DOING",
+        "PYTHONPATH": str(ROOT),
+    }
+    return Process("authorization", command, directory, port, env)
+
+
+@define(eq=False)
+class Guard:
+    """The guard as twistd runs it."""
+
+    process: Process
+    admin_port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.process.port}"
+
+    def metrics(self) -> dict[str, float]:
+        """Read the metrics, by name with labels."""
+        text = http("GET", f"http://127.0.0.1:{self.admin_port}/metrics").body.decode()
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
+
+
+def make_guard(
+    directory: Path,
+    upstream: Process,
+    livekit: LiveKit,
+    synapse: Synapse,
+    ports: tuple[int, int] | None = None,
+    **more: str,
+) -> Guard:
+    """Make a guard in front of the stack; nothing is started."""
+    port, admin_port = ports or (free_port(), free_port())
+    env = {
+        "PYTHONPATH": str(ROOT),
+        "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+        "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{admin_port}:interface=127.0.0.1",
+        "LOTUS_GUARD_UPSTREAM": f"http://127.0.0.1:{upstream.port}",
+        "LIVEKIT_URL": livekit.url,
+        "LIVEKIT_KEY": KEY,
+        "LIVEKIT_SECRET": SECRET,
+        "LOTUS_GUARD_SYNAPSE_URL": synapse.url,
+        "LOTUS_GUARD_SYNAPSE_TOKEN": synapse.admin.access_token,
+        "LOTUS_GUARD_STATE": str(directory / "state.sqlite"),
+        **more,
+    }
+    twistd = str(Path(sys.executable).with_name("twistd"))
+    command = [twistd, "--nodaemon", "--pidfile=", "lotus-guard"]
+    return Guard(Process("guard", command, directory, port, env), admin_port)
+
+
+@define(eq=False)
+class Stack:
+    """All of it, and what tests do with it."""
+
+    directory: Path
+    livekit: LiveKit
+    synapse: Synapse
+    upstream: Process
+    guard: Guard
+    clients: Clients
+    _openid: dict[str, dict[str, Any]] = field(factory=dict)
+
+    def room(self, limit: object = None, quality: object = None) -> str:
+        """Make a room with these policies."""
+        room = self.synapse.create_room(self.synapse.admin)
+        for event_type, content in ((LIMIT, limit), (QUALITY, quality)):
+            if content is not None:
+                self.set_policy(room, event_type, content)
+        return room
+
+    def set_policy(self, room: str, event_type: str, content: object) -> None:
+        answer = self.synapse.set_state(self.synapse.admin, room, event_type, content)
+        assert answer.status == 200, answer.body
+
+    def users(self, count: int) -> list[User]:
+        return [self.synapse.register() for _ in range(count)]
+
+    def request(
+        self, user: User, room: str, endpoint: str = "/get_token", device: str = "DEV", **more: Any
+    ) -> bytes:
+        """Write the body of a token request."""
+        openid = self._openid.get(user.user_id)
+        if openid is None:
+            openid = self._openid[user.user_id] = self.synapse.openid(user)
+        if endpoint == "/sfu/get":
+            fields = {"room": room, "openid_token": openid, "device_id": device}
+        else:
+            fields = {
+                "room_id": room,
+                "slot_id": more.get("slot", ROOM_SLOT),
+                "openid_token": openid,
+                "member": {
+                    "id": more.get("member", f"{device}-1"),
+                    "claimed_user_id": user.user_id,
+                    "claimed_device_id": device,
+                },
+            }
+        return json.dumps(fields).encode()
+
+    def ask(
+        self, user: User, room: str, endpoint: str = "/get_token", via: str = "", **more: Any
+    ) -> Answer:
+        """Ask for a token, through the guard unless `via` says otherwise."""
+        body = self.request(user, room, endpoint, **more)
+        headers = {"Content-Type": "application/json"}
+        return http("POST", (via or self.guard.url) + endpoint, body, headers)
+
+    def ask_all(self, asks: list[tuple[User, str]], endpoint: str = "/get_token") -> list[Answer]:
+        """Ask for many tokens at the same time."""
+        bodies = [self.request(user, room, endpoint) for user, room in asks]
+        with ThreadPoolExecutor(len(asks)) as pool:
+            return list(
+                pool.map(lambda body: http("POST", self.guard.url + endpoint, body), bodies)
+            )
+
+    def join(self, user: User, room: str, endpoint: str = "/get_token", **more: Any) -> Client:
+        """Get a token through the guard and join with it."""
+        answer = self.ask(user, room, endpoint, **more)
+        assert answer.status == 200, answer.body
+        return self.join_with(answer.json()["jwt"])
+
+    def join_with(self, token: str) -> Client:
+        client = self.clients.new()
+        joined = client.connect(self.livekit.url, token)
+        assert joined["ok"], joined
+        return client
+
+    def identities(self, room: str, slot: str = ROOM_SLOT) -> set[str]:
+        return self.livekit.identities(alias_of(RoomId(room), slot))
+
+    def alias(self, room: str) -> str:
+        return alias_of(RoomId(room), ROOM_SLOT)
+
+
+@contextmanager
+def running_stack(directory: Path, modules: bool = False, **settings: str) -> Iterator[Stack]:
+    """Start everything, and end it."""
+    with ExitStack() as ends:
+        guard_port, admin_port = free_port(), free_port()
+        module: Mapping[str, Any] = {
+            "module": "lotus_guard.synapse_module.LotusGuardModule",
+            "config": {
+                "guard_url": f"http://127.0.0.1:{admin_port}",
+                "push_secret": PUSH_SECRET,
+            },
+        }
+        synapse = Synapse(directory / "synapse", [module] if modules else [])
+        synapse.start()
+        ends.callback(synapse.process.stop)
+        hooks = [f"http://127.0.0.1:{guard_port}/sfu_webhook"] if modules else []
+        livekit = LiveKit(directory / "livekit", hooks)
+        livekit.start()
+        ends.callback(livekit.process.stop)
+        upstream = authorization(directory / "authorization", livekit)
+        upstream.start()
+        ends.callback(upstream.stop)
+        if modules:
+            settings = {"LOTUS_GUARD_PUSH_SECRET": PUSH_SECRET, **settings}
+        guard = make_guard(
+            directory / "guard", upstream, livekit, synapse, (guard_port, admin_port), **settings
+        )
+        guard.process.start()
+        ends.callback(guard.process.stop)
+        clients = Clients(directory / "clients")
+        ends.callback(clients.close)
+        yield Stack(directory, livekit, synapse, upstream, guard, clients)
+
+
+def milliseconds(seconds: float) -> float:
+    return round(seconds * 1000.0, 1)
+
+
+def now() -> float:
+    return time.time()

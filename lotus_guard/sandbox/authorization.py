@@ -1,22 +1,28 @@
 """A small lk-jwt-service: checks an OpenID token with the homeserver and signs a LiveKit token.
 
-Answers as the real one does (FACTS.md, lk-jwt-service), also where it is odd: it reads JSON as Go
-does, keys without regard to case, the last duplicate winning, whatever follows the first value
-ignored. Tests use that to show why the guard reads more strictly.
+Answers as the real one does, also where it is odd: it routes as Go's ServeMux and reads JSON as
+Go's encoding/json. Keys match without regard to case, a key met again is read on top of the first
+one, and whatever follows the first value is ignored. Tests use that to show why the guard reads
+more strictly. Each oddity was seen on the real service; `tests/contract` asks both for it.
+
+What it does not do: act on a delayed leave (it takes the fields and drops them), and look up the
+client-server API for that, which the real one refuses a request for when it finds none.
 
 As a process it reads lk-jwt-service's own environment, so that the real binary can take its place:
 
     python -m lotus_guard.sandbox.authorization
 """
 
+import codecs
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import jwt
 import treq
@@ -31,6 +37,7 @@ from twisted.python.log import startLogging
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IPolicyForHTTPS
+from twisted.web.resource import IResource, Resource
 from zope.interface import implementer
 
 from lotus_guard.bounded import BoundedRequest, QuietSite
@@ -45,11 +52,39 @@ CORS = {
         "Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token"
     ),
 }
-_DELAY = ("delay_id", "delay_timeout", "delay_cs_api_url")
-_LEGACY = ("room", "openid_token", "device_id", *_DELAY)
-_GET_TOKEN = ("room_id", "slot_id", "openid_token", "member", *_DELAY)
-_OPENID = ("access_token", "token_type", "matrix_server_name", "expires_in")
-_MEMBER = ("id", "claimed_user_id", "claimed_device_id")
+
+# What each field must be; a mapping is an object with these fields. null leaves a field alone.
+Shape = Mapping[str, Any]
+_DELAY: Shape = {"delay_id": str, "delay_timeout": int, "delay_cs_api_url": str}
+_OPENID: Shape = {
+    "access_token": str,
+    "token_type": str,
+    "matrix_server_name": str,
+    "expires_in": int,
+}
+_MEMBER: Shape = {"id": str, "claimed_user_id": str, "claimed_device_id": str}
+_LEGACY: Shape = {"room": str, "openid_token": _OPENID, "device_id": str, **_DELAY}
+_GET_TOKEN: Shape = {
+    "room_id": str,
+    "slot_id": str,
+    "openid_token": _OPENID,
+    "member": _MEMBER,
+    **_DELAY,
+}
+_INT64 = range(-(2**63), 2**63)
+_SPACE = " \t\r\n"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in ("<", ">", "&", "\u2028", "\u2029")}
+_ROUTES = ("/get_token", "/sfu/get", "/delegate_delayed_leave", "/sfu_webhook", "/healthz")
+
+
+def _replace_bytes(error: UnicodeError) -> tuple[str, int]:
+    """Put one U+FFFD for each invalid byte, as Go does; Python's own way is one for several."""
+    assert isinstance(error, UnicodeDecodeError), "only decoding uses this"
+    return "\ufffd" * (error.end - error.start), error.end
+
+
+codecs.register_error("lotus_guard.go", _replace_bytes)
 
 UserInfo = Callable[[str, str], Awaitable[str]]
 """Asks the homeserver of this name whose OpenID token this is; raises any error."""
@@ -85,12 +120,14 @@ class Issuer:
         claims = {
             "iss": self.key,
             "sub": identity,
-            "identity": identity,
-            "nbf": now,
             "exp": now + 3600,
+            "nbf": now,
+            "iat": now,
+            "identity": identity,
             "video": video,
         }
-        return {"url": self.livekit_url, "jwt": jwt.encode(claims, self.secret, algorithm="HS256")}
+        token = jwt.api_jws.encode(_go_json(claims), self.secret, algorithm="HS256")
+        return {"url": self.livekit_url, "jwt": token}
 
 
 class AuthorizationApp:
@@ -104,17 +141,23 @@ class AuthorizationApp:
         userinfo: UserInfo,
         create_room: Callable[[str], Awaitable[None]],
         on_webhook: Callable[[bytes, str], None] = lambda _body, _token: None,
+        full_access: Sequence[str] = ("*",),
     ) -> None:
         self.issuer = issuer
         self._userinfo = userinfo
         self._create_room = create_room
         self._on_webhook = on_webhook
+        self._full_access = full_access
+
+    def resource(self) -> IResource:
+        """Make the resource to serve: the routes behind a ServeMux."""
+        mux: IResource = _ServeMux(self.app.resource())
+        return mux
 
     @app.handle_errors(Refused)  # type: ignore[arg-type]  # Klein types plain functions only
     def refused(self, request: BoundedRequest, failure: Any) -> bytes:
         """Answer an error."""
-        request.setResponseCode(failure.value.status)
-        return json.dumps(failure.value.body).encode() + b"\n"
+        return _answer(request, failure.value.body, failure.value.status)
 
     @app.route("/get_token")
     async def get_token(self, request: BoundedRequest) -> bytes:
@@ -122,10 +165,13 @@ class AuthorizationApp:
         if not _is_post(request):
             return b""
         fields = _fields(request, _GET_TOKEN)
-        user, member = await self._member(fields)
-        room, slot = _text(fields, "room_id"), _text(fields, "slot_id")
-        device, ident = _text(member, "claimed_device_id"), _text(member, "id")
-        return await self._issue(room, slot, identity_of(UserId(user), device, ident))
+        _check_member(fields)
+        delayed = _delayed(fields)
+        user = await self._user(fields, fields["member"]["claimed_user_id"])
+        member = fields["member"]
+        identity = identity_of(UserId(user), member["claimed_device_id"], member["id"])
+        answer = await self._issue(fields, fields["room_id"], fields["slot_id"], identity, delayed)
+        return _answer(request, answer)
 
     @app.route("/sfu/get")
     async def sfu_get(self, request: BoundedRequest) -> bytes:
@@ -133,20 +179,28 @@ class AuthorizationApp:
         if not _is_post(request):
             return b""
         fields = _fields(request, _LEGACY)
-        room = _text(fields, "room")
-        if not room:
+        if not fields.get("room"):
             raise Refused(400, "M_BAD_JSON", "The field `room` is missing")
+        _check_openid(fields)
+        delayed = _delayed(fields)
         user = await self._user(fields)
-        device = _text(fields, "device_id")
-        return await self._issue(room, ROOM_SLOT, legacy_identity_of(UserId(user), device))
+        identity = legacy_identity_of(UserId(user), fields.get("device_id", ""))
+        answer = await self._issue(fields, fields["room"], ROOM_SLOT, identity, delayed)
+        return _answer(request, answer)
 
     @app.route("/delegate_delayed_leave")
     async def delegate(self, request: BoundedRequest) -> bytes:
         """Take over a delayed leave; no token comes back."""
         if not _is_post(request):
             return b""
-        await self._member(_fields(request, _GET_TOKEN))
-        return b"{}\n"
+        fields = _fields(request, _GET_TOKEN)
+        _check_member(fields)
+        if not _delayed(fields):
+            raise Refused(400, "M_BAD_JSON", "The field `delay_id` or `delay_timeout` is missing")
+        await self._user(fields, fields["member"]["claimed_user_id"])
+        if not self._has_full_access(fields):
+            raise Refused(403, "M_FORBIDDEN", "Users of this homeserver cannot delegate a leave")
+        return _answer(request, {})
 
     @app.route("/sfu_webhook")
     def webhook(self, request: BoundedRequest) -> bytes:
@@ -161,37 +215,87 @@ class AuthorizationApp:
             request.setResponseCode(405)
         return b""
 
-    async def _member(self, fields: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        member = _known(fields.get("member") or {}, _MEMBER)
-        if not _text(fields, "room_id") or not _text(fields, "slot_id"):
-            raise Refused(400, "M_BAD_JSON", "The field `room_id` or `slot_id` is missing")
-        if not all(_text(member, name) for name in _MEMBER):
-            raise Refused(400, "M_BAD_JSON", "A field of `member` is missing")
-        user = await self._user(fields)
-        if user != member["claimed_user_id"]:
-            raise Refused(401, "M_UNAUTHORIZED", "The OpenID token is another user's")
-        return user, member
-
-    async def _user(self, fields: Mapping[str, Any]) -> str:
-        openid = _known(fields.get("openid_token") or {}, _OPENID)
-        server, token = _text(openid, "matrix_server_name"), _text(openid, "access_token")
-        if not server or not token:
-            raise Refused(400, "M_BAD_JSON", "A field of `openid_token` is missing")
+    async def _user(self, fields: Mapping[str, Any], claimed: str = "") -> str:
+        openid = fields["openid_token"]
+        server = openid["matrix_server_name"]
+        refused = Refused(401, "M_UNAUTHORIZED", "The OpenID token does not say who this is")
         try:
-            user = await self._userinfo(server, token)
+            user = await self._userinfo(server, openid["access_token"])
         except Exception:
-            raise Refused(401, "M_UNAUTHORIZED", "The homeserver does not know the token") from None
-        if not user.endswith(f":{server}"):
-            raise Refused(401, "M_UNAUTHORIZED", "The user is of another homeserver")
+            raise refused from None
+        if not user.endswith(f":{server}") or (claimed and claimed != user):
+            raise refused
         return user
 
-    async def _issue(self, room: str, slot: str, identity: Identity) -> bytes:
+    async def _issue(
+        self, fields: Mapping[str, Any], room: str, slot: str, identity: Identity, delayed: bool
+    ) -> dict[str, str]:
         answer = self.issuer.answer(room, slot, identity)
+        if not self._has_full_access(fields):
+            if delayed:
+                raise Refused(400, "M_BAD_JSON", "Users of this homeserver cannot delegate a leave")
+            return answer
         try:
             await self._create_room(self.issuer.alias(RoomId(room), slot))
         except Exception:
             raise Refused(500, "M_UNKNOWN", "The SFU did not make a room") from None
-        return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+        return answer
+
+    def _has_full_access(self, fields: Mapping[str, Any]) -> bool:
+        """Tell whether a user's request makes the room; the others can only join one."""
+        server = fields["openid_token"]["matrix_server_name"]
+        return tuple(self._full_access) == ("*",) or server in self._full_access
+
+
+class _ServeMux(Resource):
+    """Routes as Go's ServeMux does: by cleaned path, which other spellings are redirected to."""
+
+    isLeaf = True
+
+    def __init__(self, inner: IResource) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def render(self, request: BoundedRequest) -> Any:
+        """Serve, redirect or say that there is nothing."""
+        path, mark, query = request.uri.partition(b"?")
+        cleaned = _clean(path)
+        if cleaned != path:
+            request.setResponseCode(307)
+            request.setHeader(b"Location", cleaned + mark + query)
+            return b""
+        # Segments are decoded one by one: an escaped slash does not part them.
+        segments = [unquote_to_bytes(segment) for segment in path.split(b"/")]
+        if segments not in [route.encode().split(b"/") for route in _ROUTES]:
+            request.setResponseCode(404)
+            request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+            return b"404 page not found\n"
+        return self._inner.render(request)
+
+
+def _clean(path: bytes) -> bytes:
+    """Take `//`, `.` and `..` out of a path; the slash at its end stays."""
+    kept: list[bytes] = []
+    for segment in path.split(b"/"):
+        if segment == b"..":
+            del kept[-1:]
+        elif segment not in (b"", b"."):
+            kept.append(segment)
+    end = b"/" if path.endswith(b"/") and kept else b""
+    return b"/" + b"/".join(kept) + end
+
+
+def _answer(request: BoundedRequest, value: object, status: int = 200) -> bytes:
+    body = _go_json(value) + b"\n"
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Length", str(len(body)).encode("ascii"))
+    return body
+
+
+def _go_json(value: object) -> bytes:
+    """Write JSON as Go does: no spaces, UTF-8, and what HTML could trip over as escapes."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_ESCAPES).encode("utf-8")
 
 
 def _is_post(request: BoundedRequest) -> bool:
@@ -203,34 +307,77 @@ def _is_post(request: BoundedRequest) -> bool:
     return bool(request.method == b"POST")
 
 
-def _fields(request: BoundedRequest, names: Sequence[str]) -> dict[str, Any]:
-    text = request.content.read().decode("utf-8", "replace")
+def _check_member(fields: Mapping[str, Any]) -> None:
+    if not fields.get("room_id") or not fields.get("slot_id"):
+        raise Refused(400, "M_BAD_JSON", "The field `room_id` or `slot_id` is missing")
+    if not all(fields["member"].get(name) for name in _MEMBER):
+        raise Refused(400, "M_BAD_JSON", "A field of `member` is missing")
+    _check_openid(fields)
+
+
+def _check_openid(fields: Mapping[str, Any]) -> None:
+    openid = fields["openid_token"]
+    if not openid.get("access_token") or not openid.get("matrix_server_name"):
+        raise Refused(400, "M_BAD_JSON", "A field of `openid_token` is missing")
+
+
+def _delayed(fields: Mapping[str, Any]) -> bool:
+    """Tell whether a delayed leave comes along; half of one is refused."""
+    has_id, has_timeout = bool(fields.get("delay_id")), fields.get("delay_timeout", 0) > 0
+    if has_id != has_timeout:
+        raise Refused(400, "M_BAD_JSON", "The field `delay_id` or `delay_timeout` is missing")
+    return has_id
+
+
+def _fields(request: BoundedRequest, shape: Shape) -> dict[str, Any]:
+    """Read the body as Go would read it into a struct of this shape."""
+    text = request.content.read().decode("utf-8", "lotus_guard.go").lstrip(_SPACE)
+    reader = json.JSONDecoder(object_pairs_hook=_Pairs, parse_constant=_no_constant)
     try:
-        value, _ = json.JSONDecoder(object_pairs_hook=_as_go_folds).raw_decode(text.lstrip())
+        value, _ = reader.raw_decode(text)
+        return _filled(value, shape, {})
     except (ValueError, RecursionError):
-        raise Refused(400, "M_NOT_JSON", "The body is not JSON") from None
-    return _known(value, names)
+        raise Refused(400, "M_NOT_JSON", "The body is not JSON that can be read") from None
 
 
-def _as_go_folds(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Keys without regard to case, the last one winning."""
-    return {key.casefold(): value for key, value in pairs}
+class _Pairs(list[tuple[str, Any]]):
+    """An object of the body, each key as often as it came."""
 
 
-def _known(value: object, names: Sequence[str]) -> dict[str, Any]:
-    """Refuse what is no object, and fields that the service does not know."""
-    if not isinstance(value, dict) or not value.keys() <= set(names):
-        raise Refused(400, "M_NOT_JSON", "The body has fields that are not known")
-    return value
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
+def _filled(value: object, shape: Shape, found: dict[str, Any]) -> dict[str, Any]:
+    """Read an object on top of what was read before; null changes nothing."""
+    for name, wanted in shape.items():
+        if isinstance(wanted, Mapping):
+            found.setdefault(name, _filled(None, wanted, {}))
     if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise Refused(400, "M_NOT_JSON", f"The field `{name}` is no string")
-    return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return found
+    if not isinstance(value, _Pairs):
+        raise ValueError("not an object")
+    for key, inner in value:
+        name = _folded(key)
+        if name not in shape:
+            raise ValueError("a field that is not known")
+        if isinstance(shape[name], Mapping):
+            _filled(inner, shape[name], found[name])
+        elif inner is not None:
+            found[name] = _scalar(inner, shape[name])
+    return found
+
+
+def _folded(key: str) -> str:
+    # Beside their capitals, simple folding takes two letters for ASCII ones: the long s and the
+    # Kelvin sign, of which lower() knows only the second. (casefold() would fold too much.)
+    return key.replace("\u017f", "s").lower()
+
+
+def _scalar(value: object, wanted: type) -> Any:
+    if type(value) is not wanted or (wanted is int and value not in _INT64):
+        raise ValueError("a field of another type")
+    return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def room_maker(agent: IAgent, api: str, key: str, secret: str) -> Callable[[str], Awaitable[None]]:
@@ -289,26 +436,56 @@ class _AnyCertificate:
 
 def _file_or(environment: Mapping[str, str], name: str) -> str:
     path = environment.get(f"{name}_FROM_FILE")
-    text = Path(path).read_text() if path else environment.get(name, "")
-    return text.strip(" \r\n")
+    return Path(path).read_text() if path else environment.get(name, "")
+
+
+def _key_and_secret(environment: Mapping[str, str]) -> tuple[str, str]:
+    """Read both where lk-jwt-service would; `LIVEKIT_KEY_FILE` goes before the others."""
+    both = environment.get("LIVEKIT_KEY_FILE")
+    if both:
+        key, mark, secret = Path(both).read_text().partition(":")
+        if not mark or ":" in secret:
+            raise SystemExit("LIVEKIT_KEY_FILE: wanted is one line, `key: secret`")
+    else:
+        key, secret = (_file_or(environment, name) for name in ("LIVEKIT_KEY", "LIVEKIT_SECRET"))
+    key, secret = key.strip(" \r\n"), secret.strip(" \r\n")
+    if not key or not secret:
+        raise SystemExit("LIVEKIT_KEY and LIVEKIT_SECRET (or their files) are wanted")
+    return key, secret
+
+
+def _full_access(environment: Mapping[str, str]) -> list[str]:
+    names = environment.get("LIVEKIT_FULL_ACCESS_HOMESERVERS", "").replace(",", " ").split()
+    if not names:
+        raise SystemExit("LIVEKIT_FULL_ACCESS_HOMESERVERS is wanted: server names, or *")
+    return names
+
+
+def federation_base(server: str) -> str:
+    """Give the federation address of a server name; without a port it is 8448 (no well-known)."""
+    has_port = re.search(r":[0-9]{1,5}\Z", server)
+    return f"https://{server}" if has_port else f"https://{server}:8448"
 
 
 def main(reactor: Any, environment: Mapping[str, str] = os.environ) -> Deferred[None]:
     """Serve until the process is ended."""
-    key, secret = _file_or(environment, "LIVEKIT_KEY"), _file_or(environment, "LIVEKIT_SECRET")
-    public = environment["LIVEKIT_URL"]
+    key, secret = _key_and_secret(environment)
+    public = environment.get("LIVEKIT_URL") or ""
+    if not public:
+        raise SystemExit("LIVEKIT_URL is wanted")
     api = public.replace("ws://", "http://", 1).replace("wss://", "https://", 1)
     host, _, port = environment.get("LIVEKIT_JWT_BIND", ":8080").rpartition(":")
     trusting = environment.get("LIVEKIT_INSECURE_SKIP_VERIFY_TLS") == "YES_I_KNOW_WHAT_I_AM_DOING"
     agent = Agent(reactor, contextFactory=_Trusting()) if trusting else Agent(reactor)
     app = AuthorizationApp(
         Issuer(key, secret, public),
-        userinfo_over(agent, lambda server: f"https://{server}"),
+        userinfo_over(agent, federation_base),
         room_maker(agent, api, key, secret),
+        full_access=_full_access(environment),
     )
     listening = serverFromString(reactor, f"tcp:{port}:interface={host or '0.0.0.0'}")  # noqa: S104
     forever: Deferred[None] = Deferred()
-    site = QuietSite(app.app.resource(), requestFactory=BoundedRequest)
+    site = QuietSite(app.resource(), requestFactory=BoundedRequest)
     started: Deferred[None] = listening.listen(site).addCallback(lambda _: forever)
     return started
 

@@ -68,10 +68,10 @@ class Sandbox:
         }
 
     def apps(self) -> Mapping[str, Any]:
-        """Give each one's Klein app by its address."""
+        """Give each one, with its `resource()`, by its address."""
         where = self.addresses
         return {
-            where.authorization: self.authorization.app,
+            where.authorization: self.authorization,
             where.livekit: self.livekit.app,
             where.synapse: self.synapse.app,
         }

@@ -64,8 +64,8 @@ def make_guard(
     upstream: Process,
     livekit: LiveKit,
     synapse: Synapse,
+    settings: Mapping[str, str],
     ports: tuple[int, int] | None = None,
-    **more: str,
 ) -> Guard:
     """Make a guard in front of the stack; nothing is started."""
     port, admin_port = ports or (free_port(), free_port())
@@ -80,7 +80,7 @@ def make_guard(
         "LOTUS_GUARD_SYNAPSE_URL": synapse.url,
         "LOTUS_GUARD_SYNAPSE_TOKEN": synapse.admin.access_token,
         "LOTUS_GUARD_STATE": str(directory / "state.sqlite"),
-        **more,
+        **settings,
     }
     twistd = str(Path(sys.executable).with_name("twistd"))
     command = [twistd, "--nodaemon", "--pidfile=", "lotus-guard"]
@@ -196,7 +196,7 @@ def running_stack(directory: Path, modules: bool = False, **settings: str) -> It
         if modules:
             settings = {"LOTUS_GUARD_PUSH_SECRET": PUSH_SECRET, **settings}
         guard = make_guard(
-            directory / "guard", upstream, livekit, synapse, (guard_port, admin_port), **settings
+            directory / "guard", upstream, livekit, synapse, settings, (guard_port, admin_port)
         )
         guard.process.start()
         ends.callback(guard.process.stop)

@@ -128,15 +128,15 @@ class Gate(Resource):
         return NOT_DONE_YET
 
     async def _serve(self, request: BoundedRequest) -> None:
+        hook = request.content.getvalue() if is_webhook(request.uri) else None
         try:
             await self._answer(request)
         except Problem as problem:
             headers = Headers({name: [value] for name, value in CORS.items()})
             self._finish(request, problem.status, None, headers, problem.body())
-        if is_webhook(request.uri):
+        if hook is not None:
             # A hint for us too, once upstream has been served, whatever it made of it.
-            request.content.seek(0)
-            self._on_webhook(request.content.read(), request.getHeader("Authorization") or "")
+            self._on_webhook(hook, request.getHeader("Authorization") or "")
 
     async def _answer(self, request: BoundedRequest) -> None:
         arrived = self._now()
@@ -236,9 +236,11 @@ class Gate(Resource):
         if failure.check(CancelledError):
             return
         _log.failure("A request could not be served", failure)
+        if request.finished:
+            return
         if request.startedWriting:
             request.loseConnection()
-        elif not request.finished:
+        else:
             problem = Problem(502, "M_UNKNOWN", "The call service failed. Try again.")
             headers = Headers({name: [value] for name, value in CORS.items()})
             self._finish(request, problem.status, None, headers, problem.body())

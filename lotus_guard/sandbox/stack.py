@@ -87,6 +87,8 @@ class Sandbox:
             self.homeserver.openid[f"openid-{name}"] = f"@{name}:sandbox"
         for room in (OPEN, TWO, VOICE):
             self.homeserver.add_room(room, "@admin:sandbox")
+            for name in PEOPLE:
+                self.homeserver.join(room, f"@{name}:sandbox")
         self.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 2})
         self.homeserver.set_state(
             VOICE, SOURCES_EVENT, {"allow_camera": False, "allow_screenshare": False}

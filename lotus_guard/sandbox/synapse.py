@@ -1,4 +1,8 @@
-"""A small Synapse: accounts, rooms with state, OpenID tokens; the endpoints that the stack uses."""
+"""A small Synapse: accounts, rooms with state, OpenID tokens; the endpoints that the stack uses.
+
+It answers as Synapse 1.163 does; `tests/contract` asks both. There are no power levels: every
+member of a room may set any state.
+"""
 
 import json
 from collections.abc import Callable
@@ -6,6 +10,7 @@ from typing import Any
 
 from attrs import define, field
 from klein import Klein
+from werkzeug.exceptions import MethodNotAllowed
 
 from lotus_guard.bounded import BoundedRequest
 
@@ -32,6 +37,8 @@ class SynapseState:
     rooms: dict[str, dict[tuple[str, str], Event]] = field(factory=dict)
     ignores_type: bool = False
     """Older releases send a room's whole state whatever `type` asks for (FACTS, Synapse)."""
+    set_count: int = 0
+    """How often state was set; gives events their ids and their order."""
 
     def add_account(self, user_id: str, access_token: str, admin: bool = False) -> Account:
         """Make an account."""
@@ -42,7 +49,20 @@ class SynapseState:
     def add_room(self, room_id: str, creator: str) -> None:
         """Make a room."""
         self.rooms[room_id] = {}
-        self.set_state(room_id, "m.room.create", {}, sender=creator)
+        self.set_state(room_id, "m.room.create", {"room_version": "10"}, sender=creator)
+        self.join(room_id, creator)
+
+    def join(self, room_id: str, user_id: str) -> None:
+        """Make a user a member of a room."""
+        self.set_state(room_id, "m.room.member", {"membership": "join"}, user_id, user_id)
+
+    def members(self, room_id: str) -> list[str]:
+        """List who is in a room."""
+        return [
+            key
+            for (event_type, key), event in self.rooms[room_id].items()
+            if event_type == "m.room.member" and event["content"].get("membership") == "join"
+        ]
 
     def set_state(
         self,
@@ -53,12 +73,16 @@ class SynapseState:
         sender: str = "",
     ) -> None:
         """Set a state event."""
+        self.set_count += 1
         self.rooms[room_id][event_type, key] = {
             "type": event_type,
             "state_key": key,
             "content": content,
             "sender": sender,
             "room_id": room_id,
+            "event_id": f"${self.set_count:043d}",
+            "origin_server_ts": self.set_count,
+            "unsigned": {},
         }
 
 
@@ -68,7 +92,10 @@ class Refused(Exception):
     def __init__(self, status: int, errcode: str, error: str) -> None:
         super().__init__(error)
         self.status = status
-        self.body = {"errcode": errcode, "error": error}
+        self.body: dict[str, Any] = {"errcode": errcode, "error": error}
+
+
+_STATE = "/_matrix/client/v3/rooms/<room_id>/state/<event_type>"
 
 
 class SynapseApp:
@@ -85,15 +112,30 @@ class SynapseApp:
         """Answer a Matrix error."""
         return _json(request, failure.value.body, failure.value.status)
 
+    @app.handle_errors(MethodNotAllowed)  # type: ignore[arg-type]
+    def other_method(self, request: BoundedRequest, failure: Any) -> bytes:
+        """Answer a method that a path does not have."""
+        body = {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}
+        return _json(request, body, 405)
+
     @app.route("/_synapse/admin/v1/rooms", methods=["GET"])
     def rooms(self, request: BoundedRequest) -> bytes:
         """List rooms."""
         self._admin(request)
-        start, limit = int(_query(request, b"from", "0")), int(_query(request, b"limit", "100"))
-        found = [{"room_id": room_id} for room_id in self.state.rooms]
-        page: dict[str, Any] = {"rooms": found[start : start + limit], "total_rooms": len(found)}
+        start, limit = _integer(request, b"from", "0"), _integer(request, b"limit", "100")
+        found = [
+            {"room_id": room_id, "joined_members": len(self.state.members(room_id))}
+            for room_id in self.state.rooms
+        ]
+        page: dict[str, Any] = {
+            "offset": start,
+            "rooms": found[start : start + limit],
+            "total_rooms": len(found),
+        }
         if start + limit < len(found):
             page["next_batch"] = start + limit
+        if start > 0:
+            page["prev_batch"] = max(0, start - limit)
         return _json(request, page)
 
     @app.route("/_synapse/admin/v1/rooms/<room_id>/state", methods=["GET"])
@@ -106,29 +148,62 @@ class SynapseApp:
             events = [event for event in events if event["type"] == wanted]
         return _json(request, {"state": events})
 
+    @app.route("/_synapse/admin/v1/rooms/<room_id>/members", methods=["GET"])
+    def members_of(self, request: BoundedRequest, room_id: str) -> bytes:
+        """List a room's members."""
+        self._admin(request)
+        self._room(room_id)
+        members = self.state.members(room_id)
+        return _json(request, {"members": members, "total": len(members)})
+
+    @app.route("/_matrix/client/versions", methods=["GET"])
+    def versions(self, request: BoundedRequest) -> bytes:
+        """List the versions of the specification."""
+        return _json(request, {"versions": ["v1.1", "v1.11"], "unstable_features": {}})
+
     @app.route("/_matrix/client/v3/account/whoami", methods=["GET"])
     def whoami(self, request: BoundedRequest) -> bytes:
         """Tell whose token it is."""
-        return _json(request, {"user_id": self._account(request).user_id})
+        return _json(request, {"user_id": self._account(request).user_id, "is_guest": False})
 
-    @app.route(
-        "/_matrix/client/v3/rooms/<room_id>/state/<event_type>",
-        methods=["PUT"],
-        defaults={"key": ""},
-    )
-    @app.route("/_matrix/client/v3/rooms/<room_id>/state/<event_type>/<key>", methods=["PUT"])
-    def put_state(self, request: BoundedRequest, room_id: str, event_type: str, key: str) -> bytes:
-        """Set a state event."""
+    @app.route(_STATE, methods=["GET", "PUT"], defaults={"key": ""})
+    @app.route(f"{_STATE}/", methods=["GET", "PUT"], defaults={"key": ""})
+    @app.route(f"{_STATE}/<key>", methods=["GET", "PUT"])
+    def room_state(self, request: BoundedRequest, room_id: str, event_type: str, key: str) -> bytes:
+        """Set a state event, or give the content of one."""
         account = self._account(request)
-        self._room(room_id)
-        content = json.loads(request.content.read())
-        self.state.set_state(room_id, event_type, content, key, account.user_id)
-        return _json(request, {"event_id": f"${self._new_id()}"})
+        if room_id not in self.state.rooms or account.user_id not in self.state.members(room_id):
+            raise Refused(403, "M_FORBIDDEN", f"User {account.user_id} not in room {room_id}")
+        if request.method == b"PUT":
+            self.state.set_state(room_id, event_type, _content(request), key, account.user_id)
+        event = self.state.rooms[room_id].get((event_type, key))
+        if event is None:
+            raise Refused(404, "M_NOT_FOUND", "Event not found.")
+        put = request.method == b"PUT"
+        return _json(request, {"event_id": event["event_id"]} if put else event["content"])
+
+    @app.route("/_matrix/client/v3/user/<user_id>/openid/request_token", methods=["POST"])
+    def request_openid(self, request: BoundedRequest, user_id: str) -> bytes:
+        """Issue an OpenID token; here it never runs out."""
+        if self._account(request).user_id != user_id:
+            raise Refused(403, "M_FORBIDDEN", "Cannot request tokens for other users.")
+        token = f"openid-{self._new_id()}"
+        self.state.openid[token] = user_id
+        answer = {
+            "access_token": token,
+            "token_type": "Bearer",
+            "matrix_server_name": user_id.partition(":")[2],
+            "expires_in": 3600,
+        }
+        return _json(request, answer)
 
     @app.route("/_matrix/federation/v1/openid/userinfo", methods=["GET"])
     def userinfo(self, request: BoundedRequest) -> bytes:
         """Tell whose OpenID token it is."""
-        user_id = self.state.openid.get(_query(request, b"access_token", ""))
+        token = _query(request, b"access_token", "")
+        if not token:
+            raise Refused(401, "M_MISSING_TOKEN", "Access Token required")
+        user_id = self.state.openid.get(token)
         if user_id is None:
             raise Refused(401, "M_UNKNOWN_TOKEN", "Access Token unknown or expired")
         return _json(request, {"sub": user_id})
@@ -144,7 +219,9 @@ class SynapseApp:
             raise Refused(401, "M_MISSING_TOKEN", "Missing access token")
         account = self.state.accounts.get(token)
         if account is None:
-            raise Refused(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.")
+            refused = Refused(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.")
+            refused.body["soft_logout"] = False
+            raise refused
         return account
 
     def _admin(self, request: BoundedRequest) -> None:
@@ -161,6 +238,24 @@ class SynapseApp:
 def _query(request: BoundedRequest, name: bytes, default: str) -> str:
     values = request.args.get(name, [default.encode()])
     return str(values[0].decode())
+
+
+def _integer(request: BoundedRequest, name: bytes, default: str) -> int:
+    try:
+        return int(_query(request, name, default))
+    except ValueError:
+        text = f"Query parameter {name.decode()} must be an integer"
+        raise Refused(400, "M_INVALID_PARAM", text) from None
+
+
+def _content(request: BoundedRequest) -> dict[str, Any]:
+    try:
+        content = json.loads(request.content.read())
+    except ValueError:
+        raise Refused(400, "M_NOT_JSON", "Content not JSON.") from None
+    if not isinstance(content, dict):
+        raise Refused(400, "M_BAD_JSON", "Content must be a JSON object.")
+    return content
 
 
 def _json(request: BoundedRequest, value: object, status: int = 200) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 from klein import Klein
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from lotus_guard.bounded import BoundedRequest
 
@@ -112,11 +112,11 @@ class SynapseApp:
         """Answer a Matrix error."""
         return _json(request, failure.value.body, failure.value.status)
 
-    @app.handle_errors(MethodNotAllowed)  # type: ignore[arg-type]
-    def other_method(self, request: BoundedRequest, failure: Any) -> bytes:
-        """Answer a method that a path does not have."""
+    @app.handle_errors(NotFound, MethodNotAllowed)  # type: ignore[arg-type]
+    def unrecognized(self, request: BoundedRequest, failure: Any) -> bytes:
+        """Answer a path that there is not, or a method that it does not have."""
         body = {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}
-        return _json(request, body, 405)
+        return _json(request, body, failure.value.code)
 
     @app.route("/_synapse/admin/v1/rooms", methods=["GET"])
     def rooms(self, request: BoundedRequest) -> bytes:
@@ -166,8 +166,7 @@ class SynapseApp:
         """Tell whose token it is."""
         return _json(request, {"user_id": self._account(request).user_id, "is_guest": False})
 
-    @app.route(_STATE, methods=["GET", "PUT"], defaults={"key": ""})
-    @app.route(f"{_STATE}/", methods=["GET", "PUT"], defaults={"key": ""})
+    @app.route(f"{_STATE}/", strict_slashes=False, methods=["GET", "PUT"], defaults={"key": ""})
     @app.route(f"{_STATE}/<key>", methods=["GET", "PUT"])
     def room_state(self, request: BoundedRequest, room_id: str, event_type: str, key: str) -> bytes:
         """Set a state event, or give the content of one."""
@@ -207,11 +206,6 @@ class SynapseApp:
         if user_id is None:
             raise Refused(401, "M_UNKNOWN_TOKEN", "Access Token unknown or expired")
         return _json(request, {"sub": user_id})
-
-    @app.route("/", branch=True)
-    def unknown(self, request: BoundedRequest) -> bytes:
-        """Answer what there is not."""
-        raise Refused(404, "M_UNRECOGNIZED", "Unrecognized request")
 
     def _account(self, request: BoundedRequest) -> Account:
         token = (request.getHeader("Authorization") or "").removeprefix("Bearer ")

@@ -1,8 +1,9 @@
 """How a suite talks to its subject: one blocking request, wherever the subject runs."""
 
 import json
+import ssl
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from io import BytesIO
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -36,20 +37,27 @@ class Server(Protocol):
 
 
 class OverNetwork:
-    """A server that listens at a base address."""
+    """A server that listens at a base address; its certificate is not looked at."""
 
     def __init__(self, base: str) -> None:
-        self._netloc = urlsplit(base).netloc
+        self._scheme, self._netloc = urlsplit(base)[:2]
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Response:
-        connection = HTTPConnection(self._netloc, timeout=30.0)
+        connection = self._connection()
         try:
             connection.request(method, path, body or None, dict(headers or {}))
             return _response(connection.getresponse())
         finally:
             connection.close()
+
+    def _connection(self) -> HTTPConnection:
+        if self._scheme == "http":
+            return HTTPConnection(self._netloc, timeout=30.0)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return HTTPSConnection(self._netloc, timeout=30.0, context=context)
 
 
 class InMemory:

@@ -8,14 +8,14 @@ from typing import Any
 from attrs import define, frozen
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.server import Site
 
-from lotus_guard.adapters.http import Http
+from lotus_guard.adapters.http import Endpoints, Http
 from lotus_guard.adapters.livekit import LiveKit
 from lotus_guard.adapters.metrics import Metrics
 from lotus_guard.adapters.store import Store
@@ -39,6 +39,7 @@ from lotus_guard.web import Gate, PublicSite
 
 _log = Logger()
 
+CONNECT_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 60.0
 FORGET_SECONDS = 3600.0
 """How long after its LiveKit room is finished an alias is forgotten."""
@@ -53,6 +54,8 @@ class Agents:
     upstream: Any
     livekit: Any
     synapse: Any
+    close: Callable[[], Deferred[Any]] = lambda: succeed(None)
+    """Closes the connections that are kept for later."""
 
 
 @frozen
@@ -88,15 +91,23 @@ def pooled_agents(reactor: Any) -> Agents:
     into a closing connection is not repeated.
     """
 
+    pools: list[HTTPConnectionPool] = []
+    endpoints = Endpoints(reactor, CONNECT_SECONDS)
+
     def agent(most: int) -> Agent:
         pool = HTTPConnectionPool(reactor, persistent=True)
         pool._factory = _QuietClients  # else each connection makes two lines in the log
         pool.maxPersistentPerHost = most
         pool.cachedConnectionTimeout = 30
         pool.retryAutomatically = False
-        return Agent(reactor, connectTimeout=5.0, pool=pool)
+        pools.append(pool)
+        made: Agent = Agent.usingEndpointFactory(reactor, endpoints, pool=pool)
+        return made
 
-    return Agents(agent(64), agent(32), agent(32))
+    def close() -> Deferred[Any]:
+        return gatherResults([pool.closeCachedConnections() for pool in pools])
+
+    return Agents(agent(64), agent(32), agent(32), close)
 
 
 class _QuietClients(HTTPConnectionPool._factory):  # type: ignore[misc,valid-type]
@@ -206,14 +217,15 @@ def _show_ages(metrics: Metrics, live: Live, webhooks: Webhooks, pushes: Pushes)
 def make_service(config: Config, reactor: Any) -> Any:
     """Make the service that twistd runs; reads the state file."""
     clocks = Clocks(reactor, time.monotonic, time.time)
-    guard = make_guard(config, clocks, pooled_agents(reactor))
+    agents = pooled_agents(reactor)
+    guard = make_guard(config, clocks, agents)
     guard.store.open()
     service = MultiService()
     _listen(reactor, config.listen, PublicSite(guard.gate)).setServiceParent(service)
     if config.admin_listen:
         site = QuietSite(guard.admin.app.resource(), requestFactory=BoundedRequest)
         _listen(reactor, config.admin_listen, site).setServiceParent(service)
-    LiveService(guard, clocks, config.reconcile_interval).setServiceParent(service)
+    LiveService(guard, clocks, agents, config.reconcile_interval).setServiceParent(service)
     _log.info(
         "lotus_guard listens on {listen} in front of {upstream}",
         listen=config.listen,
@@ -257,8 +269,9 @@ class LoopTick:
 class LiveService(Service):
     """Runs the live loop, and clears away what has run out once a minute."""
 
-    def __init__(self, guard: Guard, clocks: Clocks, interval: float) -> None:
+    def __init__(self, guard: Guard, clocks: Clocks, agents: Agents, interval: float) -> None:
         self._guard = guard
+        self._agents = agents
         self._clocks = clocks
         self._alive: dict[Alias, float] = {}
         self._tick = LoopTick(guard, clocks)
@@ -276,14 +289,14 @@ class LiveService(Service):
             loop.clock = self._clocks.reactor
             loop.start(seconds)
 
-    def stopService(self) -> Deferred[None]:
+    def stopService(self) -> Deferred[Any]:
         """Stop: give up a pass under way, write down what was learnt."""
         super().stopService()
         for loop, _ in self._loops:
             loop.stop()
         if self._tick.running is not None:
             self._tick.running.cancel()
-        return self._guard.store.close()
+        return gatherResults([self._guard.store.close(), self._agents.close()])
 
     def _tidy(self) -> None:
         try:

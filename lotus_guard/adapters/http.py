@@ -10,13 +10,15 @@ from typing import Any, cast
 
 from attrs import define, frozen
 from twisted.internet import defer, error
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.abstract import isIPAddress
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone, ResponseFailed
+from twisted.web.client import URI, BrowserLikePolicyForHTTPS, ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from lotus_guard.flight import within
@@ -75,10 +77,14 @@ class BoundedBody(Protocol):
         """Keep a chunk, or give up."""
         self._left -= len(data)
         if self._left < 0:
-            self._close()
-            self._end(Failure(TooLong()))
+            self.give_up()
         else:
             self._chunks.append(data)
+
+    def give_up(self) -> None:
+        """Want no more of a body that is too long."""
+        self._close()
+        self._end(Failure(TooLong()))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Hand over what came, or why it did not."""
@@ -97,6 +103,32 @@ class BoundedBody(Protocol):
             # An HTTP/1.1 body's transport stands for the connection itself; abort rather than
             # wait for buffers of a peer that does not read.
             getattr(transport, "abortConnection", transport.loseConnection)()
+
+
+@implementer(IAgentEndpointFactory)
+class Endpoints:
+    """Makes the endpoints of an agent; plain TCP where the host is an address already.
+
+    Twisted's HostnameEndpoint waits 0.3 s before it believes that a connection was refused, for
+    another address of the name might do. That would be a third of our deadline.
+    """
+
+    def __init__(self, reactor: Any, seconds: float) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._tls = BrowserLikePolicyForHTTPS()
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """Make the endpoint that an URL wants."""
+        host = uri.host.decode("ascii")
+        if isIPAddress(host):
+            endpoint: Any = TCP4ClientEndpoint(self._reactor, host, uri.port, self._seconds)
+        else:
+            endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, self._seconds)
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
+        wanted: IStreamClientEndpoint = endpoint
+        return wanted
 
 
 @define(eq=False)
@@ -137,6 +169,8 @@ class Http:
         response: IResponse = await self.agent.request(method, url, headers, producer)
         collected = BoundedBody(most)
         response.deliverBody(collected)
+        if isinstance(response.length, int) and response.length > most:
+            collected.give_up()
         return HttpAnswer(response.code, response.headers, await collected.done)
 
 

@@ -1,0 +1,364 @@
+"""The public port: transparency, and inputs closed."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.protocol import Factory, Protocol
+
+from lotus_guard.core.model import Identity
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
+from tests.world import World, http_answer, token_request
+
+CORS = "Access-Control-Allow-Origin"
+
+
+class Recorder(Protocol):
+    """An upstream that writes down what it gets, byte for byte, and answers one thing."""
+
+    def __init__(self, got: list[bytes], answer: bytes) -> None:
+        self.got, self.answer = got, answer
+        self.buffer = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.buffer += data
+        head, blank, body = self.buffer.partition(b"\r\n\r\n")
+        length = 0
+        for line in head.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        if blank and len(body) >= length:
+            self.got.append(self.buffer)
+            self.buffer = b""
+            self.transport.write(self.answer)  # type: ignore[union-attr]
+
+
+def recording(world: World, answer: bytes, **settings: str) -> list[bytes]:
+    got: list[bytes] = []
+    factory = Factory()
+    factory.buildProtocol = lambda _address: Recorder(got, answer)  # type: ignore[method-assign,assignment]
+    port = world._listen(0, factory)
+    world.start_guard(LOTUS_GUARD_UPSTREAM=f"http://127.0.0.1:{port}", **settings)
+    return got
+
+
+def parts(raw: bytes) -> tuple[bytes, dict[str, str], bytes]:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    pairs = (line.decode().partition(": ") for line in lines)
+    return first, {name.lower(): value for name, _, value in pairs}, body
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/healthz"),
+        ("HEAD", "/healthz"),
+        ("OPTIONS", "/get_token"),
+        ("PUT", "/some/path?with=a&query=b%20c"),
+        ("DELETE", "/sfu%2Fget;x=y"),
+        ("PATCH", "/a//b/../c"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_requests_go_through_as_they_were(world: World, method: str, path: str) -> None:
+    got = recording(world, b"HTTP/1.1 418 Teapot\r\nX-Own: 1\r\nContent-Length: 0\r\n\r\n")
+    answer = await world.request(method, path, b"body" if method == "PUT" else b"")
+    assert answer.status == 418
+    assert answer.headers["X-Own"] == "1"
+    assert "Server" not in answer.headers
+    assert "Content-Type" not in answer.headers
+    first, _, body = parts(got[0])
+    assert first == f"{method} {path} HTTP/1.1".encode()
+    assert body == (b"body" if method == "PUT" else b"")
+
+
+@pytest_twisted.ensureDeferred
+async def test_headers_that_must_not_reach_upstream_and_those_that_must(world: World) -> None:
+    got = recording(world, http_answer(b"{}"))
+    await world.request(
+        "POST",
+        "/other",
+        b"x",
+        {
+            "X-Matrix-User-Identifier": "@admin:s",
+            "x_matrix_user_identifier": "@admin:s",
+            "X-Matrix-Origin": "s",
+            "Accept-Encoding": "gzip",
+            "Range": "bytes=0-1",
+            "Connection": "close, X-Secret-Hop",
+            "X-Secret-Hop": "1",
+            "Authorization": "Bearer kept",
+            "X-Forwarded-For": "203.0.113.9",
+            "X-Forwarded-Proto": "https",
+            "Origin": "https://call.example",
+        },
+    )
+    _, headers, _ = parts(got[0])
+    assert not {
+        "x-matrix-user-identifier",
+        "x_matrix_user_identifier",
+        "x-matrix-origin",
+        "accept-encoding",
+        "range",
+        "x-secret-hop",
+    } & set(headers)
+    assert headers["authorization"] == "Bearer kept"
+    assert headers["origin"] == "https://call.example"
+    assert headers["x-forwarded-for"] == "203.0.113.9, 127.0.0.1"
+    assert headers["x-forwarded-proto"] == "https"
+    assert headers["x-forwarded-host"] == headers["host"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_webhook_goes_through_byte_for_byte(world: World) -> None:
+    got = recording(world, http_answer(b""))
+    body = b'{ "event" : "room_started",\n "\xc3\xa4": 1 }'
+    await world.request("POST", "/sfu_webhook", body, {"Authorization": "a.b.c"})
+    _, headers, received = parts(got[0])
+    assert received == body
+    assert headers["authorization"] == "a.b.c"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_body_over_64_kib_is_refused_with_cors(world: World) -> None:
+    world.start_guard()
+    for size, status in ((64 * 1024, 400), (64 * 1024 + 1, 413), (5_000_000, 413)):
+        got = await world.request("POST", "/get_token", b"x" * size)
+        assert got.status == status
+        assert got.headers[CORS] == "*"
+    assert got.json()["errcode"] == "M_TOO_LARGE"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_answer_is_streamed_through(world: World) -> None:
+    long = b"x" * 3_000_000
+    recording(world, http_answer(long))
+    got = await world.request("GET", "/long")
+    assert got.body == long
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_request_cannot_be_answered_at_such_length(world: World) -> None:
+    """Only a client could have made a token answer that long, to have it unjudged."""
+    recording(world, http_answer(b'{"jwt":"' + b"x" * 3_000_000 + b'"}'))
+    assert (await world.ask("alice", VOICE)).status == 502
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_longest_request_still_gets_its_token_judged(world: World) -> None:
+    """`<` grows to six bytes in a token, and stands in it twice, all in base64."""
+    world.start_guard()
+    device = "<" * (64 * 1024 - len(token_request("alice", VOICE, device="")))
+    got = await world.ask("alice", VOICE, device=device)
+    assert got.status == 200
+    assert got.sources == ["microphone"]
+
+
+@pytest.mark.parametrize("body", [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", None])
+@pytest_twisted.ensureDeferred
+async def test_upstream_breaking_off_is_a_502_with_cors(world: World, body: bytes | None) -> None:
+    class Cut(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            if body:
+                self.transport.write(body)  # type: ignore[union-attr]
+            self.transport.loseConnection()  # type: ignore[union-attr]
+
+    factory = Factory.forProtocol(Cut)
+    world.start_guard(LOTUS_GUARD_UPSTREAM=f"http://127.0.0.1:{world._listen(0, factory)}")
+    got = await world.ask("alice", OPEN)
+    assert got.status == 502
+    assert got.headers[CORS] == "*"
+    assert got.json()["errcode"] == "M_UNKNOWN"
+
+
+# Inputs closed.
+
+SPELLINGS = ["/sfu/get", "/sfu/g%65t", "/sfu/get?x=1", "/%73fu/get", "/sfu/./get"]
+TOKEN = '"openid_token":{"access_token":"openid-alice","matrix_server_name":"sandbox"}'
+AMBIGUOUS = {
+    "a key twice": f'{{"room":"{OPEN}","room":"{VOICE}",{TOKEN}}}',
+    "a key in another case": f'{{"room":"{OPEN}","Room":"{VOICE}",{TOKEN}}}',
+    "a key in another case alone": f'{{"ROOM":"{VOICE}",{TOKEN}}}',
+    "a long s": f'{{"room":"{VOICE}","openid_token":{{"acce\u017fs_token":"openid-alice"}}}}',
+    "trailing data": f'{{"room":"{VOICE}",{TOKEN}}} {{"room":"{OPEN}"}}',
+    "half a character": f'{{"room":"{VOICE}","device_id":"\\ud800",{TOKEN}}}',
+    "NaN": f'{{"room":"{VOICE}","delay_timeout":NaN,{TOKEN}}}',
+    "depth": f'{{"room":"{VOICE}","x":{"[" * 40}{"]" * 40},{TOKEN}}}',
+    "no object": "[]",
+    "nothing": "",
+    "no JSON": "room=x",
+    "a byte order mark": f'\ufeff{{"room":"{VOICE}",{TOKEN}}}',
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("body", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+@pytest_twisted.ensureDeferred
+async def test_what_two_readers_could_read_differently_is_refused(
+    world: World, body: str, spelling: str
+) -> None:
+    world.start_guard()
+    got = await world.request("POST", spelling, body.encode("utf-8"))
+    assert got.status == 400
+    assert got.json()["errcode"] in ("M_BAD_JSON", "M_NOT_JSON")
+    assert got.headers[CORS] == "*"
+
+
+@pytest_twisted.ensureDeferred
+async def test_broken_utf_8_and_utf_16_are_refused(world: World) -> None:
+    world.start_guard()
+    plain = token_request("alice", VOICE)
+    for body in (plain.replace(b"PHONE", b"\xff\xfe"), plain.decode().encode("utf-16")):
+        assert (await world.request("POST", "/sfu/get", body)).status == 400
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest_twisted.ensureDeferred
+async def test_no_spelling_of_the_path_gets_around_a_policy(world: World, spelling: str) -> None:
+    world.start_guard()
+    got = await world.request("POST", spelling, token_request("alice", VOICE))
+    assert got.status in (301, 307, 308, 404) or got.sources == ["microphone"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_on_a_path_that_we_do_not_know_is_judged_by_what_is_in_it(
+    world: World,
+) -> None:
+    issuer = world.sandbox.authorization.issuer
+    token = json.dumps(issuer.answer(VOICE, "m.call#ROOM", Identity("x"))).encode()
+    recording(world, http_answer(token))
+    # The request's hash proves the room ...
+    body = token_request("alice", VOICE)
+    assert (await world.request("POST", "/unknown/path", body)).sources == ["microphone"]
+    # ... and from then on no request is needed.
+    assert (await world.request("GET", "/unknown/path")).sources == ["microphone"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_alias_once_learnt_stays_bound_to_its_room(world: World) -> None:
+    """Random aliases, as MSC4195 plans them: nobody talks a room's call away from its policy."""
+    world.start_guard()
+    world.sandbox.authorization.issuer.alias = lambda _room, _slot: "random-1"  # type: ignore[assignment,return-value]
+    assert (await world.ask("alice", VOICE)).sources == ["microphone"]
+    assert (await world.ask("alice", OPEN)).sources == ["microphone"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_both_endpoints_give_the_same_verdict(world: World) -> None:
+    world.start_guard()
+    for endpoint in ("/sfu/get", "/get_token"):
+        assert (await world.ask("alice", TWO, endpoint)).status == 200
+        assert (await world.ask("bob", TWO, endpoint)).status == 200
+    for endpoint in ("/sfu/get", "/get_token"):
+        got = await world.ask("carol", TWO, endpoint)
+        assert got.status == 403
+        assert got.headers["Content-Type"] == "application/json"
+        assert got.headers[CORS] == "*"
+        assert got.json()["error"] == (
+            "This call is full: 2 of 2 people are in it. Try again when someone has left."
+        )
+        assert got.json()["io.lotus.limit"] == {"max_users": 2, "users": 2}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slot_is_the_clients_to_choose_and_opens_no_seat(world: World) -> None:
+    world.start_guard()
+    for number in range(30):
+        name = ("alice", "bob")[number % 2]
+        got = await world.ask(name, TWO, "/get_token", slot=f"slot{number}")
+        assert got.status == 200
+    assert (await world.ask("carol", TWO, "/get_token", slot="another")).status == 403
+    assert world.fail_opens() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flooded_room_lets_the_seated_in_and_nobody_else(world: World) -> None:
+    world.start_guard()
+    for number in range(70):
+        await world.ask("alice", TWO, "/get_token", slot=f"slot{number}")
+    assert (await world.ask("alice", TWO)).status == 200
+    assert (await world.ask("bob", TWO)).status == 403
+    assert world.fail_opens() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_upstream_does_not_age_the_policy(world: World) -> None:
+    """A client can hold upstream up for as long as his own homeserver likes."""
+    world.start_guard(LOTUS_GUARD_POLICY_MAX_AGE="2")
+    ask = world.sandbox.authorization._userinfo
+    states = world.sandbox.homeserver
+
+    async def slow(server: str, token: str) -> str:
+        states.set_state(OPEN, SOURCES_EVENT, {"allow_camera": False})
+        await wait(world, 2.2)
+        return str(await ask(server, token))
+
+    world.sandbox.authorization._userinfo = slow
+    assert "camera" not in (await world.ask("alice", OPEN)).sources
+
+
+async def wait(world: World, seconds: float) -> None:
+    from twisted.internet.task import deferLater
+
+    from tests.world import reactor
+
+    await deferLater(reactor, seconds, lambda: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_rewritten_answer_keeps_every_other_byte(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_TOKEN_LIFE="0")
+    plain = await world.ask("alice", VOICE, base=world.sandbox.addresses.authorization)
+    ours = await world.ask("alice", VOICE)
+    assert ours.headers.keys() == plain.headers.keys()
+    assert ours.body.replace(ours.json()["jwt"].encode(), b"") == plain.body.replace(
+        plain.json()["jwt"].encode(), b""
+    )
+    before, after = plain.claims, ours.claims
+    assert after["video"].pop("canPublishSources") == ["microphone"]
+    for moving in ("nbf", "exp"):
+        before.pop(moving), after.pop(moving)
+    assert before == after
+
+
+@pytest_twisted.ensureDeferred
+async def test_agents_and_recorders_are_nobody(world: World) -> None:
+    world.start_guard()
+    await world.ask("alice", TWO)
+    (alias,) = world.sandbox.sfu.rooms
+    people = world.sandbox.sfu.rooms[alias]
+    token = (await world.ask("alice", TWO)).json()["jwt"]
+    agent = world.sandbox.sfu.join(token)
+    people["agent"] = type(agent)(identity="agent", kind=type(agent).Kind.AGENT, state=2)
+    people["egress"] = type(agent)(identity="egress", kind=type(agent).Kind.EGRESS, state=2)
+    assert (await world.ask("bob", TWO)).status == 200
+    assert (await world.ask("carol", TWO)).status == 403
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_of_another_secret_goes_out_untouched(world: World) -> None:
+    world.start_guard()
+    world.sandbox.authorization.issuer.secret = "another-secret-of-more-than-32-characters"
+    got = await world.ask("alice", VOICE)
+    assert got.sources is None
+    assert world.fail_opens() == {("limit", "secret"): 1.0, ("sources", "secret"): 1.0}
+
+
+def senseless(value: Any) -> Callable[[World], None]:
+    return lambda world: world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": value})
+
+
+@pytest.mark.parametrize("value", ["2", True, 0, -1, 2.0, None, [2]])
+@pytest_twisted.ensureDeferred
+async def test_a_senseless_limit_is_no_limit_and_is_complained_of(world: World, value: Any) -> None:
+    world.start_guard()
+    senseless(value)(world)
+    for name in ("alice", "bob", "carol"):
+        assert (await world.ask(name, TWO)).status == 200
+    registry = world.guard.metrics.registry
+    assert registry.get_sample_value("lotus_guard_policy_complaints_total") == 1.0

@@ -1,0 +1,61 @@
+"""The sandbox's homeserver: what the contract suite does not ask a real one for."""
+
+from typing import Any
+from urllib.parse import quote
+
+from lotus_guard.sandbox.synapse import SynapseApp, SynapseState
+from tests.contract.subject import InMemory
+
+POLICY = "io.lotus.voice_limit"
+
+
+def make() -> tuple[SynapseState, InMemory]:
+    state = SynapseState()
+    state.add_account("@admin:s", "admin", admin=True)
+    state.add_account("@user:s", "user")
+    state.add_room("!r:s", "@admin:s")
+    return state, InMemory(SynapseApp(state, lambda: "1").app.resource())
+
+
+def state_of(server: InMemory, query: str) -> list[Any]:
+    path = f"/_synapse/admin/v1/rooms/{quote('!r:s', safe='')}/state{query}"
+    answer = server.request("GET", path, {"Authorization": "Bearer admin"})
+    assert answer.status == 200
+    events: list[Any] = answer.json()["state"]
+    return events
+
+
+def test_an_older_release_sends_everything() -> None:
+    state, server = make()
+    state.set_state("!r:s", POLICY, {"max_users": 2})
+    assert [event["type"] for event in state_of(server, f"?type={POLICY}")] == [POLICY]
+    state.ignores_type = True
+    types = [event["type"] for event in state_of(server, f"?type={POLICY}")]
+    assert types == ["m.room.create", "m.room.member", POLICY]
+
+
+def test_state_replaces_state_of_the_same_key() -> None:
+    state, server = make()
+    for content, key in (({"max_users": 2}, ""), ({"max_users": 3}, ""), ({}, "other")):
+        state.set_state("!r:s", POLICY, content, key)
+    events = state_of(server, f"?type={POLICY}")
+    assert [(e["state_key"], e["content"]) for e in events] == [
+        ("", {"max_users": 3}),
+        ("other", {}),
+    ]
+    assert events[0]["event_id"] != events[1]["event_id"]
+
+
+def test_who_joins_may_set_state_and_who_left_may_not() -> None:
+    state, server = make()
+    path = "/_matrix/client/v3/rooms/!r:s/state/m.test"
+
+    def put() -> int:
+        return server.request("PUT", path, {"Authorization": "Bearer user"}, b"{}").status
+
+    assert put() == 403
+    state.join("!r:s", "@user:s")
+    assert state.members("!r:s") == ["@admin:s", "@user:s"]
+    assert put() == 200
+    state.set_state("!r:s", "m.room.member", {"membership": "leave"}, "@user:s")
+    assert put() == 403

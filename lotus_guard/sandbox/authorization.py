@@ -40,6 +40,7 @@ from twisted.web.iweb import IAgent, IPolicyForHTTPS
 from twisted.web.resource import IResource, Resource
 from zope.interface import implementer
 
+from lotus_guard.adapters.http import BytesBody
 from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of, legacy_identity_of
@@ -386,12 +387,14 @@ def room_maker(agent: IAgent, api: str, key: str, secret: str) -> Callable[[str]
     async def create(name: str) -> None:
         claims = {"iss": key, "exp": int(time.time()) + 60, "video": {"roomCreate": True}}
         token = jwt.encode(claims, secret, algorithm="HS256")
-        response = await treq.client.HTTPClient(agent).post(
-            f"{api}/twirp/livekit.RoomService/CreateRoom",
-            json={"name": name, "empty_timeout": 300, "departure_timeout": 20},
-            headers=Headers({"Authorization": [f"Bearer {token}"]}),
+        wanted = {"name": name, "empty_timeout": 300, "departure_timeout": 20}
+        response = await agent.request(
+            b"POST",
+            f"{api}/twirp/livekit.RoomService/CreateRoom".encode("ascii"),
+            Headers({"Authorization": [f"Bearer {token}"], "Content-Type": ["application/json"]}),
+            BytesBody(json.dumps(wanted).encode()),
         )
-        body = await response.content()
+        body = await treq.content(response)
         if response.code != 200:
             raise RuntimeError(f"{response.code}: {body[:200]!r}")
 

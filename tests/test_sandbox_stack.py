@@ -1,0 +1,144 @@
+"""The three parts of the sandbox together, in memory: they speak to each other over HTTP."""
+
+import json
+import shlex
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import jwt
+import pytest
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IAgent
+from zope.interface import implementer
+
+from lotus_guard.config import read_config
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.naming import ROOM_SLOT, alias_of
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.sandbox.stack import (
+    ADMIN_TOKEN,
+    KEY,
+    OPEN,
+    PEOPLE,
+    SECRET,
+    TWO,
+    VOICE,
+    Addresses,
+    Sandbox,
+    welcome,
+)
+from tests.contract.subject import InMemory, Response
+
+GUARD = "http://127.0.0.1:8070"
+
+
+@implementer(IAgent)
+class Network:
+    """Brings a request to the part that would listen at its address."""
+
+    def __init__(self) -> None:
+        self.agents: dict[str, RequestTraversalAgent] = {}
+
+    def request(self, method: bytes, uri: bytes, *rest: Any, **more: Any) -> Deferred[Any]:
+        """Make a request."""
+        agent = self.agents[urlsplit(uri.decode()).netloc]
+        answer: Deferred[Any] = agent.request(method, uri, *rest, **more)
+        agent.flush()
+        return answer
+
+
+class Stack:
+    def __init__(self) -> None:
+        network = Network()
+        self.sandbox = Sandbox(network, lambda: 1_700_000_000.0)
+        self.servers: dict[str, InMemory] = {}
+        for address, app in self.sandbox.apps().items():
+            netloc = urlsplit(address).netloc
+            network.agents[netloc] = RequestTraversalAgent(app.resource())
+            self.servers[address] = InMemory(app.resource())
+
+    def ask(self, body: str) -> Response:
+        """Ask the authorization service for a token."""
+        address = self.sandbox.addresses.authorization
+        return self.servers[address].request("POST", "/sfu/get", body=body.encode())
+
+
+@pytest.fixture
+def stack() -> Stack:
+    return Stack()
+
+
+def body(name: str, room: str = OPEN, token: str | None = None) -> str:
+    openid = {"access_token": token or f"openid-{name}", "matrix_server_name": "sandbox"}
+    return json.dumps({"room": room, "device_id": "PHONE", "openid_token": openid})
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_everybody_gets_a_token_and_can_join(stack: Stack, name: str) -> None:
+    answer = stack.ask(body(name))
+    assert answer.status == 200, answer.body
+    info = stack.sandbox.sfu.join(answer.json()["jwt"])  # the room was made, over HTTP
+    assert info.identity == f"@{name}:sandbox:PHONE"
+    assert list(stack.sandbox.sfu.rooms) == [alias_of(RoomId(OPEN), ROOM_SLOT)]
+
+
+def test_the_homeserver_is_asked_whose_token_it_is(stack: Stack) -> None:
+    assert stack.ask(body("alice", token="openid-mallory")).status == 401
+    assert stack.sandbox.sfu.rooms == {}
+
+
+def test_the_sfu_is_down(stack: Stack) -> None:
+    stack.sandbox.sfu.secret = "another-secret-of-at-least-32-bytes"
+    assert stack.ask(body("alice")).status == 500
+
+
+def test_rooms_have_the_policies_that_the_welcome_names(stack: Stack) -> None:
+    server = stack.servers[stack.sandbox.addresses.synapse]
+
+    def policy(room: str, event_type: str) -> list[Any]:
+        path = f"/_synapse/admin/v1/rooms/{quote(room, safe='')}/state?type={event_type}"
+        answer = server.request("GET", path, {"Authorization": f"Bearer {ADMIN_TOKEN}"})
+        return [event["content"] for event in answer.json()["state"]]
+
+    found = {room: (policy(room, LIMIT_EVENT), policy(room, SOURCES_EVENT)) for room in _ROOMS}
+    assert found == {
+        OPEN: ([], []),
+        TWO: ([{"max_users": 2}], []),
+        VOICE: ([], [{"allow_camera": False, "allow_screenshare": False}]),
+    }
+
+
+_ROOMS = (OPEN, TWO, VOICE)
+
+
+def test_the_environment_is_a_configuration_without_faults(stack: Stack) -> None:
+    environment = stack.sandbox.environment()
+    config = read_config(environment)
+    assert (config.key, config.secret) == (KEY, SECRET)
+    assert len(SECRET) >= 32
+    assert environment["LOTUS_GUARD_SYNAPSE_TOKEN"] == ADMIN_TOKEN
+
+
+def curl_lines() -> list[list[str]]:
+    """Take the welcome's lines to paste apart as a shell does."""
+    lines = welcome(GUARD, Addresses()).splitlines()
+    return [shlex.split(line) for line in lines if line.strip().startswith("curl")]
+
+
+def test_curl_lines_ask_for_what_they_say(stack: Stack) -> None:
+    lines = curl_lines()
+    assert [line[:4] for line in lines] == [["curl", "-s", f"{GUARD}/sfu/get", "-d"]] * len(lines)
+    *good, ambiguous = [line[4] for line in lines]
+    asked = [(json.loads(text)["room"], stack.ask(text)) for text in good]
+    assert [room for room, _ in asked] == [OPEN, TWO, TWO, TWO, VOICE]
+    # The sandbox's clock stands still here, so the tokens ran out long ago.
+    people = [
+        jwt.decode(
+            answer.json()["jwt"], SECRET, algorithms=["HS256"], options={"verify_exp": False}
+        )["sub"]
+        for _, answer in asked
+    ]
+    assert people[1:4] == [f"@{name}:sandbox:PHONE" for name in ("alice", "bob", "carol")]
+    keys = [key for key, _ in json.loads(ambiguous, object_pairs_hook=list)]
+    assert keys == ["room", "room"]

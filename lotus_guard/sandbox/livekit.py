@@ -42,7 +42,7 @@ class TwirpError(Exception):
         self.body: dict[str, Any] = {"code": code, "msg": msg}
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class LiveKitState:
     """What the SFU knows."""
 

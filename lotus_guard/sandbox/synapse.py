@@ -108,6 +108,8 @@ class SynapseApp:
         self.state = state
         self.hangs_for = ""
         """A type of event that is asked for in vain."""
+        self.asked: list[str] = []
+        """What the admin API was asked for: `rooms`, or a type of event."""
         self._new_id = new_id
 
     @app.handle_errors(Refused)  # type: ignore[arg-type]  # Klein types plain functions only
@@ -125,6 +127,7 @@ class SynapseApp:
     def rooms(self, request: BoundedRequest) -> bytes:
         """List rooms."""
         self._admin(request)
+        self.asked.append("rooms")
         start, limit = _integer(request, b"from", "0"), _integer(request, b"limit", "100")
         found = [
             {"room_id": room_id, "joined_members": len(self.state.members(room_id))}
@@ -145,6 +148,7 @@ class SynapseApp:
     def state_of(self, request: BoundedRequest, room_id: str) -> bytes | Deferred[bytes]:
         """Give a room's state events, of one type or all."""
         self._admin(request)
+        self.asked.append(_query(request, b"type", ""))
         if self.hangs_for and _query(request, b"type", "") == self.hangs_for:
             return Deferred()
         events = list(self._room(room_id).values())

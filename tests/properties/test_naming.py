@@ -1,0 +1,61 @@
+"""Aliases and identities agree with Go's encoding/json, and with the vectors in FACTS."""
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from lotus_guard.core.model import Identity, RoomId, UserId
+from lotus_guard.core.naming import (
+    alias_of,
+    go_marshal,
+    guess_legacy_user,
+    identity_of,
+    known_aliases,
+    legacy_identity_of,
+    user_of_legacy,
+)
+from tests.properties.oracle import Oracle
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+oracle_settings = settings(
+    max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@oracle_settings
+@given(strings=st.lists(TEXT, max_size=4))
+@example(strings=['<&>\u2028\u2029\x7f\x00\b\f\n\r\t"\\/é\U0001f600'])
+def test_go_marshal_is_gos(oracle: Oracle, strings: list[str]) -> None:
+    assert go_marshal(strings) == oracle.marshal(strings or [])
+
+
+def test_the_vectors() -> None:
+    room = RoomId("!roomid:example.com")
+    assert alias_of(room, "m.call#ROOM") == "F4oOprKFBq6JHqy2qYpq6UQQmR7hCvxkQQoUrd0+SbI"
+    identity = identity_of(UserId("@a&b:example.com"), "D<1>", "m")
+    assert identity == "hCe95ag/mXr+8ZU++QIIDUMPjGkoZUXjCeYpL1SDiSM"
+
+
+def test_every_derivation_that_was_released_is_known() -> None:
+    assert len(set(known_aliases(RoomId("!r:s"), "m.call#ROOM"))) == 4
+    assert "!r:s" in list(known_aliases(RoomId("!r:s"), "x"))
+
+
+SERVERS = st.sampled_from(["s", "s.example", "s:8448", "[::1]", "[2001:db8::1]:443", "127.0.0.1:1"])
+
+
+@given(local=st.from_regex(r"[a-z0-9._=/+-]{0,12}", fullmatch=True), server=SERVERS, device=TEXT)
+def test_the_exact_device_comes_off_a_legacy_identity(local: str, server: str, device: str) -> None:
+    user = UserId(f"@{local}:{server}")
+    assert user_of_legacy(legacy_identity_of(user, device), device) == user
+
+
+@given(server=SERVERS, device=st.from_regex(r"[A-Z]{1,10}", fullmatch=True))
+def test_an_ordinary_legacy_identity_is_read_without_its_device(server: str, device: str) -> None:
+    user = UserId(f"@u:{server}")
+    assert guess_legacy_user(legacy_identity_of(user, device)) == user
+
+
+def test_a_hash_is_nobodys_legacy_identity() -> None:
+    assert guess_legacy_user(Identity("hCe95ag/mXr+8ZU++QIIDUMPjGkoZUXjCeYpL1SDiSM")) is None
+    assert user_of_legacy(Identity("hash:D"), "D") is None
+    assert user_of_legacy(Identity("@u:s:D"), "E") is None

@@ -1,0 +1,137 @@
+"""The laws of the plan, on a model of the SFU that does what the steps say."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lotus_guard.core.model import (
+    Alias,
+    Attendance,
+    Grant,
+    Identity,
+    Kind,
+    Participant,
+    Source,
+    SourcePolicy,
+    Track,
+)
+from lotus_guard.core.narrow import EVERY_SOURCE
+from lotus_guard.core.plan import MOST, Narrow, Remove, Silence, Step, bounded, plan
+
+NAMES = st.sampled_from([*EVERY_SOURCE, "unknown"])
+GRANTS = st.builds(Grant, st.booleans(), st.lists(NAMES, max_size=4, unique=True).map(tuple))
+TRACKS = st.lists(st.builds(Track, st.sampled_from(list(Kind)), NAMES), max_size=3).map(tuple)
+FORBIDDEN = st.frozensets(st.sampled_from(sorted(set(Source) - {Source.MICROPHONE})))
+PEOPLE = [f"@u{i}:s" for i in range(6)]
+IDENTITIES = st.sampled_from([*(f"{p}:{d}" for p in PEOPLE for d in "12"), "hash1", "hash2"])
+
+
+def people() -> st.SearchStrategy[tuple[Participant, ...]]:
+    one = st.builds(
+        Participant, IDENTITIES.map(Identity), st.text("AB", min_size=1), GRANTS, TRACKS
+    )
+    return st.lists(one, max_size=6, unique_by=lambda p: p.identity).map(tuple)
+
+
+ROOMS = st.fixed_dictionaries(
+    {Alias("a"): st.builds(Attendance, st.just(0.0), people())},
+    optional={Alias("b"): st.builds(Attendance, st.just(0.0), people())},
+)
+STANDING = st.lists(st.sampled_from(PEOPLE), unique=True, max_size=3)
+
+
+def person(identity: Identity) -> str:
+    return identity.rpartition(":")[0] if identity.startswith("@") else identity
+
+
+def carried_out(rooms: dict[Alias, Attendance], steps: list[Step]) -> dict[Alias, Attendance]:
+    """Do as LiveKit does: tracks go whose declared source is no longer allowed."""
+    by_key = {(s.alias, s.participant.identity): s for s in steps}
+    after = {}
+    for alias, attendance in rooms.items():
+        left = []
+        for participant in attendance.participants:
+            step = by_key.get((alias, participant.identity))
+            if isinstance(step, Remove):
+                continue
+            grant = step.grant if isinstance(step, Narrow | Silence) else participant.grant
+            tracks = tuple(t for t in participant.tracks if not step or grant.allows(t.source))
+            left.append(Participant(participant.identity, participant.sid, grant, tracks))
+        after[alias] = Attendance(0.0, tuple(left))
+    return after
+
+
+@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+def test_carried_out_and_planned_again_it_is_empty(
+    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+) -> None:
+    policy = SourcePolicy(forbidden)
+    after = carried_out(rooms, plan(rooms, policy, standing, person))
+    assert plan(after, policy, standing, person) == []
+
+
+@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+def test_it_never_grants_and_touches_nobody_twice(
+    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+) -> None:
+    steps = plan(rooms, SourcePolicy(forbidden), standing, person)
+    keys = [(step.alias, step.participant.identity) for step in steps]
+    assert len(keys) == len(set(keys))
+    for step in steps:
+        if isinstance(step, Narrow | Silence):
+            for name in [*EVERY_SOURCE, "unknown"]:
+                assert not step.grant.allows(name) or step.participant.grant.allows(name)
+
+
+@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+def test_it_removes_those_who_stand_and_nobody_else_newest_first(
+    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+) -> None:
+    steps = plan(rooms, SourcePolicy(forbidden), standing, person)
+    removed = [person(s.participant.identity) for s in steps if isinstance(s, Remove)]
+    assert set(removed) <= set(standing)
+    assert removed == sorted(removed, key=standing.index)
+
+
+@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+def test_nothing_forbidden_is_left_and_disguises_are_dropped(
+    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+) -> None:
+    video = forbidden & {Source.CAMERA, Source.SCREEN_SHARE}
+    after = carried_out(rooms, plan(rooms, SourcePolicy(forbidden), standing, person))
+    for attendance in after.values():
+        for participant in attendance.participants:
+            for source in forbidden:
+                assert not participant.grant.allows(source)
+            if participant.grant.can_publish and video:
+                for track in participant.tracks:
+                    assert track.kind is not Kind.VIDEO or track.source not in (
+                        "microphone",
+                        "screen_share_audio",
+                    )
+
+
+@given(rooms=ROOMS, standing=STANDING)
+def test_without_a_policy_nobody_is_touched(
+    rooms: dict[Alias, Attendance], standing: list[str]
+) -> None:
+    assert plan(rooms, SourcePolicy(), [], person) == []
+
+
+def test_bounds_keep_a_bug_from_emptying_a_room() -> None:
+    one = Participant(Identity("i"), "S", Grant(True, ()))
+    many: list[Step] = [Remove(Alias("a"), one)] * 50 + [Silence(Alias("a"), one)] * 500
+    kept, put_off = bounded(many)
+    assert sum(isinstance(s, Remove) for s in kept) == MOST[Remove] == 5
+    assert sum(isinstance(s, Silence) for s in kept) == MOST[Silence]
+    assert put_off == 45 + 450
+
+
+def test_one_offence_never_touches_anothers_tracks() -> None:
+    camera_as_sound = (Track(Kind.VIDEO, "microphone"),)
+    honest = (Track(Kind.AUDIO, "microphone"),)
+    mic = Grant(True, ("microphone",))
+    offender = Participant(Identity("@a:s:1"), "S1", mic, camera_as_sound)
+    other = Participant(Identity("@b:s:1"), "S2", mic, honest)
+    rooms = {Alias("a"): Attendance(0.0, (offender, other))}
+    policy = SourcePolicy(frozenset({Source.CAMERA}))
+    assert plan(rooms, policy, [], person) == [Silence(Alias("a"), offender)]

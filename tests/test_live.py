@@ -1,0 +1,514 @@
+"""The live loop on the sandbox: what it does, and that nothing kills or stalls it."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+import pytest_twisted
+from livekit.protocol import models as lk_models
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import Clock, deferLater
+
+from lotus_guard.core.model import Alias, RoomId
+from lotus_guard.core.naming import alias_of
+from lotus_guard.core.plan import MOST, Remove
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.core.push import sign_push, write_push
+from lotus_guard.live import Pace
+from lotus_guard.ports import Outage, Reason
+from lotus_guard.sandbox.livekit import Source, sign_webhook
+from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
+from lotus_guard.service import Clocks, LoopTick
+from tests.world import World, reactor
+
+VIDEO, AUDIO = lk_models.TrackType.VIDEO, lk_models.TrackType.AUDIO
+PUSH = "a-push-secret-for-tests"
+NO_CAMERA = {"allow_camera": False}
+
+
+async def join(world: World, name: str, room: str, **more: Any) -> Any:
+    """Get a token through the guard and join; gives LiveKit's view of the participant."""
+    got = await world.ask(name, room, "/get_token", **more)
+    assert got.status == 200, got.body
+    return world.sandbox.sfu.join(got.json()["jwt"])
+
+
+def sources(info: Any) -> list[int]:
+    return list(info.permission.can_publish_sources)
+
+
+def people(world: World, room: str) -> set[str]:
+    return set(world.sandbox.sfu.rooms[alias_of(RoomId(room), "m.call#ROOM")])
+
+
+def metric(world: World, name: str, **labels: str) -> float:
+    return world.guard.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pass_narrows_whoever_has_too_much_and_keeps_the_rest(world: World) -> None:
+    world.start_guard()
+    alice = await join(world, "alice", OPEN)
+    alice.permission.agent = True  # a field that the guard knows nothing of
+    before = type(alice.permission)()
+    before.CopyFrom(alice.permission)
+    alias = alias_of(RoomId(OPEN), "m.call#ROOM")
+    camera = world.sandbox.sfu.publish(alias, alice.identity, Source.CAMERA, VIDEO)
+    sound = world.sandbox.sfu.publish(alias, alice.identity, Source.MICROPHONE, AUDIO)
+    world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
+    await world.guard.live.run_pass()
+    wanted = [Source.MICROPHONE, Source.SCREEN_SHARE, Source.SCREEN_SHARE_AUDIO]
+    assert sources(alice) == wanted
+    assert [t.sid for t in alice.tracks] == [sound.sid]
+    assert camera.sid != sound.sid
+    before.can_publish_sources.extend(wanted)
+    assert alice.permission == before
+    await world.guard.live.run_pass()
+    assert metric(world, "lotus_guard_live_steps_total", step="narrow", outcome="done") == 1.0
+    assert (
+        metric(world, "lotus_guard_live_steps_checked_total", step="narrow", effect="seen") == 1.0
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_step_without_effect_is_tried_again_and_shows(world: World) -> None:
+    world.start_guard()
+    alice = await join(world, "alice", OPEN)
+    world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
+    world.sandbox.sfu.permit = lambda *_: None  # type: ignore[method-assign]
+    await world.guard.live.run_pass()
+    await world.guard.live.run_pass()
+    assert sources(alice) == []
+    name = "lotus_guard_live_steps_checked_total"
+    assert metric(world, name, step="narrow", effect="not_seen") == 1.0
+    assert metric(world, "lotus_guard_live_steps_total", step="narrow", outcome="done") == 2.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_track_in_disguise_silences_its_publisher_alone(world: World) -> None:
+    world.start_guard()
+    alice, bob = await join(world, "alice", VOICE), await join(world, "bob", VOICE)
+    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
+    world.sandbox.sfu.publish(alias, alice.identity, Source.MICROPHONE, VIDEO)
+    world.sandbox.sfu.publish(alias, bob.identity, Source.MICROPHONE, AUDIO)
+    await world.guard.live.run_pass()
+    assert not alice.permission.can_publish
+    assert alice.permission.can_subscribe
+    assert list(alice.tracks) == []
+    assert len(bob.tracks) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_drawer_token_is_put_out_and_nobody_else(world: World) -> None:
+    world.start_guard()
+    states = world.sandbox.homeserver
+    states.set_state(TWO, LIMIT_EVENT, {})
+    drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
+    alice, bob = await join(world, "alice", TWO), await join(world, "bob", TWO)
+    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    await world.guard.live.run_pass()
+    for _ in range(2):
+        world.sandbox.sfu.join(drawer)
+        await world.guard.live.run_pass()
+        assert people(world, TWO) == {alice.identity, bob.identity}
+    assert metric(world, "lotus_guard_live_steps_total", step="remove", outcome="done") == 2.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_pass_removes_more_than_its_bound(world: World) -> None:
+    world.start_guard()
+    states = world.sandbox.homeserver
+    states.set_state(TWO, LIMIT_EVENT, {})
+    crowd = [f"guest{i}" for i in range(9)]
+    for name in crowd:
+        states.openid[f"openid-{name}"] = f"@{name}:sandbox"
+    drawers = [(await world.ask(name, TWO, "/get_token")).json()["jwt"] for name in crowd]
+    await join(world, "alice", TWO)
+    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    await world.guard.live.run_pass()
+    for token in drawers:
+        world.sandbox.sfu.join(token)
+    await world.guard.live.run_pass()
+    assert len(people(world, TWO)) == 10 - MOST[Remove]
+    await world.guard.live.run_pass()
+    assert len(people(world, TWO)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_live_limit_off_removes_nobody(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_LIVE_LIMIT="off")
+    states = world.sandbox.homeserver
+    states.set_state(TWO, LIMIT_EVENT, {})
+    drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
+    await join(world, "alice", TWO)
+    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    await world.guard.live.run_pass()
+    world.sandbox.sfu.join(drawer)
+    await world.guard.live.run_pass()
+    assert len(people(world, TWO)) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_limit_that_is_only_remembered_removes_nobody(world: World) -> None:
+    world.start_guard()
+    states = world.sandbox.homeserver
+    states.set_state(TWO, LIMIT_EVENT, {})
+    drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
+    await join(world, "alice", TWO)
+    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    await world.guard.live.run_pass()
+    world.sandbox.synapse.hangs_for = LIMIT_EVENT
+    world.sandbox.sfu.join(drawer)
+    await world.guard.live.run_pass()
+    assert len(people(world, TWO)) == 2
+    assert metric(world, "lotus_guard_stale_policy_total", rule="limit", reason="timeout") >= 1.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_calls_grow_with_restrictive_rooms_and_not_with_rooms(world: World) -> None:
+    world.start_guard()
+    for name in ("alice", "bob"):
+        await join(world, name, OPEN)
+        await join(world, name, VOICE)
+    looks: list[Alias] = []
+    service = world.guard.live.service
+
+    world.guard.live.presence.service = Counting(service, looks)
+    await world.guard.live.run_pass()
+    assert looks == [alias_of(RoomId(VOICE), "m.call#ROOM")]
+
+
+class Counting:
+    """A RoomService that writes down which rooms are looked at."""
+
+    def __init__(self, inner: Any, looks: list[Alias]) -> None:
+        self._inner, self._looks = inner, looks
+
+    async def attendance(self, alias: Alias) -> Any:
+        self._looks.append(alias)
+        return await self._inner.attendance(alias)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class Troubled(Counting):
+    """A RoomService whose calls fail in a given way."""
+
+    def __init__(self, inner: Any, method: str, fault: str) -> None:
+        super().__init__(inner, [])
+        self._method, self._fault = method, fault
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("_method", "_fault", "_inner", "_looks", "_trouble"):
+            return object.__getattribute__(self, name)
+        if name == self._method:
+            return self._trouble
+        return getattr(self._inner, name)
+
+    async def _trouble(self, *_args: Any) -> Any:
+        if self._fault == "bug":
+            raise RuntimeError("a bug")
+        raise Outage(Reason(self._fault), "made up")
+
+
+FAULTS = ["refused", "timeout", "server_error", "garbage", "bug"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("method", ["existing", "attendance", "permit", "remove"])
+@pytest_twisted.ensureDeferred
+async def test_no_fault_at_any_call_kills_the_loop_or_throws_anybody_out(
+    world: World, method: str, fault: str
+) -> None:
+    world.start_guard()
+    await join(world, "alice", TWO)
+    bob = await join(world, "bob", TWO)
+    world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, NO_CAMERA)
+    live, good = world.guard.live, world.guard.live.service
+    tick = LoopTick(world.guard, Clocks(reactor, time.monotonic, time.time))
+    troubled = Troubled(good, method, fault)
+    live.service = live.presence.service = troubled
+    await tick()
+    assert len(people(world, TWO)) == 2
+    assert (await world.ask("alice", TWO)).status == 200, "tokens flow"
+    live.service = live.presence.service = good
+    await tick()
+    assert Source.CAMERA not in sources(bob)
+    assert bob.permission.can_publish
+    assert live.last_good is not None
+    assert len(people(world, TWO)) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pass_that_is_stuck_is_given_up_and_tokens_flow_meanwhile(world: World) -> None:
+    world.start_guard()
+    clock = Clock()
+    stuck: Deferred[Any] = Deferred()
+
+    class Stuck(Troubled):
+        async def _trouble(self, *_args: Any) -> Any:
+            await stuck
+
+    live = world.guard.live
+    live.service = Stuck(live.service, "existing", "")
+    running = LoopTick(world.guard, Clocks(clock, time.monotonic, time.time))()
+    assert (await world.ask("alice", VOICE)).sources == ["microphone"]
+    assert not running.called
+    clock.advance(61.0)
+    assert running.called
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_synapse_that_hangs_delays_a_pass_by_one_deadline_not_by_one_a_room(
+    world: World,
+) -> None:
+    world.start_guard(LOTUS_GUARD_POLICY_STALE="0")
+    for number in range(20):
+        room = f"!r{number}:sandbox"
+        world.sandbox.homeserver.add_room(room, "@admin:sandbox")
+        await join(world, "alice", room)
+    world.sandbox.synapse.hangs_for = SOURCES_EVENT
+    begun = time.monotonic()
+    await world.guard.live.run_pass()
+    # Eight rooms at a time: all of the first eight may wait, none after them.
+    assert time.monotonic() - begun < 20 * 0.3 / 2
+
+
+# On demand.
+
+
+@pytest_twisted.ensureDeferred
+async def test_asked_for_twice_a_room_is_worked_on_once_more_and_not_at_once(world: World) -> None:
+    world.start_guard()
+    await join(world, "alice", VOICE)
+    looks: list[Alias] = []
+    live = world.guard.live
+    live.presence.service = Counting(live.service, looks)
+    for _ in range(5):
+        live.wake(RoomId(VOICE))
+    await settled(world)
+    assert len(looks) == 2
+
+
+async def settled(world: World) -> None:
+    for _ in range(100):
+        await deferLater(reactor, 0.01, lambda: None)
+        if not world.guard.live._wanted:
+            return
+    raise AssertionError("the room is still being worked on")
+
+
+def hook_up(world: World) -> list[Deferred[Any]]:
+    """Send LiveKit's webhooks to the guard, as LiveKit would."""
+    sent: list[Deferred[Any]] = []
+
+    def send(event: Any) -> None:
+        body, token = sign_webhook(event, KEY, SECRET, time.time())
+        headers = {"Authorization": token, "Content-Type": "application/webhook+json"}
+        sent.append(ensureDeferred(world.request("POST", "/sfu_webhook", body, headers)))
+
+    world.sandbox.sfu.listeners.append(send)
+    return sent
+
+
+async def delivered(world: World, sent: list[Deferred[Any]]) -> None:
+    for each in sent:
+        assert (await each).status == 200
+    sent.clear()
+    await settled(world)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_webhook_wakes_the_loop_for_its_room(world: World) -> None:
+    world.start_guard()
+    alice = await join(world, "alice", VOICE)
+    sent = hook_up(world)
+    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
+    world.sandbox.sfu.publish(alias, alice.identity, Source.MICROPHONE, VIDEO)
+    await delivered(world, sent)
+    assert not alice.permission.can_publish
+
+
+@pytest.mark.parametrize("reason", ["CLIENT_INITIATED", "CONNECTION_TIMEOUT"])
+@pytest_twisted.ensureDeferred
+async def test_who_hangs_up_frees_his_seat_and_who_is_cut_off_keeps_it(
+    world: World, reason: str
+) -> None:
+    world.start_guard()
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    sent = hook_up(world)
+    alice = await join(world, "alice", TWO)
+    await delivered(world, sent)
+    alias = alias_of(RoomId(TWO), "m.call#ROOM")
+    world.sandbox.sfu.leave(alias, alice.identity, lk_models.DisconnectReason.Value(reason))
+    await delivered(world, sent)
+    expected = 200 if reason == "CLIENT_INITIATED" else 403
+    assert (await world.ask("bob", TWO)).status == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_late_departure_does_not_cost_who_is_back_his_seat(world: World) -> None:
+    world.start_guard()
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    events: list[Any] = []
+    world.sandbox.sfu.listeners.append(
+        lambda event: events.append(type(event).FromString(event.SerializeToString()))
+    )
+    alice = await join(world, "alice", TWO)
+    alias = alias_of(RoomId(TWO), "m.call#ROOM")
+    world.sandbox.sfu.leave(alias, alice.identity)
+    await join(world, "alice", TWO)  # the same identity, a new sid
+    left = next(event for event in events if event.event == "participant_left")
+    for _ in range(2):  # late, and twice
+        body, token = sign_webhook(left, KEY, SECRET, time.time())
+        await world.request("POST", "/sfu_webhook", body, {"Authorization": token})
+    await settled(world)
+    assert (await world.ask("bob", TWO)).status == 403
+
+
+@pytest_twisted.ensureDeferred
+async def test_forged_webhooks_wake_nobody(world: World) -> None:
+    world.start_guard()
+    await join(world, "alice", VOICE)
+    looks: list[Alias] = []
+    live = world.guard.live
+    live.presence.service = Counting(live.service, looks)
+    event = {"event": "track_published", "id": "EV", "room": {"name": "x"}}
+    body, token = sign_webhook_json(event, SECRET)
+    forgeries = [
+        (body, ""),
+        (body + b" ", token),
+        (body, sign_webhook_json(event, "another-secret-of-more-than-32-characters")[1]),
+        (b"\xff", token),
+    ]
+    for each, header in forgeries:
+        await world.request("POST", "/sfu_webhook", each, {"Authorization": header})
+    assert looks == []
+    assert metric(world, "lotus_guard_webhooks_forged") == len(forgeries)
+
+
+def sign_webhook_json(event: dict[str, Any], secret: str) -> tuple[bytes, str]:
+    import base64
+    import hashlib
+
+    import jwt
+
+    body = json.dumps(event).encode()
+    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    return body, jwt.encode({"iss": KEY, "sha256": digest}, secret, algorithm="HS256")
+
+
+# Pushes.
+
+
+def push(world: World, room: str, sources: dict[str, Any], sent: float | None = None) -> None:
+    body = write_push(RoomId(room), None, sources)
+    world.guard.admin._push(body, sign_push(body, PUSH, sent or time.time()))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_push_is_enforced_at_once_and_saves_the_polling(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_PUSH_SECRET=PUSH)
+    alice = await join(world, "alice", OPEN)
+    push(world, OPEN, NO_CAMERA)
+    await settled(world)
+    assert Source.CAMERA not in sources(alice)
+    world.sandbox.homeserver.ignores_type = True
+    asked = world.sandbox.synapse.asked = []
+    await world.guard.live.run_pass()
+    assert asked == [], "policies that are pushed are not polled"
+    assert (await world.ask("bob", OPEN)).sources is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_old_repeated_and_unsigned_pushes_change_nothing(world: World) -> None:
+    from lotus_guard.core.push import Unsigned
+
+    world.start_guard(LOTUS_GUARD_PUSH_SECRET=PUSH)
+    now = time.time()
+    push(world, OPEN, NO_CAMERA, now)
+    body = write_push(RoomId(OPEN), None, {})
+    for header in (
+        "",
+        "x",
+        sign_push(body, "another-push-secret", now),
+        sign_push(body, PUSH, now - 61),
+    ):
+        with pytest.raises(Unsigned):
+            world.guard.admin._push(body, header)
+    once = sign_push(body, PUSH, now - 1)
+    world.guard.admin._push(body, once)  # genuine, but sent before what we have
+    with pytest.raises(Unsigned):
+        world.guard.admin._push(body, once)
+    world.sandbox.synapse.hangs_for = SOURCES_EVENT
+    assert "camera" not in ((await world.ask("alice", OPEN)).sources or ["camera"])
+
+
+# Memory.
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restart_forgets_nobody(world: World) -> None:
+    world.start_guard()
+    alice, bob = await join(world, "alice", TWO), await join(world, "bob", TWO)
+    await world.guard.live.run_pass()
+    await deferLater(reactor, 0.2, lambda: None)  # written behind; nothing is closed: kill -9
+    world.start_guard()
+    knowledge = world.guard.knowledge
+    assert knowledge.user_of(alice.identity) == "@alice:sandbox"
+    assert knowledge.user_of(bob.identity) == "@bob:sandbox"
+    assert (await world.ask("carol", TWO)).status == 403
+    world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, NO_CAMERA)
+    await world.guard.live.run_pass()
+    assert Source.CAMERA not in sources(alice)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_held_seat_survives_a_restart(world: World) -> None:
+    world.start_guard()
+    assert (await world.ask("alice", TWO)).status == 200
+    assert (await world.ask("bob", TWO)).status == 200
+    await deferLater(reactor, 0.2, lambda: None)
+    world.start_guard()
+    assert (await world.ask("carol", TWO)).status == 403
+    assert (await world.ask("bob", TWO)).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_room_behind_an_unknown_alias_is_looked_for_once(world: World) -> None:
+    world.start_guard()
+    upstream = world.sandbox.addresses.authorization
+    got = await world.ask("alice", VOICE, base=upstream)  # before we were here
+    alice = world.sandbox.sfu.join(got.json()["jwt"])
+    world.sandbox.sfu.rooms["an alias of nobody's"] = {}
+    asked = world.sandbox.synapse.asked = []
+    tick = LoopTick(world.guard, Clocks(reactor, time.monotonic, time.time))
+    for _ in range(3):
+        await tick()
+        await deferLater(reactor, 0.1, lambda: None)
+        await settled(world)
+    assert sources(alice) == [Source.MICROPHONE]
+    assert asked.count("rooms") == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_finished_rooms_are_forgotten_after_an_hour(world: World) -> None:
+    world.start_guard()
+    knowledge = world.guard.knowledge
+    alice = await join(world, "alice", VOICE)
+    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
+    knowledge.forget({alias})
+    assert knowledge.place_of(alias) is None
+    assert knowledge.user_of(alice.identity) is None
+
+
+def test_the_pace_is_kept() -> None:
+    clock = Clock()
+    pace = Pace(10.0, clock, clock.seconds)
+    done: list[float] = []
+    for _ in range(5):
+        ensureDeferred(pace.turn()).addCallback(lambda _: done.append(round(clock.seconds(), 2)))
+    clock.pump([0.1] * 5)
+    assert done == [0.0, 0.1, 0.2, 0.3, 0.4]

@@ -22,7 +22,7 @@ from lotus_guard.core.seats import Person, Seating, Seats
 from lotus_guard.core.token import NotOurs, Token, open_token, restrain, sign
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.flight import ignoring, within
-from lotus_guard.policies import Policies
+from lotus_guard.policies import Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason
 from lotus_guard.presence import Presence
 
@@ -31,7 +31,7 @@ LOOK_MAX_AGE = 1.0
 
 _log = Logger()
 
-P = TypeVar("P")
+P = TypeVar("P", bound=Restricting)
 V = TypeVar("V")
 
 

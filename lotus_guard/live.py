@@ -30,7 +30,7 @@ from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, SourceP
 from lotus_guard.core.plan import Narrow, Remove, Silence, Step, bounded, plan
 from lotus_guard.core.seats import Seats
 from lotus_guard.core.webhook import Event, EventKind
-from lotus_guard.policies import Policies
+from lotus_guard.policies import Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason, RoomService
 from lotus_guard.presence import Presence, Seen
 
@@ -39,7 +39,8 @@ _log = Logger()
 AT_ONCE = 8
 """How many rooms, and how many steps of one room, are worked on at the same time."""
 
-P = TypeVar("P")
+P = TypeVar("P", bound=Restricting)
+V = TypeVar("V")
 
 _Key = tuple[Alias, Identity, str, type[Step]]
 
@@ -136,7 +137,7 @@ class Live:
         self._out.clear()
         self.aliases = aliases = await self.service.existing()
         places = (self.knowledge.place_of(alias) for alias in sorted(aliases))
-        rooms = list(dict.fromkeys(place.room for place in places if place))
+        rooms = [r for r in dict.fromkeys(p.room for p in places if p) if self._may_restrict(r)]
         under_policy = sum(await self._all(self._turns(room, poll=True) for room in rooms))
         for room in self._tried.keys() - set(rooms):
             del self._tried[room]
@@ -144,6 +145,13 @@ class Live:
         seconds = self.last_good - begun
         self.journal.passed(seconds, under_policy, late=seconds > self.interval)
         return aliases
+
+    def _may_restrict(self, room: RoomId) -> bool:
+        """Tell without asking anybody whether a room needs work: most rooms have no policy."""
+        return not self.pushing() or any(
+            policies.known_to_restrict(room) is not False
+            for policies in (self.limits, self.sources)
+        )
 
     def wake(self, room: RoomId) -> None:
         """Work on one room soon; cheap to call, and safe to call as often as one likes."""
@@ -278,14 +286,14 @@ class Live:
         else:
             self.journal.stepped(room, step, None)
 
-    async def _all(self, works: Iterable[Coroutine[Any, Any, P]]) -> list[P]:
+    async def _all(self, works: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
         """Do all of these, a few at a time."""
         few = DeferredSemaphore(AT_ONCE)
-        running: list[Deferred[P]] = [few.run(_start, work) for work in works]
+        running: list[Deferred[V]] = [few.run(_start, work) for work in works]
         return await gatherResults(running, consumeErrors=True)
 
 
-def _start(work: Coroutine[Any, Any, P]) -> Deferred[P]:
+def _start(work: Coroutine[Any, Any, V]) -> Deferred[V]:
     return ensureDeferred(work)
 
 

@@ -1,7 +1,7 @@
 """Policies of rooms, remembered: fresh for a moment, usable for a while when Synapse is out."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
@@ -11,7 +11,18 @@ from lotus_guard.core.policy import Reading
 from lotus_guard.flight import SingleFlight, ignoring
 from lotus_guard.ports import Now, Outage
 
-P = TypeVar("P")
+
+class Restricting(Protocol):
+    """A policy that may restrict something."""
+
+    @property
+    def restricts(self) -> bool:
+        """Tell whether it does."""
+        ...
+
+
+P = TypeVar("P", bound=Restricting)
+
 
 MOST_ROOMS = 20_000
 MOST_AHEAD = 16
@@ -79,6 +90,11 @@ class Policies(Generic[P]):
         """Give what was known last, if it is not too old to be used during an outage."""
         kept = self._kept.get(room)
         return kept.policy if kept and self.now() - kept.at <= self.stale else None
+
+    def known_to_restrict(self, room: RoomId) -> bool | None:
+        """Tell whether a fresh policy restricts; None where what we have is not fresh."""
+        age, kept = self.age(room), self._kept.get(room)
+        return kept.policy.restricts if kept and age is not None and age <= self.max_age() else None
 
     def age(self, room: RoomId) -> float | None:
         """Tell how many seconds ago the policy of a room was read; None where it never was."""

@@ -333,7 +333,7 @@ def _delayed(fields: Mapping[str, Any]) -> bool:
 def _fields(request: BoundedRequest, shape: Shape) -> dict[str, Any]:
     """Read the body as Go would read it into a struct of this shape."""
     text = request.content.read().decode("utf-8", "lotus_guard.go").lstrip(_SPACE)
-    reader = json.JSONDecoder(object_pairs_hook=_Pairs, parse_constant=_no_constant)
+    reader = json.JSONDecoder(object_pairs_hook=_Pairs)
     try:
         value, _ = reader.raw_decode(text)
         return _filled(value, shape, {})
@@ -343,10 +343,6 @@ def _fields(request: BoundedRequest, shape: Shape) -> dict[str, Any]:
 
 class _Pairs(list[tuple[str, Any]]):
     """An object of the body, each key as often as it came."""
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _filled(value: object, shape: Shape, found: dict[str, Any]) -> dict[str, Any]:

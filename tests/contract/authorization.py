@@ -207,6 +207,8 @@ class AuthorizationContract:
             ("[]", NOT_JSON),
             ('"text"', NOT_JSON),
             ("\ufeff{}", NOT_JSON),
+            ("\u00a0{}", NOT_JSON),
+            ("\x0b{}", NOT_JSON),
             ('{"":1}', NOT_JSON),
             ('{"room_id":"r",}', NOT_JSON),
             ("null", BAD_JSON),

@@ -36,7 +36,7 @@ from lotus_guard.presence import Presence, Seen
 
 _log = Logger()
 
-AT_ONCE = 8
+AT_ONCE = 4
 """How many rooms, and how many steps of one room, are worked on at the same time."""
 
 P = TypeVar("P", bound=Restricting)

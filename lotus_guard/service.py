@@ -128,9 +128,14 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         now,
         config.deadline,
         clocks.epoch,
+        metrics.called_livekit,
     )
     synapse = Synapse(
-        Http(agents.synapse, reactor), config.synapse_url, config.synapse_token, config.deadline
+        Http(agents.synapse, reactor),
+        config.synapse_url,
+        config.synapse_token,
+        config.deadline,
+        metrics.called_synapse,
     )
     pushes = Pushes(
         config.push_secret, config.policy_max_age, config.policy_poll, now, clocks.epoch

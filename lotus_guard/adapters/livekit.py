@@ -70,6 +70,8 @@ class LiveKit:
     seconds: float
     """The deadline of one call."""
     epoch: Callable[[], float] = time.time
+    on_call: Callable[[str], None] = lambda _method: None
+    """Told of each call, for metrics."""
 
     async def attendance(self, alias: Alias) -> Attendance:
         """List the people in a LiveKit room; agents, recorders and egress are left out."""
@@ -124,6 +126,7 @@ class LiveKit:
     async def _call(
         self, method: str, grant: Mapping[str, Any], request: Message, kind: type[M]
     ) -> M:
+        self.on_call(method)
         answer = await self.http.exchange(
             b"POST",
             f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),

@@ -69,6 +69,12 @@ class Metrics:
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0),
         )
 
+        self.livekit_calls = self._counter(
+            "lotus_guard_livekit_calls_total", "Calls made to LiveKit", ("method",)
+        )
+        self.synapse_calls = self._counter(
+            "lotus_guard_synapse_calls_total", "Calls made to Synapse", ("method",)
+        )
         self._add_live()
         self.store_failures = self._counter(
             "lotus_guard_store_failures_total", "Reads and writes of the state file that failed", ()
@@ -131,6 +137,14 @@ class Metrics:
     def answered(self, endpoint: str, status: int) -> None:
         """Count an answer."""
         self.requests.labels(endpoint, str(status)).inc()
+
+    def called_livekit(self, method: str) -> None:
+        """Count a call to LiveKit."""
+        self.livekit_calls.labels(method).inc()
+
+    def called_synapse(self, method: str) -> None:
+        """Count a call to Synapse: a type of event that was asked for, or `rooms`."""
+        self.synapse_calls.labels(method).inc()
 
     def added(self, seconds: float) -> None:
         """Record how much later than upstream's an answer went out."""

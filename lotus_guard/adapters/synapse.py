@@ -9,7 +9,7 @@ The wire (FACTS.md, Synapse):
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -42,6 +42,8 @@ class Synapse:
     token: str
     seconds: float
     """The deadline of one call."""
+    on_call: Callable[[str], None] = lambda _what: None
+    """Told of each call, for metrics."""
 
     async def limit(self, room: RoomId) -> Reading[LimitPolicy]:
         """Read the limit of a room."""
@@ -53,6 +55,7 @@ class Synapse:
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List up to `_PAGE` rooms from the `start`th on, and where to go on."""
+        self.on_call("rooms")
         answer = await self._get(f"/_synapse/admin/v1/rooms?from={start}&limit={_PAGE}")
         fields = _json_object(answer)
         rooms, next_start = fields.get("rooms"), fields.get("next_batch")
@@ -64,6 +67,7 @@ class Synapse:
     async def _state(self, room: RoomId, event_type: str) -> list[Any]:
         if not is_room_id(room):
             return []  # such a room cannot exist, so it has no policy
+        self.on_call(event_type)
         path = f"/_synapse/admin/v1/rooms/{quote(room, safe='')}/state?type={event_type}"
         return _events(await self._get(path))
 

@@ -9,7 +9,9 @@ It shares what it learns with the token path, but issues and holds up nothing: w
 stuck, tokens flow.
 """
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
+from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
@@ -38,6 +40,20 @@ _log = Logger()
 
 AT_ONCE = 4
 """How many rooms, and how many steps of one room, are worked on at the same time."""
+
+MOST_WATCHED = 1000
+"""Of a room's LiveKit rooms with people in them, so many are watched at the most."""
+MOST_HUNG_UP = 1000
+
+
+class Finding(Enum):
+    """What came of working on a room."""
+
+    NO_POLICY = "no policy"
+    UNDER_POLICY = "under policy"
+    TROUBLE = "trouble"
+    """Something of ours failed: the pass was not a good one."""
+
 
 P = TypeVar("P", bound=Restricting)
 V = TypeVar("V")
@@ -121,9 +137,10 @@ class Live:
     _wanted: dict[RoomId, bool] = field(init=False, factory=dict)
     """The rooms being worked on, and whether they have been asked for again since."""
     _tried: dict[RoomId, dict[_Key, float]] = field(init=False, factory=dict)
-    _hung_up: Recent[tuple[Alias, Identity], str] = field(
-        init=False, factory=lambda: Recent(10_000)
-    )
+    _hung_up: Recent[Alias, dict[Identity, str]] = field(init=False, factory=lambda: Recent(1000))
+    """Who left on purpose, and with which sid, until a look confirms it."""
+    _livekit_out: bool = field(default=False, init=False)
+    """Whether LiveKit hung in this pass: then the rest of it would, too."""
     _out: set[Rule] = field(init=False, factory=set)
     """The rules for which Synapse did not answer in this pass: it is not asked again until the
     next one, so that one that hangs delays a pass by one deadline and not by one for each room."""
@@ -135,15 +152,17 @@ class Live:
         """
         begun = self.now()
         self._out.clear()
-        self.aliases = aliases = await self.service.existing()
+        self._livekit_out = False
+        self.aliases = aliases = frozenset(await self.service.existing())
         places = (self.knowledge.place_of(alias) for alias in sorted(aliases))
         rooms = [r for r in dict.fromkeys(p.room for p in places if p) if self._may_restrict(r)]
-        under_policy = sum(await self._all(self._turns(room, poll=True) for room in rooms))
+        found = Counter(await self._all(self._turns(room, poll=True) for room in rooms))
         for room in self._tried.keys() - set(rooms):
             del self._tried[room]
-        self.last_good = self.now()
-        seconds = self.last_good - begun
-        self.journal.passed(seconds, under_policy, late=seconds > self.interval)
+        if not found[Finding.TROUBLE]:
+            self.last_good = self.now()
+            seconds = self.last_good - begun
+            self.journal.passed(seconds, found[Finding.UNDER_POLICY], late=seconds > self.interval)
         return aliases
 
     def _may_restrict(self, room: RoomId) -> bool:
@@ -163,43 +182,53 @@ class Live:
     def hint(self, event: Event) -> None:
         """Follow a webhook: remember who hung up, and have a look at his room."""
         if event.kind is EventKind.LEFT and event.on_purpose:
-            self._hung_up.put((event.alias, event.identity), event.sid)
+            left = self._hung_up.get(event.alias) or {}
+            if len(left) < MOST_HUNG_UP:
+                self._hung_up.put(event.alias, {**left, event.identity: event.sid})
         place = self.knowledge.place_of(event.alias)
         if place:
             self.wake(place.room)
 
-    async def _turns(self, room: RoomId, poll: bool) -> bool:
-        """Work on a room until nobody has asked for it meanwhile; never raises.
-
-        Tells whether a policy restricts it.
-        """
+    async def _turns(self, room: RoomId, poll: bool) -> Finding:
+        """Work on a room until nobody has asked for it meanwhile."""
         if room in self._wanted:
             self._wanted[room] = True
-            return True
-        restricted = False
+            return Finding.UNDER_POLICY
+        found = Finding.NO_POLICY
         self._wanted[room] = True
         try:
             while self._wanted[room]:
                 self._wanted[room] = False
-                restricted = await self._enforce(room, poll)
+                found = await self._turn(room, poll)
                 poll = False
-        except (Outage, Flooded) as trouble:
-            self.note(trouble)
+        finally:
+            del self._wanted[room]
+        return found
+
+    async def _turn(self, room: RoomId, poll: bool) -> Finding:
+        if poll and self._livekit_out:
+            return Finding.TROUBLE
+        try:
+            return await self._enforce(room, poll)
+        except Flooded as flood:
+            # A client's doing: it must not make us look ill.
+            _log.warn("{room} cannot be watched: {flood}", room=room, flood=flood)
+            return Finding.UNDER_POLICY
+        except Outage as outage:
+            self._livekit_out = outage.reason is Reason.TIMEOUT
+            self.note(outage)
         except CancelledError:
             raise
         except Exception:
             _log.failure("A room could not be worked on")
-        finally:
-            del self._wanted[room]
-        return restricted
+        return Finding.TROUBLE
 
-    def note(self, trouble: Outage | Flooded) -> None:
+    def note(self, outage: Outage) -> None:
         """Note that neither rule could be enforced."""
-        outage = trouble if isinstance(trouble, Outage) else Outage(Reason.OVERSIZED, str(trouble))
         for rule in Rule:
             self.journal.failed_open(rule, outage)
 
-    async def _enforce(self, room: RoomId, poll: bool) -> bool:
+    async def _enforce(self, room: RoomId, poll: bool) -> Finding:
         asked = ensureDeferred(self._policy(Rule.LIMIT, self.limits, room, poll))
         sources = (await self._policy(Rule.SOURCES, self.sources, room, poll)).policy
         known = await asked
@@ -207,8 +236,8 @@ class Live:
         capped = limit.max_users if limit and known.is_certain and self.limit_on else None
         if not (limit and limit.restricts) and not (sources and sources.restricts):
             self._tried.pop(room, None)
-            return False
-        seen = await self.presence.look(room, self.now())
+            return Finding.NO_POLICY
+        seen = await self.presence.look(room, self.now(), MOST_WATCHED)
         self._free_seats(room, seen)
         steps = plan(
             seen.rooms,
@@ -221,7 +250,7 @@ class Live:
             self.journal.put_off(room, put_off)
         self._confirm(room, steps, kept)
         await self._all(self._carry_out(room, step) for step in kept)
-        return True
+        return Finding.UNDER_POLICY
 
     async def _policy(
         self, rule: Rule, policies: Policies[P], room: RoomId, poll: bool
@@ -252,13 +281,14 @@ class Live:
 
     def _free_seats(self, room: RoomId, seen: Seen) -> None:
         """Free the seats of those who hung up, where LiveKit agrees that they are gone."""
-        for (alias, identity), sid in self._hung_up.items():
-            if alias in seen.rooms:
-                now_there = {p.identity: p.sid for p in seen.rooms[alias].participants}
-                if identity not in now_there:
-                    self.seats.hung_up(room, identity)
-                if now_there.get(identity) != sid:
-                    self._hung_up.pop((alias, identity))
+        for alias, attendance in seen.rooms.items():
+            left = self._hung_up.pop(alias) or {}
+            now_there = {p.identity: p.sid for p in attendance.participants}
+            for identity in left.keys() - now_there.keys():
+                self.seats.hung_up(room, identity)
+            late = {i: sid for i, sid in left.items() if now_there.get(i) == sid}
+            if late:  # LiveKit still lists the very connection that has ended
+                self._hung_up.put(alias, late)
 
     def _confirm(self, room: RoomId, steps: Iterable[Step], kept: Iterable[Step]) -> None:
         """Compare what was tried with what is still to be done."""

@@ -1,6 +1,6 @@
 """What the guard needs from outside, as protocols; `lotus_guard.adapters` fulfils them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -72,8 +72,11 @@ class RoomService(Protocol):
         """List the people in a LiveKit room, nobody for an unknown one; raises Outage."""
         ...
 
-    async def existing(self, aliases: Sequence[Alias] = ()) -> frozenset[Alias]:
-        """Tell which of these LiveKit rooms there are, or list all; raises Outage."""
+    async def existing(self, aliases: Sequence[Alias] = ()) -> Mapping[Alias, int]:
+        """Tell which of these LiveKit rooms there are, or of all, and how many are in each.
+
+        The count may be some seconds old. Raises Outage.
+        """
         ...
 
     async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:

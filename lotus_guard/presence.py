@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
-from twisted.internet.defer import FirstError, ensureDeferred, gatherResults
+from twisted.internet.defer import (
+    Deferred,
+    DeferredSemaphore,
+    FirstError,
+    ensureDeferred,
+    gatherResults,
+)
 
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Attendance, RoomId
@@ -12,9 +18,11 @@ from lotus_guard.flight import SingleFlight
 from lotus_guard.ports import Flooded, Now, Outage, RoomService
 
 FEW = 16
-"""Up to so many LiveKit rooms of a Matrix room are simply asked; of more, only those that exist."""
+"""So many LiveKit rooms of a Matrix room are simply asked; of more, only those with people."""
 MOST = 64
-"""The slot is the client's to choose: a room with more live slots than this is flooded."""
+"""The slot is the client's to choose: with people in more of them than this, a room is flooded."""
+AT_ONCE = 16
+"""How many LiveKit rooms of one Matrix room are asked at the same time."""
 
 
 @frozen
@@ -37,26 +45,26 @@ class Presence:
     _seen: Recent[RoomId, Seen] = field(init=False, factory=lambda: Recent(20_000))
     _flights: SingleFlight[RoomId, Seen] = field(init=False, factory=SingleFlight)
 
-    async def look(self, room: RoomId, not_before: float) -> Seen:
+    async def look(self, room: RoomId, not_before: float, most: int = MOST) -> Seen:
         """See to it that the seats of a room rest on a look begun at `not_before` or later.
 
-        Returns that look. Raises Outage when LiveKit does not say, Flooded when clients have
-        opened more LiveKit rooms than can be looked at. Takes in all of the room's LiveKit rooms
-        or none: half a picture is no picture.
+        Returns that look. Raises Outage when LiveKit does not say, Flooded when clients are in
+        more than `most` LiveKit rooms. Takes in all of the room's LiveKit rooms or none: half a
+        picture is no picture.
         """
         aliases = self.knowledge.aliases_of(room)
         seen = self._seen.get(room)
         if seen is None or not _serves(seen, not_before, aliases):
-            seen = await self._flights.join(room, lambda: self._look(room))
+            seen = await self._flights.join(room, lambda: self._look(room, most))
             if not _serves(seen, not_before, aliases):
                 # We joined a look that was begun too early.
-                seen = await self._flights.join(room, lambda: self._look(room))
+                seen = await self._flights.join(room, lambda: self._look(room, most))
         return seen
 
-    async def _look(self, room: RoomId) -> Seen:
+    async def _look(self, room: RoomId, most: int) -> Seen:
         begun, aliases = self.now(), self.knowledge.aliases_of(room)
         try:
-            asked = aliases if len(aliases) <= FEW else await self._existing(aliases)
+            asked = aliases if len(aliases) <= FEW else await self._populated(aliases, most)
             found = await self._all(asked)
         except Outage:
             self.seats.lost_sight(room, begun)
@@ -70,14 +78,25 @@ class Presence:
         self._seen.put(room, seen)
         return seen
 
-    async def _existing(self, aliases: Sequence[Alias]) -> Sequence[Alias]:
-        existing = sorted(await self.service.existing(aliases))
-        if len(existing) > MOST:
-            raise Flooded(f"{len(existing)} LiveKit rooms")
-        return existing
+    async def _populated(self, aliases: Sequence[Alias], most: int) -> Sequence[Alias]:
+        """Tell which of many LiveKit rooms people are in.
+
+        LiveKit's count is up to five seconds old (room.go, `roomUpdateInterval`): who has come in
+        since still has the seat that is held for his token.
+        """
+        counts = await self.service.existing(aliases)
+        populated = [alias for alias in aliases if counts.get(alias)]
+        if len(populated) > most:
+            raise Flooded(f"people are in {len(populated)} LiveKit rooms of it")
+        return populated
 
     async def _all(self, aliases: Sequence[Alias]) -> Sequence[Attendance]:
-        asked = [ensureDeferred(self.service.attendance(alias)) for alias in aliases]
+        few = DeferredSemaphore(AT_ONCE)
+
+        def ask(alias: Alias) -> Deferred[Attendance]:
+            return ensureDeferred(self.service.attendance(alias))
+
+        asked: list[Deferred[Attendance]] = [few.run(ask, alias) for alias in aliases]
         try:
             return await gatherResults(asked, consumeErrors=True)
         except FirstError as first:

@@ -56,6 +56,9 @@ class Traffic(Protocol):
     def answered(self, endpoint: str, status: int) -> None:
         """Note an answer that a client got."""
 
+    def upstream_failed(self, outage: Outage) -> None:
+        """Note that lk-jwt-service did not answer."""
+
     def added(self, seconds: float) -> None:
         """Note how much later than upstream's an answer went out."""
 
@@ -177,7 +180,7 @@ class Gate(Resource):
                 request.method, _origin_form(request.uri), headers, body
             )
         except Outage as outage:
-            _log.warn("lk-jwt-service did not answer: {outage}", outage=outage)
+            self._traffic.upstream_failed(outage)
             if outage.reason is Reason.TIMEOUT:
                 raise Problem(
                     504, "M_UNKNOWN", "The call service took too long to answer. Try again."

@@ -266,6 +266,16 @@ async def test_both_endpoints_give_the_same_verdict(world: World) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_empty_slots_are_no_flood(world: World) -> None:
+    world.start_guard()
+    for number in range(70):
+        await world.ask("alice", TWO, "/get_token", slot=f"slot{number}")
+    assert (await world.ask("bob", TWO)).status == 200
+    assert (await world.ask("carol", TWO)).status == 403
+    assert world.fail_opens() == {}
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_slot_is_the_clients_to_choose_and_opens_no_seat(world: World) -> None:
     world.start_guard()
     for number in range(30):
@@ -280,7 +290,8 @@ async def test_a_slot_is_the_clients_to_choose_and_opens_no_seat(world: World) -
 async def test_a_flooded_room_lets_the_seated_in_and_nobody_else(world: World) -> None:
     world.start_guard()
     for number in range(70):
-        await world.ask("alice", TWO, "/get_token", slot=f"slot{number}")
+        got = await world.ask("alice", TWO, "/get_token", slot=f"slot{number}")
+        world.sandbox.sfu.join(got.json()["jwt"])
     assert (await world.ask("alice", TWO)).status == 200
     assert (await world.ask("bob", TWO)).status == 403
     assert world.fail_opens() == {}

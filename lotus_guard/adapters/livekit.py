@@ -84,15 +84,15 @@ class LiveKit:
         )
         return Attendance(begun, tuple(_read(p) for p in answer.participants if is_person(p)))
 
-    async def existing(self, aliases: Sequence[Alias] = ()) -> frozenset[Alias]:
-        """Tell which of these LiveKit rooms there are, or list all."""
+    async def existing(self, aliases: Sequence[Alias] = ()) -> Mapping[Alias, int]:
+        """Tell which of these LiveKit rooms there are, or of all, and how many are in each."""
         answer = await self._call(
             "ListRooms",
             {"roomList": True},
             lk_room.ListRoomsRequest(names=list(aliases)),
             lk_room.ListRoomsResponse,
         )
-        return frozenset(Alias(room.name) for room in answer.rooms)
+        return {Alias(room.name): room.num_participants for room in answer.rooms}
 
     async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
         """Replace what a participant may publish and send everything else back as it was read.

@@ -69,6 +69,11 @@ class Metrics:
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0),
         )
 
+        self.upstream_failures = self._counter(
+            "lotus_guard_upstream_failures_total",
+            "Answers of upstream that did not come",
+            ("reason",),
+        )
         self.livekit_calls = self._counter(
             "lotus_guard_livekit_calls_total", "Calls made to LiveKit", ("method",)
         )
@@ -137,6 +142,16 @@ class Metrics:
     def answered(self, endpoint: str, status: int) -> None:
         """Count an answer."""
         self.requests.labels(endpoint, str(status)).inc()
+
+    def upstream_failed(self, outage: Outage) -> None:
+        """Count an answer that did not come and log it, at most once a minute for each reason."""
+        self.upstream_failures.labels(outage.reason).inc()
+        if self._may_say("upstream", outage.reason):
+            _log.error(
+                "lk-jwt-service did not answer: {outage}. Wanted: it runs, at the address in "
+                "LOTUS_GUARD_UPSTREAM.",
+                outage=outage,
+            )
 
     def called_livekit(self, method: str) -> None:
         """Count a call to LiveKit."""

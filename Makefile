@@ -22,13 +22,13 @@ check: $(INSTALLED) ## Lint, types, unit and property tests: under a minute.
 real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server and a WebRTC client.
 	@if command -v go >/dev/null; then \
 	  $(BIN)/python tests/real/install.py && \
-	  LOTUS_GUARD_REQUIRE_REAL=1 $(BIN)/python -m pytest -m real; \
+	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m real; \
 	else \
 	  echo "*****************************************************************"; \
 	  echo "* Go is missing: THE REAL-STACK TESTS DID NOT RUN.              *"; \
 	  echo "* They build livekit-server with it. Install Go and run again.  *"; \
 	  echo "*****************************************************************"; \
-	  test -z "$$LOTUS_GUARD_REQUIRE_REAL"; \
+	  test -z "$$REQUIRE_REAL_TESTS"; \
 	fi
 
 $(INSTALLED): setup.py pyproject.toml

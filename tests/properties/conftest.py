@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "oracle" / "main.go"
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
     """Skip where Go is missing, or fail where it must be there."""
     if shutil.which("go") is None:
-        if os.environ.get("LOTUS_GUARD_REQUIRE_REAL"):
+        if os.environ.get("REQUIRE_REAL_TESTS"):
             pytest.fail("Go is missing: the oracle cannot be built")
         pytest.skip("Go is missing: the oracle cannot be built")
     binary = tmp_path_factory.mktemp("oracle") / "oracle"

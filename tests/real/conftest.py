@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def require_real() -> None:
     """Skip where the real servers are not installed, or fail where they must be."""
     if not (REAL / "bin" / "livekit-server").exists():
-        if os.environ.get("LOTUS_GUARD_REQUIRE_REAL"):
+        if os.environ.get("REQUIRE_REAL_TESTS"):
             pytest.fail("the real servers are not installed: run `make test`")
         pytest.skip("the real servers are not installed: run `make test`")
 

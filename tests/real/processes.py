@@ -79,6 +79,12 @@ def http(
         connection.close()
 
 
+def _neutral() -> dict[str, str]:
+    """Give this process's environment without what would configure a server by accident."""
+    ours = ("LOTUS_GUARD_", "LIVEKIT_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 @define(eq=False)
 class Process:
     """One server process; can be stopped, killed, paused and started again."""
@@ -108,7 +114,7 @@ class Process:
             self._popen = subprocess.Popen(
                 list(self.command),
                 cwd=self.directory,
-                env={**os.environ, **self.env},
+                env={**_neutral(), **self.env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

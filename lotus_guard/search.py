@@ -22,6 +22,7 @@ _log = Logger()
 AGAIN_SECONDS = 600.0
 """How long an alias that was not found is not looked for again."""
 MOST_PAGES = 200
+MOST_SLOTS = 8
 
 
 @define(eq=False)
@@ -71,6 +72,7 @@ class Search:
             self._running = False
 
     async def _search(self, missing: set[Alias]) -> None:
+        slots = self._slots()
         start: int | None = 0
         for _ in range(MOST_PAGES):
             if start is None or not missing:
@@ -78,7 +80,13 @@ class Search:
             await self.pace.turn()
             rooms, start = await self.homeserver.rooms(start)
             for room in rooms:
-                for alias in missing.intersection(known_aliases(room, ROOM_SLOT)):
-                    self.knowledge.learn_alias(alias, Place(room, ROOM_SLOT, Grounds.PROOF))
-                    missing.discard(alias)
-                    self.on_found(room)
+                for slot in slots:
+                    for alias in missing.intersection(known_aliases(room, slot)):
+                        self.knowledge.learn_alias(alias, Place(room, slot, Grounds.PROOF))
+                        missing.discard(alias)
+                        self.on_found(room)
+
+    def _slots(self) -> list[str]:
+        """List the ordinary slot, and some that we have seen: clients name them as they like."""
+        seen = dict.fromkeys([ROOM_SLOT, *(place.slot for _, place in self.knowledge.places())])
+        return list(seen)[:MOST_SLOTS]

@@ -216,7 +216,11 @@ class Gate(Resource):
         self, request: BoundedRequest, status: int, phrase: bytes | None, headers: Headers
     ) -> None:
         request.setResponseCode(status, phrase)
-        # Twisted has put its own Server and Date there: upstream's stand, or none.
+        # Twisted has put its own Server and Date there: upstream's stand, or none. What it says
+        # of the connection is its own business.
+        connection = request.responseHeaders.getRawHeaders(b"Connection")
+        if connection:
+            headers.setRawHeaders(b"Connection", connection)
         request.responseHeaders = headers
         self._traffic.answered(endpoint_of(request.uri) or "other", status)
 

@@ -1,6 +1,7 @@
 """The live loop on the sandbox: what it does, and that nothing kills or stalls it."""
 
 import json
+import sqlite3
 import time
 from typing import Any
 
@@ -19,7 +20,7 @@ from lotus_guard.live import Pace
 from lotus_guard.ports import Outage, Reason
 from lotus_guard.sandbox.livekit import Source, sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
-from lotus_guard.service import Clocks, LoopTick
+from lotus_guard.service import Clocks, LiveService, LoopTick
 from tests.world import World, reactor
 
 VIDEO, AUDIO = lk_models.TrackType.VIDEO, lk_models.TrackType.AUDIO
@@ -494,14 +495,27 @@ async def test_the_room_behind_an_unknown_alias_is_looked_for_once(world: World)
 
 
 @pytest_twisted.ensureDeferred
-async def test_finished_rooms_are_forgotten_after_an_hour(world: World) -> None:
+async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
+    world: World,
+) -> None:
     world.start_guard()
     knowledge = world.guard.knowledge
-    alice = await join(world, "alice", VOICE)
-    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
-    knowledge.forget({alias})
-    assert knowledge.place_of(alias) is None
-    assert knowledge.user_of(alice.identity) is None
+    alice, bob = await join(world, "alice", VOICE), await join(world, "bob", OPEN)
+    voice, open_ = (alias_of(RoomId(r), "m.call#ROOM") for r in (VOICE, OPEN))
+    del world.sandbox.sfu.rooms[voice]
+    await world.guard.live.run_pass()
+    clock = Clock()
+    service = LiveService(world.guard, Clocks(clock, clock.seconds, time.time), None, 2.0)  # type: ignore[arg-type]
+    for seconds, known in ((0.0, True), (3599.0, True), (2.0, False)):
+        clock.advance(seconds)
+        service._tidy()
+        assert (knowledge.place_of(voice) is not None) == known
+        assert (knowledge.user_of(alice.identity) is not None) == known
+    assert knowledge.place_of(open_) is not None
+    assert knowledge.user_of(bob.identity) is not None
+    await deferLater(reactor, 0.2, lambda: None)
+    rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT alias FROM alias")
+    assert [alias for (alias,) in rows] == [open_]
 
 
 def test_the_pace_is_kept() -> None:

@@ -22,7 +22,7 @@ check: $(INSTALLED) ## Lint, types, unit and property tests: under a minute.
 real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server and a WebRTC client.
 	@if command -v go >/dev/null; then \
 	  $(BIN)/python tests/real/install.py && \
-	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m real; \
+	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m real -s; \
 	else \
 	  echo "*****************************************************************"; \
 	  echo "* Go is missing: THE REAL-STACK TESTS DID NOT RUN.              *"; \

@@ -16,8 +16,9 @@ from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from lotus_guard.core.knowledge import Knowledge, place_from, user_from
+from lotus_guard.core.knowledge import Knowledge, Place, place_from, user_from
 from lotus_guard.core.model import Identity, LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.core.seats import Person, Seating, Seats
 from lotus_guard.core.token import NotOurs, Token, open_token, restrain, sign
 from lotus_guard.core.wire import TokenRequest
@@ -25,6 +26,12 @@ from lotus_guard.flight import ignoring, within
 from lotus_guard.policies import Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason
 from lotus_guard.presence import Presence
+
+MOST_SLOTS = 256
+"""How many LiveKit rooms of one Matrix room are known at once; the ordinary slot always is.
+
+The slot is the client's to choose, and each one makes every look at the room longer: without a
+bound, one user could make looks so long that they fail, and what fails lets calls through."""
 
 LOOK_MAX_AGE = 1.0
 """Seconds for which a look may let somebody in. Nobody is refused on one begun before he asked."""
@@ -81,7 +88,12 @@ class Refusal:
     users: int
 
 
-Verdict = Pass | Refusal
+@frozen
+class Crowd:
+    """The room has more slots in use than any honest client opens."""
+
+
+Verdict = Pass | Refusal | Crowd
 
 
 @frozen
@@ -103,6 +115,10 @@ class Cap:
 
     limit: int
     at: float
+
+
+class _Crowded(Exception):
+    """A token for one slot too many."""
 
 
 @define(eq=False)
@@ -145,6 +161,9 @@ class Admission:
             return await self._judge(token, asked, arrived)
         except NotOurs as why:
             return self._open_both(Outage(Reason.SECRET, str(why)))
+        except _Crowded as crowded:
+            _log.warn("{room} has too many slots in use", room=str(crowded))
+            return Crowd()
         except CancelledError:
             raise
         except Exception:
@@ -178,6 +197,8 @@ class Admission:
         user = None
         if asked:
             claimed = place_from(token.alias, asked.request, asked.at_token_endpoint)
+            if claimed and not place and self._is_crowded(claimed):
+                raise _Crowded(claimed.room)
             place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
             user = user_from(token.identity, asked.request, asked.at_token_endpoint)
         if user:
@@ -186,6 +207,9 @@ class Admission:
             return None
         person = user or self.knowledge.person(token.identity)
         return Seeker(place.room, person, token.identity, arrived, self.now() + self.deadline)
+
+    def _is_crowded(self, place: Place) -> bool:
+        return place.slot != ROOM_SLOT and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
 
     async def _rule(self, rule: Rule, verdict: Coroutine[Any, Any, V]) -> V | None:
         """Run one rule; None where it had to let the call through."""

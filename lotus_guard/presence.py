@@ -70,10 +70,9 @@ class Presence:
             self.seats.lost_sight(room, begun)
             raise
         rooms = dict(zip(asked, found, strict=True))
-        for alias in aliases:
-            people = rooms[alias].participants if alias in rooms else ()
-            at = rooms[alias].at if alias in rooms else begun
-            self.seats.saw(room, alias, Look(at, frozenset(p.identity for p in people)))
+        empty = Look(begun, frozenset())
+        looks = {a: _as_look(rooms[a]) if a in rooms else empty for a in aliases}
+        self.seats.saw(room, looks)
         seen = Seen(begun, aliases, rooms)
         self._seen.put(room, seen)
         return seen
@@ -102,6 +101,10 @@ class Presence:
         except FirstError as first:
             first.subFailure.raiseException()
             raise
+
+
+def _as_look(attendance: Attendance) -> Look:
+    return Look(attendance.at, frozenset(p.identity for p in attendance.participants))
 
 
 def _serves(seen: Seen, not_before: float, aliases: Sequence[Alias]) -> bool:

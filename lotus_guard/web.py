@@ -22,7 +22,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.adapters.upstream import Reply, Upstream, forwarded_headers
-from lotus_guard.admission import Admission, Asked, Refusal
+from lotus_guard.admission import Admission, Asked, Crowd, Refusal
 from lotus_guard.bounded import MOST_REQUEST, BoundedRequest, QuietSite
 from lotus_guard.core.wire import (
     Unreadable,
@@ -201,6 +201,8 @@ class Gate(Resource):
         verdict = await self._admission.judge(encoded, asked, arrived)
         if isinstance(verdict, Refusal):
             raise full(verdict)
+        if isinstance(verdict, Crowd):
+            raise Problem(403, "M_FORBIDDEN", "This room has too many calls. Try again later.")
         return answer if verdict.token is None else replace_token(answer, encoded, verdict.token)
 
     async def _stream(self, request: BoundedRequest, reply: Reply, asked: Asked | None) -> None:

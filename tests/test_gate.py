@@ -8,7 +8,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.protocol import Factory, Protocol
 
-from lotus_guard.core.model import Identity
+from lotus_guard.admission import MOST_SLOTS
+from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.world import World, http_answer, token_request
@@ -295,6 +296,32 @@ async def test_a_flooded_room_lets_the_seated_in_and_nobody_else(world: World) -
     assert (await world.ask("alice", TWO)).status == 200
     assert (await world.ask("bob", TWO)).status == 403
     assert world.fail_opens() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_user_opens_more_slots_than_can_be_looked_at(world: World) -> None:
+    world.start_guard()
+    for number in range(MOST_SLOTS - 1):
+        got = await world.ask("alice", OPEN, "/get_token", slot=f"slot{number}")
+        assert got.status == 200
+    assert (await world.ask("alice", OPEN, "/get_token", slot="one too many")).status == 403
+    assert (await world.ask("alice", OPEN, "/get_token", slot="slot1")).status == 200
+    assert (await world.ask("bob", OPEN, "/get_token")).status == 200
+    assert (await world.ask("bob", OPEN)).status == 200
+    assert (await world.ask("alice", VOICE, "/get_token", slot="x")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_to_an_unknown_path_is_not_believed_without_proof(world: World) -> None:
+    issuer = world.sandbox.authorization.issuer
+    issuer.alias = lambda _room, _slot: Alias("random-1")
+    token = json.dumps(issuer.answer(VOICE, "m.call#ROOM", Identity("x"))).encode()
+    recording(world, http_answer(token))
+    lie = token_request("alice", OPEN)
+    assert (await world.request("POST", "/unknown/path", lie)).sources is None
+    assert world.fail_opens()["sources", "unknown_room"] == 1.0
+    # The lie has not bound the alias: at a token endpoint the room is still to be learnt.
+    assert (await world.ask("alice", VOICE)).sources == ["microphone"]
 
 
 @pytest_twisted.ensureDeferred

@@ -74,6 +74,35 @@ class _Table:
     """LiveKit rooms of which a look failed: who is new in the next one may have been there."""
 
 
+@define
+class _Arrivals:
+    """Who came and who went between two looks at a room."""
+
+    new: dict[Person, float | None] = field(factory=dict)
+    """Since when each could have come; None where we were not watching."""
+    gone: dict[Person, Hold] = field(factory=dict)
+    """The seat to keep for each who has gone."""
+    emptied: set[Person] = field(factory=set)
+    """Those who were in a LiveKit room where now nobody is."""
+
+    def came(self, person: Person, since: float | None) -> None:
+        """Note one who is new in a LiveKit room; any doubt of when he came is for him."""
+        known = self.new.get(person, since)
+        self.new[person] = None if known is None or since is None else min(known, since)
+
+    def left(self, people: set[Person], last_seen: float, look: Look, grace: float) -> None:
+        """Note those who have gone from a LiveKit room since the look before.
+
+        They left somewhere between the two looks. Where these lie close together the grace runs
+        from the later one, so that nobody gets less than it; where they do not, from the earlier
+        one, so that an unwatched room does not keep seats for people long gone.
+        """
+        since = look.at if look.at - last_seen <= grace else last_seen
+        self.gone.update(dict.fromkeys(people, Hold(since, since + grace, True)))
+        if not look.people:
+            self.emptied |= people
+
+
 @define(eq=False)
 class Seats:
     """The seats of all rooms that have a limit."""
@@ -92,26 +121,30 @@ class Seats:
     """The bound for holds of one room; they can outnumber its limit during an outage only."""
     _tables: dict[RoomId, _Table] = field(init=False, factory=dict)
 
-    def saw(self, room: RoomId, alias: Alias, look: Look) -> None:
-        """Take in who is in one of the room's LiveKit rooms."""
+    def saw(self, room: RoomId, looks: Mapping[Alias, Look]) -> None:
+        """Take in who is in the room's LiveKit rooms."""
         table = self._tables.setdefault(room, _Table())
-        before = table.looks.get(alias)
-        if before and before.at >= look.at:
-            return
         was_there = self._present(table)
-        table.looks[alias] = look
-        present = self._present(table)
-        if before:
-            if look.at - before.at <= WATCHED and alias not in table.unwatched:
-                self._let_in(table, present - was_there, before.at, look.at)
-            self._see_off(table, was_there - present, before, look)
-        table.unwatched.discard(alias)
-        for person in present:
-            hold = table.holds.get(person)
-            if hold and hold.since <= look.at:
-                del table.holds[person]
-        self._tidy(table, look.at)
-        if present != was_there:
+        arrivals = _Arrivals()
+        for alias, look in looks.items():
+            before = table.looks.get(alias)
+            if before and before.at >= look.at:
+                continue
+            watched = (
+                before is not None
+                and look.at - before.at <= WATCHED
+                and alias not in table.unwatched
+            )
+            for identity in look.people - (before.people if before else frozenset()):
+                since = before.at if before and watched else None
+                arrivals.came(self.person(identity), since)
+            if before:
+                left = {self.person(identity) for identity in before.people - look.people}
+                arrivals.left(left, before.at, look, self.grace)
+            table.looks[alias] = look
+            table.unwatched.discard(alias)
+        self._settle_arrivals(table, was_there, arrivals)
+        if self._present(table) != was_there:
             self.on_change(room)
 
     def lost_sight(self, room: RoomId, at: float) -> None:
@@ -211,28 +244,29 @@ class Seats:
                 del self._tables[room]
                 self.on_change(room)
 
-    def _let_in(self, table: _Table, came: Iterable[Person], since: float, at: float) -> None:
-        """Note who of those who came after `since` had no seat at any moment in between."""
-        held = self._held(table, since)
-        for person in came:
-            had_a_seat = person in held or table.returning.get(person, 0.0) > since
-            if not had_a_seat and self._is_known(table, person):
-                table.standing.setdefault(person, at)
-
-    def _see_off(self, table: _Table, gone: Iterable[Person], before: Look, look: Look) -> None:
-        """Hold the seats of those who have gone since the look before.
-
-        They left somewhere between the two looks. Where these lie close together the grace runs
-        from the later one, so that nobody gets less than it; where they do not, from the earlier
-        one, so that an unwatched room does not keep seats for people long gone.
-        """
-        seated = [person for person in gone if table.standing.pop(person, None) is None]
-        if not look.people:
-            # All at once: perhaps not people have left, but LiveKit has forgotten them.
-            self._expect_back(table, seated, look.at)
-        since = look.at if look.at - before.at <= self.grace else before.at
-        for person in seated:
-            table.holds.setdefault(person, Hold(since, since + self.grace, True))
+    def _settle_arrivals(
+        self, table: _Table, was_there: set[Person], arrivals: "_Arrivals"
+    ) -> None:
+        present = self._present(table)
+        for person, since in arrivals.new.items():
+            if person not in was_there and since is not None and self._is_known(table, person):
+                had_a_seat = (
+                    person in self._held(table, since) or table.returning.get(person, 0.0) > since
+                )
+                if not had_a_seat:
+                    table.standing.setdefault(person, since)
+        for person, hold in arrivals.gone.items():
+            if person not in present and table.standing.pop(person, None) is None:
+                table.holds.setdefault(person, hold)
+                if person in arrivals.emptied:
+                    # All at once: perhaps not people have left, but LiveKit has forgotten them.
+                    self._expect_back(table, [person], hold.since)
+        latest = max((look.at for look in table.looks.values()), default=0.0)
+        for person in present:
+            kept = table.holds.get(person)
+            if kept and kept.since <= latest:
+                del table.holds[person]
+        self._tidy(table, latest)
 
     def _expect_back(self, table: _Table, people: Iterable[Person], at: float) -> None:
         table.returning.update(dict.fromkeys(people, at + self.hold))

@@ -45,14 +45,14 @@ class _AtobSafe(json.JSONEncoder):
     """Writes JSON whose base64url form never contains `-` or `_`.
 
     Element Call decodes a token's payload with `atob`, which knows neither (FACTS). In ASCII they
-    can only come from `>`, `?`, `~` or DEL as the third of three bytes: those are escaped, and
-    they stand in strings only, so the JSON stays the same.
+    can only come from `>`, `?`, `~` or DEL as the third of three bytes: those are escaped (DEL by
+    json itself), and they stand in strings only, so the JSON stays the same.
     """
 
-    _ESCAPES: ClassVar = {ord(c): f"\\u{ord(c):04x}" for c in ">?~\x7f"}
+    _ESCAPES: ClassVar = {ord(c): f"\\u{ord(c):04x}" for c in ">?~"}
 
     def encode(self, o: Any) -> str:
-        """Encode as ASCII without the four characters."""
+        """Encode as ASCII without these characters."""
         return super().encode(o).translate(self._ESCAPES)
 
 

@@ -135,3 +135,11 @@ def test_one_offence_never_touches_anothers_tracks() -> None:
     rooms = {Alias("a"): Attendance(0.0, (offender, other))}
     policy = SourcePolicy(frozenset({Source.CAMERA}))
     assert plan(rooms, policy, [], person) == [Silence(Alias("a"), offender)]
+
+
+def test_who_may_not_publish_any_more_is_not_silenced_again() -> None:
+    """LiveKit drops the track a moment after the right: a look in between needs no step."""
+    lingering = (Track(Kind.VIDEO, "microphone"),)
+    silenced = Participant(Identity("@a:s:1"), "S1", Grant(False, ()), lingering)
+    rooms = {Alias("a"): Attendance(0.0, (silenced,))}
+    assert plan(rooms, SourcePolicy(frozenset({Source.CAMERA})), [], person) == []

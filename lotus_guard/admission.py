@@ -139,6 +139,8 @@ class Admission:
     clock: IReactorTime
     now: Now
     epoch: Callable[[], float]
+    on_issued: Callable[[RoomId], None] = lambda _room: None
+    """Told of each room that a token is issued for."""
 
     def ahead(self, request: TokenRequest) -> None:
         """Begin the look-ups for a request while upstream works on it."""
@@ -205,6 +207,7 @@ class Admission:
             self.knowledge.learn_identity(token.identity, user, token.alias)
         if place is None:
             return None
+        self.on_issued(place.room)
         person = user or self.knowledge.person(token.identity)
         return Seeker(place.room, person, token.identity, arrived, self.now() + self.deadline)
 
@@ -243,8 +246,9 @@ class Admission:
                 at = await self._look(seeker, seeker.arrived)
                 seating = self._ask(seeker, limit, at)
         except Flooded:
-            seating = self._ask(seeker, 0, self.now())
-            at = self.now()
+            # A client's doing: nobody's way in. What was seen last and is held since counts.
+            at = self.presence.last_look(seeker.room)
+            seating = self._ask(seeker, limit, at)
         return Cap(limit, at) if seating.admitted else Refusal(limit, seating.users)
 
     def _ask(self, seeker: Seeker, limit: int, at: float) -> Seating:

@@ -9,8 +9,9 @@ It shares what it learns with the token path, but issues and holds up nothing: w
 stuck, tokens flow.
 """
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -30,7 +31,7 @@ from lotus_guard.admission import Rule
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, SourcePolicy
 from lotus_guard.core.plan import Narrow, Remove, Silence, Step, bounded, plan
-from lotus_guard.core.seats import Seats
+from lotus_guard.core.seats import Person, Seats
 from lotus_guard.core.webhook import Event, EventKind
 from lotus_guard.policies import Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason, RoomService
@@ -44,6 +45,10 @@ AT_ONCE = 4
 MOST_WATCHED = 1000
 """Of a room's LiveKit rooms with people in them, so many are watched at the most."""
 MOST_HUNG_UP = 1000
+EXPECTED = 10.0
+"""Seconds for which a room counts as in use after a token for it was issued."""
+ENOUGH = 8
+"""So many failures in a row, of as many rooms, and a neighbour is not asked again in a pass."""
 
 
 class Finding(Enum):
@@ -103,6 +108,23 @@ class Pace:
             await deferLater(self.clock, turn - self.now(), lambda: None)
 
 
+@define
+class Streak:
+    """Failures of a neighbour in a row; that of one room alone may be its owner's doing."""
+
+    failures: int = 0
+
+    def failed(self, outage: Outage) -> None:
+        """Count a failure; what a client could have caused counts for little or nothing."""
+        if outage.reason is not Reason.OVERSIZED:
+            self.failures += 1
+
+    @property
+    def is_out(self) -> bool:
+        """Tell whether to stop asking until the next pass."""
+        return self.failures >= ENOUGH
+
+
 @frozen
 class _Known(Generic[P]):
     """A policy, and whether it is certain: what was known before an outage is not."""
@@ -139,11 +161,15 @@ class Live:
     _tried: dict[RoomId, dict[_Key, float]] = field(init=False, factory=dict)
     _hung_up: Recent[Alias, dict[Identity, str]] = field(init=False, factory=lambda: Recent(1000))
     """Who left on purpose, and with which sid, until a look confirms it."""
-    _livekit_out: bool = field(default=False, init=False)
-    """Whether LiveKit hung in this pass: then the rest of it would, too."""
-    _out: set[Rule] = field(init=False, factory=set)
-    """The rules for which Synapse did not answer in this pass: it is not asked again until the
-    next one, so that one that hangs delays a pass by one deadline and not by one for each room."""
+    _synapse: dict[Rule, Streak] = field(init=False, factory=dict)
+    """How Synapse did for each rule in this pass: one that hangs is not asked again until the
+    next, so that it delays a pass by some deadlines and not by one for each room."""
+    _livekit: Streak = field(init=False, factory=Streak)
+    """How LiveKit did in this pass, likewise."""
+    _expected: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
+    _last_polled: RoomId = field(default=RoomId(""), init=False)
+    _put_off: int = field(default=0, init=False)
+    """How many rooms wait for the next pass because of the pace."""
 
     async def run_pass(self) -> frozenset[Alias]:
         """Work on every room that has a call; gives the LiveKit rooms there are.
@@ -151,19 +177,61 @@ class Live:
         Raises Outage where LiveKit does not list them.
         """
         begun = self.now()
-        self._out.clear()
-        self._livekit_out = False
-        self.aliases = aliases = frozenset(await self.service.existing())
-        places = (self.knowledge.place_of(alias) for alias in sorted(aliases))
-        rooms = [r for r in dict.fromkeys(p.room for p in places if p) if self._may_restrict(r)]
+        self._synapse.clear()
+        self._livekit = Streak()
+        counts = await self.service.existing()
+        self.aliases = aliases = frozenset(counts)
+        rooms = self._to_work_on(counts)
         found = Counter(await self._all(self._turns(room, poll=True) for room in rooms))
         for room in self._tried.keys() - set(rooms):
             del self._tried[room]
         if not found[Finding.TROUBLE]:
             self.last_good = self.now()
             seconds = self.last_good - begun
-            self.journal.passed(seconds, found[Finding.UNDER_POLICY], late=seconds > self.interval)
+            late = seconds > self.interval or self._put_off > 0
+            self.journal.passed(seconds, found[Finding.UNDER_POLICY], late)
         return aliases
+
+    def _to_work_on(self, counts: Mapping[Alias, int]) -> list[RoomId]:
+        """Choose the rooms of a pass: all that a policy is known to restrict, and some others.
+
+        Of the others, as many as may be looked up in one interval; the next pass goes on where
+        this one ends. Anybody can have a LiveKit room made for a Matrix room that he invents: such
+        rooms must not keep those with a policy waiting.
+        """
+        first: dict[RoomId, None] = {}
+        others: set[RoomId] = set()
+        for alias, count in counts.items():
+            place = self.knowledge.place_of(alias)
+            if place is None:
+                continue
+            if self._is_known_to_restrict(place.room):
+                first[place.room] = None
+            elif (count or self._is_expected(place.room)) and self._may_restrict(place.room):
+                others.add(place.room)
+        queue = sorted(others)
+        start = bisect_right(queue, self._last_polled)
+        queue = queue[start:] + queue[:start]
+        most = max(1, int(self.pace.rate * self.interval / 2))  # two look-ups for each
+        self._put_off = max(0, len(queue) - most)
+        if self._put_off:
+            self._last_polled = queue[most - 1]
+        return [*first, *queue[:most]]
+
+    def expect(self, room: RoomId) -> None:
+        """Note that somebody was issued a token for a room and will soon be in it.
+
+        LiveKit's count of people is up to five seconds old; by it alone he would be missed.
+        """
+        self._expected.put(room, self.now())
+
+    def _is_expected(self, room: RoomId) -> bool:
+        at = self._expected.get(room)
+        return at is not None and self.now() - at <= EXPECTED
+
+    def _is_known_to_restrict(self, room: RoomId) -> bool:
+        limit, sources = self.limits.last(room), self.sources.last(room)
+        return bool((limit and limit.restricts) or (sources and sources.restricts))
 
     def _may_restrict(self, room: RoomId) -> bool:
         """Tell without asking anybody whether a room needs work: most rooms have no policy."""
@@ -206,7 +274,7 @@ class Live:
         return found
 
     async def _turn(self, room: RoomId, poll: bool) -> Finding:
-        if poll and self._livekit_out:
+        if poll and self._livekit.is_out:
             return Finding.TROUBLE
         try:
             return await self._enforce(room, poll)
@@ -215,7 +283,6 @@ class Live:
             _log.warn("{room} cannot be watched: {flood}", room=room, flood=flood)
             return Finding.UNDER_POLICY
         except Outage as outage:
-            self._livekit_out = outage.reason is Reason.TIMEOUT
             self.note(outage)
         except CancelledError:
             raise
@@ -233,24 +300,34 @@ class Live:
         sources = (await self._policy(Rule.SOURCES, self.sources, room, poll)).policy
         known = await asked
         limit = known.policy
-        capped = limit.max_users if limit and known.is_certain and self.limit_on else None
         if not (limit and limit.restricts) and not (sources and sources.restricts):
             self._tried.pop(room, None)
             return Finding.NO_POLICY
-        seen = await self.presence.look(room, self.now(), MOST_WATCHED)
+        seen = await self._look(room)
         self._free_seats(room, seen)
-        steps = plan(
-            seen.rooms,
-            sources or SourcePolicy(),
-            self.seats.settle(room, capped),
-            self.knowledge.person,
-        )
+        standing = self._standing(room, known)
+        steps = plan(seen.rooms, sources or SourcePolicy(), standing, self.knowledge.person)
         kept, put_off = bounded(steps)
         if put_off:
             self.journal.put_off(room, put_off)
         self._confirm(room, steps, kept)
         await self._all(self._carry_out(room, step) for step in kept)
         return Finding.UNDER_POLICY
+
+    async def _look(self, room: RoomId) -> Seen:
+        try:
+            seen = await self.presence.look(room, self.now(), MOST_WATCHED)
+        except Outage as outage:
+            self._livekit.failed(outage)
+            raise
+        self._livekit = Streak()
+        return seen
+
+    def _standing(self, room: RoomId, known: "_Known[LimitPolicy]") -> list[Person]:
+        """List who is to be put out; nobody on a policy that is not certain, nor seated by it."""
+        if known.policy is None or not known.is_certain:
+            return []
+        return self.seats.settle(room, known.policy.max_users if self.limit_on else None)
 
     async def _policy(
         self, rule: Rule, policies: Policies[P], room: RoomId, poll: bool
@@ -260,18 +337,22 @@ class Live:
         # Where nobody pushes, a pass always asks: only so does a change take one interval at most.
         asks = age is None or age > policies.max_age() or (poll and not self.pushing())
         try:
-            if asks and rule in self._out:
+            streak = self._synapse.setdefault(rule, Streak())
+            if asks and streak.is_out:
                 raise Outage(Reason.TIMEOUT, "Synapse did not answer a moment ago")
             if asks and poll:
                 await self.pace.turn()
-            return _Known(await policies.get(room, 0.0 if asks else None), True)
+            found = await policies.get(room, 0.0 if asks else None)
+            if asks:
+                self._synapse[rule] = Streak()
+            return _Known(found, True)
         except Outage as outage:
+            self._synapse[rule].failed(outage)
             return _Known(self._last_known(rule, policies, room, outage), False)
 
     def _last_known(
         self, rule: Rule, policies: Policies[P], room: RoomId, outage: Outage
     ) -> P | None:
-        self._out.add(rule)
         last = policies.last(room)
         if last is None:
             self.journal.failed_open(rule, outage)

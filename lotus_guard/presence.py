@@ -15,7 +15,7 @@ from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Attendance, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.flight import SingleFlight
-from lotus_guard.ports import Flooded, Now, Outage, RoomService
+from lotus_guard.ports import Flooded, Now, Outage, Reason, RoomService
 
 FEW = 16
 """So many LiveKit rooms of a Matrix room are simply asked; of more, only those with people."""
@@ -61,12 +61,20 @@ class Presence:
                 seen = await self._flights.join(room, lambda: self._look(room, most))
         return seen
 
+    def last_look(self, room: RoomId) -> float:
+        """Tell when the last look at a room was begun; 0.0 where there was none."""
+        seen = self._seen.get(room)
+        return seen.at if seen else 0.0
+
     async def _look(self, room: RoomId, most: int) -> Seen:
         begun, aliases = self.now(), self.knowledge.aliases_of(room)
         try:
             asked = aliases if len(aliases) <= FEW else await self._populated(aliases, most)
             found = await self._all(asked)
-        except Outage:
+        except Outage as outage:
+            if outage.reason is Reason.OVERSIZED:
+                # Participants write their own metadata: no outage, and nobody's way in.
+                raise Flooded("its participants' metadata is too much to read") from None
             self.seats.lost_sight(room, begun)
             raise
         rooms = dict(zip(asked, found, strict=True))

@@ -172,6 +172,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         clock=reactor,
         now=now,
         epoch=clocks.epoch,
+        on_issued=live.expect,
     )
     webhooks = Webhooks(config.key, config.secret, now, live.hint)
 

@@ -148,10 +148,11 @@ class Gate(Resource):
                 413, "M_TOO_LARGE", f"The request body is longer than {MOST_REQUEST} bytes."
             )
         body = request.content.read()
-        asked = self._asked(request, body)
+        target = self._target(request)
+        asked = self._asked(request.method, target, body)
         if asked:
             self._admission.ahead(asked.request)
-        reply = await self._forward(request, body)
+        reply = await self._forward(request, target, body)
         answered = self._now()
         if not reply.body.complete:
             await self._stream(request, reply, asked)
@@ -160,25 +161,29 @@ class Gate(Resource):
         self._traffic.added(self._now() - answered)
         self._finish(request, reply.status, reply.phrase, reply.headers, answer)
 
-    def _asked(self, request: BoundedRequest, body: bytes) -> Asked | None:
-        endpoint = endpoint_of(request.uri)
-        if endpoint is None or request.method != b"POST":
+    def _target(self, request: BoundedRequest) -> bytes:
+        try:
+            return self._upstream.target_of(request.uri)
+        except ValueError as why:
+            raise Problem(400, "M_UNRECOGNIZED", f"Not served: {why}.") from None
+
+    def _asked(self, method: bytes, target: bytes, body: bytes) -> Asked | None:
+        endpoint = endpoint_of(target)
+        if endpoint is None or method != b"POST":
             return None
         try:
             return Asked(read_token_request(endpoint, body), at_token_endpoint=True)
         except Unreadable as why:
             raise Problem(400, why.errcode, str(why)) from None
 
-    async def _forward(self, request: BoundedRequest, body: bytes) -> Reply:
+    async def _forward(self, request: BoundedRequest, target: bytes, body: bytes) -> Reply:
         headers = forwarded_headers(
             request.requestHeaders,
             getattr(request.getClientAddress(), "host", None),
             request.getHeader(b"host"),
         )
         try:
-            return await self._upstream.forward(
-                request.method, _origin_form(request.uri), headers, body
-            )
+            return await self._upstream.forward(request.method, target, headers, body)
         except Outage as outage:
             self._traffic.upstream_failed(outage)
             if outage.reason is Reason.TIMEOUT:
@@ -256,13 +261,13 @@ class Gate(Resource):
 
 
 def _asked_elsewhere(body: bytes) -> Asked | None:
-    """Read a request to a path that we do not know; what it says counts only where proved."""
-    request = read_any(body)
+    """Read a request to a path that we do not know, once a token of ours came back for it.
+
+    What it says counts only where a hash proves it. What two readers could read differently is
+    refused here as well: the token is one, whatever path it came by.
+    """
+    try:
+        request = read_any(body)
+    except Unreadable as why:
+        raise Problem(400, why.errcode, str(why)) from None
     return Asked(request, at_token_endpoint=False) if request else None
-
-
-def _origin_form(target: bytes) -> bytes:
-    """Take scheme and authority off a request target in absolute form."""
-    if target.startswith(b"/"):
-        return target
-    return b"/" + target.partition(b"://")[2].partition(b"/")[2]

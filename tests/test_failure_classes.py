@@ -43,7 +43,20 @@ async def both_rules(world: World) -> None:
     world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, {"allow_camera": False})
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest_twisted.ensureDeferred
+async def test_livekit_saying_more_than_can_be_read_opens_nothing(world: World) -> None:
+    """Participants write their own metadata, so this one is a client's to cause."""
+    neighbour, _ = FAULTS["oversized"]
+    world.start_guard(LOTUS_GUARD_LIVEKIT_URL=neighbour(world))
+    await both_rules(world)
+    for name in ("alice", "bob"):
+        got = await world.ask(name, TWO)
+        assert got.sources == ["microphone", "screen_share", "screen_share_audio"]
+    assert (await world.ask("carol", TWO)).status == 403
+    assert world.fail_opens() == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS.keys() - {"oversized"})
 @pytest_twisted.ensureDeferred
 async def test_livekit_in_trouble_skips_the_limit_and_not_the_sources(
     world: World, fault: str

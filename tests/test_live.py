@@ -277,6 +277,82 @@ async def test_a_synapse_that_hangs_delays_a_pass_by_one_deadline_not_by_one_a_r
     assert time.monotonic() - begun < 20 * 0.3 / 2
 
 
+@pytest_twisted.ensureDeferred
+async def test_one_rooms_trouble_is_not_anothers(world: World) -> None:
+    """A room whose state is too long to read, which its owner can bring about."""
+    world.start_guard(LOTUS_GUARD_POLICY_RATE="1000")
+    states = world.sandbox.homeserver
+    states.set_state(TWO, LIMIT_EVENT, {})
+    drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
+    await join(world, "alice", TWO)
+    for number in range(5):
+        states.add_room(f"!a{number}:sandbox", "@admin:sandbox")
+        await join(world, "bob", f"!a{number}:sandbox")
+    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    fetch = world.guard.live.limits.fetch
+
+    async def poisoned(room: RoomId) -> Any:
+        if room.startswith("!a"):
+            raise Outage(Reason.OVERSIZED, "made up")
+        return await fetch(room)
+
+    world.guard.live.limits.fetch = poisoned
+    await world.guard.live.run_pass()
+    world.sandbox.sfu.join(drawer)
+    await world.guard.live.run_pass()
+    assert len(people(world, TWO)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_came_while_the_limit_was_uncertain_is_not_seated_by_that(world: World) -> None:
+    world.start_guard()
+    states = world.sandbox.homeserver
+    states.set_state(TWO, LIMIT_EVENT, {})
+    drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
+    await join(world, "alice", TWO)
+    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    await world.guard.live.run_pass()
+    world.sandbox.synapse.hangs_for = LIMIT_EVENT
+    world.sandbox.sfu.join(drawer)
+    await world.guard.live.run_pass()
+    assert len(people(world, TWO)) == 2
+    world.sandbox.synapse.hangs_for = ""
+    await world.guard.live.run_pass()
+    assert len(people(world, TWO)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_invented_rooms_do_not_keep_those_with_a_policy_waiting(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_POLICY_RATE="10", LOTUS_GUARD_RECONCILE_INTERVAL="1")
+    live, states = world.guard.live, world.sandbox.homeserver
+    await join(world, "alice", VOICE)
+    for number in range(30):
+        states.add_room(f"!{number:02}:sandbox", "@admin:sandbox")
+        await join(world, "bob", f"!{number:02}:sandbox")
+    counts = await live.service.existing()
+    seen: set[RoomId] = set()
+    for _ in range(6):
+        chosen = live._to_work_on(counts)
+        assert VOICE in chosen[:1]
+        assert len(chosen) == 1 + 5, "as many others as may be looked up in one interval"
+        seen.update(chosen)
+    assert len(seen) == 31, "each pass goes on where the last one ended"
+
+
+@pytest_twisted.ensureDeferred
+async def test_empty_rooms_cost_nothing_unless_somebody_is_on_his_way(world: World) -> None:
+    world.start_guard()
+    live = world.guard.live
+    for number in range(5):
+        world.sandbox.homeserver.add_room(f"!{number}:sandbox", "@admin:sandbox")
+        await world.ask("bob", f"!{number}:sandbox")
+    counts = await live.service.existing()
+    assert len(live._to_work_on(counts)) == 5
+    now = time.monotonic()
+    live.now = lambda: now + 11.0
+    assert live._to_work_on(counts) == []
+
+
 # On demand.
 
 

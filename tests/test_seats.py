@@ -218,6 +218,29 @@ def test_a_hold_that_runs_out_between_joining_and_the_next_look_was_a_seat() -> 
     assert seats.settle(ROOM, 1) == []
 
 
+def test_a_place_kept_for_who_may_return_is_given_once() -> None:
+    """Five leave a slot all at once, five newcomers take their seats, and the first come back."""
+    seats = make()
+    seats.saw(ROOM, {CALL: look(0.0), OTHER: look(0.0, "@a:s:1", "@b:s:1")})
+    seats.saw(ROOM, {CALL: look(2.0), OTHER: look(2.0)})
+    seats.saw(ROOM, {CALL: look(13.0), OTHER: look(13.0)})
+    assert admit(seats, "c", 2, 13.0)
+    assert admit(seats, "d", 2, 13.0)
+    seats.saw(ROOM, {CALL: look(14.0, "@c:s:1", "@d:s:1"), OTHER: look(14.0)})
+    seats.saw(ROOM, {CALL: look(16.0, "@c:s:1", "@d:s:1", "@a:s:1", "@b:s:1"), OTHER: look(16.0)})
+    assert sorted(seats.settle(ROOM, 2)) == ["@a:s", "@b:s"]
+
+
+def test_who_hung_up_is_not_expected_back() -> None:
+    seats = watched("@a:s:1", "@b:s:1")
+    seats.saw(ROOM, {CALL: look(2.0)})
+    seats.hung_up(ROOM, Identity("@a:s:1"))
+    seats.hung_up(ROOM, Identity("@b:s:1"))
+    assert admit(seats, "c", 1, 2.0)
+    seats.saw(ROOM, {CALL: look(4.0, "@c:s:1", "@a:s:1")})
+    assert seats.settle(ROOM, 1) == ["@a:s"]
+
+
 def test_who_stands_and_goes_leaves_no_seat_behind() -> None:
     seats = watched("@a:s:1")
     seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1")})

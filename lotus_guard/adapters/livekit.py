@@ -35,7 +35,7 @@ from lotus_guard.ports import Now, Outage, Reason
 M = TypeVar("M", bound=Message)
 
 _TOKEN_LIFE = 60
-_MOST_BYTES = 16 * 1024 * 1024
+_MOST_BYTES = 32 * 1024 * 1024
 
 _KINDS = {lk_models.TrackType.AUDIO: Kind.AUDIO, lk_models.TrackType.VIDEO: Kind.VIDEO}
 

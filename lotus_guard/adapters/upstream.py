@@ -18,7 +18,7 @@ from twisted.internet import defer
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
+from twisted.web.client import URI, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
@@ -39,6 +39,7 @@ _HOP_BY_HOP = frozenset(
 _NOT_FORWARDED = _HOP_BY_HOP | frozenset(
     b"x-matrix-user-identifier x-matrix-origin accept-encoding range if-range expect".split()
 )
+_TARGET = re.compile(rb"(?:[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*)?((?:/.*)?)", re.DOTALL)
 _NOT_IN_A_URL = re.compile(rb"[^\x21\x22\x24-\x7e]")  # all but printable ASCII; and not "#"
 
 
@@ -125,8 +126,22 @@ class Upstream:
     seconds: float = SECONDS
     most: int = MOST_JUDGED
 
+    def target_of(self, raw: bytes) -> bytes:
+        """Give the request target that upstream will really get for the one a client sent.
+
+        The HTTP client below normalises a little (it drops an empty `;params` or query): whoever
+        looks at a path must look at what goes out, not at what came in. Raises ValueError for a
+        target that is neither a path nor an http URL.
+        """
+        match = _TARGET.fullmatch(raw)
+        if match is None:
+            raise ValueError("the request target is neither a path nor an http URL")
+        path = _NOT_IN_A_URL.sub(_quoted, match[1] or b"/")
+        wanted: bytes = URI.fromBytes(b"http://upstream" + path).originForm
+        return wanted
+
     async def forward(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Reply:
-        """Hand a request on and read the answer, up to its bound.
+        """Hand a request on and read the answer, up to its bound; `target` is of `target_of`.
 
         Raises `ports.Outage` where upstream cannot be reached, is too slow or breaks off.
         """
@@ -142,7 +157,7 @@ class Upstream:
     async def _forward(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Reply:
         producer = BytesBody(body) if body else None
         response: IResponse = await self.agent.request(
-            method, self.base + _NOT_IN_A_URL.sub(_quoted, target), headers, producer
+            method, self.base + target, headers, producer
         )
         passage = Passage(self.most)
         response.deliverBody(passage)

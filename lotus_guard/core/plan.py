@@ -4,7 +4,6 @@ Carrying a plan out and planning again gives nothing. A plan never grants, and n
 anybody but those whom `Seats.settle` listed as standing in a full room.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import frozen
@@ -53,11 +52,17 @@ class Silence(Step):
 
 @frozen
 class Remove(Step):
-    """Put out of the call who came into a full room without a seat."""
+    """Put out of the call who came into a full room without a seat; one step for each session."""
+
+    person: Person
 
 
 MOST: Mapping[type[Step], int] = {Narrow: 200, Silence: 50, Remove: 5}
-"""How many steps of a kind one room may see in one pass, so that a bug cannot empty a room."""
+"""How many steps of a kind one room may see in one pass, so that a bug cannot empty a room.
+
+Removals are counted by person, all of whose sessions go: else one who keeps coming back with many
+would shield the others.
+"""
 
 
 def plan(
@@ -84,11 +89,13 @@ def plan(
 def bounded(steps: Iterable[Step]) -> tuple[list[Step], int]:
     """Keep at most `MOST` steps of each kind, in order; also tells how many were put off."""
     kept: list[Step] = []
-    counts: Counter[type[Step]] = Counter()
+    counted: dict[type[Step], set[object]] = {}
     put_off = 0
     for step in steps:
-        counts[type(step)] += 1
-        if counts[type(step)] <= MOST[type(step)]:
+        among = counted.setdefault(type(step), set())
+        what = step.person if isinstance(step, Remove) else len(among)
+        if what in among or len(among) < MOST[type(step)]:
+            among.add(what)
             kept.append(step)
         else:
             put_off += 1
@@ -102,10 +109,10 @@ def _removals(
 ) -> list[Remove]:
     order = {who: rank for rank, who in enumerate(standing)}
     found = [
-        (order[person(participant.identity)], Remove(alias, participant))
+        (order[who], Remove(alias, participant, who))
         for alias, attendance in rooms.items()
         for participant in attendance.participants
-        if person(participant.identity) in order
+        if (who := person(participant.identity)) in order
     ]
     return [step for _, step in sorted(found, key=lambda pair: pair[0])]
 

@@ -160,10 +160,13 @@ class Seats:
 
         A seat kept for a token stays: he may have asked for it to come back.
         """
-        table = self._tables.get(room)
-        hold = table and table.holds.get(self.person(identity))
-        if table and hold and hold.is_grace:
-            del table.holds[self.person(identity)]
+        table, person = self._tables.get(room), self.person(identity)
+        if table is None:
+            return
+        table.returning.pop(person, None)
+        hold = table.holds.get(person)
+        if hold and hold.is_grace:
+            del table.holds[person]
             self.on_change(room)
 
     def ask(
@@ -182,6 +185,7 @@ class Seats:
         seating = self.ask(room, person, identity, limit, at)
         if seating.admitted:
             self.keep(room, person, identity, now)
+            self._take_place(self._tables[room], person, limit, at)
         return seating
 
     def keep(self, room: RoomId, person: Person, identity: Identity, now: float) -> None:
@@ -213,6 +217,7 @@ class Seats:
                 break
             taken.add(person)
             del table.standing[person]
+            self._take_place(table, person, limit, at)
         return sorted(table.standing, key=table.standing.__getitem__, reverse=True)
 
     def seated(self, room: RoomId) -> dict[Person, float | None]:
@@ -267,6 +272,19 @@ class Seats:
             if kept and kept.since <= latest:
                 del table.holds[person]
         self._tidy(table, latest)
+
+    def _take_place(self, table: _Table, person: Person, limit: int, at: float) -> None:
+        """Let the places go that were kept for returning people, where a newcomer takes them.
+
+        One right is one seat: who may come back and who has been let in since are never more than
+        the limit together.
+        """
+        if table.returning.pop(person, None) is not None:
+            return
+        taken = self._present(table) | self._held(table, at) | {person}
+        waiting = [p for p in table.returning if p not in taken]
+        for each in waiting[: max(0, len(taken) + len(waiting) - limit)]:
+            del table.returning[each]
 
     def _expect_back(self, table: _Table, people: Iterable[Person], at: float) -> None:
         table.returning.update(dict.fromkeys(people, at + self.hold))

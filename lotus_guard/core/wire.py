@@ -139,15 +139,13 @@ def _room(text: str | None) -> RoomId | None:
 def read_any(body: bytes) -> TokenRequest | None:
     """Read the body of a request to a path that we do not know, if it looks like a token request.
 
-    What it says is only ever used where a hash in the answer proves it.
+    What it says is only ever used where a hash in the answer proves it. Raises Unreadable for
+    what looks like a JSON object and is not one that every reader reads alike.
     """
-    if not body.lstrip().startswith(b"{"):
+    if not body.lstrip(b" \t\r\n\x00\xef\xbb\xbf").startswith(b"{"):
         return None
-    endpoint = Endpoint.GET_TOKEN if b'"room_id"' in body else Endpoint.LEGACY
-    try:
-        request = read_token_request(endpoint, body)
-    except Unreadable:
-        return None
+    endpoint = Endpoint.GET_TOKEN if "room_id" in read_strictly(body) else Endpoint.LEGACY
+    request = read_token_request(endpoint, body)
     return request if request.room else None
 
 

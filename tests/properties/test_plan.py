@@ -119,11 +119,14 @@ def test_without_a_policy_nobody_is_touched(
 
 def test_bounds_keep_a_bug_from_emptying_a_room() -> None:
     one = Participant(Identity("i"), "S", Grant(True, ()))
-    many: list[Step] = [Remove(Alias("a"), one)] * 50 + [Silence(Alias("a"), one)] * 500
+    removals: list[Step] = [Remove(Alias("a"), one, f"@u{i % 10}:s") for i in range(50)]
+    many = removals + [Silence(Alias("a"), one)] * 500
     kept, put_off = bounded(many)
-    assert sum(isinstance(s, Remove) for s in kept) == MOST[Remove] == 5
+    removed = [s for s in kept if isinstance(s, Remove)]
+    assert {s.person for s in removed} == {f"@u{i}:s" for i in range(MOST[Remove])}
+    assert len(removed) == 25, "all sessions of each"
     assert sum(isinstance(s, Silence) for s in kept) == MOST[Silence]
-    assert put_off == 45 + 450
+    assert put_off == 25 + 450
 
 
 def test_one_offence_never_touches_anothers_tracks() -> None:

@@ -31,6 +31,7 @@ class Clients:
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
+        self._ended = False
         self.events: list[Event] = []
         self._news = threading.Condition()
         self._ids = itertools.count(1)
@@ -48,6 +49,9 @@ class Clients:
             with self._news:
                 self.events.append(json.loads(line))
                 self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
 
     def send(self, client: str, do: str, **fields: Any) -> int:
         """Send a command and do not wait for its answer."""
@@ -70,6 +74,7 @@ class Clients:
                 for event in self.events[start:]:
                     if wanted(event):
                         return event
+                assert not self._ended, f"the clients' process is gone: see {self._log.name}"
                 start = len(self.events)
                 left = end - time.monotonic()
                 if left <= 0 or not self._news.wait(left):
@@ -97,8 +102,16 @@ class Client:
         return answer
 
     def publish(self, kind: str, source: str) -> Event:
-        """Publish generated media; `ok` is False where the SFU refuses."""
-        return self._do("publish", 20.0, kind=kind, source=source)
+        """Publish generated media; `ok` is False, and `refused` True, where the SFU refuses."""
+        return self._do("publish", 40.0, kind=kind, source=source)
+
+    def unpublish(self, sid: str) -> Event:
+        """Take a publication back."""
+        return self._do("unpublish", 20.0, sid=sid)
+
+    def state(self) -> Event:
+        """Give what the client itself believes: `connected`, `can_publish`, `sources`, `people`."""
+        return self._do("state", 10.0)
 
     def frames(self) -> dict[str, int]:
         """Count the video frames received, by track sid."""

@@ -7,7 +7,8 @@ repeats, and a `client` that names one of the clients in this process:
     {"id": 2, "client": "a", "do": "publish", "kind": "video", "source": "camera"}
     {"id": 3, "client": "a", "do": "unpublish", "sid": ...}
     {"id": 4, "client": "a", "do": "frames"}      video frames received so far, by track sid
-    {"id": 5, "client": "a", "do": "disconnect"}
+    {"id": 5, "client": "a", "do": "state"}       what the client believes it is and may
+    {"id": 6, "client": "a", "do": "disconnect"}
 
 Every event carries `at`, seconds since the epoch.
 """
@@ -27,12 +28,25 @@ SOURCES = {
 }
 NAMES = {number: name for name, number in SOURCES.items()}
 WIDTH, HEIGHT = 320, 180
-PATIENCE = 8.0  # a publication that the SFU refuses is never answered
+# The SFU never answers a publication that it refuses. Silence alone could be a busy machine, so it
+# is a refusal only where the SFU has also told the client that it may not publish this source.
+REFUSED_AFTER = 3.0
+PATIENCE = 25.0
 
 
 def emit(**fields):
     sys.stdout.write(json.dumps({"at": time.time(), **fields}) + "\n")
     sys.stdout.flush()
+
+
+class Refused(Exception):
+    """The SFU does not let us publish this."""
+
+
+def permission_of(person):
+    permission = person.permissions
+    sources = [NAMES.get(number, "unknown") for number in permission.can_publish_sources]
+    return {"can_publish": permission.can_publish, "sources": sources}
 
 
 class Client:
@@ -47,6 +61,7 @@ class Client:
             self.room.on(event, self._subscription(event))
         for event in ("participant_connected", "participant_disconnected"):
             self.room.on(event, self._person(event))
+        self.room.on("participant_permissions_changed", self._permission)
         self.room.on("local_track_unpublished", lambda p: self._emit("local_gone", sid=p.sid))
         self.room.on("disconnected", lambda reason: self._emit("disconnected", reason=str(reason)))
 
@@ -76,6 +91,9 @@ class Client:
     def _person(self, event):
         return lambda person: self._emit(event, identity=person.identity)
 
+    def _permission(self, person, *_):
+        self._emit("permissions", identity=person.identity, **permission_of(person))
+
     async def _count(self, track, sid):
         self.frames[sid] = 0
         async for _ in rtc.VideoStream(track):
@@ -96,9 +114,19 @@ class Client:
             feed = self._feed_audio(media)
         options = rtc.TrackPublishOptions(source=SOURCES[source], simulcast=False)
         publishing = self.room.local_participant.publish_track(track, options)
+        publishing = asyncio.ensure_future(publishing)
+        done, _ = await asyncio.wait({publishing}, timeout=REFUSED_AFTER)
+        if not done and not self._may_publish(source):
+            publishing.cancel()
+            feed.close()
+            raise Refused(f"no answer, and {source} is not among what the SFU allows")
         publication = await asyncio.wait_for(publishing, PATIENCE)
         self.tasks.append(asyncio.ensure_future(feed))
         return {"sid": publication.sid}
+
+    def _may_publish(self, source):
+        allowed = permission_of(self.room.local_participant)
+        return allowed["can_publish"] and (not allowed["sources"] or source in allowed["sources"])
 
     async def _feed_video(self, media):
         shade = 0
@@ -120,6 +148,14 @@ class Client:
     async def frames_received(self, **_):
         return {"frames": dict(self.frames)}
 
+    async def state(self, **_):
+        me = self.room.local_participant
+        return {
+            "connected": self.room.isconnected(),
+            "people": sorted(self.room.remote_participants),
+            **permission_of(me),
+        }
+
     async def disconnect(self, **_):
         for task in self.tasks:
             task.cancel()
@@ -133,12 +169,14 @@ async def serve(client, command):
         "publish": client.publish,
         "unpublish": client.unpublish,
         "frames": client.frames_received,
+        "state": client.state,
         "disconnect": client.disconnect,
     }[command["do"]]
     try:
         answer = {"ok": True, **await work(**command)}
     except Exception as error:
-        answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        refused = isinstance(error, Refused)
+        answer = {"ok": False, "refused": refused, "error": f"{type(error).__name__}: {error}"}
     emit(id=command["id"], **answer)
 
 

@@ -1,6 +1,7 @@
 """Real servers as processes on loopback, each with a log file and an end."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,14 +17,29 @@ from attrs import define, field, frozen
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT / ".real"
 START_SECONDS = 60.0
+# Below the range that Linux takes for outgoing connections (32768 on): a port from there can be
+# lost to one of our own clients before its server listens, or while the server is restarted.
+PORTS = range(20_000, 32_000)
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Find a port, free for TCP and UDP, that was not given out before."""
+    for port in random.sample(PORTS, 1_000):
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            return port
+    raise AssertionError("no free port")
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
 
 
 def until(what: str, test: Callable[[], Any], seconds: float = 30.0, pause: float = 0.05) -> Any:
@@ -108,7 +124,7 @@ class Process:
         return self._popen.pid
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start it and wait until it listens; what does not get so far is not left behind."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
@@ -119,7 +135,11 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        until(f"{self.name} listens on {self.port}", self._up, START_SECONDS)
+        try:
+            until(f"{self.name} listens on {self.port}", self._up, START_SECONDS)
+        except BaseException:
+            self.kill()
+            raise
 
     def _up(self) -> bool:
         assert self._popen is not None

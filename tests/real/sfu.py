@@ -68,6 +68,21 @@ class LiveKit:
         request = {"room": room, "identity": identity, "permission": permission}
         self.call("UpdateParticipant", grant, request)
 
+    def permission(self, room: str, identity: str) -> dict[str, Any]:
+        """Give the whole permission that a participant has."""
+        there = {p["identity"]: p for p in self.participants(room)}
+        found: dict[str, Any] = there[identity]["permission"]
+        return found
+
+    def remove(self, room: str, identity: str) -> None:
+        grant = {"roomAdmin": True, "room": room}
+        self.call("RemoveParticipant", grant, {"room": room, "identity": identity})
+
+    def rooms(self) -> set[str]:
+        """List the rooms there are."""
+        answer = self.call("ListRooms", {"roomList": True}, {})
+        return {room["name"] for room in answer.get("rooms", [])}
+
     def _config(self) -> dict[str, Any]:
         return {
             "port": self.port,

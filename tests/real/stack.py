@@ -172,8 +172,10 @@ class Stack:
 
 
 @contextmanager
-def running_stack(directory: Path, modules: bool = False, **settings: str) -> Iterator[Stack]:
-    """Start everything, and end it."""
+def running_stack(
+    directory: Path, modules: bool = False, guarded: bool = True, **settings: str
+) -> Iterator[Stack]:
+    """Start everything, the guard only where it is `guarded`, and end it."""
     with ExitStack() as ends:
         guard_port, admin_port = free_port(), free_port()
         module: Mapping[str, Any] = {
@@ -198,7 +200,8 @@ def running_stack(directory: Path, modules: bool = False, **settings: str) -> It
         guard = make_guard(
             directory / "guard", upstream, livekit, synapse, settings, (guard_port, admin_port)
         )
-        guard.process.start()
+        if guarded:
+            guard.process.start()
         ends.callback(guard.process.stop)
         clients = Clients(directory / "clients")
         ends.callback(clients.close)

@@ -17,6 +17,8 @@ class BoundedRequest(Request):
     defaultContentType = None  # upstream's silence is handed on
     content: BytesIO
     too_long = False
+    gone = False
+    """Whether the client has gone away."""
     _received = 0
 
     def gotLength(self, length: int | None) -> None:

@@ -5,6 +5,7 @@ share one file: `LIVEKIT_KEY_FILE` wins over `…_FROM_FILE`, which win over the
 blanks, CR and LF around a key or a secret do not count.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from attrs import define, field, fields, frozen
 from twisted.internet.endpoints import serverFromString
 
 OUR_PREFIX = "LOTUS_GUARD_"
+
+# A host name without empty labels, or an IP address (urlsplit takes the brackets off).
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.%]+")
 
 
 def _ours(default: str, text: str) -> Any:
@@ -173,6 +177,8 @@ class _Check:
 
     environment: Mapping[str, str]
     faults: list[str] = field(factory=list)
+    unread: set[str] = field(factory=set)
+    """The variables whose files could not be read: that fault has been named."""
 
     def fault(self, name: str, found: str, wanted: str) -> None:
         self.faults.append(f"{name}: {found}; wanted: {wanted}")
@@ -187,8 +193,11 @@ class _Check:
         from twisted.internet import reactor  # a parser wants one; nothing is opened here
 
         try:
-            serverFromString(reactor, text)
+            port = getattr(serverFromString(reactor, text), "_port", 0)
+            usable = 0 <= int(port) <= 65535
         except Exception:  # its parsers raise whatever they like
+            usable = False
+        if not usable:
             self.fault(OUR_PREFIX + name, f"found {text!r}", "a Twisted endpoint such as tcp:8070")
         return text
 
@@ -196,13 +205,18 @@ class _Check:
         try:
             parts = urlsplit(text)
             parts.port  # noqa: B018  (raises ValueError for a port that is none)
-            usable = text.isascii() and parts.scheme in ("http", "https") and parts.hostname
+            usable = (
+                text.isascii()
+                and parts.scheme in ("http", "https")
+                and _HOST.fullmatch(parts.hostname or "") is not None
+            )
         except ValueError:
             usable = False
         if not text:
             self.fault(name, "not set", wanted)
         elif not usable:
-            self.fault(name, f"found {_shown(text)}", wanted)
+            # With a user's password in it, it is not for showing.
+            self.fault(name, f"found {'an address' if '@' in text else _shown(text)}", wanted)
         elif parts.username or parts.password or parts.query or parts.fragment:
             self.fault(name, "found a user name, query or fragment in it", wanted)
         return text.rstrip("/")
@@ -220,9 +234,11 @@ class _Check:
             key, colon, secret = self.file(
                 "LIVEKIT_KEY_FILE", variables.livekit_key_file
             ).partition(":")
-            if not colon or ":" in secret:
+            key, secret = key.strip(" \r\n"), secret.strip(" \r\n")
+            odd = ":" in secret or "\n" in key + secret
+            if not self.unread and (not colon or not key or not secret or odd):
                 self.fault("LIVEKIT_KEY_FILE", "not of that form", "one line `key: secret`")
-            return key.strip(" \r\n"), secret.strip(" \r\n")
+            return key, secret
         key = self.either("LIVEKIT_KEY", variables.livekit_key, variables.livekit_key_from_file)
         secret = self.either(
             "LIVEKIT_SECRET", variables.livekit_secret, variables.livekit_secret_from_file
@@ -244,7 +260,7 @@ class _Check:
     def either(self, name: str, plain: str, path: str) -> str:
         value = self.file(f"{name}_FROM_FILE", path) if path else plain
         value = value.strip(" \r\n")
-        if not value and not (path and self.faults):
+        if not value and not (path and f"{name}_FROM_FILE" in self.unread):
             where = f"{name}_FROM_FILE" if path else name
             self.fault(where, "empty" if path else "not set", f"{name} or {name}_FROM_FILE")
         return value
@@ -253,6 +269,7 @@ class _Check:
         try:
             return Path(path).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
+            self.unread.add(name)
             why = getattr(error, "strerror", None) or "not a text file"
             self.fault(name, f"cannot read {path!r} ({why})", "a file that this user can read")
             return ""

@@ -1,9 +1,9 @@
 """Deferred helpers: work asked for by many and done once, and a deadline for a coroutine."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, FirstError, ensureDeferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -41,6 +41,30 @@ class SingleFlight(Generic[K, V]):
         for waiter in self._waiting.pop(key):
             if not waiter.called:
                 waiter.callback(result)  # a Failure runs the errbacks
+
+
+async def some_at_once(most: int, works: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
+    """Do all of these, at most so many at a time; gives their results in order.
+
+    The first error ends it, and so does being cancelled: what runs is cancelled, what has not
+    begun is never made (`works` is best a generator).
+    """
+    results: dict[int, V] = {}
+    queue = iter(enumerate(works))
+
+    async def work_off() -> None:
+        for number, work in queue:
+            results[number] = await work
+
+    workers = [ensureDeferred(work_off()) for _ in range(most)]
+    try:
+        await gatherResults(workers, consumeErrors=True)
+    except FirstError as first:
+        first.subFailure.raiseException()
+    finally:
+        for worker in workers:
+            worker.cancel()
+    return [results[number] for number in sorted(results)]
 
 
 def ignoring(work: Deferred[Any], *kinds: type[Exception]) -> None:

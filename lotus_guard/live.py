@@ -11,17 +11,14 @@ stuck, tokens flow.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
 from twisted.internet.defer import (
     CancelledError,
-    Deferred,
-    DeferredSemaphore,
     ensureDeferred,
-    gatherResults,
 )
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -33,6 +30,7 @@ from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, SourceP
 from lotus_guard.core.plan import Narrow, Remove, Silence, Step, bounded, plan
 from lotus_guard.core.seats import Person, Seats
 from lotus_guard.core.webhook import Event, EventKind
+from lotus_guard.flight import ignoring, some_at_once
 from lotus_guard.policies import Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason, RoomService
 from lotus_guard.presence import Presence, Seen
@@ -45,6 +43,8 @@ AT_ONCE = 4
 MOST_WATCHED = 1000
 """Of a room's LiveKit rooms with people in them, so many are watched at the most."""
 MOST_HUNG_UP = 1000
+LONGEST_POLL = 30.0
+"""Seconds that a pass may spend on looking up policies: half of what it may last."""
 EXPECTED = 10.0
 """Seconds for which a room counts as in use after a token for it was issued."""
 ENOUGH = 8
@@ -113,11 +113,13 @@ class Streak:
     """Failures of a neighbour in a row; that of one room alone may be its owner's doing."""
 
     failures: int = 0
+    last: Outage | None = None
 
     def failed(self, outage: Outage) -> None:
         """Count a failure; what a client could have caused counts for little or nothing."""
-        if outage.reason is not Reason.OVERSIZED:
+        if outage.reason is not Reason.OVERSIZED and outage is not self.last:
             self.failures += 1
+            self.last = outage
 
     @property
     def is_out(self) -> bool:
@@ -167,7 +169,8 @@ class Live:
     _livekit: Streak = field(init=False, factory=Streak)
     """How LiveKit did in this pass, likewise."""
     _expected: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
-    _last_polled: RoomId = field(default=RoomId(""), init=False)
+    _last_polled: list[RoomId] = field(init=False, factory=lambda: [RoomId(""), RoomId("")])
+    """Where the next pass goes on, for rooms with a policy and for the others."""
     _put_off: int = field(default=0, init=False)
     """How many rooms wait for the next pass because of the pace."""
 
@@ -182,7 +185,9 @@ class Live:
         counts = await self.service.existing()
         self.aliases = aliases = frozenset(counts)
         rooms = self._to_work_on(counts)
-        found = Counter(await self._all(self._turns(room, poll=True) for room in rooms))
+        found = Counter(
+            await some_at_once(AT_ONCE, (self._turns(room, poll=True) for room in rooms))
+        )
         for room in self._tried.keys() - set(rooms):
             del self._tried[room]
         if not found[Finding.TROUBLE]:
@@ -193,30 +198,45 @@ class Live:
         return aliases
 
     def _to_work_on(self, counts: Mapping[Alias, int]) -> list[RoomId]:
-        """Choose the rooms of a pass: all that a policy is known to restrict, and some others.
+        """Choose the rooms of a pass: those that a policy is known to restrict, and some others.
 
-        Of the others, as many as may be looked up in one interval; the next pass goes on where
-        this one ends. Anybody can have a LiveKit room made for a Matrix room that he invents: such
-        rooms must not keep those with a policy waiting.
+        Of the others, as many as may be looked up in one interval, of the former as many as in
+        `LONGEST_POLL`; the next pass goes on where this one ends. Anybody can have a LiveKit room
+        made for a Matrix room that he invents: such rooms must not keep those with a policy
+        waiting.
         """
-        first: dict[RoomId, None] = {}
+        restricted: set[RoomId] = set()
         others: set[RoomId] = set()
         for alias, count in counts.items():
             place = self.knowledge.place_of(alias)
             if place is None:
                 continue
             if self._is_known_to_restrict(place.room):
-                first[place.room] = None
+                restricted.add(place.room)
             elif (count or self._is_expected(place.room)) and self._may_restrict(place.room):
                 others.add(place.room)
-        queue = sorted(others)
-        start = bisect_right(queue, self._last_polled)
+        seconds = (LONGEST_POLL, self.interval)
+        chosen = [
+            self._share(number, rooms, seconds[number])
+            for number, rooms in enumerate((restricted, others - restricted))
+        ]
+        self._put_off = len(restricted | others) - sum(map(len, chosen))
+        return [room for rooms in chosen for room in rooms]
+
+    def _share(self, number: int, rooms: set[RoomId], seconds: float) -> list[RoomId]:
+        """Choose as many rooms as may be looked up in so many seconds, in turn.
+
+        A pass that is given up goes on from there as well: its rooms have had their turn.
+        """
+        if self.pushing():
+            return sorted(rooms)
+        queue = sorted(rooms)
+        start = bisect_right(queue, self._last_polled[number])
         queue = queue[start:] + queue[:start]
-        most = max(1, int(self.pace.rate * self.interval / 2))  # two look-ups for each
-        self._put_off = max(0, len(queue) - most)
-        if self._put_off:
-            self._last_polled = queue[most - 1]
-        return [*first, *queue[:most]]
+        most = max(1, int(self.pace.rate * seconds / 2))  # two look-ups for each
+        if len(queue) > most:
+            self._last_polled[number] = queue[most - 1]
+        return queue[:most]
 
     def expect(self, room: RoomId) -> None:
         """Note that somebody was issued a token for a room and will soon be in it.
@@ -297,8 +317,12 @@ class Live:
 
     async def _enforce(self, room: RoomId, poll: bool) -> Finding:
         asked = ensureDeferred(self._policy(Rule.LIMIT, self.limits, room, poll))
-        sources = (await self._policy(Rule.SOURCES, self.sources, room, poll)).policy
-        known = await asked
+        try:
+            sources = (await self._policy(Rule.SOURCES, self.sources, room, poll)).policy
+            known = await asked
+        finally:
+            ignoring(asked, CancelledError)
+            asked.cancel()
         limit = known.policy
         if not (limit and limit.restricts) and not (sources and sources.restricts):
             self._tried.pop(room, None)
@@ -311,7 +335,7 @@ class Live:
         if put_off:
             self.journal.put_off(room, put_off)
         self._confirm(room, steps, kept)
-        await self._all(self._carry_out(room, step) for step in kept)
+        await some_at_once(AT_ONCE, (self._carry_out(room, step) for step in kept))
         return Finding.UNDER_POLICY
 
     async def _look(self, room: RoomId) -> Seen:
@@ -338,8 +362,8 @@ class Live:
         asks = age is None or age > policies.max_age() or (poll and not self.pushing())
         try:
             streak = self._synapse.setdefault(rule, Streak())
-            if asks and streak.is_out:
-                raise Outage(Reason.TIMEOUT, "Synapse did not answer a moment ago")
+            if asks and streak.last is not None and streak.is_out:
+                raise streak.last
             if asks and poll:
                 await self.pace.turn()
             found = await policies.get(room, 0.0 if asks else None)
@@ -396,16 +420,6 @@ class Live:
             self.journal.stepped(room, step, outage)
         else:
             self.journal.stepped(room, step, None)
-
-    async def _all(self, works: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
-        """Do all of these, a few at a time."""
-        few = DeferredSemaphore(AT_ONCE)
-        running: list[Deferred[V]] = [few.run(_start, work) for work in works]
-        return await gatherResults(running, consumeErrors=True)
-
-
-def _start(work: Coroutine[Any, Any, V]) -> Deferred[V]:
-    return ensureDeferred(work)
 
 
 def _key(step: Step) -> _Key:

@@ -3,18 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
-from twisted.internet.defer import (
-    Deferred,
-    DeferredSemaphore,
-    FirstError,
-    ensureDeferred,
-    gatherResults,
-)
 
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Attendance, RoomId
 from lotus_guard.core.seats import Look, Seats
-from lotus_guard.flight import SingleFlight
+from lotus_guard.flight import SingleFlight, some_at_once
 from lotus_guard.ports import Flooded, Now, Outage, Reason, RoomService
 
 FEW = 16
@@ -70,7 +63,7 @@ class Presence:
         begun, aliases = self.now(), self.knowledge.aliases_of(room)
         try:
             asked = aliases if len(aliases) <= FEW else await self._populated(aliases, most)
-            found = await self._all(asked)
+            found = await some_at_once(AT_ONCE, map(self.service.attendance, asked))
         except Outage as outage:
             if outage.reason is Reason.OVERSIZED:
                 # Participants write their own metadata: no outage, and nobody's way in.
@@ -96,19 +89,6 @@ class Presence:
         if len(populated) > most:
             raise Flooded(f"people are in {len(populated)} LiveKit rooms of it")
         return populated
-
-    async def _all(self, aliases: Sequence[Alias]) -> Sequence[Attendance]:
-        few = DeferredSemaphore(AT_ONCE)
-
-        def ask(alias: Alias) -> Deferred[Attendance]:
-            return ensureDeferred(self.service.attendance(alias))
-
-        asked: list[Deferred[Attendance]] = [few.run(ask, alias) for alias in aliases]
-        try:
-            return await gatherResults(asked, consumeErrors=True)
-        except FirstError as first:
-            first.subFailure.raiseException()
-            raise
 
 
 def _as_look(attendance: Attendance) -> Look:

@@ -40,6 +40,8 @@ from lotus_guard.web import Gate, PublicSite
 _log = Logger()
 
 CONNECT_SECONDS = 5.0
+STOP_SECONDS = 5.0
+"""How long an orderly end waits for the requests that are open."""
 HOUSEKEEPING_SECONDS = 60.0
 FORGET_SECONDS = 3600.0
 """How long after its LiveKit room is finished an alias is forgotten."""
@@ -302,7 +304,15 @@ class LiveService(Service):
             loop.stop()
         if self._tick.running is not None:
             self._tick.running.cancel()
-        return gatherResults([self._guard.store.close(), self._agents.close()])
+        return ensureDeferred(self._end())
+
+    async def _end(self) -> None:
+        """Let the requests that are open be served, for a while; the port is closed by now."""
+        try:
+            await within(STOP_SECONDS, self._clocks.reactor, self._guard.gate.drained())
+        except TimeoutError:
+            _log.warn("Some requests were still open after {n} s", n=STOP_SECONDS)
+        await gatherResults([self._guard.store.close(), self._agents.close()])
 
     def _tidy(self) -> None:
         try:

@@ -9,6 +9,15 @@ from twisted.python.usage import Options as UsageOptions
 from lotus_guard.config import Config, Faulty, help_text, read_config
 from lotus_guard.service import make_service
 
+# What the sandbox provides; only there so that the rest of the environment can be checked.
+SANDBOX_ENVIRONMENT = {
+    "LIVEKIT_URL": "ws://127.0.0.1:8172",
+    "LIVEKIT_KEY": "sandbox",
+    "LIVEKIT_SECRET": "sandbox",
+    "LOTUS_GUARD_SYNAPSE_URL": "http://127.0.0.1:8173",
+    "LOTUS_GUARD_SYNAPSE_TOKEN": "sandbox",
+}
+
 
 class Options(UsageOptions):
     """Command line of the plugin: nearly everything comes from the environment."""
@@ -32,10 +41,11 @@ class Options(UsageOptions):
 
     def postOptions(self) -> None:
         """Read the environment; exit with 2 and every fault before anything listens."""
-        if self["sandbox"]:
-            return
         try:
-            self.config = read_config(os.environ)
+            if self["sandbox"]:
+                read_config({**SANDBOX_ENVIRONMENT, **os.environ})
+            else:
+                self.config = read_config(os.environ)
         except Faulty as faulty:
             print("lotus-guard cannot start, its environment is faulty:", file=sys.stderr)
             for fault in faulty.faults:

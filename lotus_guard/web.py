@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import define
-from twisted.internet.defer import CancelledError, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -117,6 +117,8 @@ class Gate(Resource):
         on_webhook: Callable[[bytes, str], None],
     ) -> None:
         super().__init__()
+        self._open = 0
+        self._waiting: list[Deferred[None]] = []
         self._on_webhook = on_webhook
         self._upstream = upstream
         self._admission = admission
@@ -125,10 +127,34 @@ class Gate(Resource):
 
     def render(self, request: Any) -> int:
         """Serve one request of any method to any path."""
+        self._open += 1
         exchange = ensureDeferred(self._serve(request))
-        request.notifyFinish().addErrback(lambda _: exchange.cancel())
+
+        def leave(_failure: Failure) -> None:
+            request.gone = True
+            exchange.cancel()
+
+        request.notifyFinish().addErrback(leave)
         exchange.addErrback(self._failed, request)
+        exchange.addBoth(self._served)
         return NOT_DONE_YET
+
+    def drained(self) -> Deferred[None]:
+        """Wait until no request is open any more; for an orderly end."""
+        waiting: Deferred[None] = Deferred()
+        if self._open:
+            self._waiting.append(waiting)
+        else:
+            waiting.callback(None)
+        return waiting
+
+    def _served(self, _result: object) -> None:
+        self._open -= 1
+        if not self._open:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                if not each.called:
+                    each.callback(None)
 
     async def _serve(self, request: BoundedRequest) -> None:
         hook = request.content.getvalue() if is_webhook(request.uri) else None
@@ -185,6 +211,8 @@ class Gate(Resource):
         try:
             return await self._upstream.forward(request.method, target, headers, body)
         except Outage as outage:
+            if request.gone:  # nobody waits: it was we who broke the exchange off
+                raise CancelledError from None
             self._traffic.upstream_failed(outage)
             if outage.reason is Reason.TIMEOUT:
                 raise Problem(
@@ -247,7 +275,7 @@ class Gate(Resource):
 
     def _failed(self, failure: Failure, request: BoundedRequest) -> None:
         """Answer a bug of ours; a client who has gone is none."""
-        if failure.check(CancelledError):
+        if request.gone or failure.check(CancelledError):
             return
         _log.failure("A request could not be served", failure)
         if request.finished:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 
@@ -413,6 +413,20 @@ async def test_a_rewritten_answer_keeps_every_other_byte(world: World) -> None:
     for moving in ("nbf", "exp"):
         before.pop(moving), after.pop(moving)
     assert before == after
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_who_goes_away_is_no_failure_of_upstreams(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_UPSTREAM=world.serve())
+    waiting = ensureDeferred(world.ask("alice", OPEN))
+    await wait(world, 0.2)
+    waiting.addErrback(lambda _failure: None)
+    waiting.cancel()
+    await wait(world, 0.2)
+    metrics = world.guard.metrics.registry
+    failures = metrics.get_sample_value("lotus_guard_upstream_failures_total", {"reason": "reset"})
+    assert failures is None
+    await world.guard.gate.drained()
 
 
 @pytest_twisted.ensureDeferred

@@ -1,9 +1,11 @@
 """The twistd face, as a process."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,70 @@ def test_a_faulty_environment_exits_with_2_before_anything_listens(
     assert "Traceback" not in done.stderr
     with socket.socket() as sock:
         assert sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_the_sandbox_checks_the_rest_of_the_environment(tmp_path: Path) -> None:
+    done = twistd(tmp_path, "--nodaemon", "lotus-guard", "--sandbox", LOTUS_GUARD_DEADLINE="x")
+    assert done.returncode == 2
+    assert "  LOTUS_GUARD_DEADLINE: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_orderly_end_serves_the_requests_that_are_open(tmp_path: Path) -> None:
+    """Upstream answers a second after SIGTERM: the client gets its answer, nothing is blamed."""
+    with socket.socket() as upstream:
+        upstream.bind(("127.0.0.1", 0))
+        upstream.listen()
+        port = free_port()
+        env = {
+            **os.environ,
+            **GOOD,
+            "PYTHONPATH": str(ROOT),
+            "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+            "LOTUS_GUARD_ADMIN_LISTEN": "",
+            "LOTUS_GUARD_UPSTREAM": f"http://127.0.0.1:{upstream.getsockname()[1]}",
+        }
+        log = (tmp_path / "log").open("wb")
+        guard = subprocess.Popen(
+            [TWISTD, "--nodaemon", "--pidfile=", "lotus-guard"],
+            cwd=tmp_path,
+            env=env,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            client = connected(port)
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            there, _ = upstream.accept()
+            there.recv(4096)
+            guard.terminate()
+            time.sleep(1.0)
+            with socket.socket() as late:
+                assert late.connect_ex(("127.0.0.1", port)) != 0, "nobody new is let in"
+            there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+            client.settimeout(10.0)
+            answer = b""
+            while more := client.recv(4096):
+                answer += more
+            assert answer.endswith(b"fine")
+            assert guard.wait(10.0) in (0, -signal.SIGTERM)  # twistd dies by the signal it got
+        finally:
+            guard.kill()
+            log.close()
+    text = (tmp_path / "log").read_text()
+    assert "lk-jwt-service did not answer" not in text
+    assert "Traceback" not in text
+
+
+def connected(port: int) -> socket.socket:
+    """Connect as soon as somebody listens."""
+    for _ in range(200):
+        sock = socket.socket()
+        if sock.connect_ex(("127.0.0.1", port)) == 0:
+            return sock
+        sock.close()
+        time.sleep(0.1)
+    raise AssertionError("nobody listens")
 
 
 def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ class Store:
     epoch: Callable[[], float]
     on_failure: Callable[[str], None] = lambda _why: None
     _pool: ConnectionPool | None = field(default=None, init=False)
+    _opened: tuple[int, int] | None = field(default=None, init=False)
+    """Device and inode of the file that is open."""
     _batch: _Batch = field(init=False, factory=_Batch)
     _writing: Deferred[None] | None = field(default=None, init=False)
     _retry: Any = field(default=None, init=False)
@@ -98,15 +100,13 @@ class Store:
         """
         try:
             self._read()
-        except sqlite3.DatabaseError as error:
-            self._fail(error)
-            if not isinstance(error, sqlite3.OperationalError):
-                self._move_aside()
         except OSError as error:
             self._fail(error)
-        self._pool = ConnectionPool(
-            "sqlite3", str(self.path), check_same_thread=False, cp_min=1, cp_max=1, timeout=2.0
-        )
+        except Exception as error:
+            self._fail(error)
+            if _is_broken(error):
+                self._move_aside()
+        self._connect()
         self.knowledge.on_learnt = self.learnt
         self.knowledge.on_forgotten = self.forgotten
         self.seats.on_change = self.seats_changed
@@ -126,12 +126,15 @@ class Store:
 
     def seats_changed(self, room: RoomId) -> None:
         """Write down the seats of a room, soon."""
+        self._note_seats(room)
+        self._begin()
+
+    def _note_seats(self, room: RoomId) -> None:
         lead = self.epoch() - self.now()
         self._batch.seats[room] = {
             person: None if until is None else until + lead
             for person, until in self.seats.seated(room).items()
         }
-        self._begin()
 
     def close(self) -> Deferred[None]:
         """Write what is left, then close the file."""
@@ -149,30 +152,74 @@ class Store:
         return last.addBoth(shut)
 
     def _read(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=2.0)
+        """Take up what is in the file; all of it is read before any of it is believed."""
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-            self._take_up(connection)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, timeout=2.0)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(_SCHEMA)
+                saved = self._rows(connection)
+            finally:
+                connection.close()
+        except sqlite3.OperationalError as error:
+            if _is_broken(error) or not self.path.is_file():
+                raise
+            self._fail(error)  # it cannot be written; perhaps it can be read
+            saved = self._rows_read_only()
+        saved.take_up(self.knowledge, self.seats, self.now())
+
+    def _rows_read_only(self) -> "_Saved":
+        address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+        connection = sqlite3.connect(address, uri=True, timeout=2.0)
+        try:
+            return self._rows(connection)
         finally:
             connection.close()
 
-    def _take_up(self, connection: sqlite3.Connection) -> None:
-        for alias, room, slot, grounds in connection.execute("SELECT * FROM alias"):
-            self.knowledge.learn_alias(Alias(alias), Place(RoomId(room), slot, Grounds(grounds)))
-        for identity, user, alias in connection.execute("SELECT * FROM identity"):
-            self.knowledge.learn_identity(Identity(identity), UserId(user), Alias(alias))
+    def _rows(self, connection: sqlite3.Connection) -> "_Saved":
         lead = self.epoch() - self.now()
-        rooms: dict[RoomId, dict[Person, float | None]] = {}
-        for room, person, until in connection.execute("SELECT * FROM seat"):
-            rooms.setdefault(RoomId(room), {})[person] = None if until is None else until - lead
-        for room, seats in rooms.items():
-            self.seats.restore(room, seats, self.now())
+        saved = _Saved()
+        for alias, room, slot, grounds in connection.execute(
+            "SELECT alias, room, slot, grounds FROM alias"
+        ):
+            saved.places[Alias(alias)] = Place(RoomId(room), str(slot), Grounds(grounds))
+        for identity, user, alias in connection.execute(
+            "SELECT identity, user, alias FROM identity"
+        ):
+            saved.users[Identity(identity)] = (UserId(user), Alias(alias))
+        for room, person, until in connection.execute("SELECT room, person, until FROM seat"):
+            seats = saved.seats.setdefault(RoomId(room), {})
+            seats[person] = None if until is None else float(until) - lead
+        return saved
+
+    def _connect(self) -> None:
+        """Open the file for writing. Each time anew: a connection keeps to the file it opened."""
+        if self._pool is not None:
+            self._pool.close()
+        self._pool = ConnectionPool(
+            "sqlite3", str(self.path), check_same_thread=False, cp_min=1, cp_max=1, timeout=2.0
+        )
+        self._opened = self._file_id()
+
+    def _file_id(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _notice_removal(self) -> None:
+        """Begin anew where somebody has taken the file away: writes into it would go nowhere."""
+        if self._opened is not None and self._file_id() != self._opened:
+            self._fail(FileNotFoundError("the file that was open is gone"))
+            self._start_new_file()
+            self._note_everything()
 
     def _begin(self) -> None:
         """Start to write, unless a write is under way: what comes meanwhile goes with the next."""
         if self._writing is None and self._retry is None and self._pool is not None:
+            self._notice_removal()
             batch, self._batch = self._batch, _Batch()
             self._writing = self._pool.runInteraction(batch.write)
             self._writing.addCallbacks(self._wrote, self._failed, errbackArgs=(batch,))
@@ -186,7 +233,7 @@ class Store:
         """Put what could not be written in front of what came after it, and try again later."""
         self._writing = None
         self._fail(failure.value)
-        if failure.check(sqlite3.DatabaseError) and not failure.check(sqlite3.OperationalError):
+        if _is_broken(failure.value):
             self._move_aside()
         later, self._batch = self._batch, batch
         self._batch.aliases.update(later.aliases)
@@ -206,6 +253,15 @@ class Store:
         aside = self.path.with_name(f"{self.path.name}.broken-{int(self.epoch())}")
         try:
             self.path.rename(aside)
+        except OSError as error:
+            self._fail(error)
+            return
+        _log.error("{path} was no database of ours; it is now {aside}", path=self.path, aside=aside)
+        self._start_new_file()
+        self._note_everything()
+
+    def _start_new_file(self) -> None:
+        try:
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             connection = sqlite3.connect(self.path, timeout=2.0)
@@ -213,11 +269,36 @@ class Store:
             connection.close()
         except (OSError, sqlite3.Error) as error:
             self._fail(error)
-            return
-        _log.error("{path} was no database; it is now {aside}", path=self.path, aside=aside)
+        self._connect()
+
+    def _note_everything(self) -> None:
         for alias, place in self.knowledge.places():
             self._batch.aliases[alias] = place
-        for identity, (user, alias) in self.knowledge.users():
-            self._batch.identities[identity] = (user, alias)
+        for identity, taught in self.knowledge.users():
+            self._batch.identities[identity] = taught
         for room in self.seats.rooms():
-            self.seats_changed(room)
+            self._note_seats(room)
+
+
+@define
+class _Saved:
+    """What a file holds."""
+
+    places: dict[Alias, Place] = field(factory=dict)
+    users: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
+    seats: dict[RoomId, dict[Person, float | None]] = field(factory=dict)
+
+    def take_up(self, knowledge: Knowledge, seats: Seats, now: float) -> None:
+        """Learn it."""
+        for alias, place in self.places.items():
+            knowledge.learn_alias(alias, place)
+        for identity, (user, alias) in self.users.items():
+            knowledge.learn_identity(identity, user, alias)
+        for room, held in self.seats.items():
+            seats.restore(room, held, now)
+
+
+def _is_broken(error: BaseException | None) -> bool:
+    """Tell whether a file is not what we wrote, rather than out of reach or locked."""
+    out_of_reach = isinstance(error, OSError | sqlite3.OperationalError)
+    return not out_of_reach or "decode" in str(error) or "no such" in str(error)

@@ -1,0 +1,174 @@
+"""The state file: whatever is wrong with it, the guard starts, goes on and keeps what it can."""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from lotus_guard.adapters.store import Store
+from lotus_guard.core.knowledge import Grounds, Knowledge, Place
+from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.seats import Seats
+from tests.world import reactor
+
+ROOM = RoomId("!r:s")
+PLACE = Place(ROOM, "slot", Grounds.PROOF)
+
+
+class Memory:
+    """A store and what it keeps."""
+
+    def __init__(self, path: Path) -> None:
+        self.failures: list[str] = []
+        self.knowledge = Knowledge()
+        self.seats = Seats(60.0, 10.0, self.knowledge.user_of, self.knowledge.person)
+        self.store = Store(
+            path,
+            self.knowledge,
+            self.seats,
+            reactor,
+            time.monotonic,
+            time.time,
+            self.failures.append,
+        )
+        self.store.open()
+
+    def learn(self, number: int) -> None:
+        alias = Alias(f"alias{number}")
+        self.knowledge.learn_alias(alias, PLACE)
+        self.knowledge.learn_identity(Identity(f"i{number}"), UserId("@u:s"), alias)
+        self.seats.keep(ROOM, f"@u{number}:s", Identity(f"i{number}"), time.monotonic())
+
+    def close(self) -> Deferred[None]:
+        return self.store.close()
+
+
+def known(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        return int(connection.execute("SELECT count(*) FROM alias").fetchone()[0])
+
+
+async def settled() -> None:
+    await deferLater(reactor, 0.15, lambda: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_learnt_is_there_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "state.sqlite"
+    one = Memory(path)
+    one.learn(1)
+    await one.close()
+    two = Memory(path)
+    assert two.knowledge.place_of(Alias("alias1")) == PLACE
+    assert two.knowledge.user_of(Identity("i1")) == "@u:s"
+    assert list(two.seats.seated(ROOM)) == ["@u1:s"]
+    two.knowledge.forget({Alias("alias1")})
+    await two.close()
+    three = Memory(path)
+    assert three.knowledge.place_of(Alias("alias1")) is None
+    assert three.knowledge.user_of(Identity("i1")) is None
+    await three.close()
+    assert one.failures == two.failures == three.failures == []
+
+
+SPOILS: dict[str, Any] = {
+    "an unknown word": "UPDATE alias SET grounds = 'weird'",
+    "text for a number": "UPDATE seat SET until = 'soon'",
+    "another version's table": "DROP TABLE alias; CREATE TABLE alias (alias TEXT, room TEXT)",
+    "no such text": "UPDATE alias SET room = CAST(x'ff' AS TEXT)",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+@pytest_twisted.ensureDeferred
+async def test_a_file_with_something_wrong_in_it_is_moved_aside(tmp_path: Path, spoil: str) -> None:
+    path = tmp_path / "state.sqlite"
+    one = Memory(path)
+    one.learn(1)
+    await one.close()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(SPOILS[spoil])
+    connection.close()
+    two = Memory(path)
+    assert two.failures
+    assert list(tmp_path.glob("state.sqlite.broken-*"))
+    two.learn(2)
+    await two.close()
+    three = Memory(path)
+    assert three.failures == []
+    assert three.knowledge.place_of(Alias("alias2")) == PLACE
+    await three.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_breaks_while_we_run_is_moved_aside_once_and_all_is_kept(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state.sqlite"
+    one = Memory(path)
+    one.learn(1)
+    await settled()
+    for suffix in ("", "-wal", "-shm"):
+        part = tmp_path / f"state.sqlite{suffix}"
+        if part.exists():
+            part.write_bytes(os.urandom(part.stat().st_size))
+    for number in (2, 3, 4):
+        one.learn(number)
+        await settled()
+    one.store._again()
+    await settled()
+    await one.close()
+    assert len(list(tmp_path.glob("state.sqlite.broken-*"))) == 1
+    assert known(path) == 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    one = Memory(path)
+    one.learn(1)
+    await settled()
+    for part in tmp_path.glob("state.sqlite*"):
+        part.unlink()
+    one.learn(2)
+    await one.close()
+    assert known(path) == 2
+    assert "gone" in one.failures[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_can_only_be_read_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    one = Memory(path)
+    one.learn(1)
+    await one.close()
+    saved = Memory.__new__(Memory)
+    saved.knowledge = Knowledge()
+    saved.seats = Seats(60.0, 10.0, saved.knowledge.user_of, saved.knowledge.person)
+    store = Store(
+        path, saved.knowledge, saved.seats, reactor, time.monotonic, time.time, lambda _why: None
+    )
+    # As root nothing is read-only, so the reading is asked for by itself.
+    store._rows_read_only().take_up(saved.knowledge, saved.seats, time.monotonic())
+    assert saved.knowledge.place_of(Alias("alias1")) == PLACE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_locked_file_is_an_outage_and_written_later(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    one = Memory(path)
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    one.learn(1)
+    await deferLater(reactor, 2.5, lambda: None)
+    assert any("locked" in failure for failure in one.failures)
+    lock.execute("ROLLBACK")
+    lock.close()
+    await one.close()
+    assert known(path) == 1

@@ -39,8 +39,8 @@ class SingleFlight(Generic[K, V]):
 
     def _land(self, key: K, result: V | Failure) -> None:
         for waiter in self._waiting.pop(key):
-            if not waiter.called:
-                waiter.callback(result)  # a Failure runs the errbacks
+            # A Failure runs the errbacks; one that was cancelled takes no notice.
+            waiter.callback(result)
 
 
 async def some_at_once(most: int, works: Iterable[Coroutine[Any, Any, V]]) -> list[V]:

@@ -10,9 +10,11 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 
+from lotus_guard.adapters.http import BoundedBody, TooLong
 from lotus_guard.admission import MOST_SLOTS
 from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.ports import Outage, Reason
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.world import World, http_answer, reactor, token_request
 
@@ -135,6 +137,56 @@ async def test_a_request_body_over_64_kib_is_refused_with_cors(world: World) -> 
         assert got.status == status
         assert got.headers[CORS] == "*"
     assert got.json()["errcode"] == "M_TOO_LARGE"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_of_unknown_length_is_bounded_as_well(world: World) -> None:
+    world.start_guard()
+    head = b"POST /get_token HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+    chunks = b"".join(b"4000\r\n" + b"x" * 0x4000 + b"\r\n" for _ in range(5)) + b"0\r\n\r\n"
+    answer = await raw(world, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_is_refused_on_a_look_from_before_he_asked(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_SEAT_GRACE="0")
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    alice = world.sandbox.sfu.join((await world.ask("alice", TWO)).json()["jwt"])
+    assert (await world.ask("bob", TWO)).status == 403
+    (alias,) = world.sandbox.sfu.rooms
+    world.sandbox.sfu.leave(alias, alice.identity)
+    assert (await world.ask("bob", TWO)).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_was_let_in_during_an_outage_is_counted_after_it(world: World) -> None:
+    world.start_guard()
+    presence = world.guard.live.presence
+    good = presence.service
+    presence.service = Dead()  # type: ignore[assignment]
+    for name in ("alice", "bob", "carol"):
+        assert (await world.ask(name, TWO)).status == 200
+    presence.service = good
+    got = await world.ask("dave", TWO)
+    assert got.json()["io.lotus.limit"] == {"max_users": 2, "users": 3}
+
+
+class Dead:
+    """A LiveKit that is away."""
+
+    async def attendance(self, _alias: Alias) -> Any:
+        raise Outage(Reason.REFUSED, "made up")
+
+
+def test_an_answer_of_unknown_length_is_bounded() -> None:
+    body = BoundedBody(10)
+    failures: list[Any] = []
+    body.done.addErrback(failures.append)
+    body.dataReceived(b"12345")
+    assert not failures
+    body.dataReceived(b"678901")
+    assert failures[0].check(TooLong)
 
 
 @pytest_twisted.ensureDeferred
@@ -439,6 +491,7 @@ async def test_agents_and_recorders_are_nobody(world: World) -> None:
     agent = world.sandbox.sfu.join(token)
     people["agent"] = type(agent)(identity="agent", kind=type(agent).Kind.AGENT, state=2)
     people["egress"] = type(agent)(identity="egress", kind=type(agent).Kind.EGRESS, state=2)
+    await wait(world, 1.1)  # for the next look
     assert (await world.ask("bob", TWO)).status == 200
     assert (await world.ask("carol", TWO)).status == 403
 

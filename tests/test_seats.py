@@ -338,5 +338,5 @@ class SeatsMachine(RuleBasedStateMachine):
         self.seats.sweep(self.now)
 
 
-SeatsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+SeatsMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 test_seats_under_any_interleaving = SeatsMachine.TestCase

@@ -10,7 +10,7 @@ from lotus_guard.core.wire import Endpoint, Unreadable, endpoint_of, read_token_
 from tests.properties.oracle import Oracle
 
 oracle_settings = settings(
-    max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 KEYS = st.sampled_from(

@@ -13,7 +13,8 @@ import pytest_twisted
 
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.stack import TWO, VOICE
-from tests.world import DEADLINE, World, free_port, http_answer
+from tests.real.processes import free_port
+from tests.world import DEADLINE, FAST, World, http_answer
 
 Neighbour = Callable[[World], str]
 
@@ -47,7 +48,7 @@ async def both_rules(world: World) -> None:
 async def test_livekit_saying_more_than_can_be_read_opens_nothing(world: World) -> None:
     """Participants write their own metadata, so this one is a client's to cause."""
     neighbour, _ = FAULTS["oversized"]
-    world.start_guard(LOTUS_GUARD_LIVEKIT_URL=neighbour(world))
+    world.start_guard(**FAST, LOTUS_GUARD_LIVEKIT_URL=neighbour(world))
     await both_rules(world)
     for name in ("alice", "bob"):
         got = await world.ask(name, TWO)
@@ -62,7 +63,7 @@ async def test_livekit_in_trouble_skips_the_limit_and_not_the_sources(
     world: World, fault: str
 ) -> None:
     neighbour, reason = FAULTS[fault]
-    world.start_guard(LOTUS_GUARD_LIVEKIT_URL=neighbour(world))
+    world.start_guard(**FAST, LOTUS_GUARD_LIVEKIT_URL=neighbour(world))
     await both_rules(world)
     for name in ("alice", "bob", "carol"):
         begun = time.monotonic()
@@ -76,7 +77,7 @@ async def test_livekit_in_trouble_skips_the_limit_and_not_the_sources(
 @pytest_twisted.ensureDeferred
 async def test_synapse_in_trouble_lets_calls_start(world: World, fault: str) -> None:
     neighbour, reason = FAULTS[fault]
-    world.start_guard(LOTUS_GUARD_SYNAPSE_URL=neighbour(world))
+    world.start_guard(**FAST, LOTUS_GUARD_SYNAPSE_URL=neighbour(world))
     for name in ("alice", "bob", "carol"):
         begun = time.monotonic()
         got = await world.ask(name, TWO)
@@ -89,7 +90,7 @@ async def test_synapse_in_trouble_lets_calls_start(world: World, fault: str) -> 
 @pytest_twisted.ensureDeferred
 async def test_one_look_up_failing_leaves_the_other_rule(world: World, event: str) -> None:
     """Synapse answers for one type of event and hangs for the other."""
-    world.start_guard()
+    world.start_guard(**FAST)
     await both_rules(world)
     world.sandbox.synapse.hangs_for = event
     assert (await world.ask("alice", TWO)).status == 200
@@ -131,7 +132,7 @@ async def test_the_store_in_trouble_changes_no_verdict(
     world: World, fault: str, tmp_path: Path
 ) -> None:
     path = STORES[fault](tmp_path / "other.sqlite")
-    world.start_guard(LOTUS_GUARD_STATE=str(path))
+    world.start_guard(**FAST, LOTUS_GUARD_STATE=str(path))
     assert (await world.ask("alice", TWO)).status == 200
     assert (await world.ask("bob", TWO)).status == 200
     assert (await world.ask("carol", TWO)).status == 403
@@ -146,7 +147,7 @@ async def test_the_store_in_trouble_changes_no_verdict(
 
 @pytest_twisted.ensureDeferred
 async def test_a_policy_known_from_before_serves_while_synapse_is_out(world: World) -> None:
-    world.start_guard()
+    world.start_guard(**FAST)
     assert (await world.ask("alice", VOICE)).sources == ["microphone"]
     world.sandbox.synapse.hangs_for = SOURCES_EVENT
     assert (await world.ask("bob", VOICE)).sources == ["microphone"]
@@ -155,7 +156,7 @@ async def test_a_policy_known_from_before_serves_while_synapse_is_out(world: Wor
 
 @pytest_twisted.ensureDeferred
 async def test_a_room_that_synapse_does_not_know_is_an_answer(world: World) -> None:
-    world.start_guard()
+    world.start_guard(**FAST)
     got = await world.ask("alice", "!nowhere:sandbox")
     assert got.claims["exp"] - got.claims["nbf"] == 3600
     assert world.fail_opens() == {}

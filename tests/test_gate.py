@@ -11,6 +11,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 
 from lotus_guard.adapters.http import BoundedBody, TooLong
+from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.admission import MOST_SLOTS
 from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
@@ -318,6 +319,21 @@ async def raw(world: World, data: bytes) -> bytes:
     port = int(world.url.rpartition(":")[2])
     await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), Client())
     return await done
+
+
+@pytest.mark.parametrize(
+    ("raw_target", "wanted"),
+    [
+        (b"/sfu/get;", b"/sfu/get"),
+        (b"/sfu/get?", b"/sfu/get"),
+        (b"http://h/sfu/get;?", b"/sfu/get"),
+        (b"/a;b=c?d#e", b"/a;b=c?d%23e"),
+        (b"/\xff \x00", b"/%FF%20%00"),
+        (b"http://h", b"/"),
+    ],
+)
+def test_what_is_looked_at_is_what_goes_out(raw_target: bytes, wanted: bytes) -> None:
+    assert Upstream(None, b"http://u", reactor).target_of(raw_target) == wanted  # type: ignore[arg-type]
 
 
 @pytest_twisted.ensureDeferred

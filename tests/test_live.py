@@ -21,7 +21,7 @@ from lotus_guard.ports import Outage, Reason
 from lotus_guard.sandbox.livekit import Source, sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
 from lotus_guard.service import Clocks, LiveService, LoopTick
-from tests.world import World, reactor
+from tests.world import FAST, World, reactor
 
 VIDEO, AUDIO = lk_models.TrackType.VIDEO, lk_models.TrackType.AUDIO
 PUSH = "a-push-secret-for-tests"
@@ -152,7 +152,7 @@ async def test_live_limit_off_removes_nobody(world: World) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_limit_that_is_only_remembered_removes_nobody(world: World) -> None:
-    world.start_guard()
+    world.start_guard(**FAST)
     states = world.sandbox.homeserver
     states.set_state(TWO, LIMIT_EVENT, {})
     drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
@@ -265,7 +265,7 @@ async def test_a_pass_that_is_stuck_is_given_up_and_tokens_flow_meanwhile(world:
 async def test_a_synapse_that_hangs_delays_a_pass_by_one_deadline_not_by_one_a_room(
     world: World,
 ) -> None:
-    world.start_guard(LOTUS_GUARD_POLICY_STALE="0", LOTUS_GUARD_POLICY_RATE="5000")
+    world.start_guard(**FAST, LOTUS_GUARD_POLICY_STALE="0", LOTUS_GUARD_POLICY_RATE="5000")
     for number in range(40):
         room = f"!r{number}:sandbox"
         world.sandbox.homeserver.add_room(room, "@admin:sandbox")
@@ -285,7 +285,7 @@ async def test_one_rooms_trouble_is_not_anothers(world: World) -> None:
     states.set_state(TWO, LIMIT_EVENT, {})
     drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
     await join(world, "alice", TWO)
-    for number in range(5):
+    for number in range(12):
         states.add_room(f"!a{number}:sandbox", "@admin:sandbox")
         await join(world, "bob", f"!a{number}:sandbox")
     states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
@@ -305,7 +305,7 @@ async def test_one_rooms_trouble_is_not_anothers(world: World) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_who_came_while_the_limit_was_uncertain_is_not_seated_by_that(world: World) -> None:
-    world.start_guard()
+    world.start_guard(**FAST)
     states = world.sandbox.homeserver
     states.set_state(TWO, LIMIT_EVENT, {})
     drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
@@ -522,7 +522,7 @@ async def test_a_push_is_enforced_at_once_and_saves_the_polling(world: World) ->
 async def test_old_repeated_and_unsigned_pushes_change_nothing(world: World) -> None:
     from lotus_guard.core.push import Unsigned
 
-    world.start_guard(LOTUS_GUARD_PUSH_SECRET=PUSH)
+    world.start_guard(**FAST, LOTUS_GUARD_PUSH_SECRET=PUSH)
     now = time.time()
     push(world, OPEN, NO_CAMERA, now)
     body = write_push(RoomId(OPEN), None, {})

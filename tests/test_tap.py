@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lotus_guard.config import variable_names
+from tests.real.processes import free_port
 from tests.test_docs import GOOD
-from tests.world import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 TWISTD = str(Path(sys.executable).with_name("twistd"))

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,16 +21,12 @@ from lotus_guard.config import read_config
 from lotus_guard.sandbox.stack import Addresses, Sandbox
 from lotus_guard.service import Clocks, Guard, make_guard, pooled_agents
 from lotus_guard.web import PublicSite
+from tests.real.processes import free_port
 
 reactor: Any = _reactor
 DEADLINE = 0.3
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+"""Seconds; for tests in which something hangs. The others have more, for a loaded machine."""
+FAST = {"LOTUS_GUARD_DEADLINE": str(DEADLINE)}
 
 
 @frozen
@@ -91,7 +86,7 @@ class World:
         environment = {
             **self.sandbox.environment(),
             "LOTUS_GUARD_STATE": str(self.directory / "state.sqlite"),
-            "LOTUS_GUARD_DEADLINE": str(DEADLINE),
+            "LOTUS_GUARD_DEADLINE": "5.0",
             "LOTUS_GUARD_POLICY_MAX_AGE": "0",
             **settings,
         }

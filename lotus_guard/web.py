@@ -161,8 +161,7 @@ class Gate(Resource):
         try:
             await self._answer(request)
         except Problem as problem:
-            headers = Headers({name: [value] for name, value in CORS.items()})
-            self._finish(request, problem.status, None, headers, problem.body())
+            self._refuse(request, problem)
         if hook is not None:
             # A hint for us too, once upstream has been served, whatever it made of it.
             self._on_webhook(hook, request.getHeader("Authorization") or "")
@@ -273,6 +272,10 @@ class Gate(Resource):
         request.write(body)
         request.finish()
 
+    def _refuse(self, request: BoundedRequest, problem: Problem) -> None:
+        headers = Headers({name: [value] for name, value in CORS.items()})
+        self._finish(request, problem.status, None, headers, problem.body())
+
     def _failed(self, failure: Failure, request: BoundedRequest) -> None:
         """Answer a bug of ours; a client who has gone is none."""
         if request.gone or failure.check(CancelledError):
@@ -284,8 +287,7 @@ class Gate(Resource):
             request.loseConnection()
         else:
             problem = Problem(502, "M_UNKNOWN", "The call service failed. Try again.")
-            headers = Headers({name: [value] for name, value in CORS.items()})
-            self._finish(request, problem.status, None, headers, problem.body())
+            self._refuse(request, problem)
 
 
 def _asked_elsewhere(body: bytes) -> Asked | None:

@@ -35,6 +35,16 @@ async def join(world: World, name: str, room: str, **more: Any) -> Any:
     return world.sandbox.sfu.join(got.json()["jwt"])
 
 
+async def full_room_and_a_drawer(world: World) -> str:
+    """Fill the room for one, watched by the loop; gives carol's token from before the limit."""
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {})
+    drawer: str = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
+    await join(world, "alice", TWO)
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    await world.guard.live.run_pass()
+    return drawer
+
+
 def sources(info: Any) -> list[int]:
     return list(info.permission.can_publish_sources)
 
@@ -139,12 +149,7 @@ async def test_no_pass_removes_more_than_its_bound(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_live_limit_off_removes_nobody(world: World) -> None:
     world.start_guard(LOTUS_GUARD_LIVE_LIMIT="off")
-    states = world.sandbox.homeserver
-    states.set_state(TWO, LIMIT_EVENT, {})
-    drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
-    await join(world, "alice", TWO)
-    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
-    await world.guard.live.run_pass()
+    drawer = await full_room_and_a_drawer(world)
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
     assert len(people(world, TWO)) == 2
@@ -153,12 +158,7 @@ async def test_live_limit_off_removes_nobody(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_limit_that_is_only_remembered_removes_nobody(world: World) -> None:
     world.start_guard(**FAST)
-    states = world.sandbox.homeserver
-    states.set_state(TWO, LIMIT_EVENT, {})
-    drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
-    await join(world, "alice", TWO)
-    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
-    await world.guard.live.run_pass()
+    drawer = await full_room_and_a_drawer(world)
     world.sandbox.synapse.hangs_for = LIMIT_EVENT
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
@@ -306,12 +306,7 @@ async def test_one_rooms_trouble_is_not_anothers(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_who_came_while_the_limit_was_uncertain_is_not_seated_by_that(world: World) -> None:
     world.start_guard(**FAST)
-    states = world.sandbox.homeserver
-    states.set_state(TWO, LIMIT_EVENT, {})
-    drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
-    await join(world, "alice", TWO)
-    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
-    await world.guard.live.run_pass()
+    drawer = await full_room_and_a_drawer(world)
     world.sandbox.synapse.hangs_for = LIMIT_EVENT
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()

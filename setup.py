@@ -13,6 +13,8 @@ RUNTIME = [
     "environ-config>=24.1",  # declares the environment variables once, with their help
     "livekit-protocol>=1.0",  # LiveKit's messages, so that unknown permission fields survive
     "prometheus-client>=0.20",  # counters in the format every operator scrapes
+    "click>=8.1",  # the command line
+    "rich>=13.7",  # its tables, and one that can be watched
 ]
 TEST = [
     "pytest>=8",  # runner
@@ -22,6 +24,7 @@ TEST = [
     "mypy-zope>=1.0.8",  # ... that understand zope.interface
     "types-protobuf",  # ... and protobuf's messages
     "ruff>=0.6",  # lint and format
+    "playwright>=1.49",  # drives a real Chromium over the status page
 ]
 
 setup(
@@ -36,4 +39,5 @@ setup(
     package_data={"lotus_guard": ["py.typed"]},
     install_requires=RUNTIME,
     extras_require={"test": TEST},
+    entry_points={"console_scripts": ["lotus-guard=lotus_guard.cli:main"]},
 )

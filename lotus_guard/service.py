@@ -27,6 +27,7 @@ from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.config import Config
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias
+from lotus_guard.core.probe import is_genuine
 from lotus_guard.core.seats import Seats
 from lotus_guard.flight import within
 from lotus_guard.hints import Pushes, Webhooks
@@ -186,7 +187,14 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
     _show_ages(metrics, live, webhooks, pushes)
     upstream = Upstream(agents.upstream, config.upstream.encode("ascii"), reactor)
     return Guard(
-        gate=Gate(upstream, admission, metrics, now, webhooks.take),
+        gate=Gate(
+            upstream,
+            admission,
+            metrics,
+            now,
+            webhooks.take,
+            lambda probe: is_genuine(probe, config.secret, clocks.epoch()),
+        ),
         admin=Admin(metrics, webhooks.take, push),
         live=live,
         search=Search(synapse, knowledge, pace, now, live.wake),

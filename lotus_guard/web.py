@@ -24,6 +24,7 @@ from twisted.web.server import NOT_DONE_YET
 from lotus_guard.adapters.upstream import Reply, Upstream, forwarded_headers
 from lotus_guard.admission import Admission, Asked, Crowd, Refusal
 from lotus_guard.bounded import MOST_REQUEST, BoundedRequest, QuietSite
+from lotus_guard.core import probe as probing
 from lotus_guard.core.wire import (
     Unreadable,
     endpoint_of,
@@ -115,8 +116,10 @@ class Gate(Resource):
         traffic: Traffic,
         now: Now,
         on_webhook: Callable[[bytes, str], None],
+        is_probe: Callable[[str], bool],
     ) -> None:
         super().__init__()
+        self._is_probe = is_probe
         self._open = 0
         self._waiting: list[Deferred[None]] = []
         self._on_webhook = on_webhook
@@ -157,6 +160,10 @@ class Gate(Resource):
                     each.callback(None)
 
     async def _serve(self, request: BoundedRequest) -> None:
+        probe = request.getHeader(probing.HEADER)
+        if probe and self._is_probe(probe):
+            self._echo(request)
+            return
         hook = request.content.getvalue() if is_webhook(request.uri) else None
         try:
             await self._answer(request)
@@ -275,6 +282,15 @@ class Gate(Resource):
     def _refuse(self, request: BoundedRequest, problem: Problem) -> None:
         headers = Headers({name: [value] for name, value in CORS.items()})
         self._finish(request, problem.status, None, headers, problem.body())
+
+    def _echo(self, request: BoundedRequest) -> None:
+        """Tell `lotus-guard check` what arrived here of its probe."""
+        got = {
+            "method": request.method.decode("ascii", "replace"),
+            "target": request.uri.decode("ascii", "replace"),
+        }
+        headers = Headers({name: [value] for name, value in CORS.items()})
+        self._finish(request, 200, None, headers, json.dumps({probing.FIELD: got}).encode())
 
     def _failed(self, failure: Failure, request: BoundedRequest) -> None:
         """Answer a bug of ours; a client who has gone is none."""

@@ -15,6 +15,7 @@ LEVELS = [
     {"web", "admin", "config"},
     {"service"},
     {"sandbox"},
+    {"commands"},
     {"tap", "cli"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

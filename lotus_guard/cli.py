@@ -1,0 +1,12 @@
+"""The command-line face: `lotus-guard`."""
+
+import click
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """See, ask and trust a lotus_guard. Takes the same environment as the service."""
+
+
+if __name__ == "__main__":
+    main()

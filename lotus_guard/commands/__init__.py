@@ -1,0 +1,1 @@
+"""The commands of `lotus-guard`, one module each; `lotus_guard.cli` puts them together."""

@@ -1,0 +1,80 @@
+"""What all commands share: the service's environment, and work on the reactor."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import react
+from twisted.python.failure import Failure
+
+from lotus_guard.config import Config, Faulty, read_config
+from lotus_guard.service import Agents, Clocks, pooled_agents
+
+V = TypeVar("V")
+
+
+class Failed(click.ClickException):
+    """A command that cannot do its work; the sentence says what to change. Exits with 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """Print the sentence."""
+        click.echo(f"lotus-guard: {self.message}", file=file or sys.stderr)
+
+
+def configuration() -> Config:
+    """Read the environment of the service; raises Failed with every fault."""
+    try:
+        return read_config(os.environ)
+    except Faulty as faulty:
+        lines = "".join(f"\n  {fault}" for fault in faulty.faults)
+        raise Failed(f"the environment is faulty (it must be the service's own):{lines}") from None
+
+
+def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
+    """Run a coroutine on the reactor and give what it returns; raises what it raises.
+
+    Once in a process, for a reactor does not start again.
+    """
+    results: list[V | Failure] = []
+
+    async def run(reactor: Any) -> None:
+        agents = pooled_agents(reactor)
+        try:
+            clocks = Clocks(reactor, time.monotonic, time.time)
+            results.append(await work(clocks, agents))
+        except Exception:
+            results.append(Failure())
+        finally:
+            await agents.close()
+
+    def main(reactor: Any) -> Deferred[None]:
+        return ensureDeferred(run(reactor))
+
+    try:
+        react(main)
+    except SystemExit:
+        if not results:
+            raise
+    result = results[0]
+    if isinstance(result, Failure):
+        result.raiseException()
+        raise AssertionError("a Failure raises")
+    return result
+
+
+def admin_address(config: Config) -> str | None:
+    """Give the URL of the operators' port as this machine reaches it; None where there is none."""
+    match = re.fullmatch(r"tcp:(\d+)(?::.*)?", config.admin_listen)
+    if match is None:
+        return None
+    interface = re.search(r":interface=((?:\\:|[^:])+)", config.admin_listen)
+    host = interface[1].replace("\\:", ":") if interface else "127.0.0.1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{match[1]}" if ":" in host else f"http://{host}:{match[1]}"

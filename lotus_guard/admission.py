@@ -8,23 +8,24 @@ can make upstream slow.
 """
 
 from collections.abc import Callable, Coroutine
-from enum import StrEnum
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from lotus_guard.core.decision import seat_refused, slots_refused, token_changed
 from lotus_guard.core.knowledge import Knowledge, Place, place_from, user_from
-from lotus_guard.core.model import Identity, LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.core.model import Identity, LimitPolicy, RoomId, Rule, Source, SourcePolicy
 from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.core.seats import Person, Seating, Seats
-from lotus_guard.core.token import NotOurs, Token, open_token, restrain, sign
+from lotus_guard.core.token import NotOurs, Token, lifetime, open_token, restrain, sign
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.flight import ignoring, within
 from lotus_guard.policies import Policies, Restricting
-from lotus_guard.ports import Flooded, Now, Outage, Reason
+from lotus_guard.ports import Flooded, Now, Outage, Reason, Records
 from lotus_guard.presence import Presence
 
 MOST_SLOTS = 256
@@ -42,27 +43,11 @@ P = TypeVar("P", bound=Restricting)
 V = TypeVar("V")
 
 
-class Rule(StrEnum):
-    """The two rules; the `rule` label of the metrics."""
-
-    LIMIT = "limit"
-    SOURCES = "sources"
-
-
 class Journal(Protocol):
-    """Takes note of what was decided, for metrics and the log."""
-
-    def failed_open(self, rule: Rule, outage: Outage) -> None:
-        """Note that a rule let a call through because something of ours failed."""
+    """Takes note of how the rules fare, for metrics and the log."""
 
     def used_stale(self, rule: Rule, outage: Outage) -> None:
         """Note that a policy known from before was used because Synapse is out."""
-
-    def refused(self, room: RoomId, seating: Seating, limit: int) -> None:
-        """Note that somebody was refused a token."""
-
-    def narrowed(self, room: RoomId) -> None:
-        """Note that a token's sources were narrowed."""
 
 
 @frozen
@@ -78,6 +63,8 @@ class Pass:
     """The token goes out; `token` replaces it where rights were taken away."""
 
     token: str | None = None
+    decision: str = ""
+    """The id of the decision to change it."""
 
 
 @frozen
@@ -86,11 +73,14 @@ class Refusal:
 
     limit: int
     users: int
+    decision: str = ""
 
 
 @frozen
 class Crowd:
     """The room has more slots in use than any honest client opens."""
+
+    decision: str = ""
 
 
 Verdict = Pass | Refusal | Crowd
@@ -120,6 +110,11 @@ class Cap:
 class _Crowded(Exception):
     """A token for one slot too many."""
 
+    def __init__(self, room: RoomId, user: Person) -> None:
+        super().__init__()
+        self.room = room
+        self.user = user
+
 
 @define(eq=False)
 class Admission:
@@ -136,9 +131,12 @@ class Admission:
     limits: Policies[LimitPolicy]
     sources: Policies[SourcePolicy]
     journal: Journal
+    records: Records
     clock: IReactorTime
     now: Now
     epoch: Callable[[], float]
+    observed: AbstractSet[str] = frozenset()
+    """The rules that decide and record, and change nothing."""
     on_issued: Callable[[RoomId], None] = lambda _room: None
     """Told of each room that a token is issued for."""
 
@@ -164,8 +162,7 @@ class Admission:
         except NotOurs as why:
             return self._open_both(Outage(Reason.SECRET, str(why)))
         except _Crowded as crowded:
-            _log.warn("{room} has too many slots in use", room=str(crowded))
-            return Crowd()
+            return self._crowded(crowded)
         except CancelledError:
             raise
         except Exception:
@@ -175,13 +172,19 @@ class Admission:
     async def _judge(self, token: Token, asked: Asked | None, arrived: float) -> Verdict:
         seeker = self._learn(token, asked, arrived)
         if seeker is None:
-            return self._open_both(Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias"))
-        limit = ensureDeferred(self._rule(Rule.LIMIT, self._limit(seeker)))
-        sources = ensureDeferred(self._rule(Rule.SOURCES, self._sources(seeker)))
+            person = self.knowledge.person(token.identity)
+            return self._open_both(
+                Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias"), person
+            )
+        limit = ensureDeferred(self._rule(Rule.LIMIT, seeker, self._limit(seeker)))
+        sources = ensureDeferred(self._rule(Rule.SOURCES, seeker, self._sources(seeker)))
         try:
             found = await limit
             if isinstance(found, Refusal):
-                return self._refuse(seeker, found)
+                refusal = self._refuse(seeker, found)
+                if refusal:
+                    return refusal
+                found = None
             policy = await sources
         finally:
             for rule in (limit, sources):
@@ -189,20 +192,26 @@ class Admission:
                 rule.cancel()
         return self._conclude(seeker, token, found, policy)
 
-    def _open_both(self, outage: Outage) -> Pass:
+    def _open_both(self, outage: Outage, user: Person | None = None) -> Pass:
         for rule in Rule:
-            self.journal.failed_open(rule, outage)
+            self.records.failed_open(rule, outage, None, user)
         return Pass()
+
+    def _crowded(self, crowded: _Crowded) -> Verdict:
+        observed = Rule.LIMIT in self.observed
+        ruling = slots_refused(crowded.room, crowded.user, MOST_SLOTS)
+        decision = self.records.decided(ruling, observed=observed)
+        return Pass() if observed else Crowd(decision)
 
     def _learn(self, token: Token, asked: Asked | None, arrived: float) -> Seeker | None:
         place = self.knowledge.place_of(token.alias)
         user = None
         if asked:
             claimed = place_from(token.alias, asked.request, asked.at_token_endpoint)
-            if claimed and not place and self._is_crowded(claimed):
-                raise _Crowded(claimed.room)
-            place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
             user = user_from(token.identity, asked.request, asked.at_token_endpoint)
+            if claimed and not place and self._is_crowded(claimed):
+                raise _Crowded(claimed.room, user or self.knowledge.person(token.identity))
+            place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
         if user:
             self.knowledge.learn_identity(token.identity, user, token.alias)
         if place is None:
@@ -214,17 +223,18 @@ class Admission:
     def _is_crowded(self, place: Place) -> bool:
         return place.slot != ROOM_SLOT and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
 
-    async def _rule(self, rule: Rule, verdict: Coroutine[Any, Any, V]) -> V | None:
+    async def _rule(self, rule: Rule, seeker: Seeker, verdict: Coroutine[Any, Any, V]) -> V | None:
         """Run one rule; None where it had to let the call through."""
         try:
             return await verdict
         except CancelledError:
             raise
-        except Outage as outage:
-            self.journal.failed_open(rule, outage)
+        except Outage as failure:
+            outage = failure
         except Exception:
             _log.failure("The {rule} rule failed", rule=rule)
-            self.journal.failed_open(rule, Outage(Reason.BUG, "see the traceback in the log"))
+            outage = Outage(Reason.BUG, "see the traceback in the log")
+        self.records.failed_open(rule, outage, seeker.room, seeker.person)
         return None
 
     async def _limit(self, seeker: Seeker) -> Cap | Refusal | None:
@@ -286,17 +296,52 @@ class Admission:
                 seeker.room, seeker.person, seeker.identity, cap.limit, cap.at, self.now()
             )
             if not seating.admitted:
-                return self._refuse(seeker, Refusal(cap.limit, seating.users))
+                refusal = self._refuse(seeker, Refusal(cap.limit, seating.users))
+                if refusal:
+                    return refusal
+                cap = None
         forbidden = policy.forbidden if policy else frozenset()
-        if not cap and not forbidden:
-            return Pass()
+        return self._restrain(seeker, token, cap is not None, forbidden)
+
+    def _restrain(
+        self, seeker: Seeker, token: Token, is_capped: bool, forbidden: AbstractSet[Source]
+    ) -> Pass:
+        """Narrow and shorten a token by the rules that are enforced, record what others would."""
+        is_bound = is_capped and Rule.LIMIT not in self.observed
+        taken = frozenset() if Rule.SOURCES in self.observed else forbidden
+        if (is_bound, taken) != (is_capped, forbidden):
+            self._restrained(seeker, token, is_capped, forbidden, observed=True)
+        restrained, decision = self._restrained(seeker, token, is_bound, taken)
+        return Pass(sign(restrained, self.secret), decision) if restrained else Pass()
+
+    def _restrained(
+        self,
+        seeker: Seeker,
+        token: Token,
+        is_capped: bool,
+        forbidden: AbstractSet[Source],
+        observed: bool = False,
+    ) -> tuple[Token | None, str]:
+        """Restrain a token and put that on record; None where there is nothing to take."""
+        if not is_capped and not forbidden:
+            return None, ""
         restrained = restrain(token, forbidden, self.token_life, self.epoch())
         if restrained is token:
-            return Pass()
-        if restrained.grant is not token.grant:
-            self.journal.narrowed(seeker.room)
-        return Pass(sign(restrained, self.secret))
+            return None, ""
+        seconds = lifetime(token, self.epoch())
+        ruling = token_changed(
+            seeker.room, seeker.person, token.grant, forbidden, seconds, self.token_life
+        )
+        return restrained, self.records.decided(ruling, observed=observed)
 
-    def _refuse(self, seeker: Seeker, refusal: Refusal) -> Refusal:
-        self.journal.refused(seeker.room, Seating(False, refusal.users), refusal.limit)
-        return refusal
+    def _refuse(self, seeker: Seeker, refusal: Refusal) -> Refusal | None:
+        """Put a refusal on record; None where the limit is only observed: he comes in."""
+        observed = Rule.LIMIT in self.observed
+        room, person = seeker.room, seeker.person
+        sitting = self.seats.taken(room, self.now())
+        ruling = seat_refused(room, person, refusal.limit, refusal.users, sitting)
+        decision = self.records.decided(ruling, observed=observed)
+        if observed:
+            self.seats.keep(room, person, seeker.identity, self.now())
+            return None
+        return evolve(refusal, decision=decision)

@@ -15,7 +15,12 @@ import environ
 from attrs import define, field, fields, frozen
 from twisted.internet.endpoints import serverFromString
 
+from lotus_guard.core.decision import REQUEST
+from lotus_guard.core.model import Rule
+from lotus_guard.live import LIVE
+
 OUR_PREFIX = "LOTUS_GUARD_"
+OBSERVABLE = (Rule.LIMIT.value, Rule.SOURCES.value, LIVE)
 
 # A host name without empty labels, or an IP address (urlsplit takes the brackets off).
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.%]+")
@@ -61,6 +66,12 @@ class Variables:
     seat_hold: str = _ours("60", "seconds a seat is kept for a token not used yet")
     seat_grace: str = _ours("10", "seconds a seat is kept for a user whose last device has gone")
     token_life: str = _ours("300", "most seconds until a token runs out in a room with a policy")
+    mode: str = _ours("enforce", "observe: decide, record and count everything, change nothing")
+    observe: str = _ours("", "rules that observe only: any of limit, sources, live; with commas")
+    log_format: str = _ours("text", "json: one JSON object a line, decisions with all their inputs")
+    log_users: str = _ours("yes", "users in logs and records: yes, hash (keyed), no")
+    keep_decisions: str = _ours("7", "days that decisions are kept for `lotus-guard explain`")
+    admin_hosts: str = _ours("", "host names by which the operators' port is opened; with commas")
 
 
 @frozen
@@ -89,6 +100,13 @@ class Config:
     seat_hold: float
     seat_grace: float
     token_life: int
+    observed: frozenset[str]
+    """Which of limit, sources, live and request observe only."""
+    log_format: str
+    log_users: str
+    keep_decisions: float
+    """Days."""
+    admin_hosts: frozenset[str]
 
 
 class Faulty(Exception):
@@ -144,13 +162,18 @@ def read_config(environment: Mapping[str, str]) -> Config:
         ),
         policy_rate=check.number("POLICY_RATE", variables.policy_rate, 1.0, "look-ups a second"),
         policy_poll=check.seconds("POLICY_POLL", variables.policy_poll),
-        live_limit=check.on_or_off("LIVE_LIMIT", variables.live_limit),
+        live_limit=check.one_of("LIVE_LIMIT", variables.live_limit, ("on", "off")) == "on",
         deadline=check.seconds("DEADLINE", variables.deadline, least=0.01),
         policy_max_age=check.seconds("POLICY_MAX_AGE", variables.policy_max_age),
         policy_stale=check.seconds("POLICY_STALE", variables.policy_stale),
         seat_hold=check.seconds("SEAT_HOLD", variables.seat_hold),
         seat_grace=check.seconds("SEAT_GRACE", variables.seat_grace),
         token_life=int(check.seconds("TOKEN_LIFE", variables.token_life)),
+        observed=check.observed(variables.mode, variables.observe),
+        log_format=check.one_of("LOG_FORMAT", variables.log_format, ("text", "json")),
+        log_users=check.one_of("LOG_USERS", variables.log_users, ("yes", "hash", "no")),
+        keep_decisions=check.number("KEEP_DECISIONS", variables.keep_decisions, 0.0, "days"),
+        admin_hosts=frozenset(_listed(variables.admin_hosts)),
     )
     if check.faults:
         raise Faulty(check.faults)
@@ -281,10 +304,22 @@ class _Check:
             self.fault(name, f"only {len(value)} characters", "16 or more, from a random source")
         return value
 
-    def on_or_off(self, name: str, text: str) -> bool:
-        if text not in ("on", "off"):
-            self.fault(OUR_PREFIX + name, f"found {_shown(text)}", "on or off")
-        return text != "off"
+    def one_of(self, name: str, text: str, allowed: tuple[str, ...]) -> str:
+        if text not in allowed:
+            wanted = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
+            self.fault(OUR_PREFIX + name, f"found {_shown(text)}", wanted)
+            return allowed[0]
+        return text
+
+    def observed(self, mode: str, rules: str) -> frozenset[str]:
+        if self.one_of("MODE", mode, ("enforce", "observe")) == "observe":
+            return frozenset({*OBSERVABLE, REQUEST})
+        named = _listed(rules)
+        unknown = ", ".join(sorted(set(named) - set(OBSERVABLE)))
+        if unknown:
+            wanted = f"any of {', '.join(OBSERVABLE)}"
+            self.fault(OUR_PREFIX + "OBSERVE", f"found {_shown(unknown)}", wanted)
+        return frozenset(named)
 
     def seconds(self, name: str, text: str, least: float = 0.0) -> float:
         return self.number(name, text, least, "seconds")
@@ -298,6 +333,10 @@ class _Check:
             return value
         self.fault(OUR_PREFIX + name, f"found {_shown(text)}", f"{unit} from {least:g} to 86400")
         return least
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _shown(text: str) -> str:

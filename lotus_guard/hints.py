@@ -1,6 +1,7 @@
 """Hints from outside: LiveKit's webhooks and Synapse's pushes. They wake looks, no more."""
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -9,6 +10,7 @@ from lotus_guard.core.knowledge import Recent
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
 from lotus_guard.core.push import HEARTBEAT, Push, Unsigned, read_push
 from lotus_guard.core.webhook import Event, Forged, read_event
+from lotus_guard.health import described
 from lotus_guard.policies import Policies
 from lotus_guard.ports import Now
 
@@ -25,8 +27,15 @@ class Webhooks:
     on_event: Callable[[Event], None]
     last: float | None = field(default=None, init=False)
     """When the last genuine one came in."""
+    genuine: int = field(default=0, init=False)
     forged: int = field(default=0, init=False)
     _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
+
+    def describe(self) -> dict[str, Any]:
+        """Describe this dependency (`lotus_guard.health`). LiveKit is silent while nobody calls."""
+        if self.last is None:
+            return described("webhooks", "unknown", None, "none came yet: rooms are polled")
+        return described("webhooks", "ok", round(self.now() - self.last, 1), "")
 
     def take(self, body: bytes, authorization: str) -> None:
         """Take in a webhook, whoever sent it; never raises."""
@@ -40,6 +49,7 @@ class Webhooks:
             _log.failure("A webhook could not be read")
             return
         self.last = self.now()
+        self.genuine += 1
         if event and not (event.id and self._seen.get(event.id)):
             self._seen.put(event.id, True)
             self.on_event(event)
@@ -59,8 +69,29 @@ class Pushes:
     epoch: Callable[[], float]
     last: float | None = field(default=None, init=False)
     """When the last genuine push or heartbeat came in."""
+    taken: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+    last_refused: float | None = field(default=None, init=False)
     _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
     _sent: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
+
+    def describe(self) -> dict[str, Any]:
+        """Describe this dependency (`lotus_guard.health`)."""
+        age = None if self.last is None else round(self.now() - self.last, 1)
+        if not self.secret:
+            return described("pushes", "off", age, "LOTUS_GUARD_PUSH_SECRET is not set")
+        if self.last_refused is not None and self.last_refused > (self.last or 0.0):
+            return described(
+                "pushes", "trouble", age, "the last one was not signed with our secret"
+            )
+        if age is None:
+            return described("pushes", "unknown", None, "none came yet: policies are polled")
+        late = "" if self.are_coming() else "they have stopped: policies are polled"
+        return described("pushes", "trouble" if late else "ok", age, late)
+
+    def refused_age(self) -> float | None:
+        """Tell how many seconds ago the last push was not believed; None where none was."""
+        return None if self.last_refused is None else round(self.now() - self.last_refused, 1)
 
     def are_coming(self) -> bool:
         """Tell whether Synapse tells us of changes by itself."""
@@ -78,8 +109,14 @@ class Pushes:
         sources: Policies[SourcePolicy],
     ) -> RoomId | None:
         """Take in a push; tells which room's policies it changed. Raises Unsigned."""
-        push = self._believed(body, header)
+        try:
+            push = self._believed(body, header)
+        except Unsigned:
+            self.refused += 1
+            self.last_refused = self.now()
+            raise
         self.last = self.now()
+        self.taken += 1
         if push.room is None or push.sent < (self._sent.get(push.room) or 0.0):
             return None
         self._sent.put(push.room, push.sent)

@@ -12,6 +12,7 @@ stuck, tokens flow.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
@@ -24,19 +25,22 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from lotus_guard.admission import Rule
+from lotus_guard.core.decision import step_taken
 from lotus_guard.core.knowledge import Knowledge, Recent
-from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, Rule, SourcePolicy
 from lotus_guard.core.plan import Narrow, Remove, Silence, Step, bounded, plan
 from lotus_guard.core.seats import Person, Seats
+from lotus_guard.core.text import printable
 from lotus_guard.core.webhook import Event, EventKind
 from lotus_guard.flight import ignoring, some_at_once
 from lotus_guard.policies import Policies, Restricting
-from lotus_guard.ports import Flooded, Now, Outage, Reason, RoomService
+from lotus_guard.ports import Flooded, Now, Outage, Reason, Records, RoomService
 from lotus_guard.presence import Presence, Seen
 
 _log = Logger()
 
+LIVE = "live"
+"""What `Live.observed` calls all steps of the loop."""
 AT_ONCE = 4
 """How many rooms, and how many steps of one room, are worked on at the same time."""
 
@@ -45,6 +49,8 @@ MOST_WATCHED = 1000
 MOST_HUNG_UP = 1000
 LONGEST_POLL = 30.0
 """Seconds that a pass may spend on looking up policies: half of what it may last."""
+JUST_NOW = 60.0
+"""So many seconds after it was set, a policy counts as just changed."""
 EXPECTED = 10.0
 """Seconds for which a room counts as in use after a token for it was issued."""
 ENOUGH = 8
@@ -69,17 +75,14 @@ _Key = tuple[Alias, Identity, str, type[Step]]
 class LiveJournal(Protocol):
     """Takes note of what the loop does, for metrics and the log."""
 
-    def failed_open(self, rule: Rule, outage: Outage) -> None:
-        """Note that a rule could not be enforced because something of ours failed."""
-
     def used_stale(self, rule: Rule, outage: Outage) -> None:
         """Note that a policy known from before was used because Synapse is out."""
 
-    def stepped(self, room: RoomId, step: Step, failure: Outage | None) -> None:
-        """Note a step that was carried out, or why it was not."""
+    def stepped(self, step: Step, is_done: bool) -> None:
+        """Note a step that was carried out, or that it was not."""
 
     def confirmed(self, step: type[Step], seconds: float) -> None:
-        """Note that a look shows a step's effect, so many seconds after its first try."""
+        """Note that a look shows a step's effect, so many seconds after what called for it."""
 
     def unconfirmed(self, step: type[Step]) -> None:
         """Note that a look does not show a step's effect; it is tried again."""
@@ -87,8 +90,11 @@ class LiveJournal(Protocol):
     def put_off(self, room: RoomId, steps: int) -> None:
         """Note that a room needs more steps than one pass may do."""
 
-    def passed(self, seconds: float, rooms: int, late: bool) -> None:
-        """Note a pass that saw the whole picture, and whether it took longer than it may."""
+    def passed(self, seconds: float, rooms: int, people: int, late: bool) -> None:
+        """Note a pass that saw the whole picture, and whether it took longer than it may.
+
+        `rooms` and `people` are those under a policy.
+        """
 
 
 @define(eq=False)
@@ -146,18 +152,22 @@ class Live:
     limits: Policies[LimitPolicy]
     sources: Policies[SourcePolicy]
     journal: LiveJournal
+    records: Records
     pace: Pace
     now: Now
+    epoch: Callable[[], float]
     interval: float
     """Seconds between passes."""
     pushing: Callable[[], bool] = lambda: False
     """Whether Synapse tells us of changed policies by itself."""
     limit_on: bool = True
     """Whether who came into a full room without a seat is removed."""
+    observed: AbstractSet[str] = frozenset()
+    """What is planned and recorded, and not carried out: `live`, or one of the rules."""
     last_good: float | None = field(default=None, init=False)
     """When the last pass ended that saw the whole picture."""
-    aliases: frozenset[Alias] = field(default=frozenset(), init=False)
-    """The LiveKit rooms there were at the last look."""
+    counts: Mapping[Alias, int] = field(factory=dict, init=False)
+    """The LiveKit rooms there were at the last pass, and LiveKit's count of who is in each."""
     _wanted: dict[RoomId, bool] = field(init=False, factory=dict)
     """The rooms being worked on, and whether they have been asked for again since."""
     _tried: dict[RoomId, dict[_Key, float]] = field(init=False, factory=dict)
@@ -171,6 +181,8 @@ class Live:
     _expected: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
     _last_polled: list[RoomId] = field(init=False, factory=lambda: [RoomId(""), RoomId("")])
     """Where the next pass goes on, for rooms with a policy and for the others."""
+    _people: dict[RoomId, int] = field(factory=dict, init=False)
+    """How many people this pass has seen in each room under a policy."""
     _put_off: int = field(default=0, init=False)
     """How many rooms wait for the next pass because of the pace."""
 
@@ -182,8 +194,9 @@ class Live:
         begun = self.now()
         self._synapse.clear()
         self._livekit = Streak()
+        self._people.clear()
         counts = await self.service.existing()
-        self.aliases = aliases = frozenset(counts)
+        self.counts = counts
         rooms = self._to_work_on(counts)
         found = Counter(
             await some_at_once(AT_ONCE, (self._turns(room, poll=True) for room in rooms))
@@ -194,8 +207,9 @@ class Live:
             self.last_good = self.now()
             seconds = self.last_good - begun
             late = seconds > self.interval or self._put_off > 0
-            self.journal.passed(seconds, found[Finding.UNDER_POLICY], late)
-        return aliases
+            people = sum(self._people.values())
+            self.journal.passed(seconds, found[Finding.UNDER_POLICY], people, late)
+        return frozenset(counts)
 
     def _to_work_on(self, counts: Mapping[Alias, int]) -> list[RoomId]:
         """Choose the rooms of a pass: those that a policy is known to restrict, and some others.
@@ -300,7 +314,7 @@ class Live:
             return await self._enforce(room, poll)
         except Flooded as flood:
             # A client's doing: it must not make us look ill.
-            _log.warn("{room} cannot be watched: {flood}", room=room, flood=flood)
+            _log.warn("{room} cannot be watched: {flood}", room=printable(room), flood=flood)
             return Finding.UNDER_POLICY
         except Outage as outage:
             self.note(outage)
@@ -313,7 +327,7 @@ class Live:
     def note(self, outage: Outage) -> None:
         """Note that neither rule could be enforced."""
         for rule in Rule:
-            self.journal.failed_open(rule, outage)
+            self.records.failed_open(rule, outage, again=True)
 
     async def _enforce(self, room: RoomId, poll: bool) -> Finding:
         asked = ensureDeferred(self._policy(Rule.LIMIT, self.limits, room, poll))
@@ -328,15 +342,27 @@ class Live:
             self._tried.pop(room, None)
             return Finding.NO_POLICY
         seen = await self._look(room)
+        self._people[room] = sum(len(each.participants) for each in seen.rooms.values())
         self._free_seats(room, seen)
         standing = self._standing(room, known)
-        steps = plan(seen.rooms, sources or SourcePolicy(), standing, self.knowledge.person)
-        kept, put_off = bounded(steps)
+        policy = sources or SourcePolicy()
+        steps = plan(seen.rooms, policy, standing, self.knowledge.person)
+        kept, put_off = bounded(step for step in steps if not self._observes(room, step, policy))
         if put_off:
             self.journal.put_off(room, put_off)
         self._confirm(room, steps, kept)
-        await some_at_once(AT_ONCE, (self._carry_out(room, step) for step in kept))
+        await some_at_once(AT_ONCE, (self._carry_out(room, step, policy) for step in kept))
         return Finding.UNDER_POLICY
+
+    def _observes(self, room: RoomId, step: Step, policy: SourcePolicy) -> bool:
+        """Tell whether a step is only put on record: this one, or all of them, is observed."""
+        rule = Rule.LIMIT if isinstance(step, Remove) else Rule.SOURCES
+        if LIVE not in self.observed and rule not in self.observed:
+            return False
+        who = self.knowledge.person(step.participant.identity)
+        ruling = step_taken(room, who, step, policy.forbidden)
+        self.records.decided(ruling, observed=True, once=("would", room, _key(step)))
+        return True
 
     async def _look(self, room: RoomId) -> Seen:
         try:
@@ -379,7 +405,7 @@ class Live:
     ) -> P | None:
         last = policies.last(room)
         if last is None:
-            self.journal.failed_open(rule, outage)
+            self.records.failed_open(rule, outage, room, again=True)
         else:
             self.journal.used_stale(rule, outage)
         return last
@@ -404,22 +430,37 @@ class Live:
                 self.journal.unconfirmed(key[3])
             else:
                 self.journal.confirmed(key[3], self.now() - since)
-        tried = {_key(step): before.get(_key(step), self.now()) for step in kept}
+        since = self._called_for(room)
+        tried = {_key(step): before.get(_key(step), since) for step in kept}
         if tried:
             self._tried[room] = tried
         else:
             self._tried.pop(room, None)
 
-    async def _carry_out(self, room: RoomId, step: Step) -> None:
+    def _called_for(self, room: RoomId) -> float:
+        """Tell since when what is tried now is called for: when the policy was set, if just now.
+
+        By the homeserver's clock, which must be near ours: otherwise from this moment on.
+        """
+        changes = (self.limits.take_change(room), self.sources.take_change(room))
+        ages = [self.epoch() - at for at in changes if at is not None]
+        near = [age for age in ages if 0.0 <= age <= JUST_NOW]
+        return self.now() - max(near, default=0.0)
+
+    async def _carry_out(self, room: RoomId, step: Step, policy: SourcePolicy) -> None:
+        failure = ""
         try:
             if isinstance(step, Narrow | Silence):
                 await self.service.permit(step.alias, step.participant, step.grant)
             elif isinstance(step, Remove):
                 await self.service.remove(step.alias, step.participant)
         except Outage as outage:
-            self.journal.stepped(room, step, outage)
-        else:
-            self.journal.stepped(room, step, None)
+            failure = str(outage)
+        self.journal.stepped(step, is_done=not failure)
+        who = self.knowledge.person(step.participant.identity)
+        ruling = step_taken(room, who, step, policy.forbidden, failure)
+        # The same step is tried again in every pass until it works.
+        self.records.decided(ruling, once=("step", room, _key(step), failure))
 
 
 def _key(step: Step) -> _Key:

@@ -48,7 +48,10 @@ class Policies(Generic[P]):
     stale: float
     """Seconds a last known policy may be used while Synapse is out."""
     on_complaint: Callable[[RoomId, str], None] = lambda _room, _text: None
+    on_use: Callable[[bool], None] = lambda _was_kept: None
+    """Told of each use whether the policy was at hand."""
     _kept: Recent[RoomId, Kept[P]] = field(init=False, factory=lambda: Recent(MOST_ROOMS))
+    _changes: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(MOST_ROOMS))
     _flights: SingleFlight[RoomId, Kept[P]] = field(init=False, factory=SingleFlight)
 
     def ahead(self, room: RoomId) -> None:
@@ -69,6 +72,7 @@ class Policies(Generic[P]):
         """
         oldest = self.now() - (self.max_age() if max_age is None else max_age)
         kept = self._kept.get(room)
+        self.on_use(kept is not None and kept.at >= oldest)
         if kept is None or kept.at < oldest:
             kept = await self._asked(room)
             if kept.at < oldest:
@@ -82,9 +86,15 @@ class Policies(Generic[P]):
         if before and before.at > at:
             return
         self._kept.put(room, Kept(reading.policy, at))
+        if before and before.policy != reading.policy and reading.set_at is not None:
+            self._changes.put(room, reading.set_at)
         if before is None or before.policy != reading.policy:
             for complaint in reading.complaints:
                 self.on_complaint(room, complaint)
+
+    def take_change(self, room: RoomId) -> float | None:
+        """Tell once for each change when it was made, in seconds since the epoch."""
+        return self._changes.pop(room)
 
     def last(self, room: RoomId) -> P | None:
         """Give what was known last, if it is not too old to be used during an outage."""

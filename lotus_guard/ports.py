@@ -1,9 +1,10 @@
 """What the guard needs from outside, as protocols; `lotus_guard.adapters` fulfils them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from lotus_guard.core.decision import Ruling
 from lotus_guard.core.model import (
     Alias,
     Attendance,
@@ -11,9 +12,11 @@ from lotus_guard.core.model import (
     LimitPolicy,
     Participant,
     RoomId,
+    Rule,
     SourcePolicy,
 )
 from lotus_guard.core.policy import Reading
+from lotus_guard.core.seats import Person
 
 Now = Callable[[], float]
 """Seconds of a clock that never runs backwards."""
@@ -60,6 +63,10 @@ class Homeserver(Protocol):
         """Read `io.lotus.room_quality` of a room; raises Outage."""
         ...
 
+    async def name(self, room: RoomId) -> str | None:
+        """Tell a room's name, None where it has none; raises Outage."""
+        ...
+
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List some rooms, and where to go on (None at the end); raises Outage."""
         ...
@@ -85,4 +92,29 @@ class RoomService(Protocol):
 
     async def remove(self, alias: Alias, participant: Participant) -> None:
         """Put a participant out of the room; raises Outage."""
+        ...
+
+
+class Records(Protocol):
+    """Where every decision goes."""
+
+    def decided(
+        self, ruling: Ruling, *, observed: bool = False, once: Hashable | None = None
+    ) -> str:
+        """Put a ruling on record and give its id; with the same `once`, once a minute."""
+        ...
+
+    def failed_open(
+        self,
+        rule: Rule,
+        outage: Outage,
+        room: RoomId | None = None,
+        user: Person | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Record that a rule let a call through because something of ours failed.
+
+        `again` where the same is tried again and again: counted, but recorded once a minute.
+        """
         ...

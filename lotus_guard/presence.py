@@ -1,6 +1,6 @@
 """Who is in a Matrix room's calls, over all its LiveKit rooms; one look for all who ask at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
@@ -35,6 +35,8 @@ class Presence:
     seats: Seats
     knowledge: Knowledge
     now: Now
+    on_use: Callable[[bool], None] = lambda _was_kept: None
+    """Told of each use whether a look was at hand."""
     _seen: Recent[RoomId, Seen] = field(init=False, factory=lambda: Recent(20_000))
     _flights: SingleFlight[RoomId, Seen] = field(init=False, factory=SingleFlight)
 
@@ -47,6 +49,7 @@ class Presence:
         """
         aliases = self.knowledge.aliases_of(room)
         seen = self._seen.get(room)
+        self.on_use(seen is not None and _serves(seen, not_before, aliases))
         if seen is None or not _serves(seen, not_before, aliases):
             seen = await self._flights.join(room, lambda: self._look(room, most))
             if not _serves(seen, not_before, aliases):

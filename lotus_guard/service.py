@@ -1,8 +1,10 @@
 """The composition root: the only place that knows every part."""
 
 import gc
+import sys
 import time
 from collections.abc import Callable
+from secrets import token_bytes
 from typing import Any
 
 from attrs import define, frozen
@@ -11,30 +13,37 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.server import Site
 
 from lotus_guard.adapters.http import Endpoints, Http
 from lotus_guard.adapters.livekit import LiveKit
+from lotus_guard.adapters.log import DecisionLog, JsonLines
 from lotus_guard.adapters.metrics import Metrics
 from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
-from lotus_guard.admin import Admin
+from lotus_guard.admin import Admin, Desk
 from lotus_guard.admission import Admission
 from lotus_guard.bounded import BoundedRequest, QuietSite
-from lotus_guard.config import Config
+from lotus_guard.config import OBSERVABLE, Config
+from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias
 from lotus_guard.core.probe import is_genuine
 from lotus_guard.core.seats import Seats
 from lotus_guard.flight import within
+from lotus_guard.health import Dependency, Health, described
 from lotus_guard.hints import Pushes, Webhooks
 from lotus_guard.live import Live, Pace
+from lotus_guard.names import Names
+from lotus_guard.overview import Overview
 from lotus_guard.policies import Policies
-from lotus_guard.ports import Outage
+from lotus_guard.ports import Now, Outage
 from lotus_guard.presence import Presence
+from lotus_guard.records import Recorder, mask_of, short_id
 from lotus_guard.search import Search
 from lotus_guard.web import Gate, PublicSite
 
@@ -46,6 +55,8 @@ STOP_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 60.0
 FORGET_SECONDS = 3600.0
 """How long after its LiveKit room is finished an alias is forgotten."""
+LATE_PASSES, LATE_SECONDS = 5, 10.0
+"""A loop without a good pass for so many intervals and seconds is in trouble."""
 PASS_SECONDS = 60.0
 """After so many seconds a pass is given up: nothing in it takes that long unless it is stuck."""
 
@@ -70,6 +81,8 @@ class Clocks:
     """Seconds that never run backwards."""
     epoch: Callable[[], float]
     """Seconds since 1970, as the tokens count them."""
+    random: Callable[[int], bytes] = token_bytes
+    """Gives so many random bytes."""
 
 
 @frozen
@@ -84,6 +97,10 @@ class Guard:
     seats: Seats
     store: Store
     metrics: Metrics
+    overview: Overview
+    pushes: Pushes
+    push: Callable[[bytes, str], None]
+    """Takes in what Synapse's module tells; raises Unsigned."""
 
 
 def pooled_agents(reactor: Any) -> Agents:
@@ -120,7 +137,9 @@ class _QuietClients(HTTPConnectionPool._factory):  # type: ignore[misc,valid-typ
 def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
     """Put the parts together; nothing is started, and no file is opened."""
     now, reactor = clocks.now, clocks.reactor
-    metrics = Metrics(now)
+    metrics, health = Metrics(now), Health(now)
+    mask = mask_of(config.log_users, config.secret)
+    recorder = Recorder(clocks.epoch, now, clocks.random, mask, metrics)
     knowledge = Knowledge()
     seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
     livekit = LiveKit(
@@ -132,6 +151,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         config.deadline,
         clocks.epoch,
         metrics.called_livekit,
+        health.noter(Dependency.LIVEKIT),
     )
     synapse = Synapse(
         Http(agents.synapse, reactor),
@@ -139,13 +159,15 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         config.synapse_token,
         config.deadline,
         metrics.called_synapse,
+        health.noter(Dependency.SYNAPSE),
     )
     pushes = Pushes(
         config.push_secret, config.policy_max_age, config.policy_poll, now, clocks.epoch
     )
     keep = (pushes.policy_max_age, config.policy_stale, metrics.complained)
-    limits, sources = Policies(synapse.limit, now, *keep), Policies(synapse.sources, now, *keep)
-    presence = Presence(livekit, seats, knowledge, now)
+    limits = Policies(synapse.limit, now, *keep, metrics.used("limit"))
+    sources = Policies(synapse.sources, now, *keep, metrics.used("sources"))
+    presence = Presence(livekit, seats, knowledge, now, metrics.used("look"))
     pace = Pace(config.policy_rate, reactor, now)
     live = Live(
         service=livekit,
@@ -155,11 +177,14 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         limits=limits,
         sources=sources,
         journal=metrics,
+        records=recorder,
         pace=pace,
         now=now,
+        epoch=clocks.epoch,
         interval=config.reconcile_interval,
         pushing=pushes.are_coming,
         limit_on=config.live_limit,
+        observed=config.observed,
     )
     admission = Admission(
         key=config.key,
@@ -172,9 +197,11 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         limits=limits,
         sources=sources,
         journal=metrics,
+        records=recorder,
         clock=reactor,
         now=now,
         epoch=clocks.epoch,
+        observed=config.observed,
         on_issued=live.expect,
     )
     webhooks = Webhooks(config.key, config.secret, now, live.hint)
@@ -184,34 +211,96 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         if room:
             live.wake(room)
 
-    _show_ages(metrics, live, webhooks, pushes)
-    upstream = Upstream(agents.upstream, config.upstream.encode("ascii"), reactor)
+    store = _store(config, clocks, knowledge, seats, metrics, health)
+    recorder.sinks += [DecisionLog(now).write, store.decided]
+    for describe in (lambda: _describe_loop(live, now), webhooks.describe, pushes.describe):
+        health.watch(describe)
+    names = Names(synapse, Pace(config.policy_rate, reactor, now), now)
+    overview = Overview(
+        live=live,
+        knowledge=knowledge,
+        seats=seats,
+        limits=limits,
+        sources=sources,
+        records=recorder,
+        health=health,
+        now=now,
+        epoch=clocks.epoch,
+        identity={"instance": store.instance, "rules": _modes(config)},
+        name_of=names.name_of,
+    )
+    _show(metrics, overview, webhooks, pushes)
+    gate = Gate(
+        Upstream(agents.upstream, config.upstream.encode("ascii"), reactor),
+        admission,
+        _Traffic(metrics, health.noter(Dependency.UPSTREAM)),
+        recorder,
+        now,
+        webhooks.take,
+        lambda probe: is_genuine(probe, config.secret, clocks.epoch()),
+        observes=REQUEST in config.observed,
+    )
+    desk = Desk(metrics, overview, store, webhooks, pushes, push, config.admin_hosts)
     return Guard(
-        gate=Gate(
-            upstream,
-            admission,
-            metrics,
-            now,
-            webhooks.take,
-            lambda probe: is_genuine(probe, config.secret, clocks.epoch()),
-        ),
-        admin=Admin(metrics, webhooks.take, push),
+        gate=gate,
+        admin=Admin(desk),
         live=live,
         search=Search(synapse, knowledge, pace, now, live.wake),
         knowledge=knowledge,
         seats=seats,
-        store=Store(
-            config.state, knowledge, seats, reactor, now, clocks.epoch, metrics.store_failed
-        ),
+        store=store,
         metrics=metrics,
+        overview=overview,
+        pushes=pushes,
+        push=push,
     )
 
 
-def _show_ages(metrics: Metrics, live: Live, webhooks: Webhooks, pushes: Pushes) -> None:
+def _store(
+    config: Config,
+    clocks: Clocks,
+    knowledge: Knowledge,
+    seats: Seats,
+    metrics: Metrics,
+    health: Health,
+) -> Store:
+    def failed(why: str) -> None:
+        metrics.store_failed(why)
+        health.note(Dependency.STORE, why)
+
+    return Store(
+        config.state,
+        knowledge,
+        seats,
+        clocks.reactor,
+        clocks.now,
+        clocks.epoch,
+        on_failure=failed,
+        on_written=lambda: health.note(Dependency.STORE, None),
+        instance=short_id(clocks.random),
+        listen=config.listen,
+        keep_seconds=config.keep_decisions * 86400.0,
+    )
+
+
+def _modes(config: Config) -> dict[str, str]:
+    return {rule: "observe" if rule in config.observed else "enforce" for rule in OBSERVABLE}
+
+
+def _describe_loop(live: Live, now: Now) -> dict[str, Any]:
+    """Describe the live loop as `lotus_guard.health` describes what it depends on."""
+    if live.last_good is None:
+        return described("loop", "unknown", None, "no pass has seen the whole picture yet")
+    age = round(now() - live.last_good, 1)
+    late = age > LATE_PASSES * live.interval + LATE_SECONDS
+    return described("loop", "trouble" if late else "ok", age, "passes fail" if late else "")
+
+
+def _show(metrics: Metrics, overview: Overview, webhooks: Webhooks, pushes: Pushes) -> None:
     metrics.show_age(
         "lotus_guard_live_last_good_pass_age_seconds",
         "Seconds since the last good pass of the live loop; -1: none yet",
-        lambda: live.last_good,
+        lambda: overview.live.last_good,
     )
     metrics.show_age(
         "lotus_guard_webhook_age_seconds",
@@ -223,11 +312,40 @@ def _show_ages(metrics: Metrics, live: Live, webhooks: Webhooks, pushes: Pushes)
         "Seconds since the Synapse module's last sign of life; -1: none yet",
         lambda: pushes.last,
     )
-    metrics.show(
-        "lotus_guard_webhooks_forged",
-        "Webhooks that our secret did not sign",
-        lambda: float(webhooks.forged),
+    numbers: tuple[tuple[str, str, Callable[[], float]], ...] = (
+        ("webhooks_forged", "Webhooks that our secret did not sign", lambda: webhooks.forged),
+        ("pushes_refused", "Pushes that our secret did not sign", lambda: pushes.refused),
+        (
+            "seats_held",
+            "Seats held for people who are not there",
+            lambda: overview.seats.held(overview.now()),
+        ),
+        ("live_rooms", "LiveKit rooms at the last pass", lambda: len(overview.live.counts)),
+        ("live_people", "People in them, by LiveKit's count", overview.people),
     )
+    for name, text, value in numbers:
+        metrics.show(f"lotus_guard_{name}", text, value)
+
+
+@define(eq=False)
+class _Traffic:
+    """Counts traffic, and has upstream's health noted."""
+
+    metrics: Metrics
+    on_end: Callable[[Outage | None], None]
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """Note an answer that a client got."""
+        self.metrics.answered(endpoint, status)
+
+    def added(self, seconds: float) -> None:
+        """Note how long an answer took, apart from upstream's part of it."""
+        self.metrics.added(seconds)
+
+    def upstream_did(self, outage: Outage | None) -> None:
+        """Note that lk-jwt-service answered, or why it did not."""
+        self.metrics.upstream_did(outage)
+        self.on_end(outage)
 
 
 def make_service(config: Config, reactor: Any) -> Any:
@@ -236,7 +354,7 @@ def make_service(config: Config, reactor: Any) -> Any:
     agents = pooled_agents(reactor)
     guard = make_guard(config, clocks, agents)
     guard.store.open()
-    service = MultiService()
+    service = GuardService(config.log_format)
     _listen(reactor, config.listen, PublicSite(guard.gate)).setServiceParent(service)
     if config.admin_listen:
         site = QuietSite(guard.admin.app.resource(), requestFactory=BoundedRequest)
@@ -248,6 +366,20 @@ def make_service(config: Config, reactor: Any) -> Any:
         upstream=config.upstream,
     )
     return service
+
+
+class GuardService(MultiService):
+    """All of the guard's services; says how the log is to be written, if not as twistd does."""
+
+    def __init__(self, log_format: str) -> None:
+        super().__init__()
+        self._log_format = log_format
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Give the application its log observer, which twistd starts only after this."""
+        if self._log_format == "json" and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, JsonLines(sys.stdout))
+        super().setServiceParent(parent)
 
 
 def _listen(reactor: Any, endpoint: str, site: Site) -> StreamServerEndpointService:
@@ -301,6 +433,7 @@ class LiveService(Service):
         super().startService()
         gc.collect()
         gc.freeze()
+        self._guard.store.beat()
         for loop, seconds in self._loops:
             loop.clock = self._clocks.reactor
             loop.start(seconds)
@@ -324,6 +457,7 @@ class LiveService(Service):
 
     def _tidy(self) -> None:
         try:
+            self._guard.store.beat()
             self._guard.seats.sweep(self._clocks.now())
             self._forget_finished()
         except Exception:
@@ -332,7 +466,7 @@ class LiveService(Service):
     def _forget_finished(self) -> None:
         """Forget the aliases whose LiveKit rooms have not been seen for an hour."""
         now, known = self._clocks.now(), [alias for alias, _ in self._guard.knowledge.places()]
-        seen = self._guard.live.aliases
+        seen = self._guard.live.counts
         self._alive = {
             alias: now if alias in seen else self._alive.get(alias, now) for alias in known
         }

@@ -25,6 +25,7 @@ from lotus_guard.adapters.upstream import Reply, Upstream, forwarded_headers
 from lotus_guard.admission import Admission, Asked, Crowd, Refusal
 from lotus_guard.bounded import MOST_REQUEST, BoundedRequest, QuietSite
 from lotus_guard.core import probe as probing
+from lotus_guard.core.decision import request_refused
 from lotus_guard.core.wire import (
     Unreadable,
     endpoint_of,
@@ -34,7 +35,7 @@ from lotus_guard.core.wire import (
     read_token_request,
     replace_token,
 )
-from lotus_guard.ports import Now, Outage, Reason
+from lotus_guard.ports import Now, Outage, Reason, Records
 
 IDLE_SECONDS = 60
 """How long a client may be silent in the middle of a request."""
@@ -48,6 +49,8 @@ CORS = {
     ),
 }
 
+DECISION_HEADER = b"Lotus-Guard-Decision"
+
 _log = Logger()
 
 
@@ -57,11 +60,11 @@ class Traffic(Protocol):
     def answered(self, endpoint: str, status: int) -> None:
         """Note an answer that a client got."""
 
-    def upstream_failed(self, outage: Outage) -> None:
-        """Note that lk-jwt-service did not answer."""
+    def upstream_did(self, outage: Outage | None) -> None:
+        """Note that lk-jwt-service answered, or why it did not."""
 
     def added(self, seconds: float) -> None:
-        """Note how much later than upstream's an answer went out."""
+        """Note how long an answer took, apart from upstream's part of it."""
 
 
 class PublicSite(QuietSite):
@@ -84,11 +87,19 @@ class Problem(Exception):
     errcode: str
     error: str
     extra: tuple[tuple[str, Any], ...] = ()
+    decision: str = ""
+    """The id of the decision to refuse; empty where nobody decided anything."""
 
     def body(self) -> bytes:
         """Write the Matrix error."""
         fields = {"errcode": self.errcode, "error": self.error, **dict(self.extra)}
+        if self.decision:
+            fields["io.lotus.decision"] = self.decision
         return json.dumps(fields).encode() + b"\n"
+
+
+class Unacceptable(Problem):
+    """A request that we do not serve, whatever the room's policy: it is yet to be put on record."""
 
 
 def full(refusal: Refusal) -> Problem:
@@ -99,8 +110,19 @@ def full(refusal: Refusal) -> Problem:
         403,
         "M_FORBIDDEN",
         f"This call is full: {refusal.users} of {refusal.limit} {people} in it. "
-        "Try again when someone has left.",
+        f"Try again when someone has left. (Reference: {refusal.decision})",
         (("io.lotus.limit", limit),),
+        refusal.decision,
+    )
+
+
+def crowded(crowd: Crowd) -> Problem:
+    """Say that no more calls can be opened in a room."""
+    return Problem(
+        403,
+        "M_FORBIDDEN",
+        f"This room has too many calls. Try again later. (Reference: {crowd.decision})",
+        decision=crowd.decision,
     )
 
 
@@ -114,11 +136,15 @@ class Gate(Resource):
         upstream: Upstream,
         admission: Admission,
         traffic: Traffic,
+        records: Records,
         now: Now,
         on_webhook: Callable[[bytes, str], None],
         is_probe: Callable[[str], bool],
+        observes: bool = False,
     ) -> None:
         super().__init__()
+        self._records = records
+        self._observes = observes
         self._is_probe = is_probe
         self._open = 0
         self._waiting: list[Deferred[None]] = []
@@ -167,16 +193,30 @@ class Gate(Resource):
         hook = request.content.getvalue() if is_webhook(request.uri) else None
         try:
             await self._answer(request)
+        except Unacceptable as problem:
+            problem.decision = self._record(problem)
+            self._refuse(request, problem)
         except Problem as problem:
             self._refuse(request, problem)
         if hook is not None:
             # A hint for us too, once upstream has been served, whatever it made of it.
             self._on_webhook(hook, request.getHeader("Authorization") or "")
 
+    def _record(self, problem: Problem, observed: bool = False) -> str:
+        ruling = request_refused(problem.status, problem.errcode, problem.error)
+        once = (observed, problem.errcode, problem.error)
+        return self._records.decided(ruling, observed=observed, once=once)
+
+    def _close(self, problem: Unacceptable) -> None:
+        """Raise a problem, or only put it on record where everything is observed."""
+        if not self._observes:
+            raise problem
+        self._record(problem, observed=True)
+
     async def _answer(self, request: BoundedRequest) -> None:
         arrived = self._now()
         if request.too_long:
-            raise Problem(
+            raise Unacceptable(
                 413, "M_TOO_LARGE", f"The request body is longer than {MOST_REQUEST} bytes."
             )
         body = request.content.read()
@@ -184,20 +224,23 @@ class Gate(Resource):
         asked = self._asked(request.method, target, body)
         if asked:
             self._admission.ahead(asked.request)
+        begun = self._now()
         reply = await self._forward(request, target, body)
         answered = self._now()
         if not reply.body.complete:
             await self._stream(request, reply, asked)
             return
-        answer = await self._judged(reply, asked, body, arrived)
-        self._traffic.added(self._now() - answered)
+        try:
+            answer = await self._judged(reply, asked, body, arrived)
+        finally:
+            self._traffic.added(begun - arrived + self._now() - answered)
         self._finish(request, reply.status, reply.phrase, reply.headers, answer)
 
     def _target(self, request: BoundedRequest) -> bytes:
         try:
             return self._upstream.target_of(request.uri)
         except ValueError as why:
-            raise Problem(400, "M_UNRECOGNIZED", f"Not served: {why}.") from None
+            raise Unacceptable(400, "M_UNRECOGNIZED", f"Not served: {why}.") from None
 
     def _asked(self, method: bytes, target: bytes, body: bytes) -> Asked | None:
         endpoint = endpoint_of(target)
@@ -206,7 +249,8 @@ class Gate(Resource):
         try:
             return Asked(read_token_request(endpoint, body), at_token_endpoint=True)
         except Unreadable as why:
-            raise Problem(400, why.errcode, str(why)) from None
+            self._close(Unacceptable(400, why.errcode, str(why)))
+            return None
 
     async def _forward(self, request: BoundedRequest, target: bytes, body: bytes) -> Reply:
         headers = forwarded_headers(
@@ -215,11 +259,13 @@ class Gate(Resource):
             request.getHeader(b"host"),
         )
         try:
-            return await self._upstream.forward(request.method, target, headers, body)
+            reply = await self._upstream.forward(request.method, target, headers, body)
+            self._traffic.upstream_did(None)
+            return reply
         except Outage as outage:
             if request.gone:  # nobody waits: it was we who broke the exchange off
                 raise CancelledError from None
-            self._traffic.upstream_failed(outage)
+            self._traffic.upstream_did(outage)
             if outage.reason is Reason.TIMEOUT:
                 raise Problem(
                     504, "M_UNKNOWN", "The call service took too long to answer. Try again."
@@ -236,22 +282,45 @@ class Gate(Resource):
         encoded = read_answer(answer) if 200 <= reply.status < 300 else None
         if encoded is None:
             return answer
-        asked = asked or _asked_elsewhere(request_body)
+        asked = asked or self._asked_elsewhere(request_body)
         verdict = await self._admission.judge(encoded, asked, arrived)
         if isinstance(verdict, Refusal):
             raise full(verdict)
         if isinstance(verdict, Crowd):
-            raise Problem(403, "M_FORBIDDEN", "This room has too many calls. Try again later.")
-        return answer if verdict.token is None else replace_token(answer, encoded, verdict.token)
+            raise crowded(verdict)
+        if verdict.token is None:
+            return answer
+        _name_decision(reply.headers, verdict.decision)
+        return replace_token(answer, encoded, verdict.token)
+
+    def _asked_elsewhere(self, body: bytes) -> Asked | None:
+        """Read a request to a path that we do not know, once a token of ours came back for it.
+
+        What it says counts only where a hash proves it. What two readers could read differently
+        is refused here as well: the token is one, whatever path it came by.
+        """
+        try:
+            request = read_any(body)
+        except Unreadable as why:
+            self._close(Unacceptable(400, why.errcode, str(why)))
+            return None
+        return Asked(request, at_token_endpoint=False) if request else None
 
     async def _stream(self, request: BoundedRequest, reply: Reply, asked: Asked | None) -> None:
         if asked and 200 <= reply.status < 300:
             # No token answer is this long unless a client has made it so, to have it unjudged.
-            reply.body.abort()
-            raise Problem(502, "M_UNKNOWN", "The call service's answer is too long for a token.")
+            self._cut_off(reply)
         self._begin(request, reply.status, reply.phrase, reply.headers)
         await reply.body.stream(request)
         request.finish()
+
+    def _cut_off(self, reply: Reply) -> None:
+        problem = Unacceptable(
+            502, "M_UNKNOWN", "The call service's answer is too long for a token."
+        )
+        if not self._observes:
+            reply.body.abort()
+        self._close(problem)
 
     def _begin(
         self, request: BoundedRequest, status: int, phrase: bytes | None, headers: Headers
@@ -281,6 +350,8 @@ class Gate(Resource):
 
     def _refuse(self, request: BoundedRequest, problem: Problem) -> None:
         headers = Headers({name: [value] for name, value in CORS.items()})
+        if problem.decision:
+            _name_decision(headers, problem.decision)
         self._finish(request, problem.status, None, headers, problem.body())
 
     def _echo(self, request: BoundedRequest) -> None:
@@ -306,14 +377,10 @@ class Gate(Resource):
             self._refuse(request, problem)
 
 
-def _asked_elsewhere(body: bytes) -> Asked | None:
-    """Read a request to a path that we do not know, once a token of ours came back for it.
-
-    What it says counts only where a hash proves it. What two readers could read differently is
-    refused here as well: the token is one, whatever path it came by.
-    """
-    try:
-        request = read_any(body)
-    except Unreadable as why:
-        raise Problem(400, why.errcode, str(why)) from None
-    return Asked(request, at_token_endpoint=False) if request else None
+def _name_decision(headers: Headers, decision: str) -> None:
+    """Name the decision in an answer, where a browser's scripts may read it as well."""
+    headers.setRawHeaders(DECISION_HEADER, [decision.encode("ascii")])
+    exposed = headers.getRawHeaders(b"Access-Control-Expose-Headers", [])
+    headers.setRawHeaders(
+        b"Access-Control-Expose-Headers", [b", ".join([*exposed, DECISION_HEADER])]
+    )

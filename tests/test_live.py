@@ -496,7 +496,7 @@ def sign_webhook_json(event: dict[str, Any], secret: str) -> tuple[bytes, str]:
 
 def push(world: World, room: str, sources: dict[str, Any], sent: float | None = None) -> None:
     body = write_push(RoomId(room), None, sources)
-    world.guard.admin._push(body, sign_push(body, PUSH, sent or time.time()))
+    world.guard.push(body, sign_push(body, PUSH, sent or time.time()))
 
 
 @pytest_twisted.ensureDeferred
@@ -528,11 +528,11 @@ async def test_old_repeated_and_unsigned_pushes_change_nothing(world: World) -> 
         sign_push(body, PUSH, now - 61),
     ):
         with pytest.raises(Unsigned):
-            world.guard.admin._push(body, header)
+            world.guard.push(body, header)
     once = sign_push(body, PUSH, now - 1)
-    world.guard.admin._push(body, once)  # genuine, but sent before what we have
+    world.guard.push(body, once)  # genuine, but sent before what we have
     with pytest.raises(Unsigned):
-        world.guard.admin._push(body, once)
+        world.guard.push(body, once)
     world.sandbox.synapse.hangs_for = SOURCES_EVENT
     assert "camera" not in ((await world.ask("alice", OPEN)).sources or ["camera"])
 

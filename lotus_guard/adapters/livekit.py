@@ -72,6 +72,8 @@ class LiveKit:
     epoch: Callable[[], float] = time.time
     on_call: Callable[[str], None] = lambda _method: None
     """Told of each call, for metrics."""
+    on_end: Callable[[Outage | None], None] = lambda _outage: None
+    """Told how each call ended."""
 
     async def attendance(self, alias: Alias) -> Attendance:
         """List the people in a LiveKit room; agents, recorders and egress are left out."""
@@ -127,6 +129,17 @@ class LiveKit:
         self, method: str, grant: Mapping[str, Any], request: Message, kind: type[M]
     ) -> M:
         self.on_call(method)
+        try:
+            found = await self._exchange(method, grant, request, kind)
+        except Outage as outage:
+            self.on_end(outage)
+            raise
+        self.on_end(None)
+        return found
+
+    async def _exchange(
+        self, method: str, grant: Mapping[str, Any], request: Message, kind: type[M]
+    ) -> M:
         answer = await self.http.exchange(
             b"POST",
             f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),

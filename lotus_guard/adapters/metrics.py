@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
-from lotus_guard.admission import Rule
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.decision import Deed, Ruling
+from lotus_guard.core.model import RoomId, Rule
 from lotus_guard.core.plan import Narrow, Remove, Silence, Step
-from lotus_guard.core.seats import Seating
+from lotus_guard.core.text import printable
 from lotus_guard.ports import Now, Outage, Reason
 
 _log = Logger()
@@ -54,17 +54,32 @@ class Metrics:
             ("rule", "reason"),
         )
         self.refusals = self._counter(
-            "lotus_guard_refused_total", "Tokens refused because the call is full", ()
+            "lotus_guard_refused_total",
+            "Refused: limit (the call is full) or request (it cannot be accepted)",
+            ("rule",),
         )
         self.narrowings = self._counter(
             "lotus_guard_narrowed_total", "Tokens whose sources were narrowed", ()
+        )
+        self.shortenings = self._counter(
+            "lotus_guard_shortened_total", "Tokens whose life alone was shortened", ()
+        )
+        self.observations = self._counter(
+            "lotus_guard_observed_total",
+            "What would have been done, were the rule not told to observe only",
+            ("kind", "rule"),
+        )
+        self.cache = self._counter(
+            "lotus_guard_cache_total",
+            "Uses of what is remembered: policies of limit and sources, looks at who is there",
+            ("what", "outcome"),
         )
         self.complaints = self._counter(
             "lotus_guard_policy_complaints_total", "Policies that make no sense", ()
         )
         self.added_seconds = Histogram(
             "lotus_guard_added_seconds",
-            "How much later than upstream's an answer went out",
+            "How long an answer took, apart from upstream's part of it",
             registry=self.registry,
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0),
         )
@@ -98,7 +113,7 @@ class Metrics:
         )
         self.enforcement_seconds = Histogram(
             "lotus_guard_live_enforcement_seconds",
-            "From a step's first try to the look that shows its effect",
+            "From the change of a policy, or a step's first try, to the look that shows its effect",
             registry=self.registry,
             buckets=(0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 60.0),
         )
@@ -114,6 +129,9 @@ class Metrics:
         )
         self.rooms = self._gauge(
             "lotus_guard_live_rooms_under_policy", "Live rooms that a policy restricts"
+        )
+        self.people = self._gauge(
+            "lotus_guard_live_people_under_policy", "Connections of people in these rooms"
         )
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
@@ -143,8 +161,10 @@ class Metrics:
         """Count an answer."""
         self.requests.labels(endpoint, str(status)).inc()
 
-    def upstream_failed(self, outage: Outage) -> None:
+    def upstream_did(self, outage: Outage | None) -> None:
         """Count an answer that did not come and log it, at most once a minute for each reason."""
+        if outage is None:
+            return
         self.upstream_failures.labels(outage.reason).inc()
         if self._may_say("upstream", outage.reason):
             _log.error(
@@ -162,7 +182,7 @@ class Metrics:
         self.synapse_calls.labels(method).inc()
 
     def added(self, seconds: float) -> None:
-        """Record how much later than upstream's an answer went out."""
+        """Record how long an answer took, apart from upstream's part of it."""
         self.added_seconds.observe(seconds)
 
     def failed_open(self, rule: Rule, outage: Outage) -> None:
@@ -186,25 +206,31 @@ class Metrics:
                 outage=outage,
             )
 
-    def refused(self, room: RoomId, seating: Seating, limit: int) -> None:
-        """Count a refusal."""
-        self.refusals.inc()
-        _log.info(
-            "Refused a token for {room}: {users} of {limit} people are in the call",
-            room=room,
-            users=seating.users,
-            limit=limit,
-        )
+    def decided(self, ruling: Ruling, observed: bool) -> None:
+        """Count a decision."""
+        if observed:
+            self.observations.labels(ruling.deed, ruling.rule).inc()
+        elif ruling.deed is Deed.REFUSED:
+            self.refusals.labels(ruling.rule).inc()
+        elif ruling.deed is Deed.CHANGED:
+            (self.narrowings if ruling.rule == Rule.SOURCES else self.shortenings).inc()
 
-    def narrowed(self, room: RoomId) -> None:
-        """Count a narrowing; too usual a thing for a line in the log."""
-        self.narrowings.inc()
+    def used(self, what: str) -> Callable[[bool], None]:
+        """Make a counter of the uses of something remembered."""
+        hits, misses = (self.cache.labels(what, outcome) for outcome in ("hit", "miss"))
+
+        def count(was_there: bool) -> None:
+            (hits if was_there else misses).inc()
+
+        return count
 
     def complained(self, room: RoomId, complaint: str) -> None:
         """Warn of a policy that makes no sense."""
         self.complaints.inc()
         _log.warn(
-            "{room} has a policy that is ignored: {complaint}", room=room, complaint=complaint
+            "{room} has a policy that is ignored: {complaint}",
+            room=printable(room),
+            complaint=printable(complaint),
         )
 
     def store_failed(self, why: str) -> None:
@@ -217,24 +243,9 @@ class Metrics:
                 why=why,
             )
 
-    def stepped(self, room: RoomId, step: Step, failure: Outage | None) -> None:
-        """Count a step and log it; an offence of a client, as a warning."""
-        name = _STEPS[type(step)]
-        self.steps.labels(name, "failed" if failure else "done").inc()
-        if failure:
-            level, text = LogLevel.warn, "{step} of {identity} in {room} failed: {failure}"
-        elif isinstance(step, Silence):
-            level, text = LogLevel.warn, "{identity} in {room} disguised a track: silenced"
-        else:
-            level, text = LogLevel.info, "{step} of {identity} in {room} carried out"
-        _log.emit(
-            level,
-            text,
-            step=name,
-            identity=step.participant.identity,
-            room=room,
-            failure=failure,
-        )
+    def stepped(self, step: Step, is_done: bool) -> None:
+        """Count a step."""
+        self.steps.labels(_STEPS[type(step)], "done" if is_done else "failed").inc()
 
     def confirmed(self, step: type[Step], seconds: float) -> None:
         """Count a step whose effect a look shows."""
@@ -250,14 +261,17 @@ class Metrics:
         self.steps_put_off.inc(steps)
         if self._may_say("put_off"):
             _log.warn(
-                "{room} needs {steps} more steps than one pass may do", room=room, steps=steps
+                "{room} needs {steps} more steps than one pass may do",
+                room=printable(room),
+                steps=steps,
             )
 
-    def passed(self, seconds: float, rooms: int, late: bool) -> None:
+    def passed(self, seconds: float, rooms: int, people: int, late: bool) -> None:
         """Record a good pass; a late one stretched the interval."""
         self.passes.labels("stretched" if late else "in_time").inc()
         self.pass_seconds.observe(seconds)
         self.rooms.set(rooms)
+        self.people.set(people)
 
     def _may_say(self, *what: str) -> bool:
         last = self._said.get(what)

@@ -1,18 +1,16 @@
-"""What the guard remembers over a restart, in SQLite: aliases, identities, seats.
+"""What the guard remembers over a restart, in SQLite: aliases, identities, seats, decisions.
 
 Written behind: changes are collected in memory and written by a thread, one transaction at a
 time, so that no answer waits for the disk. Losing the file loses no call: what is in it, LiveKit,
 Synapse and upstream told us, and will tell again. So every fault of it is an outage: counted,
 logged, never raised; a file that is no database is moved aside.
 
-    alias(alias, room, slot, grounds)     identity(identity, user)     seat(room, person, until)
-
-`until` is in seconds since the epoch, NULL for who is there: a clock that only this machine's
-uptime knows would mean nothing after a restart of the machine.
+The tables are in `lotus_guard.adapters.tables`.
 """
 
+import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,55 +21,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lotus_guard.core.knowledge import Change, Grounds, Knowledge, Place
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.seats import Person, Seats
+from lotus_guard.adapters.tables import SCHEMA, Batch, Beat, Saved, select_decisions
+from lotus_guard.core.decision import Decision
+from lotus_guard.core.knowledge import Change, Knowledge
+from lotus_guard.core.model import Alias, RoomId
+from lotus_guard.core.seats import Seats
 from lotus_guard.ports import Now
 
 _log = Logger()
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS alias (
-  alias TEXT PRIMARY KEY, room TEXT NOT NULL, slot TEXT NOT NULL, grounds TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS identity (
-  identity TEXT PRIMARY KEY, user TEXT NOT NULL, alias TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS seat (
-  room TEXT NOT NULL, person TEXT NOT NULL, until REAL, PRIMARY KEY (room, person));
-"""
-
+_SOON_SECONDS = 0.5
 _AGAIN_SECONDS = 5.0
 """How long to wait before a write that failed is tried again."""
-
-
-@define
-class _Batch:
-    """What is to be written with the next transaction."""
-
-    aliases: dict[Alias, Place | None] = field(factory=dict)
-    """None for one to forget, with the identities learnt in it."""
-    identities: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
-    seats: dict[RoomId, Mapping[Person, float | None]] = field(factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.aliases or self.identities or self.seats)
-
-    def write(self, cursor: Any) -> None:
-        """Write all of it; runs in a thread."""
-        for alias, place in self.aliases.items():
-            if place is None:
-                cursor.execute("DELETE FROM alias WHERE alias = ?", (alias,))
-                cursor.execute("DELETE FROM identity WHERE alias = ?", (alias,))
-            else:
-                row = (alias, place.room, place.slot, place.grounds.value)
-                cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
-        cursor.executemany(
-            "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
-            [(identity, *taught) for identity, taught in self.identities.items()],
-        )
-        for room, seats in self.seats.items():
-            cursor.execute("DELETE FROM seat WHERE room = ?", (room,))
-            rows = [(room, person, until) for person, until in seats.items()]
-            cursor.executemany("INSERT INTO seat VALUES (?, ?, ?)", rows)
 
 
 @define(eq=False)
@@ -85,12 +46,21 @@ class Store:
     now: Now
     epoch: Callable[[], float]
     on_failure: Callable[[str], None] = lambda _why: None
+    on_written: Callable[[], None] = lambda: None
+    instance: str = ""
+    """Names this guard among all that may have the file open; empty for one that stays unnamed."""
+    listen: str = ""
+    keep_seconds: float = 7 * 86400.0
+    """How long decisions are kept."""
     _pool: ConnectionPool | None = field(default=None, init=False)
     _opened: tuple[int, int] | None = field(default=None, init=False)
     """Device and inode of the file that is open."""
-    _batch: _Batch = field(init=False, factory=_Batch)
+    _batch: Batch = field(init=False, factory=Batch)
     _writing: Deferred[None] | None = field(default=None, init=False)
     _retry: Any = field(default=None, init=False)
+    _soon: Any = field(default=None, init=False)
+    _company: frozenset[int] = field(default=frozenset(), init=False)
+    """The pids of other guards on this file, as far as the log has named them."""
 
     def open(self) -> None:
         """Read the file and begin to take note of changes.
@@ -129,6 +99,39 @@ class Store:
         self._note_seats(room)
         self._begin()
 
+    def decided(self, decision: Decision) -> None:
+        """Write down a decision, with all others of the same half second."""
+        self._batch.decisions.append(decision)
+        if self._soon is None:
+            self._soon = self.clock.callLater(_SOON_SECONDS, self._write_decisions)
+
+    def beat(self) -> None:
+        """Show that this guard runs on the file, and drop decisions that are too old."""
+        now = self.epoch()
+        self._batch.beat = Beat(
+            self.instance, os.getpid(), self.listen, now, now - self.keep_seconds
+        )
+        self._begin()
+
+    async def decisions(
+        self, room: str | None = None, user: str | None = None, most: int = 100
+    ) -> list[Decision]:
+        """Read the newest decisions on a room and a user; nothing where the file has trouble."""
+        if self._pool is None:
+            return []
+        try:
+            found: list[Decision] = await self._pool.runInteraction(
+                select_decisions, room, user, most
+            )
+        except Exception as error:
+            self._fail(error)
+            return []
+        return found
+
+    def _write_decisions(self) -> None:
+        self._soon = None
+        self._begin()
+
     def _note_seats(self, room: RoomId) -> None:
         lead = self.epoch() - self.now()
         self._batch.seats[room] = {
@@ -138,9 +141,12 @@ class Store:
 
     def close(self) -> Deferred[None]:
         """Write what is left, then close the file."""
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
-        self._retry = None
+        for delayed in (self._retry, self._soon):
+            if delayed is not None and delayed.active():
+                delayed.cancel()
+        self._retry = self._soon = None
+        if self.instance:
+            self._batch.gone, self._batch.beat = self.instance, None
         if self._batch:
             self._begin()
         last: Deferred[None] = self._writing or succeed(None)
@@ -158,8 +164,8 @@ class Store:
             connection = sqlite3.connect(self.path, timeout=2.0)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(_SCHEMA)
-                saved = self._rows(connection)
+                connection.executescript(SCHEMA)
+                saved = Saved.read(connection, self.epoch() - self.now())
             finally:
                 connection.close()
         except sqlite3.OperationalError as error:
@@ -169,29 +175,13 @@ class Store:
             saved = self._rows_read_only()
         saved.take_up(self.knowledge, self.seats, self.now())
 
-    def _rows_read_only(self) -> "_Saved":
+    def _rows_read_only(self) -> Saved:
         address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
         connection = sqlite3.connect(address, uri=True, timeout=2.0)
         try:
-            return self._rows(connection)
+            return Saved.read(connection, self.epoch() - self.now())
         finally:
             connection.close()
-
-    def _rows(self, connection: sqlite3.Connection) -> "_Saved":
-        lead = self.epoch() - self.now()
-        saved = _Saved()
-        for alias, room, slot, grounds in connection.execute(
-            "SELECT alias, room, slot, grounds FROM alias"
-        ):
-            saved.places[Alias(alias)] = Place(RoomId(room), str(slot), Grounds(grounds))
-        for identity, user, alias in connection.execute(
-            "SELECT identity, user, alias FROM identity"
-        ):
-            saved.users[Identity(identity)] = (UserId(user), Alias(alias))
-        for room, person, until in connection.execute("SELECT room, person, until FROM seat"):
-            seats = saved.seats.setdefault(RoomId(room), {})
-            seats[person] = None if until is None else float(until) - lead
-        return saved
 
     def _connect(self) -> None:
         """Open the file for writing. Each time anew: a connection keeps to the file it opened."""
@@ -220,26 +210,36 @@ class Store:
         """Start to write, unless a write is under way: what comes meanwhile goes with the next."""
         if self._writing is None and self._retry is None and self._pool is not None:
             self._notice_removal()
-            batch, self._batch = self._batch, _Batch()
+            batch, self._batch = self._batch, Batch()
             self._writing = self._pool.runInteraction(batch.write)
             self._writing.addCallbacks(self._wrote, self._failed, errbackArgs=(batch,))
 
-    def _wrote(self, _result: object) -> None:
+    def _wrote(self, others: list[int]) -> None:
         self._writing = None
+        self.on_written()
+        self._greet(frozenset(others))
         if self._batch:
             self._begin()
 
-    def _failed(self, failure: Failure, batch: _Batch) -> None:
+    def _failed(self, failure: Failure, batch: Batch) -> None:
         """Put what could not be written in front of what came after it, and try again later."""
         self._writing = None
         self._fail(failure.value)
         if _is_broken(failure.value):
             self._move_aside()
         later, self._batch = self._batch, batch
-        self._batch.aliases.update(later.aliases)
-        self._batch.identities.update(later.identities)
-        self._batch.seats.update(later.seats)
+        self._batch.add(later)
         self._retry = self.clock.callLater(_AGAIN_SECONDS, self._again)
+
+    def _greet(self, others: frozenset[int]) -> None:
+        if others - self._company:
+            _log.error(
+                "Other guards run on {path} as well (pid {pids}): each writes over the other's "
+                "seats. Wanted: one guard, or a LOTUS_GUARD_STATE of its own for each.",
+                path=self.path,
+                pids=", ".join(map(str, sorted(others))),
+            )
+            self._company |= others
 
     def _again(self) -> None:
         self._retry = None
@@ -265,7 +265,7 @@ class Store:
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             connection = sqlite3.connect(self.path, timeout=2.0)
-            connection.executescript(_SCHEMA)
+            connection.executescript(SCHEMA)
             connection.close()
         except (OSError, sqlite3.Error) as error:
             self._fail(error)
@@ -278,24 +278,6 @@ class Store:
             self._batch.identities[identity] = taught
         for room in self.seats.rooms():
             self._note_seats(room)
-
-
-@define
-class _Saved:
-    """What a file holds."""
-
-    places: dict[Alias, Place] = field(factory=dict)
-    users: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
-    seats: dict[RoomId, dict[Person, float | None]] = field(factory=dict)
-
-    def take_up(self, knowledge: Knowledge, seats: Seats, now: float) -> None:
-        """Learn it."""
-        for alias, place in self.places.items():
-            knowledge.learn_alias(alias, place)
-        for identity, (user, alias) in self.users.items():
-            knowledge.learn_identity(identity, user, alias)
-        for room, held in self.seats.items():
-            seats.restore(room, held, now)
 
 
 def _is_broken(error: BaseException | None) -> bool:

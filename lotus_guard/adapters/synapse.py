@@ -10,10 +10,10 @@ The wire (FACTS.md, Synapse):
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from attrs import define
+from attrs import define, evolve
 
 from lotus_guard.adapters.http import Http, HttpAnswer
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
@@ -22,14 +22,20 @@ from lotus_guard.core.policy import (
     SOURCES_EVENT,
     Reading,
     content_of,
+    event_of,
     read_limit,
     read_sources,
+    set_at,
 )
 from lotus_guard.ports import Outage, Reason
 
 _MOST_BYTES = 32 * 1024 * 1024  # a big room's whole state, from an old Synapse
 _PAGE = 500
+_MOST_NAME = 200
 _MOST_ROOM_ID = 255  # Matrix specification, appendices, "Identifier grammar"
+
+
+V = TypeVar("V")
 
 
 @define(eq=False)
@@ -44,32 +50,47 @@ class Synapse:
     """The deadline of one call."""
     on_call: Callable[[str], None] = lambda _what: None
     """Told of each call, for metrics."""
+    on_end: Callable[[Outage | None], None] = lambda _outage: None
+    """Told how each call ended."""
 
     async def limit(self, room: RoomId) -> Reading[LimitPolicy]:
         """Read the limit of a room."""
-        return read_limit(content_of(await self._state(room, LIMIT_EVENT), LIMIT_EVENT))
+        event = event_of(await self._state(room, LIMIT_EVENT), LIMIT_EVENT)
+        return evolve(read_limit(content_of(event)), set_at=set_at(event))
 
     async def sources(self, room: RoomId) -> Reading[SourcePolicy]:
         """Read the source policy of a room."""
-        return read_sources(content_of(await self._state(room, SOURCES_EVENT), SOURCES_EVENT))
+        event = event_of(await self._state(room, SOURCES_EVENT), SOURCES_EVENT)
+        return evolve(read_sources(content_of(event)), set_at=set_at(event))
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List up to `_PAGE` rooms from the `start`th on, and where to go on."""
         self.on_call("rooms")
-        answer = await self._get(f"/_synapse/admin/v1/rooms?from={start}&limit={_PAGE}")
-        fields = _json_object(answer)
-        rooms, next_start = fields.get("rooms"), fields.get("next_batch")
-        if answer.status != 200 or not isinstance(rooms, list):
-            raise _outage(answer)
-        found = [RoomId(room["room_id"]) for room in rooms if _has_room_id(room)]
-        return found, next_start if isinstance(next_start, int) else None
+        return await self._ask(f"/_synapse/admin/v1/rooms?from={start}&limit={_PAGE}", _page)
+
+    async def name(self, room: RoomId) -> str | None:
+        """Tell a room's name, or its alias where it has none; None where it has neither."""
+        if not is_room_id(room):
+            return None
+        self.on_call("name")
+        return await self._ask(f"/_synapse/admin/v1/rooms/{quote(room, safe='')}", _name)
 
     async def _state(self, room: RoomId, event_type: str) -> list[Any]:
         if not is_room_id(room):
             return []  # such a room cannot exist, so it has no policy
         self.on_call(event_type)
         path = f"/_synapse/admin/v1/rooms/{quote(room, safe='')}/state?type={event_type}"
-        return _events(await self._get(path))
+        return await self._ask(path, _events)
+
+    async def _ask(self, path: str, read: Callable[[HttpAnswer], V]) -> V:
+        """Make a call and read its answer; whoever wants to know hears how it ended."""
+        try:
+            found = read(await self._get(path))
+        except Outage as outage:
+            self.on_end(outage)
+            raise
+        self.on_end(None)
+        return found
 
     async def _get(self, path: str) -> HttpAnswer:
         return await self.http.exchange(
@@ -98,6 +119,23 @@ def _events(answer: HttpAnswer) -> list[Any]:
     if answer.status == 200 and isinstance(state, list):
         return state
     raise _outage(answer)
+
+
+def _page(answer: HttpAnswer) -> tuple[Sequence[RoomId], int | None]:
+    fields = _json_object(answer)
+    rooms, next_start = fields.get("rooms"), fields.get("next_batch")
+    if answer.status != 200 or not isinstance(rooms, list):
+        raise _outage(answer)
+    found = [RoomId(room["room_id"]) for room in rooms if _has_room_id(room)]
+    return found, next_start if isinstance(next_start, int) else None
+
+
+def _name(answer: HttpAnswer) -> str | None:
+    fields = _json_object(answer)
+    if answer.status != 200 and fields.get("errcode") not in ("M_NOT_FOUND", "M_INVALID_PARAM"):
+        raise _outage(answer)
+    name = fields.get("name") or fields.get("canonical_alias")
+    return name[:_MOST_NAME] if isinstance(name, str) else None
 
 
 def _json_object(answer: HttpAnswer) -> dict[str, Any]:

@@ -18,6 +18,13 @@ Identity = NewType("Identity", str)
 """The identity of a LiveKit participant: one device of a user, or one page load of it."""
 
 
+class Rule(StrEnum):
+    """The two rules; the `rule` label of the metrics."""
+
+    LIMIT = "limit"
+    SOURCES = "sources"
+
+
 class Source(StrEnum):
     """What a published track is said to be; the values are the names LiveKit's tokens use."""
 

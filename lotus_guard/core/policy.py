@@ -33,10 +33,12 @@ class Reading(Generic[P]):
 
     policy: P
     complaints: tuple[str, ...] = ()
+    set_at: float | None = None
+    """When it was set, in seconds since the epoch by a homeserver's clock, where that is known."""
 
 
-def content_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] | None:
-    """Find the content of the state event of this type with the empty state key.
+def event_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] | None:
+    """Find the state event of this type with the empty state key.
 
     Looks at the type of every event, for older releases of Synapse ignore the `type` filter and
     send the whole state (FACTS, Synapse). None where there is no such event.
@@ -47,9 +49,21 @@ def content_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] |
             and event.get("type") == event_type
             and event.get("state_key") == ""
         ):
-            content = event.get("content")
-            return content if isinstance(content, dict) else {}
+            return event
     return None
+
+
+def content_of(event: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Give the content of an event; None where there is no event."""
+    content = (event or {}).get("content")
+    return content if isinstance(content, dict) else None
+
+
+def set_at(event: Mapping[str, Any] | None) -> float | None:
+    """Tell when an event was sent, in seconds since the epoch by its homeserver's clock."""
+    stamp = (event or {}).get("origin_server_ts")
+    # Old room versions let any number through, also one that no float can hold.
+    return stamp / 1000.0 if isinstance(stamp, int) and 0 < stamp < 2**53 else None
 
 
 def read_limit(content: Mapping[str, Any] | None) -> Reading[LimitPolicy]:

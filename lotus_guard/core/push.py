@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
 from lotus_guard.core.policy import Reading, read_limit, read_sources
@@ -80,8 +80,8 @@ def read_push(body: bytes, header: str, secret: str, epoch: float) -> Push:
         sent,
         digest,
         RoomId(room) if isinstance(room, str) else None,
-        read_limit(_content(fields, "limit")),
-        read_sources(_content(fields, "sources")),
+        evolve(read_limit(_content(fields, "limit")), set_at=sent),
+        evolve(read_sources(_content(fields, "sources")), set_at=sent),
     )
 
 

@@ -60,6 +60,11 @@ class Seating:
     users: int
 
 
+def may_sit(limit: int, taken: int, is_seated: bool) -> bool:
+    """Tell whether one may come in: there is a seat, or he has one already."""
+    return is_seated or taken < limit
+
+
 @define
 class _Table:
     """The seats of one Matrix room."""
@@ -175,8 +180,8 @@ class Seats:
         """Tell whether one may come in, and change nothing. `at` dates the looks behind it."""
         table = self._tables.get(room) or _Table()
         taken = self._present(table) | self._held(table, at)
-        welcome = person in taken or self._is_there(table, person, identity)
-        return Seating(welcome or len(taken) < limit, len(taken))
+        seated = person in taken or self._is_there(table, person, identity)
+        return Seating(may_sit(limit, len(taken), seated), len(taken))
 
     def admit(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float, now: float
@@ -235,6 +240,20 @@ class Seats:
         table = self._tables.setdefault(room, _Table())
         for person, until in seats.items():
             table.holds[person] = Hold(now, now + self.grace if until is None else until)
+
+    def people(self, room: RoomId) -> list[Person]:
+        """List who is in the room's calls by the last look."""
+        table = self._tables.get(room)
+        return sorted(self._present(table)) if table else []
+
+    def taken(self, room: RoomId, now: float) -> list[Person]:
+        """List who sits in the room: who is there, and for whom a seat is held."""
+        table = self._tables.get(room)
+        return sorted(self._present(table) | self._held(table, now)) if table else []
+
+    def held(self, now: float) -> int:
+        """Count the seats that are held, in all rooms, for people who are not there."""
+        return sum(len(self._held(table, now)) for table in self._tables.values())
 
     def rooms(self) -> list[RoomId]:
         """List the rooms that have seats."""

@@ -94,11 +94,20 @@ def restrain(token: Token, forbidden: AbstractSet[Source], life: int, now: float
         if not grant.can_publish:
             video["canPublish"] = False
         claims["video"] = video
-    start, end = claims.get("nbf"), claims.get("exp")
-    if life and isinstance(end, int | float):
-        last = int(start if isinstance(start, int | float) else now) + life
-        claims["exp"] = min(end, last)
+    if life and isinstance(claims.get("exp"), int | float):
+        claims["exp"] = min(claims["exp"], int(_start(claims, now)) + life)
     return token if claims == token.claims else evolve(token, claims=claims, grant=grant)
+
+
+def lifetime(token: Token, now: float) -> float | None:
+    """Tell for how many seconds a token is valid, from its `nbf` or from `now`; None: for ever."""
+    end = token.claims.get("exp")
+    return end - _start(token.claims, now) if isinstance(end, int | float) else None
+
+
+def _start(claims: Mapping[str, Any], now: float) -> float:
+    start = claims.get("nbf")
+    return start if isinstance(start, int | float) else now
 
 
 def sign(token: Token, secret: str) -> str:

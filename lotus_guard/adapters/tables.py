@@ -1,0 +1,183 @@
+"""The tables of the state file, and what is written to and read from them.
+
+    alias(alias, room, slot, grounds)     identity(identity, user)     seat(room, person, until)
+    decision(number, at, kind, rule, room, user, body)                 guard(instance, pid, ...)
+
+`until`, `at` and `beat` are in seconds since the epoch, `until` NULL for who is there: a clock
+that only this machine's uptime knows would mean nothing after a restart of the machine. `body` is
+the decision as JSON (`lotus_guard.core.decision`); `guard` has a row for each guard that runs on
+this file, which must be one.
+"""
+
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from lotus_guard.core.decision import Decision, from_json
+from lotus_guard.core.knowledge import Grounds, Knowledge, Place
+from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.seats import Person, Seats
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS alias (
+  alias TEXT PRIMARY KEY, room TEXT NOT NULL, slot TEXT NOT NULL, grounds TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS identity (
+  identity TEXT PRIMARY KEY, user TEXT NOT NULL, alias TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS seat (
+  room TEXT NOT NULL, person TEXT NOT NULL, until REAL, PRIMARY KEY (room, person));
+CREATE TABLE IF NOT EXISTS decision (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
+  rule TEXT NOT NULL, room TEXT, user TEXT, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS decision_room ON decision (room, number);
+CREATE INDEX IF NOT EXISTS decision_kind ON decision (kind, rule, number);
+CREATE TABLE IF NOT EXISTS guard (
+  instance TEXT PRIMARY KEY, pid INTEGER NOT NULL, listen TEXT NOT NULL, beat REAL NOT NULL);
+"""
+
+MOST_DECISIONS = 5_000
+"""Decisions of one kind and rule that are kept: a flood of one leaves those of the others."""
+MOST_WAITING = 5_000
+"""Decisions that may wait to be written; the oldest are dropped."""
+ALIVE_SECONDS = 150.0
+"""A guard that has not shown itself for so long does not run any more: two beats and a half."""
+
+
+@frozen
+class Beat:
+    """A guard's sign of life, with which it also drops what is too old to be kept."""
+
+    instance: str
+    pid: int
+    listen: str
+    at: float
+    oldest: float
+    """Decisions from before this moment are dropped."""
+
+
+@define
+class Batch:
+    """What is to be written with the next transaction."""
+
+    aliases: dict[Alias, Place | None] = field(factory=dict)
+    """None for one to forget, with the identities learnt in it."""
+    identities: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
+    seats: dict[RoomId, Mapping[Person, float | None]] = field(factory=dict)
+    decisions: deque[Decision] = field(factory=lambda: deque(maxlen=MOST_WAITING))
+    beat: Beat | None = None
+    gone: str | None = None
+    """The instance of a guard that stops."""
+
+    def __bool__(self) -> bool:
+        waiting = (self.aliases, self.identities, self.seats, self.decisions, self.beat, self.gone)
+        return any(waiting)
+
+    def add(self, later: "Batch") -> None:
+        """Add what came later."""
+        self.aliases.update(later.aliases)
+        self.identities.update(later.identities)
+        self.seats.update(later.seats)
+        self.decisions.extend(later.decisions)
+        self.beat = later.beat or self.beat
+        self.gone = later.gone or self.gone
+
+    def write(self, cursor: Any) -> list[int]:
+        """Write all of it; gives the pids of other guards on this file. Runs in a thread."""
+        for alias, place in self.aliases.items():
+            if place is None:
+                cursor.execute("DELETE FROM alias WHERE alias = ?", (alias,))
+                cursor.execute("DELETE FROM identity WHERE alias = ?", (alias,))
+            else:
+                row = (alias, place.room, place.slot, place.grounds.value)
+                cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
+        cursor.executemany(
+            "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
+            [(identity, *taught) for identity, taught in self.identities.items()],
+        )
+        for room, seats in self.seats.items():
+            cursor.execute("DELETE FROM seat WHERE room = ?", (room,))
+            rows = [(room, person, until) for person, until in seats.items()]
+            cursor.executemany("INSERT INTO seat VALUES (?, ?, ?)", rows)
+        cursor.executemany(
+            "INSERT INTO decision (at, kind, rule, room, user, body) VALUES (?, ?, ?, ?, ?, ?)",
+            [_row(decision) for decision in self.decisions],
+        )
+        if self.gone:
+            cursor.execute("DELETE FROM guard WHERE instance = ?", (self.gone,))
+        return _beat(cursor, self.beat) if self.beat else []
+
+
+def _row(decision: Decision) -> tuple[Any, ...]:
+    ruling = decision.ruling
+    named = (ruling.deed.value, str(ruling.rule), _text(ruling.room), _text(ruling.user))
+    return (decision.at, *named, json.dumps(decision.as_json()))
+
+
+def _text(name: str | None) -> str | None:
+    """Make a name fit for SQLite, which does not take half a character."""
+    return None if name is None else name.encode("utf-8", "replace").decode()
+
+
+def _beat(cursor: Any, beat: Beat) -> list[int]:
+    row = (beat.instance, beat.pid, beat.listen, beat.at)
+    cursor.execute("INSERT OR REPLACE INTO guard VALUES (?, ?, ?, ?)", row)
+    cursor.execute("DELETE FROM guard WHERE beat < ?", (beat.at - ALIVE_SECONDS,))
+    cursor.execute("DELETE FROM decision WHERE at < ?", (beat.oldest,))
+    cursor.execute("SELECT kind, rule, MAX(number) FROM decision GROUP BY kind, rule")
+    for kind, rule, _ in cursor.fetchall():
+        cursor.execute(
+            "DELETE FROM decision WHERE kind = ? AND rule = ? AND number <= ("
+            "SELECT number FROM decision WHERE kind = ? AND rule = ? "
+            "ORDER BY number DESC LIMIT 1 OFFSET ?)",
+            (kind, rule, kind, rule, MOST_DECISIONS),
+        )
+    cursor.execute("SELECT pid FROM guard WHERE instance != ?", (beat.instance,))
+    return [int(pid) for (pid,) in cursor.fetchall()]
+
+
+def select_decisions(cursor: Any, room: str | None, user: str | None, most: int) -> list[Decision]:
+    """Read the newest decisions on a room and a user, where these are given; newest first."""
+    found = cursor.execute(
+        "SELECT body FROM decision WHERE (? IS NULL OR room = ?) AND (? IS NULL OR user = ?) "
+        "ORDER BY number DESC LIMIT ?",
+        (_text(room), _text(room), _text(user), _text(user), most),
+    )
+    return [from_json(json.loads(body)) for (body,) in found.fetchall()]
+
+
+@define
+class Saved:
+    """What a file holds."""
+
+    places: dict[Alias, Place] = field(factory=dict)
+    users: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
+    seats: dict[RoomId, dict[Person, float | None]] = field(factory=dict)
+
+    @classmethod
+    def read(cls, connection: sqlite3.Connection, lead: float) -> "Saved":
+        """Read a file; `lead` is how far the epoch's clock is ahead of the one of the seats."""
+        saved = cls()
+        for alias, room, slot, grounds in connection.execute(
+            "SELECT alias, room, slot, grounds FROM alias"
+        ):
+            saved.places[Alias(alias)] = Place(RoomId(room), str(slot), Grounds(grounds))
+        for identity, user, alias in connection.execute(
+            "SELECT identity, user, alias FROM identity"
+        ):
+            saved.users[Identity(identity)] = (UserId(user), Alias(alias))
+        for room, person, until in connection.execute("SELECT room, person, until FROM seat"):
+            seats = saved.seats.setdefault(RoomId(room), {})
+            seats[person] = None if until is None else float(until) - lead
+        return saved
+
+    def take_up(self, knowledge: Knowledge, seats: Seats, now: float) -> None:
+        """Learn it."""
+        for alias, place in self.places.items():
+            knowledge.learn_alias(alias, place)
+        for identity, (user, alias) in self.users.items():
+            knowledge.learn_identity(identity, user, alias)
+        for room, held in self.seats.items():
+            seats.restore(room, held, now)

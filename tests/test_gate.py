@@ -380,8 +380,12 @@ async def test_both_endpoints_give_the_same_verdict(world: World) -> None:
         assert got.status == 403
         assert got.headers["Content-Type"] == "application/json"
         assert got.headers[CORS] == "*"
+        decision = got.headers["Lotus-Guard-Decision"]
+        assert got.headers["Access-Control-Expose-Headers"] == "Lotus-Guard-Decision"
+        assert got.json()["io.lotus.decision"] == decision
         assert got.json()["error"] == (
-            "This call is full: 2 of 2 people are in it. Try again when someone has left."
+            "This call is full: 2 of 2 people are in it. Try again when someone has left. "
+            f"(Reference: {decision})"
         )
         assert got.json()["io.lotus.limit"] == {"max_users": 2, "users": 2}
 
@@ -472,7 +476,8 @@ async def test_a_rewritten_answer_keeps_every_other_byte(world: World) -> None:
     world.start_guard(LOTUS_GUARD_TOKEN_LIFE="0")
     plain = await world.ask("alice", VOICE, base=world.sandbox.addresses.authorization)
     ours = await world.ask("alice", VOICE)
-    assert ours.headers.keys() == plain.headers.keys()
+    added = {"Lotus-Guard-Decision", "Access-Control-Expose-Headers"}
+    assert ours.headers.keys() == plain.headers.keys() | added
     assert ours.body.replace(ours.json()["jwt"].encode(), b"") == plain.body.replace(
         plain.json()["jwt"].encode(), b""
     )

@@ -17,7 +17,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from lotus_guard.bounded import BoundedRequest, QuietSite
-from lotus_guard.config import read_config
+from lotus_guard.config import Config, read_config
 from lotus_guard.sandbox.stack import Addresses, Sandbox
 from lotus_guard.service import Clocks, Guard, make_guard, pooled_agents
 from lotus_guard.web import PublicSite
@@ -70,7 +70,10 @@ class World:
     directory: Path
     sandbox: Sandbox = field(init=False)
     guard: Guard = field(init=False)
+    config: Config = field(init=False)
     url: str = ""
+    desk: str = ""
+    """The operators' port."""
     _ends: list[Callable[[], Any]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -92,10 +95,13 @@ class World:
         }
         agents = pooled_agents(reactor)
         clocks = Clocks(reactor, time.monotonic, time.time)
-        self.guard = make_guard(read_config(environment), clocks, agents)
+        self.config = read_config(environment)
+        self.guard = make_guard(self.config, clocks, agents)
         self.guard.store.open()
         port = self._listen(0, PublicSite(self.guard.gate))
         self.url = f"http://127.0.0.1:{port}"
+        site = QuietSite(self.guard.admin.app.resource(), requestFactory=BoundedRequest)
+        self.desk = f"http://127.0.0.1:{self._listen(0, site)}"
         self._ends += [self.guard.store.close, agents.close]
 
     def serve(self, answer: bytes | None = None, abort: bool = False) -> str:

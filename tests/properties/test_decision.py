@@ -1,0 +1,121 @@
+"""What is on record can be decided once more, by everybody, with the same end."""
+
+import json
+from typing import Any
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lotus_guard.core.decision import (
+    Decision,
+    Deed,
+    Ruling,
+    from_json,
+    let_through,
+    masked,
+    replay,
+    request_refused,
+    seat_refused,
+    step_taken,
+    token_changed,
+)
+from lotus_guard.core.model import (
+    Alias,
+    Attendance,
+    Grant,
+    Identity,
+    Kind,
+    Participant,
+    RoomId,
+    Rule,
+    Source,
+    SourcePolicy,
+    Track,
+)
+from lotus_guard.core.plan import plan
+from lotus_guard.core.text import printable
+from lotus_guard.core.token import Token, lifetime, restrain
+
+texts = st.text(max_size=20)
+names = st.sampled_from([*Source, "unknown", "CAMERA"]).map(str)
+grants = st.builds(Grant, st.booleans(), st.lists(names, max_size=5).map(tuple))
+forbidden = st.frozensets(st.sampled_from([s for s in Source if s is not Source.MICROPHONE]))
+tracks = st.lists(st.builds(Track, st.sampled_from(Kind), names), max_size=3).map(tuple)
+ROOM, USER = RoomId("!r:s"), "@u:s"
+
+
+def on_record(ruling: Ruling) -> Decision:
+    """Write a ruling down and read it back, as the state file does."""
+    decision = Decision("abcdefgh", 1790000000.125, False, ruling)
+    back = from_json(json.loads(json.dumps(decision.as_json())))
+    assert back == decision
+    return back
+
+
+@given(grants, forbidden, tracks, st.booleans())
+def test_a_step_is_planned_again_from_its_record(
+    grant: Grant, forbids: frozenset[Source], published: tuple[Track, ...], stands: bool
+) -> None:
+    someone = Participant(Identity("i"), "sid", grant, published)
+    rooms = {Alias("a"): Attendance(0.0, (someone,))}
+    for step in plan(rooms, SourcePolicy(forbids), [USER] if stands else [], lambda _: USER):
+        ruling = on_record(step_taken(ROOM, USER, step, forbids)).ruling
+        assert replay(ruling) == ruling.verdict
+        assert ruling.verdict != "left alone"
+
+
+@given(grants, forbidden, st.none() | st.integers(1, 7200), st.integers(0, 7200))
+def test_a_changed_token_is_changed_again_from_its_record(
+    grant: Grant, forbids: frozenset[Source], seconds: int | None, life: int
+) -> None:
+    ruling = on_record(token_changed(ROOM, USER, grant, forbids, seconds, life)).ruling
+    assert replay(ruling) == ruling.verdict
+
+
+@given(grants, forbidden, st.integers(1, 7200), st.integers(0, 7200))
+def test_the_record_says_what_the_token_says(
+    grant: Grant, forbids: frozenset[Source], seconds: int, life: int
+) -> None:
+    video: dict[str, Any] = {"room": "a", "canPublish": grant.can_publish}
+    claims = {"sub": "i", "nbf": 1000, "exp": 1000 + seconds, "video": video}
+    token = Token(claims, Alias("a"), Identity("i"), grant)
+    sent = restrain(token, forbids, life, 5000.0)
+    verdict = token_changed(ROOM, USER, grant, forbids, lifetime(token, 5000.0), life).verdict
+    assert verdict.endswith(f"valid for {sent.claims['exp'] - 1000} s")
+    assert verdict.startswith("may publish nothing") == (not sent.grant.can_publish)
+
+
+@given(st.integers(1, 50), st.integers(0, 60))
+def test_a_refusal_stands_or_falls_with_its_inputs(limit: int, taken: int) -> None:
+    ruling = on_record(seat_refused(ROOM, USER, limit, taken)).ruling
+    assert replay(ruling) == ("refused" if taken >= limit else "admitted")
+    assert replay(evolve(ruling, inputs={**ruling.inputs, "is_seated": True})) == "admitted"
+
+
+@given(texts, texts)
+def test_what_no_rule_was_asked_about_is_on_record_all_the_same(code: str, text: str) -> None:
+    for ruling in (
+        request_refused(400, code, text),
+        let_through(Rule.LIMIT, "timeout", text, None, None),
+    ):
+        assert replay(on_record(ruling).ruling) is None
+        assert ruling.why.isprintable()
+
+
+@given(st.lists(texts, max_size=80), texts)
+def test_a_mask_leaves_no_user(people: list[str], user: str) -> None:
+    ruling = seat_refused(ROOM, f"@{user}", 2, 2, [f"@{each}" for each in people])
+    shown = masked(ruling, lambda _person: None)
+    assert "@" not in json.dumps(Decision("i", 0.0, False, shown).as_json())
+    assert len(ruling.people) <= 50
+    assert ruling.deed is Deed.REFUSED
+
+
+@given(st.text(), st.integers(1, 50))
+def test_printable_text_is_one_short_line(text: str, most: int) -> None:
+    shown = printable(text, most)
+    assert shown.isprintable()
+    assert len(shown) <= most
+    if text.isprintable() and len(text) <= most:
+        assert shown == text

@@ -1,5 +1,6 @@
 """The twistd face, as a process."""
 
+import json
 import os
 import signal
 import socket
@@ -148,3 +149,31 @@ def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
         )
     assert done.returncode != 0
     assert "already in use" in done.stdout + done.stderr
+
+
+def test_the_log_is_json_where_it_is_asked_for(tmp_path: Path) -> None:
+    ports = [free_port(), free_port()]
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        **GOOD,
+        "PYTHONPATH": str(ROOT),
+        "LOTUS_GUARD_LISTEN": f"tcp:{ports[0]}:interface=127.0.0.1",
+        "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{ports[1]}:interface=127.0.0.1",
+        "LOTUS_GUARD_LOG_FORMAT": "json",
+    }
+    process = subprocess.Popen(
+        [TWISTD, "--nodaemon", "--pidfile=", "lotus-guard"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        connected(ports[0]).close()
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert any("lotus_guard listens on" in line["text"] for line in lines)
+    assert all({"time", "level", "text"} <= line.keys() for line in lines)

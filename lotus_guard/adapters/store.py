@@ -154,6 +154,7 @@ class Store:
         def shut(_result: object) -> None:
             if self._pool is not None:
                 self._pool.close()
+                self._pool = None
 
         return last.addBoth(shut)
 

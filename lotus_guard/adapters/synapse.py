@@ -70,10 +70,12 @@ class Synapse:
 
     async def name(self, room: RoomId) -> str | None:
         """Tell a room's name, or its alias where it has none; None where it has neither."""
-        if not is_room_id(room):
-            return None
-        self.on_call("name")
-        return await self._ask(f"/_synapse/admin/v1/rooms/{quote(room, safe='')}", _name)
+        for event_type, field in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
+            content = content_of(event_of(await self._state(room, event_type), event_type))
+            name = (content or {}).get(field)
+            if name and isinstance(name, str):
+                return name[:_MOST_NAME]
+        return None
 
     async def _state(self, room: RoomId, event_type: str) -> list[Any]:
         if not is_room_id(room):
@@ -128,14 +130,6 @@ def _page(answer: HttpAnswer) -> tuple[Sequence[RoomId], int | None]:
         raise _outage(answer)
     found = [RoomId(room["room_id"]) for room in rooms if _has_room_id(room)]
     return found, next_start if isinstance(next_start, int) else None
-
-
-def _name(answer: HttpAnswer) -> str | None:
-    fields = _json_object(answer)
-    if answer.status != 200 and fields.get("errcode") not in ("M_NOT_FOUND", "M_INVALID_PARAM"):
-        raise _outage(answer)
-    name = fields.get("name") or fields.get("canonical_alias")
-    return name[:_MOST_NAME] if isinstance(name, str) else None
 
 
 def _json_object(answer: HttpAnswer) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Beat:
     at: float
     oldest: float
     """Decisions from before this moment are dropped."""
+    most: int = MOST_DECISIONS
 
 
 @define
@@ -132,7 +133,7 @@ def _beat(cursor: Any, beat: Beat) -> list[int]:
             "DELETE FROM decision WHERE kind = ? AND rule = ? AND number <= ("
             "SELECT number FROM decision WHERE kind = ? AND rule = ? "
             "ORDER BY number DESC LIMIT 1 OFFSET ?)",
-            (kind, rule, kind, rule, MOST_DECISIONS),
+            (kind, rule, kind, rule, beat.most),
         )
     cursor.execute("SELECT pid FROM guard WHERE instance != ?", (beat.instance,))
     return [int(pid) for (pid,) in cursor.fetchall()]

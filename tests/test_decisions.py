@@ -1,0 +1,359 @@
+"""Decisions on record: in the answer, the log, the state file, on the operators' port."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from livekit.protocol import models as lk_models
+from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
+
+from lotus_guard.core.decision import Decision, from_json, replay
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, SECRET, TWO, VOICE
+from tests.test_live import NO_CAMERA, full_room_and_a_drawer, join, people, sources
+from tests.world import FAST, Got, World, http_answer, reactor, token_request
+
+HEADER = "Lotus-Guard-Decision"
+
+
+@pytest.fixture
+def logged() -> Iterator[list[Any]]:
+    """Every event of the log, while a test runs."""
+    events: list[Any] = []
+
+    @implementer(ILogObserver)
+    def keep(event: Any) -> None:
+        events.append(event)
+
+    globalLogPublisher.addObserver(keep)
+    yield events
+    globalLogPublisher.removeObserver(keep)
+
+
+def last(world: World) -> Decision:
+    return world.guard.overview.records.recent[-1]
+
+
+def deeds(world: World) -> list[tuple[str, str, bool]]:
+    return [
+        (each.ruling.deed, each.ruling.rule, each.observed)
+        for each in world.guard.overview.records.recent
+    ]
+
+
+async def decisions(world: World, **wanted: str) -> list[Decision]:
+    query = "&".join(f"{name}={value}" for name, value in wanted.items())
+    got = await world.request("GET", f"/decisions?{query}", base=world.desk)
+    return [from_json(each) for each in got.json()["decisions"]]
+
+
+async def fill(world: World) -> Got:
+    """Fill the room for two, and ask for a third."""
+    for name in ("alice", "bob"):
+        assert (await world.ask(name, TWO)).status == 200
+    return await world.ask("carol", TWO)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_is_on_record_with_its_inputs(world: World) -> None:
+    world.start_guard()
+    got = await fill(world)
+    (refusal,) = await decisions(world, user="@carol:sandbox", room=TWO)
+    assert refusal.id == got.headers[HEADER]
+    assert refusal.ruling.inputs == {"max_users": 2, "taken": 2, "is_seated": False}
+    assert refusal.ruling.people == ("@alice:sandbox", "@bob:sandbox")
+    assert replay(refusal.ruling) == refusal.ruling.verdict == "refused"
+    assert abs(refusal.at - time.time()) < 60
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_changed_token_names_its_decision_and_an_unchanged_one_none(world: World) -> None:
+    world.start_guard()
+    got = await world.ask("alice", VOICE)
+    assert got.headers[HEADER] == last(world).id
+    assert got.headers["Access-Control-Expose-Headers"] == HEADER
+    assert last(world).ruling.verdict == "may publish microphone, valid for 300 s"
+    plain = await world.ask("alice", OPEN)
+    assert HEADER not in plain.headers
+    assert "Access-Control-Expose-Headers" not in plain.headers
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_upstream_exposes_stays_exposed(world: World) -> None:
+    made = await world.ask("alice", VOICE, base=world.sandbox.addresses.authorization)
+    answer = http_answer(made.body).replace(
+        b"\r\n\r\n", b"\r\nAccess-Control-Expose-Headers: X-Own\r\n\r\n", 1
+    )
+    world.start_guard(LOTUS_GUARD_UPSTREAM=world.serve(answer))
+    got = await world.ask("alice", VOICE)
+    assert got.headers["Access-Control-Expose-Headers"] == f"X-Own, {HEADER}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_is_closed_out_is_on_record_without_its_body(world: World) -> None:
+    world.start_guard()
+    got = await world.request("POST", "/sfu/get", b'{"room":"!secret:s","room":"!open:sandbox"}')
+    assert got.status == 400
+    assert got.headers[HEADER] == last(world).id
+    assert "!secret:s" not in json.dumps(last(world).as_json())
+    long = await world.request("POST", "/sfu/get", b"x" * 70_000)
+    assert (long.status, long.headers[HEADER]) == (413, last(world).id)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fail_open_is_on_record_and_its_answer_is_upstreams(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_SYNAPSE_URL=world.serve(abort=True))
+    got = await world.ask("alice", VOICE)
+    assert HEADER not in got.headers
+    found = await decisions(world, user="@alice:sandbox", room=VOICE)
+    assert {each.ruling.rule for each in found} == {"limit", "sources"}
+    assert {each.ruling.deed for each in found} == {"fail_open"}
+    assert all(each.ruling.inputs["reason"] == "reset" for each in found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_live_step_is_on_record_once_though_it_is_tried_again(world: World) -> None:
+    world.start_guard()
+    await join(world, "alice", OPEN)
+    await world.guard.live.run_pass()
+    world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
+    await world.guard.live.run_pass()
+    step = last(world).ruling
+    assert (step.deed, step.user) == ("step", "@alice:sandbox")
+    assert step.verdict.startswith("narrowed: may publish microphone")
+    assert replay(step) == step.verdict
+    for info in world.sandbox.sfu.rooms.values():  # it has no effect: somebody gives them back
+        for person in info.values():
+            del person.permission.can_publish_sources[:]
+    before = len(world.guard.overview.records.recent)
+    await world.guard.live.run_pass()
+    assert len(world.guard.overview.records.recent) == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_decisions_outlive_the_guard(world: World) -> None:
+    world.start_guard()
+    refused = (await fill(world)).headers[HEADER]
+    await world.guard.store.close()
+    world.start_guard()
+    assert [each.id for each in await decisions(world, user="@carol:sandbox")] == [refused]
+    assert await decisions(world, user="@carol:sandbox", room=OPEN) == []
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("setting", ["hash", "no"])
+async def test_users_are_nowhere_where_the_operator_does_not_want_them(
+    world: World, setting: str, logged: list[Any]
+) -> None:
+    world.start_guard(LOTUS_GUARD_LOG_USERS=setting)
+    drawer = await full_room_and_a_drawer(world)
+    world.sandbox.sfu.join(drawer)
+    await world.guard.live.run_pass()
+    assert (await world.ask("bob", TWO)).status == 403
+    await world.ask("alice", VOICE)
+    pages = [await world.request("GET", page, base=world.desk) for page in ("/rooms", "/decisions")]
+    await world.guard.store.close()
+    rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT * FROM decision")
+    told = f"{[page.body for page in pages]}{rows.fetchall()}{[str(event) for event in logged]}"
+    assert len(deeds(world)) > 2
+    assert "put out of the call" in told
+    for name in ("alice", "bob", "carol", "sandbox:PHONE"):
+        assert f"@{name}" not in told
+    assert ("u:" in told) == (setting == "hash")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hashed_user_is_found_by_who_knows_his_name(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_LOG_USERS="hash")
+    await fill(world)
+    (refusal,) = await decisions(world, user="@carol:sandbox")
+    assert (refusal.ruling.user or "").startswith("u:")
+    assert await decisions(world, user="@dave:sandbox") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_secret_reaches_log_records_metrics_or_pages(
+    world: World, logged: list[Any]
+) -> None:
+    world.start_guard(**FAST, LOTUS_GUARD_PUSH_SECRET="the-push-secret-itself")
+    tokens = [json.loads((await world.ask(name, VOICE)).body)["jwt"] for name in ("alice", "bob")]
+    await fill(world)
+    world.sandbox.homeserver.accounts.clear()  # the admin's token is not known any more
+    await world.ask("dave", VOICE)
+    await world.request("POST", "/policy", b"{}", {"Lotus-Guard-Signature": "x"}, base=world.desk)
+    pages = [
+        (await world.request("GET", page, base=world.desk)).body.decode()
+        for page in ("/metrics", "/readyz", "/rooms", "/decisions")
+    ]
+    await world.guard.store.close()
+    rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT * FROM decision")
+    told = f"{pages}{rows.fetchall()}{[str(event) for event in logged]}"
+    assert "fail_open" in told
+    secrets = (SECRET, ADMIN_TOKEN, "the-push-secret-itself", "openid-", *tokens)
+    assert [secret for secret in secrets if secret in told] == []
+
+
+# --- dry run -------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_observing_changes_nothing_at_all(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_MODE="observe")
+    third = await fill(world)
+    voice = await world.ask("alice", VOICE)
+    for got in (third, voice):
+        assert got.status == 200
+        assert HEADER not in got.headers
+        assert got.sources is None
+        assert got.claims["exp"] - got.claims["nbf"] == 3600
+    twice = b'{"room":"!two:sandbox",' + token_request("dave", OPEN)[1:]
+    ours = await world.request("POST", "/sfu/get", twice)
+    assert (ours.status, HEADER in ours.headers) == (200, False)
+    await join(world, "alice", VOICE)
+    await world.guard.live.run_pass()
+    assert len(people(world, VOICE)) == 1
+    seen = [deed for deed in deeds(world) if deed[0] != "fail_open"]
+    assert all(observed for _, _, observed in seen)
+    assert {("refused", "limit", True), ("refused", "request", True)} <= set(seen)
+    assert {("changed", "sources", True), ("changed", "limit", True)} <= set(seen)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_observing_loop_plans_and_records_and_lets_be(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_OBSERVE="live")
+    drawer = await full_room_and_a_drawer(world)
+    world.sandbox.sfu.join(drawer)
+    world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, NO_CAMERA)
+    changes = world.sandbox.sfu.changes
+    await world.guard.live.run_pass()
+    assert world.sandbox.sfu.changes == changes
+    assert len(people(world, TWO)) == 2
+    steps = [each for each in world.guard.overview.records.recent if each.ruling.deed == "step"]
+    assert {each.ruling.verdict for each in steps if each.observed} >= {"put out of the call"}
+    assert len(steps) == 2
+    assert (await world.ask("bob", TWO)).status == 403, "the token path is enforced"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_observed_limit_lets_people_in_and_nobody_is_put_out_later(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_OBSERVE="limit")
+    world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, NO_CAMERA)
+    for name in ("alice", "bob", "carol"):
+        info = await join(world, name, TWO)
+        assert lk_models.TrackSource.CAMERA not in sources(info), "the sources are enforced"
+        assert sources(info)
+        await world.guard.live.run_pass()
+    assert len(people(world, TWO)) == 3
+    assert deeds(world).count(("refused", "limit", True)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_observed_sources_are_left_in_tokens_and_calls(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_OBSERVE="sources")
+    world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, NO_CAMERA)
+    info = await join(world, "alice", TWO)
+    await join(world, "bob", TWO)
+    await world.guard.live.run_pass()
+    assert sources(info) == []
+    assert (await world.ask("carol", TWO)).status == 403, "the limit is enforced"
+    assert ("changed", "sources", True) in deeds(world)
+    assert ("step", "sources", True) in deeds(world)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_observed_is_counted_apart(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_OBSERVE="limit")
+    await fill(world)
+    registry = world.guard.metrics.registry
+    labels = {"kind": "refused", "rule": "limit"}
+    assert registry.get_sample_value("lotus_guard_observed_total", labels) == 1
+    assert not registry.get_sample_value("lotus_guard_refused_total", {"rule": "limit"})
+
+
+# --- the operators' port -------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_readyz_is_200_whatever_is_down_and_says_what(world: World) -> None:
+    world.start_guard(
+        LOTUS_GUARD_SYNAPSE_URL=world.serve(abort=True),
+        LOTUS_GUARD_LIVEKIT_URL=world.serve(abort=True),
+    )
+    await world.ask("alice", VOICE)
+    got = await world.request("GET", "/readyz", base=world.desk)
+    states = {each["name"]: each["state"] for each in got.json()["dependencies"]}
+    assert got.status == 200
+    assert states["upstream"] == "ok"
+    assert states["synapse"] == "trouble"
+    assert states["loop"] == "unknown"
+    assert states["pushes"] == "off"
+    assert got.json()["guard"]["rules"] == dict.fromkeys(("limit", "sources", "live"), "enforce")
+    world.start_guard(LOTUS_GUARD_UPSTREAM=world.serve(abort=True))
+    await world.ask("alice", VOICE)
+    got = await world.request("GET", "/readyz", base=world.desk)
+    states = {each["name"]: each["state"] for each in got.json()["dependencies"]}
+    assert (got.status, states["upstream"]) == (200, "trouble")
+    assert (await world.request("GET", "/livez", base=world.desk)).body == b"alive\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_rooms_shows_who_is_where_and_what_was_done(world: World) -> None:
+    world.start_guard()
+    world.sandbox.homeserver.set_state(OPEN, LIMIT_EVENT, {})
+    world.sandbox.homeserver.set_state(VOICE, "m.room.name", {"name": "Voices"})
+    await join(world, "alice", VOICE)
+    await join(world, "bob", OPEN)
+    await fill(world)
+    await world.guard.live.run_pass()
+    await world.request("GET", "/rooms", base=world.desk)  # names are asked for by who looks
+    await deferLater(reactor, 0.3, lambda: None)
+    rooms = (await world.request("GET", "/rooms", base=world.desk)).json()["rooms"]
+    by_id = {room["room"]: room for room in rooms}
+    assert [room["room"] for room in rooms][-1] == OPEN, "those under a policy come first"
+    assert by_id[VOICE]["users"] == ["@alice:sandbox"]
+    assert by_id[VOICE]["name"] == "Voices"
+    assert by_id[VOICE]["forbidden"] == ["camera", "screen_share", "screen_share_audio"]
+    assert by_id[VOICE]["narrowed"] == 1
+    assert by_id[OPEN]["people"] == 1
+    assert (by_id[TWO]["taken"], by_id[TWO]["max_users"], by_id[TWO]["refused"]) == (2, 2, 1)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8072", 200),
+        ("[::1]:8072", 200),
+        ("localhost", 200),
+        ("guard:8072", 200),
+        ("guard.example.org", 200),
+        ("evil.example.com", 421),
+        ("evil.example.com.", 421),
+        ("127.0.0.1.evil.example:8072", 421),
+        ("guard.example.org.evil.example", 421),
+        ("[", 421),
+    ],
+)
+async def test_a_rebound_host_name_sees_nobody(world: World, host: str, status: int) -> None:
+    world.start_guard(LOTUS_GUARD_ADMIN_HOSTS="guard.example.org, other.example.org")
+    await fill(world)
+    for page in ("/rooms", "/decisions"):
+        got = await world.request("GET", page, headers={"Host": host}, base=world.desk)
+        assert got.status == status
+        assert (b"@alice:sandbox" in got.body) == (status == 200 and page == "/decisions")
+
+
+@pytest_twisted.ensureDeferred
+async def test_senseless_questions_are_answered_all_the_same(world: World) -> None:
+    world.start_guard()
+    await fill(world)
+    for query in ("limit=x", "limit=-1", "limit=99999999999999", "room=%ff", "user="):
+        got = await world.request("GET", f"/decisions?{query}", base=world.desk)
+        assert got.status == 200, query
+    assert len(await decisions(world, limit="1")) == 1

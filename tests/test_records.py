@@ -1,0 +1,298 @@
+"""What becomes of a decision: the recorder, the log, the tables, and news of dependencies."""
+
+import io
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, formatEvent
+from twisted.python.failure import Failure
+
+from lotus_guard.adapters import tables
+from lotus_guard.adapters.log import MOST_A_SECOND, DecisionLog, JsonLines, line_of
+from lotus_guard.adapters.tables import SCHEMA, Batch, Beat, select_decisions
+from lotus_guard.core.decision import (
+    Decision,
+    Deed,
+    Ruling,
+    let_through,
+    request_refused,
+    seat_refused,
+)
+from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.health import TROUBLE_SECONDS, Dependency, Health
+from lotus_guard.live import Pace
+from lotus_guard.names import MOST_ASKED, Names
+from lotus_guard.ports import Outage, Reason
+from lotus_guard.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
+from tests.test_decisions import logged
+from tests.test_store import Memory
+
+__all__ = ["logged"]
+ROOM = RoomId("!r:s")
+HOSTILE = RoomId("!r\n2026-11-23 [ok] all is well\x1b[2J\u202e:s")
+
+
+class Counted:
+    """Counters that count nothing but calls."""
+
+    def __init__(self) -> None:
+        self.decisions = 0
+        self.fail_opens = 0
+
+    def decided(self, ruling: Ruling, observed: bool) -> None:
+        self.decisions += 1
+
+    def failed_open(self, rule: Rule, outage: Outage) -> None:
+        self.fail_opens += 1
+
+
+def recorder(clock: Clock, counted: Counted | None = None) -> Recorder:
+    numbers = iter(range(10_000))
+    return Recorder(
+        epoch=lambda: 1_790_000_000.0 + clock.seconds(),
+        now=clock.seconds,
+        random=lambda size: next(numbers).to_bytes(size, "big"),
+        mask=lambda person: person,
+        counters=counted or Counted(),
+    )
+
+
+def refusal(number: int = 0, room: RoomId = ROOM) -> Decision:
+    return Decision(f"id{number}", 1000.0 + number, False, seat_refused(room, "@u:s", 2, 2, []))
+
+
+def test_what_is_tried_again_and_again_is_counted_each_time_and_written_once_a_minute() -> None:
+    clock, counted = Clock(), Counted()
+    records = recorder(clock, counted)
+    outage = Outage(Reason.TIMEOUT, "late")
+    for _ in range(3):
+        records.failed_open(Rule.LIMIT, outage, ROOM, again=True)
+    assert (counted.fail_opens, len(records.recent)) == (3, 1)
+    records.failed_open(Rule.SOURCES, outage, ROOM, again=True)
+    records.failed_open(Rule.LIMIT, outage, RoomId("!other:s"), again=True)
+    assert len(records.recent) == 3
+    clock.advance(ONCE_SECONDS)
+    records.failed_open(Rule.LIMIT, outage, ROOM, again=True)
+    records.failed_open(Rule.LIMIT, outage, ROOM)
+    assert len(records.recent) == 5
+
+
+def test_the_same_complaint_has_the_same_id() -> None:
+    records = recorder(Clock())
+    ruling = request_refused(400, "M_BAD_JSON", "twice")
+    assert records.decided(ruling, once="a") == records.decided(ruling, once="a")
+    assert records.decided(ruling) != records.decided(ruling)
+
+
+def test_recent_decisions_are_bounded_and_rooms_are_tallied() -> None:
+    records = recorder(Clock())
+    for _ in range(MOST_RECENT + 10):
+        records.decided(refusal().ruling)
+    assert len(records.recent) == MOST_RECENT
+    assert records.tally(ROOM)[Deed.REFUSED] == MOST_RECENT + 10
+    assert records.tally(RoomId("!other:s"))[Deed.REFUSED] == 0
+
+
+def test_a_hashed_user_is_the_same_each_time_and_depends_on_the_secret() -> None:
+    hashed = mask_of("hash", "secret")
+    assert hashed("@a:s") == hashed("@a:s") != hashed("@b:s")
+    assert hashed("@a:s") != mask_of("hash", "other")("@a:s")
+    assert mask_of("no", "secret")("@a:s") is None
+    assert mask_of("yes", "secret")("@a:s") == "@a:s"
+
+
+def test_an_id_can_be_read_out() -> None:
+    assert short_id(lambda size: b"\xff" * size) == "77777777"
+    assert short_id(lambda size: b"\0" * size) == "aaaaaaaa"
+
+
+# --- the log -------------------------------------------------------------------------------------
+
+
+def test_hostile_names_make_one_line() -> None:
+    ruling = seat_refused(HOSTILE, "@u\r:s", 1, 1)
+    line = line_of(Decision("id", 0.0, False, ruling))
+    assert line.isprintable()
+    assert "1 of 1 seat is taken" in line
+    assert line_of(Decision("id", 0.0, True, ruling)).startswith("[id] would have been: refused")
+
+
+def test_a_flood_of_decisions_is_counted_in_the_log(logged: list[Any]) -> None:
+    clock = Clock()
+    log = DecisionLog(clock.seconds)
+    clock.advance(10)
+    for number in range(MOST_A_SECOND + 7):
+        log.write(refusal(number))
+    assert len(logged) == MOST_A_SECOND
+    clock.advance(1.0)
+    log.write(refusal())
+    assert formatEvent(logged[-2]) == "7 more decisions are not in the log"
+    assert len(logged) == MOST_A_SECOND + 2
+
+
+def test_a_fail_open_is_a_warning_and_carries_its_fields(logged: list[Any]) -> None:
+    ruling = let_through(Rule.LIMIT, "timeout", "late", ROOM, "@u:s")
+    decision = Decision("id", 0.0, False, ruling)
+    DecisionLog(Clock().seconds).write(decision)
+    assert logged[0]["log_level"] is LogLevel.warn
+    assert logged[0]["decision"] == decision.as_json()
+
+
+def test_json_lines_are_lines_of_json_whatever_is_in_them() -> None:
+    out = io.StringIO()
+    write = JsonLines(out)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        failure = Failure()
+    write({"log_format": "{room}", "room": HOSTILE, "log_level": LogLevel.error, "log_time": 0.5})
+    write({"log_format": "{nothing}", "log_failure": failure, "log_time": 1.0})
+    write({"log_format": "x", "decision": refusal(room=HOSTILE).as_json()})
+    first, second, third = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert out.getvalue().isascii()
+    assert first == {
+        "time": "1970-01-01T00:00:00.500Z",
+        "level": "error",
+        "logger": "",
+        "text": HOSTILE,
+    }
+    assert "ValueError" in second["traceback"]
+    assert third["decision"]["room"] == HOSTILE
+
+
+# --- the tables ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cursor() -> sqlite3.Cursor:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(SCHEMA)
+    return connection.cursor()
+
+
+def beat(instance: str = "me", at: float = 2000.0, oldest: float = 0.0) -> Batch:
+    return Batch(beat=Beat(instance, 7, "tcp:8070", at, oldest))
+
+
+def test_decisions_are_bounded_by_age(cursor: sqlite3.Cursor) -> None:
+    batch = Batch()
+    batch.decisions.extend(refusal(number) for number in range(10))
+    batch.write(cursor)
+    beat(oldest=1004.0).write(cursor)
+    assert [each.id for each in select_decisions(cursor, None, None, 3)] == ["id9", "id8", "id7"]
+    assert len(select_decisions(cursor, None, None, 100)) == 6
+
+
+def test_a_flood_of_one_kind_leaves_the_others(cursor: sqlite3.Cursor) -> None:
+    batch = Batch()
+    batch.decisions.append(refusal(0))
+    flood = request_refused(400, "M_BAD_JSON", "twice")
+    batch.decisions.extend(Decision(f"f{n}", 1000.0, False, flood) for n in range(50))
+    batch.write(cursor)
+    Batch(beat=Beat("me", 7, "tcp:8070", 2000.0, 0.0, most=5)).write(cursor)
+    found = [each.id for each in select_decisions(cursor, None, None, 100)]
+    assert found == ["f49", "f48", "f47", "f46", "f45", "id0"]
+
+
+def test_names_that_sqlite_does_not_take_do_not_stop_the_rest(cursor: sqlite3.Cursor) -> None:
+    batch = Batch()
+    batch.decisions.append(refusal(room=RoomId("!\ud800:s")))
+    batch.write(cursor)
+    assert len(select_decisions(cursor, None, None, 100)) == 1
+
+
+def test_guards_on_one_file_see_each_other_until_one_stops(cursor: sqlite3.Cursor) -> None:
+    assert beat("one").write(cursor) == []
+    assert beat("two").write(cursor) == [7]
+    Batch(gone="one").write(cursor)
+    assert beat("two").write(cursor) == []
+    assert beat("three", at=2000.0 + tables.ALIVE_SECONDS + 1).write(cursor) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_guards_on_one_file_are_told_once(tmp_path: Path, logged: list[Any]) -> None:
+    memories = [Memory(tmp_path / "state.sqlite") for _ in range(2)]
+    for number, memory in enumerate(memories):
+        memory.store.instance = f"guard{number}"
+    for _ in range(2):
+        for memory in memories:
+            memory.store.beat()
+            while memory.store._writing is not None:
+                await pause()
+    for memory in memories:
+        await memory.close()
+    told = [formatEvent(event) for event in logged if "Other guards" in formatEvent(event)]
+    assert len(told) == 2
+    with sqlite3.connect(tmp_path / "state.sqlite") as connection:
+        assert connection.execute("SELECT * FROM guard").fetchall() == []
+
+
+async def pause() -> None:
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    await deferLater(reactor, 0.01, lambda: None)
+
+
+# --- health and names ----------------------------------------------------------------------------
+
+
+def state(health: Health, name: Dependency = Dependency.SYNAPSE) -> tuple[str, Any]:
+    (found,) = [each for each in health.dependencies() if each["name"] == name]
+    return found["state"], found["age"]
+
+
+def test_trouble_is_told_until_good_news_or_for_a_while() -> None:
+    clock = Clock()
+    health = Health(clock.seconds)
+    note = health.noter(Dependency.SYNAPSE)
+    assert state(health) == ("unknown", None)
+    note(None)
+    clock.advance(5)
+    assert state(health) == ("ok", 5.0)
+    note(Outage(Reason.TIMEOUT, "late"))
+    assert state(health) == ("trouble", 5.0)
+    clock.advance(TROUBLE_SECONDS + 1)
+    assert state(health) == ("unknown", TROUBLE_SECONDS + 6)
+    note(None)
+    assert state(health) == ("ok", 0.0)
+
+
+def test_what_a_client_can_cause_is_no_trouble() -> None:
+    health = Health(Clock().seconds)
+    health.noter(Dependency.LIVEKIT)(Outage(Reason.OVERSIZED, "metadata"))
+    assert state(health, Dependency.LIVEKIT) == ("ok", 0.0)
+
+
+class Namer:
+    """A homeserver that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[RoomId, Deferred[str | None]] = {}
+
+    async def name(self, room: RoomId) -> str | None:
+        self.waiting[room] = Deferred()
+        return await self.waiting[room]
+
+
+def test_names_are_asked_for_once_and_few_at_a_time() -> None:
+    clock, namer = Clock(), Namer()
+    names = Names(namer, Pace(1000.0, clock, clock.seconds), clock.seconds)  # type: ignore[arg-type]
+    rooms = [RoomId(f"!{n}:s") for n in range(100)]
+    for _ in range(3):
+        for room in rooms:
+            assert names.name_of(room) is None
+        clock.advance(1.0)
+    assert len(namer.waiting) == MOST_ASKED
+    namer.waiting[rooms[0]].callback("Kitchen")
+    namer.waiting[rooms[1]].errback(Failure(Outage(Reason.TIMEOUT, "late")))
+    assert names.name_of(rooms[0]) == "Kitchen"
+    assert names.name_of(rooms[1]) is None
+    clock.advance(1.0)
+    assert len(namer.waiting) == MOST_ASKED, "a room without a name is not asked for at once again"

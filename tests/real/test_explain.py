@@ -1,0 +1,31 @@
+"""A refusal made by a real client, explained by `lotus-guard explain` as an operator runs it."""
+
+import subprocess
+import sys
+
+from tests.real.processes import until
+from tests.real.stack import Stack
+
+
+def test_explain_tells_why_a_real_client_was_refused(stack: Stack) -> None:
+    room = stack.room(limit={"max_users": 1})
+    alice, carol = stack.users(2)
+    client = stack.join(alice, room)
+    until("she is seen", lambda: len(stack.identities(room)) == 1)
+    refused = stack.ask(carol, room)
+    assert refused.status == 403
+    done = subprocess.run(
+        [sys.executable, "-m", "lotus_guard.cli", "explain", carol.user_id, room],
+        env={"PATH": "/usr/bin:/bin", **stack.guard.process.env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    client.disconnect()
+    print(f"\n$ lotus-guard explain {carol.user_id} '{room}'\n{done.stdout}")
+    assert done.returncode == 0, done.stderr
+    assert f"[{refused.headers['Lotus-Guard-Decision']}]  refused" in done.stdout
+    assert "1 of 1 seat is taken" in done.stdout
+    assert f"seated  {alice.user_id}" in done.stdout
+    assert "replay  the same: refused" in done.stdout

@@ -15,6 +15,7 @@ LEVELS = [
     {"web", "admin", "config"},
     {"service"},
     {"sandbox"},
+    {"check"},
     {"commands"},
     {"tap", "cli"},
 ]

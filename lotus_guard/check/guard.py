@@ -21,7 +21,7 @@ GUARD, OPERATORS, EXPOSED, PUSHES = "guard", "operators-port", "operators-port-e
 HEALTH = {"loop": "the live loop", "store": "the state file"}
 START = "start the guard: systemctl start voice-limit-guard"
 LOOPBACK = "LOTUS_GUARD_ADMIN_LISTEN=tcp:8072:interface=127.0.0.1"
-ONE_SECRET = (
+PUSH_WANTED = (
     "LOTUS_GUARD_PUSH_SECRET: the very secret of push_secret_path (or push_secret) in the "
     "module's config in homeserver.yaml"
 )
@@ -137,7 +137,7 @@ def _pushes(config: Config, ready: Ready) -> Finding:
             else "and LOTUS_GUARD_PUSH_SECRET is not set"
         )
         seen = f"the Synapse module pushes {why}: {ready.refused} refused, the last {age:.0f} s ago"
-        return fault(PUSHES, seen, ONE_SECRET)
+        return fault(PUSHES, seen, PUSH_WANTED)
     if ready.taken:
         return ok(PUSHES, "the guard takes the Synapse module's pushes")
     if config.push_secret:

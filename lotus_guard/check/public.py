@@ -20,7 +20,7 @@ from lotus_guard.check.ask import (
     probe_headers,
     trouble,
 )
-from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
 from lotus_guard.ports import Outage
 
 ROUTE, PREFIX, ENDPOINTS = "public-route", "public-prefix", "public-endpoints"
@@ -61,13 +61,13 @@ async def look_at_public_address(means: Means) -> list[Finding]:
     echoes = {path: echo_of(answer) for path, answer in answers.items()}
     if not any(echoes.values()):
         return [fault(ROUTE, _other(base, answers), TO_GUARD)]
-    return [
-        ok(ROUTE, f"{base} leads to the guard"),
-        _prefix(echoes),
-        _endpoints(base, echoes),
-        await _slashes(means, base),
-        await _cors(means, base, next(answers[path] for path in PATHS if echoes[path])),
-    ]
+    found = [ok(ROUTE, f"{base} leads to the guard"), _prefix(echoes), _endpoints(base, echoes)]
+    if found[1].level is not Level.OK:
+        later = "not looked at: the paths do not arrive as they should"
+        return [*found, note(SLASHES, later), note(CORS, later)]
+    routed = next(path for path in PATHS if echoes[path])
+    slashes = await _slashes(means, base, routed)
+    return [*found, slashes, await _cors(means, base + routed, answers[routed])]
 
 
 def _outage_in(failure: Exception) -> Outage:
@@ -102,27 +102,27 @@ def _endpoints(base: str, echoes: Mapping[str, Mapping[str, str] | None]) -> Fin
     return ok(ENDPOINTS, "all token endpoints reach the guard")
 
 
-async def _slashes(means: Means, base: str) -> Finding:
+async def _slashes(means: Means, base: str, path: str) -> Finding:
     """Ask as a client whose livekit_service_url ends in a slash; the whole way, without a probe."""
     try:
-        answer = await _send(means, "POST", f"{base}//get_token")
+        answer = await _send(means, "POST", f"{base}/{path}")
     except Outage as outage:
-        return warning(SLASHES, trouble(outage, f"{base}//get_token"), MERGE)
+        return warning(SLASHES, trouble(outage, f"{base}/{path}"), MERGE)
     if 300 <= answer.status < 400:
-        seen = f"//get_token is answered by a redirect ({answer.status}), which browsers refuse"
+        seen = f"/{path} is answered by a redirect ({answer.status}), which browsers do not follow"
         return warning(SLASHES, seen, MERGE)
     if not errcode_of(answer):
-        seen = f"//get_token is answered by {described(answer)}, not by the token service"
+        seen = f"/{path} is answered by {described(answer)}, not by the token service"
         return warning(SLASHES, seen, MERGE)
-    return ok(SLASHES, "//get_token is served as /get_token")
+    return ok(SLASHES, f"/{path} is served as {path}")
 
 
-async def _cors(means: Means, base: str, echoed: HttpAnswer) -> Finding:
+async def _cors(means: Means, url: str, echoed: HttpAnswer) -> Finding:
     try:
-        refusal = await _send(means, "POST", f"{base}{PATHS[0]}")
-        preflight = await ask(means.upstream, "OPTIONS", f"{base}{PATHS[0]}", _preflight())
+        refusal = await _send(means, "POST", url)
+        preflight = await ask(means.upstream, "OPTIONS", url, _preflight())
     except Outage as outage:
-        return warning(CORS, trouble(outage, base), "look again")
+        return warning(CORS, trouble(outage, url), "look again")
     wrong = [
         *_origins("an answer to POST", echoed),
         *_origins("a refusal", refusal),

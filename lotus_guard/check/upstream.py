@@ -7,7 +7,7 @@ that path on, so what is asked carries a probe, which a guard answers itself (`c
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from lotus_guard.adapters.http import HttpAnswer
-from lotus_guard.check.address import bracketed, host_and_port, leads_to, listening
+from lotus_guard.check.address import LOOPBACK, bracketed, host_and_port, leads_to, listening
 from lotus_guard.check.ask import Means, ask, described, echo_of, probe_headers, trouble
 from lotus_guard.check.finding import Finding, fault, note, ok
 from lotus_guard.config import Config
@@ -48,8 +48,9 @@ async def look_at_upstream(means: Means) -> list[Finding]:
 async def look_from_outside(means: Means) -> list[Finding]:
     """Knock at upstream's port on the addresses that others can reach."""
     hosts = list(means.addresses)
-    if means.public_url:
-        hosts.append(host_and_port(means.public_url)[0])
+    public = host_and_port(means.public_url)[0]
+    if public and public not in LOOPBACK:
+        hosts.append(public)
     if not hosts:
         return [note(EXPOSED, "not looked at: this machine has no address but its own loopback")]
     port = host_and_port(means.config.upstream)[1]

@@ -106,7 +106,8 @@ class OperatorsPort:
 
     app = Klein()
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = KEY, secret: str = SECRET) -> None:
+        self._key, self._secret = key, secret
         self.genuine = self.forged = 0
         self.is_old = False
         self.pushes: dict[str, Any] = {"taken": 3, "refused": 0, "refused_age": None}
@@ -135,7 +136,7 @@ class OperatorsPort:
     def webhook(self, request: BoundedRequest) -> bytes:
         header = str(request.getHeader("Authorization") or "")
         try:
-            read_event(request.content.read(), header, KEY, SECRET)
+            read_event(request.content.read(), header, self._key, self._secret)
             self.genuine += 1
         except Forged:
             self.forged += 1

@@ -73,6 +73,14 @@ def nobody_upstream(yard: Yard) -> None:
     yard.environment["LOTUS_GUARD_UPSTREAM"] = f"http://127.0.0.1:{free_port()}"
 
 
+def upstream_is_down_for_the_guard_too(yard: Yard) -> None:
+    nobody_upstream(yard)
+    upstream = yard.environment["LOTUS_GUARD_UPSTREAM"]
+    yard.world.start_guard(LOTUS_GUARD_UPSTREAM=upstream)
+    yard.environment["LOTUS_GUARD_LISTEN"] = f"tcp:{port_of(yard.world.url)}"
+    yard.public.target = yard.world.url
+
+
 def upstream_is_the_guard(yard: Yard) -> None:
     yard.environment["LOTUS_GUARD_UPSTREAM"] = yard.world.url
 
@@ -366,6 +374,7 @@ def livekit_yaml(yard: Yard, urls: Any = (), keys: Any = None, **room: Any) -> N
 W, F = Level.WARNING, Level.FAULT
 BREAKS: list[tuple[Break, str, Level, str]] = [
     (nobody_upstream, "upstream", F, "LOTUS_GUARD_UPSTREAM=http://127.0.0.1:8071"),
+    (upstream_is_down_for_the_guard_too, "upstream", F, "refused"),
     (upstream_is_the_guard, "upstream", F, "itself"),
     (upstream_is_the_proxy, "upstream", F, "a guard answers"),
     (upstream_is_something_else, "upstream", F, "200 text/html"),

@@ -35,6 +35,7 @@ STRIP = (
     "Traefik: stripPrefix)"
 )
 ALL_PATHS = f"in the proxy: send {', '.join(PATHS)} to the guard, best all of the prefix"
+DOWN = "not looked at: lk-jwt-service does not answer the guard"
 MERGE = (
     "merge slashes in the proxy (nginx: merge_slashes on), or take the slash off the end of "
     "livekit_service_url in .well-known/matrix/client"
@@ -108,6 +109,8 @@ async def _slashes(means: Means, base: str, path: str) -> Finding:
         answer = await _send(means, "POST", f"{base}/{path}")
     except Outage as outage:
         return warning(SLASHES, trouble(outage, f"{base}/{path}"), MERGE)
+    if answer.status >= 500:
+        return note(SLASHES, DOWN)
     if 300 <= answer.status < 400:
         seen = f"/{path} is answered by a redirect ({answer.status}), which browsers do not follow"
         return warning(SLASHES, seen, MERGE)
@@ -123,6 +126,8 @@ async def _cors(means: Means, url: str, echoed: HttpAnswer) -> Finding:
         preflight = await ask(means.upstream, "OPTIONS", url, _preflight())
     except Outage as outage:
         return warning(CORS, trouble(outage, url), "look again")
+    if refusal.status >= 500 or preflight.status >= 500:
+        return note(CORS, DOWN)
     wrong = [
         *_origins("an answer to POST", echoed),
         *_origins("a refusal", refusal),

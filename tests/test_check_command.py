@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -288,6 +289,21 @@ def test_guards_are_counted_by_their_beats_and_nothing_is_touched(
     if is_open:
         guard.execute("INSERT INTO guard VALUES ('x', 1, 'y', 0)")
         guard.commit()
+
+
+def test_what_a_killed_guard_has_left_stays_as_it_is(tmp_path: Path) -> None:
+    """A database opened for writing would take the WAL in, as whoever runs the check."""
+    (tmp_path / "left").mkdir()
+    guard = database(tmp_path / "state.sqlite", 900.0)
+    left = [shutil.copy(path, tmp_path / "left") for path in tmp_path.glob("state.sqlite*")]
+    guard.close()
+    before = {Path(path): Path(path).read_bytes() for path in left}
+    assert len(before) == 3
+    found = look_for_other_guards(tmp_path / "left" / "state.sqlite", 1000.0)
+    assert found.level is Level.OK, "what is in the WAL only is seen"
+    after = {path: path.read_bytes() for path in (tmp_path / "left").iterdir()}
+    changed = {path.name for path in before if before[path] != after.get(path)}
+    assert changed <= {"state.sqlite-shm"}
 
 
 def test_a_lock_does_not_hold_it_up(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ RUNTIME = [
     "livekit-protocol>=1.0",  # LiveKit's messages, so that unknown permission fields survive
     "prometheus-client>=0.20",  # counters in the format every operator scrapes
     "click>=8.1",  # the command line
+    "PyYAML>=6.0",  # reads LiveKit's configuration for `lotus-guard check --livekit-config`
     "rich>=13.7",  # its tables, and one that can be watched
 ]
 TEST = [
@@ -23,6 +24,7 @@ TEST = [
     "mypy>=1.11",  # strict types
     "mypy-zope>=1.0.8",  # ... that understand zope.interface
     "types-protobuf",  # ... and protobuf's messages
+    "types-PyYAML",  # ... and YAML
     "ruff>=0.6",  # lint and format
     "playwright>=1.49",  # drives a real Chromium over the status page
 ]

@@ -2,6 +2,7 @@
 
 import click
 
+from lotus_guard.commands.check import check
 from lotus_guard.commands.explain import explain
 
 
@@ -10,7 +11,8 @@ def main() -> None:
     """See, ask and trust a lotus_guard. Takes the same environment as the service."""
 
 
-main.add_command(explain)
+for command in (check, explain):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,7 @@ LEVELS = [
     {"web", "admin", "config"},
     {"service"},
     {"sandbox"},
+    {"check"},
     {"commands"},
     {"tap", "cli"},
 ]

@@ -9,10 +9,11 @@ Twirp error.
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jwt
+import treq
 from attrs import define, field
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
@@ -20,7 +21,10 @@ from klein import Klein
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 from livekit.protocol import webhook as lk_webhook
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent
 
+from lotus_guard.adapters.http import BytesBody
 from lotus_guard.bounded import BoundedRequest
 
 Source = lk_models.TrackSource
@@ -201,6 +205,21 @@ def sign_webhook(event: Any, key: str, secret: str, epoch: float) -> tuple[bytes
     return body, jwt.encode(claims, secret, algorithm="HS256")
 
 
+def webhook_poster(
+    agent: IAgent, urls: Sequence[str], key: str, secret: str, epoch: Callable[[], float]
+) -> Callable[[Any], None]:
+    """Make a listener that posts each event to these addresses, and does not care what comes."""
+
+    def post(event: Any) -> None:
+        body, token = sign_webhook(event, key, secret, epoch())
+        headers = Headers({"Authorization": [token], "Content-Type": [WEBHOOK_TYPE]})
+        for url in urls:
+            sent = agent.request(b"POST", url.encode("ascii"), headers, BytesBody(body))
+            sent.addCallback(treq.content).addErrback(lambda _failure: None)
+
+    return post
+
+
 def _permission(video: dict[str, Any]) -> Any:
     """Turn a token's grant into a permission; what is absent is true (FACTS, LiveKit)."""
     publish = video.get("canPublish") is not False
@@ -290,6 +309,22 @@ class LiveKitApp:
             raise TwirpError(401, "unauthenticated", "permissions denied")
         return _write(request, self._methods[method](wanted))
 
+    @app.route("/rtc/validate", methods=["GET"])
+    def validate(self, request: BoundedRequest) -> bytes:
+        """Tell whether a join with this token would do; joins nobody and makes nothing."""
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        claims = self._claims(request)
+        video = claims.get("video") or {}
+        if not video.get("roomJoin"):
+            raise NotAllowed("no permissions to access the room")
+        if not claims.get("sub"):
+            request.setResponseCode(400)
+            return b"identity cannot be empty"
+        if video.get("room") not in self.state.rooms and not self.state.auto_create:
+            request.setResponseCode(404)
+            return b"requested room does not exist"
+        return b"success"
+
     @app.route("/sandbox/join", methods=["POST"])
     def join(self, request: BoundedRequest) -> bytes:
         """Join with the token in the body: what a client does over WebSocket, for curl."""
@@ -306,12 +341,15 @@ class LiveKitApp:
         return f"{identity} left\n".encode()
 
     def _video(self, request: BoundedRequest) -> dict[str, Any]:
+        return self._claims(request).get("video") or {}
+
+    def _claims(self, request: BoundedRequest) -> dict[str, Any]:
         header = request.getHeader("Authorization")
         if not header:
             return {}
         if not header.startswith("Bearer "):
             raise NotAllowed("invalid authorization header")
-        return self.state.open_token(header.removeprefix("Bearer ")).get("video") or {}
+        return self.state.open_token(header.removeprefix("Bearer "))
 
     def _create_room(self, wanted: Any) -> Any:
         return self.state.create(wanted.name, wanted.empty_timeout, wanted.departure_timeout)

@@ -36,6 +36,7 @@ class SynapseState:
     openid: dict[str, str] = field(factory=dict)
     """OpenID token → user id."""
     rooms: dict[str, dict[tuple[str, str], Event]] = field(factory=dict)
+    version: str = "1.163.0"
     ignores_type: bool = False
     """Older releases send a room's whole state whatever `type` asks for (FACTS, Synapse)."""
     set_count: int = 0
@@ -122,6 +123,11 @@ class SynapseApp:
         """Answer a path that there is not, or a method that it does not have."""
         body = {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}
         return _json(request, body, failure.value.code)
+
+    @app.route("/_synapse/admin/v1/server_version", methods=["GET"])
+    def server_version(self, request: BoundedRequest) -> bytes:
+        """Tell the version, to anybody."""
+        return _json(request, {"server_version": self.state.version})
 
     @app.route("/_synapse/admin/v1/rooms", methods=["GET"])
     def rooms(self, request: BoundedRequest) -> bytes:

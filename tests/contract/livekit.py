@@ -234,3 +234,21 @@ class LiveKitContract:
         header = f"Bearer {subject.token({'roomList': True})}"
         assert refusal(subject.raw("ListRooms", body, kind, Authorization=header)) == malformed
         assert subject.raw("ListRooms", body, kind, Authorization="Bearer no").status == 401
+
+    def test_validate_says_what_a_join_would_do(self, subject: LiveKitSubject) -> None:
+        there = subject.create()
+
+        def ask(*, sub: str | None = "me", **video: Any) -> Response:
+            header = f"Bearer {subject.token(video, sub=sub)}"
+            return subject.server.request("GET", "/rtc/validate", {"Authorization": header})
+
+        join = ask(roomJoin=True, room=there)
+        assert (join.status, join.body) == (200, b"success")
+        missing = ask(roomJoin=True, room="no-such-room")
+        assert (missing.status, missing.headers["content-type"]) == (404, PLAIN)
+        assert missing.body == b"requested room does not exist"
+        assert ask(room=there).status == 401
+        assert ask(sub=None, roomJoin=True, room=there).status == 400
+        assert subject.server.request("GET", "/rtc/validate").status == 401
+        listed = subject.call("ListRooms", {"roomList": True}, {"names": ["no-such-room"]})
+        assert listed.json() == {"rooms": []}, "asking makes nothing"

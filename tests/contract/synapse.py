@@ -113,6 +113,11 @@ class SynapseContract:
     def test_versions_need_no_token(self, subject: SynapseSubject) -> None:
         assert "v1.11" in subject.get("/_matrix/client/versions").json()["versions"]
 
+    def test_version(self, subject: SynapseSubject) -> None:
+        answer = subject.get("/_synapse/admin/v1/server_version", subject.admin_token)
+        assert answer.json()["server_version"].startswith("1.")
+        assert answer.headers["date"].endswith(" GMT")
+
     @pytest.mark.parametrize("path", ["/_matrix/client/v3/no", "/_synapse/admin/v1/no"])
     def test_unknown_path(self, subject: SynapseSubject, path: str) -> None:
         assert refusal(subject.get(path, subject.admin_token)) == (404, "M_UNRECOGNIZED")

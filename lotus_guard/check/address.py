@@ -1,0 +1,66 @@
+"""What the endpoints and URLs of the configuration say, without asking anybody."""
+
+import re
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@frozen
+class Listening:
+    """A TCP port that the guard serves."""
+
+    port: int
+    interface: str
+    """Empty for all of them."""
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Tell whether it is served on every address of the machine."""
+        return self.interface in ("", "0.0.0.0", "::")  # noqa: S104
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether only this machine can reach it."""
+        return is_loopback(self.interface)
+
+    @property
+    def url(self) -> str:
+        """Give its URL as this machine reaches it."""
+        host = "127.0.0.1" if self.is_everywhere else self.interface
+        return f"http://{bracketed(host)}:{self.port}"
+
+
+def listening(endpoint: str) -> Listening | None:
+    """Read a Twisted endpoint; None where it is no TCP port (`unix:`, `systemd:`)."""
+    match = re.fullmatch(r"tcp6?:(?:port=)?(\d+)(:.*)?", endpoint)
+    if match is None:
+        return None
+    interface = re.search(r":interface=((?:\\:|[^:])+)", match[2] or "")
+    return Listening(int(match[1]), interface[1].replace("\\:", ":") if interface else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine for itself only."""
+    return host in LOOPBACK or host.startswith("127.")
+
+
+def bracketed(host: str) -> str:
+    """Write a host as URLs have it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Give the host and the port of an http or https URL."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def leads_to(url: str, own: Listening) -> bool:
+    """Tell whether a URL on this machine is this very port."""
+    host, port = host_and_port(url)
+    if port != own.port:
+        return False
+    return is_loopback(host) if own.is_everywhere or own.is_loopback else host == own.interface

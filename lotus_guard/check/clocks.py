@@ -1,0 +1,50 @@
+"""The clocks of the neighbours against ours, by the Date headers of their answers.
+
+LiveKit takes a token up to 60 s before and after its times (FACTS, LiveKit), and lk-jwt-service
+signs them by its own clock; Synapse's pushes are believed for a minute.
+"""
+
+from twisted.internet.defer import ensureDeferred, gatherResults
+
+from lotus_guard.adapters.http import Http
+from lotus_guard.check.ask import Means, ask, skew_of
+from lotus_guard.check.finding import Finding, note, ok, warning
+from lotus_guard.check.livekit import MOST_SKEW
+from lotus_guard.ports import Outage
+
+NAME = "clocks"
+WANTED = "let chrony or systemd-timesyncd set the clocks: `timedatectl set-ntp true` on each host"
+
+
+async def look_at_clocks(means: Means) -> list[Finding]:
+    """Compare the clocks; the two farthest apart count, and ours is one of them."""
+    config = means.config
+    places = {
+        "Synapse": (means.synapse, f"{config.synapse_url}/_matrix/client/versions"),
+        "LiveKit": (means.livekit, f"{config.livekit_api}/"),
+        "lk-jwt-service": (means.upstream, f"{config.upstream}/healthz"),
+    }
+    asked = [ensureDeferred(_skew(means, http, url)) for http, url in places.values()]
+    skews = await gatherResults(asked, consumeErrors=True)
+    known = {name: skew for name, skew in zip(places, skews, strict=True) if skew is not None}
+    if not known:
+        return [note(NAME, "not looked at: nobody says what time it is")]
+    return [judge({"the guard": 0.0, **known})]
+
+
+def judge(ahead: dict[str, float]) -> Finding:
+    """Judge the clocks by how many seconds each is ahead of ours."""
+    first, last = min(ahead, key=ahead.__getitem__), max(ahead, key=ahead.__getitem__)
+    apart = ahead[last] - ahead[first]
+    if apart > MOST_SKEW:
+        seen = f"the clock of {last} is {apart:.0f} s ahead of that of {first}"
+        return warning(NAME, seen, WANTED)
+    return ok(NAME, f"{', '.join(ahead)} agree within {MOST_SKEW:.0f} s")
+
+
+async def _skew(means: Means, http: Http, url: str) -> float | None:
+    try:
+        answer = await ask(http, "GET", url)
+    except Outage:
+        return None
+    return skew_of(answer, means.epoch())

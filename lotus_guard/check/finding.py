@@ -1,0 +1,68 @@
+"""What a look has seen, in words that are safe for a terminal."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from attrs import field, frozen
+
+MOST_SHOWN = 400
+"""Characters of a finding's sentence; what others send may be longer."""
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Not looked at, or not there and not needed; counts as nothing."""
+    WARNING = "warning"
+    """Calls and rules work, but worse than they could, or something was not to be seen."""
+    FAULT = "fault"
+    """Something that was set up does not work, or a rule can be got round."""
+
+
+EXIT_CODES = {Level.OK: 0, Level.NOTE: 0, Level.WARNING: 1, Level.FAULT: 2}
+
+
+def plain(text: str) -> str:
+    """Write what cannot be printed (control characters, line ends, bidi marks) as escapes."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= MOST_SHOWN else shown[:MOST_SHOWN] + "…"
+
+
+@frozen
+class Finding:
+    """One line of the report."""
+
+    name: str
+    """What was looked at: a short name that stays the same, for machines."""
+    level: Level
+    seen: str = field(converter=plain)
+    wanted: str = field(default="", converter=plain)
+    """The line to change, and to what; empty where nothing is to be changed."""
+
+
+def ok(name: str, seen: str) -> Finding:
+    """Say that something is as it should be."""
+    return Finding(name, Level.OK, seen)
+
+
+def note(name: str, seen: str, wanted: str = "") -> Finding:
+    """Say that something was not looked at, or is not there and need not be."""
+    return Finding(name, Level.NOTE, seen, wanted)
+
+
+def warning(name: str, seen: str, wanted: str) -> Finding:
+    """Say that something could be better."""
+    return Finding(name, Level.WARNING, seen, wanted)
+
+
+def fault(name: str, seen: str, wanted: str) -> Finding:
+    """Say that something is wrong."""
+    return Finding(name, Level.FAULT, seen, wanted)
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """Give the worst level there is among them."""
+    order = list(Level)
+    return max((finding.level for finding in findings), key=order.index, default=Level.OK)

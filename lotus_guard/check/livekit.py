@@ -1,0 +1,125 @@
+"""LiveKit: is its API there, does it know our key, and does it make rooms for anybody?
+
+Answers of livekit-server 1.13.3, measured: a key that it does not know or a secret that is another
+is 401 in plain text (which repeats the token, so it is never shown); `GET /rtc/validate` with a
+join token is 200 `success` where a join would do and 404 `requested room does not exist` where
+`room.auto_create` is off and there is no such room. It joins nobody and makes nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+
+from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.check.ask import (
+    PREFIX,
+    Means,
+    ask,
+    described,
+    fields_of,
+    header,
+    skew_of,
+    trouble,
+)
+from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.check.livekit_file import LiveKitFile
+from lotus_guard.ports import Outage
+
+API, KEY, AUTO_CREATE = "livekit", "livekit-key", "auto-create"
+WANTED = "LOTUS_GUARD_LIVEKIT_URL=http://127.0.0.1:7880 (LiveKit itself, not the proxy before it)"
+SAME_KEY = (
+    "LIVEKIT_KEY and LIVEKIT_SECRET (or LIVEKIT_KEY_FILE): a pair from `keys` in livekit.yaml"
+)
+NO_AUTO_CREATE = "in livekit.yaml: room: {auto_create: false}"
+MOST_SKEW = 30.0
+
+
+async def look_at_api(means: Means) -> list[Finding]:
+    """List rooms, as the guard does."""
+    base = means.config.livekit_api
+    try:
+        answer = await call(means, "ListRooms", {"roomList": True}, {"names": [PREFIX]})
+    except Outage as outage:
+        return [fault(API, trouble(outage, base), WANTED)]
+    if _refuses_token(answer):
+        return [
+            ok(API, f"LiveKit's API answers at {base}"),
+            fault(KEY, "LiveKit does not know LIVEKIT_KEY, or not with this secret", SAME_KEY),
+        ]
+    if answer.status != 200 or "rooms" not in fields_of(answer):
+        seen = f"{base} answers {described(answer)} to /twirp/…: that is not LiveKit's API"
+        return [fault(API, seen, WANTED)]
+    return [
+        ok(API, f"LiveKit's API answers at {base}"),
+        ok(KEY, "LiveKit takes what our key and secret sign"),
+    ]
+
+
+async def look_at_auto_create(means: Means, file: LiveKitFile | None) -> list[Finding]:
+    """Ask whether a join would make a room; without joining."""
+    room = f"{PREFIX}-{means.new_name()}"
+    grant = {"roomJoin": True, "room": room}
+    try:
+        answer = await ask(
+            means.livekit,
+            "GET",
+            f"{means.config.livekit_api}/rtc/validate",
+            _authorization(means, grant),
+        )
+    except Outage:
+        answer = None
+    makes = None if answer is None else _would_make(answer)
+    where = "LiveKit"
+    if makes is None and file is not None:
+        makes, where = file.auto_create, file.path
+    if makes is None:
+        return [note(AUTO_CREATE, "not looked at: LiveKit does not say what a join would do")]
+    if makes:
+        seen = f"{where} makes a room for whoever joins: room.auto_create is on"
+        return [warning(AUTO_CREATE, seen, NO_AUTO_CREATE)]
+    return [ok(AUTO_CREATE, f"{where} makes no room for who merely joins")]
+
+
+def _would_make(answer: HttpAnswer) -> bool | None:
+    if answer.status == 200 and answer.body == b"success":
+        return True
+    if answer.status == 404 and b"room does not exist" in answer.body:
+        return False
+    return None
+
+
+async def call(
+    means: Means, method: str, grant: Mapping[str, Any], request: Mapping[str, Any]
+) -> HttpAnswer:
+    """Make a call to LiveKit's RoomService; raises Outage.
+
+    A token that was refused is signed again by LiveKit's own clock where that is far from ours:
+    a clock is another finding than a key.
+    """
+    url = f"{means.config.livekit_api}/twirp/livekit.RoomService/{method}"
+    body = json.dumps(request).encode()
+    answer = await ask(means.livekit, "POST", url, _authorization(means, grant), body)
+    skew = skew_of(answer, means.epoch())
+    if answer.status == 401 and skew is not None and abs(skew) > MOST_SKEW:
+        answer = await ask(means.livekit, "POST", url, _authorization(means, grant, skew), body)
+    return answer
+
+
+def _authorization(means: Means, grant: Mapping[str, Any], skew: float = 0.0) -> dict[str, str]:
+    now = int(means.epoch() + skew)
+    claims = {
+        "iss": means.config.key,
+        "sub": PREFIX,
+        "nbf": now - 10,
+        "exp": now + 60,
+        "video": dict(grant),
+    }
+    token = jwt.encode(claims, means.config.secret, algorithm="HS256")
+    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+
+def _refuses_token(answer: HttpAnswer) -> bool:
+    """Tell LiveKit's refusal from that of a proxy that wants a password."""
+    return answer.status == 401 and not header(answer, "WWW-Authenticate")

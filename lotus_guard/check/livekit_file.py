@@ -1,0 +1,69 @@
+"""LiveKit's own configuration file, where it can be read: only what the check asks of it.
+
+Names and defaults as in livekit-server's config.go: `room.auto_create` is true where it is not
+set; `webhook.urls` is a list and `webhook.api_key` names the key that webhooks are signed with.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attrs import field, frozen
+
+from lotus_guard.check.finding import Finding, fault, note, ok
+
+NAME = "livekit-config"
+
+
+@frozen
+class LiveKitFile:
+    """What the file says."""
+
+    path: str
+    auto_create: bool
+    urls: tuple[str, ...]
+    api_key: str
+    keys: Mapping[str, str] = field(repr=False)
+
+
+class Unusable(Exception):
+    """A file that cannot be read, or is none of LiveKit's."""
+
+
+def read_livekit_file(path: Path) -> LiveKitFile:
+    """Read the file; raises Unusable with what is wrong with it."""
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a text file"
+        raise Unusable(f"cannot read {path} ({why})") from None
+    except yaml.YAMLError:
+        raise Unusable(f"{path} is no YAML") from None
+    if not isinstance(fields, dict):
+        raise Unusable(f"{path} holds no settings")
+    room, webhook, keys = (_mapping(fields, name) for name in ("room", "webhook", "keys"))
+    urls = webhook.get("urls")
+    return LiveKitFile(
+        str(path),
+        room.get("auto_create") is not False,
+        tuple(str(url) for url in urls) if isinstance(urls, list) else (),
+        str(webhook.get("api_key") or ""),
+        {str(key): str(secret) for key, secret in keys.items()},
+    )
+
+
+def look_at_file(file: LiveKitFile, key: str, secret: str) -> list[Finding]:
+    """Compare the file's keys with ours; asks nobody."""
+    if not file.keys:
+        return [note(NAME, f"{file.path} was read; its keys are elsewhere")]
+    if file.keys.get(key) != secret:
+        seen = f"{file.path} has another secret for LIVEKIT_KEY, or does not have that key"
+        wanted = "LIVEKIT_KEY and LIVEKIT_SECRET: a pair from `keys` in that file"
+        return [fault(NAME, seen, wanted)]
+    return [ok(NAME, f"{file.path} was read; it has our key and secret")]
+
+
+def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[Any, Any]:
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}

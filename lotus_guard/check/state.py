@@ -1,0 +1,122 @@
+"""The state file and the files with secrets, looked at without touching them.
+
+A running guard has the file open in WAL mode. It is opened read-only here, and as immutable where
+no WAL is there: SQLite would otherwise make one, which the guard's user might then not be able to
+write. The table is
+
+    guard(instance TEXT PRIMARY KEY, pid INTEGER, listen TEXT, beat REAL)
+
+with a row for each guard that runs, its `beat` (seconds since the epoch) renewed each minute.
+"""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.config import variable_names
+
+STATE, ONE, SECRETS = "state-file", "one-guard", "secret-files"
+BEAT_SECONDS = 150.0
+"""A guard whose beat is younger runs."""
+_MAGIC = b"SQLite format 3\0"
+
+
+def look_at_state_file(path: Path, access: Callable[[Path, int], bool] = os.access) -> Finding:
+    """Find out whether the file can be written, or made."""
+    shown, parent = path.absolute(), path.absolute().parent
+    if path.is_dir():
+        return fault(STATE, f"{shown} is a directory", "LOTUS_GUARD_STATE: the path of a file")
+    if not parent.exists():
+        seen = f"the directory {parent} is missing"
+        wanted = f"StateDirectory= in the unit, or mkdir {parent} for the guard's user"
+        return fault(STATE, seen, wanted)
+    if not parent.is_dir():
+        return fault(STATE, f"{parent} is no directory", "LOTUS_GUARD_STATE: the path of a file")
+    try:
+        return _existing(path, access)
+    except OSError as error:
+        return fault(STATE, f"{shown}: {error.strerror}", _owner(shown))
+
+
+def _existing(path: Path, access: Callable[[Path, int], bool]) -> Finding:
+    shown = path.absolute()
+    if not access(shown.parent, os.W_OK | os.X_OK):  # SQLite puts its WAL beside the file
+        return fault(STATE, f"this user cannot write in {shown.parent}", _owner(shown.parent))
+    if not path.exists():
+        return ok(STATE, f"{shown} is not there yet and can be made")
+    if not path.is_file():
+        return fault(STATE, f"{shown} is no file", "LOTUS_GUARD_STATE: the path of a file")
+    if not access(path, os.R_OK | os.W_OK):
+        return fault(STATE, f"this user cannot write {shown}", _owner(shown))
+    with path.open("rb") as file:
+        head = file.read(len(_MAGIC))
+    if head not in (b"", _MAGIC):
+        wanted = f"LOTUS_GUARD_STATE: another path, or move {shown} away (the guard would)"
+        return fault(STATE, f"{shown} is no SQLite file", wanted)
+    return ok(STATE, f"{shown} can be written")
+
+
+def _owner(path: Path) -> str:
+    return f"chown the guard's user {path}; and run the check as that user"
+
+
+def look_for_other_guards(path: Path, epoch: float) -> Finding:
+    """Count the guards that run on this file."""
+    try:
+        running = _running(path, epoch)
+    except (sqlite3.Error, OSError, ValueError):
+        return note(ONE, "no guard has left a sign of life in the state file")
+    if len(running) > 1:
+        said = ", ".join(f"pid {pid} at {listen}" for pid, listen in running)
+        seen = f"{len(running)} guards run on {path.absolute()}: {said}"
+        wanted = (
+            "LOTUS_GUARD_STATE: a file of its own for each guard, or stop all but one (one that "
+            f"was killed counts for another {BEAT_SECONDS:.0f} s)"
+        )
+        return fault(ONE, seen, wanted)
+    if not running:
+        return note(ONE, "no guard runs on the state file")
+    return ok(ONE, "one guard runs on the state file")
+
+
+def _running(path: Path, epoch: float) -> list[tuple[object, object]]:
+    if not path.is_file():
+        return []
+    wal = [path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-shm")]
+    mode = "mode=ro" if all(wal) else "mode=ro&immutable=1"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1.0)
+    try:
+        return list(
+            connection.execute(
+                "SELECT pid, listen FROM guard WHERE beat > ? ORDER BY instance LIMIT 20",
+                (epoch - BEAT_SECONDS,),
+            )
+        )
+    finally:
+        connection.close()
+
+
+def look_at_secret_files(environment: Mapping[str, str]) -> Finding:
+    """Find out whether everybody on this machine can read the files with secrets."""
+    files = {
+        name: Path(environment[name])
+        for name in variable_names()
+        if environment.get(name) and (name.endswith("_FROM_FILE") or name == "LIVEKIT_KEY_FILE")
+    }
+    loose = [path for path in files.values() if _is_open_to_all(path)]
+    if loose:
+        seen = f"everybody on this machine can read {', '.join(map(str, loose))}"
+        return warning(SECRETS, seen, f"chmod o= {' '.join(map(str, loose))}")
+    if not files:
+        return note(SECRETS, "no secret comes from a file")
+    return ok(SECRETS, "the files with secrets are not for everybody")
+
+
+def _is_open_to_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except OSError:
+        return False

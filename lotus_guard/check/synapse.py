@@ -1,0 +1,112 @@
+"""Synapse: is it there, does it take our token as an admin's, and does it filter state?
+
+The state filter (`?type=` of the Room State admin API) came with Synapse 1.123.0
+(element-hq/synapse#18035, its changelog of 2025-01-28); older ones send the whole state.
+"""
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.check.ask import (
+    Means,
+    ask,
+    described,
+    errcode_of,
+    fields_of,
+    trouble,
+)
+from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.ports import Outage, Reason
+
+SYNAPSE, TOKEN, FILTER = "synapse", "synapse-token", "synapse-filter"
+WANTED = "LOTUS_GUARD_SYNAPSE_URL=http://127.0.0.1:8008 (Synapse itself, not the proxy before it)"
+ADMIN = "LOTUS_GUARD_SYNAPSE_TOKEN (or …_FROM_FILE): the access token of a server admin"
+UPDATE = "update Synapse to 1.123.0 or later"
+SINCE = (1, 123)
+
+
+async def look_at_synapse(means: Means) -> list[Finding]:
+    """Go from the door (versions) to the token (rooms) to the filter (state)."""
+    base = means.config.synapse_url
+    try:
+        versions = await ask(means.synapse, "GET", f"{base}/_matrix/client/versions")
+        if versions.status != 200 or "versions" not in fields_of(versions):
+            seen = f"{base} answers {described(versions)}: that is no homeserver"
+            return [fault(SYNAPSE, seen, WANTED)]
+        rooms = await _admin(means, "v1/rooms?limit=10")
+        refused = _refusal(base, rooms)
+        if refused:
+            return refused
+        there = [
+            ok(SYNAPSE, f"Synapse answers at {base}"),
+            ok(TOKEN, "Synapse takes the token for an admin's"),
+        ]
+        return [*there, await _look_at_filter(means, fields_of(rooms).get("rooms"))]
+    except Outage as outage:
+        return [fault(SYNAPSE, trouble(outage, base), f"start Synapse, or {WANTED}")]
+
+
+def _refusal(base: str, answer: HttpAnswer) -> list[Finding]:
+    """Say why the admin API does not let us in; nothing where it does."""
+    there, code = ok(SYNAPSE, f"Synapse answers at {base}"), errcode_of(answer)
+    if answer.status == 401 and code:
+        seen = f"Synapse does not know the token, or no longer (401 {code})"
+        return [there, fault(TOKEN, seen, ADMIN)]
+    if answer.status == 403 and code:
+        seen = f"the token is not a server admin's (403 {code})"
+        return [there, fault(TOKEN, seen, ADMIN)]
+    if answer.status != 200 or not isinstance(fields_of(answer).get("rooms"), list):
+        seen = f"{base} answers {described(answer)} to /_synapse/admin: no admin API there"
+        return [fault(SYNAPSE, seen, WANTED)]
+    return []
+
+
+async def _look_at_filter(means: Means, rooms: Any) -> Finding:
+    version = await _version(means)
+    room = next(
+        (
+            each["room_id"]
+            for each in rooms
+            if isinstance(each, dict)
+            and isinstance(each.get("room_id"), str)
+            and each.get("state_events") != 0
+        ),
+        None,
+    )
+    types = await _types_sent(means, room) if room else set()
+    if types == {"m.room.create"}:
+        return ok(FILTER, f"Synapse {version} sends the state that is asked for")
+    if types or _is_older(version):
+        seen = f"Synapse {version} sends a room's whole state for each look-up: it works, slowly"
+        return warning(FILTER, seen, UPDATE)
+    return note(FILTER, f"Synapse {version} has no room yet to try it with")
+
+
+async def _types_sent(means: Means, room: str) -> set[str]:
+    path = f"v1/rooms/{quote(room, safe='')}/state?type=m.room.create"
+    try:
+        events = fields_of(await _admin(means, path)).get("state")
+    except Outage as outage:
+        if outage.reason is Reason.OVERSIZED:
+            return {"a whole state"}  # nothing else is that long
+        raise
+    found = events if isinstance(events, list) else []
+    return {str(event.get("type")) for event in found if isinstance(event, dict)}
+
+
+async def _version(means: Means) -> str:
+    version = fields_of(await _admin(means, "v1/server_version")).get("server_version")
+    return version.partition(" ")[0] if isinstance(version, str) else "(of unknown version)"
+
+
+def _is_older(version: str) -> bool:
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) < SINCE
+
+
+async def _admin(means: Means, path: str) -> HttpAnswer:
+    headers = {"Authorization": f"Bearer {means.config.synapse_token}"}
+    url = f"{means.config.synapse_url}/_synapse/admin/{path}"
+    return await ask(means.synapse, "GET", url, headers)

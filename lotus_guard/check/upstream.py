@@ -1,0 +1,79 @@
+"""lk-jwt-service: is it there, and can it be reached past the guard?
+
+`GET /healthz` of lk-jwt-service answers 200 without a body (FACTS, lk-jwt-service). A guard hands
+that path on, so what is asked carries a probe, which a guard answers itself (`core.probe`).
+"""
+
+from twisted.internet.defer import ensureDeferred, gatherResults
+
+from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.check.address import LOOPBACK, bracketed, host_and_port, leads_to, listening
+from lotus_guard.check.ask import Means, ask, described, echo_of, probe_headers, trouble
+from lotus_guard.check.finding import Finding, fault, note, ok
+from lotus_guard.config import Config
+from lotus_guard.ports import Outage
+
+UPSTREAM, EXPOSED = "upstream", "upstream-exposed"
+WANTED = "LOTUS_GUARD_UPSTREAM=http://127.0.0.1:8071, and LIVEKIT_JWT_BIND=127.0.0.1:8071"
+CLOSED = "LIVEKIT_JWT_BIND=127.0.0.1:8071 for lk-jwt-service, or a firewall before that port"
+KNOCK_SECONDS = 2.0
+
+
+def look_at_address(config: Config) -> list[Finding]:
+    """Find out whether the guard would ask itself; asks nobody."""
+    own = listening(config.listen)
+    if own is None or not leads_to(config.upstream, own):
+        return []
+    seen = f"LOTUS_GUARD_UPSTREAM {config.upstream} is LOTUS_GUARD_LISTEN {config.listen} itself"
+    return [fault(UPSTREAM, seen, WANTED)]
+
+
+async def look_at_upstream(means: Means) -> list[Finding]:
+    """Ask lk-jwt-service how it is."""
+    if look_at_address(means.config):
+        return []  # that has been said
+    base = means.config.upstream
+    try:
+        answer = await ask(means.upstream, "GET", f"{base}/healthz", probe_headers(means))
+    except Outage as outage:
+        return [fault(UPSTREAM, trouble(outage, base), f"start lk-jwt-service, or {WANTED}")]
+    if echo_of(answer):
+        return [fault(UPSTREAM, f"a guard answers at {base}, not lk-jwt-service", WANTED)]
+    if not is_upstream(answer):
+        seen = f"{base}/healthz answers {described(answer)}, as lk-jwt-service never does"
+        return [fault(UPSTREAM, seen, WANTED)]
+    return [ok(UPSTREAM, f"lk-jwt-service answers at {base}")]
+
+
+async def look_from_outside(means: Means) -> list[Finding]:
+    """Knock at upstream's port on the addresses that others can reach."""
+    hosts = list(means.addresses)
+    public = host_and_port(means.public_url)[0]
+    if public and public not in LOOPBACK:
+        hosts.append(public)
+    if not hosts:
+        return [note(EXPOSED, "not looked at: this machine has no address but its own loopback")]
+    port = host_and_port(means.config.upstream)[1]
+    urls = [f"http://{bracketed(host)}:{port}" for host in dict.fromkeys(hosts)]
+    knocks = [ensureDeferred(_is_open(means, url)) for url in urls]
+    opened = await gatherResults(knocks, consumeErrors=True)
+    reached = [url for url, is_open in zip(urls, opened, strict=True) if is_open]
+    if reached:
+        seen = f"lk-jwt-service answers at {', '.join(reached)}: clients can go past the guard"
+        return [fault(EXPOSED, seen, CLOSED)]
+    return [ok(EXPOSED, f"lk-jwt-service does not answer at {', '.join(urls)}")]
+
+
+async def _is_open(means: Means, url: str) -> bool:
+    try:
+        answer = await ask(
+            means.upstream, "GET", f"{url}/healthz", probe_headers(means), seconds=KNOCK_SECONDS
+        )
+    except Outage:
+        return False
+    return is_upstream(answer)
+
+
+def is_upstream(answer: HttpAnswer) -> bool:
+    """Tell whether `/healthz` was answered as lk-jwt-service does."""
+    return answer.status == 200 and not answer.body

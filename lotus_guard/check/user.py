@@ -1,0 +1,119 @@
+"""lk-jwt-service's key, by the way a client goes: OpenID token, `/sfu/get`, a room of no meaning.
+
+The LiveKit room that lk-jwt-service makes on the way is removed again.
+"""
+
+import json
+from urllib.parse import quote
+
+import jwt
+
+from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.check.ask import PREFIX, Means, ask, described, errcode_of, fields_of
+from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.check.webhooks import remove_room
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.naming import ROOM_SLOT, known_aliases
+from lotus_guard.core.token import NotOurs, open_token
+from lotus_guard.core.wire import read_answer
+from lotus_guard.ports import Outage
+
+USER, KEY = "user", "upstream-key"
+SAME = "the same LIVEKIT_KEY and LIVEKIT_SECRET (best: one LIVEKIT_KEY_FILE) for both services"
+SECONDS = 30.0
+"""lk-jwt-service asks the user's homeserver by federation, which may take long."""
+
+
+class Stopped(Exception):
+    """The way ends here; holds the finding."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.seen)
+        self.finding = finding
+
+
+async def look_as_user(means: Means) -> list[Finding]:
+    """Get a token as a client would, past the guard, and look at who signed it."""
+    try:
+        user = await _whoami(means)
+        openid = await _openid(means, user)
+        room = RoomId(f"!{PREFIX}-{means.new_name()}:{user.partition(':')[2]}")
+        answer = await _token(means, room, openid)
+    except Stopped as stopped:
+        return [stopped.finding]
+    except Outage:
+        return [note(USER, "not looked at: Synapse does not answer")]
+    return [ok(USER, "the user's token is good"), await _judge(means, room, answer)]
+
+
+async def _whoami(means: Means) -> str:
+    url = f"{means.config.synapse_url}/_matrix/client/v3/account/whoami"
+    answer = await ask(means.synapse, "GET", url, _bearer(means))
+    user = fields_of(answer).get("user_id")
+    if answer.status != 200 or not isinstance(user, str):
+        seen = f"Synapse does not know the user's token ({answer.status} {errcode_of(answer)})"
+        raise Stopped(warning(USER, seen, "--as-user: a valid access token of any user"))
+    return user
+
+
+async def _openid(means: Means, user: str) -> dict[str, object]:
+    path = f"/_matrix/client/v3/user/{quote(user, safe='')}/openid/request_token"
+    answer = await ask(
+        means.synapse, "POST", means.config.synapse_url + path, _bearer(means), b"{}"
+    )
+    fields = fields_of(answer)
+    if answer.status != 200 or not isinstance(fields.get("access_token"), str):
+        seen = f"Synapse gives the user no OpenID token ({described(answer)})"
+        raise Stopped(warning(USER, seen, "--as-user: a token of an ordinary user, no guest"))
+    names = ("access_token", "token_type", "matrix_server_name", "expires_in")
+    return {name: fields[name] for name in names if name in fields}
+
+
+async def _token(means: Means, room: RoomId, openid: dict[str, object]) -> HttpAnswer:
+    body = json.dumps({"room": room, "openid_token": openid, "device_id": PREFIX}).encode()
+    base = means.config.upstream
+    headers = {"Content-Type": "application/json"}
+    try:
+        return await ask(means.upstream, "POST", f"{base}/sfu/get", headers, body, SECONDS)
+    except Outage:
+        raise Stopped(note(KEY, "not looked at: lk-jwt-service does not answer")) from None
+
+
+async def _judge(means: Means, room: RoomId, answer: HttpAnswer) -> Finding:
+    encoded = read_answer(answer.body) if answer.status == 200 else None
+    if encoded is None:
+        return _refused(answer)
+    alias = _alias_in(encoded)
+    # Only what is surely of our making is removed: never a call's room, whatever the token says.
+    gone = alias in set(known_aliases(room, ROOM_SLOT)) and await remove_room(means, alias)
+    left = "" if gone else "; the LiveKit room it made was not removed, it ends in 5 minutes"
+    try:
+        open_token(encoded, means.config.key, means.config.secret)
+    except NotOurs:
+        seen = f"lk-jwt-service signs its tokens with another key or secret than ours{left}"
+        return fault(KEY, f"{seen}: no rule holds", SAME)
+    return ok(KEY, f"lk-jwt-service signs with our key and secret{left}")
+
+
+def _refused(answer: HttpAnswer) -> Finding:
+    seen = f"lk-jwt-service gives no token: {answer.status} {errcode_of(answer)}"
+    if answer.status == 401:
+        wanted = "lk-jwt-service must reach the homeserver by federation, with the openid listener"
+    elif answer.status >= 500:
+        wanted = f"its LIVEKIT_URL must lead to LiveKit, and {SAME}"
+    else:
+        wanted = "see its log"
+    return fault(KEY, seen, wanted)
+
+
+def _alias_in(encoded: str) -> str:
+    """Read the LiveKit room off a token, whoever signed it."""
+    try:
+        claims = jwt.decode(encoded, options={"verify_signature": False})
+        return str(claims["video"]["room"])
+    except (jwt.PyJWTError, KeyError, TypeError):
+        return ""
+
+
+def _bearer(means: Means) -> dict[str, str]:
+    return {"Authorization": f"Bearer {means.user_token}", "Content-Type": "application/json"}

@@ -391,6 +391,21 @@ async def test_both_endpoints_give_the_same_verdict(world: World) -> None:
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("endpoint", ["/sfu/get", "/get_token"])
+async def test_an_address_with_a_slash_at_its_end_works_and_is_judged(
+    world: World, endpoint: str
+) -> None:
+    world.start_guard()
+    body = token_request("alice", VOICE, endpoint)
+    for spelling in (f"/{endpoint}", f"//{endpoint}?x=1"):
+        got = await world.request("POST", spelling, body)
+        assert (got.status, got.sources) == (200, ["microphone"])
+    assert (await world.request("POST", f"/{endpoint}/", body)).status in (307, 404)
+    twice = b'{"room":"a","room":"b"}'
+    assert (await world.request("POST", f"/{endpoint}", twice)).status == 400
+
+
+@pytest_twisted.ensureDeferred
 async def test_empty_slots_are_no_flood(world: World) -> None:
     world.start_guard()
     for number in range(70):

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
+from lotus_guard.core.text import printable
+
 MOST_SHOWN = 400
 """Characters of a finding's sentence; what others send may be longer."""
 
@@ -25,9 +27,8 @@ EXIT_CODES = {Level.OK: 0, Level.NOTE: 0, Level.WARNING: 1, Level.FAULT: 2}
 
 
 def plain(text: str) -> str:
-    """Write what cannot be printed (control characters, line ends, bidi marks) as escapes."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return shown if len(shown) <= MOST_SHOWN else shown[:MOST_SHOWN] + "…"
+    """Write a sentence on one line, with what cannot be printed as escapes."""
+    return printable(text, MOST_SHOWN)
 
 
 @frozen

@@ -1,7 +1,6 @@
 """What all commands share: the service's environment, and work on the reactor."""
 
 import os
-import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +11,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
+from lotus_guard.check.address import listening
 from lotus_guard.config import Config, Faulty, read_config
 from lotus_guard.service import Agents, Clocks, pooled_agents
 
@@ -71,10 +71,5 @@ def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
 
 def admin_address(config: Config) -> str | None:
     """Give the URL of the operators' port as this machine reaches it; None where there is none."""
-    match = re.fullmatch(r"tcp:(\d+)(?::.*)?", config.admin_listen)
-    if match is None:
-        return None
-    interface = re.search(r":interface=((?:\\:|[^:])+)", config.admin_listen)
-    host = interface[1].replace("\\:", ":") if interface else "127.0.0.1"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{match[1]}" if ":" in host else f"http://{host}:{match[1]}"
+    own = listening(config.admin_listen)
+    return own.url if own else None

@@ -7,10 +7,7 @@ def printable(text: object, most: int = 200) -> str:
     Room ids, user ids and the like are free text of clients: line breaks would forge log lines,
     escape sequences drive a terminal, marks of direction turn what stands beside them around.
     """
-    shown = "".join(c if c.isprintable() else _escaped(c) for c in str(text)[: most + 1])
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: most + 1]
+    )
     return shown if len(shown) <= most else shown[: most - 1] + "…"
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

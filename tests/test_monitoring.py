@@ -96,3 +96,9 @@ def test_no_label_has_values_that_a_client_could_choose() -> None:
         "effect", "pace",
     } | FROM_PROMETHEUS  # fmt: skip
     assert set().union(*EXPOSED.values()) <= bounded
+
+
+def test_every_metric_is_explained() -> None:
+    page = MONITORING.parents[1] / "docs" / "operating.md"
+    told = set(re.findall(r"\blotus_guard_[a-z_]+", page.read_text()))
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in EXPOSED} - told == set()

@@ -36,6 +36,7 @@ from lotus_guard.core.wire import (
     read_token_request,
     replace_token,
 )
+from lotus_guard.landing import landing_page
 from lotus_guard.ports import Now, Outage, Reason, Records
 
 IDLE_SECONDS = 60
@@ -146,6 +147,7 @@ class Gate(Resource):
         super().__init__()
         self._records = records
         self._observes = observes
+        self._landing = landing_page()
         self._is_probe = is_probe
         self._open = 0
         self._waiting: list[Deferred[None]] = []
@@ -222,6 +224,9 @@ class Gate(Resource):
             )
         body = request.content.read()
         target = self._target(request)
+        if request.method in (b"GET", b"HEAD") and target.partition(b"?")[0] == b"/":
+            self._land(request)
+            return
         asked = self._asked(request.method, target, body)
         if asked:
             self._admission.ahead(asked.request)
@@ -354,6 +359,13 @@ class Gate(Resource):
         if problem.decision:
             _name_decision(headers, problem.decision)
         self._finish(request, problem.status, None, headers, problem.body())
+
+    def _land(self, request: BoundedRequest) -> None:
+        """Show the landing page, in place of upstream's 404."""
+        page = self._landing
+        headers = Headers({name: [value] for name, value in page.headers.items()})
+        headers.setRawHeaders(b"Content-Length", [b"%d" % len(page.body)])
+        self._finish(request, 200, None, headers, page.body)
 
     def _echo(self, request: BoundedRequest) -> None:
         """Tell `lotus-guard check` what arrived here of its probe."""

@@ -1,0 +1,105 @@
+"""The landing page: the same everywhere, self-contained, silent about the guard's inside."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from lotus_guard.landing import landing_page
+from lotus_guard.sandbox.stack import OPEN
+from tests.world import World, token_request
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = landing_page()
+
+
+class Outline(HTMLParser):
+    """What a page refers to, and its headings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("path", ["/", "/?x=1"])
+async def test_the_page_is_at_the_root(world: World, path: str) -> None:
+    world.start_guard()
+    got = await world.request("GET", path)
+    assert (got.status, got.body) == (200, PAGE.body)
+    assert got.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "Server" not in got.headers
+    head = await world.request("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(PAGE.body))
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_else_changes(world: World) -> None:
+    world.start_guard()
+    upstream = world.sandbox.addresses.authorization
+    for method, path in (("POST", "/"), ("OPTIONS", "/"), ("GET", "/index.html"), ("GET", "//")):
+        ours = await world.request(method, path, b"{}" if method == "POST" else b"")
+        theirs = await world.request(
+            method, path, b"{}" if method == "POST" else b"", base=upstream
+        )
+        assert (ours.status, ours.body) == (theirs.status, theirs.body), (method, path)
+    assert (await world.request("POST", "/sfu/get", token_request("alice", OPEN))).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_page_is_there_while_upstream_is_not(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_UPSTREAM=world.serve(abort=True))
+    assert (await world.request("GET", "/")).status == 200
+
+
+def test_the_copy_for_a_web_server_is_the_same() -> None:
+    assert (ROOT / "deploy/landing/index.html").read_bytes() == PAGE.body
+
+
+def test_the_page_needs_nothing_and_runs_nothing() -> None:
+    outline = Outline()
+    outline.feed(PAGE.body.decode())
+    assert not {"script", "link", "img", "iframe", "form", "a"} & set(outline.tags)
+    assert not {name for name in outline.attributes if name.startswith("on")}
+    assert not {"src", "href", "style"} & outline.attributes
+    assert b"url(" not in PAGE.body
+    assert outline.tags.count("h1") == 1
+    assert len(PAGE.body) < 12_000
+
+
+def test_the_policy_allows_the_style_by_its_hash_alone() -> None:
+    style = re.findall(r"<style>(.*?)</style>", PAGE.body.decode(), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
+    policy = PAGE.headers[b"Content-Security-Policy"].decode()
+    assert len(style) == 1
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+
+
+def test_the_page_says_what_it_must_and_nothing_of_the_inside() -> None:
+    text = re.sub(r"\s+", " ", PAGE.body.decode())
+    for wanted in (
+        "enforced by the server, for all clients",
+        "Lotus Chat",
+        "io.lotus.voice_limit",
+        "io.lotus.room_quality",
+        "/devtools",
+        "curl",
+        "This call is full",
+        "Bitrate and frame rate",
+        "it lets calls through",
+    ):
+        assert wanted in text, wanted
+    for inside in ("lotus_guard", "lk-jwt", "Twisted", "127.0.0.1", "8070", "LiveKit", "0.1"):
+        assert inside not in text, inside

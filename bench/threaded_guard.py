@@ -2,8 +2,8 @@
 
 Only for comparison in `bench/token_path.py`. It does the main job honestly (source policy and
 limit, a policy cache of ten seconds, ListParticipants for each request to a capped room,
-connections kept alive on both sides) and none of what the guard does besides: no strict reading, no deadlines, no
-seats held, no records, no live loop.
+connections kept alive on both sides) and none of what the guard does besides: no strict reading,
+no deadlines, no seats held, no records, no live loop.
 
     python bench/threaded_guard.py PORT UPSTREAM_PORT SYNAPSE_PORT LIVEKIT_PORT KEY SECRET
 """

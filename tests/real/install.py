@@ -59,9 +59,26 @@ def livekit_server() -> None:
     (bin_dir / "server").rename(bin_dir / "livekit-server")
 
 
+def debian(package: str) -> None:
+    """Unpack a Debian package into `.real/`, without installing it: no daemon is started."""
+    if shutil.which("apt-get") is None:
+        say(f"apt-get is missing: {package} cannot be had, and the tests that want it fail")
+        sys.exit(3)
+    directory = REAL / package
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    if subprocess.run(["apt-get", "download", package], cwd=directory, check=False).returncode:
+        run(["apt-get", "update", "--quiet"])
+        subprocess.run(["apt-get", "download", package], cwd=directory, check=True)
+    (archive,) = directory.glob("*.deb")
+    run(["dpkg-deb", "--extract", str(archive), str(directory)])
+    archive.unlink()
+
+
 def main() -> int:
     REAL.mkdir(exist_ok=True)
     once("packages", " ".join([*PACKAGES, sys.version.split()[0]]), packages)
+    once("prometheus", "Debian's", lambda: debian("prometheus"))
     if shutil.which("go") is None:
         say("Go is missing: livekit-server cannot be built")
         return 3

@@ -15,6 +15,7 @@ import environ
 from attrs import define, field, fields, frozen
 from twisted.internet.endpoints import serverFromString
 
+from lotus_guard.address import leads_to, listening
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.model import Rule
 from lotus_guard.live import LIVE
@@ -175,6 +176,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         keep_decisions=check.number("KEEP_DECISIONS", variables.keep_decisions, 0.0, "days"),
         admin_hosts=frozenset(_listed(variables.admin_hosts)),
     )
+    check.addresses(config)
     if check.faults:
         raise Faulty(check.faults)
     return config
@@ -223,6 +225,17 @@ class _Check:
         if not usable:
             self.fault(OUR_PREFIX + name, f"found {text!r}", "a Twisted endpoint such as tcp:8070")
         return text
+
+    def addresses(self, config: Config) -> None:
+        """Find two listeners on one port, and an upstream that is the guard itself."""
+        public, operators = listening(config.listen), listening(config.admin_listen)
+        if public and operators and public.port == operators.port and public.port:
+            found = f"both listeners have port {public.port}"
+            self.fault(OUR_PREFIX + "ADMIN_LISTEN", found, "a port of its own")
+        for own in (public, operators):
+            if own and leads_to(config.upstream, own):
+                found = f"{_shown(config.upstream)} is the guard itself"
+                self.fault(OUR_PREFIX + "UPSTREAM", found, "lk-jwt-service's address")
 
     def url(self, name: str, text: str, wanted: str = "http://host:port or https://host") -> str:
         try:

@@ -1,9 +1,10 @@
 """The composition root: the only place that knows every part."""
 
 import gc
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from secrets import token_bytes
 from typing import Any
 
@@ -11,8 +12,9 @@ from attrs import define, frozen
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, succeed
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.task import LoopingCall
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -25,6 +27,7 @@ from lotus_guard.adapters.metrics import Metrics
 from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
+from lotus_guard.address import bracketed
 from lotus_guard.admin import Admin, Desk
 from lotus_guard.admission import Admission
 from lotus_guard.bounded import BoundedRequest, QuietSite
@@ -32,7 +35,7 @@ from lotus_guard.config import OBSERVABLE, Config
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias
-from lotus_guard.core.probe import is_genuine
+from lotus_guard.core.probe import FIELD, HEADER, is_genuine, sign_probe
 from lotus_guard.core.seats import Seats
 from lotus_guard.flight import within
 from lotus_guard.health import Dependency, Health, described
@@ -45,10 +48,13 @@ from lotus_guard.ports import Now, Outage
 from lotus_guard.presence import Presence
 from lotus_guard.records import Recorder, mask_of, short_id
 from lotus_guard.search import Search
+from lotus_guard.systemd import Beats, HandedOver, Supervisor, handed_over, supervisor_of
 from lotus_guard.web import Gate, PublicSite
 
 _log = Logger()
 
+PUBLIC, OPERATORS = "public", "operators"
+"""The names of the sockets that systemd may hand over (FileDescriptorName=)."""
 CONNECT_SECONDS = 5.0
 STOP_SECONDS = 5.0
 """How long an orderly end waits for the requests that are open."""
@@ -354,17 +360,20 @@ def make_service(config: Config, reactor: Any) -> Any:
     agents = pooled_agents(reactor)
     guard = make_guard(config, clocks, agents)
     guard.store.open()
+    sockets, pid = handed_over(os.environ, os.getpid()), os.getpid()
+    supervisor = supervisor_of(os.environ, pid)
     service = GuardService(config.log_format)
-    _listen(reactor, config.listen, PublicSite(guard.gate)).setServiceParent(service)
-    if config.admin_listen:
+    public = _listener(reactor, PUBLIC, config.listen, PublicSite(guard.gate), sockets)
+    public.setServiceParent(service)
+    if config.admin_listen or OPERATORS in sockets:
         site = QuietSite(guard.admin.app.resource(), requestFactory=BoundedRequest)
-        _listen(reactor, config.admin_listen, site).setServiceParent(service)
-    LiveService(guard, clocks, agents, config.reconcile_interval).setServiceParent(service)
-    _log.info(
-        "lotus_guard listens on {listen} in front of {upstream}",
-        listen=config.listen,
-        upstream=config.upstream,
-    )
+        _listener(reactor, OPERATORS, config.admin_listen, site, sockets).setServiceParent(service)
+    live = LiveService(guard, clocks, agents, config.reconcile_interval)
+    live.setServiceParent(service)
+    ready = Readiness(config, clocks, agents, public, supervisor)
+    ready.setServiceParent(service)
+    beats = Beats(supervisor, live.is_turning, live.status, reactor)
+    BeatService(beats).setServiceParent(service)
     return service
 
 
@@ -381,12 +390,108 @@ class GuardService(MultiService):
             parent.setComponent(ILogObserver, JsonLines(sys.stdout))
         super().setServiceParent(parent)
 
+    def privilegedStartService(self) -> None:
+        """Listen; a port that cannot be had ends the start, with a sentence and status 1."""
+        try:
+            super().privilegedStartService()
+        except (CannotListenError, OSError) as error:
+            _log.critical(
+                "lotus-guard cannot listen: {error}. Wanted: LOTUS_GUARD_LISTEN and "
+                "LOTUS_GUARD_ADMIN_LISTEN name free ports on addresses of this machine (is another "
+                "guard running, or lk-jwt-service still on its old port?).",
+                error=error,
+            )
+            raise SystemExit(1) from None
 
-def _listen(reactor: Any, endpoint: str, site: Site) -> StreamServerEndpointService:
-    server = StreamServerEndpointService(serverFromString(reactor, endpoint), site)
+
+def _listener(
+    reactor: Any, name: str, wanted: str, site: Site, sockets: Mapping[str, HandedOver]
+) -> StreamServerEndpointService:
+    """Listen on the socket of this name that systemd has handed over, else where it is wanted."""
+    held = sockets.get(name)
+    if held is None:
+        endpoint = serverFromString(reactor, wanted)
+    else:
+        endpoint = AdoptedStreamServerEndpoint(reactor, held.fd, held.family)
+    server = StreamServerEndpointService(endpoint, site)
     # A port that is taken must end the start with an error, not leave a guard that serves nobody.
     server._raiseSynchronously = True
     return server
+
+
+class Readiness(Service):
+    """Says that the guard is ready once its public port answers."""
+
+    def __init__(
+        self,
+        config: Config,
+        clocks: Clocks,
+        agents: Agents,
+        public: StreamServerEndpointService,
+        supervisor: Supervisor,
+    ) -> None:
+        self._config = config
+        self._clocks = clocks
+        self._http = Http(agents.upstream, clocks.reactor)
+        self._public = public
+        self._supervisor = supervisor
+
+    def startService(self) -> None:
+        """Begin to ask our own port."""
+        super().startService()
+        ensureDeferred(self._wait()).addErrback(
+            lambda failure: _log.failure("Readiness could not be told", failure)
+        )
+
+    async def _wait(self) -> None:
+        waiting: Any = self._public._waitingForPort
+        port: Any = await waiting
+        url = _url_of(port.getHost())
+        while self.running and url and not await self._answers(url):
+            await deferLater(self._clocks.reactor, 0.1, lambda: None)
+        if self.running:
+            _log.info(
+                "lotus_guard listens on {address} in front of {upstream}",
+                address=url or self._config.listen,
+                upstream=self._config.upstream,
+            )
+            self._supervisor.ready()
+
+    async def _answers(self, url: str) -> bool:
+        probe = sign_probe(self._config.secret, self._clocks.epoch())
+        headers = {HEADER.encode("ascii"): probe.encode("ascii")}
+        try:
+            answer = await self._http.exchange(
+                b"GET", f"{url}/".encode("ascii"), headers, None, seconds=2.0, most=4096
+            )
+        except Outage:
+            return False
+        return answer.status == 200 and FIELD.encode("ascii") in answer.body
+
+
+def _url_of(address: Any) -> str:
+    """Give the URL of a port as this machine reaches it; empty where it is no TCP port."""
+    if not hasattr(address, "port"):
+        return ""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    return f"http://{bracketed(host)}:{address.port}"
+
+
+class BeatService(Service):
+    """Keeps the supervisor informed while the guard runs."""
+
+    def __init__(self, beats: Beats) -> None:
+        self._beats = beats
+
+    def startService(self) -> None:
+        """Begin."""
+        super().startService()
+        self._beats.start()
+
+    def stopService(self) -> None:
+        """Say that we stop."""
+        super().stopService()
+        self._beats.stop()
 
 
 @define(eq=False)
@@ -396,12 +501,18 @@ class LoopTick:
     guard: Guard
     clocks: Clocks
     running: Deferred[Any] | None = None
+    turned: float = 0.0
+    """When a pass was last begun or over."""
 
     def __call__(self) -> Deferred[Any]:
         """Make one pass; the Deferred fires when it is over and never fails."""
+        self.turned = self.clocks.now()
         work = ensureDeferred(within(PASS_SECONDS, self.clocks.reactor, self._pass()))
         self.running = work
-        return work.addErrback(self._note)
+        return work.addErrback(self._note).addBoth(self._over)
+
+    def _over(self, _result: object) -> None:
+        self.turned = self.clocks.now()
 
     async def _pass(self) -> None:
         aliases = await self.guard.live.run_pass()
@@ -437,6 +548,22 @@ class LiveService(Service):
         for loop, seconds in self._loops:
             loop.clock = self._clocks.reactor
             loop.start(seconds)
+
+    def is_turning(self) -> bool:
+        """Tell whether the loop turns, whatever its passes see.
+
+        This, and not the age of the last good pass, is what the watchdog rests on: with LiveKit or
+        Synapse away no pass is good, and a guard that hands tokens through must not be killed for
+        it. A pass ends within `PASS_SECONDS`.
+        """
+        return self._clocks.now() - self._tick.turned <= PASS_SECONDS + LATE_SECONDS
+
+    def status(self) -> str:
+        """Say in a line how the loop does."""
+        loop = _describe_loop(self._guard.live, self._clocks.now)
+        rooms = len(self._guard.live.counts)
+        age = "none yet" if loop["age"] is None else f"{loop['age']:.0f} s ago"
+        return f"{rooms} LiveKit rooms, last good pass {age}"
 
     def stopService(self) -> Deferred[Any]:
         """Stop: give up a pass under way, write down what was learnt."""

@@ -375,7 +375,7 @@ W, F = Level.WARNING, Level.FAULT
 BREAKS: list[tuple[Break, str, Level, str]] = [
     (nobody_upstream, "upstream", F, "LOTUS_GUARD_UPSTREAM=http://127.0.0.1:8071"),
     (upstream_is_down_for_the_guard_too, "upstream", F, "refused"),
-    (upstream_is_the_guard, "upstream", F, "itself"),
+    (upstream_is_the_guard, "environment", F, "itself"),
     (upstream_is_the_proxy, "upstream", F, "a guard answers"),
     (upstream_is_something_else, "upstream", F, "200 text/html"),
     (upstream_is_open, "upstream-exposed", F, "LIVEKIT_JWT_BIND=127.0.0.1:8071"),

@@ -164,3 +164,34 @@ def test_help_lists_every_variable() -> None:
 def test_an_empty_environment_is_known_as_one() -> None:
     assert is_unconfigured({"PATH": "/bin"})
     assert not is_unconfigured({"LIVEKIT_URL": "x"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"LOTUS_GUARD_ADMIN_LISTEN": "tcp:8070"}, "LOTUS_GUARD_ADMIN_LISTEN: both listeners"),
+        ({"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8070"}, "is the guard itself"),
+        ({"LOTUS_GUARD_UPSTREAM": "http://localhost:8070/"}, "is the guard itself"),
+        ({"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8072"}, "is the guard itself"),
+        ({"LOTUS_GUARD_MODE": "watch"}, "LOTUS_GUARD_MODE: found 'watch'"),
+        ({"LOTUS_GUARD_OBSERVE": "limit,cameras"}, "LOTUS_GUARD_OBSERVE: found 'cameras'"),
+        ({"LOTUS_GUARD_LOG_USERS": "maybe"}, "wanted: yes, hash or no"),
+        ({"LOTUS_GUARD_LOG_FORMAT": "xml"}, "wanted: text or json"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_fault(settings: dict[str, str], fault: str) -> None:
+    with pytest.raises(Faulty) as caught:
+        read_config({**GOOD, **settings})
+    assert fault in str(caught.value)
+    assert len(caught.value.faults) == 1
+
+
+def test_rules_that_observe() -> None:
+    def observed(**settings: str) -> frozenset[str]:
+        return read_config(
+            {**GOOD, **{f"LOTUS_GUARD_{name}": value for name, value in settings.items()}}
+        ).observed
+
+    assert observed() == frozenset()
+    assert observed(OBSERVE=" limit , live,") == {"limit", "live"}
+    assert observed(MODE="observe", OBSERVE="limit") == {"limit", "sources", "live", "request"}

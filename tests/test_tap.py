@@ -147,8 +147,20 @@ def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
             LOTUS_GUARD_LISTEN=taken,
             LOTUS_GUARD_ADMIN_LISTEN="",
         )
-    assert done.returncode != 0
-    assert "already in use" in done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "already in use" in done.stdout
+    assert "Wanted: LOTUS_GUARD_LISTEN" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("interface", ["192.0.2.77", "no-such-interface.invalid"])
+def test_an_address_that_is_not_ours_ends_the_start(tmp_path: Path, interface: str) -> None:
+    endpoint = f"tcp:{free_port()}:interface={interface}"
+    arguments = ("--nodaemon", "--pidfile=", "lotus-guard")
+    done = twistd(tmp_path, *arguments, **GOOD, LOTUS_GUARD_LISTEN=endpoint)
+    assert done.returncode in (1, 2)
+    assert "LOTUS_GUARD_LISTEN" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_the_log_is_json_where_it_is_asked_for(tmp_path: Path) -> None:
@@ -170,6 +182,7 @@ def test_the_log_is_json_where_it_is_asked_for(tmp_path: Path) -> None:
     )
     try:
         connected(ports[0]).close()
+        time.sleep(0.5)  # it says that it listens once its own port has answered it
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=20)
     finally:

@@ -8,9 +8,9 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
+from lotus_guard.address import is_loopback
 from lotus_guard.check import clocks, guard, livekit, public, state, synapse, upstream, user
 from lotus_guard.check import webhooks as hooks
-from lotus_guard.check.address import is_loopback
 from lotus_guard.check.ask import Means
 from lotus_guard.check.finding import Finding, fault, ok, warning
 from lotus_guard.check.livekit_file import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lotus_guard.check.address import Listening, listening
+from lotus_guard.address import Listening, listening
 from lotus_guard.check.ask import Means, ask, described, echo_of, fields_of, probe_headers, trouble
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.config import Config

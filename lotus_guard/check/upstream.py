@@ -7,7 +7,7 @@ that path on, so what is asked carries a probe, which a guard answers itself (`c
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from lotus_guard.adapters.http import HttpAnswer
-from lotus_guard.check.address import LOOPBACK, bracketed, host_and_port, leads_to, listening
+from lotus_guard.address import LOOPBACK, bracketed, host_and_port, leads_to, listening
 from lotus_guard.check.ask import Means, ask, described, echo_of, probe_headers, trouble
 from lotus_guard.check.finding import Finding, fault, note, ok
 from lotus_guard.config import Config

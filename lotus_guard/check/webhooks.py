@@ -6,7 +6,7 @@ later (measured), which the guard counts on its operators' port.
 
 from twisted.internet.task import deferLater
 
-from lotus_guard.check.address import host_and_port, listening
+from lotus_guard.address import host_and_port, listening
 from lotus_guard.check.ask import PREFIX, Means
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.guard import NotThere, Ready, own_webhook, read_ready

@@ -60,7 +60,10 @@ def host_and_port(url: str) -> tuple[str, int]:
 
 def leads_to(url: str, own: Listening) -> bool:
     """Tell whether a URL on this machine is this very port."""
-    host, port = host_and_port(url)
+    try:
+        host, port = host_and_port(url)
+    except ValueError:
+        return False
     if port != own.port:
         return False
     return is_loopback(host) if own.is_everywhere or own.is_loopback else host == own.interface

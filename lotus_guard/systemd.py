@@ -1,0 +1,128 @@
+"""What systemd and a service say to each other: sockets handed over, readiness, the watchdog.
+
+The wire (sd_listen_fds(3), sd_notify(3)):
+
+    LISTEN_PID=<our pid>, LISTEN_FDS=<n>, LISTEN_FDNAMES=<name:name...>   sockets are fds 3, 4, ...
+    NOTIFY_SOCKET=<path, or @name for an abstract one>    datagrams go there, lines of KEY=VALUE:
+        READY=1, STOPPING=1, STATUS=<a line for `systemctl status`>, WATCHDOG=1
+    WATCHDOG_USEC=<microseconds>, WATCHDOG_PID=<pid>   so long without WATCHDOG=1, and we are killed
+
+The variables are taken out of the environment, so that no child takes them for its own.
+"""
+
+import os
+import socket
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+_log = Logger()
+
+FIRST_FD = 3
+
+
+@frozen
+class HandedOver:
+    """A listening socket that systemd holds."""
+
+    fd: int
+    family: int
+
+
+def handed_over(environment: MutableMapping[str, str], pid: int) -> dict[str, HandedOver]:
+    """Tell which sockets were handed over to this process, by name; takes the variables away."""
+    wanted, count, names = (
+        environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    )
+    if wanted != str(pid) or not count.isdecimal():
+        return {}
+    fds = range(FIRST_FD, FIRST_FD + int(count))
+    # Sockets without a name are called "unknown" (sd_listen_fds_with_names(3)).
+    named = [*(names.split(":") if names else []), *["unknown"] * len(fds)]
+    return {name: HandedOver(fd, _family(fd)) for name, fd in zip(named, fds, strict=False)}
+
+
+def _family(fd: int) -> int:
+    with socket.socket(fileno=os.dup(fd)) as listening:
+        return listening.family
+
+
+@frozen
+class Supervisor:
+    """How to talk to systemd; where there is none, nothing is said."""
+
+    send: Callable[[bytes], None] = lambda _lines: None
+    watchdog: float = 0.0
+    """Seconds within which it wants to hear of us; 0: it does not watch."""
+
+    def ready(self) -> None:
+        """Say that the service can be used."""
+        self.send(b"READY=1")
+
+    def stopping(self) -> None:
+        """Say that the service is on its way down."""
+        self.send(b"STOPPING=1")
+
+    def alive(self) -> None:
+        """Say that the service is well."""
+        self.send(b"WATCHDOG=1")
+
+    def status(self, text: str) -> None:
+        """Say a line for `systemctl status`."""
+        self.send(b"STATUS=" + text.replace("\n", " ").encode(errors="replace"))
+
+
+def supervisor_of(environment: MutableMapping[str, str], pid: int) -> Supervisor:
+    """Find the supervisor that started this process; takes the variables away."""
+    path = environment.pop("NOTIFY_SOCKET", "")
+    period, watched = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
+    if not path.startswith(("/", "@")):
+        return Supervisor()
+    is_watched = period.isdecimal() and watched in ("", str(pid))
+    return Supervisor(_sender(path), int(period) / 1e6 if is_watched else 0.0)
+
+
+def _sender(path: str) -> Callable[[bytes], None]:
+    address = "\0" + path[1:] if path.startswith("@") else path
+
+    def send(lines: bytes) -> None:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+                sock.sendto(lines, address)
+        except OSError as error:  # systemd is busy or away: it will hear the next one
+            _log.warn("systemd could not be told {lines}: {error}", lines=lines, error=error)
+
+    return send
+
+
+@define(eq=False)
+class Beats:
+    """Tells the supervisor four times in its period that all is well, for as long as it is."""
+
+    supervisor: Supervisor
+    is_well: Callable[[], bool]
+    status: Callable[[], str]
+    clock: Any
+    _loop: LoopingCall | None = None
+
+    def start(self) -> None:
+        """Begin; without a watchdog only the status line is kept up to date."""
+        self._loop = LoopingCall(self._beat)
+        self._loop.clock = self.clock
+        started: Deferred[Any] = self._loop.start(self.supervisor.watchdog / 4 or 10.0)
+        started.addErrback(lambda failure: _log.failure("The watchdog's beat failed", failure))
+
+    def stop(self) -> None:
+        """Stop, and say why nothing more will be heard."""
+        if self._loop is not None and self._loop.running:
+            self._loop.stop()
+        self.supervisor.stopping()
+
+    def _beat(self) -> None:
+        self.supervisor.status(self.status())
+        if self.supervisor.watchdog and self.is_well():
+            self.supervisor.alive()

@@ -16,7 +16,6 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -113,8 +112,7 @@ class Beats:
         """Begin; without a watchdog only the status line is kept up to date."""
         self._loop = LoopingCall(self._beat)
         self._loop.clock = self.clock
-        started: Deferred[Any] = self._loop.start(self.supervisor.watchdog / 4 or 10.0)
-        started.addErrback(lambda failure: _log.failure("The watchdog's beat failed", failure))
+        self._loop.start(self.supervisor.watchdog / 4 or 10.0)
 
     def stop(self) -> None:
         """Stop, and say why nothing more will be heard."""
@@ -123,6 +121,9 @@ class Beats:
         self.supervisor.stopping()
 
     def _beat(self) -> None:
-        self.supervisor.status(self.status())
+        try:
+            self.supervisor.status(self.status())
+        except Exception:  # a LoopingCall stops for good at its first error
+            _log.failure("The status line could not be made")
         if self.supervisor.watchdog and self.is_well():
             self.supervisor.alive()

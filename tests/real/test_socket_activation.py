@@ -1,0 +1,197 @@
+"""The guard started as systemd starts it: the port is systemd's, and no connection is refused."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from tests.real.processes import ROOT, free_port, http, until
+from tests.real.stack import Stack
+
+TWISTD = str(Path(sys.executable).with_name("twistd"))
+WATCHDOG_SECONDS = 4.0
+
+
+@define(eq=False)
+class Manager:
+    """Holds the listening socket and starts the guard on it, as systemd does."""
+
+    directory: Path
+    settings: dict[str, str]
+    listening: socket.socket = field(init=False)
+    notify: socket.socket = field(init=False)
+    process: subprocess.Popen[bytes] | None = None
+    told: list[bytes] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(str(self.directory / "notify"))
+        self.notify.settimeout(0.1)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+
+    def start(self) -> None:
+        """Start it, and wait until it says that it is ready."""
+        held = self.listening.fileno()
+
+        def hand_over() -> None:  # in the child, between fork and exec
+            os.dup2(held, 3)
+            os.environ["LISTEN_PID"] = str(os.getpid())
+
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            **self.settings,
+            "LISTEN_FDS": "1",
+            "LISTEN_FDNAMES": "public",
+            "NOTIFY_SOCKET": str(self.directory / "notify"),
+            "WATCHDOG_USEC": str(int(WATCHDOG_SECONDS * 1e6)),
+        }
+        # The shell puts its own pid in, and execs: so it is the guard's.
+        shell = 'exec env LISTEN_PID=$$ "$@"'
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-c", shell, "sh", TWISTD, "--nodaemon", "--pidfile=", "lotus-guard"],
+                env=environment,
+                cwd=self.directory,
+                stdout=log,
+                stderr=log,
+                pass_fds=(3,),
+                preexec_fn=hand_over,
+            )
+        self.told.clear()
+        until("it is ready", lambda: b"READY=1" in self.hear(), 20.0)
+
+    def hear(self) -> list[bytes]:
+        """Take in what the guard says."""
+        try:
+            while True:
+                self.told.append(self.notify.recv(4096))
+        except TimeoutError:
+            return self.told
+
+    def stop(self) -> float:
+        """End it in an orderly way; gives the seconds that it took."""
+        assert self.process is not None
+        begun = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        return time.monotonic() - begun
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        self.listening.close()
+        self.notify.close()
+
+
+@pytest.fixture
+def manager(stack: Stack, tmp_path: Path) -> Iterator[Manager]:
+    settings: dict[str, str] = dict(stack.guard.process.env)
+    settings |= {
+        "LOTUS_GUARD_LISTEN": f"tcp:{free_port()}:interface=127.0.0.1",  # not opened
+        "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{free_port()}:interface=127.0.0.1",
+        "LOTUS_GUARD_STATE": str(tmp_path / "state.sqlite"),
+        "LOTUS_GUARD_RECONCILE_INTERVAL": "0.5",
+    }
+    made = Manager(tmp_path, settings)
+    yield made
+    made.close()
+
+
+def load(work: Callable[[], Any], stop: threading.Event) -> list[Any]:
+    """Do work some twenty times a second, in eight threads, until told to stop."""
+
+    def one(_number: int) -> list[Any]:
+        results = []
+        while not stop.is_set():
+            try:
+                results.append(work())
+            except OSError as error:
+                results.append(error)
+            time.sleep(0.3)
+        return results
+
+    with ThreadPoolExecutor(8) as pool:
+        return [result for results in pool.map(one, range(8)) for result in results]
+
+
+def test_three_restarts_under_load_refuse_no_connection(stack: Stack, manager: Manager) -> None:
+    room = stack.room(quality={"allow_camera": False})
+    (alice,) = stack.users(1)
+    body = stack.request(alice, room)
+    manager.start()
+    stop, results = threading.Event(), list[Any]()
+
+    def client() -> None:
+        work = lambda: http("POST", manager.url + "/get_token", body).status  # noqa: E731
+        results.extend(load(work, stop))
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    for _ in range(3):
+        time.sleep(1.5)
+        manager.stop()
+        manager.start()
+    time.sleep(1.5)
+    stop.set()
+    thread.join(60)
+    refused = [result for result in results if result != 200]
+    print(f"{len(results)} requests over three restarts, {len(refused)} not answered with a token")
+    assert refused == []
+    assert len(results) > 50
+
+
+def test_a_request_in_flight_is_served_before_the_end(stack: Stack, manager: Manager) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        manager.settings["LOTUS_GUARD_UPSTREAM"] = f"http://127.0.0.1:{slow.getsockname()[1]}"
+        manager.start()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(http, "GET", manager.url + "/healthz")
+            connection, _ = slow.accept()
+            connection.recv(4096)
+            assert manager.process is not None
+            manager.process.send_signal(signal.SIGTERM)
+            time.sleep(1.5)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            assert waiting.result(10).body == b"ok"
+            connection.close()
+    assert manager.process.wait(6) == 0
+    assert b"STOPPING=1" in manager.hear()
+
+
+def test_the_watchdog_is_fed_also_while_livekit_is_away(stack: Stack, manager: Manager) -> None:
+    manager.settings["LOTUS_GUARD_LIVEKIT_URL"] = f"http://127.0.0.1:{free_port()}"
+    manager.start()
+    manager.hear()
+    manager.told.clear()
+    time.sleep(2 * WATCHDOG_SECONDS)
+    fed = manager.hear().count(b"WATCHDOG=1")
+    assert fed >= 4
+    assert any(line.startswith(b"STATUS=") for line in manager.told)
+
+
+def test_a_guard_that_is_stopped_in_its_tracks_feeds_nothing(manager: Manager) -> None:
+    manager.start()
+    assert manager.process is not None
+    manager.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.2)
+    manager.hear()
+    manager.told.clear()
+    time.sleep(WATCHDOG_SECONDS)
+    assert manager.hear() == []
+    manager.process.send_signal(signal.SIGCONT)

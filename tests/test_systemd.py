@@ -1,0 +1,140 @@
+"""What the guard and systemd say to each other."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from twisted.internet.task import Clock
+
+from lotus_guard.systemd import (
+    FIRST_FD,
+    Beats,
+    HandedOver,
+    Supervisor,
+    handed_over,
+    supervisor_of,
+)
+
+
+@pytest.fixture
+def third() -> int:
+    """The number of a socket that would be handed over, were it 3."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    return listening.detach()
+
+
+def test_sockets_come_by_name_and_their_variables_go() -> None:
+    environment = {"LISTEN_PID": "7", "LISTEN_FDS": "0", "LISTEN_FDNAMES": "", "OTHER": "x"}
+    assert handed_over(environment, 7) == {}
+    assert environment == {"OTHER": "x"}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"LISTEN_PID": "8", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "public"},
+        {"LISTEN_PID": "7", "LISTEN_FDS": "x", "LISTEN_FDNAMES": "public"},
+        {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "public"},
+    ],
+)
+def test_sockets_that_are_not_for_us_are_left(environment: dict[str, str]) -> None:
+    assert handed_over(dict(environment), 7) == {}
+
+
+def test_a_socket_tells_its_family() -> None:
+    saved = os.dup(FIRST_FD)
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+            os.dup2(listening.fileno(), FIRST_FD)
+        environment = {"LISTEN_PID": "7", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "public"}
+        found = handed_over(environment, 7)
+        environment = {"LISTEN_PID": "7", "LISTEN_FDS": "1"}
+        unnamed = handed_over(environment, 7)
+    finally:
+        os.dup2(saved, FIRST_FD)
+        os.close(saved)
+    assert found == {"public": HandedOver(FIRST_FD, socket.AF_INET6)}
+    assert list(unnamed) == ["unknown"]
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_hears_what_it_is_told(tmp_path: Path, abstract: bool) -> None:
+    name = f"@lotus-guard-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(name.replace("@", "\0", 1) if abstract else name)
+        heard.settimeout(5)
+        environment = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}
+        supervisor = supervisor_of(environment, 7)
+        assert (environment, supervisor.watchdog) == ({}, 30.0)
+        supervisor.ready()
+        supervisor.status("two\nlines")
+        supervisor.alive()
+        supervisor.stopping()
+        told = [heard.recv(100) for _ in range(4)]
+    assert told == [b"READY=1", b"STATUS=two lines", b"WATCHDOG=1", b"STOPPING=1"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "watchdog"),
+    [
+        ({}, 0.0),
+        ({"NOTIFY_SOCKET": "relative", "WATCHDOG_USEC": "1000000"}, 0.0),
+        ({"NOTIFY_SOCKET": "/nobody/listens", "WATCHDOG_USEC": "1000000"}, 1.0),
+        (
+            {"NOTIFY_SOCKET": "/nobody/listens", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "8"},
+            0.0,
+        ),
+        ({"NOTIFY_SOCKET": "/nobody/listens", "WATCHDOG_USEC": "soon"}, 0.0),
+    ],
+)
+def test_nobody_to_tell_is_no_trouble(environment: dict[str, str], watchdog: float) -> None:
+    supervisor = supervisor_of(dict(environment), 7)
+    assert supervisor.watchdog == watchdog
+    supervisor.ready()
+
+
+def beats(watchdog: float, well: list[bool]) -> tuple[Clock, list[bytes], Beats]:
+    clock, told = Clock(), list[bytes]()
+    made = Beats(Supervisor(told.append, watchdog), lambda: well[0], lambda: "fine", clock)
+    made.start()
+    return clock, told, made
+
+
+def test_the_watchdog_is_fed_more_than_twice_in_its_period_while_all_is_well() -> None:
+    well = [True]
+    clock, told, made = beats(20.0, well)
+    clock.pump([1.0] * 20)
+    assert told.count(b"WATCHDOG=1") == 5
+    well[0] = False
+    clock.pump([1.0] * 60)
+    assert told.count(b"WATCHDOG=1") == 5
+    well[0] = True
+    clock.pump([1.0] * 5)
+    assert told.count(b"WATCHDOG=1") == 6
+    made.stop()
+    assert told[-1] == b"STOPPING=1"
+    told.clear()
+    clock.pump([1.0] * 60)
+    assert told == []
+
+
+def test_without_a_watchdog_only_the_status_is_told() -> None:
+    clock, told, _ = beats(0.0, [True])
+    clock.pump([1.0] * 30)
+    assert set(told) == {b"STATUS=fine"}
+
+
+def test_a_beat_that_fails_does_not_stop_for_good() -> None:
+    clock, told = Clock(), list[bytes]()
+    moods = iter([True, False])
+
+    def status() -> str:
+        if not next(moods, True):
+            raise ValueError("a bug")
+        return "fine"
+
+    Beats(Supervisor(told.append, 4.0), lambda: True, status, clock).start()
+    clock.pump([1.0] * 5)
+    assert told.count(b"WATCHDOG=1") == 5

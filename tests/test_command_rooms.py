@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,8 @@ from tests.test_explain import ROOT, run
 from tests.test_live import join
 from tests.world import World, http_answer, reactor
 
+PATIENCE = 15.0
+"""Seconds after which a process that does not end is ended."""
 CLOCKS = Clocks(reactor, time.monotonic, time.time)
 HOSTILE = "!r\x1b[2J\u202e\n[bold red]\x9b31m:s"
 
@@ -237,6 +240,8 @@ class Terminal:
         )
         os.close(write)
         self.text = b""
+        self._timer = threading.Timer(PATIENCE, self.process.kill)
+        self._timer.start()
 
     def until(self, is_enough: Callable[[bytes], bool]) -> bytes:
         """Read until that is so, or it ends."""
@@ -255,6 +260,7 @@ class Terminal:
         self.process.send_signal(signal.SIGINT)
         self.until(lambda _: False)
         os.close(self._read)
+        self._timer.cancel()
         assert self.process.stderr is not None
         with self.process.stderr as stderr:
             return self.process.wait(30.0), self.text, stderr.read()

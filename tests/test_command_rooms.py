@@ -21,16 +21,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from lotus_guard.adapters.http import Http
-from lotus_guard.commands.rooms import (
-    Asking,
-    Lost,
-    Room,
-    Watch,
-    arranged,
-    read_rooms,
-    summary_of,
-    table_of,
-)
+from lotus_guard.commands.rooms import Asking, Lost, Watch
+from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from lotus_guard.service import Agents, Clocks, pooled_agents
 from tests.test_explain import ROOT, run

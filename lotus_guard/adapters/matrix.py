@@ -20,6 +20,7 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 
 from lotus_guard.adapters.http import Http, HttpAnswer
+from lotus_guard.adapters.synapse import is_room_id
 from lotus_guard.core.model import RoomId
 
 MOST_BYTES = 32 * 1024 * 1024
@@ -62,7 +63,10 @@ class Matrix:
     async def room_of(self, alias: str) -> RoomId:
         """Find the room of an alias."""
         fields = await self._ask("GET", f"/_matrix/client/v3/directory/room/{_quoted(alias)}")
-        return RoomId(_text(fields, "room_id"))
+        room = _text(fields, "room_id")
+        if not is_room_id(room):
+            raise Denied(200, "", "")
+        return RoomId(room)
 
     async def whoami(self) -> str:
         """Tell whose token it is."""
@@ -128,7 +132,7 @@ def _state_path(room: RoomId, event_type: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return quote(text, safe="")
+    return quote(text, safe="", errors="replace")
 
 
 def _object(answer: HttpAnswer) -> dict[str, Any] | None:

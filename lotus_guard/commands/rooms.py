@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import click
-from attrs import define, field, frozen
+from attrs import define, field
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import deferLater
@@ -17,6 +16,7 @@ from twisted.internet.task import deferLater
 from lotus_guard.adapters.http import Http
 from lotus_guard.check.ask import trouble
 from lotus_guard.commands.common import Failed, admin_address, configuration, on_the_reactor
+from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
 from lotus_guard.config import Config
 from lotus_guard.core.text import printable
 from lotus_guard.ports import Outage
@@ -27,42 +27,10 @@ SECONDS = 5.0
 MOST_BYTES = 32 * 1024 * 1024
 WATCHED_EVERY = 2.0
 """Seconds between two looks, where --watch names none."""
-MOST_NAMED = 4
-"""Users who are named in a room's line; the others are counted."""
 _LINES_AROUND = 7
 """Lines of a terminal that the table's frame and what is said below it take."""
 _UNBOUNDED = 1000
 """Columns where nobody looks: a room stays on one line, for grep."""
-
-_FORBIDDEN = (("camera", "no camera"), ("screen_share", "no screen"))
-_COUNTS = (
-    ("refused", "refused", ""),
-    ("narrowed", "narrowed", ""),
-    ("steps", "live steps", ""),
-    ("failed_open", "let through", "bold red"),
-)
-
-
-@frozen
-class Room:
-    """A live room, as GET /rooms of the operators' port tells of it (`lotus_guard.overview`)."""
-
-    id: str
-    name: str
-    """Empty where it has none."""
-    people: int
-    users: tuple[str, ...]
-    taken: int | None
-    max_users: int | None
-    forbidden: tuple[str, ...]
-    counts: dict[str, int]
-    raw: dict[str, Any] = field(eq=False, repr=False)
-    """All that was told, for `--json`."""
-
-    @property
-    def is_restricted(self) -> bool:
-        """Tell whether a policy holds in it."""
-        return self.max_users is not None or bool(self.forbidden)
 
 
 class Lost(Exception):
@@ -140,8 +108,9 @@ async def until_interrupted(reactor: Any, watch: "Watch") -> None:
     reactor.addSystemEventTrigger("before", "shutdown", end)
     try:
         await running
-    except CancelledError:
-        return
+    except (CancelledError, Failed):
+        if not watch.is_over:
+            raise
     finally:
         tidied.callback(None)
 
@@ -178,41 +147,6 @@ class Asking:
         except ValueError:
             raise Lost(f"{url} answers {answer.status}, and not as a guard does") from None
         return arranged(found, self.part)
-
-
-def read_rooms(body: bytes) -> list[Room]:
-    """Read what the guard tells; raises ValueError where it was no guard."""
-    try:
-        return [_room(each) for each in json.loads(body)["rooms"]]
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a list of rooms: {error}") from None
-
-
-def _room(fields: dict[str, Any]) -> Room:
-    return Room(
-        id=str(fields["room"]),
-        name=str(fields.get("name") or ""),
-        people=int(fields["people"]),
-        users=tuple(map(str, fields.get("users") or ())),
-        taken=_count(fields.get("taken")),
-        max_users=_count(fields.get("max_users")),
-        forbidden=tuple(map(str, fields.get("forbidden") or ())),
-        counts={name: int(fields.get(name) or 0) for name, _, _ in _COUNTS},
-        raw=fields,
-    )
-
-
-def _count(value: Any) -> int | None:
-    return None if value is None else int(value)
-
-
-def arranged(found: Sequence[Room], part: str = "") -> list[Room]:
-    """Choose the rooms with this in id or name: those under a policy first, then by people."""
-    wanted = part.casefold()
-    chosen = [
-        each for each in found if wanted in each.id.casefold() or wanted in each.name.casefold()
-    ]
-    return sorted(chosen, key=lambda each: (not each.is_restricted, -each.people, each.id))
 
 
 def show_once(console: Console, found: Sequence[Room], as_json: bool) -> None:
@@ -291,66 +225,3 @@ class Watch:
         self.console.print(self._state())
         if not self._lost:
             show_once(self.console, self._found, as_json=False)
-
-
-def table_of(found: Sequence[Room]) -> Table:
-    """Draw rooms as a table; whatever strangers wrote is escaped, and never markup."""
-    table = Table(header_style="bold")
-    for name in ("Room", "People", "Seats", "Policy", "Enforced", "Who"):
-        is_number = name in ("People", "Seats")
-        table.add_column(
-            name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
-        )
-    for each in found:
-        table.add_row(
-            _called(each),
-            Text(str(each.people)),
-            _seats(each),
-            _policy(each),
-            _done(each),
-            _who(each),
-        )
-    return table
-
-
-def summary_of(found: Sequence[Room]) -> Text:
-    """Sum rooms up in a sentence."""
-    if not found:
-        return Text("No live rooms.")
-    people, restricted = sum(each.people for each in found), sum(e.is_restricted for e in found)
-    return Text(f"{len(found)} live rooms, {restricted} under a policy, {people} people.")
-
-
-def _called(room: Room) -> Text:
-    text = Text()
-    if room.name:
-        text.append(printable(room.name, 60), "bold").append("  ")
-    return text.append(printable(room.id, 80), "dim" if room.name else "")
-
-
-def _seats(room: Room) -> Text:
-    if room.max_users is None:
-        return Text("–")
-    taken = room.taken or 0
-    full = "bold yellow" if taken >= room.max_users else ""
-    return Text(f"{taken}/{room.max_users}", full)
-
-
-def _policy(room: Room) -> Text:
-    words = [] if room.max_users is None else [f"at most {room.max_users}"]
-    words += [word for source, word in _FORBIDDEN if source in room.forbidden]
-    return Text(", ".join(words) or "–")
-
-
-def _done(room: Room) -> Text:
-    parts = [
-        Text(f"{room.counts[n]} {word}", style) for n, word, style in _COUNTS if room.counts[n]
-    ]
-    return Text(", ").join(parts) if parts else Text("–")
-
-
-def _who(room: Room) -> Text:
-    named = [printable(user, 60) for user in room.users[:MOST_NAMED]]
-    if len(room.users) > MOST_NAMED:
-        named.append(f"{len(room.users) - MOST_NAMED} more")
-    return Text(", ".join(named))

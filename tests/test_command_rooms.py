@@ -83,7 +83,7 @@ async def test_live_rooms_are_a_table_with_the_policed_and_crowded_first(world: 
         (other, (OPEN, " 3 ")),
     ):
         assert [word for word in words if word not in line] == []
-    assert "3 live rooms, 2 under a policy, 6 people." in out
+    assert "Live rooms: 3, under a policy: 2, people: 6." in out
     assert "\x1b" not in out, "no colour where nobody looks"
 
 
@@ -166,7 +166,7 @@ def test_a_room_says_what_is_special_about_it() -> None:
     crowd = room(max_users=3, taken=1, users=[f"@u{n}:s" for n in range(9)], failed_open=2, steps=1)
     text = drawn(crowd)
     assert "1/3" in text
-    assert "1 live steps, 2 let through" in text
+    assert "1 corrected live, 2 let through" in text
     assert "@u3:s, 5 more" in text
     assert "@u4:s" not in text
     assert "No live rooms." in drawn()
@@ -205,7 +205,7 @@ async def test_more_rooms_than_the_terminal_is_high(world: World, agents: Agents
     watch.console.print(watch.picture())
     assert len(out.getvalue().splitlines()) <= 30
     assert "177 more do not fit" in out.getvalue()
-    assert "200 live rooms" in out.getvalue()
+    assert "Live rooms: 200" in out.getvalue()
 
 
 class Terminal:
@@ -306,7 +306,7 @@ async def test_ctrl_c_ends_it_also_while_the_guard_hangs(world: World) -> None:
 async def test_where_nobody_looks_it_prints_a_table_each_time(world: World) -> None:
     await busy(world)
     pipe = Terminal(world, "--watch", "0.2", is_terminal=False)
-    await deferToThread(pipe.until, lambda text: text.count(b"3 live rooms") >= 2)
+    await deferToThread(pipe.until, lambda text: text.count(b"Live rooms: 3") >= 2)
     code, text, err = await deferToThread(pipe.interrupt)
     assert (code, err) == (0, b"")
     assert b"\x1b" not in text

@@ -144,6 +144,8 @@ async def _send(
         ) from None
     except Denied as denied:
         why = await _why(sides, room, event_type, denied)
+        if denied.status == 400 and event_type == LIMIT_EVENT and "max_users" not in content:
+            why += "; `lotus-guard policy clear --limit` empties the event, other fields too"
         if _is_homeservers(denied):
             raise RefusedByHomeserver(f"{so_far}{event_type} was not set: {why}") from None
         sent = "may or may not have been set" if denied.status >= 500 else "was not set"

@@ -16,7 +16,7 @@ _FORBIDDEN = (("camera", "no camera"), ("screen_share", "no screen"))
 _COUNTS = (
     ("refused", "refused", ""),
     ("narrowed", "narrowed", ""),
-    ("steps", "live steps", ""),
+    ("steps", "corrected live", ""),
     ("failed_open", "let through", "bold red"),
 )
 
@@ -103,7 +103,7 @@ def summary_of(found: Sequence[Room]) -> Text:
     if not found:
         return Text("No live rooms.")
     people, restricted = sum(each.people for each in found), sum(e.is_restricted for e in found)
-    return Text(f"{len(found)} live rooms, {restricted} under a policy, {people} people.")
+    return Text(f"Live rooms: {len(found)}, under a policy: {restricted}, people: {people}.")
 
 
 def _called(room: Room) -> Text:

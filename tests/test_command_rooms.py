@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from click.testing import CliRunner
 from rich.console import Console
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.threads import deferToThread
@@ -21,10 +22,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from lotus_guard.adapters.http import Http
+from lotus_guard.cli import main
 from lotus_guard.commands.rooms import Asking, Lost, Watch
 from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from lotus_guard.service import Agents, Clocks, pooled_agents
+from tests.test_docs import GOOD
 from tests.test_explain import ROOT, run
 from tests.test_live import join
 from tests.world import World, http_answer, reactor
@@ -103,16 +106,29 @@ async def test_what_it_cannot_do_it_says_and_exits_with_2(world: World) -> None:
     for arguments, more, wanted in (
         ((), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "connection is refused. Wanted: a guard that"),
         ((), {"LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{synapse}"}, "answers 404, and not as a guard"),
-        ((), {"LOTUS_GUARD_ADMIN_LISTEN": ""}, "has no operators' port"),
         (("--watch",), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "no guard: nothing answers at"),
-        ((), {"LIVEKIT_SECRET": ""}, "LIVEKIT_SECRET: not set"),
-        (("--watch", "0"), {}, "seconds from 0.2 to 3600"),
-        (("--watch", "nan"), {}, "seconds from 0.2 to 3600"),
     ):
         out, err, code = await run(world, "rooms", *arguments, **more)
         assert (code, out) == (2, ""), (arguments, more)
         assert wanted in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "wanted"),
+    [
+        ((), {"LOTUS_GUARD_ADMIN_LISTEN": ""}, "the guard has no operators' port"),
+        ((), {"LIVEKIT_SECRET": ""}, "LIVEKIT_SECRET: not set"),
+        (("--watch", "0"), {}, "seconds from 0.2 to 3600"),
+        (("--watch", "nan"), {}, "seconds from 0.2 to 3600"),
+    ],
+)
+def test_nobody_is_asked_where_that_makes_no_sense(
+    arguments: tuple[str, ...], more: dict[str, str], wanted: str
+) -> None:
+    done = CliRunner().invoke(main, ["rooms", *arguments], env={**GOOD, **more})
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert wanted in done.stderr
 
 
 @pytest_twisted.ensureDeferred

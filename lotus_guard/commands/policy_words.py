@@ -120,7 +120,7 @@ def lines_of(policies: Policies) -> list[str]:
 
 
 def _origin(held: Held, complaints: tuple[str, ...]) -> list[str]:
-    lines = [_set_by(held), *(f"senseless: {complaint}" for complaint in complaints)]
+    lines = [_set_by(held), *(f"senseless: {printable(each, 400)}" for each in complaints)]
     unknown = held.unknown
     if unknown:
         named = [f"{name} = {_json(held.content[name])}" for name in unknown[:MOST_UNKNOWN]]
@@ -129,7 +129,7 @@ def _origin(held: Held, complaints: tuple[str, ...]) -> list[str]:
         lines.append(
             f"not ours, and left alone: {', '.join(printable(each, 80) for each in named)}"
         )
-    return [f"         {printable(line, 2000)}" for line in lines]
+    return [f"         {line}" for line in lines]
 
 
 def _set_by(held: Held) -> str:

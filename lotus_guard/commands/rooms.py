@@ -64,11 +64,10 @@ def rooms(part: str, every: float | None, as_json: bool) -> None:
     Asks the running guard. Rooms under a policy come first, the most crowded first. Who is there
     is known of these alone; of the others there is LiveKit's count.
     """
-    config = configuration()
-    console = _console()
+    address, console = _address(configuration()), _console()
 
     async def work(clocks: Clocks, agents: Agents) -> None:
-        asking = Asking(Http(agents.livekit, clocks.reactor), _address(config), part)
+        asking = Asking(Http(agents.livekit, clocks.reactor), address, part)
         if every is None:
             show_once(console, await asking.first(), as_json)
             return

@@ -4,6 +4,8 @@ import click
 
 from lotus_guard.commands.check import check
 from lotus_guard.commands.explain import explain
+from lotus_guard.commands.policy import policy
+from lotus_guard.commands.rooms import rooms
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -11,7 +13,7 @@ def main() -> None:
     """See, ask and trust a lotus_guard. Takes the same environment as the service."""
 
 
-for command in (check, explain):
+for command in (check, explain, policy, rooms):
     main.add_command(command)
 
 if __name__ == "__main__":

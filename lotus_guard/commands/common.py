@@ -60,8 +60,8 @@ def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
     try:
         react(main)
     except SystemExit:
-        if not results:
-            raise
+        if not results:  # Ctrl-C ends the reactor with 0, as if all were done
+            raise Failed("interrupted") from None
     result = results[0]
     if isinstance(result, Failure):
         result.raiseException()

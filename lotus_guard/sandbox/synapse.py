@@ -1,7 +1,7 @@
 """A small Synapse: accounts, rooms with state, OpenID tokens; the endpoints that the stack uses.
 
-It answers as Synapse 1.163 does; `tests/contract` asks both. There are no power levels: every
-member of a room may set any state.
+It answers as Synapse 1.163 does; `tests/contract` asks both. A room made here has no power levels
+until a test sets them: so every member may set any state, as Matrix has it for such a room.
 """
 
 import json
@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from lotus_guard.bounded import BoundedRequest
+from lotus_guard.core.power import level_needed, level_of
 
 Event = dict[str, Any]
 
@@ -36,6 +37,10 @@ class SynapseState:
     openid: dict[str, str] = field(factory=dict)
     """OpenID token → user id."""
     rooms: dict[str, dict[tuple[str, str], Event]] = field(factory=dict)
+    aliases: dict[str, str] = field(factory=dict)
+    """Alias → room id."""
+    waits: list[int] = field(factory=list)
+    """So often, one after another, "later" is said to who wants to set state: wait so many ms."""
     version: str = "1.163.0"
     ignores_type: bool = False
     """Older releases send a room's whole state whatever `type` asks for (FACTS, Synapse)."""
@@ -86,6 +91,14 @@ class SynapseState:
             "origin_server_ts": self.set_count,
             "unsigned": {},
         }
+
+    def levels(self, room_id: str, event_type: str, user_id: str) -> tuple[float, int]:
+        """Tell a user's power level in a room, and the one that setting such an event needs."""
+        state = self.rooms[room_id]
+        event = state.get(("m.room.power_levels", ""))
+        levels = event["content"] if event else None
+        create = state["m.room.create", ""]
+        return level_of(user_id, levels, create), level_needed(levels, event_type)
 
 
 class Refused(Exception):
@@ -189,6 +202,8 @@ class SynapseApp:
         if room_id not in self.state.rooms or account.user_id not in self.state.members(room_id):
             raise Refused(403, "M_FORBIDDEN", f"User {account.user_id} not in room {room_id}")
         if request.method == b"PUT":
+            self._check_levels(room_id, event_type, account.user_id)
+            self._check_pace(request)
             self.state.set_state(room_id, event_type, _content(request), key, account.user_id)
         event = self.state.rooms[room_id].get((event_type, key))
         if event is None:
@@ -221,6 +236,33 @@ class SynapseApp:
         if user_id is None:
             raise Refused(401, "M_UNKNOWN_TOKEN", "Access Token unknown or expired")
         return _json(request, {"sub": user_id})
+
+    @app.route("/_matrix/client/v3/directory/room/<alias>", methods=["GET"])
+    def directory(self, request: BoundedRequest, alias: str) -> bytes:
+        """Tell which room an alias is, to anybody."""
+        if not alias.startswith("#") or ":" not in alias:
+            raise Refused(400, "M_INVALID_PARAM", "Room alias invalid")
+        room_id = self.state.aliases.get(alias)
+        if room_id is None:
+            raise Refused(404, "M_NOT_FOUND", f"Room alias {alias} not found")
+        return _json(request, {"room_id": room_id, "servers": [alias.partition(":")[2]]})
+
+    def _check_levels(self, room_id: str, event_type: str, user_id: str) -> None:
+        has, needed = self.state.levels(room_id, event_type, user_id)
+        if has < needed:
+            text = (
+                "You don't have permission to post that to the room. "
+                f"user_level ({has}) < send_level ({needed})"
+            )
+            raise Refused(403, "M_FORBIDDEN", text)
+
+    def _check_pace(self, request: BoundedRequest) -> None:
+        if self.state.waits:
+            wait = self.state.waits.pop(0)
+            request.setHeader("Retry-After", str(-(-wait // 1000)))
+            refused = Refused(429, "M_LIMIT_EXCEEDED", "Too Many Requests")
+            refused.body["retry_after_ms"] = wait
+            raise refused
 
     def _account(self, request: BoundedRequest) -> Account:
         token = (request.getHeader("Authorization") or "").removeprefix("Bearer ")

@@ -1,11 +1,13 @@
 """What the guard relies on in Synapse: the admin API, and OpenID for the service upstream."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from attrs import frozen
 
+from lotus_guard.core.power import level_needed, level_of
 from tests.contract.subject import Response, Server
 
 LIMIT = "io.lotus.voice_limit"
@@ -22,10 +24,18 @@ class SynapseSubject:
     user: str
     """Neither an admin nor a member of the room."""
     user_token: str
+    shared: str
+    """A room with the alias `alias`, made by the admin; the user is in it, without any power."""
+    alias: str
+    slow_down: Callable[[], None]
+    """From now on the admin sets state too fast."""
 
     def get(self, path: str, token: str | None = None) -> Response:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return self.server.request("GET", path, headers)
+
+    def put(self, path: str, token: str, body: bytes = b"{}") -> Response:
+        return self.server.request("PUT", path, {"Authorization": f"Bearer {token}"}, body)
 
     def state(self, query: str = "", token: str | None = None, room: str | None = None) -> Response:
         room_id = quote(self.room if room is None else room, safe="")
@@ -153,6 +163,53 @@ class SynapseContract:
         assert put("!nowhere:example.com", subject.admin_token, b"{}") == forbidden
         assert put(subject.room, subject.admin_token, b"[]") == (400, "M_BAD_JSON")
         assert put(subject.room, subject.admin_token, b"{") == (400, "M_NOT_JSON")
+
+    def test_alias(self, subject: SynapseSubject) -> None:
+        path = "/_matrix/client/v3/directory/room/"
+        found = subject.get(path + quote(subject.alias, safe=""))
+        assert (found.status, found.json()["room_id"]) == (200, subject.shared)
+        _, _, server = subject.alias.partition(":")
+        for alias, expected in (
+            (f"#nowhere:{server}", (404, "M_NOT_FOUND")),
+            ("#nowhere", (400, "M_INVALID_PARAM")),
+            (f"nowhere:{server}", (400, "M_INVALID_PARAM")),
+        ):
+            assert refusal(subject.get(path + quote(alias, safe=""))) == expected
+
+    def test_who_has_no_power_sets_no_state(self, subject: SynapseSubject) -> None:
+        path = f"/_matrix/client/v3/rooms/{quote(subject.shared)}/state/{LIMIT}/"
+        assert refusal(subject.put(path, subject.user_token)) == (403, "M_FORBIDDEN")
+        assert subject.put(path, subject.admin_token).status == 200
+        assert refusal(subject.put(path, "no-token")) == (401, "M_UNKNOWN_TOKEN")
+        (levels,) = subject.state("?type=m.room.power_levels", room=subject.shared).json()["state"]
+        (create,) = subject.state("?type=m.room.create", room=subject.shared).json()["state"]
+        assert level_needed(levels["content"], LIMIT) == 50
+        assert level_of(subject.user, levels["content"], create) == 0
+        assert level_of(subject.admin, levels["content"], create) >= 50
+
+    def test_own_membership(self, subject: SynapseSubject) -> None:
+        def path(room: str) -> str:
+            user = quote(subject.user, safe="")
+            return f"/_matrix/client/v3/rooms/{quote(room)}/state/m.room.member/{user}"
+
+        inside = subject.get(path(subject.shared), subject.user_token)
+        assert (inside.status, inside.json()["membership"]) == (200, "join")
+        outside = subject.get(path(subject.room), subject.user_token)
+        assert refusal(outside) == (403, "M_FORBIDDEN")
+
+    def test_who_sets_state_too_fast_is_told_how_long_to_wait(
+        self, subject: SynapseSubject
+    ) -> None:
+        subject.slow_down()
+        path = f"/_matrix/client/v3/rooms/{quote(subject.room)}/state/io.lotus.contract"
+        for number in range(10):
+            answer = subject.put(path, subject.admin_token, b'{"n": %d}' % number)
+            if answer.status != 200:
+                break
+        assert refusal(answer) == (429, "M_LIMIT_EXCEEDED")
+        wait = answer.json()["retry_after_ms"]
+        assert 0 < wait <= 1000
+        assert answer.headers["retry-after"] == "1"
 
     def test_openid_token(self, subject: SynapseSubject) -> None:
         path = f"/_matrix/client/v3/user/{quote(subject.user)}/openid/request_token"

@@ -28,11 +28,24 @@ class TestSynapse(SynapseContract):
         state = SynapseState()
         state.add_account("@admin:s", "admin-token", admin=True)
         state.add_account("@user:s", "user-token")
-        for room in ("!room:s", "!other:s"):
+        for room in ("!room:s", "!shared:s"):
             state.add_room(room, "@admin:s")
         state.set_state("!room:s", LIMIT, {"max_users": 2}, sender="@admin:s")
         server = InMemory(SynapseApp(state, ids()).app.resource())
-        return SynapseSubject(server, "!room:s", "@admin:s", "admin-token", "@user:s", "user-token")
+        state.join("!shared:s", "@user:s")
+        state.set_state("!shared:s", "m.room.power_levels", {"users": {"@admin:s": 100}})
+        state.aliases["#shared:s"] = "!shared:s"
+        return SynapseSubject(
+            server,
+            "!room:s",
+            "@admin:s",
+            "admin-token",
+            "@user:s",
+            "user-token",
+            "!shared:s",
+            "#shared:s",
+            lambda: state.waits.append(1000),
+        )
 
 
 class TestLiveKit(LiveKitContract):

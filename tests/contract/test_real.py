@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -64,18 +65,26 @@ class _Listeners:
 
 class TestSynapse(SynapseContract):
     @pytest.fixture
-    def subject(self, synapse: Synapse) -> SynapseSubject:
-        room, _ = synapse.create_room(synapse.admin), synapse.create_room(synapse.admin)
+    def subject(self, synapse: Synapse) -> Iterator[SynapseSubject]:
+        room, shared = synapse.create_room(synapse.admin), synapse.create_room(synapse.admin)
         synapse.set_state(synapse.admin, room, LIMIT, {"max_users": 2})
         user, admin = synapse.register(), synapse.admin
-        return SynapseSubject(
+        alias = f"#shared{user.user_id[5:]}"
+        path = f"/_matrix/client/v3/directory/room/{quote(alias, safe='')}"
+        synapse.call("PUT", path, admin.access_token, {"room_id": shared})
+        synapse.join(user, shared)
+        yield SynapseSubject(
             _Listeners(synapse),
             room,
             admin.user_id,
             admin.access_token,
             user.user_id,
             user.access_token,
+            shared,
+            alias,
+            lambda: synapse.slow_down(admin, 1),
         )
+        synapse.slow_down(admin, 0)
 
 
 class TestLiveKit(LiveKitContract):

@@ -95,6 +95,18 @@ class Synapse:
         path = f"/_matrix/client/v3/rooms/{quote(room)}/state/{event_type}/"
         return self.call("PUT", path, user.access_token, content)
 
+    def join(self, user: User, room: str) -> None:
+        path = f"/_matrix/client/v3/rooms/{quote(room)}/join"
+        answer = self.call("POST", path, user.access_token, {})
+        assert answer.status == 200, answer.body
+
+    def slow_down(self, user: User, per_second: int) -> None:
+        """Let a user send so many events a second; 0: as many as he likes."""
+        path = f"/_synapse/admin/v1/users/{quote(user.user_id)}/override_ratelimit"
+        wanted = {"messages_per_second": per_second, "burst_count": per_second}
+        answer = self.call("POST", path, self.admin.access_token, wanted)
+        assert answer.status == 200, answer.body
+
     def openid(self, user: User) -> dict[str, Any]:
         path = f"/_matrix/client/v3/user/{quote(user.user_id)}/openid/request_token"
         answer = self.call("POST", path, user.access_token, {})

@@ -1,0 +1,228 @@
+"""`lotus-guard policy`: what a room's state says about its calls, and setting it.
+
+Read with the service's own admin token, so that it is what the guard reads. Set with the access
+token of a user, so that Synapse decides who may, and the room sees who did.
+"""
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from lotus_guard.adapters.http import Http
+from lotus_guard.adapters.matrix import Matrix
+from lotus_guard.commands.common import Failed, configuration, on_the_reactor
+from lotus_guard.commands.policy_room import (
+    WANTED_USER,
+    Changed,
+    Sides,
+    check_room,
+    clear_policy,
+    find_room,
+    read,
+    set_policy,
+)
+from lotus_guard.commands.policy_words import as_json, lines_of, meaning
+from lotus_guard.core.edit import MOST_USERS, Wish
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.core.text import printable
+from lotus_guard.service import Agents, Clocks
+
+TOKEN_VARIABLE = "POLICY_USER_TOKEN"  # noqa: S105  (a name; LOTUS_GUARD_… is the service's own)
+
+V = TypeVar("V")
+D = TypeVar("D")
+
+
+def _homeserver(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018  (raises ValueError for a port that is none)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and value.isascii()
+    except ValueError:
+        usable = False
+    if value and (not usable or parts.query or parts.fragment or parts.username):
+        raise click.BadParameter("wanted: https://host or http://host:port")
+    return value.rstrip("/")
+
+
+def _of_user(command: D) -> D:
+    """Add the options of what is done as a user."""
+    for option in (
+        click.option(
+            "--token",
+            default="",
+            metavar="TOKEN",
+            envvar=TOKEN_VARIABLE,
+            help="Access token of a user who may set state in the room. Better: "
+            f"${TOKEN_VARIABLE}, which `ps` does not show. Asked for where there is neither.",
+        ),
+        _at,
+    ):
+        command = option(command)  # type: ignore[type-var]
+    return command
+
+
+_at = click.option(
+    "--homeserver",
+    default="",
+    callback=_homeserver,
+    metavar="URL",
+    help="Where clients reach the homeserver, where that is not LOTUS_GUARD_SYNAPSE_URL. The "
+    "service's own token is not sent there.",
+)
+
+
+@click.group()
+def policy() -> None:
+    """Show or set what a ROOM's state says about its calls.
+
+    ROOM is a room id ('!abc:example.org', '!abc') or an alias ('#room:example.org'). Exits with 0
+    when done, 1 where the homeserver refuses, 2 where anything else is in the way.
+    """
+
+
+@policy.command()
+@click.argument("room")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
+@_at
+def show(room: str, is_json: bool, homeserver: str) -> None:
+    """Tell the policy of ROOM: who set it, when, and what it means."""
+    found = _run(room, homeserver, None, read)
+    if is_json:
+        click.echo(json.dumps(as_json(found), indent=1))
+    else:
+        _print(lines_of(found))
+
+
+@policy.command("set")
+@click.argument("room")
+@click.option(
+    "--max-users",
+    type=click.IntRange(1, MOST_USERS),
+    metavar="N",
+    help="At most N different people in the room's calls.",
+)
+@click.option("--no-limit", is_flag=True, help="Any number of people.")
+@click.option("--camera/--no-camera", default=None, help="May anybody publish a camera?")
+@click.option("--screenshare/--no-screenshare", default=None, help="May anybody share a screen?")
+@_of_user
+def set_(
+    room: str,
+    max_users: int | None,
+    no_limit: bool,
+    camera: bool | None,
+    screenshare: bool | None,
+    token: str,
+    homeserver: str,
+) -> None:
+    """Set the policy of ROOM, with a user's access token.
+
+    What no option names stays as it is, also other fields of the state events.
+    """
+    wish = Wish(max_users, no_limit, camera, screenshare)
+    if wish.is_empty:
+        raise click.UsageError(
+            "nothing to set; wanted: --max-users N, --no-limit, --camera, --no-camera, "
+            "--screenshare or --no-screenshare"
+        )
+    if no_limit and max_users is not None:
+        raise click.UsageError("--max-users and --no-limit at once; wanted: one of them")
+
+    async def work(sides: Sides, found: RoomId) -> Changed:
+        return await set_policy(sides, found, wish)
+
+    _tell(_run(room, homeserver, token, work))
+
+
+@policy.command()
+@click.argument("room")
+@click.option("--limit", is_flag=True, help="Only the limit.")
+@click.option("--media", is_flag=True, help="Only the rules for camera and screen.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_of_user
+def clear(room: str, limit: bool, media: bool, yes: bool, token: str, homeserver: str) -> None:
+    """Empty the policy of ROOM, with a user's access token: nothing is restricted any more."""
+    types = [LIMIT_EVENT] if limit or not media else []
+    types += [SOURCES_EVENT] if media or not limit else []
+    check_room(room)
+    if not yes:
+        _confirm(f"Empty {' and '.join(types)} of {printable(room, 300)}?")
+
+    async def work(sides: Sides, found: RoomId) -> Changed:
+        return await clear_policy(sides, found, types)
+
+    _tell(_run(room, homeserver, token, work))
+
+
+def _run(
+    room: str,
+    homeserver: str,
+    token: str | None,
+    work: Callable[[Sides, RoomId], Awaitable[V]],
+) -> V:
+    """Find the room and do this with it; the token is None where no user is needed."""
+    check_room(room)
+    config = configuration()
+    used = "" if token is None else _token(token)
+
+    async def on_it(clocks: Clocks, agents: Agents) -> V:
+        http = Http(agents.synapse, clocks.reactor)
+        sides = Sides(
+            Matrix(http, config.synapse_url, config.synapse_token, on_wait=_waiting),
+            Matrix(http, homeserver or config.synapse_url, used, on_wait=_waiting),
+        )
+        return await work(sides, await find_room(sides, room))
+
+    return on_the_reactor(on_it)
+
+
+def _token(given: str) -> str:
+    """Give the user's token, asked for where it was not given; raises Failed."""
+    try:
+        token = (given or _prompt()).strip()
+    except click.Abort:
+        raise Failed(f"no access token, nothing was changed; {WANTED_USER}") from None
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        found = "holds what no token holds" if token else "is empty"
+        raise Failed(f"the access token {found}; {WANTED_USER}")
+    return token
+
+
+def _prompt() -> str:
+    if not sys.stdin.isatty():
+        raise Failed(f"no access token: neither --token nor ${TOKEN_VARIABLE}; {WANTED_USER}")
+    return str(click.prompt("Access token", hide_input=True, err=True))
+
+
+def _confirm(question: str) -> None:
+    try:
+        if sys.stdin.isatty() and click.confirm(question, err=True):
+            return
+    except click.Abort:
+        click.echo(err=True)
+    raise Failed("nothing was changed; without a question: --yes")
+
+
+def _waiting(seconds: float) -> None:
+    click.echo(f"Synapse takes no more for now; waiting {seconds:.1f} s", err=True)
+
+
+def _tell(changed: Changed) -> None:
+    done = f"Set {' and '.join(changed.written)}." if changed.written else "Nothing to change."
+    complaints = [f"senseless: {printable(each, 400)}" for each in changed.policies.complaints]
+    _print([f"{done} Now holds in {printable(changed.policies.room, 300)}:"])
+    _print([f"  {line}" for line in [*meaning(changed.policies), *complaints]])
+
+
+def _print(lines: list[str]) -> None:
+    console = Console(highlight=False, markup=False, emoji=False)
+    for line in lines:
+        style = "bold yellow" if line.lstrip().startswith("senseless: ") else ""
+        console.print(Text(line, style), soft_wrap=True)

@@ -1,0 +1,247 @@
+"""A room's policy at its homeserver: read as the service, set as a user, refusals put in words.
+
+What goes wrong is raised as Failed or RefusedByHomeserver; the sentence says what to change.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from attrs import evolve, frozen
+
+from lotus_guard.adapters.matrix import Denied, Matrix
+from lotus_guard.adapters.synapse import is_room_id
+from lotus_guard.check.ask import trouble
+from lotus_guard.commands.common import Failed
+from lotus_guard.commands.policy_words import Held, Policies, level_in_words
+from lotus_guard.core.edit import Wish, limit_content, sources_content
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT, content_of, event_of
+from lotus_guard.core.power import level_needed, level_of
+from lotus_guard.core.text import printable
+from lotus_guard.ports import Outage, Reason
+
+WANTED_USER = (
+    "wanted: a valid access token of a user who may set state in the room (Element: Settings, "
+    "Help & About, Access Token)"
+)
+WANTED_ROOM = "wanted: a room id such as '!abc:example.org' or '!abc', or an alias '#room:server'"
+WANTED_ADDRESS = (
+    "wanted: Synapse there, or its address in LOTUS_GUARD_SYNAPSE_URL (where clients reach it "
+    "elsewhere: --homeserver)"
+)
+_NEVER_SENT = (Reason.REFUSED, Reason.DNS)
+_LONGEST_ALIAS = 255  # Matrix specification, appendices, "Room aliases"
+
+
+class RefusedByHomeserver(Failed):
+    """The homeserver does not let us; the sentence says why. Exits with 1."""
+
+    exit_code = 1
+
+
+@frozen
+class Sides:
+    """The two who ask Synapse."""
+
+    admin: Matrix
+    """The service: reads the room's state."""
+    user: Matrix
+    """The user, or nobody for reading alone: finds aliases, sets state."""
+
+
+@frozen
+class Changed:
+    """What holds after a change, and the types of the events that were sent for it."""
+
+    policies: Policies
+    written: tuple[str, ...]
+
+
+def check_room(text: str) -> None:
+    """Check that this is written as a room id or an alias is; raises Failed."""
+    try:
+        is_alias = text.startswith("#") and ":" in text and len(text.encode()) <= _LONGEST_ALIAS
+    except UnicodeEncodeError:
+        is_alias = False
+    if not is_alias and not (is_room_id(text) and len(text) > 1):
+        raise Failed(f"{printable(text, 80)!r} is no room; {WANTED_ROOM}")
+
+
+async def find_room(sides: Sides, text: str) -> RoomId:
+    """Find a room by its id or alias; raises Failed."""
+    check_room(text)
+    if text.startswith("!"):
+        return RoomId(text)
+    try:
+        return await sides.user.room_of(text)
+    except Outage as outage:
+        _unreachable(sides.user, outage)
+    except Denied as denied:
+        if denied.status == 404 and denied.errcode == "M_NOT_FOUND":
+            raise RefusedByHomeserver(
+                f"no room has the alias {printable(text, 300)}; {WANTED_ROOM}"
+            ) from None
+        _give_up(sides.user, denied)
+
+
+async def read(sides: Sides, room: RoomId) -> Policies:
+    """Read both policies of a room; raises Failed."""
+    limit = await _event(sides.admin, room, LIMIT_EVENT)
+    sources = await _event(sides.admin, room, SOURCES_EVENT)
+    return Policies(room, Held(LIMIT_EVENT, limit), Held(SOURCES_EVENT, sources))
+
+
+async def set_policy(sides: Sides, room: RoomId, wish: Wish) -> Changed:
+    """Change what is wanted otherwise; raises Failed."""
+    now = await read(sides, room)
+    wanted = {
+        LIMIT_EVENT: limit_content(now.limit.content, wish),
+        SOURCES_EVENT: sources_content(now.sources.content, wish),
+    }
+    return await _write(sides, now, wanted)
+
+
+async def clear_policy(sides: Sides, room: RoomId, types: list[str]) -> Changed:
+    """Empty these events where they hold anything; raises Failed."""
+    return await _write(sides, await read(sides, room), {name: {} for name in types})
+
+
+async def _write(sides: Sides, now: Policies, wanted: Mapping[str, dict[str, Any]]) -> Changed:
+    written: list[str] = []
+    for held in (now.limit, now.sources):
+        content = wanted.get(held.event_type, held.content)
+        if _text_of(content) == _text_of(held.content):
+            continue
+        await _send(sides, now.room, held.event_type, content, written)
+        written.append(held.event_type)
+        now = _with(now, Held(held.event_type, {"content": dict(content)}))
+    return Changed(now, tuple(written))
+
+
+def _text_of(content: Mapping[str, Any]) -> str:
+    """Write a content so that 1, 1.0 and true are three things."""
+    return json.dumps(dict(content), sort_keys=True)
+
+
+def _with(now: Policies, held: Held) -> Policies:
+    if held.event_type == LIMIT_EVENT:
+        return evolve(now, limit=held)
+    return evolve(now, sources=held)
+
+
+async def _send(
+    sides: Sides, room: RoomId, event_type: str, content: Mapping[str, Any], written: list[str]
+) -> None:
+    so_far = f"{' and '.join(written)} is set. " if written else ""
+    try:
+        await sides.user.set_state(room, event_type, content)
+    except Outage as outage:
+        sent = "was not set" if outage.reason in _NEVER_SENT else "may or may not have been set"
+        why = trouble(outage, sides.user.url)
+        raise Failed(
+            f"{so_far}{event_type} {sent}: {why}. `lotus-guard policy show` tells what holds"
+        ) from None
+    except Denied as denied:
+        why = await _why(sides, room, event_type, denied)
+        if denied.status == 400 and event_type == LIMIT_EVENT and "max_users" not in content:
+            why += "; `lotus-guard policy clear --limit` empties the event, other fields too"
+        if _is_homeservers(denied):
+            raise RefusedByHomeserver(f"{so_far}{event_type} was not set: {why}") from None
+        sent = "may or may not have been set" if denied.status >= 500 else "was not set"
+        raise Failed(f"{so_far}{event_type} {sent}: {why}; {WANTED_ADDRESS}") from None
+
+
+async def _event(admin: Matrix, room: RoomId, event_type: str) -> Mapping[str, Any] | None:
+    try:
+        return event_of(await admin.events(room, event_type), event_type)
+    except Outage as outage:
+        _unreachable(admin, outage)
+    except Denied as denied:
+        if denied.status in (400, 404) and denied.errcode in ("M_NOT_FOUND", "M_INVALID_PARAM"):
+            raise RefusedByHomeserver(
+                f"Synapse knows no room {printable(room, 300)}; {WANTED_ROOM}, of a room that "
+                "somebody of this server is in"
+            ) from None
+        if denied.status in (401, 403) and denied.errcode:
+            raise Failed(
+                f"Synapse answers {_said(denied)} to LOTUS_GUARD_SYNAPSE_TOKEN; wanted: a valid "
+                "access token of a server admin (`lotus-guard check` tells more)"
+            ) from None
+        _give_up(admin, denied)
+
+
+async def _why(sides: Sides, room: RoomId, event_type: str, denied: Denied) -> str:
+    if denied.status == 401:
+        return f"Synapse does not take the user's access token ({_said(denied)}); {WANTED_USER}"
+    if denied.status == 403 and denied.errcode == "M_FORBIDDEN":
+        try:
+            return await _forbidden(sides, room, event_type, denied)
+        except (Denied, Outage):
+            pass  # what it said must do
+    if denied.status == 429:
+        return _too_fast(denied)
+    return f"{_answerer(sides.user, denied)} {_said(denied)}"
+
+
+async def _forbidden(sides: Sides, room: RoomId, event_type: str, denied: Denied) -> str:
+    """Find out what is missing: being in the room, or power."""
+    user = await sides.user.whoami()
+    who = printable(user, 300)
+    if not await _is_inside(sides.user, room, user):
+        return f"{who} is not in the room; wanted: that he joins it, or a token of somebody in it"
+    power_levels, create = [
+        event_of(await sides.admin.events(room, name), name)
+        for name in ("m.room.power_levels", "m.room.create")
+    ]
+    levels = content_of(power_levels)
+    needed, has = level_needed(levels, event_type), level_of(user, levels, create)
+    if has >= needed:
+        return f"Synapse forbids it to {who}, who has {level_in_words(has)}: {_said(denied)}"
+    return (
+        f"it takes power level {needed} in the room, and {who} has {has:g}; wanted: a token of "
+        f"somebody with more power, or a lower level for {event_type} in the room's permissions"
+    )
+
+
+async def _is_inside(user: Matrix, room: RoomId, user_id: str) -> bool:
+    try:
+        return await user.membership(room, user_id) == "join"
+    except Denied as denied:
+        if denied.status in (403, 404) and denied.errcode in ("M_FORBIDDEN", "M_NOT_FOUND"):
+            return False
+        raise
+
+
+def _unreachable(side: Matrix, outage: Outage) -> NoReturn:
+    raise Failed(f"{trouble(outage, side.url)}; {WANTED_ADDRESS}") from None
+
+
+def _give_up(side: Matrix, denied: Denied) -> NoReturn:
+    if denied.status == 429:
+        raise RefusedByHomeserver(_too_fast(denied)) from None
+    failure = RefusedByHomeserver if _is_homeservers(denied) else Failed
+    wanted = "" if failure is RefusedByHomeserver else f"; {WANTED_ADDRESS}"
+    raise failure(f"{_answerer(side, denied)} {_said(denied)}{wanted}") from None
+
+
+def _is_homeservers(denied: Denied) -> bool:
+    """Tell whether the homeserver judged what it was asked, and did not just fail."""
+    return bool(denied.errcode) and denied.errcode != "M_UNRECOGNIZED" and denied.status < 500
+
+
+def _answerer(side: Matrix, denied: Denied) -> str:
+    if denied.errcode:
+        return f"Synapse at {side.url} answers"
+    return f"{side.url} answers, and not as Synapse does:"
+
+
+def _said(denied: Denied) -> str:
+    words = f": {printable(denied.error, 400)}" if denied.error else ""
+    return f"{denied.status} {printable(denied.errcode, 60)}".strip() + words
+
+
+def _too_fast(denied: Denied) -> str:
+    wait = denied.retry_after
+    when = f"in {wait:.0f} s" if wait >= 1.0 else "in a while"
+    return f"Synapse takes no more for now (429); wanted: try again {when}"

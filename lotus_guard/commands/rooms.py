@@ -1,0 +1,226 @@
+"""`lotus-guard rooms`: the live rooms, as the running guard sees them."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+from attrs import define, field
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import deferLater
+
+from lotus_guard.adapters.http import Http
+from lotus_guard.check.ask import trouble
+from lotus_guard.commands.common import Failed, admin_address, configuration, on_the_reactor
+from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
+from lotus_guard.config import Config
+from lotus_guard.core.text import printable
+from lotus_guard.ports import Outage
+from lotus_guard.service import Agents, Clocks
+
+SECONDS = 5.0
+"""The deadline of one question to the guard."""
+MOST_BYTES = 32 * 1024 * 1024
+WATCHED_EVERY = 2.0
+"""Seconds between two looks, where --watch names none."""
+_LINES_AROUND = 7
+"""Lines of a terminal that the table's frame and what is said below it take."""
+_UNBOUNDED = 1000
+"""Columns where nobody looks: a room stays on one line, for grep."""
+
+
+class Lost(Exception):
+    """The guard does not tell; holds why, in words."""
+
+
+def _interval(_context: click.Context, _option: click.Parameter, value: float | None) -> Any:
+    if value is not None and not 0.2 <= value <= 3600.0:
+        raise click.BadParameter("wanted: seconds from 0.2 to 3600")
+    return value
+
+
+@click.command()
+@click.option(
+    "--room", "part", default="", metavar="TEXT", help="Only rooms with TEXT in their id or name."
+)
+@click.option(
+    "--watch",
+    "every",
+    type=float,
+    is_flag=False,
+    flag_value=WATCHED_EVERY,
+    callback=_interval,
+    metavar="[SECONDS]",
+    help=f"Keep it up to date; every {WATCHED_EVERY:g} seconds where none are given.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines: a JSON object for each look.")
+def rooms(part: str, every: float | None, as_json: bool) -> None:
+    """List the live rooms: people, seats, policy, and what was enforced in the last hour or more.
+
+    Asks the running guard. Rooms under a policy come first, the most crowded first. Who is there
+    is known of these alone; of the others there is LiveKit's count.
+    """
+    address, console = _address(configuration()), _console()
+
+    async def work(clocks: Clocks, agents: Agents) -> None:
+        asking = Asking(Http(agents.livekit, clocks.reactor), address, part)
+        if every is None:
+            show_once(console, await asking.first(), as_json)
+            return
+        watch = Watch(asking, console, clocks, every, as_json)
+        await until_interrupted(clocks.reactor, watch)
+
+    on_the_reactor(work)
+
+
+def _address(config: Config) -> str:
+    address = admin_address(config)
+    if address is None:
+        raise Failed(
+            "the guard has no operators' port that could be asked; wanted: "
+            "LOTUS_GUARD_ADMIN_LISTEN=tcp:8072:interface=127.0.0.1 for the guard and for this "
+            "command (the same environment), and the guard started again"
+        )
+    return address
+
+
+def _console() -> Console:
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=_UNBOUNDED)
+    return console
+
+
+async def until_interrupted(reactor: Any, watch: "Watch") -> None:
+    """Watch until Ctrl-C. The reactor waits for the end of it, so that the terminal is tidied."""
+    running, tidied = ensureDeferred(watch.run()), Deferred[None]()
+
+    def end() -> Deferred[None]:
+        watch.is_over = True
+        running.cancel()
+        return tidied
+
+    reactor.addSystemEventTrigger("before", "shutdown", end)
+    try:
+        await running
+    except (CancelledError, Failed):
+        if not watch.is_over:
+            raise
+    finally:
+        tidied.callback(None)
+
+
+@define
+class Asking:
+    """Asks the guard for its rooms."""
+
+    http: Http
+    address: str
+    part: str = ""
+    """Only rooms with this in their id or name."""
+
+    async def first(self) -> list[Room]:
+        """Ask for the first time; raises Failed, with what to change, where nobody tells."""
+        try:
+            return await self.again()
+        except Lost as lost:
+            raise Failed(
+                f"{lost}. Wanted: a guard that runs, and LOTUS_GUARD_ADMIN_LISTEN as it has it"
+            ) from None
+
+    async def again(self) -> list[Room]:
+        """Ask, and give the wanted rooms in order; raises Lost."""
+        url = f"{self.address}/rooms"
+        try:
+            answer = await self.http.exchange(
+                b"GET", url.encode("ascii"), {}, None, seconds=SECONDS, most=MOST_BYTES
+            )
+        except Outage as outage:
+            raise Lost(f"no guard: {trouble(outage, self.address)}") from None
+        try:
+            found = read_rooms(answer.body)
+        except ValueError:
+            raise Lost(f"{url} answers {answer.status}, and not as a guard does") from None
+        return arranged(found, self.part)
+
+
+def show_once(console: Console, found: Sequence[Room], as_json: bool) -> None:
+    """Print the rooms as they are."""
+    if as_json:
+        click.echo(json.dumps({"rooms": [each.raw for each in found]}))
+    else:
+        console.print(table_of(found))
+        console.print(summary_of(found))
+
+
+@define(eq=False)
+class Watch:
+    """Shows the rooms again and again: in place on a terminal, otherwise a table each time."""
+
+    asking: Asking
+    console: Console
+    clocks: Clocks
+    every: float
+    as_json: bool = False
+    is_over: bool = False
+    """An exchange that is cancelled fails as an outage does: this tells them apart."""
+    _found: list[Room] = field(factory=list, init=False)
+    _at: float = field(default=0.0, init=False)
+    _lost: str = field(default="", init=False)
+
+    async def run(self) -> None:
+        """Show until cancelled; raises Failed where there is no guard to begin with."""
+        self._keep(await self.asking.first())
+        in_place = self.console.is_terminal and not self.console.is_dumb_terminal
+        if not in_place or self.as_json:
+            await self._go_on(self._print)
+            return
+        with Live(console=self.console, auto_refresh=False) as live:
+            await self._go_on(lambda: live.update(self.picture(), refresh=True))
+
+    async def _go_on(self, show: Callable[[], None]) -> None:
+        while not self.is_over:
+            show()
+            await deferLater(self.clocks.reactor, self.every)
+            await self.look()
+
+    async def look(self) -> None:
+        """Ask once more; a guard that does not answer is kept in mind, and asked again."""
+        try:
+            self._keep(await self.asking.again())
+        except Lost as lost:
+            self._lost = str(lost)
+
+    def _keep(self, found: list[Room]) -> None:
+        self._found, self._at, self._lost = found, self.clocks.epoch(), ""
+
+    def picture(self) -> Group:
+        """Draw the table, as much of it as the terminal is high, and what there is to say."""
+        room_for = max(1, self.console.height - _LINES_AROUND)
+        shown = self._found[:room_for]
+        lines = [summary_of(self._found)]
+        if len(shown) < len(self._found):
+            lines.append(
+                Text(f"{len(self._found) - len(shown)} more do not fit; --room chooses", "dim")
+            )
+        return Group(table_of(shown), *lines, self._state())
+
+    def _state(self) -> Text:
+        at = datetime.fromtimestamp(self._at).astimezone().strftime("%H:%M:%S")
+        if self._lost:
+            lost = f"GUARD LOST: {printable(self._lost, 300)}. Above: as of {at}. Trying again."
+            return Text(lost, "bold red")
+        return Text(f"as of {at}, every {self.every:g} s; Ctrl-C ends", "dim")
+
+    def _print(self) -> None:
+        if self.as_json:
+            told = {"lost": self._lost} if self._lost else {"rooms": [r.raw for r in self._found]}
+            click.echo(json.dumps({"at": self.clocks.epoch(), **told}))
+            return
+        self.console.print(self._state())
+        if not self._lost:
+            show_once(self.console, self._found, as_json=False)

@@ -1,0 +1,341 @@
+"""`lotus-guard rooms`, against a guard in this process, and hostile rooms."""
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from click.testing import CliRunner
+from rich.console import Console
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.threads import deferToThread
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from lotus_guard.adapters.http import Http
+from lotus_guard.cli import main
+from lotus_guard.commands.rooms import Asking, Lost, Watch
+from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
+from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
+from lotus_guard.service import Agents, Clocks, pooled_agents
+from tests.test_docs import GOOD
+from tests.test_explain import ROOT, run
+from tests.test_live import join
+from tests.world import World, http_answer, reactor
+
+PATIENCE = 15.0
+"""Seconds after which a process that does not end is ended."""
+CLOCKS = Clocks(reactor, time.monotonic, time.time)
+HOSTILE = "!r\x1b[2J\u202e\n[bold red]\x9b31m:s"
+
+
+def room(**fields: Any) -> Room:
+    empty = {"room": "!r:s", "people": 1, **fields}
+    (found,) = read_rooms(json.dumps({"rooms": [empty]}).encode())
+    return found
+
+
+def drawn(*found: Room, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console.print(table_of(found))
+    console.print(summary_of(found))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+@pytest.fixture
+def agents() -> Any:
+    made = pooled_agents(reactor)
+    yield made
+    pytest_twisted.blockon(ensureDeferred(made.close()))
+
+
+async def busy(world: World) -> None:
+    """Two in the room for two, one refused there; one in the room for voices, three elsewhere."""
+    world.start_guard()
+    for name, where in (("alice", TWO), ("bob", TWO), ("dave", VOICE), ("erin", OPEN)):
+        await join(world, name, where)
+    for name in ("alice", "bob"):
+        await join(world, name, OPEN)
+    assert (await world.ask("carol", TWO)).status == 403
+    await world.guard.live.run_pass()
+
+
+def asking(world: World, agents: Agents, part: str = "") -> Asking:
+    return Asking(Http(agents.livekit, reactor), world.desk, part)
+
+
+@pytest_twisted.ensureDeferred
+async def test_live_rooms_are_a_table_with_the_policed_and_crowded_first(world: World) -> None:
+    await busy(world)
+    out, err, code = await run(world, "rooms")
+    assert (code, err) == (0, "")
+    two, voice, other = (line for line in out.splitlines() if line.startswith("│"))
+    for line, words in (
+        (two, (TWO, " 2/2 ", " at most 2 ", " 1 refused", "@alice:sandbox, @bob:sandbox")),
+        (voice, (VOICE, " 1 ", " no camera, no screen ", " 1 narrowed ", "@dave:sandbox")),
+        (other, (OPEN, " 3 ")),
+    ):
+        assert [word for word in words if word not in line] == []
+    assert "Live rooms: 3, under a policy: 2, people: 6." in out
+    assert "\x1b" not in out, "no colour where nobody looks"
+
+
+@pytest_twisted.ensureDeferred
+async def test_for_machines_it_is_what_the_guard_tells(world: World) -> None:
+    await busy(world)
+    out, _, code = await run(world, "rooms", "--json", "--room", "TWO")
+    (told,) = json.loads(out)["rooms"]
+    assert (code, told["room"], told["taken"], told["refused"]) == (0, TWO, 2, 1)
+    assert set(told["users"]) == {"@alice:sandbox", "@bob:sandbox"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_it_cannot_do_it_says_and_exits_with_2(world: World) -> None:
+    world.start_guard()
+    synapse = world.sandbox.addresses.synapse.rpartition(":")[2]
+    for arguments, more, wanted in (
+        ((), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "connection is refused. Wanted: a guard that"),
+        ((), {"LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{synapse}"}, "answers 404, and not as a guard"),
+        (("--watch",), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "no guard: nothing answers at"),
+    ):
+        out, err, code = await run(world, "rooms", *arguments, **more)
+        assert (code, out) == (2, ""), (arguments, more)
+        assert wanted in err
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "wanted"),
+    [
+        ((), {"LOTUS_GUARD_ADMIN_LISTEN": ""}, "the guard has no operators' port"),
+        ((), {"LIVEKIT_SECRET": ""}, "LIVEKIT_SECRET: not set"),
+        (("--watch", "0"), {}, "seconds from 0.2 to 3600"),
+        (("--watch", "nan"), {}, "seconds from 0.2 to 3600"),
+    ],
+)
+def test_nobody_is_asked_where_that_makes_no_sense(
+    arguments: tuple[str, ...], more: dict[str, str], wanted: str
+) -> None:
+    done = CliRunner().invoke(main, ["rooms", *arguments], env={**GOOD, **more})
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert wanted in done.stderr
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"rooms": 3}',
+        b'{"rooms": [3]}',
+        b'{"rooms": [{"room": "!r"}]}',
+        b'{"rooms": [{"room": "!r", "people": "many"}]}',
+        b'{"rooms": [{"room": "!r", "people": 1e999}]}',
+    ],
+)
+async def test_another_server_on_the_port_is_not_taken_for_a_guard(
+    world: World, agents: Agents, body: bytes
+) -> None:
+    other = Asking(Http(agents.livekit, reactor), world.serve(http_answer(body)))
+    with pytest.raises(Lost, match="not as a guard does"):
+        await other.again()
+
+
+def test_rooms_are_put_in_order_and_chosen() -> None:
+    found = [
+        room(room="!a:s", people=9),
+        room(room="!b:s", people=1, forbidden=["camera"]),
+        room(room="!c:s", people=3, max_users=5, name="Küche"),
+        room(room="!d:s", people=9),
+    ]
+    assert [each.id for each in arranged(found)] == ["!c:s", "!b:s", "!a:s", "!d:s"]
+    assert [each.id for each in arranged(found, "KÜCHE")] == ["!c:s"]
+    assert [each.id for each in arranged(found, "!D:")] == ["!d:s"]
+    assert arranged(found, "nowhere") == []
+
+
+def test_hostile_names_do_not_reach_the_terminal() -> None:
+    text = drawn(
+        room(room=HOSTILE, name=HOSTILE, users=[HOSTILE], forbidden=[HOSTILE], max_users=1),
+        room(room="!" + "x" * 5000, name="[/bold]", people=10**9),
+    )
+    assert all(line.isprintable() for line in text.splitlines())
+    assert text.count("[bold red]") == 3, "read as text, not as markup"
+    assert "[/bold]" in text
+    assert max(map(len, text.splitlines())) <= 200
+
+
+def test_a_room_says_what_is_special_about_it() -> None:
+    crowd = room(max_users=3, taken=1, users=[f"@u{n}:s" for n in range(9)], failed_open=2, steps=1)
+    text = drawn(crowd)
+    assert "1/3" in text
+    assert "1 corrected live, 2 let through" in text
+    assert "@u3:s, 5 more" in text
+    assert "@u4:s" not in text
+    assert "No live rooms." in drawn()
+
+
+def watch_of(world: World, agents: Agents, **more: Any) -> tuple[Watch, io.StringIO]:
+    out = io.StringIO()
+    console = Console(file=out, width=160, height=30, highlight=False)
+    return Watch(asking(world, agents), console, CLOCKS, 0.2, **more), out
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_guard_is_shown_and_asked_again(world: World, agents: Agents) -> None:
+    await busy(world)
+    watch, out = watch_of(world, agents)
+    address = watch.asking.address
+    await watch.look()
+    watch.asking.address = "http://127.0.0.1:1"
+    await watch.look()
+    watch.console.print(watch.picture())
+    text = out.getvalue()
+    assert "GUARD LOST: no guard: nothing answers at http://127.0.0.1:1" in text
+    assert TWO in text, "what was known stays"
+    watch.asking.address = address
+    await watch.look()
+    out.truncate(0)
+    watch.console.print(watch.picture())
+    assert "LOST" not in out.getvalue()
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_rooms_than_the_terminal_is_high(world: World, agents: Agents) -> None:
+    world.start_guard()
+    watch, out = watch_of(world, agents)
+    watch._keep([room(room=f"!{number:03}:s") for number in range(200)])
+    watch.console.print(watch.picture())
+    assert len(out.getvalue().splitlines()) <= 30
+    assert "177 more do not fit" in out.getvalue()
+    assert "Live rooms: 200" in out.getvalue()
+
+
+class Terminal:
+    """The command as a process, on a terminal or on a pipe."""
+
+    def __init__(self, world: World, *arguments: str, is_terminal: bool = True) -> None:
+        ours = ("LOTUS_GUARD_", "LIVEKIT_", "COLUMNS", "LINES")
+        neutral = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        port = world.desk.rpartition(":")[2]
+        env = {
+            **neutral,
+            **world.sandbox.environment(),
+            "PYTHONPATH": str(ROOT),
+            "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{port}",
+            "TERM": "xterm-256color",
+        }
+        self._read, write = pty.openpty() if is_terminal else os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lotus_guard.cli", "rooms", *arguments],
+            env=env,
+            cwd=world.directory,
+            stdout=write,
+            stderr=subprocess.PIPE,
+        )
+        os.close(write)
+        self.text = b""
+        self._timer = threading.Timer(PATIENCE, self.process.kill)
+        self._timer.start()
+
+    def until(self, is_enough: Callable[[bytes], bool]) -> bytes:
+        """Read until that is so, or it ends."""
+        while not is_enough(self.text):
+            try:
+                chunk = os.read(self._read, 65536)
+            except OSError:  # the other end is closed: that is how a terminal ends on Linux
+                break
+            if not chunk:
+                break
+            self.text += chunk
+        return self.text
+
+    def interrupt(self) -> tuple[int, bytes, bytes]:
+        """Press Ctrl-C; gives exit code, all that was printed and the complaints."""
+        self.process.send_signal(signal.SIGINT)
+        self.until(lambda _: False)
+        os.close(self._read)
+        self._timer.cancel()
+        assert self.process.stderr is not None
+        with self.process.stderr as stderr:
+            return self.process.wait(30.0), self.text, stderr.read()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_terminal_is_kept_up_to_date_until_ctrl_c(world: World) -> None:
+    await busy(world)
+    terminal = Terminal(world, "--watch", "0.2")
+    await deferToThread(terminal.until, lambda text: b"1 refused" in text)
+    await world.ask("carol", TWO)
+    await deferToThread(terminal.until, lambda text: b"2 refused" in text)
+    code, text, err = await deferToThread(terminal.interrupt)
+    assert (code, err) == (0, b"")
+    assert text.endswith(b"\x1b[?25h"), "the cursor is back"
+    assert b"Traceback" not in text
+
+
+class OnceOnly(Resource):
+    """A guard that answers the first question and hangs on the second."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Any] = []
+        self.hangs: Deferred[None] = Deferred()
+
+    def render_GET(self, request: Any) -> Any:
+        self.asked.append(request)
+        if len(self.asked) == 1:
+            return b'{"rooms": []}'
+        self.hangs.callback(None)
+        return NOT_DONE_YET
+
+
+@pytest_twisted.ensureDeferred
+async def test_ctrl_c_ends_it_also_while_the_guard_hangs(world: World) -> None:
+    guard = OnceOnly()
+    world.desk = f"http://127.0.0.1:{world._listen(0, Site(guard))}"
+    terminal = Terminal(world, "--watch", "0.2")
+    await guard.hangs
+    started = time.monotonic()
+    code, text, err = await deferToThread(terminal.interrupt)
+    assert (code, err) == (0, b"")
+    assert text.endswith(b"\x1b[?25h")
+    assert time.monotonic() - started < 3.0, "it does not wait for the deadline"
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_nobody_looks_it_prints_a_table_each_time(world: World) -> None:
+    await busy(world)
+    pipe = Terminal(world, "--watch", "0.2", is_terminal=False)
+    await deferToThread(pipe.until, lambda text: text.count(b"Live rooms: 3") >= 2)
+    code, text, err = await deferToThread(pipe.interrupt)
+    assert (code, err) == (0, b"")
+    assert b"\x1b" not in text
+    assert text.count(b"as of ") >= 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_watched_by_a_machine_it_is_a_json_object_a_line(world: World) -> None:
+    await busy(world)
+    pipe = Terminal(world, "--watch", "0.2", "--json", is_terminal=False)
+    await deferToThread(pipe.until, lambda text: text.count(b"\n") >= 2)
+    _, text, _ = await deferToThread(pipe.interrupt)
+    for line in text.splitlines()[:2]:
+        told = json.loads(line)
+        assert len(told["rooms"]) == 3
+        assert abs(told["at"] - time.time()) < 60

@@ -33,21 +33,30 @@ class HandedOver:
 
 
 def handed_over(environment: MutableMapping[str, str], pid: int) -> dict[str, HandedOver]:
-    """Tell which sockets were handed over to this process, by name; takes the variables away."""
-    wanted, count, names = (
-        environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
-    )
-    if wanted != str(pid) or not count.isdecimal():
+    """Tell which sockets were handed over to this process, by name; takes the variables away.
+
+    LISTEN_PID and LISTEN_FDS may be gone already: Twisted takes them when its endpoints are
+    imported, where they are for this process (twisted.python.systemd.ListenFDs). The names stay.
+    """
+    wanted, names = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDNAMES", "")
+    environment.pop("LISTEN_FDS", None)
+    if wanted not in ("", str(pid)) or not names:
         return {}
-    fds = range(FIRST_FD, FIRST_FD + int(count))
-    # Sockets without a name are called "unknown" (sd_listen_fds_with_names(3)).
-    named = [*(names.split(":") if names else []), *["unknown"] * len(fds)]
-    return {name: HandedOver(fd, _family(fd)) for name, fd in zip(named, fds, strict=False)}
+    found = {}
+    for fd, name in enumerate(names.split(":"), FIRST_FD):
+        family = _family(fd)
+        if family is not None:
+            found[name] = HandedOver(fd, family)
+    return found
 
 
-def _family(fd: int) -> int:
-    with socket.socket(fileno=os.dup(fd)) as listening:
-        return listening.family
+def _family(fd: int) -> int | None:
+    """Tell a socket's address family; None for what is no socket."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as listening:
+            return listening.family
+    except OSError:
+        return None
 
 
 @frozen
@@ -93,7 +102,7 @@ def _sender(path: str) -> Callable[[bytes], None]:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
                 sock.sendto(lines, address)
         except OSError as error:  # systemd is busy or away: it will hear the next one
-            _log.warn("systemd could not be told {lines}: {error}", lines=lines, error=error)
+            _log.debug("systemd could not be told {lines}: {error}", lines=lines, error=error)
 
     return send
 

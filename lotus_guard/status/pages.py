@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred
 from lotus_guard.status.stream import Full, Stream
 
 EVENTS = "events"
+SCRIPTS = ("page.js", "rooms.js", "decisions.js", "text.js")
 TYPES = {
     "page.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
+    **{name: "text/javascript; charset=utf-8" for name in SCRIPTS},
     "icon.svg": "image/svg+xml",
 }
 NAMES = (*TYPES, EVENTS)

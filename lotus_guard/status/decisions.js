@@ -4,6 +4,7 @@ import { neighbour } from "./rooms.js";
 import { make, moment, show, term, write } from "./text.js";
 
 const MOST = 50;
+const IDS = new Set(["Reference", "Room", "User", "Seated"]);
 const KINDS = {
   refused: ["Refused", "Would have refused"],
   changed: ["Changed the token of", "Would have changed the token of"],
@@ -127,7 +128,12 @@ class Row {
       ...Object.entries(inputs ?? {}).map(([name, value]) => [name, plain(value)]),
       ["Seated", (people ?? []).join(", ")],
     ];
-    for (const [name, value] of fields) if (value) write(term(list, name), value);
+    for (const [name, value] of fields) {
+      if (!value) continue;
+      const place = term(list, name);
+      if (IDS.has(name)) place.className = "id";
+      write(place, value);
+    }
   }
 
   fits(words) {

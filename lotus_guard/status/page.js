@@ -34,6 +34,7 @@ let dependencies = [];
 const cells = new Map();
 let skew = 0; // the guard's clock less ours, in seconds
 let heard = null; // when the last event came
+let isTold = false; // whether an event has come by the connection that is open
 let trouble = ""; // why the guard cannot describe itself
 let refusal = ""; // why it does not let us watch
 
@@ -85,7 +86,7 @@ function showTotals() {
   const parts = [];
   if (!all.length) parts.push("No calls at the moment.");
   else parts.push(`${count(people, "person", "people")} in ${count(all.length, "room", "rooms")}.`);
-  if (full) parts.push(`${full} of the rooms ${full === 1 ? "is" : "are"} full.`);
+  if (full) parts.push(`${count(full, "room is", "rooms are")} full.`);
   const ill = dependencies.filter((each) => each.state === "trouble");
   if (ill.length) {
     const names = ill.map((each) => DEPENDENCIES[each.name] ?? each.name).join(" and ");
@@ -99,7 +100,7 @@ function showAlarm() {
   const open = decisions.failOpens();
   const text = open.length
     ? `Let through unguarded: ${open.length} of the last ${count(decisions.rows.size, "decision", "decisions")}, ` +
-      `the latest at ${moment(open[0].at)}. ${open[0].why}`
+      `the latest at ${moment(open[0].at)} (${open[0].why}).`
     : "";
   write(at("alarm"), text);
   show(at("alarm"), open.length > 0);
@@ -126,7 +127,8 @@ function showDependencies() {
     const cell = cells.get(each.name);
     if (cell.item.dataset.state !== each.state) cell.item.dataset.state = each.state;
     write(cell.state, STATES[each.state] ?? each.state);
-    write(cell.detail, each.detail);
+    write(cell.detail, `${DEPENDENCIES[each.name] ?? each.name}: ${each.detail}`);
+    cell.detail.dataset.state = each.state;
     show(cell.detail, each.detail !== "");
   }
   showAges();
@@ -138,15 +140,14 @@ function makeCell(name) {
   const line = make("span", "how", item);
   make("span", "mark", line).setAttribute("aria-hidden", "true");
   const state = make("span", "", line);
-  line.append(" ");
-  return { item, state, age: make("span", "age", line), detail: make("bdi", "detail", item) };
+  return { item, state, age: make("span", "", line), detail: make("li", "", at("details")) };
 }
 
 function showAges() {
   const now = Date.now() / 1000 + skew;
   for (const { name, state, since } of dependencies) {
     if (since === null) write(cells.get(name).age, "");
-    else write(cells.get(name).age, `${state === "ok" ? "" : "last well "}${ago(now - since)}`);
+    else write(cells.get(name).age, `, ${state === "ok" ? "" : "last well "}${ago(now - since)}`);
   }
 }
 
@@ -158,11 +159,13 @@ let begun = 0;
 function connect() {
   source?.close();
   begun = seconds();
+  isTold = false;
   source = new EventSource(EVENTS);
   const mine = source;
   for (const [name, handle] of Object.entries(handlers)) {
     mine.addEventListener(name, (event) => {
       heard = seconds();
+      isTold = true;
       trouble = refusal = "";
       handle(JSON.parse(event.data));
       showLink();
@@ -173,6 +176,7 @@ function connect() {
     showLink();
   });
   mine.addEventListener("error", () => {
+    isTold = false;
     showLink();
     if (mine === source && mine.readyState === EventSource.CLOSED) askWhy();
   });
@@ -201,8 +205,7 @@ function watch() {
 }
 
 function showLink() {
-  const isOpen = source.readyState === EventSource.OPEN && heard !== null;
-  const isLive = isOpen && !trouble && seconds() - heard <= SILENT_SECONDS;
+  const isLive = isTold && !trouble && seconds() - heard <= SILENT_SECONDS;
   let text = "Live";
   if (!isLive) {
     const age = heard === null ? "" : ` This picture is ${lasting(seconds() - heard)} old.`;
@@ -215,7 +218,6 @@ function showLink() {
     if (state === "lost") announce("The connection to the guard is lost.");
     else if (link.dataset.state === "lost") announce("The page is live again.");
     link.dataset.state = state;
-    document.body.classList.toggle("stale", state === "lost");
   }
   write(link, text);
 }

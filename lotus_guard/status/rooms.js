@@ -84,9 +84,12 @@ export class Rooms {
     if (label !== labelOf(room)) this.onLabel(room.room);
   }
 
-  /** Put a row where it belongs: rooms under a policy first, then by name. */
+  /** Put a row where it belongs: rooms under a policy first, then by name, nameless ones last. */
   place(row, isPlaced) {
-    const key = `${hasPolicy(row.room) ? 0 : 1}${labelOf(row.room).toLowerCase()}\0${row.room.room}`;
+    const { room } = row.room;
+    const label = labelOf(row.room);
+    const rank = (hasPolicy(row.room) ? 0 : 2) + (label === room ? 1 : 0);
+    const key = `${rank}${label.toLowerCase()}\0${room}`;
     if (key === row.key) return;
     if (isPlaced) this.order.splice(this.order.indexOf(row), 1);
     row.key = key;

@@ -17,7 +17,7 @@ SCRIPTS = ("page.js", "rooms.js", "decisions.js", "text.js")
 TYPES = {
     "page.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
-    **{name: "text/javascript; charset=utf-8" for name in SCRIPTS},
+    **dict.fromkeys(SCRIPTS, "text/javascript; charset=utf-8"),
     "icon.svg": "image/svg+xml",
 }
 NAMES = (*TYPES, EVENTS)

@@ -12,8 +12,8 @@ from typing import Any
 
 from klein import Klein
 from twisted.internet import reactor as _reactor
+from twisted.web.server import Site
 
-from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.status.pages import NAMES, Pages
 from lotus_guard.status.stream import Stream
 
@@ -58,6 +58,5 @@ class Served:
 
 
 if __name__ == "__main__":
-    site = QuietSite(Served().app.resource(), requestFactory=BoundedRequest)
-    reactor.listenTCP(int(sys.argv[1]), site, interface="127.0.0.1")
+    reactor.listenTCP(int(sys.argv[1]), Site(Served().app.resource()), interface="127.0.0.1")
     reactor.run()

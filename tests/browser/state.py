@@ -96,7 +96,11 @@ def evening() -> dict[str, Any]:
             room(8, None, people=2),
         ],
         "decisions": [
-            decision(41, room="!0001:example.org", why="5 of 5 seats are taken, none of them by this user"),
+            decision(
+                41,
+                room="!0001:example.org",
+                why="5 of 5 seats are taken, none of them by this user",
+            ),
             decision(
                 67,
                 kind="fail_open",
@@ -125,7 +129,11 @@ def evening() -> dict[str, Any]:
                 verdict="narrowed: may publish microphone",
                 why="the room forbids camera, screen_share, screen_share_audio",
             ),
-            decision(1207, room="!0001:example.org", user="@ines:example.org",
-                     why="5 of 5 seats are taken, none of them by this user"),
+            decision(
+                1207,
+                room="!0001:example.org",
+                user="@ines:example.org",
+                why="5 of 5 seats are taken, none of them by this user",
+            ),
         ],
     }

@@ -53,7 +53,8 @@ class Page:
     transport: Transport
 
     def raw(self) -> bytes:
-        return self.transport.value()
+        written: bytes = self.transport.value()
+        return written
 
     def head(self) -> tuple[int, dict[str, str]]:
         lines = self.raw().partition(b"\r\n\r\n")[0].decode().split("\r\n")

@@ -187,7 +187,7 @@ async function askWhy() {
   const control = new AbortController();
   try {
     const answer = await fetch(EVENTS, { signal: control.signal });
-    if (!answer.ok) refusal = (await answer.text()).slice(0, 300);
+    if (!answer.ok) refusal = (await answer.text()).trim().slice(0, 300);
   } catch {
     refusal = "";
   }

@@ -93,7 +93,7 @@ class Visitor:
     browser: Browser
     guard: Guard
     expected: list[str] = field(factory=list)
-    """Parts of console messages that are no fault."""
+    """Parts of what is no fault in this test."""
     faults: list[str] = field(factory=list)
     _contexts: list[BrowserContext] = field(factory=list)
 
@@ -108,22 +108,29 @@ class Visitor:
         self._contexts.append(context)
         context.add_init_script(EYES)
         page = context.new_page()
-        page.on("dialog", lambda dialog: (self.faults.append("dialog"), dialog.dismiss())[0])
-        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        page.on("dialog", self._interrupted)
+        page.on("pageerror", lambda error: self._note(f"error: {error}"))
         page.on("console", self._heard)
         page.on("request", lambda request: self._asked(request.url))
         page.goto(self.guard.url)
         page.locator('#link[data-state="live"]').wait_for()
         return page
 
+    def _interrupted(self, dialog: Any) -> None:
+        self.faults.append("dialog")
+        dialog.dismiss()
+
     def _heard(self, message: Any) -> None:
-        is_expected = any(part in message.text for part in self.expected)
-        if message.type in ("error", "warning") and not is_expected:
-            self.faults.append(f"{message.type}: {message.text}")
+        if message.type in ("error", "warning"):
+            self._note(f"{message.type}: {message.text}")
 
     def _asked(self, url: str) -> None:
         if urlsplit(url).netloc != urlsplit(self.guard.url).netloc:
-            self.faults.append(f"request to {url}")
+            self._note(f"request to {url}")
+
+    def _note(self, fault: str) -> None:
+        if not any(part in fault for part in self.expected):
+            self.faults.append(fault)
 
     def leave(self) -> None:
         for context in self._contexts:

@@ -160,6 +160,7 @@ def test_hostile_names_are_text(guard: Guard, visitor: Visitor) -> None:
 
 
 def test_markup_is_refused_even_from_our_own_script(guard: Guard, visitor: Visitor) -> None:
+    visitor.expected = ["Content Security Policy", "This document requires", "127.0.0.1:9/"]
     page = visitor.open()
     tried = page.evaluate("""async () => {
       const done = [];
@@ -167,7 +168,9 @@ def test_markup_is_refused_even_from_our_own_script(guard: Guard, visitor: Visit
         try { await work(); done.push(name); } catch { /* as it should be */ }
       };
       await attempt("markup", () => { document.body.innerHTML = "<img src=x onerror=alert(1)>"; });
-      await attempt("code", () => eval("1"));
+      // Not at once: a debugger's own scripts may evaluate, and we run as one.
+      await attempt("code", () => new Promise((done, failed) =>
+        setTimeout(() => { try { done(eval("1")); } catch (why) { failed(why); } })));
       await attempt("elsewhere", () => fetch("http://127.0.0.1:9/"));
       const style = document.createElement("style");
       style.textContent = "h1 { display: none }";
@@ -177,13 +180,8 @@ def test_markup_is_refused_even_from_our_own_script(guard: Guard, visitor: Visit
     }""")
     assert tried == []
     refused = page.evaluate("window.violations.splice(0)")
-    assert {each.split(":")[0] for each in refused} >= {
-        "require-trusted-types-for",
-        "script-src",
-        "connect-src",
-        "style-src-elem",
-    }
-    visitor.faults.clear()
+    kinds = {each.split(":")[0] for each in refused}
+    assert kinds == {"require-trusted-types-for", "connect-src", "style-src-elem"}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -249,11 +247,12 @@ def test_everything_is_reached_by_keyboard(guard: Guard, visitor: Visitor) -> No
 
     page.keyboard.press("Tab")
     assert focused() == "To the rooms"
-    page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    if page.evaluate("document.activeElement.id") != "filter":
-        page.keyboard.press("Shift+Tab")
-    page.locator("#filter").focus()
+    assert page.evaluate("document.activeElement.id") == "filter"
+    page.keyboard.type("board")
+    expect(page.locator("#room-list > li:visible")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator("#room-list > li:visible")).to_have_count(8)
     page.keyboard.press("Tab")
     assert focused().startswith("Board, in private")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -476,15 +475,15 @@ def test_who_finds_no_place_is_told_and_let_in_later(guard: Guard, visitor: Visi
     for _ in range(MOST_VIEWERS - 1):
         connection = HTTPConnection("127.0.0.1", guard.process.port)
         connection.request("GET", "/status/events")
-        others.append(connection)
         assert connection.getresponse().status == 200
+        others.append(connection)
     late = page.context.new_page()
     late.goto(guard.url)
     expect(late.locator("#link")).to_contain_text("Close one of them")
-    others[0].sock.close()
+    others.pop().close()
     expect(late.locator("#link")).to_have_text("Live", timeout=15_000)
-    for connection in others:
-        connection.close()
+    for other in others:
+        other.close()
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,9 @@ class Row {
   constructor(decision, labelOf) {
     this.decision = decision;
     this.labelOf = labelOf;
-    const isBad = decision.kind === "fail_open";
-    this.item = make("li", `row decision${isBad ? " bad" : ""}${decision.observed ? " observed" : ""}`);
+    this.item = make("li", "row decision");
+    this.item.classList.toggle("bad", decision.kind === "fail_open");
+    this.item.classList.toggle("observed", decision.observed);
     this.details = make("details", "", this.item);
     const summary = make("summary", "", this.details);
     this.time = make("time", "", summary);
@@ -139,10 +140,9 @@ class Row {
   fits(words) {
     if (!words.length) return true;
     const { id, room, user, why, verdict, rule } = this.decision;
-    const heap = [id, room, room && this.labelOf(room), user, why, verdict, rule, this.kind.textContent]
-      .join("\n")
-      .toLowerCase();
-    return words.every((word) => heap.includes(word));
+    const label = room && this.labelOf(room);
+    const heap = [id, room, label, user, why, verdict, rule, this.kind.textContent].join("\n");
+    return words.every((word) => heap.toLowerCase().includes(word));
   }
 }
 

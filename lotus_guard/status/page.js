@@ -98,11 +98,11 @@ function showTotals() {
 
 function showAlarm() {
   const open = decisions.failOpens();
-  const text = open.length
-    ? `Let through unguarded: ${open.length} of the last ${count(decisions.rows.size, "decision", "decisions")}, ` +
-      `the latest at ${moment(open[0].at)} (${open[0].why}).`
-    : "";
-  write(at("alarm"), text);
+  if (open.length) {
+    const all = count(decisions.rows.size, "decision", "decisions");
+    const latest = `the latest at ${moment(open[0].at)} (${open[0].why})`;
+    write(at("alarm"), `Let through unguarded: ${open.length} of the last ${all}, ${latest}.`);
+  }
   show(at("alarm"), open.length > 0);
   const title = open.length ? `(${open.length}) lotus_guard` : "lotus_guard";
   if (document.title !== title) document.title = title;
@@ -117,8 +117,9 @@ function showGuard(guard) {
     item.append(" ");
     write(make("span", "mode", item), mode === "enforce" ? "enforced" : "observed only");
   }
-  const started = guard.started ? `, started ${new Date(guard.started * 1000).toLocaleString("en-GB")}` : "";
-  write(at("process"), `Guard ${guard.instance ?? ""}, process ${guard.pid ?? "unknown"}${started}`);
+  const { instance, pid, started } = guard;
+  const since = new Date((started ?? 0) * 1000).toLocaleString("en-GB");
+  write(at("process"), `Guard ${instance}, process ${pid}${started ? `, since ${since}` : ""}`);
 }
 
 function showDependencies() {

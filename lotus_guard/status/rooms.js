@@ -198,10 +198,11 @@ class Row {
     if (!words.length) return true;
     if (this.heap === null) {
       const { room, name, users, failed_open: open } = this.room;
-      const state = [isFull(this.room) ? "full" : "", hasPolicy(this.room) ? "policy" : "", open ? "let through" : ""];
-      this.heap = [room, name ?? "", ...users, ...forbiddenWords(this.room), ...state]
-        .join("\n")
-        .toLowerCase();
+      const texts = [room, name, ...users, ...forbiddenWords(this.room)];
+      if (hasPolicy(this.room)) texts.push("policy");
+      if (isFull(this.room)) texts.push("full");
+      if (open) texts.push("let through");
+      this.heap = texts.join("\n").toLowerCase();
     }
     return words.every((word) => this.heap.includes(word));
   }
@@ -234,8 +235,9 @@ class Body {
 }
 
 function policyWords(room) {
+  const { max_users: most } = room;
   const words = forbiddenWords(room);
-  if (room.max_users !== null) words.unshift(`at most ${count(room.max_users, "person", "people")}`);
+  if (most !== null) words.unshift(`at most ${count(most, "person", "people")}`);
   return words.join(", ") || "none";
 }
 

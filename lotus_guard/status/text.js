@@ -79,5 +79,6 @@ export function moment(epoch) {
   const date = new Date(epoch * 1000);
   const isToday = date.toDateString() === new Date().toDateString();
   const time = date.toLocaleTimeString("en-GB");
-  return isToday ? time : `${date.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}`;
+  const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+  return isToday ? time : `${day} ${time}`;
 }

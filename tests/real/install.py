@@ -1,6 +1,6 @@
 """Install what the real-stack tests need into `.real/`: Synapse, a WebRTC client, livekit-server.
 
-The status page's tests need `chromium` on PATH as well; where it is missing, root installs Debian's.
+The status page is tested in `chromium`, from PATH; where it is missing, root installs Debian's.
 Run by `make test`; does nothing where everything is there. Exits with 3 where Go is missing, with 4
 where Chromium is.
 """

@@ -236,7 +236,9 @@ function announce(text) {
 function speak() {
   if (!toSay.length || seconds() - said < ANNOUNCE_SECONDS) return;
   said = seconds();
-  write(at("announcer"), toSay.join(" "));
+  const words = make("span"); // a new one, so that the same words are read out again
+  write(words, toSay.join(" "));
+  at("announcer").replaceChildren(words);
   toSay = [];
 }
 

@@ -2,6 +2,9 @@
 
 import copy
 import json
+import socket
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +19,13 @@ from twisted.python.failure import Failure
 
 from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.sandbox.stack import VOICE
+from lotus_guard.service import STOP_SECONDS
 from lotus_guard.status.pages import NAMES, POLICY, Pages
 from lotus_guard.status.picture import MOST_TEXT
 from lotus_guard.status.stream import HEARTBEAT_SECONDS, MOST_VIEWERS, STUCK_SECONDS, Stream
+from tests.real.processes import ROOT, Process, free_port
+from tests.test_docs import GOOD
+from tests.test_tap import TWISTD
 from tests.world import World
 
 EPOCH = 1_790_000_000.0
@@ -401,3 +408,32 @@ async def test_an_open_stream_tells_of_the_guard_and_ends_with_it(world: World) 
     got = await waiting
     assert b"event: hello" in got.body
     assert b'"rules":{"limit":"enforce"' in got.body
+
+
+def test_an_open_page_does_not_hold_up_an_orderly_end(tmp_path: Path) -> None:
+    public, desk = free_port(), free_port()
+    command = [TWISTD, "--nodaemon", "--pidfile=", "lotus-guard"]
+    environment = {
+        **GOOD,
+        "PYTHONPATH": str(ROOT),
+        "LOTUS_GUARD_LISTEN": f"tcp:{public}:interface=127.0.0.1",
+        "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{desk}:interface=127.0.0.1",
+    }
+    guard = Process("guard", command, tmp_path, desk, environment)
+    guard.start()
+    try:
+        with socket.create_connection(("127.0.0.1", desk), 10.0) as viewer:
+            viewer.sendall(b"GET /status/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            got = b""
+            while b"event: hello" not in got:
+                got += viewer.recv(65536)
+            begun = time.monotonic()
+            guard.stop()
+            took = time.monotonic() - begun
+            while more := viewer.recv(65536):
+                got += more
+    finally:
+        guard.kill()
+    assert took < STOP_SECONDS
+    assert got.endswith(b"\r\n0\r\n\r\n"), "the answer was ended, not cut off"
+    assert "Traceback" not in guard.text()

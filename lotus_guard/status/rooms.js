@@ -242,10 +242,13 @@ function policyWords(room) {
 }
 
 function peopleWords(room) {
-  if (!hasPolicy(room)) return `${room.people}; who they are is known only under a policy`;
-  if (!room.users.length && room.people) return `${room.people}; who they are is not shown`;
-  const rest = room.people - room.users.length;
-  return rest > 0 ? `${room.people}; ${room.users.length} of them are known` : `${room.people}`;
+  const { people, users, taken } = room;
+  const parts = [String(people)];
+  if (taken > people) parts.push(`${count(taken - people, "seat is", "seats are")} held`);
+  if (!hasPolicy(room)) parts.push("who they are is known only under a policy");
+  else if (!users.length && people) parts.push("who they are is not shown");
+  else if (users.length < people) parts.push(`${users.length} of them are known`);
+  return parts.join("; ");
 }
 
 function doneWords(room) {

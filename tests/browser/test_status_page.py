@@ -68,10 +68,12 @@ def width(page: Page) -> int:
 
 
 def test_it_shows_what_there_is(guard: Guard, visitor: Visitor) -> None:
-    guard.show(**evening())
+    state = evening()
+    state["rooms"].append(room(9, "Lobby", people=0, taken=2, max_users=3))
+    guard.show(**state)
     page = visitor.open()
     expect(page.locator("#lead")).to_have_text(
-        "50 people in 8 rooms. 1 room is full. Synapse is in trouble; calls go on."
+        "50 people in 9 rooms. 1 room is full. Synapse is in trouble; calls go on."
     )
     expect(page.locator("#rules > li")).to_have_text(
         ["Seat limit enforced", "Camera and screen enforced", "Live calls observed only"]
@@ -81,6 +83,8 @@ def test_it_shows_what_there_is(guard: Guard, visitor: Visitor) -> None:
     expect(row(page, "Lounge")).to_contain_text("17 people")
     expect(page.locator("#dependencies > li").nth(1)).to_contain_text("in trouble, last well 2 min")
     expect(page.locator("#details")).to_contain_text("no answer within 1.0 s")
+    row(page, "Lobby").locator("summary").click()
+    expect(row(page, "Lobby").locator(".body")).to_contain_text("0; 2 seats are held")
     expect(page.locator("#decision-list > li")).to_have_count(5)
     expect(page.locator("#decision-list > li").nth(3)).to_contain_text("Would have stepped in on")
 

@@ -19,7 +19,7 @@ check: $(INSTALLED) ## Lint, types, unit and property tests: under a minute.
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not real"
 
-real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server and a WebRTC client.
+real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server, a WebRTC client, Chromium.
 	@if command -v go >/dev/null; then \
 	  $(BIN)/python tests/real/install.py && \
 	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m real -s; \

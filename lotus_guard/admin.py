@@ -1,5 +1,6 @@
 """The operators' port: metrics, health, and what Synapse's module and LiveKit tell us.
 
+GET  /           the status page, its files and its events under /status/ (`lotus_guard.status`)
 GET  /metrics    Prometheus' text format
 GET  /livez      200 while the process answers; nothing else is asked, so that no container
                  platform takes the guard out because Synapse or LiveKit is down
@@ -31,6 +32,7 @@ from lotus_guard.bounded import BoundedRequest
 from lotus_guard.core.push import HEADER, Unsigned
 from lotus_guard.hints import Pushes, Webhooks
 from lotus_guard.overview import Overview
+from lotus_guard.status.pages import NAMES, Pages
 
 _log = Logger()
 
@@ -52,6 +54,7 @@ class Desk:
     pushes: Pushes
     push: Callable[[bytes, str], None]
     """Takes a push in; raises Unsigned."""
+    status: Pages
     hosts: Collection[str] = ()
     """Names with a dot by which the operator opens the port."""
 
@@ -73,6 +76,17 @@ class Admin:
             b"This page is shown under an IP address or localhost only. To open it under a name, "
             b"add that name to LOTUS_GUARD_ADMIN_HOSTS.\n"
         )
+
+    @app.route("/", methods=["GET"])
+    @app.route(f"/status/<any{NAMES}:name>", methods=["GET"])
+    def status(self, request: BoundedRequest, name: str = "page.html") -> Any:
+        """Show the status page."""
+        self._check_host(request)
+        return self._desk.status.serve(request, name)
+
+    def close(self) -> None:
+        """End what would stay open."""
+        self._desk.status.close()
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: BoundedRequest) -> bytes:

@@ -48,6 +48,8 @@ from lotus_guard.ports import Now, Outage
 from lotus_guard.presence import Presence
 from lotus_guard.records import Recorder, mask_of, short_id
 from lotus_guard.search import Search
+from lotus_guard.status.pages import Pages
+from lotus_guard.status.stream import Stream
 from lotus_guard.systemd import Beats, HandedOver, Supervisor, handed_over, supervisor_of
 from lotus_guard.web import Gate, PublicSite
 
@@ -246,7 +248,8 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         lambda probe: is_genuine(probe, config.secret, clocks.epoch()),
         observes=REQUEST in config.observed,
     )
-    desk = Desk(metrics, overview, store, webhooks, pushes, push, config.admin_hosts)
+    status = Pages(Stream(overview.snapshot, reactor, clocks.epoch))
+    desk = Desk(metrics, overview, store, webhooks, pushes, push, status, config.admin_hosts)
     return Guard(
         gate=gate,
         admin=Admin(desk),
@@ -568,6 +571,7 @@ class LiveService(Service):
     def stopService(self) -> Deferred[Any]:
         """Stop: give up a pass under way, write down what was learnt."""
         super().stopService()
+        self._guard.admin.close()
         for loop, _ in self._loops:
             loop.stop()
         if self._tick.running is not None:

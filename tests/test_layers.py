@@ -11,7 +11,7 @@ LEVELS = [
     {"admission"},
     {"live"},
     {"hints", "search", "records", "health", "names"},
-    {"overview"},
+    {"overview", "status"},
     {"adapters"},
     {"web", "admin", "config"},
     {"service"},

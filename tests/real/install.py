@@ -1,8 +1,11 @@
 """Install what the real-stack tests need into `.real/`: Synapse, a WebRTC client, livekit-server.
 
-Run by `make test`; does nothing where everything is there. Exits with 3 where Go is missing.
+The status page is tested in `chromium`, from PATH; where it is missing, root installs Debian's.
+Run by `make test`; does nothing where everything is there. Exits with 3 where Go is missing, with 4
+where Chromium is.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -50,9 +53,26 @@ def packages() -> None:
     run([python, "-m", "pip", "install", "--quiet", "--editable", str(ROOT)])
 
 
-def livekit_server() -> None:
-    import os
+def chromium() -> bool:
+    """Find Chromium, or install Debian's; tells whether it is there."""
+    if shutil.which("chromium"):
+        say("chromium: there")
+        return True
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        say("*" * 64)
+        say("Chromium is missing: THE STATUS PAGE CANNOT BE TESTED.")
+        say("Install it so that `chromium` is on PATH; on Debian, as root:")
+        say("    apt-get update && apt-get install -y --no-install-recommends chromium")
+        say("*" * 64)
+        return False
+    say("chromium: installing Debian's")
+    run(["apt-get", "update"])
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "install", "-y", "--no-install-recommends", "chromium"], env=quiet)
+    return shutil.which("chromium") is not None
 
+
+def livekit_server() -> None:
     bin_dir = REAL / "bin"
     bin_dir.mkdir(exist_ok=True)
     run(["go", "install", LIVEKIT], env={**os.environ, "GOBIN": str(bin_dir)})
@@ -83,7 +103,7 @@ def main() -> int:
         say("Go is missing: livekit-server cannot be built")
         return 3
     once("livekit-server", LIVEKIT, livekit_server)
-    return 0
+    return 0 if chromium() else 4
 
 
 if __name__ == "__main__":

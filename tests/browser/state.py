@@ -1,0 +1,139 @@
+"""What the page is given to show in tests."""
+
+import time
+from typing import Any
+
+
+def room(number: int, name: str | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "room": f"!{number:04}:example.org",
+        "name": name,
+        "people": 1,
+        "users": [],
+        "taken": None,
+        "max_users": None,
+        "forbidden": [],
+        "refused": 0,
+        "narrowed": 0,
+        "steps": 0,
+        "failed_open": 0,
+        **more,
+    }
+
+
+def decision(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "id": f"k3v9t{number:03}",
+        "at": time.time() - number,
+        "kind": "refused",
+        "rule": "limit",
+        "observed": False,
+        "room": "!0001:example.org",
+        "user": "@carol:example.org",
+        "verdict": "refused",
+        "why": "2 of 2 seats are taken, none of them by this user",
+        "inputs": {"max_users": 2, "taken": 2, "is_seated": False},
+        "people": ["@alice:example.org", "@bob:example.org"],
+        **more,
+    }
+
+
+def dependency(name: str, state: str = "ok", age: float | None = 1.0, detail: str = "") -> Any:
+    return {"name": name, "state": state, "age": age, "detail": detail}
+
+
+def people(*names: str) -> list[str]:
+    return [f"@{name}:example.org" for name in names]
+
+
+SCREEN = ["screen_share", "screen_share_audio"]
+
+
+def evening() -> dict[str, Any]:
+    """An ordinary evening with one trouble in it."""
+    kitchen = people("alice", "bob", "carol", "dmitri", "eşref")
+    return {
+        "guard": {
+            "instance": "k3v9t2xq",
+            "pid": 4711,
+            "started": time.time() - 86400 * 3,
+            "rules": {"limit": "enforce", "sources": "enforce", "live": "observe"},
+        },
+        "dependencies": [
+            dependency("upstream"),
+            dependency("synapse", "trouble", 131.0, "timeout: no answer within 1.0 s"),
+            dependency("livekit"),
+            dependency("store", age=8.0),
+            dependency("loop", age=2.0),
+            dependency("webhooks", age=14.0),
+            dependency("pushes", "off", None, "LOTUS_GUARD_PUSH_SECRET is not set"),
+        ],
+        "rooms": [
+            room(1, "Kitchen", people=5, users=kitchen, taken=5, max_users=5, refused=3),
+            room(2, "Reading circle", people=4, users=kitchen[:4], taken=4, max_users=12),
+            room(
+                3,
+                "Choir rehearsal",
+                people=9,
+                users=people(*"abcdefghi"),
+                forbidden=["camera", *SCREEN],
+                narrowed=14,
+                steps=2,
+            ),
+            room(
+                4,
+                "Board, in private",
+                people=2,
+                users=kitchen[1:3],
+                taken=2,
+                max_users=3,
+                forbidden=SCREEN,
+                failed_open=1,
+            ),
+            room(5, "مجلس العائلة", people=3, users=kitchen[:3], taken=3, max_users=8),
+            room(6, "Lounge", people=17),
+            room(7, "Friday games", people=8),
+            room(8, None, people=2),
+        ],
+        "decisions": [
+            decision(
+                41,
+                room="!0001:example.org",
+                why="5 of 5 seats are taken, none of them by this user",
+            ),
+            decision(
+                67,
+                kind="fail_open",
+                room="!0004:example.org",
+                user="@bob:example.org",
+                verdict="let through",
+                why="timeout: Synapse did not answer within 1.0 s",
+                inputs={"reason": "timeout"},
+            ),
+            decision(
+                158,
+                kind="changed",
+                rule="sources",
+                room="!0003:example.org",
+                user="@greta:example.org",
+                verdict="may publish microphone, valid for 300 s",
+                why="the room forbids camera, screen_share, screen_share_audio",
+            ),
+            decision(
+                322,
+                kind="step",
+                rule="sources",
+                observed=True,
+                room="!0003:example.org",
+                user="@hugo:example.org",
+                verdict="narrowed: may publish microphone",
+                why="the room forbids camera, screen_share, screen_share_audio",
+            ),
+            decision(
+                1207,
+                room="!0001:example.org",
+                user="@ines:example.org",
+                why="5 of 5 seats are taken, none of them by this user",
+            ),
+        ],
+    }

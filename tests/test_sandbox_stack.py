@@ -122,7 +122,7 @@ def test_the_environment_is_a_configuration_without_faults(stack: Stack) -> None
 
 def curl_lines() -> list[list[str]]:
     """Take the welcome's lines to paste apart as a shell does."""
-    lines = welcome(GUARD, Addresses()).splitlines()
+    lines = welcome(GUARD, None, Addresses()).splitlines()
     return [shlex.split(line) for line in lines if line.strip().startswith("curl")]
 
 

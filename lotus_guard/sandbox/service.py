@@ -12,6 +12,7 @@ from twisted.application.service import MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.web.client import Agent
 
+from lotus_guard.address import listening
 from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.config import read_config
 from lotus_guard.sandbox.stack import Sandbox, welcome
@@ -33,11 +34,8 @@ def make_sandbox_service(reactor: Any, environment: Mapping[str, str]) -> Any:
         part._raiseSynchronously = True
         part.setServiceParent(service)
     make_service(config, reactor).setServiceParent(service)
-    sys.stdout.write(welcome(_address(config.listen), sandbox.addresses))
+    public, operators = listening(config.listen), listening(config.admin_listen)
+    desk = operators.url if operators else None
+    sys.stdout.write(welcome(public.url if public else config.listen, desk, sandbox.addresses))
     sys.stdout.flush()
     return service
-
-
-def _address(endpoint: str) -> str:
-    """Give the URL of a `tcp:` endpoint as this machine reaches it."""
-    return f"http://127.0.0.1:{endpoint.split(':')[1]}"

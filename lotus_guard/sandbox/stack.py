@@ -95,8 +95,9 @@ class Sandbox:
         )
 
 
-def welcome(guard: str, addresses: Addresses) -> str:
-    """Say what runs, with lines to paste."""
+def welcome(guard: str, desk: str | None, addresses: Addresses) -> str:
+    """Say what runs, with lines to paste; `desk` is the operators' port, if there is one."""
+    status = f"What it does shows live at {desk}/ in a browser.\n" if desk else ""
     ask = f"curl -s {guard}/sfu/get -d"
 
     def body(room: str, name: str) -> str:
@@ -110,7 +111,7 @@ def welcome(guard: str, addresses: Addresses) -> str:
     twice = '\'{"room":"!two:sandbox","room":"!open:sandbox"}\''
     return f"""
 The guard is at {guard}, in front of a sandbox: nothing here is real, and nobody joins.
-  lk-jwt-service {addresses.authorization}
+{status}  lk-jwt-service {addresses.authorization}
   LiveKit        {addresses.livekit}
   Synapse        {addresses.synapse}
 Rooms: {OPEN} (no policy), {TWO} (at most 2 people), {VOICE} (no camera, no screen).

@@ -50,8 +50,8 @@ class Root:
         return Root(path)
 
     def copy(self, path: Path) -> "Root":
-        """Make another one like it."""
-        run(["cp", "--archive", str(self.path), str(path)])
+        """Make another one of the very same files: what is to differ must be written anew."""
+        run(["cp", "--archive", "--link", str(self.path), str(path)])
         return Root(path)
 
     def run(
@@ -78,7 +78,7 @@ class Root:
             *(["nsenter", *network] if network else []),
             *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
             *("sh", "-euc", "; ".join(script), "enter"),
-            *("env", "--ignore-environment", *settled, "--chdir", entry.folder),
+            *("env", "--ignore-environment", "--chdir", entry.folder, *settled),
             *command,
         ]
 

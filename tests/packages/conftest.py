@@ -1,5 +1,6 @@
 """Each kind of package is built once."""
 
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 from attrs import frozen
 
 from tests.packages.roots import Entry, Root
-from tests.packages.tools import ROOT, copy_source, require, require_debian, run
+from tests.packages.tools import BUILDING, copy_source, require, require_debian, run
+from tests.real.processes import ROOT
 
 REQUIREMENTS = ROOT / "deploy" / "requirements.txt"
 
@@ -78,8 +80,6 @@ def built(house: House, tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Debian package."""
-    from tests.packages.tools import BUILDING, shutil
-
     require("debhelper, help2man or lintian", all(shutil.which(name) for name in BUILDING))
     folder = tmp_path_factory.mktemp("deb")
     run([str(ROOT / "deploy" / "debian" / "build-package"), str(folder)])
@@ -89,7 +89,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def debian(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    """A Debian with Python, and with a systemctl that writes down what it is asked."""
+    """A Debian with Python."""
     require_debian()
     root = Root.unpack(tmp_path_factory.mktemp("debian") / "root")
     quiet = Entry(env={"DEBIAN_FRONTEND": "noninteractive"})

@@ -2,15 +2,19 @@
 
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import field, frozen
 
-from tests.packages.tools import DEBIAN, run
+from tests.packages.tools import DEBIAN, run, without_ours
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CERTIFICATE = "/run/registry.pem"
+"""Where PIP_CERT is inside; ca-certificates would write over its usual place."""
 NOBODY = "65534:65534"
 
 
@@ -38,15 +42,15 @@ class Root:
     def unpack(path: Path) -> "Root":
         """Make a fresh Debian, which reaches the network as this machine does."""
         path.mkdir(parents=True)
-        run(["tar", "--extract", "--numeric-owner", "--file", str(DEBIAN), "--directory", str(path)])
+        run(
+            ["tar", "--extract", "--numeric-owner", "--file", str(DEBIAN), "--directory", str(path)]
+        )
         for name in ("resolv.conf", "hosts"):
             shutil.copy(f"/etc/{name}", path / "etc" / name)
         # Registries behind a certificate of the house are reached from inside as from here.
         certificate = os.environ.get("PIP_CERT")
         if certificate:
-            inside = path / certificate.lstrip("/")
-            inside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(certificate, inside)
+            shutil.copy(certificate, path / CERTIFICATE.lstrip("/"))
         return Root(path)
 
     def copy(self, path: Path) -> "Root":
@@ -69,7 +73,9 @@ class Root:
         if entry.read_only:
             script += [f"mount -o remount,ro,bind {root}", f"mount -t tmpfs tmpfs {root}/tmp"]
         for inside, outside in entry.mounts.items():
-            script.append(f"mount --bind {outside} {root}{inside}")
+            target = f"{root}{inside}"
+            script.append(f"[ -e {target} ] || mkdir -p {target}")  # under the /tmp of just now
+            script.append(f"mount --bind {outside} {target}")
         script.append(f'exec chroot --userspec={entry.user} {root} "$@"')
         variables = {"PATH": PATH, "HOME": "/", **entry.env}
         settled = [f"{name}={value}" for name, value in variables.items()]
@@ -103,7 +109,30 @@ class Root:
         return {name for name in found if not name.startswith(own)}
 
 
+@contextmanager
+def started(
+    command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Start a process, inside or outside; gives its id, and kills it in the end."""
+    with log.open("wb") as output:
+        settings = {**without_ours(), **(env or {})}
+        process = subprocess.Popen(list(command), stdout=output, stderr=output, env=settings)
+    try:
+        yield process.pid
+    finally:
+        # By hand: who changes his user, as process 1 inside may, is not killed with his parent.
+        for child in children(process.pid):
+            os.kill(child, signal.SIGKILL)
+        process.kill()
+        process.wait()
+
+
 def inner(pid: int) -> int:
     """Give the process that `unshare` has started: to it signals go."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(children[0])
+    return children(pid)[0]
+
+
+def children(pid: int) -> list[int]:
+    """List a process's own children."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []

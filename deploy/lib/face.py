@@ -1,6 +1,7 @@
 """What both commands share: a lock, an orderly end, exit codes."""
 
 import fcntl
+import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ def guarded(work: Callable[[], None]) -> int:
     def end(number: int, _frame: Any) -> None:
         raise Ended(signal.Signals(number).name)
 
+    os.umask(0o022)  # the guard runs as another user, who must be able to read its release
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, end)
     try:

@@ -66,8 +66,8 @@ def unit_texts(host: Host) -> list[str]:
 
 def credentials(texts: Iterable[str]) -> dict[str, str]:
     """Give the files that credentials are loaded from, by the credentials' names."""
-    pairs = (value.split(":", 1) for value in directives(texts, "LoadCredential"))
-    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+    values = directives(texts, "LoadCredential")
+    return dict(value.split(":", 1) for value in values if ":" in value)  # type: ignore[misc]
 
 
 def service_environment(host: Host, texts: list[str] | None = None) -> dict[str, str]:

@@ -6,14 +6,13 @@ or taken back. Every part may be done twice.
 """
 
 import time
-from functools import partial
 
 from deploy.lib import files, probe, state
 from deploy.lib.host import GUARD, Exit, Host, Trouble, say
 from deploy.lib.releases import Pending, Releases
 from deploy.lib.settings import Settings
 from deploy.lib.steps import Walk
-from deploy.lib.trial import START_SECONDS, check_offline, try_out
+from deploy.lib.trial import check_offline, try_out
 from deploy.lib.unit import Service, service_environment
 
 ROLLBACK_SECONDS = 3.0
@@ -40,7 +39,7 @@ class Deployment:
         )
         walk.step(
             "gate: start on spare ports, probe every endpoint",
-            lambda: try_out(host, release, service),
+            lambda: try_out(host, release, service, self._settings.start_seconds),
         )
 
     def switch(self, revision: str) -> None:
@@ -126,28 +125,26 @@ class Deployment:
     def wait(self) -> None:
         """Wait until the service answers as it should; raises Trouble."""
         service = self.service()
-        probe.wait_until("the guard", lambda: probe.faults(service), START_SECONDS)
+        probe.wait_until("the guard", lambda: probe.fault(service), self._settings.start_seconds)
 
     def watch(self, seconds: float) -> None:
         """Probe the service for so long; raises Trouble at the first thing that is wrong."""
         service, process = self.service(), self._process()
-        ask = partial(probe.token_fault, service, self._settings.user_token)
         end = time.monotonic() + seconds
-        first = True
-        while True:
-            last = time.monotonic() >= end
-            wrong = probe.faults(service)
-            if self._settings.user_token and (first or last):
-                wrong += [fault for fault in [ask()] if fault]
+        wrong = self._token_fault(service)
+        while not wrong and time.monotonic() < end:
+            wrong = probe.fault(service)
             now = self._process()
             if now != process:
-                wrong.append(f"the service did not stay up: it was {process}, now it is {now}")
-            if wrong:
-                raise Trouble("; ".join(wrong))
-            if last:
-                return
-            first = False
-            time.sleep(min(probe.PAUSE, max(0.0, end - time.monotonic())))
+                wrong = f"the service did not stay up: it was {process}, now it is {now}. {wrong}"
+            time.sleep(probe.PAUSE)
+        wrong = wrong or self._token_fault(service)
+        if wrong:
+            raise Trouble(wrong)
+
+    def _token_fault(self, service: Service) -> str:
+        token = self._settings.user_token
+        return probe.token_fault(service, token) if token else ""
 
     def _process(self) -> str:
         """Name the running process: one that is started anew between two probes is not well."""

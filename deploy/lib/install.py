@@ -33,10 +33,9 @@ from deploy.lib.releases import Releases
 from deploy.lib.settings import PREFIX, read_settings
 from deploy.lib.source import own_source
 from deploy.lib.steps import Walk
-from deploy.lib.trial import check_offline, check_online, try_out
+from deploy.lib.trial import BEFORE_THE_MOVE, NOT_THE_TRIALS, check_offline, check_online, try_out
 from deploy.lib.unit import Service, directives, quoted, service_environment
 
-MOVE_SECONDS = 30.0
 CONDITION = f"""# Written by deploy/install: only behind the drop-in is the public port the guard's.
 [Unit]
 ConditionPathExists=/etc/systemd/system/{DROP_IN}
@@ -56,16 +55,17 @@ class Install:
         if unit is None:
             raise Trouble(f"{tree} has no systemd/{GUARD}; wanted: the whole tree", Exit.USAGE)
         self._texts = [unit.decode(errors="replace")]
+        self._values: dict[str, str] = {}
         self._saved: dict[Path, bytes | None] = {}
 
     def run(self, ask: bool) -> None:
         """Install, or bring an installation up to date; raises Trouble, with everything undone."""
         host, walk = self._host, self._walk
-        values = self._collect(ask)
+        self._values = self._collect(ask)
         with walk:
             if not walk.dry:
                 self._settle()
-            self._prepare(values)
+            self._prepare()
             revision = self._build()
             if host.is_in_place and self._is_well():
                 self._update(revision)
@@ -100,17 +100,17 @@ class Install:
             say(f"before that, {trouble}")
             return {}
 
-    def _prepare(self, values: dict[str, str]) -> None:
+    def _prepare(self) -> None:
         host, step = self._host, self._walk.step
         for directory, mode in ((host.opt, 0o755), (host.environment_file.parent, 0o750)):
             step(f"make {directory}", partial(files.make_directory, directory, mode))
         self._make_user()
-        names = ", ".join(sorted(values)) or "nothing new"
+        names = ", ".join(sorted(self._values)) or "nothing new"
         places = [host.environment_file, *answers.secret_files(host, self._texts).values()]
         before = {path: files.read(path) for path in places}
         step(
             f"write {host.environment_file} ({names})",
-            lambda: answers.store(host, self._texts, values),
+            lambda: answers.store(host, self._texts, self._values),
             lambda: _put_back(before),
             "the settings as they were",
         )
@@ -143,12 +143,12 @@ class Install:
         return revision
 
     def _service(self) -> Service:
-        """Give the service as the new unit will have it."""
-        return Service(service_environment(self._host, self._texts))
+        """Give the service as the new unit will have it, once the settings are written."""
+        return Service({**self._values, **service_environment(self._host, self._texts)})
 
     def _is_well(self) -> bool:
         service = self._service()
-        return probe.is_upstream(service.upstream) and not probe.faults(service)
+        return probe.is_upstream(service.upstream) and not probe.fault(service)
 
     def _update(self, revision: str) -> None:
         """Bring units and release up to date, the guard being in place."""
@@ -220,8 +220,10 @@ class Install:
 
     def _try_out(self, release: Path, upstream: str) -> None:
         moved = upstream == self._service().upstream
-        check = partial(check_online, release, moved=moved)
-        try_out(self._host, release, self._service(), upstream, check)
+        ignored = NOT_THE_TRIALS if moved else (*NOT_THE_TRIALS, *BEFORE_THE_MOVE)
+        check = partial(check_online, release, ignored=ignored)
+        seconds = self._settings.start_seconds
+        try_out(self._host, release, self._service(), seconds, upstream, check)
 
     def _install_units(self, revision: str, without: Sequence[str] = ()) -> None:
         host = self._host
@@ -288,9 +290,10 @@ class Install:
     def _restart_upstream(self, base: str) -> None:
         self._host.systemctl("daemon-reload")
         self._host.systemctl("restart", UPSTREAM)
+        seconds = self._settings.start_seconds
         wrong = f"{UPSTREAM} does not answer at {base}; see LIVEKIT_JWT_BIND in its settings"
         probe.wait_until(
-            "lk-jwt-service", lambda: [] if probe.is_upstream(base) else [wrong], MOVE_SECONDS
+            "lk-jwt-service", lambda: "" if probe.is_upstream(base) else wrong, seconds
         )
 
     def _set_up_timer(self) -> None:
@@ -309,7 +312,7 @@ class Install:
         current = self._releases.opt / "current"
         env = {**neutral(), **service.environment, "STATE_DIRECTORY": str(self._host.state)}
         try:
-            check_online(current, env, moved=True)
+            check_online(current, env)
         except Trouble as why:
             say(f"  {why}")
 

@@ -8,7 +8,7 @@ nothing can be told of the guard, and nothing is held against it.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
@@ -39,7 +39,7 @@ OPERATORS = (
 )
 ROOM = "!lotus-guard-deploy:localhost"
 SECONDS = 5.0
-PAUSE = 0.25
+PAUSE = 0.1
 
 
 class Silent(Exception):
@@ -101,19 +101,35 @@ def is_upstream(base: str) -> bool:
     return answer.status == 200 and not answer.body
 
 
-def faults(service: Service, public: tuple[tuple[str, str], ...] = ()) -> list[str]:
-    """List what is wrong with a guard: alive, and both token endpoints as upstream has them."""
-    asked = public or tuple(("POST", path) for path in TOKEN_PATHS)
-    found = [_compared(service, method, path) for method, path in asked]
-    if service.operators:
-        wanted = OPERATORS if public else OPERATORS[:1]
-        found += [_expected(service.operators, *each) for each in wanted]
-    return [fault for fault in found if fault]
+def fault(service: Service) -> str:
+    """Give what is wrong with a guard, or nothing: alive, both token endpoints as upstream's."""
+    return _first(service, OPERATORS[:1], [("POST", path) for path in TOKEN_PATHS])
 
 
-def all_faults(service: Service) -> list[str]:
-    """List what is wrong with any endpoint of a guard."""
-    return faults(service, PUBLIC)
+def fault_anywhere(service: Service) -> str:
+    """Give what is wrong with any endpoint of a guard, or nothing."""
+    return _first(service, OPERATORS, PUBLIC)
+
+
+def _first(
+    service: Service,
+    operators: Sequence[tuple[str, str, int]],
+    public: Sequence[tuple[str, str]],
+) -> str:
+    """Ask one after the other until something is wrong.
+
+    The operators' port first: where the guard is down, systemd may hold the public port, and who
+    asks there waits.
+    """
+    for method, path, status in operators if service.operators else ():
+        wrong = _expected(service.operators or "", method, path, status)
+        if wrong:
+            return wrong
+    for method, path in public:
+        wrong = _compared(service, method, path)
+        if wrong:
+            return wrong
+    return ""
 
 
 def _compared(
@@ -164,13 +180,13 @@ def token_fault(service: Service, access_token: str) -> str:
     return _compared(service, "POST", "/sfu/get", json.dumps(request).encode())
 
 
-def wait_until(what: str, test: Callable[[], list[str]], seconds: float) -> None:
-    """Wait until nothing is wrong any more; raises Trouble with what still is."""
+def wait_until(what: str, test: Callable[[], str], seconds: float) -> None:
+    """Wait until `test` finds nothing wrong any more; raises Trouble with what still is."""
     end = time.monotonic() + seconds
     while True:
         wrong = test()
         if not wrong:
             return
         if time.monotonic() > end:
-            raise Trouble(f"{what}: not within {seconds:g} s: {'; '.join(wrong)}", Exit.REFUSED)
+            raise Trouble(f"{what}: not within {seconds:g} s: {wrong}", Exit.REFUSED)
         time.sleep(PAUSE)

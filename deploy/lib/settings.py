@@ -13,6 +13,7 @@ DEFAULTS = {
     "SOURCE": "",
     "BRANCH": "main",
     "PROBE_SECONDS": "30",
+    "START_SECONDS": "30",
     "KEEP": "5",
     "USER_TOKEN_FILE": "",
 }
@@ -27,6 +28,8 @@ class Settings:
     branch: str = "main"
     probe_seconds: float = 30.0
     """How long a release is watched before it counts as good."""
+    start_seconds: float = 30.0
+    """How long a service may take until it answers."""
     keep: int = 5
     """How many releases are kept."""
     user_token: str = ""
@@ -47,6 +50,7 @@ def read_settings(host: Host, environment: Mapping[str, str]) -> Settings:
         found["SOURCE"],
         found["BRANCH"],
         _number("PROBE_SECONDS", found["PROBE_SECONDS"], 0.0),
+        _number("START_SECONDS", found["START_SECONDS"], 1.0),
         int(_number("KEEP", found["KEEP"], 2.0)),
         _token(found["USER_TOKEN_FILE"]),
     )

@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 from tests.real.processes import http
 
 EVERY = 0.1
+AFTERWARDS = 0.5
 BODY = json.dumps(
     {
         "room": "!open:sandbox",
@@ -44,6 +45,7 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        time.sleep(AFTERWARDS)  # a gap has ended only when a token has come again
         self._ended.set()
         assert self._loop is not None
         self._loop.join()

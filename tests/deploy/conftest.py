@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,10 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture
-def host(tmp_path: Path, tools: Path) -> Iterator[Host]:
-    """A host without the guard, a good revision in its repository."""
-    made = Host(tmp_path)
+@contextmanager
+def made_up(directory: Path, tools: Path) -> Iterator[Host]:
+    """Make a host without the guard, a good revision in its repository."""
+    made = Host(directory)
     shutil.copytree(tools, made.opt / "tools", symlinks=True)
     made.repository.commit()
     try:
@@ -42,9 +43,29 @@ def host(tmp_path: Path, tools: Path) -> Iterator[Host]:
 
 
 @pytest.fixture
-def installed(host: Host) -> Host:
-    """A host with the guard in place."""
-    done = host.install()
+def host(tmp_path: Path, tools: Path) -> Iterator[Host]:
+    """A host without the guard."""
+    with made_up(tmp_path, tools) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Host]:
+    """A host for all tests of a module that want one with the guard in place."""
+    with made_up(tmp_path_factory.mktemp("shared"), tools) as made:
+        yield made
+
+
+@pytest.fixture
+def installed(shared: Host) -> Host:
+    """A host with the guard in place and well, whatever the test before has left.
+
+    The installer brings it there: that is what it is for.
+    """
+    shared.repair_upstream()
+    if shared.repository.behaviour != "good":
+        shared.repository.commit()
+    done = shared.install()
     assert done.returncode == 0, done.stdout
-    assert host.answers == "1"
-    return host
+    assert shared.answers == shared.newest
+    return shared

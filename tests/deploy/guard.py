@@ -23,7 +23,32 @@ VERSION = "0"
 STATE = Path(os.environ.get("STATE_DIRECTORY", ".")) / "lotus-guard.sqlite"
 
 
+_busy = 0
+_counting = threading.Lock()
+
+
+def count(change: int) -> None:
+    global _busy
+    with _counting:
+        _busy += change
+
+
+def crash() -> None:
+    """End by itself, between two requests: what is lost with one no deployer can help."""
+    while True:
+        with _counting:
+            if not _busy:
+                os._exit(1)
+
+
 class Handler(BaseHTTPRequestHandler):
+    def handle(self) -> None:
+        count(1)
+        try:
+            super().handle()
+        finally:
+            count(-1)
+
     def _hand_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if BEHAVIOUR == "fails" and self.path == "/sfu/get":
@@ -106,7 +131,7 @@ def serve() -> None:
     )
     on_trial = os.environ.get("LOTUS_GUARD_MODE") == "observe"
     if BEHAVIOUR in ("crashes", "migrates") and not on_trial:
-        threading.Timer(1.0, lambda: os._exit(1)).start()
+        threading.Timer(0.7, crash).start()
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=public.shutdown).start())
     threading.Thread(target=operators.serve_forever, daemon=True).start()
     ready()

@@ -44,13 +44,22 @@ class Host:
         units = self.root / "lib/systemd/system"
         units.mkdir(parents=True)
         (self.root / "etc/systemd/system").mkdir(parents=True)
-        script = ROOT / "tests/deploy/upstream.py"
-        text = UPSTREAM.format(python=sys.executable, script=script, secret=SECRET)
-        (units / "lk-jwt-service.service").write_text(text)
         self.ports = {port: free_port() for port in (8070, 8071, 8072)}
         self.systemd = Systemd(self.root, self.ports)
         self.repository = Repository(self.directory / "repository")
-        self.systemd.ask("enable", "--now", "lk-jwt-service.service")
+        self.repair_upstream()
+
+    def repair_upstream(self) -> None:
+        """Let lk-jwt-service run as it should, on the public port or behind a guard."""
+        script = ROOT / "tests/deploy/upstream.py"
+        text = UPSTREAM.format(python=sys.executable, script=script, secret=SECRET)
+        unit = self.root / "lib/systemd/system/lk-jwt-service.service"
+        if unit.exists() and unit.read_text() == text:
+            return
+        unit.write_text(text)
+        self.systemd.ask("daemon-reload")
+        self.systemd.ask("enable", "lk-jwt-service.service")
+        self.systemd.ask("restart", "lk-jwt-service.service")
         until("upstream answers", self.asks_for_a_token)
 
     @property
@@ -60,6 +69,11 @@ class Host:
     @property
     def opt(self) -> Path:
         return self.root / "opt/lotus-guard"
+
+    @property
+    def newest(self) -> str:
+        """What the newest revision answers with."""
+        return str(self.repository.count)
 
     @property
     def current(self) -> str:
@@ -84,6 +98,7 @@ class Host:
             "LOTUS_DEPLOY_SOURCE": str(self.repository.path),
             "LOTUS_DEPLOY_BRANCH": "deployment",
             "LOTUS_DEPLOY_PROBE_SECONDS": "0.5",
+            "LOTUS_DEPLOY_START_SECONDS": "3",
             **self.settings,
         }
 
@@ -109,7 +124,9 @@ class Host:
     ) -> subprocess.CompletedProcess[str]:
         """Run deploy/install from a tree, the repository's if none is named."""
         where = tree or self.repository.path
-        code = f"{INSTALL}sys.exit(main({['--root', str(self.root), *words]!r}, Path({str(where)!r})))"
+        code = (
+            f"{INSTALL}sys.exit(main({['--root', str(self.root), *words]!r}, Path({str(where)!r})))"
+        )
         return self.run([sys.executable, "-c", code], **more)
 
     def deploy(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:

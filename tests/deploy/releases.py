@@ -18,6 +18,7 @@ EnvironmentFile=/etc/lotus-guard/environment
 ExecStart=/opt/lotus-guard/current/venv/bin/twistd --nodaemon --pidfile= lotus-guard
 Restart=on-failure
 RestartSec=0.2
+TimeoutStopSec=2
 StateDirectory=lotus-guard
 DynamicUser=yes
 [Install]
@@ -68,6 +69,8 @@ class Repository:
 
     path: Path
     count: int = 0
+    behaviour: str = ""
+    """How the newest revision behaves."""
 
     def __attrs_post_init__(self) -> None:
         self.path.mkdir(parents=True)
@@ -75,7 +78,7 @@ class Repository:
 
     def commit(self, behaviour: str = "good", socket: bool = True) -> str:
         """Make a new revision that behaves so; gives its name."""
-        self.count += 1
+        self.count, self.behaviour = self.count + 1, behaviour
         make_tree(self.path, behaviour, str(self.count), socket)
         git(self.path, "add", "--all")
         git(self.path, "commit", "--quiet", "--message", behaviour)

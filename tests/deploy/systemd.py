@@ -122,6 +122,7 @@ class Systemd:
         """Start what is enabled, sockets first; what does not start is not waited for."""
         with self._lock:
             for name in sorted(self.enabled, key=lambda name: not name.endswith(".socket")):
+                self._note(f"boot: {name}")
                 try:
                     self._start(name)
                 except Failed as why:
@@ -140,8 +141,8 @@ class Systemd:
             words = json.loads(lines.readline())
             try:
                 answer = [0, self.ask(*words)]
-            except Failed as why:
-                answer = [1, f"{why}\n"]
+            except Exception as why:
+                answer = [1, f"{why!r}\n"]
             connection.sendall(json.dumps(answer).encode() + b"\n")
 
     def ask(self, *words: str) -> str:
@@ -265,10 +266,10 @@ class Systemd:
             path = Path(self._here(value.removeprefix("-")))
             if not path.exists() and not value.startswith("-"):
                 raise Failed(f"{unit.name}: {path} is missing")
-            lines = path.read_text().splitlines() if path.exists() else []
+            lines = path.read_text(errors="replace").splitlines() if path.exists() else []
             for line in lines:
-                if "=" in line and not line.startswith("#"):
-                    key, _, value = line.partition("=")
+                key, equals, value = line.partition("=")
+                if equals and key.isidentifier():
                     found[key] = "".join(shlex.split(value))
         for value in unit.all("LoadCredential"):
             identifier, _, path_text = value.partition(":")
@@ -376,8 +377,8 @@ class Systemd:
                 for unit in list(self._units.values()):
                     try:
                         self._look_after(unit)
-                    except Failed as why:
-                        self._note(str(why))
+                    except Exception as why:
+                        self._note(repr(why))
 
     def _look_after(self, unit: Unit) -> None:
         if unit.process and unit.process.poll() is not None:

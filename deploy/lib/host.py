@@ -147,8 +147,7 @@ class Host:
 
     def systemctl(self, *words: str, seconds: float = 120.0) -> str:
         """Run systemctl; raises Trouble where it fails."""
-        env = dict(os.environ) if self.systemctl_command != "systemctl" else neutral()
-        return run([self.systemctl_command, *words], env=env, seconds=seconds)
+        return run([self.systemctl_command, *words], seconds=seconds)
 
     def is_active(self, unit: str) -> bool:
         """Tell whether a unit runs."""

@@ -30,12 +30,11 @@ def parse_environment(text: str) -> dict[str, str]:
 
 
 def _unquoted(value: str) -> str:
-    if value[:1] not in ("'", '"'):
-        return re.sub(r"\\(.)", r"\1", value)
-    try:
-        return "".join(shlex.split(value))
-    except ValueError:  # a quote without its end
-        return value
+    if len(value) > 1 and value[0] == value[-1] == "'":
+        return value[1:-1]
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return re.sub(r'\\(["\\$`])', r"\1", value[1:-1])
+    return re.sub(r"\\(.)", r"\1", value)
 
 
 def quoted(value: str) -> str:
@@ -67,8 +66,12 @@ def unit_texts(host: Host) -> list[str]:
 
 def credentials(texts: Iterable[str]) -> dict[str, str]:
     """Give the files that credentials are loaded from, by the credentials' names."""
-    values = directives(texts, "LoadCredential")
-    return dict(value.split(":", 1) for value in values if ":" in value)  # type: ignore[misc]
+    found = {}
+    for value in directives(texts, "LoadCredential"):
+        name, colon, path = value.partition(":")
+        if colon:
+            found[name] = path
+    return found
 
 
 def service_environment(host: Host, texts: list[str] | None = None) -> dict[str, str]:
@@ -83,7 +86,8 @@ def service_environment(host: Host, texts: list[str] | None = None) -> dict[str,
 
     found: dict[str, str] = {}
     for value in directives(texts, "Environment"):
-        found.update(word.split("=", 1) for word in shlex.split(expanded(value)) if "=" in word)
+        for word in shlex.split(expanded(value)):
+            name, _, found[name] = word.partition("=")
     text = read(host.environment_file)
     found.update(parse_environment(text.decode(errors="replace")) if text else {})
     return found

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "lotus_guard-0.1"
+WHEEL = "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 SCRIPT = "#!python\nimport sys\nimport fake_guard\nsys.exit(fake_guard.main())\n"
 
 
@@ -16,7 +17,7 @@ def build_wheel(directory: str, config: Any = None, metadata: Any = None) -> str
         f"{NAME}.data/scripts/twistd": SCRIPT,
         f"{NAME}.data/scripts/lotus-guard": SCRIPT,
         f"{info}/METADATA": "Metadata-Version: 2.1\nName: lotus-guard\nVersion: 0.1\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": WHEEL,
     }
     record = "".join(f"{path},,\n" for path in [*contents, f"{info}/RECORD"])
     with zipfile.ZipFile(Path(directory) / name, "w") as wheel:

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from itertools import pairwise
 
 from attrs import define, field, frozen
 
@@ -77,7 +78,7 @@ class Client:
     def gap(self) -> float:
         """The longest time without a token: from one that came to the next that was asked for."""
         good = sorted(each.at for each in self.asked if each.result == "token")
-        return max((b - a for a, b in zip(good, good[1:], strict=False)), default=0.0)
+        return max((b - a for a, b in pairwise(good)), default=0.0)
 
     def told(self) -> str:
         """Say what it saw, for the figures."""

@@ -124,9 +124,8 @@ class Host:
     ) -> subprocess.CompletedProcess[str]:
         """Run deploy/install from a tree, the repository's if none is named."""
         where = tree or self.repository.path
-        code = (
-            f"{INSTALL}sys.exit(main({['--root', str(self.root), *words]!r}, Path({str(where)!r})))"
-        )
+        arguments = ["--root", str(self.root), *words]
+        code = f"{INSTALL}sys.exit(main({arguments!r}, Path({str(where)!r})))"
         return self.run([sys.executable, "-c", code], **more)
 
     def deploy(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ a Unix socket. Ports are others than the units say, paths are below the root.
 import json
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +36,14 @@ with socket.socket(socket.AF_UNIX) as sock:
     code, text = json.loads(sock.makefile().readline())
 sys.stdout.write(text)
 sys.exit(code)
+"""
+# What comes between fork and exec, in the child itself: the socket goes to the place that
+# sd_listen_fds(3) has it at.
+HAND_OVER = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
@@ -142,7 +152,7 @@ class Systemd:
             try:
                 answer = [0, self.ask(*words)]
             except Exception as why:
-                answer = [1, f"{why!r}\n"]
+                answer = [1, f"{why}\n" if isinstance(why, Failed) else traceback.format_exc()]
             connection.sendall(json.dumps(answer).encode() + b"\n")
 
     def ask(self, *words: str) -> str:
@@ -261,7 +271,8 @@ class Systemd:
         credentials = self.root / "run/credentials" / unit.name
         for value in unit.all("Environment"):
             value = value.replace("%d", str(credentials))
-            found.update(word.split("=", 1) for word in shlex.split(self._here(value)))
+            for word in shlex.split(self._here(value)):
+                name, _, found[name] = word.partition("=")
         for value in unit.all("EnvironmentFile"):
             path = Path(self._here(value.removeprefix("-")))
             if not path.exists() and not value.startswith("-"):
@@ -300,14 +311,9 @@ class Systemd:
         if gate and listener:
             environment["LISTEN_FDS"] = "1"
             environment["LISTEN_FDNAMES"] = gate.one("FileDescriptorName", gate.name)
-            command = ["/bin/sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh", *command]
-
-        def hand_over() -> None:
-            if listener:
-                os.dup2(listener.fileno(), 3)
-                os.set_inheritable(3, True)
-
-        self._note(f"start {unit.name}: {shlex.join(command)}")
+            number = str(listener.fileno())
+            command = [sys.executable, "-I", "-S", "-c", HAND_OVER, number, *command]
+        self._note(f"start {unit.name}")
         with self.log.open("ab") as log:
             unit.process = subprocess.Popen(
                 command,
@@ -316,8 +322,7 @@ class Systemd:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=[3] if listener else [],
-                preexec_fn=hand_over,
+                pass_fds=[listener.fileno()] if listener else [],
             )
         unit.active = True
         if ready:
@@ -392,8 +397,6 @@ class Systemd:
                 self._start(service.name)
 
     def _waits(self, listener: socket.socket) -> bool:
-        import select
-
         return bool(select.select([listener], [], [], 0)[0])
 
     def _note(self, text: str) -> None:

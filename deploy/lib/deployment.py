@@ -16,7 +16,7 @@ from deploy.lib.trial import check_offline, try_out
 from deploy.lib.unit import Service, service_environment
 
 ROLLBACK_SECONDS = 3.0
-"""How long the release before is probed after a rollback."""
+"""How long the release before is probed after a rollback, at most: it has run before."""
 
 
 class Deployment:
@@ -104,7 +104,8 @@ class Deployment:
         try:
             self._restart()
             step("wait until it answers", self.wait)
-            step("probe it", lambda: self.watch(ROLLBACK_SECONDS))
+            seconds = min(ROLLBACK_SECONDS, self._settings.probe_seconds)
+            step(f"probe it for {seconds:g} s", lambda: self.watch(seconds))
         except Trouble as another:
             text = f"{text}\nand {pending.before} is not well either: {another}"
             text += "\nwanted: somebody who looks; deploy/revert takes the guard out"

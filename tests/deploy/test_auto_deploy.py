@@ -78,7 +78,7 @@ def test_a_crash_after_the_switch_is_rolled_back(installed: Host) -> None:
     first, answers = installed.current, installed.answers
     bad = installed.repository.commit("crashes")
     with installed.client() as client:
-        done = installed.deploy(LOTUS_DEPLOY_PROBE_SECONDS="5")
+        done = installed.deploy(LOTUS_DEPLOY_PROBE_SECONDS="2")
         assert done.returncode == 6, done.stdout
         again = installed.deploy()
     print(f"FIGURE rollback: {client.told()}")
@@ -95,7 +95,7 @@ def test_a_crash_after_the_switch_is_rolled_back(installed: Host) -> None:
 
 def test_tables_that_were_made_others_are_put_back(installed: Host) -> None:
     installed.repository.commit("migrates")
-    done = installed.deploy(LOTUS_DEPLOY_PROBE_SECONDS="5")
+    done = installed.deploy(LOTUS_DEPLOY_PROBE_SECONDS="2")
     assert done.returncode == 6, done.stdout
     assert "the backup goes back" in done.stdout
     with state_of(installed) as connection:
@@ -109,7 +109,7 @@ def test_the_unit_comes_and_goes_with_the_release(installed: Host) -> None:
     installed.repository.commit("crashes")
     unit.write_text(unit.read_text() + "# another\n")
     git(installed.repository.path, "commit", "--quiet", "--all", "--message", "a unit")
-    done = installed.deploy(LOTUS_DEPLOY_PROBE_SECONDS="5")
+    done = installed.deploy(LOTUS_DEPLOY_PROBE_SECONDS="2")
     assert done.returncode == 6, done.stdout
     assert (installed.root / UNIT).read_text() == before
     text = (installed.repository.path / "fake_guard.py").read_text()

@@ -70,7 +70,7 @@ def test_a_second_run_of_a_bad_tree_changes_nothing(installed: Host) -> None:
     before, answers = installed.current, installed.answers
     installed.repository.commit("crashes")
     with installed.client() as client:
-        done = installed.install(LOTUS_DEPLOY_PROBE_SECONDS="3")
+        done = installed.install(LOTUS_DEPLOY_PROBE_SECONDS="2")
     assert done.returncode == 6, done.stdout
     assert client.lost == []
     assert (installed.current, installed.answers) == (before, answers)
@@ -107,7 +107,7 @@ def test_a_guard_that_crashes_is_taken_out_again(
 ) -> None:
     tree = other_tree(tmp_path / "tree", "crashes", with_socket)
     with host.client() as client:
-        done = host.install(tree=tree, LOTUS_DEPLOY_PROBE_SECONDS="3")
+        done = host.install(tree=tree, LOTUS_DEPLOY_PROBE_SECONDS="2")
     assert done.returncode == 5, done.stdout
     assert "did not stay up" in done.stdout
     print(f"FIGURE install that fails: {client.told()}")

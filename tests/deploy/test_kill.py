@@ -31,7 +31,7 @@ def test_killed_after_any_step_no_request_is_lost(installed: Host) -> None:
 
 def test_killed_in_a_rollback_the_next_run_ends_it(installed: Host) -> None:
     first, answers = installed.current, installed.answers
-    seconds = {"LOTUS_DEPLOY_PROBE_SECONDS": "2"}
+    seconds = {"LOTUS_DEPLOY_PROBE_SECONDS": "1.5"}
     bad = installed.repository.commit("crashes")
     whole = installed.deploy(**seconds)
     assert whole.returncode == 6

@@ -1,0 +1,127 @@
+"""What the guard must be told, from the installer's environment or from who sits before it.
+
+Secrets go where the unit takes them from: into the file of a credential where the unit loads one
+(`LoadCredential=ID:PATH` with `Environment=NAME_FROM_FILE=%d/ID`), else into the environment file,
+which systemd reads as root and hands over. A file that is there is never changed.
+"""
+
+import re
+import sys
+from collections.abc import Mapping
+from getpass import getpass
+from pathlib import Path
+
+from deploy.lib import files
+from deploy.lib.host import Exit, Host, Trouble
+from deploy.lib.unit import credentials, directives, parse_environment, quoted
+
+WANTED = {
+    "LIVEKIT_URL": "LiveKit's public address, as clients reach it (wss://…)",
+    "LIVEKIT_KEY": "LiveKit's API key",
+    "LIVEKIT_SECRET": "LiveKit's API secret",
+    "LOTUS_GUARD_SYNAPSE_URL": "Synapse's address from here (http://127.0.0.1:8008)",
+    "LOTUS_GUARD_SYNAPSE_TOKEN": "an admin's access token for Synapse",
+}
+SECRET = ("LIVEKIT_SECRET", "LOTUS_GUARD_SYNAPSE_TOKEN", "LOTUS_GUARD_PUSH_SECRET")
+
+
+def known_names(sample: str) -> set[str]:
+    """List the variables that deploy/environment.sample has."""
+    return set(re.findall(r"^#?([A-Z_]+)=", sample, re.MULTILINE))
+
+
+def collect(
+    environment: Mapping[str, str], known: set[str], held: Mapping[str, str], ask: bool
+) -> dict[str, str]:
+    """Put together what the guard is told; raises Trouble with everything that is missing.
+
+    `held` has what files say already. With `ask`, a person is asked for what is missing.
+    """
+    found = {name: value for name, value in environment.items() if name in known and value}
+    _read_files(found)
+    found = {name: value for name, value in found.items() if name not in held}
+    missing = [name for name in WANTED if name not in found and name not in held]
+    if ask:
+        for name in missing:
+            prompt = f"{name}, {WANTED[name]}: "
+            found[name] = (getpass(prompt) if name in SECRET else input(prompt)).strip()
+        missing = [name for name in missing if not found[name]]
+    if missing:
+        lines = "".join(f"\n  {name}: {WANTED[name]}" for name in missing)
+        raise Trouble(f"not set; wanted in the environment:{lines}", Exit.USAGE)
+    return found
+
+
+def _read_files(found: dict[str, str]) -> None:
+    """Take values out of the files that LIVEKIT_KEY_FILE and *_FROM_FILE name.
+
+    The guard's user could not read them there.
+    """
+    both = found.pop("LIVEKIT_KEY_FILE", "")
+    if both:
+        key, colon, secret = _text("LIVEKIT_KEY_FILE", both).partition(":")
+        if not colon or not key.strip() or not secret.strip():
+            text = f"LIVEKIT_KEY_FILE: {both} is not of that form; wanted: one line `key: secret`"
+            raise Trouble(text, Exit.USAGE)
+        found.update(LIVEKIT_KEY=key.strip(), LIVEKIT_SECRET=secret.strip())
+    for name in [name for name in found if name.endswith("_FROM_FILE")]:
+        plain = name.removesuffix("_FROM_FILE")
+        found[plain] = _text(name, found.pop(name))
+
+
+def _text(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        text = f"{name}: {path} cannot be read: {error}; wanted: a text file"
+        raise Trouble(text, Exit.USAGE) from None
+
+
+def secret_files(host: Host, texts: list[str]) -> dict[str, Path]:
+    """Give the files that the unit takes variables from, by the variables' plain names."""
+    found = {}
+    for value in directives(texts, "Environment"):
+        for name, identifier in re.findall(r"([A-Z_]+)_FROM_FILE=%d/([\w.-]+)", value):
+            path = credentials(texts).get(identifier)
+            if path:
+                found[name] = host.path(path)
+    return found
+
+
+def held(host: Host, texts: list[str]) -> dict[str, str]:
+    """Give what the environment file and the credentials' files say already."""
+    text = files.read(host.environment_file)
+    found = parse_environment(text.decode(errors="replace")) if text else {}
+    for name in list(found):
+        found.setdefault(name.removesuffix("_FROM_FILE"), found[name])
+    if "LIVEKIT_KEY_FILE" in found:
+        found.update(LIVEKIT_KEY="", LIVEKIT_SECRET="")
+    found.update({name: "" for name, path in secret_files(host, texts).items() if path.exists()})
+    return found
+
+
+def store(host: Host, texts: list[str], values: Mapping[str, str]) -> None:
+    """Write what was collected; raises Trouble at a value that no environment can hold.
+
+    An environment file that is there is kept, and what is new is added at its end.
+    """
+    rest = dict(values)
+    for name, path in secret_files(host, texts).items():
+        if name in rest:
+            files.write(path, f"{rest.pop(name)}\n", 0o600)
+    there = files.read(host.environment_file)
+    if not rest and there is not None:
+        return
+    try:
+        lines = "".join(f"{name}={quoted(value)}\n" for name, value in sorted(rest.items()))
+    except ValueError as error:
+        raise Trouble(f"a value {error}", Exit.USAGE) from None
+    kept = (there or b"").decode(errors="surrogateescape")
+    joint = "\n" if kept and not kept.endswith("\n") else ""
+    text = f"{kept}{joint}{lines}".encode(errors="surrogateescape")
+    files.write(host.environment_file, text, 0o640)
+
+
+def at_a_terminal() -> bool:
+    """Tell whether there is a person to ask."""
+    return sys.stdin.isatty() and sys.stdout.isatty()

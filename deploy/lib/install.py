@@ -1,0 +1,345 @@
+"""`deploy/install`: put the guard in front of lk-jwt-service, or leave everything as it was.
+
+The drop-in that moves lk-jwt-service is the one switch: the guard's units start only where it is
+there (ConditionPathExists). So a power cut in the middle leaves a host that boots with the token
+endpoint on its port, either way.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from deploy.lib import answers, files, probe
+from deploy.lib.build import build
+from deploy.lib.deployment import Deployment
+from deploy.lib.face import guarded, locked
+from deploy.lib.host import (
+    DEPLOYER,
+    DROP_IN,
+    GUARD,
+    SOCKET,
+    UPSTREAM,
+    Exit,
+    Host,
+    Trouble,
+    neutral,
+    run,
+    say,
+)
+from deploy.lib.releases import Releases
+from deploy.lib.settings import PREFIX, read_settings
+from deploy.lib.source import own_source
+from deploy.lib.steps import Walk
+from deploy.lib.trial import BEFORE_THE_MOVE, NOT_THE_TRIALS, check_offline, check_online, try_out
+from deploy.lib.unit import Service, directives, quoted, service_environment
+
+CONDITION = f"""# Written by deploy/install: only behind the drop-in is the public port the guard's.
+[Unit]
+ConditionPathExists=/etc/systemd/system/{DROP_IN}
+"""
+CONDITION_NAME = "in-place.conf"
+
+
+class Install:
+    """One run of the command."""
+
+    def __init__(self, host: Host, tree: Path, environment: Mapping[str, str], walk: Walk) -> None:
+        self._host, self._tree, self._environment, self._walk = host, tree, environment, walk
+        self._releases = Releases(host)
+        self._settings = read_settings(host, environment)
+        self._deployment = Deployment(host, self._settings, walk)
+        unit = files.read(tree / "systemd" / GUARD)
+        if unit is None:
+            raise Trouble(f"{tree} has no systemd/{GUARD}; wanted: the whole tree", Exit.USAGE)
+        self._texts = [unit.decode(errors="replace")]
+        self._values: dict[str, str] = {}
+        self._saved: dict[Path, bytes | None] = {}
+
+    def run(self, ask: bool) -> None:
+        """Install, or bring an installation up to date; raises Trouble, with everything undone."""
+        host, walk = self._host, self._walk
+        self._values = self._collect(ask)
+        with walk:
+            if not walk.dry:
+                self._settle()
+            self._prepare()
+            revision = self._build()
+            if host.is_in_place and self._is_well():
+                self._update(revision)
+            else:
+                self._move(revision)
+            walk.keep()
+        self._set_up_timer()
+        walk.step("lotus-guard check, for your information", self._advise)
+        if not walk.dry:
+            say(f"the guard is in place: {self._service().public}")
+
+    def _settle(self) -> None:
+        """Come to terms with a deployment that was broken off."""
+        if not self._host.is_in_place:
+            self._releases.end()  # taken out meanwhile: there is nothing to switch
+            return
+        try:
+            self._deployment.settle()
+        except Trouble as trouble:
+            if trouble.code is not Exit.ROLLED_BACK:
+                raise
+            say(f"{trouble}\ngoing on with this tree")
+
+    def _collect(self, ask: bool) -> dict[str, str]:
+        sample = (self._tree / "deploy/environment.sample").read_text(encoding="utf-8")
+        known, held = answers.known_names(sample), answers.held(self._host, self._texts)
+        try:
+            return answers.collect(self._environment, known, held, ask)
+        except Trouble as trouble:
+            if not self._walk.dry:
+                raise
+            say(f"before that, {trouble}")
+            return {}
+
+    def _prepare(self) -> None:
+        host, step = self._host, self._walk.step
+        for directory, mode in ((host.opt, 0o755), (host.environment_file.parent, 0o750)):
+            step(f"make {directory}", partial(files.make_directory, directory, mode))
+        self._make_user()
+        names = ", ".join(sorted(self._values)) or "nothing new"
+        places = [host.environment_file, *answers.secret_files(host, self._texts).values()]
+        before = {path: files.read(path) for path in places}
+        step(
+            f"write {host.environment_file} ({names})",
+            lambda: answers.store(host, self._texts, self._values),
+            lambda: _put_back(before),
+            "the settings as they were",
+        )
+
+    def _make_user(self) -> None:
+        users = directives(self._texts, "User")
+        if "yes" in directives(self._texts, "DynamicUser")[-1:] or not users:
+            self._walk.step("user: systemd makes it (DynamicUser)", lambda: None)
+            return
+        command = self._environment.get("USERADD") or "useradd"
+        home = ["--no-create-home", "--home-dir", "/var/lib/lotus-guard"]
+        shell = ["--shell", "/usr/sbin/nologin"]
+
+        def make() -> None:
+            try:
+                run(["id", "-u", users[-1]])
+            except Trouble:
+                run([command, "--system", "--user-group", *home, *shell, users[-1]])
+
+        self._walk.step(f"make the user {users[-1]}, should it not be there", make)
+
+    def _build(self) -> str:
+        """Build the release of this tree; gives its revision."""
+        inside = self._tree.parent
+        if inside.parent == self._releases.opt / "releases":
+            return inside.name  # the tree of a release is that release
+        source = own_source(self._tree)
+        revision = source.revision()
+        build(self._host, source, revision, self._walk)
+        return revision
+
+    def _service(self) -> Service:
+        """Give the service as the new unit will have it, once the settings are written."""
+        return Service({**self._values, **service_environment(self._host, self._texts)})
+
+    def _is_well(self) -> bool:
+        service = self._service()
+        return probe.is_upstream(service.upstream) and not probe.fault(service)
+
+    def _update(self, revision: str) -> None:
+        """Bring units and release up to date, the guard being in place."""
+        say("the guard is in place and well")
+        current = self._releases.current
+        if revision != current:
+            self._deployment.gates(revision)
+        socket = self._tree / "systemd" / SOCKET
+        there = files.read(self._host.units / SOCKET)
+        # The service's unit belongs to the release: the deployment brings it, and takes it back.
+        self._install_units(revision, [GUARD] if revision != current else [])
+        if socket.exists() and socket.read_bytes() != there:
+            self._walk.step("let systemd hold the port", self._start, self._start, "start again")
+        elif self._host.units / GUARD in self._saved:
+            self._walk.step(f"restart {GUARD}", lambda: self._host.systemctl("restart", GUARD))
+        self._walk.step("enable the guard's units", self._enable)
+        if revision != current:
+            self._walk.keep()  # from here on the deployment takes back what it does itself
+            self._deployment.switch(revision)
+        else:
+            self._walk.step("wait until it answers", self._deployment.wait)
+
+    def _move(self, revision: str) -> None:
+        """Put the guard on the public port, and lk-jwt-service behind it."""
+        host, walk, before = self._host, self._walk, self._releases.current
+        service = self._service()
+        release = self._releases.directory(revision)
+        now = self._upstream_now(service)
+        walk.step(
+            "gate: lotus-guard check --offline",
+            lambda: check_offline(host, release, self._service()),
+        )
+        walk.step(
+            f"gate: start on spare ports before {now}, probe every endpoint, lotus-guard check",
+            lambda: self._try_out(release, now),
+        )
+        self._install_units(revision)
+        walk.step(
+            f"current: {revision}",
+            lambda: self._releases.point("current", revision),
+            lambda: self._releases.point("current", before),
+            f"current: {before}",
+        )
+        walk.step("enable the guard's units", self._enable, self._disable, "disable them")
+        began = time.monotonic()
+        walk.step(
+            f"move lk-jwt-service to {service.upstream}",
+            self._move_upstream,
+            self._move_back,
+            f"lk-jwt-service back on {service.public}",
+        )
+        walk.step("start the guard", self._start, self._stop, "stop the guard")
+        walk.step("wait until it answers", self._deployment.wait)
+        if not walk.dry:
+            away = time.monotonic() - began
+            say(f"  tokens were out of reach for less than {away:.1f} s")
+        seconds = min(5.0, self._settings.probe_seconds)
+        walk.step(f"probe it for {seconds:g} s", lambda: self._deployment.watch(seconds))
+
+    def _upstream_now(self, service: Service) -> str:
+        for base in (service.upstream, service.public or ""):
+            if base and probe.is_upstream(base):
+                return base
+        text = f"lk-jwt-service answers neither at {service.public} nor at {service.upstream}"
+        if self._walk.dry:
+            say(f"before that, {text}")
+            return service.upstream
+        raise Trouble(f"{text}; wanted: lk-jwt-service as it was, started", Exit.NOT_NOW)
+
+    def _try_out(self, release: Path, upstream: str) -> None:
+        moved = upstream == self._service().upstream
+        ignored = NOT_THE_TRIALS if moved else (*NOT_THE_TRIALS, *BEFORE_THE_MOVE)
+        check = partial(check_online, release, ignored=ignored)
+        seconds = self._settings.start_seconds
+        try_out(self._host, release, self._service(), seconds, upstream, check)
+
+    def _install_units(self, revision: str, without: Sequence[str] = ()) -> None:
+        host = self._host
+        units = self._releases.directory(revision) / "source/systemd"
+        shown = units if units.is_dir() else self._tree / "systemd"
+        names = [str(path.relative_to(shown)) for path in sorted(shown.rglob("*.*"))]
+        names = [name for name in names if name not in (DROP_IN, *without)]
+        names = [name for name in names if (shown / name).is_file()]
+
+        def install() -> None:
+            for name in names:
+                self._put(host.units / name, (shown / name).read_bytes())
+            for unit in (GUARD, SOCKET):
+                path = host.units / f"{unit}.d" / CONDITION_NAME
+                if unit in names:
+                    self._put(path, CONDITION.encode())
+            host.systemctl("daemon-reload")
+
+        self._walk.step(
+            f"units: {', '.join(names)}", install, self._restore_units, "the units as they were"
+        )
+
+    def _put(self, path: Path, content: bytes) -> None:
+        there = files.read(path)
+        if there != content:
+            self._saved[path] = there
+            files.write(path, content)
+
+    def _restore_units(self) -> None:
+        for path, content in self._saved.items():
+            if content is None:
+                files.remove(path)
+            else:
+                files.write(path, content)
+        self._host.systemctl("daemon-reload")
+
+    def _own_units(self) -> list[str]:
+        return [*([SOCKET] if self._host.has_socket else []), GUARD]
+
+    def _enable(self) -> None:
+        self._host.systemctl("enable", *self._own_units())
+
+    def _disable(self) -> None:
+        self._host.systemctl("disable", *self._own_units())
+
+    def _start(self) -> None:
+        """Start the guard; where systemd holds the port, that first."""
+        self._stop()
+        for unit in self._own_units():
+            self._host.systemctl("start", unit)
+
+    def _stop(self) -> None:
+        self._host.systemctl("stop", *self._own_units())
+
+    def _move_upstream(self) -> None:
+        drop_in = (self._tree / "systemd" / DROP_IN).read_bytes()
+        files.write(self._host.units / DROP_IN, drop_in)
+        self._restart_upstream(self._service().upstream)
+
+    def _move_back(self) -> None:
+        files.remove(self._host.units / DROP_IN)
+        self._restart_upstream(self._service().public or "")
+
+    def _restart_upstream(self, base: str) -> None:
+        self._host.systemctl("daemon-reload")
+        self._host.systemctl("restart", UPSTREAM)
+        seconds = self._settings.start_seconds
+        wrong = f"{UPSTREAM} does not answer at {base}; see LIVEKIT_JWT_BIND in its settings"
+        probe.wait_until(
+            "lk-jwt-service", lambda: "" if probe.is_upstream(base) else wrong, seconds
+        )
+
+    def _set_up_timer(self) -> None:
+        host, step = self._host, self._walk.step
+        source = self._environment.get(f"{PREFIX}SOURCE")
+        if source and not host.deploy_file.exists():
+            lines = f"SOURCE={quoted(source)}\nBRANCH={quoted(self._settings.branch)}\n"
+            step(f"write {host.deploy_file}", lambda: files.write(host.deploy_file, lines))
+        timer = f"{DEPLOYER}.timer"
+        if (source or self._settings.source) and (self._tree / "systemd" / timer).exists():
+            step(f"enable and start {timer}", lambda: host.systemctl("enable", "--now", timer))
+
+    def _advise(self) -> None:
+        """Say what `lotus-guard check` finds; it stops nothing any more."""
+        service = self._service()
+        current = self._releases.opt / "current"
+        env = {**neutral(), **service.environment, "STATE_DIRECTORY": str(self._host.state)}
+        try:
+            check_online(current, env)
+        except Trouble as why:
+            say(f"  {why}")
+
+
+def _put_back(before: Mapping[Path, bytes | None]) -> None:
+    for path, content in before.items():
+        if content is None:
+            files.remove(path)
+        else:
+            files.write(path, content, path.stat().st_mode & 0o777)
+
+
+def _work(options: argparse.Namespace, tree: Path, environment: Mapping[str, str]) -> None:
+    host = Host.of(options.root, environment)
+    walk = Walk(options.dry_run)
+    ask = answers.at_a_terminal() and not walk.dry
+    if walk.dry:
+        Install(host, tree, environment, walk).run(ask)
+        return
+    with locked(host):
+        Install(host, tree, environment, walk).run(ask)
+
+
+def main(arguments: Sequence[str], tree: Path, environment: Mapping[str, str] = os.environ) -> int:
+    """Run the command from this tree; gives its exit code."""
+    parser = argparse.ArgumentParser(prog="install", description=__doc__)
+    parser.add_argument("--root", default="/", help="work below this directory, for trying")
+    parser.add_argument("--dry-run", action="store_true", help="say every step, change nothing")
+    options = parser.parse_args(arguments)
+    return guarded(lambda: _work(options, tree, environment))

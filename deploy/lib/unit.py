@@ -1,0 +1,118 @@
+"""What the guard's service gets as its environment, as systemd would put it together.
+
+systemd.exec(5): `Environment=` first, then `EnvironmentFile=` over it. `%d` is the directory of
+the credentials; here it stands for the files that they are loaded from.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from deploy.lib.files import read
+from deploy.lib.host import GUARD, Host
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+DEFAULT_LISTEN = "tcp:8070"
+DEFAULT_OPERATORS = "tcp:8072:interface=127.0.0.1"
+DEFAULT_UPSTREAM = "http://127.0.0.1:8071"
+DEFAULT_STATE = "lotus-guard.sqlite"
+
+
+def parse_environment(text: str) -> dict[str, str]:
+    """Read the text of an EnvironmentFile; a line that is no assignment is passed over."""
+    found = {}
+    for line in text.replace("\\\n", "").splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and _NAME.fullmatch(name.strip()) and "\0" not in value:
+            found[name.strip()] = _unquoted(value.strip())
+    return found
+
+
+def _unquoted(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] == "'":
+        return value[1:-1]
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return re.sub(r'\\(["\\$`])', r"\1", value[1:-1])
+    return re.sub(r"\\(.)", r"\1", value)
+
+
+def quoted(value: str) -> str:
+    """Write a value as an EnvironmentFile has it; raises ValueError for one of several lines."""
+    if not value.isprintable():
+        raise ValueError("has a line end or another character that cannot be printed")
+    if re.fullmatch(r"[\w@%+=:,./!~?&-]*", value):
+        return value
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", value) + '"'
+
+
+def directives(texts: Iterable[str], name: str) -> list[str]:
+    """Give the values of a directive, in order; an empty one forgets those before it."""
+    values: list[str] = []
+    for text in texts:
+        for line in text.replace("\\\n", " ").splitlines():
+            key, equals, value = line.partition("=")
+            if equals and key.strip() == name:
+                values = [*values, value.strip()] if value.strip() else []
+    return values
+
+
+def unit_texts(host: Host) -> list[str]:
+    """Read the guard's unit and its drop-ins, as they are installed."""
+    drop_ins = sorted((host.units / f"{GUARD}.d").glob("*.conf"))
+    found = (read(path) for path in [host.units / GUARD, *drop_ins])
+    return [text.decode(errors="replace") for text in found if text is not None]
+
+
+def credentials(texts: Iterable[str]) -> dict[str, str]:
+    """Give the files that credentials are loaded from, by the credentials' names."""
+    found = {}
+    for value in directives(texts, "LoadCredential"):
+        name, colon, path = value.partition(":")
+        if colon:
+            found[name] = path
+    return found
+
+
+def service_environment(host: Host, texts: list[str] | None = None) -> dict[str, str]:
+    """Put together what the service would get; `texts` are another unit's, not yet installed."""
+    texts = unit_texts(host) if texts is None else texts
+    files = credentials(texts)
+
+    def expanded(value: str) -> str:
+        for name, path in files.items():
+            value = value.replace(f"%d/{name}", str(host.path(path)))
+        return value.replace("%%", "%")
+
+    found: dict[str, str] = {}
+    for value in directives(texts, "Environment"):
+        for word in shlex.split(expanded(value)):
+            name, _, found[name] = word.partition("=")
+    text = read(host.environment_file)
+    found.update(parse_environment(text.decode(errors="replace")) if text else {})
+    return found
+
+
+def address(endpoint: str) -> str | None:
+    """Give the URL of a `tcp:` endpoint as this machine reaches it; None where it is no such."""
+    match = re.fullmatch(r"tcp6?:(?:port=)?(\d+)(:.*)?", endpoint)
+    if match is None:
+        return None
+    interface = re.search(r":interface=((?:\\:|[^:])+)", match[2] or "")
+    host = interface[1].replace("\\:", ":") if interface else "127.0.0.1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{match[1]}" if ":" in host else f"http://{host}:{match[1]}"
+
+
+class Service:
+    """Where the guard's service answers, and what it works with."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.public = address(environment.get("LOTUS_GUARD_LISTEN", DEFAULT_LISTEN))
+        self.operators = address(environment.get("LOTUS_GUARD_ADMIN_LISTEN", DEFAULT_OPERATORS))
+        self.upstream = environment.get("LOTUS_GUARD_UPSTREAM", DEFAULT_UPSTREAM).rstrip("/")
+
+    def state_file(self, directory: Path) -> Path:
+        """Give the state file where systemd says STATE_DIRECTORY."""
+        return directory / (self.environment.get("LOTUS_GUARD_STATE") or DEFAULT_STATE)

@@ -1,0 +1,1 @@
+"""The deployer at work on a made-up host, with real processes."""

@@ -1,0 +1,162 @@
+"""The guard of a made-up release: hands everything on, starts in a blink, fails as it is told.
+
+`BEHAVIOUR` is replaced when a release is made. It is both `twistd` and `lotus-guard`.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+import time
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+BEHAVIOUR = "good"
+VERSION = "0"
+STATE = Path(os.environ.get("STATE_DIRECTORY", ".")) / "lotus-guard.sqlite"
+
+
+_busy = 0
+_counting = threading.Lock()
+
+
+def count(change: int) -> None:
+    global _busy
+    with _counting:
+        _busy += change
+
+
+def crash() -> None:
+    """End by itself, between two requests: what is lost with one no deployer can help."""
+    while True:
+        with _counting:
+            if not _busy:
+                os._exit(1)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def handle(self) -> None:
+        count(1)
+        try:
+            super().handle()
+        finally:
+            count(-1)
+
+    def _hand_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if BEHAVIOUR == "fails" and self.path == "/sfu/get":
+            self._reply(500, b'{"errcode": "M_UNKNOWN"}')
+            return
+        upstream = urlsplit(os.environ.get("LOTUS_GUARD_UPSTREAM", "http://127.0.0.1:8071"))
+        connection = HTTPConnection(upstream.hostname or "", upstream.port, timeout=10)
+        try:
+            connection.request(self.command, self.path, body)
+            answer = connection.getresponse()
+            self._reply(answer.status, answer.read())
+        except OSError:
+            self._reply(502, b'{"errcode": "M_UNKNOWN"}')
+        finally:
+            connection.close()
+
+    do_GET = do_POST = do_OPTIONS = _hand_on
+
+    def _reply(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Version", VERSION)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Operators(Handler):
+    def do_GET(self) -> None:
+        self._reply(200, b"{}")
+
+    def do_POST(self) -> None:
+        self._reply(401 if self.path == "/policy" else 200, b"")
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = False  # an orderly end waits for the answers that are under way
+    request_queue_size = 128
+    allow_reuse_address = True
+
+
+def listening(name: str, default: str, handler: type[Handler]) -> Server:
+    handed = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and name in handed:
+        server = Server(("127.0.0.1", 0), handler, bind_and_activate=False)
+        server.socket.close()
+        server.socket = socket.socket(fileno=3 + handed.index(name))
+        return server
+    variable = "LOTUS_GUARD_LISTEN" if name == "public" else "LOTUS_GUARD_ADMIN_LISTEN"
+    found = re.match(r"tcp:(\d+)", os.environ.get(variable, default))
+    assert found
+    return Server(("127.0.0.1", int(found[1])), handler)
+
+
+def remember() -> None:
+    with sqlite3.connect(STATE) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS seat (room TEXT, person TEXT)")
+        if BEHAVIOUR == "migrates":
+            connection.execute("ALTER TABLE seat RENAME COLUMN person TO somebody")
+        else:
+            connection.execute("SELECT person FROM seat").fetchall()
+
+
+def ready() -> None:
+    path = os.environ.get("NOTIFY_SOCKET")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"READY=1", path)
+
+
+def serve() -> None:
+    if BEHAVIOUR == "import":
+        import there_is_no_such_module  # type: ignore[import-not-found]  # noqa: F401
+    remember()
+    public, operators = (
+        listening("public", "tcp:8070", Handler),
+        listening("operators", "tcp:8072", Operators),
+    )
+    on_trial = os.environ.get("LOTUS_GUARD_MODE") == "observe"
+    if BEHAVIOUR in ("crashes", "migrates") and not on_trial:
+        threading.Timer(0.7, crash).start()
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=public.shutdown).start())
+    threading.Thread(target=operators.serve_forever, daemon=True).start()
+    ready()
+    public.serve_forever(poll_interval=0.02)
+    public.server_close()
+    os._exit(0)
+
+
+def check() -> int:
+    if BEHAVIOUR == "configuration" or not os.environ.get("LIVEKIT_SECRET"):
+        print("fault    environment            LOTUS_GUARD_NEW: not set")
+        return 2
+    report: dict[str, Any] = {"level": "ok", "findings": []}
+    if "--json" in sys.argv:
+        print(json.dumps(report))
+    return 0
+
+
+def main() -> int:
+    if Path(sys.argv[0]).name == "lotus-guard":
+        return check()
+    serve()
+    return 0
+
+
+if __name__ == "__main__":
+    time.sleep(0)
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""The sandbox's Synapse and LiveKit as a process of their own, on the ports that are named.
+
+python -m tests.deploy.neighbours LIVEKIT_PORT SYNAPSE_PORT
+"""
+
+import sys
+import time
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from twisted.web.client import Agent
+
+from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.sandbox.stack import Addresses, Sandbox
+
+
+def main(reactor: Any, livekit: str, synapse: str) -> Deferred[None]:
+    where = Addresses("http://127.0.0.1:1", *(f"http://127.0.0.1:{p}" for p in (livekit, synapse)))
+    sandbox = Sandbox(Agent(reactor), time.time, where)
+    for port, app in ((livekit, sandbox.livekit.app), (synapse, sandbox.synapse.app)):
+        site = QuietSite(app.resource(), requestFactory=BoundedRequest)
+        reactor.listenTCP(int(port), site, interface="127.0.0.1")
+    return Deferred()
+
+
+if __name__ == "__main__":
+    react(main, sys.argv[1:])

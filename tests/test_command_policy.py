@@ -408,6 +408,33 @@ async def test_synapse_that_does_not_answer(kitchen: Kitchen) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_room_cannot_lead_to_another_path(kitchen: Kitchen) -> None:
+    """Whatever is in its name is one segment of the path; the sandbox's routes cannot tell."""
+    seen: list[bytes] = []
+
+    class Front(Resource):
+        isLeaf = True
+
+        def render(self, request: Any) -> bytes:
+            seen.append(request.uri)
+            return b'{"state": [], "event_id": "$e", "room_id": "!a/../b?c#d%2f:s"}'
+
+    sides = kitchen.sides()
+    url = f"http://127.0.0.1:{kitchen.world._listen(0, Site(Front()))}"
+    sides.user.url = sides.admin.url = url
+    await set_policy(sides, await find_room(sides, "#a/../b?c:s"), Wish(max_users=3))
+    await sides.user.set_state(RoomId("!r"), "a/b?c", {})
+    room = b"%21a%2F..%2Fb%3Fc%23d%252f%3As"
+    assert seen == [
+        b"/_matrix/client/v3/directory/room/%23a%2F..%2Fb%3Fc%3As",
+        b"/_synapse/admin/v1/rooms/" + room + b"/state?type=io.lotus.voice_limit",
+        b"/_synapse/admin/v1/rooms/" + room + b"/state?type=io.lotus.room_quality",
+        b"/_matrix/client/v3/rooms/" + room + b"/state/io.lotus.voice_limit/",
+        b"/_matrix/client/v3/rooms/%21r/state/a%2Fb%3Fc/",
+    ]
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("room", ["kitchen", "!\ud800", 3, None])
 async def test_an_alias_of_no_room(kitchen: Kitchen, room: object) -> None:
     body = json.dumps({"room_id": room}).encode()
@@ -512,6 +539,22 @@ async def test_the_commands_from_set_to_clear(kitchen: Kitchen) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_commands_print_a_hostile_room_escaped(kitchen: Kitchen) -> None:
+    room = f"!{HOSTILE}:s"
+    kitchen.states.add_room(room, "@mod:sandbox")
+    for arguments in (
+        ("set", room, "--max-users", "5", "--token", MOD),
+        ("show", room),
+        ("show", room, "--json"),
+        ("clear", room, "--yes", "--token", MOD),
+    ):
+        out, err, code = await run(kitchen.world, "policy", *arguments)
+        assert (code, err) == (0, "")
+        assert "[bold red]" in out, "read as text, not as markup"
+        assert all(line.isprintable() for line in out.splitlines()), arguments
+
+
+@pytest_twisted.ensureDeferred
 async def test_refusals_end_with_1_and_what_is_in_the_way_with_2(kitchen: Kitchen) -> None:
     nobody = {"LOTUS_GUARD_SYNAPSE_URL": "http://127.0.0.1:1"}
     one = ("set", ROOM, "--max-users", "1")
@@ -543,6 +586,7 @@ LIMITED = ("set", ROOM, "--max-users", "1")
         ((*LIMITED, "--no-limit"), {}, "wanted: one of them"),
         ((*LIMITED, "--homeserver", "matrix.example.org"), {}, "--homeserver"),
         ((*LIMITED, "--homeserver", "http://u:p@x"), {}, "--homeserver"),
+        ((*LIMITED, "--homeserver", "https://caf\u00e9.example"), {}, "--homeserver"),
         (LIMITED, {"POLICY_USER_TOKEN": ""}, "neither --token nor $POLICY_USER_TOKEN"),
         (LIMITED, {"POLICY_USER_TOKEN": " "}, "the access token is empty"),
         (LIMITED, {"POLICY_USER_TOKEN": "caf\u00e9"}, "holds what no token holds"),
@@ -656,15 +700,15 @@ async def test_ctrl_c_before_it_is_done_is_no_success(kitchen: Kitchen) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_admins_token_stays_at_its_synapse(kitchen: Kitchen) -> None:
-    """`--homeserver` gets the user's token alone."""
-    seen: list[tuple[bytes, str]] = []
+    """`--homeserver` gets the user's token alone, and none where no user is needed."""
+    seen: list[tuple[bytes, str | None]] = []
 
     class Front(Resource):
         isLeaf = True
 
         def render(self, request: Any) -> bytes:
             seen.append((request.uri, request.getHeader("Authorization")))
-            return b'{"event_id": "$e"}'
+            return b'{"event_id": "$e", "room_id": "%s"}' % ROOM.encode()
 
     url = f"http://127.0.0.1:{kitchen.world._listen(0, Site(Front()))}"
     arguments = ("set", ROOM, "--max-users", "4", "--homeserver", f"{url}/")
@@ -673,3 +717,7 @@ async def test_the_admins_token_stays_at_its_synapse(kitchen: Kitchen) -> None:
     path = b"/_matrix/client/v3/rooms/%21kitchen/state/io.lotus.voice_limit/"
     assert seen == [(path, f"Bearer {MOD}")]
     assert kitchen.content(LIMIT_EVENT) is None
+    seen.clear()
+    _, err, code = await run(kitchen.world, "policy", "show", ALIAS, "--homeserver", url)
+    assert (code, err) == (0, "")
+    assert seen == [(b"/_matrix/client/v3/directory/room/%23kitchen%3Asandbox", None)]

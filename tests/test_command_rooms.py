@@ -224,6 +224,50 @@ async def test_more_rooms_than_the_terminal_is_high(world: World, agents: Agents
     assert "Live rooms: 200" in out.getvalue()
 
 
+BUSY = [
+    room(
+        room=f"!abcdefghijklmnopq{number}:matrix.example.org",
+        name=f"Room number {number}",
+        people=5,
+        users=[f"@someone{each}:matrix.example.org" for each in range(5)],
+        taken=5,
+        max_users=5,
+        forbidden=["camera", "screen_share"],
+        refused=3,
+        narrowed=2,
+        steps=1,
+        failed_open=1,
+    )
+    for number in range(10, 40)
+]
+
+
+@pytest.mark.parametrize(("width", "height"), [(30, 24), (80, 24), (120, 30), (200, 50), (80, 5)])
+def test_a_lost_guard_is_seen_in_any_terminal(width: int, height: int) -> None:
+    """Rich cuts off at the bottom what does not fit, and rooms take several lines each."""
+    console = Console(file=io.StringIO(), width=width, height=height, highlight=False)
+    watch = Watch(Asking(Http(None, reactor), ""), console, CLOCKS, 2.0)  # type: ignore[arg-type]
+    watch._keep(BUSY)
+    watch._lost = "no guard"
+    lines = ["".join(s.text for s in line) for line in console.render_lines(watch.picture())]
+    assert lines[0].startswith("GUARD LOST: no guard.")
+    shown = {n for n in range(10, 40) if any(f"number {n}" in line for line in lines)}
+    if width >= 80:
+        assert "Live rooms: 30, under a policy: 30" in lines[1]
+        assert f"{30 - max(1, len(shown))} more do not fit" in lines[2]
+    assert len(lines) <= height or len(shown) <= 1
+
+
+def test_as_many_rooms_as_fit_are_shown() -> None:
+    console = Console(file=io.StringIO(), width=200, height=50, highlight=False)
+    watch = Watch(Asking(Http(None, reactor), ""), console, CLOCKS, 2.0)  # type: ignore[arg-type]
+    for count in (0, 1, 5, 30):
+        watch._keep(BUSY[:count])
+        lines = len(console.render_lines(watch.picture()))
+        assert lines <= 50
+    assert lines >= 46, "a room takes three lines here"
+
+
 class Terminal:
     """The command as a process, on a terminal or on a pipe."""
 
@@ -267,11 +311,18 @@ class Terminal:
         """Press Ctrl-C; gives exit code, all that was printed and the complaints."""
         self.process.send_signal(signal.SIGINT)
         self.until(lambda _: False)
+        code, err = self.close()
+        return code, self.text, err
+
+    def close(self) -> tuple[int, bytes]:
+        """Read no more and wait for the end; gives exit code and the complaints."""
         os.close(self._read)
-        self._timer.cancel()
         assert self.process.stderr is not None
         with self.process.stderr as stderr:
-            return self.process.wait(30.0), self.text, stderr.read()
+            err = stderr.read()
+        code = self.process.wait(30.0)
+        self._timer.cancel()
+        return code, err
 
 
 @pytest_twisted.ensureDeferred
@@ -327,6 +378,16 @@ async def test_where_nobody_looks_it_prints_a_table_each_time(world: World) -> N
     assert (code, err) == (0, b"")
     assert b"\x1b" not in text
     assert text.count(b"as of ") >= 2
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("more", [(), ("--json",)])
+async def test_who_has_read_enough_may_close_the_pipe(world: World, more: tuple[str, ...]) -> None:
+    await busy(world)
+    pipe = Terminal(world, "--watch", "0.2", *more, is_terminal=False)
+    await deferToThread(pipe.until, lambda text: bool(text))
+    code, err = await deferToThread(pipe.close)
+    assert (code, err) == (1, b""), "as click ends at a closed pipe: no word of an interruption"
 
 
 @pytest_twisted.ensureDeferred

@@ -11,6 +11,7 @@ import pytest_twisted
 
 from lotus_guard.landing import landing_page
 from lotus_guard.sandbox.stack import OPEN
+from tests.test_gate import raw
 from tests.world import World, token_request
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +42,34 @@ async def test_the_page_is_at_the_root(world: World, path: str) -> None:
     head = await world.request("HEAD", path)
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Length"] == str(len(PAGE.body))
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("target", [b"http://h", b"http://h/", b"/;", b"/?"])
+async def test_what_upstream_would_get_decides(world: World, target: bytes) -> None:
+    world.start_guard()
+    answer = await raw(world, b"GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % target)
+    assert answer.endswith(PAGE.body)
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_token_comes_by_way_of_the_page(world: World) -> None:
+    """A request for a token in the body of a GET gets the page; upstream is not even asked."""
+    world.start_guard()
+    got = await world.request("GET", "/", token_request("alice", OPEN))
+    assert (got.status, got.body) == (200, PAGE.body)
+    assert world.sandbox.sfu.rooms == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_headers_that_protect_the_page_are_sent(world: World) -> None:
+    world.start_guard()
+    headers = (await world.request("GET", "/")).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    policy = headers["Content-Security-Policy"]
+    for directive in ("default-src", "base-uri", "form-action", "frame-ancestors"):
+        assert f"{directive} 'none'" in policy.split("; ")
 
 
 @pytest_twisted.ensureDeferred

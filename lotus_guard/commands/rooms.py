@@ -1,6 +1,7 @@
 """`lotus-guard rooms`: the live rooms, as the running guard sees them."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -27,8 +28,6 @@ SECONDS = 5.0
 MOST_BYTES = 32 * 1024 * 1024
 WATCHED_EVERY = 2.0
 """Seconds between two looks, where --watch names none."""
-_LINES_AROUND = 7
-"""Lines of a terminal that the table's frame and what is said below it take."""
 _UNBOUNDED = 1000
 """Columns where nobody looks: a room stays on one line, for grep."""
 
@@ -88,10 +87,21 @@ def _address(config: Config) -> str:
     return address
 
 
+class _Console(Console):
+    """Raises BrokenPipeError where `| head` has seen enough: click ends quietly at that.
+
+    Rich's own answer is SystemExit, which looks like Ctrl-C on the reactor.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Let the error that rich has caught go on."""
+        raise  # rich calls this while it handles the error
+
+
 def _console() -> Console:
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=_UNBOUNDED)
+        console = _Console(highlight=False, markup=False, emoji=False, width=_UNBOUNDED)
     return console
 
 
@@ -199,20 +209,30 @@ class Watch:
         self._found, self._at, self._lost = found, self.clocks.epoch(), ""
 
     def picture(self) -> Group:
-        """Draw the table, as much of it as the terminal is high, and what there is to say."""
-        room_for = max(1, self.console.height - _LINES_AROUND)
-        shown = self._found[:room_for]
-        lines = [summary_of(self._found)]
-        if len(shown) < len(self._found):
-            lines.append(
-                Text(f"{len(self._found) - len(shown)} more do not fit; --room chooses", "dim")
-            )
-        return Group(table_of(shown), *lines, self._state())
+        """Draw what there is to say, and below it as many rooms as the terminal has lines for.
+
+        In this order: rich cuts off at the bottom, and a lost guard must be seen in any case.
+        """
+        most = min(len(self._found), self.console.height)
+        fitting = bisect_right(range(1, most + 1), False, key=lambda count: not self._fits(count))
+        return self._drawn(max(1, fitting))
+
+    def _fits(self, count: int) -> bool:
+        """Measure: in a narrow terminal a room takes several lines."""
+        return len(self.console.render_lines(self._drawn(count))) <= self.console.height
+
+    def _drawn(self, count: int) -> Group:
+        lines = [self._state(), summary_of(self._found)]
+        if count < len(self._found):
+            lines.append(Text(f"{len(self._found) - count} more do not fit; --room chooses", "dim"))
+        return Group(*lines, table_of(self._found[:count]))
 
     def _state(self) -> Text:
         at = datetime.fromtimestamp(self._at).astimezone().strftime("%H:%M:%S")
         if self._lost:
-            lost = f"GUARD LOST: {printable(self._lost, 300)}. Above: as of {at}. Trying again."
+            lost = (
+                f"GUARD LOST: {printable(self._lost, 300)}. The rooms are as of {at}. Trying again."
+            )
             return Text(lost, "bold red")
         return Text(f"as of {at}, every {self.every:g} s; Ctrl-C ends", "dim")
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check real clean
+.PHONY: run test check real shipping clean
 
 run: $(INSTALLED) ## Start the guard: on the embedded sandbox where the environment says nothing.
 	@if env | grep -qE '^(LIVEKIT_|LOTUS_GUARD_)'; then sandbox=; else sandbox=--sandbox; fi; \
@@ -22,7 +22,8 @@ check: $(INSTALLED) ## Lint, types, unit and property tests: under a minute.
 real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server, a WebRTC client, Chromium.
 	@if command -v go >/dev/null; then \
 	  $(BIN)/python tests/real/install.py && \
-	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m real -s; \
+	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m real -s \
+	    --ignore=tests/deploy --ignore=tests/packages; \
 	else \
 	  echo "*****************************************************************"; \
 	  echo "* Go is missing: THE REAL-STACK TESTS DID NOT RUN.              *"; \
@@ -30,6 +31,10 @@ real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server, a 
 	  echo "*****************************************************************"; \
 	  test -z "$$REQUIRE_REAL_TESTS"; \
 	fi
+
+shipping: $(INSTALLED) ## The tests of deploy/ and of the packages: ten minutes; as root on a Debian.
+	$(BIN)/python tests/real/install.py --packaging
+	REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest tests/deploy tests/packages
 
 $(INSTALLED): setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,14 +89,15 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def debian(tmp_path_factory: pytest.TempPathFactory) -> Root:
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     """A Debian with Python."""
     require_debian()
     root = Root.unpack(tmp_path_factory.mktemp("debian") / "root")
     quiet = Entry(env={"DEBIAN_FRONTEND": "noninteractive"})
     root.run(["apt-get", "update", "-q"], quiet)
     root.run(["apt-get", "install", "-qy", "--no-install-recommends", "python3"], quiet)
-    return root
+    yield root
+    root.remove()
 
 
 def names_in(wheel: Path) -> dict[str, bytes]:

@@ -58,6 +58,10 @@ class Root:
         run(["cp", "--archive", "--link", str(self.path), str(path)])
         return Root(path)
 
+    def remove(self) -> None:
+        """Take it away: pytest would keep it for days."""
+        run(["rm", "-r", str(self.path)])
+
     def run(
         self, command: Sequence[str], entry: Entry | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:

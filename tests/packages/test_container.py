@@ -19,7 +19,7 @@ import pytest
 from attrs import evolve, frozen
 
 from tests.packages.containerfile import Builder, Image, copied
-from tests.packages.roots import inner, started
+from tests.packages.roots import Root, inner, started
 from tests.packages.tools import copy_source, require, require_debian, run, tool
 from tests.real.processes import REAL, ROOT, until
 
@@ -38,7 +38,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     context = copy_source(folder / "context")
     yield Builder(context, folder).build(CONTAINERFILE)
     for stage in folder.glob("stage-*"):
-        run(["rm", "-r", str(stage)])
+        Root(stage).remove()
 
 
 @pytest.fixture(scope="session")

@@ -90,11 +90,20 @@ def clean(debian: Root) -> Host:
 
 
 @pytest.fixture(scope="session")
-def ready(clean: Host, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
+def ready(clean: Host, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """With the package, fresh from its installation."""
     host = Host(clean.root.copy(tmp_path_factory.mktemp("ready") / "root"))
     host.install(package)
-    return host
+    yield host
+    host.root.remove()
+
+
+@pytest.fixture
+def bare(clean: Host, tmp_path: Path) -> Iterator[Host]:
+    """One to do with as a test likes, without the package."""
+    host = Host(clean.root.copy(tmp_path / "root"))
+    yield host
+    host.root.remove()
 
 
 @pytest.fixture
@@ -103,7 +112,7 @@ def host(ready: Host, tmp_path: Path) -> Iterator[Host]:
     host = Host(ready.root.copy(tmp_path / "root"))
     host.calls()
     yield host
-    run(["rm", "-r", str(host.root.path)])
+    host.root.remove()
 
 
 @pytest.fixture(scope="session")
@@ -134,16 +143,15 @@ def test_lintian_has_nothing_to_say(package: Path) -> None:
     assert run(["lintian", *strict, str(package)], check=False).stdout == ""
 
 
-def test_installing_moves_and_starts_nothing(clean: Host, package: Path, tmp_path: Path) -> None:
-    host = Host(clean.root.copy(tmp_path / "root"))
-    before = host.root.files()
-    said = host.install(package)
+def test_installing_moves_and_starts_nothing(bare: Host, package: Path) -> None:
+    before = bare.root.files()
+    said = bare.install(package)
     assert "nothing is started and no port moved" in said
-    assert set(host.calls()) <= {"daemon-reload"}
+    assert set(bare.calls()) <= {"daemon-reload"}
     own = ("usr/lib/lotus-guard", "usr/share", "etc/lotus-guard")
-    new = {name for name in host.root.files() - before if not name.startswith(own)}
+    new = {name for name in bare.root.files() - before if not name.startswith(own)}
     assert new == {"usr/bin/lotus-guard", UNIT, *folders_above(UNIT, before)}
-    environment = host.path("etc/lotus-guard/environment")
+    environment = bare.path("etc/lotus-guard/environment")
     assert environment.stat().st_mode & 0o777 == 0o640
     assert environment.read_text() == (ROOT / "deploy" / "environment.sample").read_text()
 
@@ -273,8 +281,7 @@ def test_a_removal_is_refused_where_it_would_leave_no_token_endpoint(
     assert host.path(DROP_IN).exists()
 
 
-def test_two_ways_of_installing_are_not_mixed(clean: Host, package: Path, tmp_path: Path) -> None:
-    host = Host(clean.root.copy(tmp_path / "root"))
-    host.write("etc/systemd/system/voice-limit-guard.service")
-    assert "is there already" in host.install(package, check=False)
-    assert not host.path("usr/lib/lotus-guard").exists()
+def test_two_ways_of_installing_are_not_mixed(bare: Host, package: Path) -> None:
+    bare.write("etc/systemd/system/voice-limit-guard.service")
+    assert "is there already" in bare.install(package, check=False)
+    assert not bare.path("usr/lib/lotus-guard").exists()

@@ -81,7 +81,7 @@ def try_out(
     environment.
     """
     with scratch(host) as directory:
-        tried = _moved(service, directory, upstream)
+        tried = moved_aside(service, directory, upstream)
         state.copy(service.state_file(host.state), tried.state_file(directory))
         with _running(release, tried, directory) as process:
             log = directory / "log"
@@ -98,7 +98,8 @@ def try_out(
             _alive(process, log)
 
 
-def _moved(service: Service, directory: Path, upstream: str) -> Service:
+def moved_aside(service: Service, directory: Path, upstream: str = "") -> Service:
+    """Give a service that listens elsewhere, keeps its state elsewhere and changes no call."""
     env = trial_environment(service, directory)
     env["LOTUS_GUARD_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
     env["LOTUS_GUARD_ADMIN_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"

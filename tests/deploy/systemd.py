@@ -89,16 +89,21 @@ class Systemd:
     _lock: threading.RLock = field(factory=threading.RLock)
     _directory: Path = field(init=False)
     _server: socket.socket = field(init=False)
+    _notify: socket.socket = field(init=False)
+    _watcher: threading.Thread = field(init=False)
     _ended: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="standin-"))
         self.log = self.root / "journal"
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.bind(str(self._directory / "notify"))
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(self._directory / "ask"))
         self._server.listen()
-        for work in (self._serve, self._watch):
-            threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=self._serve, daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
 
     @property
     def systemctl(self) -> Path:
@@ -115,6 +120,8 @@ class Systemd:
         self._ended = True
         self._server.close()
         self.power_cut()
+        self._watcher.join()
+        self._notify.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def power_cut(self) -> None:
@@ -300,12 +307,9 @@ class Systemd:
         unit.again_at = 0.0
         environment = self._environment(unit)
         command = shlex.split(self._here(unit.one("ExecStart")))
-        ready = None
         if unit.one("Type") == "notify":
-            ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            path = self._directory / f"notify-{time.monotonic_ns()}"
-            ready.bind(str(path))
-            environment["NOTIFY_SOCKET"] = str(path)
+            environment["NOTIFY_SOCKET"] = str(self._directory / "notify")
+            self._hear(0.0)  # what others have said before
         gate = self._socket_of(unit.name)
         listener = gate.listener if gate else None
         if gate and listener:
@@ -325,20 +329,22 @@ class Systemd:
                 pass_fds=[listener.fileno()] if listener else [],
             )
         unit.active = True
-        if ready:
-            self._wait_ready(unit, ready)
+        if "NOTIFY_SOCKET" in environment:
+            self._wait_ready(unit)
 
-    def _wait_ready(self, unit: Unit, ready: socket.socket) -> None:
-        ready.settimeout(0.05)
+    def _hear(self, seconds: float) -> bytes:
+        """Take what services have said to systemd."""
+        heard = b""
+        while select.select([self._notify], [], [], 0.0 if heard else seconds)[0]:
+            heard += self._notify.recv(4096) + b"\n"
+        return heard
+
+    def _wait_ready(self, unit: Unit) -> None:
         end = time.monotonic() + START_SECONDS
-        with ready:
-            while time.monotonic() < end and unit.pid:
-                try:
-                    if b"READY=1" in ready.recv(4096):
-                        self._note(f"{unit.name} is ready")
-                        return
-                except TimeoutError:
-                    continue
+        while time.monotonic() < end and unit.pid:
+            if b"READY=1" in self._hear(0.05):
+                self._note(f"{unit.name} is ready")
+                return
         self._crashed(unit)
         raise Failed(f"Job for {unit.name} failed: it did not become ready.")
 
@@ -379,6 +385,7 @@ class Systemd:
         while not self._ended:
             time.sleep(TICK)
             with self._lock:
+                self._hear(0.0)
                 for unit in list(self._units.values()):
                     try:
                         self._look_after(unit)

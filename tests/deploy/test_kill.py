@@ -23,7 +23,9 @@ def test_killed_after_any_step_no_request_is_lost(installed: Host) -> None:
                 break
             assert done.returncode == -9, done.stdout
             assert (installed.opt / "current/finished").exists()
-            run_to_its_end(installed, revision, steps)
+            # What is left of a run that has not switched yet, the next one starts with.
+            if (installed.opt / "pending").exists() or installed.current == revision:
+                run_to_its_end(installed, revision, steps)
     print(f"FIGURE upgrade killed after each of {steps - 1} steps: {client.told()}")
     assert client.lost == []
     assert steps > 15

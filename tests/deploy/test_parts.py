@@ -19,6 +19,7 @@ from deploy.lib.releases import Pending, Releases
 from deploy.lib.settings import DEFAULTS, read_settings
 from deploy.lib.source import Directory, own_source, source_of
 from deploy.lib.steps import Walk
+from deploy.lib.trial import moved_aside
 from deploy.lib.unit import (
     Service,
     address,
@@ -275,6 +276,19 @@ def test_a_guard_whose_upstream_is_away_is_not_blamed() -> None:
         }
     )
     assert "no answer" in probe.fault(service), "the guard itself must answer"
+
+
+@pytest.mark.parametrize("state", ["", "own.sqlite", "/var/lib/elsewhere/own.sqlite"])
+def test_a_trial_is_aside_of_the_guard_that_runs(tmp_path: Path, state: str) -> None:
+    service = Service({**GOOD, "LOTUS_GUARD_MODE": "enforce", "LOTUS_GUARD_STATE": state})
+    tried = moved_aside(service, tmp_path)
+    config = read_config(tried.environment)
+    assert config.observed == {"limit", "sources", "live", "request"}
+    assert config.state.parent == tmp_path
+    assert tried.state_file(tmp_path) == config.state
+    assert tried.upstream == service.upstream
+    assert len({service.public, service.operators, tried.public, tried.operators}) == 4
+    assert moved_aside(service, tmp_path, "http://127.0.0.1:1").upstream == "http://127.0.0.1:1"
 
 
 def test_a_command_that_fails_says_what_it_wrote() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.lib.source import own_source
+from tests.deploy.conftest import lacks
 from tests.deploy.madeup import SECRET, Host
 from tests.deploy.releases import git
 from tests.real.processes import ROOT, Process, free_port, http
@@ -22,7 +23,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheels")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     pinned = ["--require-hashes", "--only-binary=:all:", "--requirement", str(REQUIREMENTS)]
-    subprocess.run([*pip, *pinned, "--dest", str(directory)], check=True, timeout=300)
+    done = subprocess.run([*pip, *pinned, "--dest", str(directory)], check=False, timeout=300)
+    if done.returncode:
+        lacks("the pinned packages cannot be fetched from pip's index")
     return directory
 
 
@@ -79,8 +82,8 @@ def test_this_tree_is_installed_upgraded_and_taken_out(host: Host) -> None:
     seconds = time.monotonic() - began
     print(f"FIGURE real install {kind}, built before, {seconds:.1f} s: {client.told()}")
     assert "alive" in operators(host, "/livez")
-    assert 'lotus_guard_requests_total{endpoint="sfu_get"' in operators(host, "/metrics") or (
-        "lotus_guard_requests_total" in operators(host, "/metrics")
+    assert 'lotus_guard_requests_total{endpoint="/sfu/get",status="200"}' in operators(
+        host, "/metrics"
     )
 
     (host.repository.path / "lotus_guard/py.typed").write_text("# another revision\n")

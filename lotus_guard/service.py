@@ -58,7 +58,9 @@ _log = Logger()
 PUBLIC, OPERATORS = "public", "operators"
 """The names of the sockets that systemd may hand over (FileDescriptorName=)."""
 CONNECT_SECONDS = 5.0
-STOP_SECONDS = 5.0
+LINGER_SECONDS = 0.3
+"""How long an orderly end waits for the first request of those who have just connected."""
+STOP_SECONDS = 4.5
 """How long an orderly end waits for the requests that are open."""
 HOUSEKEEPING_SECONDS = 60.0
 FORGET_SECONDS = 3600.0
@@ -580,6 +582,9 @@ class LiveService(Service):
 
     async def _end(self) -> None:
         """Let the requests that are open be served, for a while; the port is closed by now."""
+        # Who was accepted a moment ago may not have been read yet: he is not open, and not to be
+        # hung up on.
+        await deferLater(self._clocks.reactor, LINGER_SECONDS, lambda: None)
         try:
             await within(STOP_SECONDS, self._clocks.reactor, self._guard.gate.drained())
         except TimeoutError:

@@ -99,12 +99,17 @@ def test_an_orderly_end_serves_the_requests_that_are_open(tmp_path: Path) -> Non
             stderr=log,
         )
         try:
-            client = connected(port)
+            client, silent = connected(port), connected(port)
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
             there, _ = upstream.accept()
             there.recv(4096)
             guard.terminate()
-            time.sleep(1.0)
+            time.sleep(0.1)
+            # One who had connected, and had said nothing yet, is heard.
+            silent.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            silent.settimeout(10.0)
+            assert silent.recv(4096).startswith(b"HTTP/1.1 200 ")
+            time.sleep(0.9)
             with socket.socket() as late:
                 assert late.connect_ex(("127.0.0.1", port)) != 0, "nobody new is let in"
             there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
@@ -190,3 +195,26 @@ def test_the_log_is_json_where_it_is_asked_for(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in out.splitlines()]
     assert any("lotus_guard listens on" in line["text"] for line in lines)
     assert all({"time", "level", "text"} <= line.keys() for line in lines)
+
+
+def test_one_who_has_connected_and_said_nothing_yet_is_not_hung_up_on(tmp_path: Path) -> None:
+    port = free_port()
+    env = {
+        **os.environ,
+        **GOOD,
+        "PYTHONPATH": str(ROOT),
+        "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+        "LOTUS_GUARD_ADMIN_LISTEN": "",
+    }
+    command = [TWISTD, "--nodaemon", "--pidfile=", "--logfile=/dev/null", "lotus-guard"]
+    guard = subprocess.Popen(command, cwd=tmp_path, env=env)
+    try:
+        with connected(port) as client:
+            guard.terminate()
+            time.sleep(0.1)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            client.settimeout(10.0)
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert guard.wait(10.0) in (0, -signal.SIGTERM)
+    finally:
+        guard.kill()

@@ -6,6 +6,8 @@
 const UNSEEN =
   /(?:[\p{C}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0]|[^\P{Zs} ])+/gu;
 
+const MOST_COUNTED = 999_999;
+
 const written = new WeakMap();
 
 /** Write a text into an element, if it is another than before. */
@@ -55,8 +57,10 @@ export function show(node, isShown) {
   if (node.hidden === isShown) node.hidden = !isShown;
 }
 
+/** Write a number of things; one that nobody can mean (a moderator sets limits) stays short. */
 export function count(number, one, many) {
-  return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+  const shown = Math.min(number, MOST_COUNTED).toLocaleString("en");
+  return `${shown}${number > MOST_COUNTED ? "+" : ""} ${number === 1 ? one : many}`;
 }
 
 /** Say how long ago something was, no finer than a reader cares. */

@@ -99,6 +99,8 @@ def test_a_change_is_shown_without_a_reload(guard: Guard, visitor: Visitor) -> N
         new MutationObserver(() => window.touched.push(item.textContent))
           .observe(item, { subtree: true, childList: true, characterData: true, attributes: true });
       }
+      const names = [...document.querySelectorAll("#room-list .name")];
+      window.kitchen = names.find((name) => name.textContent === "Kitchen").firstChild;
     }""")
     guard.show(
         rooms=[room(1, "Kitchen", people=4), room(2, "Lounge"), room(4, "Cellar")],
@@ -115,6 +117,23 @@ def test_a_change_is_shown_without_a_reload(guard: Guard, visitor: Visitor) -> N
     touched = page.evaluate("window.touched")
     assert touched
     assert [text for text in touched if "Kitchen" not in text] == []
+    # What stayed the same in a row that changed is left alone too: a selection in it survives.
+    assert page.evaluate("window.kitchen.isConnected")
+
+
+@pytest.mark.parametrize("most", [2**53 - 1, 10**30, 10**400])
+def test_a_senseless_limit_takes_no_room(guard: Guard, visitor: Visitor, most: int) -> None:
+    """A moderator may set any whole number, of any length in rooms of an old version."""
+    guard.show(rooms=[room(1, "Kitchen of the house", people=2, taken=2, max_users=most)])
+    page = visitor.open(320, 640)
+    found = row(page, "Kitchen")
+    expect(found.locator(".seats")).to_have_text("2 of 999,999+ seats")
+    assert width(page) == 320
+    box = found.locator(".title").bounding_box()
+    assert box is not None
+    assert box["width"] > 90
+    found.locator("summary").click()
+    expect(found.locator(".body")).to_contain_text("at most 999,999+ people")
 
 
 def test_hostile_names_are_text(guard: Guard, visitor: Visitor) -> None:

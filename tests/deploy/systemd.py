@@ -90,7 +90,7 @@ class Systemd:
     _directory: Path = field(init=False)
     _server: socket.socket = field(init=False)
     _notify: socket.socket = field(init=False)
-    _watcher: threading.Thread = field(init=False)
+    _threads: list[threading.Thread] = field(init=False)
     _ended: bool = False
 
     def __attrs_post_init__(self) -> None:
@@ -101,9 +101,12 @@ class Systemd:
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(self._directory / "ask"))
         self._server.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
+        self._server.settimeout(0.1)
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._serve, self._watch)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def systemctl(self) -> Path:
@@ -118,9 +121,10 @@ class Systemd:
 
     def stop(self) -> None:
         self._ended = True
-        self._server.close()
+        for thread in self._threads:
+            thread.join()  # before its socket's number can become another host's
         self.power_cut()
-        self._watcher.join()
+        self._server.close()
         self._notify.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -149,8 +153,9 @@ class Systemd:
         while not self._ended:
             try:
                 connection, _ = self._server.accept()
-            except OSError:
-                return
+            except TimeoutError:
+                continue
+            connection.settimeout(None)
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:

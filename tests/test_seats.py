@@ -95,6 +95,19 @@ def test_an_unwatched_room_keeps_no_seat_for_people_long_gone() -> None:
     assert admit(seats, "b", 1, 300.0)
 
 
+def test_who_comes_back_after_his_grace_into_a_full_room_has_no_seat() -> None:
+    """His token is still good for LiveKit; the seat went to somebody else meanwhile."""
+    seats = make(hold=60.0, grace=10.0)
+    seats.saw(ROOM, {CALL: look(0.0)})
+    assert admit(seats, "a", 1, 0.5)
+    seats.saw(ROOM, {CALL: look(1.0, "@a:s:D")})
+    seats.saw(ROOM, {CALL: look(2.0)})
+    seats.saw(ROOM, {CALL: look(21.0)})
+    assert admit(seats, "b", 1, 21.0)
+    seats.saw(ROOM, {CALL: look(21.5, "@a:s:D")})
+    assert seats.settle(ROOM, 1) == ["@a:s"]
+
+
 def test_hanging_up_frees_the_seat_at_once_but_not_that_of_another_device() -> None:
     seats = make()
     seats.saw(ROOM, {CALL: look(0.0, "@a:s:1", "@a:s:2")})
@@ -290,6 +303,10 @@ class SeatsMachine(RuleBasedStateMachine):
     def look(self) -> None:
         self.seats.saw(ROOM, {CALL: look(self.now, *self.live)})
 
+    def tick(self) -> None:
+        """Let a moment pass: no two things happen at the very same one."""
+        self.now += 0.001
+
     def users(self) -> set[str]:
         return {i.rpartition(":")[0] for i in self.live}
 
@@ -319,14 +336,23 @@ class SeatsMachine(RuleBasedStateMachine):
 
     @rule(user=USERS, device=DEVICES)
     def join(self, user: str, device: str) -> None:
-        """Join with a token while its hold lives; drawer tokens are the live loop's business."""
+        """Join with a token while its seat lives; drawer tokens are the live loop's business."""
+        self.tick()
         if self.tokens.get(f"{user}:{device}", 0.0) > self.now:
             self.live.add(f"{user}:{device}")
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        self.live.discard(data.draw(st.sampled_from(sorted(self.live))))
+        self.tick()
+        gone = data.draw(st.sampled_from(sorted(self.live)))
+        self.live.discard(gone)
+        user = gone.rpartition(":")[0]
+        if user not in self.users():
+            # What his tokens still give him is the grace: a newcomer may have the seat after it.
+            for token in self.tokens:
+                if token.startswith(f"{user}:"):
+                    self.tokens[token] = min(self.tokens[token], self.now + 10.0)
 
     @rule()
     def watch(self) -> None:

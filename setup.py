@@ -20,6 +20,7 @@ RUNTIME = [
 TEST = [
     "pytest>=8",  # runner
     "pytest-twisted>=1.14",  # tests that wait for Deferreds
+    "pytest-xdist>=3.6",  # both cores for `make check`
     "hypothesis>=6.100",  # the laws, and the stateful seats and plan
     "mypy>=1.11",  # strict types
     "mypy-zope>=1.0.8",  # ... that understand zope.interface

@@ -1,6 +1,6 @@
 """Deferred helpers: work asked for by many and done once, and a deadline for a coroutine."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, FirstError, ensureDeferred, gatherResults
@@ -76,17 +76,19 @@ def ignoring(work: Deferred[Any], *kinds: type[Exception]) -> None:
     work.addErrback(drop)
 
 
-def within(seconds: float, clock: IReactorTime, work: Awaitable[V]) -> Deferred[V]:
+def within(
+    seconds: float, clock: IReactorTime, work: Coroutine[Any, Any, V] | Deferred[V]
+) -> Deferred[V]:
     """Wait for something at most so long; then it is cancelled and TimeoutError raised.
+
+    A Deferred that is handed in is the one that comes back: nobody else may be waiting on it.
 
     Twisted's own `addTimeout` says so only where the cancelled work fails with CancelledError,
     and an HTTP request that is cancelled does not.
     """
 
-    async def run() -> V:
-        return await work
-
-    return ensureDeferred(run()).addTimeout(seconds, clock, _say_timeout)
+    waiting = work if isinstance(work, Deferred) else ensureDeferred(work)
+    return waiting.addTimeout(seconds, clock, _say_timeout)
 
 
 def _say_timeout(result: V | Failure, _seconds: float) -> V:

@@ -60,6 +60,8 @@ PUBLIC, OPERATORS = "public", "operators"
 CONNECT_SECONDS = 5.0
 LINGER_SECONDS = 0.3
 """How long an orderly end waits for the first request of those who have just connected."""
+MOST_KNOCKING = 1000
+"""How many connections that wait to be accepted an orderly end lets in; more than any backlog."""
 STOP_SECONDS = 4.5
 """How long an orderly end waits for the requests that are open."""
 HOUSEKEEPING_SECONDS = 60.0
@@ -418,10 +420,26 @@ def _listener(
         endpoint = serverFromString(reactor, wanted)
     else:
         endpoint = AdoptedStreamServerEndpoint(reactor, held.fd, held.family)
-    server = StreamServerEndpointService(endpoint, site)
+    server = PoliteListener(endpoint, site)
     # A port that is taken must end the start with an error, not leave a guard that serves nobody.
     server._raiseSynchronously = True
     return server
+
+
+class PoliteListener(StreamServerEndpointService):
+    """Listens, and closes its port only once those are in who have knocked.
+
+    A connection that the kernel has set up and nobody has accepted is reset when its port closes.
+    """
+
+    def stopService(self) -> Any:
+        """Let in who waits, then listen no more."""
+        waiting: Any = self._waitingForPort
+        port = getattr(waiting, "result", None)
+        if hasattr(port, "doRead"):
+            port.numberAccepts = MOST_KNOCKING  # else as many as it took in the last time
+            port.doRead()
+        return super().stopService()
 
 
 class Readiness(Service):

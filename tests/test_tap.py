@@ -208,7 +208,10 @@ def test_the_log_is_json_where_it_is_asked_for(tmp_path: Path) -> None:
     assert all({"time", "level", "text"} <= line.keys() for line in lines)
 
 
-def test_one_who_has_connected_and_said_nothing_yet_is_not_hung_up_on(tmp_path: Path) -> None:
+def test_those_whom_the_kernel_has_let_in_are_served_before_the_port_closes(
+    tmp_path: Path,
+) -> None:
+    """They have connected, the guard has not accepted them yet, and SIGTERM comes."""
     port = free_port()
     env = {
         **os.environ,
@@ -221,12 +224,17 @@ def test_one_who_has_connected_and_said_nothing_yet_is_not_hung_up_on(tmp_path: 
     guard = subprocess.Popen(command, cwd=tmp_path, env=env)
     try:
         answering(port)
-        with connected(port) as client:
-            guard.terminate()
-            time.sleep(0.1)
+        guard.send_signal(signal.SIGSTOP)
+        clients = [connected(port) for _ in range(20)]
+        guard.terminate()
+        guard.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+        for client in clients:
             client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        for client in clients:
             client.settimeout(10.0)
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+            client.close()
         assert guard.wait(10.0) in (0, -signal.SIGTERM)
     finally:
         guard.kill()

@@ -1,7 +1,7 @@
 """All looks together, in the order of the report; one that fails never keeps the others from it."""
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Look:
     """One look, and the name of what it cannot tell where it fails."""
 
     name: str
-    work: Callable[[], Awaitable[list[Finding]]]
+    work: Callable[[], Coroutine[Any, Any, list[Finding]]]
 
 
 @frozen

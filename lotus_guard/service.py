@@ -435,8 +435,8 @@ class PoliteListener(StreamServerEndpointService):
     def stopService(self) -> Any:
         """Let in who waits, then listen no more."""
         waiting: Any = self._waitingForPort
-        port = getattr(waiting, "result", None)
-        if hasattr(port, "doRead"):
+        port: Any = getattr(waiting, "result", None)
+        if port is not None and hasattr(port, "doRead"):
             port.numberAccepts = MOST_KNOCKING  # else as many as it took in the last time
             port.doRead()
         return super().stopService()

@@ -25,6 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from lotus_guard.book import Book
 from lotus_guard.core.decision import step_taken
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, Rule, SourcePolicy
@@ -148,7 +149,7 @@ class Live:
     service: RoomService
     presence: Presence
     knowledge: Knowledge
-    seats: Seats
+    book: Book
     limits: Policies[LimitPolicy]
     sources: Policies[SourcePolicy]
     journal: LiveJournal
@@ -343,8 +344,8 @@ class Live:
             return Finding.NO_POLICY
         seen = await self._look(room)
         self._people[room] = sum(len(each.participants) for each in seen.rooms.values())
-        self._free_seats(room, seen)
-        standing = self._standing(room, known)
+        await self._free_seats(room, seen)
+        standing = await self._standing(room, known)
         policy = sources or SourcePolicy()
         steps = plan(seen.rooms, policy, standing, self.knowledge.person)
         kept, put_off = bounded(step for step in steps if not self._observes(room, step, policy))
@@ -373,11 +374,12 @@ class Live:
         self._livekit = Streak()
         return seen
 
-    def _standing(self, room: RoomId, known: "_Known[LimitPolicy]") -> list[Person]:
+    async def _standing(self, room: RoomId, known: "_Known[LimitPolicy]") -> list[Person]:
         """List who is to be put out; nobody on a policy that is not certain, nor seated by it."""
         if known.policy is None or not known.is_certain:
             return []
-        return self.seats.settle(room, known.policy.max_users if self.limit_on else None)
+        limit = known.policy.max_users if self.limit_on else None
+        return await self.book.change(room, lambda seats: seats.settle(room, limit))
 
     async def _policy(
         self, rule: Rule, policies: Policies[P], room: RoomId, poll: bool
@@ -410,16 +412,23 @@ class Live:
             self.journal.used_stale(rule, outage)
         return last
 
-    def _free_seats(self, room: RoomId, seen: Seen) -> None:
+    async def _free_seats(self, room: RoomId, seen: Seen) -> None:
         """Free the seats of those who hung up, where LiveKit agrees that they are gone."""
+        gone: set[Identity] = set()
         for alias, attendance in seen.rooms.items():
             left = self._hung_up.pop(alias) or {}
             now_there = {p.identity: p.sid for p in attendance.participants}
-            for identity in left.keys() - now_there.keys():
-                self.seats.hung_up(room, identity)
+            gone.update(left.keys() - now_there.keys())
             late = {i: sid for i, sid in left.items() if now_there.get(i) == sid}
             if late:  # LiveKit still lists the very connection that has ended
                 self._hung_up.put(alias, late)
+        if gone:
+
+            def free(seats: Seats) -> None:
+                for identity in gone:
+                    seats.hung_up(room, identity)
+
+            await self.book.change(room, free)
 
     def _confirm(self, room: RoomId, steps: Iterable[Step], kept: Iterable[Step]) -> None:
         """Compare what was tried with what is still to be done."""

@@ -30,6 +30,7 @@ from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.address import bracketed
 from lotus_guard.admin import Admin, Desk
 from lotus_guard.admission import Admission
+from lotus_guard.book import OwnBook
 from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.config import OBSERVABLE, Config
 from lotus_guard.core.decision import REQUEST
@@ -179,13 +180,14 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
     keep = (pushes.policy_max_age, config.policy_stale, metrics.complained)
     limits = Policies(synapse.limit, now, *keep, metrics.used("limit"))
     sources = Policies(synapse.sources, now, *keep, metrics.used("sources"))
-    presence = Presence(livekit, seats, knowledge, now, metrics.used("look"))
+    book = OwnBook(seats)
+    presence = Presence(livekit, book, knowledge, now, metrics.used("look"))
     pace = Pace(config.policy_rate, reactor, now)
     live = Live(
         service=livekit,
         presence=presence,
         knowledge=knowledge,
-        seats=seats,
+        book=book,
         limits=limits,
         sources=sources,
         journal=metrics,
@@ -205,6 +207,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         token_life=config.token_life,
         knowledge=knowledge,
         seats=seats,
+        book=book,
         presence=presence,
         limits=limits,
         sources=sources,

@@ -27,6 +27,10 @@ class Book(Protocol):
         """
         ...
 
+    def is_certain(self, room: RoomId) -> bool:
+        """Tell whether all seats that anybody gave in a room are known here."""
+        ...
+
 
 @define(eq=False)
 class OwnBook:
@@ -37,3 +41,7 @@ class OwnBook:
     async def change(self, _room: RoomId, work: Callable[[Seats], V]) -> V:
         """Do it."""
         return work(self.seats)
+
+    def is_certain(self, _room: RoomId) -> bool:
+        """Tell that nobody else gives seats."""
+        return True

@@ -247,6 +247,10 @@ class Metrics:
         """Count a step."""
         self.steps.labels(_STEPS[type(step)], "done" if is_done else "failed").inc()
 
+    def deposed(self, step: Step) -> None:
+        """Count a step that is another guard's by now."""
+        self.steps.labels(_STEPS[type(step)], "deposed").inc()
+
     def confirmed(self, step: type[Step], seconds: float) -> None:
         """Count a step whose effect a look shows."""
         self.step_checks.labels(_STEPS[step], "seen").inc()

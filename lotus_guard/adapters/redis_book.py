@@ -23,7 +23,7 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Seats
 from lotus_guard.core.shared import REPLACE, Version, read_version
 from lotus_guard.core.table import Table, merged, read_table, write_table
-from lotus_guard.ports import Outage
+from lotus_guard.ports import Now, Outage
 
 _log = Logger()
 
@@ -52,6 +52,8 @@ class _Page:
     """The same, where it is one of ours: what our copy rests on."""
     is_apart: bool = False
     """Our copy was changed while Redis did not take that in."""
+    lost_at: float | None = None
+    """When Redis was last found to have lost something of this room."""
     waiting: list[tuple[Work, Deferred[Any]]] = field(factory=list)
     is_busy: bool = False
 
@@ -66,6 +68,7 @@ class RedisBook:
     instance: str
     lineage: Callable[[], str]
     """Makes a name for a new lineage of tables."""
+    now: Now
     on_contention: Callable[[], None] = lambda: None
     """Told of each round that has to be done again."""
     _pages: Recent[RoomId, _Page] = field(init=False, factory=lambda: Recent(20_000))
@@ -82,6 +85,17 @@ class RedisBook:
             page.is_busy = True
             ensureDeferred(self._rounds(room, page))
         return await done
+
+    def is_certain(self, room: RoomId) -> bool:
+        """Tell whether all seats that anybody gave in a room are known here.
+
+        Where Redis has lost a table, another guard may know of a seat that it gave just before,
+        and tell only with its next change: that is waited for as long as a seat is held.
+        """
+        page = self._pages.get(room)
+        if page is None or page.is_apart:
+            return False
+        return page.lost_at is None or self.now() - page.lost_at > self.seats.hold
 
     async def _rounds(self, room: RoomId, page: _Page) -> None:
         """Do what waits until nothing does."""
@@ -162,7 +176,10 @@ class RedisBook:
         if not version:
             # Redis has lost it: it is written anew from our copy.
             page.is_apart = mine != Table()
+            page.lost_at = self.now()
             return mine
+        if before.lineage and not page.version.follows(before):
+            page.lost_at = self.now()
         if not page.is_apart and (page.version.follows(before) or mine == Table()):
             return theirs
         page.is_apart = True

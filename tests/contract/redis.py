@@ -33,7 +33,10 @@ class Guard:
         self.seats = seats_of()
         self.lineages = 0
         self.again = 0
-        self.book = RedisBook(server, self.seats, "t:", name, self._lineage, self._again)
+        self.now = 0.0
+        self.book = RedisBook(
+            server, self.seats, "t:", name, self._lineage, lambda: self.now, self._again
+        )
         self.name = name
 
     def _lineage(self) -> str:
@@ -156,6 +159,18 @@ class RedisContract:
         assert not await one.admit("carl", 2)
         await self.flush()
         assert not await two.admit("carl", 2)
+
+    @pytest_twisted.ensureDeferred
+    async def test_after_a_loss_nobody_is_sure_of_all_seats_for_a_while(self) -> None:
+        one = Guard(await self.connect(), "a")
+        assert not one.book.is_certain(ROOM), "nothing is known yet"
+        assert await one.admit("ann", 2)
+        assert one.book.is_certain(ROOM)
+        await self.flush()
+        assert await one.admit("bob", 2)
+        assert not one.book.is_certain(ROOM)
+        one.now = 61.0
+        assert one.book.is_certain(ROOM)
 
     @pytest_twisted.ensureDeferred
     async def test_a_table_that_is_none_of_ours_is_written_anew(self) -> None:

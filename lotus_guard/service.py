@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from secrets import token_bytes
 from typing import Any
 
 from attrs import define, frozen
@@ -24,31 +23,34 @@ from lotus_guard.adapters.http import Endpoints, Http
 from lotus_guard.adapters.livekit import LiveKit
 from lotus_guard.adapters.log import DecisionLog, JsonLines
 from lotus_guard.adapters.metrics import Metrics
+from lotus_guard.adapters.redis import Server
+from lotus_guard.adapters.redis_lease import RENEW_SECONDS
+from lotus_guard.adapters.redis_store import RedisStore
 from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.address import bracketed
 from lotus_guard.admin import Admin, Desk
 from lotus_guard.admission import Admission
-from lotus_guard.book import OwnBook
 from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.config import OBSERVABLE, Config
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.knowledge import Knowledge
-from lotus_guard.core.model import Alias
+from lotus_guard.core.model import Alias, RoomId
 from lotus_guard.core.probe import FIELD, HEADER, is_genuine, sign_probe
 from lotus_guard.core.seats import Seats
 from lotus_guard.flight import within
 from lotus_guard.health import Dependency, Health, described
 from lotus_guard.hints import Pushes, Webhooks
-from lotus_guard.live import Live, Pace
+from lotus_guard.live import Live, Only, Pace
 from lotus_guard.names import Names
 from lotus_guard.overview import Overview
 from lotus_guard.policies import Policies
 from lotus_guard.ports import Now, Outage
 from lotus_guard.presence import Presence
-from lotus_guard.records import Recorder, mask_of, short_id
+from lotus_guard.records import Recorder, mask_of
 from lotus_guard.search import Search
+from lotus_guard.sharing import Clocks, Sharing, make_sharing
 from lotus_guard.status.pages import Pages
 from lotus_guard.status.stream import Stream
 from lotus_guard.systemd import Beats, HandedOver, Supervisor, handed_over, supervisor_of
@@ -83,19 +85,8 @@ class Agents:
     synapse: Any
     close: Callable[[], Deferred[Any]] = lambda: succeed(None)
     """Closes the connections that are kept for later."""
-
-
-@frozen
-class Clocks:
-    """Where the guard takes time from."""
-
-    reactor: Any
-    now: Callable[[], float]
-    """Seconds that never run backwards."""
-    epoch: Callable[[], float]
-    """Seconds since 1970, as the tokens count them."""
-    random: Callable[[int], bytes] = token_bytes
-    """Gives so many random bytes."""
+    redis: Server | None = None
+    """In place of a connection to the Redis that the configuration names."""
 
 
 @frozen
@@ -108,12 +99,13 @@ class Guard:
     search: Search
     knowledge: Knowledge
     seats: Seats
-    store: Store
+    store: Store | RedisStore
     metrics: Metrics
     overview: Overview
     pushes: Pushes
     push: Callable[[bytes, str], None]
     """Takes in what Synapse's module tells; raises Unsigned."""
+    sharing: Sharing
 
 
 def pooled_agents(reactor: Any) -> Agents:
@@ -180,7 +172,8 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
     keep = (pushes.policy_max_age, config.policy_stale, metrics.complained)
     limits = Policies(synapse.limit, now, *keep, metrics.used("limit"))
     sources = Policies(synapse.sources, now, *keep, metrics.used("sources"))
-    book = OwnBook(seats)
+    sharing = make_sharing(config, clocks, agents.redis, knowledge, seats, metrics, health)
+    book, store = sharing.book, sharing.store
     presence = Presence(livekit, book, knowledge, now, metrics.used("look"))
     pace = Pace(config.policy_rate, reactor, now)
     live = Live(
@@ -199,6 +192,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         pushing=pushes.are_coming,
         limit_on=config.live_limit,
         observed=config.observed,
+        rank=sharing.lease or Only(),
     )
     admission = Admission(
         key=config.key,
@@ -217,16 +211,21 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         now=now,
         epoch=clocks.epoch,
         observed=config.observed,
-        on_issued=live.expect,
+        on_issued=sharing.issued(live.expect),
     )
     webhooks = Webhooks(config.key, config.secret, now, live.hint)
 
-    def push(body: bytes, header: str) -> None:
+    def take_push(body: bytes, header: str) -> RoomId | None:
         room = pushes.take(body, header, limits, sources)
         if room:
             live.wake(room)
+        return room
 
-    store = _store(config, clocks, knowledge, seats, metrics, health)
+    def recall(body: bytes, header: str) -> None:
+        pushes.recall(body, header, limits, sources)
+
+    push = sharing.push(take_push)
+    sharing.listen(webhooks, take_push, recall, live.expect)
     recorder.sinks += [DecisionLog(now).write, store.decided]
     for describe in (lambda: _describe_loop(live, now), webhooks.describe, pushes.describe):
         health.watch(describe)
@@ -269,33 +268,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         overview=overview,
         pushes=pushes,
         push=push,
-    )
-
-
-def _store(
-    config: Config,
-    clocks: Clocks,
-    knowledge: Knowledge,
-    seats: Seats,
-    metrics: Metrics,
-    health: Health,
-) -> Store:
-    def failed(why: str) -> None:
-        metrics.store_failed(why)
-        health.note(Dependency.STORE, why)
-
-    return Store(
-        config.state,
-        knowledge,
-        seats,
-        clocks.reactor,
-        clocks.now,
-        clocks.epoch,
-        on_failure=failed,
-        on_written=lambda: health.note(Dependency.STORE, None),
-        instance=short_id(clocks.random),
-        listen=config.listen,
-        keep_seconds=config.keep_decisions * 86400.0,
+        sharing=sharing,
     )
 
 
@@ -370,6 +343,7 @@ def make_service(config: Config, reactor: Any) -> Any:
     agents = pooled_agents(reactor)
     guard = make_guard(config, clocks, agents)
     guard.store.open()
+    guard.sharing.start()
     sockets, pid = handed_over(os.environ, os.getpid()), os.getpid()
     supervisor = supervisor_of(os.environ, pid)
     service = GuardService(config.log_format)
@@ -564,6 +538,9 @@ class LiveService(Service):
             (LoopingCall(self._tick), interval),
             (LoopingCall(self._tidy), HOUSEKEEPING_SECONDS),
         ]
+        if guard.sharing.lease is not None:
+            renewal = LoopingCall(lambda: ensureDeferred(self._renew()))
+            self._loops.insert(0, (renewal, RENEW_SECONDS))
 
     def startService(self) -> None:
         """Start; what is loaded by now stays, so the garbage collector need not look at it."""
@@ -610,7 +587,16 @@ class LiveService(Service):
             await within(STOP_SECONDS, self._clocks.reactor, self._guard.gate.drained())
         except TimeoutError:
             _log.warn("Some requests were still open after {n} s", n=STOP_SECONDS)
-        await gatherResults([self._guard.store.close(), self._agents.close()])
+        await self._guard.sharing.close()
+        await self._agents.close()
+
+    async def _renew(self) -> None:
+        try:
+            lease = self._guard.sharing.lease
+            if lease is not None:
+                await lease.renew()
+        except Exception:
+            _log.failure("Who leads could not be found out")
 
     def _tidy(self) -> None:
         try:
@@ -630,3 +616,6 @@ class LiveService(Service):
         finished = {alias for alias, at in self._alive.items() if now - at > FORGET_SECONDS}
         if finished and self._guard.live.last_good is not None:
             self._guard.knowledge.forget(finished)
+
+
+__all__ = ["Agents", "Clocks", "Guard", "make_guard", "make_service", "pooled_agents"]

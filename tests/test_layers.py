@@ -14,6 +14,7 @@ LEVELS = [
     {"overview", "status"},
     {"adapters"},
     {"web", "admin", "config"},
+    {"sharing"},
     {"service"},
     {"sandbox"},
     {"check"},

@@ -67,7 +67,13 @@ class _Factory(RedisFactory):  # type: ignore[misc]  # txredisapi has no types
     initialDelay = 0.2
     maxDelay = 5.0
 
-    def __init__(self, protocol: Callable[..., Any], address: RedisAddress) -> None:
+    def __init__(
+        self,
+        protocol: Callable[..., Any],
+        address: RedisAddress,
+        on_refusal: Callable[[str], None],
+    ) -> None:
+        self._on_refusal = on_refusal
         super().__init__(
             None,
             address.database or None,
@@ -85,8 +91,8 @@ class _Factory(RedisFactory):  # type: ignore[misc]  # txredisapi has no types
         return succeed(None)
 
     def connectionError(self, why: str) -> None:
-        """Say it, without what was sent."""
-        _log.error("Redis refuses us: {why}", why=why)
+        """Say it; what was sent is not in it."""
+        self._on_refusal(why)
 
 
 class _Hearing(SubscriberProtocol):  # type: ignore[misc]
@@ -125,6 +131,8 @@ class Redis:
     lead: float = field(default=0.0, init=False)
     away_since: float | None = field(default=None, init=False)
     """Since when it has not answered; None while it does."""
+    refusal: str = field(default="", init=False)
+    """What Redis said last when it refused to let us in."""
     _factories: list[_Factory] = field(init=False, factory=list)
     _measured: float | None = field(default=None, init=False)
     _measuring: bool = field(default=False, init=False)
@@ -157,18 +165,23 @@ class Redis:
 
     async def command(self, *words: str | bytes | int) -> Any:
         """Run one command; raises Outage."""
-        return await self._call(lambda connection: connection.execute_command(*words))
+        sent = list(map(_word, words))
+        return await self._call(lambda connection: connection.execute_command(*sent))
 
     async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
         """Run a script; raises Outage."""
-        return await self._call(
-            lambda connection: connection.eval(script.lua, list(keys), list(arguments))
-        )
+        sent = list(map(_word, keys)), list(map(_word, arguments))
+        return await self._call(lambda connection: connection.eval(script.lua, *sent))
 
     def _connect(self, protocol: Callable[..., Any]) -> None:
-        factory = _Factory(protocol, self.address)
+        factory = _Factory(protocol, self.address, self._refused)
         self._factories.append(factory)
         factory.startConnecting(self._endpoint())
+
+    def _refused(self, why: str) -> None:
+        if why != self.refusal:
+            _log.error("Redis refuses us: {why}", why=why)
+        self.refusal = why
 
     def _endpoint(self) -> Any:
         address = self.address
@@ -229,6 +242,11 @@ class Redis:
             self._measured = self.now()
         finally:
             self._measuring = False
+
+
+def _word(word: str | bytes | int) -> bytes | int:
+    """Make a word that can be sent: half a character in a name is no trouble of Redis."""
+    return word.encode("utf-8", "replace") if isinstance(word, str) else word
 
 
 def _outage_of(failure: Exception) -> Outage:

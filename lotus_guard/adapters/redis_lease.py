@@ -38,9 +38,10 @@ class Lease:
     now: Now
     _until: float = field(default=-1.0, init=False)
     _term: int = field(default=0, init=False)
-    _answered: float | None = field(default=None, init=False)
-    """When Redis last said who leads."""
-    _begun: float | None = field(default=None, init=False)
+    _failing_since: float | None = field(default=None, init=False)
+    """Since when Redis does not say who leads; None while it does."""
+    _failed: float = field(default=-1.0, init=False)
+    """When it last did not."""
 
     def leads(self) -> bool:
         """Tell whether this guard runs the live loop at this moment."""
@@ -51,9 +52,13 @@ class Lease:
         return self.now() < self._until
 
     def is_alone(self) -> bool:
-        """Tell whether Redis has said nothing for longer than any lease lasts."""
-        since = self._begun if self._answered is None else self._answered
-        return since is not None and self.now() - since > SECONDS
+        """Tell whether Redis has been asked and said nothing for longer than any lease lasts.
+
+        Not having asked is another matter: a guard that was paused must ask first.
+        """
+        since = self._failing_since
+        has_just_asked = self.now() - self._failed < 3 * RENEW_SECONDS
+        return since is not None and self.now() - since > SECONDS and has_just_asked
 
     @property
     def term(self) -> int:
@@ -63,13 +68,15 @@ class Lease:
     async def renew(self) -> None:
         """Ask Redis for the lead, or for more of it; never raises."""
         sent = self.now()
-        self._begun = sent if self._begun is None else self._begun
         keys = (f"{self.prefix}leader", f"{self.prefix}term")
         try:
             term: Any = await self.server.script(LEAD, keys, (self.instance, int(SECONDS * 1000)))
         except Outage:
+            self._failed = self.now()
+            if self._failing_since is None:
+                self._failing_since = sent
             return
-        self._answered = self.now()
+        self._failing_since = None
         self._take(int(term), sent)
 
     def _take(self, term: int, sent: float) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
+from attrs import define
 from twisted.internet.defer import Deferred, FirstError, ensureDeferred, gatherResults
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 K = TypeVar("K")
@@ -88,10 +89,33 @@ def within(
     """
 
     waiting = work if isinstance(work, Deferred) else ensureDeferred(work)
-    return waiting.addTimeout(seconds, clock, _say_timeout)
+    deadline = _Deadline(clock, waiting.cancel)
+    deadline.delayed = clock.callLater(seconds, deadline.is_up)
+    return waiting.addBoth(deadline.over)
 
 
-def _say_timeout(result: V | Failure, _seconds: float) -> V:
-    if isinstance(result, Failure):
-        raise TimeoutError
-    return result  # it came just in time
+@define(eq=False)
+class _Deadline:
+    """Cancels what takes too long."""
+
+    clock: IReactorTime
+    cancel: Callable[[], None]
+    delayed: IDelayedCall | None = None
+    has_cancelled: bool = False
+
+    def is_up(self) -> None:
+        """Look at the sockets once more: where we were busy ourselves, the answer may be there."""
+        self.delayed = self.clock.callLater(0, self.give_up)
+
+    def give_up(self) -> None:
+        """Cancel it."""
+        self.delayed, self.has_cancelled = None, True
+        self.cancel()
+
+    def over(self, result: V | Failure) -> V | Failure:
+        """Hand the result on; a failure after we have cancelled is that it took too long."""
+        if self.delayed is not None:
+            self.delayed.cancel()
+        if self.has_cancelled and isinstance(result, Failure):
+            raise TimeoutError
+        return result

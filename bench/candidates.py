@@ -1,4 +1,4 @@
-"""What stands in front of lk-jwt-service in the token path benchmark, and proof that it does its job."""
+"""What stands before lk-jwt-service in the benchmark, and proof that each does its job."""
 
 import sys
 import threading
@@ -8,13 +8,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from attrs import frozen
+from livekit.protocol import models as lk_models
+from livekit.protocol import webhook as lk_webhook
 
 from bench.neighbours import Ports, frame
 from bench.tools import Missing, libraries, ports, program, running
 from bench.traffic import ALLOWED, KEY, SECRET, Table, claims_of
 from lotus_guard.config import variable_names
 from lotus_guard.core.push import HEADER, sign_push
-from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, lk_models, lk_webhook, sign_webhook
+from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, sign_webhook
 from tests.real.processes import ROOT, http
 
 PUSH_SECRET = "a-push-secret-for-the-benchmark"
@@ -123,7 +125,7 @@ def guard_command() -> list[str]:
 
 
 def guard_environment(there: Ports, port: int, admin: int | None) -> dict[str, str]:
-    """Give the settings of a guard in front of the neighbours; its state file is yet to be named."""
+    """Give the settings of a guard in front of the neighbours, all but its state file."""
     desk = f"tcp:{admin}:interface=127.0.0.1" if admin else ""
     return {
         "PYTHONPATH": str(ROOT),

@@ -8,7 +8,6 @@ client loses the track, and from the moment a disguised track is shown to him to
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -19,7 +18,7 @@ from typing import Any
 from attrs import frozen
 
 from bench.tables import markdown, number
-from bench.tools import Missing, say
+from bench.tools import Missing, finish, say
 from tests.real.delays import disguise, policy_to_track_gone
 from tests.real.processes import REAL, until
 from tests.real.stack import Stack, running_stack
@@ -97,10 +96,9 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=240.0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    found = run(Options(args.tries, args.budget))
+    options = Options(args.tries, args.budget)
+    found = finish(lambda: run(options), args.json)
     print(shown(found))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

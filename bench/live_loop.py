@@ -9,7 +9,6 @@ turn at the default pace is worked out beside it.
 """
 
 import argparse
-import json
 import math
 import sqlite3
 import statistics
@@ -26,7 +25,7 @@ from attrs import define, fields, frozen
 from bench.candidates import guard_command, guard_environment, heartbeat, hinting
 from bench.neighbours import Ports, neighbours
 from bench.tables import Series, markdown, number, plot_svg, plot_text
-from bench.tools import cpu, ports, running, say
+from bench.tools import cpu, finish, ports, running, say
 from bench.traffic import QUALITY, Ask, make_ask
 from lotus_guard.adapters.tables import SCHEMA
 from lotus_guard.config import Variables
@@ -113,9 +112,7 @@ def room_name(number: int) -> str:
 def policies(rooms: int, share: int) -> dict[str, dict[str, Any]]:
     """Give the policies of so many rooms, one in `100 / share` of which forbids cameras."""
     forbidden = {QUALITY: {"allow_camera": False}}
-    return {
-        room_name(n): forbidden if n % 100 < share else {} for n in range(rooms)
-    }
+    return {room_name(n): forbidden if n % 100 < share else {} for n in range(rooms)}
 
 
 @contextmanager
@@ -299,10 +296,9 @@ def main() -> None:
     parser.add_argument("--svg", type=Path)
     args = parser.parse_args()
     rooms, shares = ([int(n) for n in text.split(",")] for text in (args.rooms, args.shares))
-    found = run(Options(args.budget, rooms, shares, args.seconds))
+    options = Options(args.budget, rooms, shares, args.seconds)
+    found = finish(lambda: run(options), args.json)
     print(shown(found))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1))
     if args.svg:
         args.svg.write_text(svg(found))
 

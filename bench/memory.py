@@ -11,12 +11,13 @@ tell of everything. Resident memory is read at each tenth of the run.
 import argparse
 import heapq
 import itertools
-import json
 import os
 import random
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from attrs import define, field, frozen
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater, react
-from twisted.logger import globalLogBeginner
+from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
+from zope.interface import implementer
 
 from bench import targets
 from bench.simulated import CHANGES_AFTER, Simulation, room_name
 from bench.tables import markdown, number
-from bench.tools import rss, say
+from bench.tools import finish, rss, say
 
 STEP = 0.05
 """Seconds by which the clock is turned at a time."""
@@ -70,7 +72,7 @@ class Crowd:
     def __attrs_post_init__(self) -> None:
         seconds = 3600.0 * self.options.hours
         for room in range(self.options.rooms):
-            self.at(seconds * room / self.options.rooms, lambda room=room: self._begin(room))
+            self.at(seconds * room / self.options.rooms, partial(self._begin, room))
         self.at(0.0, self._beat)
 
     def at(self, when: float, work: Callable[[], None]) -> None:
@@ -89,10 +91,10 @@ class Crowd:
 
     def _begin(self, room: int) -> None:
         now, each = self.world.clock.seconds(), self.options.users // self.options.rooms
-        for number in range(each):
-            user = room * each + number
+        for index in range(each):
+            user = room * each + index
             arrives = now + self.chance.uniform(0.0, ARRIVE)
-            self.at(arrives, lambda user=user: self._come(room, user))
+            self.at(arrives, partial(self._come, room, user))
         self.world.begun[room_name(room)] = now
         if room % 8 == 0:
             self.at(now + CHANGES_AFTER, lambda: self.world.push(room))
@@ -179,15 +181,18 @@ def slope(marks: list[dict[str, Any]]) -> float | None:
     if len(half) < 3:
         return None
     xs, ys = [mark["at"] / 3600.0 for mark in half], [mark["rss"] for mark in half]
-    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
-    across = sum((each - x) ** 2 for each in xs)
-    return sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / across
+    return statistics.linear_regression(xs, ys).slope
+
+
+@implementer(ILogObserver)
+def _forget(_event: LogEvent) -> None:
+    """Keep nothing of what is logged."""
 
 
 def run(options: Options) -> dict[str, Any]:
     """Simulate in this process; it ends with the reactor."""
     # Until a log is begun Twisted keeps the last 65,536 lines in memory.
-    globalLogBeginner.beginLoggingTo([lambda _event: None], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([_forget], redirectStandardIO=False)
     found: dict[str, Any] = {}
 
     async def main(reactor: Any) -> None:
@@ -220,8 +225,8 @@ def shown(found: dict[str, Any]) -> str:
     ]
     more = ("aliases known", "identities known", "rooms with seats")
     note = (
-        f"{found['users']:,} users in {found['rooms']:,} rooms within {found['hours']:g} h, simulated "
-        f"in {found['took']:.0f} s; the memory includes the simulation's own (some 10 MiB)."
+        f"{found['users']:,} users in {found['rooms']:,} rooms within {found['hours']:g} h, "
+        f"simulated in {found['took']:.0f} s; the memory includes the simulation's own."
     )
     cut = "" if found["complete"] else "\n\nCut short: the time was up before the hour was."
     return f"{note}{cut}\n\n{markdown((*heads, *more), rows)}\n"
@@ -235,11 +240,10 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=300.0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    found = run(Options(args.users, args.rooms, args.hours, args.budget))
+    options = Options(args.users, args.rooms, args.hours, args.budget)
+    found = finish(lambda: run(options), args.json)
     print(shown(found))
     print(targets.shown(found["targets"]))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

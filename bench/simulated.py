@@ -22,7 +22,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from bench.traffic import KEY, LIMIT, QUALITY, SECRET
@@ -87,9 +87,8 @@ class _Collector:
         self.sent.append(data)
 
 
-@implementer(IResponse)
 class _Response:
-    """As much of an answer as the guard reads."""
+    """As much of an IResponse as the guard reads."""
 
     phrase = b"OK"
 
@@ -182,7 +181,9 @@ class Simulation:
             if status == 200 and on_token:
                 on_token(json.loads(body)["jwt"])
 
-        self._post(path, json.dumps(fields).encode(), {"Content-Type": "application/json"}, answered)
+        self._post(
+            path, json.dumps(fields).encode(), {"Content-Type": "application/json"}, answered
+        )
 
     def join(self, token: str) -> tuple[str, str]:
         """Come in with a token; gives the LiveKit room and the identity."""

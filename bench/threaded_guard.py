@@ -10,7 +10,7 @@ loop. In two styles:
 - `kept`: what somebody makes of it who has looked where the time goes. Connections are kept alive
   on both sides, without Nagle's delay.
 
-    python bench/threaded_guard.py plain|kept PORT UPSTREAM_PORT SYNAPSE_PORT LIVEKIT_PORT KEY SECRET
+    threaded_guard.py plain|kept PORT UPSTREAM_PORT SYNAPSE_PORT LIVEKIT_PORT KEY SECRET
 """
 
 import json

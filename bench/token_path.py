@@ -25,7 +25,7 @@ from bench import targets
 from bench.candidates import CANDIDATES, Running, Setting, available, check
 from bench.neighbours import Ports, neighbours
 from bench.tables import markdown, number
-from bench.tools import cpu, libraries, ports, program, rss, running, say
+from bench.tools import cpu, finish, libraries, ports, program, rss, running, say
 from bench.traffic import KINDS, Table, claims_of, write_script
 
 CELLS = [(kind, count, "kept") for kind in KINDS for count in (1, 32)]
@@ -220,10 +220,10 @@ def shown(found: dict[str, Any]) -> str:
             )
         )
     text = (
-        f"{found['rooms of a kind']} rooms of each kind with {found['users in a room']} users each, "
-        f"{found['rounds']} rounds of {found['seconds']:g} s. `wrk` and `neighbours` are the share "
-        "of one core that the load generator and the fakes took beside the candidate; a row in "
-        "which either is near 100 % shows what they can do, not the candidate. Memory of several "
+        f"{found['rooms of a kind']} rooms of each kind with {found['users in a room']} users in "
+        f"each, {found['rounds']} rounds of {found['seconds']:g} s. `wrk` and `neighbours` are the "
+        "share of one core that the load generator and the fakes took beside the candidate; a row "
+        "in which either is near 100 % shows what they can do, not the candidate. Memory of several "
         "processes counts pages that they share in each."
     )
     left_out = "".join(f"\nLeft out: {each}.\n" for each in found["left_out"])
@@ -241,11 +241,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     only = [name.strip() for name in args.only.split(";") if name.strip()]
-    found = run(Options(args.budget, args.seconds, args.rooms, args.users, args.rounds, only))
+    options = Options(args.budget, args.seconds, args.rooms, args.users, args.rounds, only)
+    found = finish(lambda: run(options), args.json)
     print(shown(found))
     print(targets.shown(found["targets"]))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
 """What the benchmarks stand on: programs found, processes run, and what these have used."""
 
+import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.real.processes import REAL, Process, free_port
 
 TICKS = os.sysconf("SC_CLK_TCK")
 _DEBIAN = {"nginx": "usr/sbin/nginx", "wrk": "usr/bin/wrk", "redis-server": "usr/bin/redis-server"}
+
+
+LEFT_OUT = 3
+"""The status of a part whose tools are missing; its file of results then says which."""
 
 
 class Missing(Exception):
@@ -20,6 +26,20 @@ class Missing(Exception):
 def say(text: str) -> None:
     """Show progress, apart from the results."""
     print(f"[bench] {text}", file=sys.stderr, flush=True)
+
+
+def finish(work: Callable[[], dict[str, Any]], to: Path | None) -> dict[str, Any]:
+    """Do a part's work and write its results to a file; where a tool is missing, end."""
+    try:
+        found = work()
+    except Missing as missing:
+        say(f"left out: {missing}")
+        if to:
+            to.write_text(str(missing))
+        sys.exit(LEFT_OUT)
+    if to:
+        to.write_text(json.dumps(found, indent=1))
+    return found
 
 
 def program(name: str) -> str:

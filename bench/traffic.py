@@ -137,7 +137,8 @@ function request()
 end
 function done(summary, latency, _)
   local e = summary.errors
-  local fields = '{"requests": %d, "seconds": %f, "p50": %f, "p99": %f, "refused": %d, "broken": %d}'
+  local fields = '{"requests": %d, "seconds": %f, "p50": %f, "p99": %f, "refused": %d, ' ..
+    '"broken": %d}'
   print(string.format(fields, summary.requests, summary.duration / 1e6,
     latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
     e.status, e.connect + e.read + e.write + e.timeout))

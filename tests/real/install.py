@@ -2,8 +2,8 @@
 
 The status page is tested in `chromium`, from PATH; where it is missing, root installs Debian's.
 Run by `make test`; does nothing where everything is there. With `--packaging`, for `make shipping`,
-also the tools of a packager; with `--bench`, for `make bench`, no Chromium. Exits with 3 where Go is
-missing, with 4 where Chromium is.
+also the tools of a packager; with `--bench`, for `make bench`, no Chromium. Exits with 3 where Go
+is missing, with 4 where Chromium is.
 """
 
 import os

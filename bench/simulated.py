@@ -6,7 +6,7 @@ written. The neighbours forget what is over, so what grows in this process is th
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -39,15 +39,21 @@ EPOCH = 1_800_000_000.0
 """When the simulation begins, in seconds since 1970."""
 LATENCY = 0.002
 PUSH_SECRET = "a-push-secret-for-the-benchmark"
-POLICIES: tuple[Mapping[str, Any], ...] = (
-    {},
-    {QUALITY: {"allow_camera": False, "allow_screenshare": False}},
+NO_VIDEO: Mapping[str, Any] = {QUALITY: {"allow_camera": False, "allow_screenshare": False}}
+POLICIES: Sequence[Mapping[str, Any]] = (
+    NO_VIDEO,  # from a minute into the call on
+    NO_VIDEO,
     {LIMIT: {"max_users": 8}},
     {QUALITY: {"allow_camera": False}, LIMIT: {"max_users": 50}},
+    {},
+    {},
+    {},
+    {},
 )
-"""What the rooms say, in turn: room 0 the first, room 1 the second."""
+"""What the rooms say, in turn."""
+CHANGES = 0
+"""The kind of room that has its policy only after `CHANGES_AFTER` seconds."""
 CHANGES_AFTER = 60.0
-"""Every eighth room has no policy for so many seconds, then it forbids cameras."""
 
 Answer = tuple[int, bytes]
 Handler = Callable[[bytes, str, bytes], Answer]
@@ -134,6 +140,8 @@ class Simulation:
     """How many answers there were of each status."""
     begun: dict[str, float] = field(factory=dict)
     """When each call that there is was begun, by its room."""
+    _unheard: set[str] = field(factory=set)
+    """The LiveKit rooms of which no webhook comes."""
     _issuer: Issuer = field(init=False)
     _site: PublicSite = field(init=False)
     _ids: int = 0
@@ -191,8 +199,16 @@ class Simulation:
         alias = self.sfu.open_token(token)["video"]["room"]
         return alias, info.identity
 
+    def end(self, room: int, alias: str) -> None:
+        """End a call that is empty."""
+        self.sfu.delete(alias)
+        self.begun.pop(room_name(room), None)
+        self._unheard.discard(alias)
+
     def push(self, room: int) -> None:
         """Let Synapse's module tell of a room's policies."""
+        if not is_heard(room):
+            return
         found = self.policies(room)
         body = write_push(RoomId(room_name(room)), found.get(LIMIT), found.get(QUALITY))
         self.guard.push(body, sign_push(body, PUSH_SECRET, self.epoch()))
@@ -203,10 +219,9 @@ class Simulation:
 
     def policies(self, room: int) -> Mapping[str, Any]:
         """Tell what a room says now."""
-        if room % 8:
-            return POLICIES[room % len(POLICIES)]
-        since = self.begun.get(room_name(room), self.clock.seconds())
-        return POLICIES[1] if self.clock.seconds() - since >= CHANGES_AFTER else {}
+        kind, now = room % len(POLICIES), self.clock.seconds()
+        is_new = now - self.begun.get(room_name(room), now) < CHANGES_AFTER
+        return {} if kind == CHANGES and is_new else POLICIES[kind]
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -226,6 +241,8 @@ class Simulation:
 
     def _tell(self, event: Any) -> None:
         """Let LiveKit post a webhook."""
+        if event.room.name in self._unheard:
+            return
         body, token = sign_webhook(event, KEY, SECRET, self.epoch())
         headers = {"Content-Type": WEBHOOK_TYPE, "Authorization": token}
         self._post("/sfu_webhook", body, headers, lambda _status, _body: None)
@@ -261,7 +278,10 @@ class Simulation:
         else:
             who = fields["member"]
             identity = identity_of(name, who["claimed_device_id"], who["id"])
-        self.sfu.create(alias_of(RoomId(room), ROOM_SLOT))
+        alias = alias_of(RoomId(room), ROOM_SLOT)
+        if not is_heard(number_of(room)):
+            self._unheard.add(alias)
+        self.sfu.create(alias)
         self.begun.setdefault(room, self.clock.seconds())
         return 200, json.dumps(self._issuer.answer(room, ROOM_SLOT, identity)).encode()
 
@@ -293,15 +313,23 @@ class Simulation:
         path, _, query = target.partition("?")
         if path == "/_synapse/admin/v1/rooms":
             return 200, b'{"rooms": []}'
-        room = int(unquote(path.split("/")[5]).removeprefix("!room").removesuffix(":bench"))
         wanted = parse_qs(query)["type"][0]
-        content = self.policies(room).get(wanted)
+        content = self.policies(number_of(unquote(path.split("/")[5]))).get(wanted)
         event = {"type": wanted, "state_key": "", "content": content}
         return 200, json.dumps({"state": [event] if content else []}).encode()
 
 
 def room_name(number: int) -> str:
     return f"!room{number}:bench"
+
+
+def number_of(room: str) -> int:
+    return int(room.removeprefix("!room").removesuffix(":bench"))
+
+
+def is_heard(room: int) -> bool:
+    """Tell whether webhooks and pushes come for a room: for one half of them all are lost."""
+    return room // len(POLICIES) % 2 == 0
 
 
 def user_name(number: int) -> str:

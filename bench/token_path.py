@@ -223,8 +223,8 @@ def shown(found: dict[str, Any]) -> str:
         f"{found['rooms of a kind']} rooms of each kind with {found['users in a room']} users in "
         f"each, {found['rounds']} rounds of {found['seconds']:g} s. `wrk` and `neighbours` are the "
         "share of one core that the load generator and the fakes took beside the candidate; a row "
-        "in which either is near 100 % shows what they can do, not the candidate. Memory of several "
-        "processes counts pages that they share in each."
+        "in which either is near 100 % shows what they can do, not the candidate. Memory of "
+        "several processes counts pages that they share in each."
     )
     left_out = "".join(f"\nLeft out: {each}.\n" for each in found["left_out"])
     return f"{text}\n{left_out}\n{markdown(heads, rows)}\n"

@@ -17,7 +17,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from lotus_guard.adapters.http import Endpoints, Http
+from lotus_guard.adapters.http import Endpoints, Http, KnownHosts
 from lotus_guard.adapters.livekit import LiveKit
 from lotus_guard.adapters.log import DecisionLog, JsonLines
 from lotus_guard.adapters.metrics import Metrics
@@ -122,7 +122,7 @@ def pooled_agents(reactor: Any) -> Agents:
         pool.cachedConnectionTimeout = 30
         pool.retryAutomatically = False
         pools.append(pool)
-        made: Agent = Agent.usingEndpointFactory(reactor, endpoints, pool=pool)
+        made: Agent = KnownHosts.usingEndpointFactory(reactor, endpoints, pool=pool)
         return made
 
     def close() -> Deferred[Any]:

@@ -596,7 +596,14 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
     await world.guard.live.run_pass()
     clock = Clock()
     service = LiveService(world.guard, Clocks(clock, clock.seconds, time.time), None, 2.0)  # type: ignore[arg-type]
-    for seconds, known in ((0.0, True), (3599.0, True), (2.0, False)):
+    service._tidy()
+    clock.advance(301.0)
+    service._tidy()
+    assert knowledge.user_of(alice.identity) is None, "what was learnt in it is packed away"
+    assert knowledge.user_of(bob.identity) is not None
+    assert knowledge.place_of(voice) is not None
+    assert knowledge.user_of(alice.identity) is not None, "and there again"
+    for seconds, known in ((0.0, True), (3298.0, True), (2.0, False)):
         clock.advance(seconds)
         service._tidy()
         assert (knowledge.place_of(voice) is not None) == known

@@ -11,10 +11,10 @@ from livekit.protocol import models as lk_models
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock, deferLater
 
-from lotus_guard.core.model import Alias, RoomId
+from lotus_guard.core.model import Alias, LimitPolicy, RoomId, SourcePolicy
 from lotus_guard.core.naming import alias_of
 from lotus_guard.core.plan import MOST, Remove
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT, Reading
 from lotus_guard.core.push import sign_push, write_push
 from lotus_guard.live import Pace
 from lotus_guard.ports import Outage, Reason
@@ -613,6 +613,19 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
     await deferLater(reactor, 0.2, lambda: None)
     rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT alias FROM alias")
     assert [alias for (alias,) in rows] == [open_]
+
+
+@pytest_twisted.ensureDeferred
+async def test_policies_that_are_of_no_use_any_more_are_cleared_away(world: World) -> None:
+    world.start_guard()
+    live, old = world.guard.live, time.monotonic() - 700.0
+    live.limits.put(RoomId("!old:s"), Reading(LimitPolicy(3)), old)
+    live.sources.put(RoomId("!old:s"), Reading(SourcePolicy()), old)
+    clock = Clock()
+    service = LiveService(world.guard, Clocks(clock, clock.seconds, time.time), None, 2.0)  # type: ignore[arg-type]
+    service._tidy()
+    assert live.limits.age(RoomId("!old:s")) is None
+    assert live.sources.age(RoomId("!old:s")) is None
 
 
 def test_the_pace_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""Memory: what stays of an hour in which 100,000 users come and go in 10,000 rooms.
+"""Memory: what stays of two hours in which 100,000 users come and go in 10,000 rooms.
 
 The real composition on a clock that is turned by hand (`bench.simulated`): an hour takes some
 minutes. A call lasts three minutes or so; each user asks for a token, some at both endpoints,
@@ -6,7 +6,7 @@ joins, and hangs up; some are refused; policies change under way. Synapse's modu
 webhooks tell of one half of the calls, the other half is polled. Resident memory is read at each
 tenth of the run.
 
-    python -m bench.memory [--users 100000] [--rooms 10000] [--hours 1] [--json FILE]
+    python -m bench.memory [--users 100000] [--rooms 10000] [--hours 2] [--json FILE]
 """
 
 import argparse
@@ -54,7 +54,7 @@ class Options:
 
     users: int = 100_000
     rooms: int = 10_000
-    hours: float = 1.0
+    hours: float = 2.0
     budget: float = 300.0
     """Seconds after which the run is ended, however far it is."""
 
@@ -234,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--rooms", type=int, default=10_000)
-    parser.add_argument("--hours", type=float, default=1.0)
+    parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--budget", type=float, default=300.0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -100,6 +100,13 @@ class Policies(Generic[P]):
             for complaint in reading.complaints:
                 self.on_complaint(room, complaint)
 
+    def sweep(self) -> None:
+        """Drop what is too old to be used, even during an outage."""
+        oldest = self.now() - max(self.stale, self.max_age())
+        for room, kept in self._kept.items():
+            if kept.at < oldest:
+                self._kept.pop(room)
+
     def take_change(self, room: RoomId) -> float | None:
         """Tell once for each change when it was made, in seconds since the epoch."""
         return self._changes.pop(room)

@@ -66,6 +66,8 @@ STOP_SECONDS = 4.5
 HOUSEKEEPING_SECONDS = 60.0
 FORGET_SECONDS = 3600.0
 """How long after its LiveKit room is finished an alias is forgotten."""
+REST_SECONDS = 300.0
+"""How long after its LiveKit room is finished what was learnt in it is packed away."""
 LATE_PASSES, LATE_SECONDS = 5, 10.0
 """A loop without a good pass for so many intervals and seconds is in trouble."""
 PASS_SECONDS = 60.0
@@ -613,6 +615,8 @@ class LiveService(Service):
         try:
             self._guard.store.beat()
             self._guard.seats.sweep(self._clocks.now())
+            self._guard.live.limits.sweep()
+            self._guard.live.sources.sweep()
             self._forget_finished()
         except Exception:
             _log.failure("What has run out could not be cleared away")
@@ -624,6 +628,7 @@ class LiveService(Service):
         self._alive = {
             alias: now if alias in seen else self._alive.get(alias, now) for alias in known
         }
+        self._guard.knowledge.rest({a for a, at in self._alive.items() if now - at > REST_SECONDS})
         finished = {alias for alias, at in self._alive.items() if now - at > FORGET_SECONDS}
         if finished and self._guard.live.last_good is not None:
             self._guard.knowledge.forget(finished)

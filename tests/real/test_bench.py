@@ -70,8 +70,10 @@ def test_no_target_goes_without_a_verdict(parts: dict[str, Any]) -> None:
 def test_passes_of_the_live_loop_make_the_calls_that_they_must(parts: dict[str, Any]) -> None:
     rows = {(row["rooms"], row["mode"]): row for row in parts["live"]["rows"]}
     for rooms in (10, 20):
-        # One ListRooms and a ListParticipants for each room; two policies for each, if polled.
-        assert rows[rooms, "polling"]["LiveKit"] == rows[rooms, "pushes"]["LiveKit"] == rooms + 1
+        # One ListRooms, a ListParticipants where a policy restricts; if polled, two policies each.
+        assert (
+            rows[rooms, "polling"]["LiveKit"] == rows[rooms, "pushes"]["LiveKit"] == rooms / 2 + 1
+        )
         assert rows[rooms, "polling"]["Synapse"] == 2 * rooms
         assert rows[rooms, "pushes"]["Synapse"] == 0
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 from twisted.application.internet import StreamServerEndpointService
@@ -21,9 +21,6 @@ from lotus_guard.adapters.http import Endpoints, Http, KnownHosts
 from lotus_guard.adapters.livekit import LiveKit
 from lotus_guard.adapters.log import DecisionLog, JsonLines
 from lotus_guard.adapters.metrics import Metrics
-from lotus_guard.adapters.redis import Server
-from lotus_guard.adapters.redis_lease import RENEW_SECONDS
-from lotus_guard.adapters.redis_store import RedisStore
 from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
@@ -37,6 +34,7 @@ from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias, RoomId
 from lotus_guard.core.probe import FIELD, HEADER, is_genuine, sign_probe
 from lotus_guard.core.seats import Seats
+from lotus_guard.core.shared import RENEW_SECONDS
 from lotus_guard.fleet import WATCHDOG_SECONDS, Fleet, Lifeline, config_of, worker_of
 from lotus_guard.flight import within
 from lotus_guard.health import Dependency, Health, described
@@ -55,6 +53,10 @@ from lotus_guard.status.pages import Pages
 from lotus_guard.status.stream import Stream
 from lotus_guard.systemd import Beats, Supervisor, handed_over, supervisor_of
 from lotus_guard.web import Gate, PublicSite
+
+if TYPE_CHECKING:
+    from lotus_guard.adapters.redis import Server
+    from lotus_guard.adapters.redis_store import RedisStore
 
 _log = Logger()
 
@@ -83,7 +85,7 @@ class Agents:
     synapse: Any
     close: Callable[[], Deferred[Any]] = lambda: succeed(None)
     """Closes the connections that are kept for later."""
-    redis: Server | None = None
+    redis: "Server | None" = None
     """In place of a connection to the Redis that the configuration names."""
 
 
@@ -97,7 +99,7 @@ class Guard:
     search: Search
     knowledge: Knowledge
     seats: Seats
-    store: Store | RedisStore
+    store: "Store | RedisStore"
     metrics: Metrics
     overview: Overview
     pushes: Pushes

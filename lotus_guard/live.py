@@ -48,6 +48,7 @@ AT_ONCE = 4
 MOST_WATCHED = 1000
 """Of a room's LiveKit rooms with people in them, so many are watched at the most."""
 MOST_HUNG_UP = 1000
+MOST_LIMITED = 20_000
 LONGEST_POLL = 30.0
 """Seconds that a pass may spend on looking up policies: half of what it may last."""
 JUST_NOW = 60.0
@@ -204,6 +205,8 @@ class Live:
     _expected: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
     _last_polled: list[RoomId] = field(init=False, factory=lambda: [RoomId(""), RoomId("")])
     """Where the next pass goes on, for rooms with a policy and for the others."""
+    _limited: set[RoomId] = field(init=False, factory=set)
+    """The rooms of which the loop knew a limit when it looked last."""
     _people: dict[RoomId, int] = field(factory=dict, init=False)
     """How many people this pass has seen in each room under a policy."""
     _put_off: int = field(default=0, init=False)
@@ -369,6 +372,9 @@ class Live:
         limit = known.policy
         if not (limit and limit.restricts) and not (sources and sources.restricts):
             self._tried.pop(room, None)
+            if room in self._limited:  # whoever comes from now on needs no seat
+                self._limited.discard(room)
+                await self.book.change(room, lambda seats: seats.settle(room, None))
             return Finding.NO_POLICY
         seen = await self._look(room)
         self._people[room] = sum(len(each.participants) for each in seen.rooms.values())
@@ -406,6 +412,8 @@ class Live:
         """List who is to be put out; nobody on a policy that is not certain, nor seated by it."""
         if known.policy is None or not known.is_certain:
             return []
+        if known.policy.restricts and (room in self._limited or len(self._limited) < MOST_LIMITED):
+            self._limited.add(room)
         is_sure = self.rank.may_remove() and self.book.is_certain(room)
         limit = known.policy.max_users if self.limit_on and is_sure else None
         standing = await self.book.change(room, lambda seats: seats.settle(room, limit))

@@ -40,6 +40,7 @@ TABLES = st.builds(
     st.dictionaries(NAMES, TIMES),
     st.dictionaries(NAMES, TIMES),
     st.sets(ALIASES),
+    st.none() | st.tuples(TIMES, TIMES),
 )
 
 
@@ -62,6 +63,9 @@ def test_merging_takes_no_seat_away_and_lets_nobody_stand_whom_one_side_seats(
             assert both.looks[alias].at >= look.at
         assert both.standing.keys() <= table.standing.keys()
         assert both.unwatched >= table.unwatched
+        if both.limited:
+            assert table.limited
+            assert both.limited[0] >= table.limited[0]
 
 
 @given(TABLES, TABLES, TABLES)

@@ -72,18 +72,35 @@ def test_a_look_ends_only_holds_made_before_it() -> None:
     assert not admit(seats, "b", 1, 20.0)
 
 
+def test_who_came_while_there_was_no_limit_does_not_stand() -> None:
+    """Found by the soak: a look of before the limit, a token without a seat, then a limit."""
+    seats = make()
+    seats.saw(ROOM, {CALL: look(0.0, "@a:s:D")})
+    assert seats.settle(ROOM, 1) == []
+    assert seats.settle(ROOM, None) == []  # the limit is lifted
+    seats.saw(ROOM, {CALL: look(10.0, "@a:s:D", "@b:s:D")})
+    assert seats.settle(ROOM, 1) == [], "he got his token without a seat, as anybody did"
+    seats.saw(ROOM, {CALL: look(12.0, "@a:s:D", "@b:s:D", "@c:s:D")})
+    assert seats.settle(ROOM, 1) == ["@c:s"], "by now there is a limit"
+    seats.saw(ROOM, {CALL: look(60.0, "@a:s:D")})
+    seats.saw(ROOM, {CALL: look(61.0, "@a:s:D", "@d:s:D")})
+    assert seats.settle(ROOM, 1) == [], "for too long nobody knew whether there was a limit"
+
+
 def test_who_left_unseen_and_comes_back_at_once_is_not_put_out() -> None:
     """Found by the state machine: nobody looked for longer than the grace, so none was kept."""
     seats = make(grace=10.0)
     assert admit(seats, "a", 2, 0.0)
     assert admit(seats, "b", 2, 0.0)
     seats.saw(ROOM, {CALL: look(0.0, "@a:s:D", "@b:s:D")})
+    seats.settle(ROOM, 99)  # the live loop knows of a limit
     seats.saw(ROOM, {CALL: look(20.0, "@a:s:D")})  # b has gone at some moment of these
     assert admit(seats, "a", 1, 20.0, "OTHER"), "who sits already takes nobody's place"
     seats.saw(ROOM, {CALL: look(20.1, "@a:s:D", "@b:s:D")})
     assert seats.settle(ROOM, 1) == []
     seats.saw(ROOM, {CALL: look(20.2, "@a:s:D")})
     seats.saw(ROOM, {CALL: look(45.0, "@a:s:D")})
+    assert seats.settle(ROOM, 1) == []
     seats.saw(ROOM, {CALL: look(60.0, "@a:s:D", "@b:s:D")})
     assert seats.settle(ROOM, 1) == ["@b:s"], "long after he left he may not"
 
@@ -115,6 +132,7 @@ def test_who_comes_back_after_his_grace_into_a_full_room_has_no_seat() -> None:
     """His token is still good for LiveKit; the seat went to somebody else meanwhile."""
     seats = make(hold=60.0, grace=10.0)
     seats.saw(ROOM, {CALL: look(0.0)})
+    seats.settle(ROOM, 99)  # the live loop knows of a limit
     assert admit(seats, "a", 1, 0.5)
     seats.saw(ROOM, {CALL: look(1.0, "@a:s:D")})
     seats.saw(ROOM, {CALL: look(2.0)})
@@ -179,6 +197,7 @@ def test_a_present_user_gets_no_hold() -> None:
 def watched(*people: str) -> Seats:
     seats = make()
     seats.saw(ROOM, {CALL: look(0.0, *people)})
+    seats.settle(ROOM, 99)  # the live loop knows of a limit
     return seats
 
 
@@ -251,6 +270,7 @@ def test_a_place_kept_for_who_may_return_is_given_once() -> None:
     """Five leave a slot all at once, five newcomers take their seats, and the first come back."""
     seats = make()
     seats.saw(ROOM, {CALL: look(0.0), OTHER: look(0.0, "@a:s:1", "@b:s:1")})
+    seats.settle(ROOM, 99)  # the live loop knows of a limit
     seats.saw(ROOM, {CALL: look(2.0), OTHER: look(2.0)})
     seats.saw(ROOM, {CALL: look(13.0), OTHER: look(13.0)})
     assert admit(seats, "c", 2, 13.0)

@@ -15,7 +15,8 @@ Three rules keep the count right although looks are old by the time they are use
 - A look older than the one we have changes nothing.
 
 And one keeps us from throwing out anybody who may be in the right: somebody is standing only if we
-were watching when he came in, know who he is, and know that he was not there a moment before.
+were watching when he came in, know who he is, know that he was not there a moment before, and there
+was a limit already: where there was none he got his token without a seat.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -184,12 +185,14 @@ class Seats:
         `limit` None, for no limit as for one that is not known for certain, seats everybody.
         """
         table = self._tables.get(room)
-        if table is None or not table.standing:
+        if table is None:
             return []
-        if limit is None:
+        if limit is None or not table.looks:
             table.standing.clear()
+            table.limited = None
             return []
         at = min(look.at for look in table.looks.values())
+        self._pardon(table, at)
         taken = (self._present(table) - table.standing.keys()) | self._held(table, at)
         for person in sorted(table.standing, key=table.standing.__getitem__):
             if len(taken) >= limit:
@@ -198,6 +201,15 @@ class Seats:
             del table.standing[person]
             self._take_place(table, person, limit, at)
         return sorted(table.standing, key=table.standing.__getitem__, reverse=True)
+
+    def _pardon(self, table: Table, at: float) -> None:
+        """Let those stand no more who may have come before there was a limit: they need no seat."""
+        known = table.limited
+        begun = known[0] if known and at - known[1] <= WATCHED else at
+        table.limited = (begun, at)
+        for person, since in list(table.standing.items()):
+            if since < begun:
+                del table.standing[person]
 
     def seated(self, room: RoomId) -> dict[Person, float | None]:
         """List a room's seats: until when each is held, None for who is there; for the store."""

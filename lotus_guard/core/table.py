@@ -3,7 +3,8 @@
 Written as JSON, for a book that several guards share:
 
     {"looks": {alias: [at, [identity, ...]]}, "holds": {person: [since, until, is_grace]},
-     "standing": {person: at}, "returning": {person: until}, "unwatched": [alias, ...]}
+     "standing": {person: at}, "returning": {person: until}, "unwatched": [alias, ...],
+     "limited": [from, to]}
 
 Times in a document are seconds of the clock that the guards share, to the microsecond; `lead` is
 how far that one is ahead of the clock of this guard.
@@ -50,6 +51,8 @@ class Table:
     """Until when those may come back whom we lost sight of all at once."""
     unwatched: set[Alias] = field(factory=set)
     """LiveKit rooms of which a look failed: who is new in the next one may have been there."""
+    limited: tuple[float, float] | None = None
+    """From when until when the live loop has known of a limit in every look."""
 
 
 def write_table(table: Table, lead: float) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def write_table(table: Table, lead: float) -> dict[str, Any]:
         "standing": {p: shared(at) for p, at in table.standing.items()},
         "returning": {p: shared(at) for p, at in table.returning.items()},
         "unwatched": sorted(table.unwatched),
+        "limited": table.limited and [shared(at) for at in table.limited],
     }
 
 
@@ -83,12 +87,14 @@ def read_table(document: Mapping[str, Any], lead: float) -> Table:
         p: Hold(ours(since), ours(until), bool(grace))
         for p, (since, until, grace) in document["holds"].items()
     }
+    limited = document.get("limited")
     return Table(
         looks,
         holds,
         {p: ours(at) for p, at in document["standing"].items()},
         {p: ours(at) for p, at in document["returning"].items()},
         {Alias(a) for a in document["unwatched"]},
+        (ours(limited[0]), ours(limited[1])) if limited else None,
     )
 
 
@@ -104,7 +110,14 @@ def merged(one: Table, other: Table) -> Table:
         {p: min(at, other.standing[p]) for p, at in one.standing.items() if p in other.standing},
         _united(one.returning, other.returning, max),
         one.unwatched | other.unwatched,
+        _both_limited(one.limited, other.limited),
     )
+
+
+def _both_limited(
+    one: tuple[float, float] | None, other: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    return (max(one[0], other[0]), min(one[1], other[1])) if one and other else None
 
 
 def _newer(look: Look) -> tuple[float, list[Identity]]:

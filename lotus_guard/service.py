@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -24,17 +25,26 @@ from lotus_guard.adapters.http import Endpoints, Http
 from lotus_guard.adapters.livekit import LiveKit
 from lotus_guard.adapters.log import DecisionLog, JsonLines
 from lotus_guard.adapters.metrics import Metrics
+from lotus_guard.adapters.neighbour import (
+    BACKGROUND_PATIENCE,
+    FOR_TOKENS,
+    IN_BACKGROUND,
+    Lane,
+    Neighbour,
+    Queued,
+)
 from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.address import bracketed
 from lotus_guard.admin import Admin, Desk
 from lotus_guard.admission import Admission
-from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.bounded import MOST_CONNECTIONS, BoundedRequest, Connections, QuietSite
 from lotus_guard.config import OBSERVABLE, Config
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias
+from lotus_guard.core.origin import Origins
 from lotus_guard.core.probe import FIELD, HEADER, is_genuine, sign_probe
 from lotus_guard.core.seats import Seats
 from lotus_guard.flight import within
@@ -46,12 +56,13 @@ from lotus_guard.overview import Overview
 from lotus_guard.policies import Policies
 from lotus_guard.ports import Now, Outage
 from lotus_guard.presence import Presence
+from lotus_guard.pressure import REQUESTS, TICK_SECONDS, Pressure
 from lotus_guard.records import Recorder, mask_of, short_id
 from lotus_guard.search import Search
 from lotus_guard.status.pages import Pages
 from lotus_guard.status.stream import Stream
 from lotus_guard.systemd import Beats, HandedOver, Supervisor, handed_over, supervisor_of
-from lotus_guard.web import Gate, PublicSite
+from lotus_guard.web import Clients, Gate, PublicSite
 
 _log = Logger()
 
@@ -60,6 +71,8 @@ PUBLIC, OPERATORS = "public", "operators"
 CONNECT_SECONDS = 5.0
 LINGER_SECONDS = 0.3
 """How long an orderly end waits for the first request of those who have just connected."""
+FILES = 20_000
+"""Open files that we have a use for."""
 STOP_SECONDS = 4.5
 """How long an orderly end waits for the requests that are open."""
 HOUSEKEEPING_SECONDS = 60.0
@@ -96,10 +109,23 @@ class Clocks:
 
 
 @frozen
+class Room:
+    """How much a process may have open at once; half of a request's files are upstream's."""
+
+    connections: int = MOST_CONNECTIONS
+    """Of clients, on the public port."""
+    requests: int = REQUESTS
+    """Of theirs that are under way."""
+
+
+@frozen
 class Guard:
     """The parts of one guard that its services need."""
 
     gate: Gate
+    pressure: Pressure
+    neighbours: tuple[Neighbour, ...]
+    connections: Connections
     admin: Admin
     live: Live
     search: Search
@@ -144,43 +170,27 @@ class _QuietClients(HTTPConnectionPool._factory):  # type: ignore[misc,valid-typ
     noisy = False
 
 
-def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
+def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None = None) -> Guard:
     """Put the parts together; nothing is started, and no file is opened."""
+    room = room or Room()
     now, reactor = clocks.now, clocks.reactor
     metrics, health = Metrics(now), Health(now)
     mask = mask_of(config.log_users, config.secret)
     recorder = Recorder(clocks.epoch, now, clocks.random, mask, metrics)
     knowledge = Knowledge()
     seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
-    livekit = LiveKit(
-        Http(agents.livekit, reactor),
-        config.livekit_api,
-        config.key,
-        config.secret,
-        now,
-        config.deadline,
-        clocks.epoch,
-        metrics.called_livekit,
-        health.noter(Dependency.LIVEKIT),
-    )
-    synapse = Synapse(
-        Http(agents.synapse, reactor),
-        config.synapse_url,
-        config.synapse_token,
-        config.deadline,
-        metrics.called_synapse,
-        health.noter(Dependency.SYNAPSE),
-    )
+    livekit, livekit_later, to_livekit = _livekit(config, clocks, agents, metrics, health)
+    synapse, synapse_later, to_synapse = _synapse(config, clocks, agents, metrics, health)
     pushes = Pushes(
         config.push_secret, config.policy_max_age, config.policy_poll, now, clocks.epoch
     )
     keep = (pushes.policy_max_age, config.policy_stale, metrics.complained)
-    limits = Policies(synapse.limit, now, *keep, metrics.used("limit"))
-    sources = Policies(synapse.sources, now, *keep, metrics.used("sources"))
-    presence = Presence(livekit, seats, knowledge, now, metrics.used("look"))
+    limits = Policies(synapse.limit, now, *keep, metrics.used("limit"), synapse_later.limit)
+    sources = Policies(synapse.sources, now, *keep, metrics.used("sources"), synapse_later.sources)
+    presence = Presence(livekit, seats, knowledge, now, metrics.used("look"), livekit_later)
     pace = Pace(config.policy_rate, reactor, now)
     live = Live(
-        service=livekit,
+        service=livekit_later,
         presence=presence,
         knowledge=knowledge,
         seats=seats,
@@ -225,7 +235,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
     recorder.sinks += [DecisionLog(now).write, store.decided]
     for describe in (lambda: _describe_loop(live, now), webhooks.describe, pushes.describe):
         health.watch(describe)
-    names = Names(synapse, Pace(config.policy_rate, reactor, now), now)
+    names = Names(synapse_later, Pace(config.policy_rate, reactor, now), now)
     overview = Overview(
         live=live,
         knowledge=knowledge,
@@ -240,6 +250,10 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         name_of=names.name_of,
     )
     _show(metrics, overview, webhooks, pushes)
+    origins = Origins(config.trusted_proxies)
+    pressure = Pressure(reactor, now, config.deadline / 2, room.requests, metrics.turned_one_away)
+    connections = Connections(room.connections, is_proxy=origins.is_proxy, on_cut=metrics.cut)
+    _show_load(metrics, pressure, connections)
     gate = Gate(
         Upstream(agents.upstream, config.upstream.encode("ascii"), reactor),
         admission,
@@ -248,15 +262,20 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         now,
         webhooks.take,
         lambda probe: is_genuine(probe, config.secret, clocks.epoch()),
+        pressure,
+        Clients(origins),
         observes=REQUEST in config.observed,
     )
     status = Pages(Stream(overview.snapshot, reactor, clocks.epoch))
     desk = Desk(metrics, overview, store, webhooks, pushes, push, status, config.admin_hosts)
     return Guard(
         gate=gate,
+        pressure=pressure,
+        neighbours=(to_livekit, to_synapse),
+        connections=connections,
         admin=Admin(desk),
         live=live,
-        search=Search(synapse, knowledge, pace, now, live.wake),
+        search=Search(synapse_later, knowledge, pace, now, live.wake),
         knowledge=knowledge,
         seats=seats,
         store=store,
@@ -265,6 +284,85 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         pushes=pushes,
         push=push,
     )
+
+
+def _livekit(
+    config: Config, clocks: Clocks, agents: Agents, metrics: Metrics, health: Health
+) -> tuple[LiveKit, LiveKit, Neighbour]:
+    """Make the ways to LiveKit: for tokens, for the background, and what knows how it does."""
+
+    def reached(http: Http, on_end: Callable[[Outage | None], None]) -> LiveKit:
+        return LiveKit(
+            http,
+            config.livekit_api,
+            config.key,
+            config.secret,
+            clocks.now,
+            config.deadline,
+            clocks.epoch,
+            metrics.called_livekit,
+            on_end,
+        )
+
+    note, http = health.noter(Dependency.LIVEKIT), Http(agents.livekit, clocks.reactor)
+    neighbour = _neighbour(Dependency.LIVEKIT, clocks, metrics, health)
+    neighbour.question = reached(http, note).ping
+    tokens, later = _lanes(http, neighbour)
+    on_end = _both(note, neighbour.ended)
+    return reached(tokens, on_end), reached(later, on_end), neighbour
+
+
+def _synapse(
+    config: Config, clocks: Clocks, agents: Agents, metrics: Metrics, health: Health
+) -> tuple[Synapse, Synapse, Neighbour]:
+    """Make the ways to Synapse, likewise."""
+
+    def reached(http: Http, on_end: Callable[[Outage | None], None]) -> Synapse:
+        return Synapse(
+            http,
+            config.synapse_url,
+            config.synapse_token,
+            config.deadline,
+            metrics.called_synapse,
+            on_end,
+        )
+
+    note, http = health.noter(Dependency.SYNAPSE), Http(agents.synapse, clocks.reactor)
+    neighbour = _neighbour(Dependency.SYNAPSE, clocks, metrics, health)
+    neighbour.question = reached(http, note).ping
+    tokens, later = _lanes(http, neighbour)
+    on_end = _both(note, neighbour.ended)
+    return reached(tokens, on_end), reached(later, on_end), neighbour
+
+
+def _neighbour(name: Dependency, clocks: Clocks, metrics: Metrics, health: Health) -> Neighbour:
+    def chance() -> float:
+        return int.from_bytes(clocks.random(4)) / 2**32
+
+    made = Neighbour(name.value, metrics, clocks.now, chance)
+    health.remark(name, made.remark)
+    metrics.breakers.labels(name.value).set(0)
+    return made
+
+
+def _lanes(http: Http, neighbour: Neighbour) -> tuple[Queued, Queued]:
+    """Make the line of the token path and that of the background."""
+    tokens = Lane(*FOR_TOKENS, http.clock)
+    later = Lane(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)
+    return (
+        Queued(http.agent, http.clock, neighbour, tokens),
+        Queued(http.agent, http.clock, neighbour, later),
+    )
+
+
+def _both(
+    one: Callable[[Outage | None], None], other: Callable[[Outage | None], None]
+) -> Callable[[Outage | None], None]:
+    def tell(outage: Outage | None) -> None:
+        one(outage)
+        other(outage)
+
+    return tell
 
 
 def _store(
@@ -338,6 +436,19 @@ def _show(metrics: Metrics, overview: Overview, webhooks: Webhooks, pushes: Push
         metrics.show(f"lotus_guard_{name}", text, value)
 
 
+def _show_load(metrics: Metrics, pressure: Pressure, connections: Connections) -> None:
+    requests, tokens = pressure.requests.shares, pressure.tokens.shares
+    numbers: tuple[tuple[str, str, Callable[[], float]], ...] = (
+        ("connections", "Connections of clients", lambda: connections.open),
+        ("requests_under_way", "Requests being served", lambda: requests.used),
+        ("requests_waiting", "Places taken in the clients' lines", lambda: requests.waiting),
+        ("tokens_under_way", "Tokens being judged", lambda: tokens.used),
+        ("loop_lag_seconds", "How late the reactor is", pressure.lag.seconds),
+    )
+    for name, text, value in numbers:
+        metrics.show(f"lotus_guard_{name}", text, value)
+
+
 @define(eq=False)
 class _Traffic:
     """Counts traffic, and has upstream's health noted."""
@@ -359,16 +470,40 @@ class _Traffic:
         self.on_end(outage)
 
 
+def room_for(files: int) -> Room:
+    """Share out so many files: of them, clients' connections get half, upstream's an eighth.
+
+    What is left is for Synapse, LiveKit, the state file and the log: a flood of connections must
+    not leave the guard without a file to ask upstream by.
+    """
+    return Room(min(MOST_CONNECTIONS, files // 2), min(REQUESTS, files // 8))
+
+
+def _most_files() -> int:
+    """Raise our bound on open files as far as we need and may; gives what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = FILES
+    if soft == resource.RLIM_INFINITY or soft >= FILES:
+        return FILES
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(FILES, hard)), hard))
+    except (OSError, ValueError):
+        return soft
+    return max(soft, min(FILES, hard))
+
+
 def make_service(config: Config, reactor: Any) -> Any:
     """Make the service that twistd runs; reads the state file."""
     clocks = Clocks(reactor, time.monotonic, time.time)
     agents = pooled_agents(reactor)
-    guard = make_guard(config, clocks, agents)
+    guard = make_guard(config, clocks, agents, room_for(_most_files()))
     guard.store.open()
     sockets, pid = handed_over(os.environ, os.getpid()), os.getpid()
     supervisor = supervisor_of(os.environ, pid)
     service = GuardService(config.log_format)
-    public = _listener(reactor, PUBLIC, config.listen, PublicSite(guard.gate), sockets)
+    site: Site = PublicSite(guard.gate, guard.connections)
+    public = _listener(reactor, PUBLIC, config.listen, site, sockets)
     public.setServiceParent(service)
     if config.admin_listen or OPERATORS in sockets:
         site = QuietSite(guard.admin.app.resource(), requestFactory=BoundedRequest)
@@ -520,6 +655,8 @@ class LoopTick:
         self.turned = self.clocks.now()
 
     async def _pass(self) -> None:
+        for neighbour in self.guard.neighbours:
+            neighbour.tend()
         aliases = await self.guard.live.run_pass()
         self.guard.search.begin(aliases)
 
@@ -542,6 +679,7 @@ class LiveService(Service):
         self._loops = [
             (LoopingCall(self._tick), interval),
             (LoopingCall(self._tidy), HOUSEKEEPING_SECONDS),
+            (LoopingCall(guard.pressure.lag.tick), TICK_SECONDS),
         ]
 
     def startService(self) -> None:

@@ -19,7 +19,9 @@ from lotus_guard.flight import within
 from lotus_guard.ports import NotAsked, Now, Outage, Reason
 
 FOR_TOKENS, IN_BACKGROUND = (32, 512), (16, 4096)
-"""Exchanges at once, and how many may wait. At most 1,000 webhooks' looks wait in the background."""
+"""Exchanges at once, and how many may wait."""
+BACKGROUND_PATIENCE = 5.0
+"""Seconds that an exchange in the background may wait: nobody waits for it."""
 
 _log = Logger()
 
@@ -44,6 +46,8 @@ class Lane:
     most: int
     line: int
     clock: IReactorTime
+    patience: float | None = None
+    """Seconds that one may wait; None: half of his exchange's deadline, the rest being for it."""
     under_way: int = field(default=0, init=False)
     _waiting: deque[Deferred[None]] = field(factory=deque, init=False)
     _calling: bool = field(default=False, init=False)
@@ -156,16 +160,14 @@ class Queued(Http):
         seconds: float,
         most: int,
     ) -> HttpAnswer:
-        """Make one exchange, waiting for it included, in so many seconds; raises Outage.
-
-        Half of them may be spent in line: the other half is for the exchange itself.
-        """
+        """Make one exchange in at most so many seconds, once it is its turn; raises Outage."""
         self.neighbour.check()
-        begun = self.clock.seconds()
-        await self.lane.enter(seconds / 2)
+        begun, patience = self.clock.seconds(), self.lane.patience
+        await self.lane.enter(seconds / 2 if patience is None else patience)
         try:
             self.neighbour.check()
-            left = seconds - (self.clock.seconds() - begun)
-            return await super().exchange(method, url, headers, body, seconds=left, most=most)
+            if patience is None:
+                seconds -= self.clock.seconds() - begun
+            return await super().exchange(method, url, headers, body, seconds=seconds, most=most)
         finally:
             self.lane.leave()

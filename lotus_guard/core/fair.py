@@ -1,9 +1,9 @@
 """A bounded number of places, shared out fairly among those who want them.
 
-Whoever asks gets one, or waits in a line of his own, which is bounded. The rule (after Choudhury and
-Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998): one gets another
-place only while he has fewer than are free. So one alone gets half of all places, two get a third
-each, and there is always one left for whoever comes new, until very many are there.
+Whoever asks gets one, or waits in a line of his own, which is bounded. The rule (after Choudhury
+and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998): one gets
+another place only while he has fewer than are free. So one alone gets half of all places, two get a
+third each, and there is always one left for whoever comes new, until very many are there.
 
 How heavy the load is, is told by `spread`, to which nobody contributes more than `cap`: one alone
 can make a line of his own long, and never the load heavy.

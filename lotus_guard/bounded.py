@@ -10,6 +10,8 @@ from io import BytesIO
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
 from twisted.web.server import Request, Site
 
@@ -139,6 +141,7 @@ class Connections:
 class BoundedChannel(HTTPChannel):
     """A connection that does not wait for its client for ever."""
 
+    transport: Any
     connections: Connections
     peer: str | None = None
     """The client's address; None where many come by it."""
@@ -199,7 +202,7 @@ class BoundedChannel(HTTPChannel):
         self._abortingCall = None
         self.transport.abortConnection()
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget the connection."""
         self.connections.lost(self)
         super().connectionLost(reason)
@@ -214,7 +217,7 @@ class QuietSite(Site):
         super().__init__(resource, **more)
         self.connections = connections or Connections()
 
-    def protocol(self) -> Any:  # type: ignore[override]
+    def protocol(self) -> Any:
         """Make what speaks HTTP on a new connection."""
         channel = BoundedChannel()
         channel.connections = self.connections

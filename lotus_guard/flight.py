@@ -10,9 +10,6 @@ from twisted.python.failure import Failure
 K = TypeVar("K")
 V = TypeVar("V")
 
-LATE_SECONDS = 0.05
-"""A timer that comes so late says that the reactor is behind."""
-
 
 class SingleFlight(Generic[K, V]):
     """Runs one piece of work for a key at a time and gives its result to all who asked.
@@ -83,37 +80,16 @@ def within(seconds: float, clock: IReactorTime, work: Awaitable[V]) -> Deferred[
     """Wait for something at most so long; then it is cancelled and TimeoutError raised.
 
     Twisted's own `addTimeout` says so only where the cancelled work fails with CancelledError,
-    and an HTTP request that is cancelled does not. It also runs timers before it reads sockets:
-    where the reactor itself is late, an answer that has long been there would be given up. So a
-    timer that comes late gives the sockets one more turn: the lateness was ours.
+    and an HTTP request that is cancelled does not.
     """
 
     async def run() -> V:
         return await work
 
-    waiting = ensureDeferred(run())
-    due = clock.seconds() + seconds
-    is_out = False
+    return ensureDeferred(run()).addTimeout(seconds, clock, _say_timeout)
 
-    def run_out() -> None:
-        nonlocal timer
-        if clock.seconds() - due > LATE_SECONDS:
-            timer = clock.callLater(0, give_up)
-        else:
-            give_up()
 
-    def give_up() -> None:
-        nonlocal is_out
-        is_out = True
-        waiting.cancel()
-
-    timer: Any = clock.callLater(seconds, run_out)
-
-    def over(result: V | Failure) -> V | Failure:
-        if timer.active():
-            timer.cancel()
-        if is_out and isinstance(result, Failure):
-            raise TimeoutError
-        return result  # perhaps it came just in time
-
-    return waiting.addBoth(over)
+def _say_timeout(result: V | Failure, _seconds: float) -> V:
+    if isinstance(result, Failure):
+        raise TimeoutError
+    return result  # it came just in time

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[1] / "lotus_guard"
 LEVELS = [
     {"core"},
     {"ports", "flight", "bounded", "landing", "address", "systemd"},
-    {"policies", "presence"},
+    {"policies", "presence", "pressure"},
     {"admission"},
     {"live"},
     {"hints", "search", "records", "health", "names"},

@@ -14,12 +14,14 @@ RUNTIME = [
     "livekit-protocol>=1.0",  # LiveKit's messages, so that unknown permission fields survive
     "prometheus-client>=0.20",  # counters in the format every operator scrapes
     "click>=8.1",  # the command line
+    "txredisapi>=1.6,<2",  # seats that several guards share; Synapse's own client of Redis
     "PyYAML>=6.0",  # reads LiveKit's configuration for `lotus-guard check --livekit-config`
     "rich>=13.7",  # its tables, and one that can be watched
 ]
 TEST = [
     "pytest>=8",  # runner
     "pytest-twisted>=1.14",  # tests that wait for Deferreds
+    "pytest-xdist>=3.6",  # both cores for `make check`
     "hypothesis>=6.100",  # the laws, and the stateful seats and plan
     "mypy>=1.11",  # strict types
     "mypy-zope>=1.0.8",  # ... that understand zope.interface

@@ -18,7 +18,7 @@ names people is given only under an address, a name without a dot, or one that t
 import json
 from collections.abc import Callable, Collection
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -27,8 +27,8 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
 from lotus_guard.adapters.metrics import Metrics
-from lotus_guard.adapters.store import Store
 from lotus_guard.bounded import BoundedRequest
+from lotus_guard.core.decision import Decision
 from lotus_guard.core.push import HEADER, Unsigned
 from lotus_guard.hints import Pushes, Webhooks
 from lotus_guard.overview import Overview
@@ -37,6 +37,15 @@ from lotus_guard.status.pages import NAMES, Pages
 _log = Logger()
 
 MOST_DECISIONS = 1000
+
+
+class Kept(Protocol):
+    """Where decisions are kept."""
+
+    async def decisions(
+        self, room: str | None = None, user: str | None = None, most: int = 100
+    ) -> list[Decision]:
+        """Read the newest decisions on a room and a user."""
 
 
 class Misdirected(Exception):
@@ -49,7 +58,7 @@ class Desk:
 
     metrics: Metrics
     overview: Overview
-    store: Store
+    store: Kept
     webhooks: Webhooks
     pushes: Pushes
     push: Callable[[bytes, str], None]

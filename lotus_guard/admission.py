@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from lotus_guard.book import Book
 from lotus_guard.core.decision import seat_refused, slots_refused, token_changed
 from lotus_guard.core.knowledge import Knowledge, Place, place_from, user_from
 from lotus_guard.core.model import Identity, LimitPolicy, RoomId, Rule, Source, SourcePolicy
@@ -127,6 +128,8 @@ class Admission:
     token_life: int
     knowledge: Knowledge
     seats: Seats
+    """What this guard knows of the seats, for showing; changes go through the book."""
+    book: Book
     presence: Presence
     limits: Policies[LimitPolicy]
     sources: Policies[SourcePolicy]
@@ -188,7 +191,7 @@ class Admission:
         try:
             found = await limit
             if isinstance(found, Refusal):
-                refusal = self._refuse(seeker, found)
+                refusal = await self._refuse(seeker, found)
                 if refusal:
                     return refusal
                 found = None
@@ -197,11 +200,11 @@ class Admission:
             for rule in (limit, sources):
                 ignoring(rule, CancelledError)
                 rule.cancel()
-        return self._conclude(seeker, token, found, policy)
+        return await self._conclude(seeker, token, found, policy)
 
     def _let_go(self, seeker: Seeker, hurry: Outage) -> Pass:
         """Let a token out unguarded; the live loop sees to it when its user has come in."""
-        self.seats.keep(seeker.room, seeker.person, seeker.identity, self.now())
+        ignoring(ensureDeferred(self._keep(seeker)), Outage)  # not waited for
         for rule in Rule:
             self.records.failed_open(rule, hurry, seeker.room, again=True)
         return Pass()
@@ -259,24 +262,29 @@ class Admission:
             return await self._cap(seeker, policy.max_users)
         except Outage:
             # He may well come in: whoever is judged next must count him.
-            self.seats.keep(seeker.room, seeker.person, seeker.identity, self.now())
+            await self._keep(seeker)
             raise
 
     async def _cap(self, seeker: Seeker, limit: int) -> Cap | Refusal:
         try:
             at = await self._look(seeker, self.now() - LOOK_MAX_AGE)
-            seating = self._ask(seeker, limit, at)
+            seating = await self._ask(seeker, limit, at)
             if not seating.admitted and at < seeker.arrived:
                 at = await self._look(seeker, seeker.arrived)
-                seating = self._ask(seeker, limit, at)
+                seating = await self._ask(seeker, limit, at)
         except Flooded:
             # A client's doing: nobody's way in. What was seen last and is held since counts.
             at = self.presence.last_look(seeker.room)
-            seating = self._ask(seeker, limit, at)
+            seating = await self._ask(seeker, limit, at)
         return Cap(limit, at) if seating.admitted else Refusal(limit, seating.users)
 
-    def _ask(self, seeker: Seeker, limit: int, at: float) -> Seating:
-        return self.seats.ask(seeker.room, seeker.person, seeker.identity, limit, at)
+    async def _ask(self, seeker: Seeker, limit: int, at: float) -> Seating:
+        who = (seeker.room, seeker.person, seeker.identity)
+        return await self.book.change(seeker.room, lambda seats: seats.ask(*who, limit, at))
+
+    async def _keep(self, seeker: Seeker) -> None:
+        who = (seeker.room, seeker.person, seeker.identity)
+        await self.book.change(seeker.room, lambda seats: seats.keep(*who, self.now()))
 
     async def _look(self, seeker: Seeker, not_before: float) -> float:
         seen = await self._in_time(seeker, self.presence.look(seeker.room, not_before))
@@ -301,21 +309,25 @@ class Admission:
         except TimeoutError:
             raise Outage(Reason.TIMEOUT, "our own deadline") from None
 
-    def _conclude(
+    async def _conclude(
         self, seeker: Seeker, token: Token, cap: Cap | None, policy: SourcePolicy | None
     ) -> Verdict:
-        """Take the seat and narrow the token: one step, nothing is awaited in between."""
+        """Take the seat, in one step, and narrow the token."""
         if cap:
-            seating = self.seats.admit(
-                seeker.room, seeker.person, seeker.identity, cap.limit, cap.at, self.now()
-            )
+            seating = await self._admit(seeker, cap)
             if not seating.admitted:
-                refusal = self._refuse(seeker, Refusal(cap.limit, seating.users))
+                refusal = await self._refuse(seeker, Refusal(cap.limit, seating.users))
                 if refusal:
                     return refusal
                 cap = None
         forbidden = policy.forbidden if policy else frozenset()
         return self._restrain(seeker, token, cap is not None, forbidden)
+
+    async def _admit(self, seeker: Seeker, cap: Cap) -> Seating:
+        who = (seeker.room, seeker.person, seeker.identity)
+        return await self.book.change(
+            seeker.room, lambda seats: seats.admit(*who, cap.limit, cap.at, self.now())
+        )
 
     def _restrain(
         self, seeker: Seeker, token: Token, is_capped: bool, forbidden: AbstractSet[Source]
@@ -348,7 +360,7 @@ class Admission:
         )
         return restrained, self.records.decided(ruling, observed=observed)
 
-    def _refuse(self, seeker: Seeker, refusal: Refusal) -> Refusal | None:
+    async def _refuse(self, seeker: Seeker, refusal: Refusal) -> Refusal | None:
         """Put a refusal on record; None where the limit is only observed: he comes in."""
         observed = Rule.LIMIT in self.observed
         room, person = seeker.room, seeker.person
@@ -356,6 +368,6 @@ class Admission:
         ruling = seat_refused(room, person, refusal.limit, refusal.users, sitting)
         decision = self.records.decided(ruling, observed=observed)
         if observed:
-            self.seats.keep(room, person, seeker.identity, self.now())
+            await self._keep(seeker)
             return None
         return evolve(refusal, decision=decision)

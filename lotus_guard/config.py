@@ -19,6 +19,7 @@ from lotus_guard.address import leads_to, listening
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.model import Rule
 from lotus_guard.core.origin import Network, networks_of
+from lotus_guard.core.shared import RedisAddress, is_redis, read_redis_address
 from lotus_guard.live import LIVE
 
 OUR_PREFIX = "LOTUS_GUARD_"
@@ -55,7 +56,12 @@ class Variables:
     synapse_url: str = _ours("", "Synapse's internal address")
     synapse_token: str = _ours("", "an admin's access token")
     synapse_token_from_file: str = _ours("", "file with an admin's access token")
-    state: str = _ours("", "SQLite file for what the guard remembers; default: lotus-guard.sqlite")
+    state: str = _ours(
+        "",
+        "what the guard remembers: a SQLite file (default: lotus-guard.sqlite), or for several "
+        "guards redis://[user:password@]host[:port][/db], rediss:// with TLS",
+    )
+    redis_password_from_file: str = _ours("", "file with the password of Redis")
     reconcile_interval: str = _ours("2.0", "seconds between two passes of the live loop")
     policy_rate: str = _ours("50", "most look-ups a second that the live loop makes at Synapse")
     policy_poll: str = _ours("60", "seconds between looks at a policy while Synapse pushes changes")
@@ -95,6 +101,8 @@ class Config:
     push_secret: str = field(repr=False)
     """Empty for no pushes."""
     state: Path
+    """The SQLite file; unused where there is a Redis."""
+    redis: RedisAddress | None
     reconcile_interval: float
     policy_rate: float
     policy_poll: float
@@ -163,6 +171,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
             "LOTUS_GUARD_PUSH_SECRET", variables.push_secret, variables.push_secret_from_file
         ),
         state=_state_path(variables.state, environment),
+        redis=check.redis(variables),
         reconcile_interval=check.seconds(
             "RECONCILE_INTERVAL", variables.reconcile_interval, least=0.1
         ),
@@ -322,6 +331,22 @@ class _Check:
         if 0 < len(value) < 16:
             self.fault(name, f"only {len(value)} characters", "16 or more, from a random source")
         return value
+
+    def redis(self, variables: Variables) -> RedisAddress | None:
+        path = variables.redis_password_from_file
+        name = "LOTUS_GUARD_REDIS_PASSWORD_FROM_FILE"
+        password = self.file(name, path).strip(" \r\n") if path else ""
+        if not is_redis(variables.state):
+            return None
+        try:
+            address = read_redis_address(variables.state, password)
+        except ValueError as why:
+            wanted = "redis://[user:password@]host[:port][/database][?prefix=…]"
+            self.fault("LOTUS_GUARD_STATE", str(why), wanted)
+            return None
+        if address.ca and not self.file("LOTUS_GUARD_STATE", address.ca) and not self.unread:
+            self.fault("LOTUS_GUARD_STATE", f"{address.ca} is empty", "a certificate")
+        return address
 
     def one_of(self, name: str, text: str, allowed: tuple[str, ...]) -> str:
         if text not in allowed:

@@ -1,10 +1,11 @@
 """Deferred helpers: work asked for by many and done once, and a deadline for a coroutine."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
+from attrs import define
 from twisted.internet.defer import Deferred, FirstError, ensureDeferred, gatherResults
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 K = TypeVar("K")
@@ -76,20 +77,45 @@ def ignoring(work: Deferred[Any], *kinds: type[Exception]) -> None:
     work.addErrback(drop)
 
 
-def within(seconds: float, clock: IReactorTime, work: Awaitable[V]) -> Deferred[V]:
+def within(
+    seconds: float, clock: IReactorTime, work: Coroutine[Any, Any, V] | Deferred[V]
+) -> Deferred[V]:
     """Wait for something at most so long; then it is cancelled and TimeoutError raised.
+
+    A Deferred that is handed in is the one that comes back: nobody else may be waiting on it.
 
     Twisted's own `addTimeout` says so only where the cancelled work fails with CancelledError,
     and an HTTP request that is cancelled does not.
     """
 
-    async def run() -> V:
-        return await work
+    waiting = work if isinstance(work, Deferred) else ensureDeferred(work)
+    deadline = _Deadline(clock, waiting.cancel)
+    deadline.delayed = clock.callLater(seconds, deadline.is_up)
+    return waiting.addBoth(deadline.over)
 
-    return ensureDeferred(run()).addTimeout(seconds, clock, _say_timeout)
 
+@define(eq=False)
+class _Deadline:
+    """Cancels what takes too long."""
 
-def _say_timeout(result: V | Failure, _seconds: float) -> V:
-    if isinstance(result, Failure):
-        raise TimeoutError
-    return result  # it came just in time
+    clock: IReactorTime
+    cancel: Callable[[], None]
+    delayed: IDelayedCall | None = None
+    has_cancelled: bool = False
+
+    def is_up(self) -> None:
+        """Look at the sockets once more: where we were busy ourselves, the answer may be there."""
+        self.delayed = self.clock.callLater(0, self.give_up)
+
+    def give_up(self) -> None:
+        """Cancel it."""
+        self.delayed, self.has_cancelled = None, True
+        self.cancel()
+
+    def over(self, result: V | Failure) -> V | Failure:
+        """Hand the result on; a failure after we have cancelled is that it took too long."""
+        if self.delayed is not None:
+            self.delayed.cancel()
+        if self.has_cancelled and isinstance(result, Failure):
+            raise TimeoutError
+        return result

@@ -25,6 +25,8 @@ class Webhooks:
     secret: str = field(repr=False)
     now: Now
     on_event: Callable[[Event], None]
+    on_genuine: Callable[[bytes, str], None] = lambda _body, _authorization: None
+    """Told of each genuine one that came to this guard, for the other guards."""
     last: float | None = field(default=None, init=False)
     """When the last genuine one came in."""
     genuine: int = field(default=0, init=False)
@@ -37,8 +39,11 @@ class Webhooks:
             return described("webhooks", "unknown", None, "none came yet: rooms are polled")
         return described("webhooks", "ok", round(self.now() - self.last, 1), "")
 
-    def take(self, body: bytes, authorization: str) -> None:
-        """Take in a webhook, whoever sent it; never raises."""
+    def take(self, body: bytes, authorization: str, *, is_heard: bool = False) -> None:
+        """Take in a webhook, whoever sent it; never raises.
+
+        `is_heard` where another guard passed it on.
+        """
         try:
             event = read_event(body, authorization, self.key, self.secret)
         except Forged as why:
@@ -50,6 +55,8 @@ class Webhooks:
             return
         self.last = self.now()
         self.genuine += 1
+        if not is_heard:
+            self.on_genuine(body, authorization)
         if event and not (event.id and self._seen.get(event.id)):
             self._seen.put(event.id, True)
             self.on_event(event)
@@ -123,6 +130,26 @@ class Pushes:
         limits.put(push.room, push.limit, self.now())
         sources.put(push.room, push.sources, self.now())
         return push.room
+
+    def recall(
+        self,
+        body: bytes,
+        header: str,
+        limits: Policies[LimitPolicy],
+        sources: Policies[SourcePolicy],
+    ) -> None:
+        """Take in a push that another guard got earlier, as old as it is."""
+        try:
+            sent = int(header.partition(".")[0]) / 1000.0
+            push = read_push(body, header, self.secret, sent)
+        except Exception:  # kept where others may write as well: it is as good as its signature
+            return
+        if not self.secret or push.room is None or sent < (self._sent.get(push.room) or 0.0):
+            return
+        self._sent.put(push.room, sent)
+        at = self.now() - max(0.0, self.epoch() - sent)
+        limits.put(push.room, push.limit, at)
+        sources.put(push.room, push.sources, at)
 
     def _believed(self, body: bytes, header: str) -> Push:
         if not self.secret:

@@ -25,6 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from lotus_guard.book import Book
 from lotus_guard.core.decision import step_taken
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, Rule, SourcePolicy
@@ -34,7 +35,7 @@ from lotus_guard.core.text import printable
 from lotus_guard.core.webhook import Event, EventKind
 from lotus_guard.flight import ignoring, some_at_once
 from lotus_guard.policies import Policies, Restricting
-from lotus_guard.ports import Flooded, Now, Outage, Reason, Records, RoomService
+from lotus_guard.ports import Flooded, Now, Outage, Rank, Reason, Records, RoomService
 from lotus_guard.presence import Presence, Seen
 
 _log = Logger()
@@ -55,6 +56,10 @@ EXPECTED = 10.0
 """Seconds for which a room counts as in use after a token for it was issued."""
 ENOUGH = 8
 """So many failures in a row, of as many rooms, and a neighbour is not asked again in a pass."""
+
+
+class _Deposed(Exception):
+    """Another guard has the lead."""
 
 
 class Finding(Enum):
@@ -80,6 +85,9 @@ class LiveJournal(Protocol):
 
     def stepped(self, step: Step, is_done: bool) -> None:
         """Note a step that was carried out, or that it was not."""
+
+    def deposed(self, step: Step) -> None:
+        """Note a step that was not carried out because another guard leads by now."""
 
     def confirmed(self, step: type[Step], seconds: float) -> None:
         """Note that a look shows a step's effect, so many seconds after what called for it."""
@@ -141,6 +149,19 @@ class _Known(Generic[P]):
     is_certain: bool
 
 
+@frozen
+class Only:
+    """The rank of a guard that shares its work with nobody."""
+
+    def leads(self) -> bool:
+        """Lead."""
+        return True
+
+    def may_remove(self) -> bool:
+        """Remove."""
+        return True
+
+
 @define(eq=False)
 class Live:
     """Works on rooms: all of them in a pass, or one on demand."""
@@ -148,7 +169,7 @@ class Live:
     service: RoomService
     presence: Presence
     knowledge: Knowledge
-    seats: Seats
+    book: Book
     limits: Policies[LimitPolicy]
     sources: Policies[SourcePolicy]
     journal: LiveJournal
@@ -164,6 +185,8 @@ class Live:
     """Whether who came into a full room without a seat is removed."""
     observed: AbstractSet[str] = frozenset()
     """What is planned and recorded, and not carried out: `live`, or one of the rules."""
+    rank: Rank = field(factory=Only)
+    """Whether it is for this guard to run the loop."""
     last_good: float | None = field(default=None, init=False)
     """When the last pass ended that saw the whole picture."""
     counts: Mapping[Alias, int] = field(factory=dict, init=False)
@@ -189,7 +212,7 @@ class Live:
     async def run_pass(self) -> frozenset[Alias]:
         """Work on every room that has a call; gives the LiveKit rooms there are.
 
-        Raises Outage where LiveKit does not list them.
+        Raises Outage where LiveKit does not list them. A guard that does not lead only lists them.
         """
         begun = self.now()
         self._synapse.clear()
@@ -197,6 +220,10 @@ class Live:
         self._people.clear()
         counts = await self.service.existing()
         self.counts = counts
+        if not self.rank.leads():
+            self._tried.clear()
+            self.last_good = None
+            return frozenset(counts)
         rooms = self._to_work_on(counts)
         found = Counter(
             await some_at_once(AT_ONCE, (self._turns(room, poll=True) for room in rooms))
@@ -276,6 +303,8 @@ class Live:
 
     def wake(self, room: RoomId) -> None:
         """Work on one room soon; cheap to call, and safe to call as often as one likes."""
+        if not self.rank.leads():
+            return
         if room in self._wanted:
             self._wanted[room] = True
         else:
@@ -343,8 +372,8 @@ class Live:
             return Finding.NO_POLICY
         seen = await self._look(room)
         self._people[room] = sum(len(each.participants) for each in seen.rooms.values())
-        self._free_seats(room, seen)
-        standing = self._standing(room, known)
+        await self._free_seats(room, seen)
+        standing = await self._standing(room, known)
         policy = sources or SourcePolicy()
         steps = plan(seen.rooms, policy, standing, self.knowledge.person)
         kept, put_off = bounded(step for step in steps if not self._observes(room, step, policy))
@@ -373,11 +402,14 @@ class Live:
         self._livekit = Streak()
         return seen
 
-    def _standing(self, room: RoomId, known: "_Known[LimitPolicy]") -> list[Person]:
+    async def _standing(self, room: RoomId, known: "_Known[LimitPolicy]") -> list[Person]:
         """List who is to be put out; nobody on a policy that is not certain, nor seated by it."""
         if known.policy is None or not known.is_certain:
             return []
-        return self.seats.settle(room, known.policy.max_users if self.limit_on else None)
+        is_sure = self.rank.may_remove() and self.book.is_certain(room)
+        limit = known.policy.max_users if self.limit_on and is_sure else None
+        standing = await self.book.change(room, lambda seats: seats.settle(room, limit))
+        return standing if self.book.is_certain(room) else []
 
     async def _policy(
         self, rule: Rule, policies: Policies[P], room: RoomId, poll: bool
@@ -410,16 +442,23 @@ class Live:
             self.journal.used_stale(rule, outage)
         return last
 
-    def _free_seats(self, room: RoomId, seen: Seen) -> None:
+    async def _free_seats(self, room: RoomId, seen: Seen) -> None:
         """Free the seats of those who hung up, where LiveKit agrees that they are gone."""
+        gone: set[Identity] = set()
         for alias, attendance in seen.rooms.items():
             left = self._hung_up.pop(alias) or {}
             now_there = {p.identity: p.sid for p in attendance.participants}
-            for identity in left.keys() - now_there.keys():
-                self.seats.hung_up(room, identity)
+            gone.update(left.keys() - now_there.keys())
             late = {i: sid for i, sid in left.items() if now_there.get(i) == sid}
             if late:  # LiveKit still lists the very connection that has ended
                 self._hung_up.put(alias, late)
+        if gone:
+
+            def free(seats: Seats) -> None:
+                for identity in gone:
+                    seats.hung_up(room, identity)
+
+            await self.book.change(room, free)
 
     def _confirm(self, room: RoomId, steps: Iterable[Step], kept: Iterable[Step]) -> None:
         """Compare what was tried with what is still to be done."""
@@ -447,15 +486,24 @@ class Live:
         near = [age for age in ages if 0.0 <= age <= JUST_NOW]
         return self.now() - max(near, default=0.0)
 
+    def _may(self, step: Step) -> None:
+        """Raise _Deposed where this guard leads no more: it may have been paused for a while."""
+        if not self.rank.leads() or (isinstance(step, Remove) and not self.rank.may_remove()):
+            raise _Deposed
+
     async def _carry_out(self, room: RoomId, step: Step, policy: SourcePolicy) -> None:
         failure = ""
         try:
+            self._may(step)
             if isinstance(step, Narrow | Silence):
                 await self.service.permit(step.alias, step.participant, step.grant)
             elif isinstance(step, Remove):
                 await self.service.remove(step.alias, step.participant)
         except Outage as outage:
             failure = str(outage)
+        except _Deposed:
+            self.journal.deposed(step)
+            return
         self.journal.stepped(step, is_done=not failure)
         who = self.knowledge.person(step.participant.identity)
         ruling = step_taken(room, who, step, policy.forbidden, failure)

@@ -101,6 +101,18 @@ class RoomService(Protocol):
         ...
 
 
+class Rank(Protocol):
+    """This guard's place among several: one of them runs the live loop."""
+
+    def leads(self) -> bool:
+        """Tell whether this guard runs the live loop at this moment."""
+        ...
+
+    def may_remove(self) -> bool:
+        """Tell whether it knows all seats that were given, so that it may put people out."""
+        ...
+
+
 class Records(Protocol):
     """Where every decision goes."""
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
+from lotus_guard.book import Book
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Attendance, RoomId
-from lotus_guard.core.seats import Look, Seats
+from lotus_guard.core.seats import Look
 from lotus_guard.flight import SingleFlight, some_at_once
 from lotus_guard.ports import Flooded, Now, Outage, Reason, RoomService
 
@@ -32,7 +33,7 @@ class Presence:
     """Keeps the seats up to date with LiveKit's word."""
 
     service: RoomService
-    seats: Seats
+    book: Book
     knowledge: Knowledge
     now: Now
     on_use: Callable[[bool], None] = lambda _was_kept: None
@@ -78,12 +79,12 @@ class Presence:
                 # Participants write their own metadata: no outage, and nobody's way in.
                 raise Flooded("its participants' metadata is too much to read") from None
             if self.last_look(room) < begun:
-                self.seats.lost_sight(room, begun)
+                await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
             raise
         rooms = dict(zip(asked, found, strict=True))
         empty = Look(begun, frozenset())
         looks = {a: _as_look(rooms[a]) if a in rooms else empty for a in aliases}
-        self.seats.saw(room, looks)
+        await self.book.change(room, lambda seats: seats.saw(room, looks))
         seen = Seen(begun, aliases, rooms)
         if self.last_look(room) < begun:  # the token path and the background look on their own
             self._seen.put(room, seen)

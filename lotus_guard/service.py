@@ -2,11 +2,9 @@
 
 import gc
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from secrets import token_bytes
 from typing import Any
 
 from attrs import define, frozen
@@ -22,46 +20,49 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.server import Site
 
 from lotus_guard.adapters.http import Endpoints, Http
-from lotus_guard.adapters.livekit import LiveKit
 from lotus_guard.adapters.log import DecisionLog, JsonLines
 from lotus_guard.adapters.metrics import Metrics
-from lotus_guard.adapters.neighbour import (
-    BACKGROUND_PATIENCE,
-    FOR_TOKENS,
-    IN_BACKGROUND,
-    Lane,
-    Neighbour,
-    Queued,
-)
+from lotus_guard.adapters.neighbour import Neighbour
+from lotus_guard.adapters.redis import Server
+from lotus_guard.adapters.redis_lease import RENEW_SECONDS
+from lotus_guard.adapters.redis_store import RedisStore
 from lotus_guard.adapters.store import Store
-from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.address import bracketed
 from lotus_guard.admin import Admin, Desk
 from lotus_guard.admission import Admission
-from lotus_guard.bounded import MOST_CONNECTIONS, BoundedRequest, Connections, QuietSite
+from lotus_guard.bounded import BoundedRequest, Connections, QuietSite
 from lotus_guard.config import OBSERVABLE, Config
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.knowledge import Knowledge
-from lotus_guard.core.model import Alias
+from lotus_guard.core.model import Alias, RoomId
 from lotus_guard.core.origin import Origins
 from lotus_guard.core.probe import FIELD, HEADER, is_genuine, sign_probe
 from lotus_guard.core.seats import Seats
 from lotus_guard.flight import within
 from lotus_guard.health import Dependency, Health, described
 from lotus_guard.hints import Pushes, Webhooks
-from lotus_guard.live import Live, Pace
+from lotus_guard.live import Live, Only, Pace
 from lotus_guard.names import Names
 from lotus_guard.overview import Overview
 from lotus_guard.policies import Policies
 from lotus_guard.ports import Now, Outage
 from lotus_guard.presence import Presence
-from lotus_guard.pressure import REQUESTS, TICK_SECONDS, Pressure
-from lotus_guard.records import Recorder, mask_of, short_id
+from lotus_guard.pressure import TICK_SECONDS, Pressure
+from lotus_guard.records import Recorder, mask_of
 from lotus_guard.search import Search
+from lotus_guard.sharing import Clocks, Sharing, make_sharing
 from lotus_guard.status.pages import Pages
 from lotus_guard.status.stream import Stream
 from lotus_guard.systemd import Beats, HandedOver, Supervisor, handed_over, supervisor_of
+from lotus_guard.ways import (
+    Room,
+    most_files,
+    room_for,
+    show_load,
+    ways_to_livekit,
+    ways_to_synapse,
+)
 from lotus_guard.web import Clients, Gate, PublicSite
 
 _log = Logger()
@@ -71,8 +72,9 @@ PUBLIC, OPERATORS = "public", "operators"
 CONNECT_SECONDS = 5.0
 LINGER_SECONDS = 0.3
 """How long an orderly end waits for the first request of those who have just connected."""
-FILES = 20_000
-"""Open files that we have a use for."""
+BACKLOG = 512
+MOST_KNOCKING = 1000
+"""How many connections that wait to be accepted an orderly end lets in; more than any backlog."""
 STOP_SECONDS = 4.5
 """How long an orderly end waits for the requests that are open."""
 HOUSEKEEPING_SECONDS = 60.0
@@ -93,29 +95,8 @@ class Agents:
     synapse: Any
     close: Callable[[], Deferred[Any]] = lambda: succeed(None)
     """Closes the connections that are kept for later."""
-
-
-@frozen
-class Clocks:
-    """Where the guard takes time from."""
-
-    reactor: Any
-    now: Callable[[], float]
-    """Seconds that never run backwards."""
-    epoch: Callable[[], float]
-    """Seconds since 1970, as the tokens count them."""
-    random: Callable[[int], bytes] = token_bytes
-    """Gives so many random bytes."""
-
-
-@frozen
-class Room:
-    """How much a process may have open at once; half of a request's files are upstream's."""
-
-    connections: int = MOST_CONNECTIONS
-    """Of clients, on the public port."""
-    requests: int = REQUESTS
-    """Of theirs that are under way."""
+    redis: Server | None = None
+    """In place of a connection to the Redis that the configuration names."""
 
 
 @frozen
@@ -131,12 +112,13 @@ class Guard:
     search: Search
     knowledge: Knowledge
     seats: Seats
-    store: Store
+    store: Store | RedisStore
     metrics: Metrics
     overview: Overview
     pushes: Pushes
     push: Callable[[bytes, str], None]
     """Takes in what Synapse's module tells; raises Unsigned."""
+    sharing: Sharing
 
 
 def pooled_agents(reactor: Any) -> Agents:
@@ -179,21 +161,27 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
     recorder = Recorder(clocks.epoch, now, clocks.random, mask, metrics)
     knowledge = Knowledge()
     seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
-    livekit, livekit_later, to_livekit = _livekit(config, clocks, agents, metrics, health)
-    synapse, synapse_later, to_synapse = _synapse(config, clocks, agents, metrics, health)
+    livekit, livekit_later, to_livekit = ways_to_livekit(
+        config, clocks, agents.livekit, metrics, health
+    )
+    synapse, synapse_later, to_synapse = ways_to_synapse(
+        config, clocks, agents.synapse, metrics, health
+    )
     pushes = Pushes(
         config.push_secret, config.policy_max_age, config.policy_poll, now, clocks.epoch
     )
     keep = (pushes.policy_max_age, config.policy_stale, metrics.complained)
     limits = Policies(synapse.limit, now, *keep, metrics.used("limit"), synapse_later.limit)
     sources = Policies(synapse.sources, now, *keep, metrics.used("sources"), synapse_later.sources)
-    presence = Presence(livekit, seats, knowledge, now, metrics.used("look"), livekit_later)
+    sharing = make_sharing(config, clocks, agents.redis, knowledge, seats, metrics, health)
+    book, store = sharing.book, sharing.store
+    presence = Presence(livekit, book, knowledge, now, metrics.used("look"), livekit_later)
     pace = Pace(config.policy_rate, reactor, now)
     live = Live(
         service=livekit_later,
         presence=presence,
         knowledge=knowledge,
-        seats=seats,
+        book=book,
         limits=limits,
         sources=sources,
         journal=metrics,
@@ -205,6 +193,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         pushing=pushes.are_coming,
         limit_on=config.live_limit,
         observed=config.observed,
+        rank=sharing.lease or Only(),
     )
     admission = Admission(
         key=config.key,
@@ -213,6 +202,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         token_life=config.token_life,
         knowledge=knowledge,
         seats=seats,
+        book=book,
         presence=presence,
         limits=limits,
         sources=sources,
@@ -222,16 +212,21 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         now=now,
         epoch=clocks.epoch,
         observed=config.observed,
-        on_issued=live.expect,
+        on_issued=sharing.issued(live.expect),
     )
     webhooks = Webhooks(config.key, config.secret, now, live.hint)
 
-    def push(body: bytes, header: str) -> None:
+    def take_push(body: bytes, header: str) -> RoomId | None:
         room = pushes.take(body, header, limits, sources)
         if room:
             live.wake(room)
+        return room
 
-    store = _store(config, clocks, knowledge, seats, metrics, health)
+    def recall(body: bytes, header: str) -> None:
+        pushes.recall(body, header, limits, sources)
+
+    push = sharing.push(take_push)
+    sharing.listen(webhooks, take_push, recall, live.expect)
     recorder.sinks += [DecisionLog(now).write, store.decided]
     for describe in (lambda: _describe_loop(live, now), webhooks.describe, pushes.describe):
         health.watch(describe)
@@ -253,7 +248,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
     origins = Origins(config.trusted_proxies)
     pressure = Pressure(reactor, now, config.deadline / 2, room.requests, metrics.turned_one_away)
     connections = Connections(room.connections, is_proxy=origins.is_proxy, on_cut=metrics.cut)
-    _show_load(metrics, pressure, connections)
+    show_load(metrics, pressure, connections)
     gate = Gate(
         Upstream(agents.upstream, config.upstream.encode("ascii"), reactor),
         admission,
@@ -283,112 +278,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         overview=overview,
         pushes=pushes,
         push=push,
-    )
-
-
-def _livekit(
-    config: Config, clocks: Clocks, agents: Agents, metrics: Metrics, health: Health
-) -> tuple[LiveKit, LiveKit, Neighbour]:
-    """Make the ways to LiveKit: for tokens, for the background, and what knows how it does."""
-
-    def reached(http: Http, on_end: Callable[[Outage | None], None]) -> LiveKit:
-        return LiveKit(
-            http,
-            config.livekit_api,
-            config.key,
-            config.secret,
-            clocks.now,
-            config.deadline,
-            clocks.epoch,
-            metrics.called_livekit,
-            on_end,
-        )
-
-    note, http = health.noter(Dependency.LIVEKIT), Http(agents.livekit, clocks.reactor)
-    neighbour = _neighbour(Dependency.LIVEKIT, clocks, metrics, health)
-    neighbour.question = reached(http, note).ping
-    tokens, later = _lanes(http, neighbour)
-    on_end = _both(note, neighbour.ended)
-    return reached(tokens, on_end), reached(later, on_end), neighbour
-
-
-def _synapse(
-    config: Config, clocks: Clocks, agents: Agents, metrics: Metrics, health: Health
-) -> tuple[Synapse, Synapse, Neighbour]:
-    """Make the ways to Synapse, likewise."""
-
-    def reached(http: Http, on_end: Callable[[Outage | None], None]) -> Synapse:
-        return Synapse(
-            http,
-            config.synapse_url,
-            config.synapse_token,
-            config.deadline,
-            metrics.called_synapse,
-            on_end,
-        )
-
-    note, http = health.noter(Dependency.SYNAPSE), Http(agents.synapse, clocks.reactor)
-    neighbour = _neighbour(Dependency.SYNAPSE, clocks, metrics, health)
-    neighbour.question = reached(http, note).ping
-    tokens, later = _lanes(http, neighbour)
-    on_end = _both(note, neighbour.ended)
-    return reached(tokens, on_end), reached(later, on_end), neighbour
-
-
-def _neighbour(name: Dependency, clocks: Clocks, metrics: Metrics, health: Health) -> Neighbour:
-    def chance() -> float:
-        return int.from_bytes(clocks.random(4)) / 2**32
-
-    made = Neighbour(name.value, metrics, clocks.now, chance)
-    health.remark(name, made.remark)
-    metrics.breakers.labels(name.value).set(0)
-    return made
-
-
-def _lanes(http: Http, neighbour: Neighbour) -> tuple[Queued, Queued]:
-    """Make the line of the token path and that of the background."""
-    tokens = Lane(*FOR_TOKENS, http.clock)
-    later = Lane(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)
-    return (
-        Queued(http.agent, http.clock, neighbour, tokens),
-        Queued(http.agent, http.clock, neighbour, later),
-    )
-
-
-def _both(
-    one: Callable[[Outage | None], None], other: Callable[[Outage | None], None]
-) -> Callable[[Outage | None], None]:
-    def tell(outage: Outage | None) -> None:
-        one(outage)
-        other(outage)
-
-    return tell
-
-
-def _store(
-    config: Config,
-    clocks: Clocks,
-    knowledge: Knowledge,
-    seats: Seats,
-    metrics: Metrics,
-    health: Health,
-) -> Store:
-    def failed(why: str) -> None:
-        metrics.store_failed(why)
-        health.note(Dependency.STORE, why)
-
-    return Store(
-        config.state,
-        knowledge,
-        seats,
-        clocks.reactor,
-        clocks.now,
-        clocks.epoch,
-        on_failure=failed,
-        on_written=lambda: health.note(Dependency.STORE, None),
-        instance=short_id(clocks.random),
-        listen=config.listen,
-        keep_seconds=config.keep_decisions * 86400.0,
+        sharing=sharing,
     )
 
 
@@ -436,19 +326,6 @@ def _show(metrics: Metrics, overview: Overview, webhooks: Webhooks, pushes: Push
         metrics.show(f"lotus_guard_{name}", text, value)
 
 
-def _show_load(metrics: Metrics, pressure: Pressure, connections: Connections) -> None:
-    requests, tokens = pressure.requests.shares, pressure.tokens.shares
-    numbers: tuple[tuple[str, str, Callable[[], float]], ...] = (
-        ("connections", "Connections of clients", lambda: connections.open),
-        ("requests_under_way", "Requests being served", lambda: requests.used),
-        ("requests_waiting", "Places taken in the clients' lines", lambda: requests.waiting),
-        ("tokens_under_way", "Tokens being judged", lambda: tokens.used),
-        ("loop_lag_seconds", "How late the reactor is", pressure.lag.seconds),
-    )
-    for name, text, value in numbers:
-        metrics.show(f"lotus_guard_{name}", text, value)
-
-
 @define(eq=False)
 class _Traffic:
     """Counts traffic, and has upstream's health noted."""
@@ -470,35 +347,13 @@ class _Traffic:
         self.on_end(outage)
 
 
-def room_for(files: int) -> Room:
-    """Share out so many files: of them, clients' connections get half, upstream's an eighth.
-
-    What is left is for Synapse, LiveKit, the state file and the log: a flood of connections must
-    not leave the guard without a file to ask upstream by.
-    """
-    return Room(min(MOST_CONNECTIONS, files // 2), min(REQUESTS, files // 8))
-
-
-def _most_files() -> int:
-    """Raise our bound on open files as far as we need and may; gives what it is then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = FILES
-    if soft == resource.RLIM_INFINITY or soft >= FILES:
-        return FILES
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(FILES, hard)), hard))
-    except (OSError, ValueError):
-        return soft
-    return max(soft, min(FILES, hard))
-
-
 def make_service(config: Config, reactor: Any) -> Any:
     """Make the service that twistd runs; reads the state file."""
     clocks = Clocks(reactor, time.monotonic, time.time)
     agents = pooled_agents(reactor)
-    guard = make_guard(config, clocks, agents, room_for(_most_files()))
+    guard = make_guard(config, clocks, agents, room_for(most_files()))
     guard.store.open()
+    guard.sharing.start()
     sockets, pid = handed_over(os.environ, os.getpid()), os.getpid()
     supervisor = supervisor_of(os.environ, pid)
     service = GuardService(config.log_format)
@@ -550,13 +405,35 @@ def _listener(
     """Listen on the socket of this name that systemd has handed over, else where it is wanted."""
     held = sockets.get(name)
     if held is None:
-        endpoint = serverFromString(reactor, wanted)
+        endpoint = serverFromString(reactor, _with_backlog(wanted))
     else:
         endpoint = AdoptedStreamServerEndpoint(reactor, held.fd, held.family)
-    server = StreamServerEndpointService(endpoint, site)
+    server = PoliteListener(endpoint, site)
     # A port that is taken must end the start with an error, not leave a guard that serves nobody.
     server._raiseSynchronously = True
     return server
+
+
+def _with_backlog(endpoint: str) -> str:
+    """Have the kernel keep more than Twisted's 50 who connect at once: a call begins in a burst."""
+    is_ours = endpoint.startswith(("tcp:", "tcp6:")) and ":backlog=" not in endpoint
+    return f"{endpoint}:backlog={BACKLOG}" if is_ours else endpoint
+
+
+class PoliteListener(StreamServerEndpointService):
+    """Listens, and closes its port only once those are in who have knocked.
+
+    A connection that the kernel has set up and nobody has accepted is reset when its port closes.
+    """
+
+    def stopService(self) -> Any:
+        """Let in who waits, then listen no more."""
+        waiting: Any = self._waitingForPort
+        port: Any = getattr(waiting, "result", None)
+        if port is not None and hasattr(port, "doRead"):
+            port.numberAccepts = MOST_KNOCKING  # else as many as it took in the last time
+            port.doRead()
+        return super().stopService()
 
 
 class Readiness(Service):
@@ -681,6 +558,9 @@ class LiveService(Service):
             (LoopingCall(self._tidy), HOUSEKEEPING_SECONDS),
             (LoopingCall(guard.pressure.lag.tick), TICK_SECONDS),
         ]
+        if guard.sharing.lease is not None:
+            renewal = LoopingCall(lambda: ensureDeferred(self._renew()))
+            self._loops.insert(0, (renewal, RENEW_SECONDS))
 
     def startService(self) -> None:
         """Start; what is loaded by now stays, so the garbage collector need not look at it."""
@@ -727,7 +607,16 @@ class LiveService(Service):
             await within(STOP_SECONDS, self._clocks.reactor, self._guard.gate.drained())
         except TimeoutError:
             _log.warn("Some requests were still open after {n} s", n=STOP_SECONDS)
-        await gatherResults([self._guard.store.close(), self._agents.close()])
+        await self._guard.sharing.close()
+        await self._agents.close()
+
+    async def _renew(self) -> None:
+        try:
+            lease = self._guard.sharing.lease
+            if lease is not None:
+                await lease.renew()
+        except Exception:
+            _log.failure("Who leads could not be found out")
 
     def _tidy(self) -> None:
         try:
@@ -747,3 +636,6 @@ class LiveService(Service):
         finished = {alias for alias, at in self._alive.items() if now - at > FORGET_SECONDS}
         if finished and self._guard.live.last_good is not None:
             self._guard.knowledge.forget(finished)
+
+
+__all__ = ["Agents", "Clocks", "Guard", "make_guard", "make_service", "pooled_agents"]

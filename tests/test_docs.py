@@ -1,5 +1,6 @@
 """The documentation says what the code says."""
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,16 @@ def test_every_reason_is_explained() -> None:
     assert [r for r in Reason if f"`{r}`" not in text and f": {r}" not in text] == []
 
 
+def exposed_families() -> set[str]:
+    clock = Clock()
+    guard = make_guard(
+        read_config(GOOD),
+        Clocks(clock, clock.seconds, clock.seconds),
+        Agents(None, None, None),
+    )
+    return {metric.name for metric in guard.metrics.registry.collect()}
+
+
 @pytest.mark.parametrize("path", ["README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))])
 def test_every_metric_that_is_named_exists(path: str) -> None:
     clock = Clock()
@@ -79,6 +90,41 @@ def test_every_metric_that_is_named_exists(path: str) -> None:
     named = set(re.findall(r"\blotus_guard_[a-z_]+", (ROOT / path).read_text()))
     named -= {"lotus_guard_tap"}
     assert named - exposed == set()
+
+
+def log_lines() -> list[str]:
+    """The warnings and errors of the service, without what is filled in."""
+    lines = []
+    for path in (ROOT / "lotus_guard").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("warn", "error", "critical")
+                and isinstance(node.func.value, ast.Name)
+                and node.func.value.id == "_log"
+            ):
+                lines.append(str(ast.literal_eval(node.args[0])))
+    return lines
+
+
+def test_every_warning_and_error_is_explained() -> None:
+    """A row has a piece of each line that is as long as four words, or all of it."""
+    told = re.sub(r"…", "", " ".join(re.findall(r"^\| ([^|]+) \|", TROUBLE, re.MULTILINE)))
+    told = " ".join(told.split())
+    lost = []
+    for line in log_lines():
+        pieces = [piece.split() for piece in re.split(r"\{\w+\}", line)]
+        runs = [" ".join(p[i : i + 4]) for p in pieces for i in range(max(1, len(p) - 3)) if p]
+        if not any(run.rstrip(":.") in told for run in runs if len(run) > 8):
+            lost.append(line)
+    assert lost == []
+
+
+def test_every_metric_is_explained() -> None:
+    told = " ".join(page.read_text() for page in ROOT.glob("docs/*.md"))
+    lost = {name for name in exposed_families() if name not in told}
+    assert lost == set()
 
 
 def test_every_link_leads_somewhere() -> None:

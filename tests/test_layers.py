@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1] / "lotus_guard"
 LEVELS = [
     {"core"},
-    {"ports", "flight", "bounded", "landing", "address", "systemd"},
+    {"ports", "book", "flight", "bounded", "landing", "address", "systemd"},
     {"policies", "presence", "pressure"},
     {"admission"},
     {"live"},
@@ -14,6 +14,7 @@ LEVELS = [
     {"overview", "status"},
     {"adapters"},
     {"web", "admin", "config"},
+    {"sharing", "ways"},
     {"service"},
     {"sandbox"},
     {"check"},

@@ -182,7 +182,8 @@ def beat(instance: str = "me", at: float = 2000.0, oldest: float = 0.0) -> Batch
 
 def test_decisions_are_bounded_by_age(cursor: sqlite3.Cursor) -> None:
     batch = Batch()
-    batch.decisions.extend(refusal(number) for number in range(10))
+    for number in range(10):
+        batch.decided(refusal(number))
     batch.write(cursor)
     beat(oldest=1004.0).write(cursor)
     assert [each.id for each in select_decisions(cursor, None, None, 3)] == ["id9", "id8", "id7"]
@@ -191,18 +192,32 @@ def test_decisions_are_bounded_by_age(cursor: sqlite3.Cursor) -> None:
 
 def test_a_flood_of_one_kind_leaves_the_others(cursor: sqlite3.Cursor) -> None:
     batch = Batch()
-    batch.decisions.append(refusal(0))
+    batch.decided(refusal(0))
     flood = request_refused(400, "M_BAD_JSON", "twice")
-    batch.decisions.extend(Decision(f"f{n}", 1000.0, False, flood) for n in range(50))
+    for n in range(50):
+        batch.decided(Decision(f"f{n}", 1000.0, False, flood))
     batch.write(cursor)
     Batch(beat=Beat("me", 7, "tcp:8070", 2000.0, 0.0, most=5)).write(cursor)
     found = [each.id for each in select_decisions(cursor, None, None, 100)]
     assert found == ["f49", "f48", "f47", "f46", "f45", "id0"]
 
 
+def test_a_flood_waits_for_the_disk_within_bounds(cursor: sqlite3.Cursor) -> None:
+    batch = Batch()
+    batch.decided(refusal(0))
+    flood = request_refused(400, "M_BAD_JSON", "twice")
+    for n in range(1000):
+        batch.decided(Decision(f"f{n}", 1000.0, False, flood))
+    batch.write(cursor)
+    found = [each.id for each in select_decisions(cursor, None, None, 5000)]
+    assert len(found) == 1 + tables.MOST_WAITING
+    assert found[0] == "f999"
+    assert "id0" in found
+
+
 def test_names_that_sqlite_does_not_take_do_not_stop_the_rest(cursor: sqlite3.Cursor) -> None:
     batch = Batch()
-    batch.decisions.append(refusal(room=RoomId("!\ud800:s")))
+    batch.decided(refusal(room=RoomId("!\ud800:s")))
     batch.write(cursor)
     assert len(select_decisions(cursor, None, None, 100)) == 1
 

@@ -138,6 +138,17 @@ def connected(port: int) -> socket.socket:
     raise AssertionError("nobody listens")
 
 
+def answering(port: int) -> None:
+    """Wait until the guard answers: it can be connected to before its reactor runs.
+
+    A SIGTERM in between ends it on the spot, as it does any Python program.
+    """
+    with connected(port) as sock:
+        sock.settimeout(20.0)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -185,19 +196,22 @@ def test_the_log_is_json_where_it_is_asked_for(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdout is not None
     try:
-        connected(ports[0]).close()
-        time.sleep(0.5)  # it says that it listens once its own port has answered it
+        first = next(line for line in process.stdout if "lotus_guard listens on" in line)
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=20)
     finally:
         process.kill()
-    lines = [json.loads(line) for line in out.splitlines()]
+    lines = [json.loads(line) for line in [first, *out.splitlines()]]
     assert any("lotus_guard listens on" in line["text"] for line in lines)
     assert all({"time", "level", "text"} <= line.keys() for line in lines)
 
 
-def test_one_who_has_connected_and_said_nothing_yet_is_not_hung_up_on(tmp_path: Path) -> None:
+def test_those_whom_the_kernel_has_let_in_are_served_before_the_port_closes(
+    tmp_path: Path,
+) -> None:
+    """They have connected, the guard has not accepted them yet, and SIGTERM comes."""
     port = free_port()
     env = {
         **os.environ,
@@ -209,12 +223,18 @@ def test_one_who_has_connected_and_said_nothing_yet_is_not_hung_up_on(tmp_path: 
     command = [TWISTD, "--nodaemon", "--pidfile=", "--logfile=/dev/null", "lotus-guard"]
     guard = subprocess.Popen(command, cwd=tmp_path, env=env)
     try:
-        with connected(port) as client:
-            guard.terminate()
-            time.sleep(0.1)
+        answering(port)
+        guard.send_signal(signal.SIGSTOP)
+        clients = [connected(port) for _ in range(20)]
+        guard.terminate()
+        guard.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+        for client in clients:
             client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        for client in clients:
             client.settimeout(10.0)
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+            client.close()
         assert guard.wait(10.0) in (0, -signal.SIGTERM)
     finally:
         guard.kill()

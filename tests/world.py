@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import treq
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
@@ -84,8 +84,11 @@ class World:
             site = QuietSite(app.resource(), requestFactory=BoundedRequest)
             self._listen(int(address.rpartition(":")[2]), site)
 
-    def start_guard(self, **settings: str) -> None:
-        """Start the guard; its live loop runs only when a test runs it."""
+    def start_guard(self, redis: Any = None, **settings: str) -> None:
+        """Start the guard; its live loop runs only when a test runs it.
+
+        `redis` stands for the Redis that the settings name.
+        """
         environment = {
             **self.sandbox.environment(),
             "LOTUS_GUARD_STATE": str(self.directory / "state.sqlite"),
@@ -93,7 +96,7 @@ class World:
             "LOTUS_GUARD_POLICY_MAX_AGE": "0",
             **settings,
         }
-        agents = pooled_agents(reactor)
+        agents = evolve(pooled_agents(reactor), redis=redis)
         clocks = Clocks(reactor, time.monotonic, time.time)
         self.config = read_config(environment)
         self.guard = make_guard(self.config, clocks, agents)
@@ -118,7 +121,7 @@ class World:
         return f"http://127.0.0.1:{self._listen(0, factory)}"
 
     def _listen(self, port: int, factory: Any) -> int:
-        listening = reactor.listenTCP(port, factory, interface="127.0.0.1")
+        listening = reactor.listenTCP(port, factory, backlog=4096, interface="127.0.0.1")
         self._ends.append(listening.stopListening)
         number: int = listening.getHost().port
         return number

@@ -116,6 +116,11 @@ class Host:
         return self.path("/opt/lotus-guard")
 
     @property
+    def packaged(self) -> Path:
+        """What the Debian package installs."""
+        return self.path("/usr/lib/lotus-guard/venv")
+
+    @property
     def units(self) -> Path:
         """Where the administrator's units are."""
         return self.path("/etc/systemd/system")

@@ -61,6 +61,7 @@ class Install:
     def run(self, ask: bool) -> None:
         """Install, or bring an installation up to date; raises Trouble, with everything undone."""
         host, walk = self._host, self._walk
+        _refuse_a_second_way(host)
         self._values = self._collect(ask)
         with walk:
             if not walk.dry:
@@ -315,6 +316,16 @@ class Install:
             check_online(current, env)
         except Trouble as why:
             say(f"  {why}")
+
+
+def _refuse_a_second_way(host: Host) -> None:
+    """Units in /etc would hide those of the Debian package, and apt would not know of it."""
+    if host.packaged.exists():
+        raise Trouble(
+            f"the Debian package lotus-guard is installed ({host.packaged}); wanted: one way of "
+            "installing: `apt remove lotus-guard` first, or leave the guard to apt",
+            Exit.REFUSED,
+        )
 
 
 def _put_back(before: Mapping[Path, bytes | None]) -> None:

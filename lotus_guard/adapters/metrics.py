@@ -100,7 +100,14 @@ class Metrics:
         self._add_live()
         self._add_overload()
         self.store_failures = self._counter(
-            "lotus_guard_store_failures_total", "Reads and writes of the state file that failed", ()
+            "lotus_guard_store_failures_total",
+            "Reads and writes of the state file, or round trips to Redis, that failed",
+            (),
+        )
+        self.contentions = self._counter(
+            "lotus_guard_seats_contended_total",
+            "Changes of seats made again because another guard was faster",
+            (),
         )
 
     def _add_live(self) -> None:
@@ -310,9 +317,27 @@ class Metrics:
                 why=why,
             )
 
+    def redis_failed(self, outage: Outage) -> None:
+        """Count a round trip to Redis that failed and log it, at most once a minute."""
+        self.store_failures.inc()
+        if self._may_say("redis", outage.reason):
+            _log.error(
+                "Redis does not answer: {outage}. Wanted: it runs, at the address in "
+                "LOTUS_GUARD_STATE. Calls go on; meanwhile the guards share nothing.",
+                outage=outage,
+            )
+
+    def contended(self) -> None:
+        """Count a change of seats that was made again because another guard was faster."""
+        self.contentions.inc()
+
     def stepped(self, step: Step, is_done: bool) -> None:
         """Count a step."""
         self.steps.labels(_STEPS[type(step)], "done" if is_done else "failed").inc()
+
+    def deposed(self, step: Step) -> None:
+        """Count a step that is another guard's by now."""
+        self.steps.labels(_STEPS[type(step)], "deposed").inc()
 
     def confirmed(self, step: type[Step], seconds: float) -> None:
         """Count a step whose effect a look shows."""

@@ -101,7 +101,7 @@ class Store:
 
     def decided(self, decision: Decision) -> None:
         """Write down a decision, with all others of the same half second."""
-        self._batch.decisions.append(decision)
+        self._batch.decided(decision)
         if self._soon is None:
             self._soon = self.clock.callLater(_SOON_SECONDS, self._write_decisions)
 

@@ -13,11 +13,12 @@ import json
 import sqlite3
 from collections import deque
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from attrs import define, field, frozen
 
-from lotus_guard.core.decision import Decision, from_json
+from lotus_guard.core.decision import Decision, Deed, from_json
 from lotus_guard.core.knowledge import Grounds, Knowledge, Place
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.seats import Person, Seats
@@ -40,8 +41,12 @@ CREATE TABLE IF NOT EXISTS guard (
 
 MOST_DECISIONS = 5_000
 """Decisions of one kind and rule that are kept: a flood of one leaves those of the others."""
-MOST_WAITING = 5_000
-"""Decisions that may wait to be written; the oldest are dropped."""
+MOST_WAITING = 200
+"""Decisions of one kind and rule that may wait to be written; the oldest are dropped.
+
+They wait for half a second, so what is not written is part of a flood of hundreds a second, of
+which `MOST_DECISIONS` would push it out again in the next moment.
+"""
 ALIVE_SECONDS = 150.0
 """A guard that has not shown itself for so long does not run any more: two beats and a half."""
 
@@ -67,7 +72,8 @@ class Batch:
     """None for one to forget, with the identities learnt in it."""
     identities: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
     seats: dict[RoomId, Mapping[Person, float | None]] = field(factory=dict)
-    decisions: deque[Decision] = field(factory=lambda: deque(maxlen=MOST_WAITING))
+    decisions: dict[tuple[Deed, str], deque[Decision]] = field(factory=dict)
+    """By kind and rule."""
     beat: Beat | None = None
     gone: str | None = None
     """The instance of a guard that stops."""
@@ -76,14 +82,24 @@ class Batch:
         waiting = (self.aliases, self.identities, self.seats, self.decisions, self.beat, self.gone)
         return any(waiting)
 
+    def decided(self, decision: Decision) -> None:
+        """Add a decision."""
+        key = (decision.ruling.deed, decision.ruling.rule)
+        self.decisions.setdefault(key, deque(maxlen=MOST_WAITING)).append(decision)
+
     def add(self, later: "Batch") -> None:
         """Add what came later."""
         self.aliases.update(later.aliases)
         self.identities.update(later.identities)
         self.seats.update(later.seats)
-        self.decisions.extend(later.decisions)
+        for decision in later.in_order():
+            self.decided(decision)
         self.beat = later.beat or self.beat
         self.gone = later.gone or self.gone
+
+    def in_order(self) -> list[Decision]:
+        """List the decisions, oldest first."""
+        return sorted(chain(*self.decisions.values()), key=lambda decision: decision.at)
 
     def write(self, cursor: Any) -> list[int]:
         """Write all of it; gives the pids of other guards on this file. Runs in a thread."""
@@ -104,7 +120,7 @@ class Batch:
             cursor.executemany("INSERT INTO seat VALUES (?, ?, ?)", rows)
         cursor.executemany(
             "INSERT INTO decision (at, kind, rule, room, user, body) VALUES (?, ?, ?, ?, ?, ?)",
-            [_row(decision) for decision in self.decisions],
+            [_row(decision) for decision in self.in_order()],
         )
         if self.gone:
             cursor.execute("DELETE FROM guard WHERE instance = ?", (self.gone,))

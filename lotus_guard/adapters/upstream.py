@@ -12,6 +12,7 @@ What is not handed on, and why:
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from attrs import define
 from twisted.internet import defer
@@ -133,12 +134,7 @@ class Upstream:
         looks at a path must look at what goes out, not at what came in. Raises ValueError for a
         target that is neither a path nor an http URL.
         """
-        match = _TARGET.fullmatch(raw)
-        if match is None:
-            raise ValueError("the request target is neither a path nor an http URL")
-        path = _NOT_IN_A_URL.sub(_quoted, match[1] or b"/")
-        wanted: bytes = URI.fromBytes(b"http://upstream" + path).originForm
-        return wanted
+        return _target_of(raw)
 
     async def forward(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Reply:
         """Hand a request on and read the answer, up to its bound; `target` is of `target_of`.
@@ -163,6 +159,16 @@ class Upstream:
         response.deliverBody(passage)
         await passage.ready
         return Reply(response.code, response.phrase, _end_to_end(response.headers), passage)
+
+
+@lru_cache(maxsize=64)
+def _target_of(raw: bytes) -> bytes:
+    match = _TARGET.fullmatch(raw)
+    if match is None:
+        raise ValueError("the request target is neither a path nor an http URL")
+    path = _NOT_IN_A_URL.sub(_quoted, match[1] or b"/")
+    wanted: bytes = URI.fromBytes(b"http://upstream" + path).originForm
+    return wanted
 
 
 def forwarded_headers(headers: Headers, peer: str | None, host: bytes | None) -> Headers:

@@ -1,7 +1,7 @@
 """All looks together, in the order of the report; one that fails never keeps the others from it."""
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from attrs import frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from lotus_guard.address import is_loopback
-from lotus_guard.check import clocks, guard, livekit, public, state, synapse, upstream, user
+from lotus_guard.check import clocks, guard, livekit, public, redis, state, synapse, upstream, user
 from lotus_guard.check import webhooks as hooks
 from lotus_guard.check.ask import Means
 from lotus_guard.check.finding import Finding, fault, ok, warning
@@ -33,7 +33,7 @@ class Look:
     """One look, and the name of what it cannot tell where it fails."""
 
     name: str
-    work: Callable[[], Awaitable[list[Finding]]]
+    work: Callable[[], Coroutine[Any, Any, list[Finding]]]
 
 
 @frozen
@@ -57,9 +57,12 @@ def look_still(environment: Mapping[str, str], livekit_config: Path | None, epoc
         *upstream.look_at_address(config),
         *guard.look_at_exposure(config),
         state.look_at_secret_files(environment),
-        state.look_at_state_file(config.state),
-        state.look_for_other_guards(config.state, epoch),
     ]
+    if config.redis is None:
+        findings += [
+            state.look_at_state_file(config.state),
+            state.look_for_other_guards(config.state, epoch),
+        ]
     file = None
     if livekit_config is not None:
         try:
@@ -88,6 +91,9 @@ def looks(means: Means, file: LiveKitFile | None) -> list[Look]:
         Look(hooks.NAME, lambda: hooks.look_at_webhooks(means, file)),
         Look(public.ROUTE, lambda: public.look_at_public_address(means)),
     ]
+    address = means.config.redis
+    if address is not None:
+        found.append(Look(redis.NAME, lambda: redis.look_at_redis(address, means.clock)))
     if means.user_token:
         found.append(Look(user.KEY, lambda: user.look_as_user(means)))
     return found

@@ -129,6 +129,11 @@ def _replayed(decision: Decision) -> str:
 
 
 def _read_file(config: Config, user: str, room: str | None, limit: int, why: str) -> Told:
+    if config.redis is not None:
+        raise Failed(
+            f"{why}; and what several guards have decided is in Redis. Wanted: the address of one "
+            "that runs in LOTUS_GUARD_ADMIN_LISTEN"
+        )
     shown = mask_of(config.log_users, config.secret)(user)
     path = config.state.absolute()
     try:

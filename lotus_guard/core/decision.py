@@ -15,6 +15,7 @@ As JSON, in the log, in the state file and on the operators' port:
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -167,6 +168,15 @@ def token_changed(
 
     `grant` and `seconds` are upstream's; `seconds` None for a token without an end.
     """
+    rule, verdict, why, inputs = _change(grant, frozenset(forbidden), seconds, life)
+    return Ruling(Deed.CHANGED, rule, verdict, why, room, user, inputs)
+
+
+@lru_cache(maxsize=256)
+def _change(
+    grant: Grant, forbidden: frozenset[Source], seconds: float | None, life: int
+) -> tuple[Rule, str, str, Mapping[str, Any]]:
+    """Say what a token loses, in the words that are the same for all the people of a room."""
     inputs = {
         "grant": _written(grant),
         "forbidden": sorted(forbidden),
@@ -175,8 +185,7 @@ def token_changed(
     }
     takes = narrow(grant, forbidden) is not grant
     why = f"the room forbids {', '.join(sorted(forbidden))}" if takes else "the room has a policy"
-    rule = Rule.SOURCES if takes else Rule.LIMIT
-    return Ruling(Deed.CHANGED, rule, _token_verdict(inputs), why, room, user, inputs)
+    return Rule.SOURCES if takes else Rule.LIMIT, _token_verdict(inputs), why, inputs
 
 
 def step_taken(

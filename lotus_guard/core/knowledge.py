@@ -128,6 +128,17 @@ class Knowledge:
         self.on_learnt(Change(alias=alias, place=place))
         return place
 
+    def adopt(self, alias: Alias, place: Place) -> None:
+        """Bind an alias as another guard has, who was taught first; a proof of ours stays."""
+        known = self._places.get(alias)
+        if known == place or (known and known.grounds is Grounds.PROOF):
+            return
+        if known:
+            self._unlist(alias, known)
+        self._places.put(alias, place)
+        self._aliases.setdefault(place.room, {})[alias] = None
+        self.on_learnt(Change(alias=alias, place=place))
+
     def forget(self, aliases: Collection[Alias]) -> None:
         """Drop aliases whose LiveKit rooms are long finished, and the identities learnt there."""
         for identity, (_, where) in self._users.items():

@@ -23,33 +23,13 @@ from collections.abc import Callable, Iterable, Mapping
 from attrs import define, field, frozen
 
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-
-Person = str
-"""A user id where the user is known, else the identity: one head to count."""
+from lotus_guard.core.table import Hold, Look, Person, Table, merged
 
 WATCHED = 30.0
 """Looks at most so many seconds apart count as watching: over a longer gap anybody may come."""
 
 UNUSED = 3600.0
 """Looks that nobody has renewed for so many seconds are dropped."""
-
-
-@frozen
-class Hold:
-    """A seat kept for somebody who is not there, from `since` until `until`."""
-
-    since: float
-    until: float
-    is_grace: bool = False
-    """Kept for one who was there and has gone, not for a token."""
-
-
-@frozen
-class Look:
-    """Who was in a LiveKit room when we asked at `at`."""
-
-    at: float
-    people: frozenset[Identity]
 
 
 @frozen
@@ -63,20 +43,6 @@ class Seating:
 def may_sit(limit: int, taken: int, is_seated: bool) -> bool:
     """Tell whether one may come in: there is a seat, or he has one already."""
     return is_seated or taken < limit
-
-
-@define
-class _Table:
-    """The seats of one Matrix room."""
-
-    looks: dict[Alias, Look] = field(factory=dict)
-    holds: dict[Person, Hold] = field(factory=dict)
-    standing: dict[Person, float] = field(factory=dict)
-    """When we first saw those who came in without a seat."""
-    returning: dict[Person, float] = field(factory=dict)
-    """Until when those may come back whom we lost sight of all at once."""
-    unwatched: set[Alias] = field(factory=set)
-    """LiveKit rooms of which a look failed: who is new in the next one may have been there."""
 
 
 @define
@@ -124,11 +90,11 @@ class Seats:
     """Told of every room whose seats change, for the store."""
     most_holds: int = 10_000
     """The bound for holds of one room; they can outnumber its limit during an outage only."""
-    _tables: dict[RoomId, _Table] = field(init=False, factory=dict)
+    _tables: dict[RoomId, Table] = field(init=False, factory=dict)
 
     def saw(self, room: RoomId, looks: Mapping[Alias, Look]) -> None:
         """Take in who is in the room's LiveKit rooms."""
-        table = self._tables.setdefault(room, _Table())
+        table = self._tables.setdefault(room, Table())
         was_there = self._present(table)
         arrivals = _Arrivals()
         for alias, look in looks.items():
@@ -178,7 +144,7 @@ class Seats:
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float
     ) -> Seating:
         """Tell whether one may come in, and change nothing. `at` dates the looks behind it."""
-        table = self._tables.get(room) or _Table()
+        table = self._tables.get(room) or Table()
         taken = self._present(table) | self._held(table, at)
         seated = person in taken or self._is_there(table, person, identity)
         return Seating(may_sit(limit, len(taken), seated), len(taken))
@@ -195,7 +161,7 @@ class Seats:
 
     def keep(self, room: RoomId, person: Person, identity: Identity, now: float) -> None:
         """Hold a seat for the user of an issued token, unless he is there."""
-        table = self._tables.setdefault(room, _Table())
+        table = self._tables.setdefault(room, Table())
         if self._is_there(table, person, identity):
             return
         if len(table.holds) >= self.most_holds:
@@ -227,7 +193,7 @@ class Seats:
 
     def seated(self, room: RoomId) -> dict[Person, float | None]:
         """List a room's seats: until when each is held, None for who is there; for the store."""
-        table = self._tables.get(room) or _Table()
+        table = self._tables.get(room) or Table()
         seats: dict[Person, float | None] = {p: hold.until for p, hold in table.holds.items()}
         seats.update(dict.fromkeys(self._present(table) - table.standing.keys()))
         return seats
@@ -237,9 +203,18 @@ class Seats:
 
         Who was there gets the grace to be seen again.
         """
-        table = self._tables.setdefault(room, _Table())
+        table = self._tables.setdefault(room, Table())
         for person, until in seats.items():
             table.holds[person] = Hold(now, now + self.grace if until is None else until)
+
+    def table(self, room: RoomId) -> Table:
+        """Give a copy of all that is known of a room's seats."""
+        table = self._tables.get(room)
+        return merged(table, table) if table else Table()
+
+    def put_table(self, room: RoomId, table: Table) -> None:
+        """Replace what is known of a room's seats; the table is ours from now on."""
+        self._tables[room] = table
 
     def people(self, room: RoomId) -> list[Person]:
         """List who is in the room's calls by the last look."""
@@ -268,9 +243,7 @@ class Seats:
                 del self._tables[room]
                 self.on_change(room)
 
-    def _settle_arrivals(
-        self, table: _Table, was_there: set[Person], arrivals: "_Arrivals"
-    ) -> None:
+    def _settle_arrivals(self, table: Table, was_there: set[Person], arrivals: "_Arrivals") -> None:
         present = self._present(table)
         for person, since in arrivals.new.items():
             if person not in was_there and since is not None and self._is_known(table, person):
@@ -292,7 +265,7 @@ class Seats:
                 del table.holds[person]
         self._tidy(table, latest)
 
-    def _take_place(self, table: _Table, person: Person, limit: int, at: float) -> None:
+    def _take_place(self, table: Table, person: Person, limit: int, at: float) -> None:
         """Let the places go that were kept for returning people, where a newcomer takes them.
 
         One right is one seat: who may come back and who has been let in since are never more than
@@ -305,16 +278,16 @@ class Seats:
         for each in waiting[: max(0, len(taken) + len(waiting) - limit)]:
             del table.returning[each]
 
-    def _expect_back(self, table: _Table, people: Iterable[Person], at: float) -> None:
+    def _expect_back(self, table: Table, people: Iterable[Person], at: float) -> None:
         table.returning.update(dict.fromkeys(people, at + self.hold))
 
-    def _present(self, table: _Table) -> set[Person]:
+    def _present(self, table: Table) -> set[Person]:
         return {self.person(i) for look in table.looks.values() for i in look.people}
 
-    def _held(self, table: _Table, at: float) -> set[Person]:
+    def _held(self, table: Table, at: float) -> set[Person]:
         return {person for person, hold in table.holds.items() if hold.until > at}
 
-    def _is_known(self, table: _Table, person: Person) -> bool:
+    def _is_known(self, table: Table, person: Person) -> bool:
         """Tell whether we were taught who this is, for every identity that we count as him."""
         return all(
             self.user_of(identity) is not None
@@ -323,7 +296,7 @@ class Seats:
             if self.person(identity) == person
         )
 
-    def _is_there(self, table: _Table, person: Person, identity: Identity) -> bool:
+    def _is_there(self, table: Table, person: Person, identity: Identity) -> bool:
         """Tell whether this user, or the very identity his token names, is in the call.
 
         An identity that starts with his user id is his too, even where a device id that looks
@@ -336,10 +309,13 @@ class Seats:
             for look in table.looks.values()
         )
 
-    def _tidy(self, table: _Table, at: float) -> None:
+    def _tidy(self, table: Table, at: float) -> None:
         """Drop what has run out by the oldest look that a verdict could still rest on."""
         oldest = min((look.at for look in table.looks.values()), default=at)
         for person, hold in list(table.holds.items()):
             if hold.until <= min(at, oldest):
                 del table.holds[person]
         table.returning = {p: until for p, until in table.returning.items() if until > at}
+
+
+__all__ = ["Hold", "Look", "Person", "Seating", "Seats", "may_sit"]

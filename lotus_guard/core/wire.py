@@ -21,6 +21,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Never
 from urllib.parse import unquote_to_bytes
 
@@ -88,7 +89,9 @@ def endpoint_of(target: bytes) -> Endpoint | None:
         return None
 
 
+@lru_cache(maxsize=64)
 def _clean_path(target: bytes) -> bytes:
+    # Asked for several times of each request, nearly always of one of three paths.
     path = re.sub(rb"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", b"", target)
     path = re.split(rb"[?#]", path, maxsplit=1)[0]
     return posixpath.normpath(b"/" + unquote_to_bytes(path).lstrip(b"/"))

@@ -131,6 +131,14 @@ def test_what_is_missing_is_named_all_at_once(host: Host) -> None:
     assert_as_before(host)
 
 
+def test_it_does_not_mix_with_the_debian_package(host: Host) -> None:
+    (host.root / "usr/lib/lotus-guard/venv").mkdir(parents=True)
+    done = host.install()
+    assert done.returncode == 5
+    assert "`apt remove lotus-guard` first" in done.stdout
+    assert_as_before(host)
+
+
 def test_a_key_file_will_do(host: Host, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(f"sandbox: {SECRET}\n")
     done = host.install(LIVEKIT_KEY="", LIVEKIT_SECRET="", LIVEKIT_KEY_FILE=str(tmp_path / "keys"))

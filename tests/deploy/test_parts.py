@@ -63,7 +63,9 @@ def test_every_requirement_is_pinned_with_hashes() -> None:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     for wanted in [*ast.literal_eval(values["RUNTIME"]), "setuptools>=69"]:
-        name, least = re.fullmatch(r"([A-Za-z0-9-]+)(?:\[\w+\])?>=([\d.]+)", wanted).groups()  # type: ignore[union-attr]
+        name, least = re.fullmatch(
+            r"([A-Za-z0-9-]+)(?:\[\w+\])?>=([\d.]+)(?:,<\d+)?", wanted
+        ).groups()  # type: ignore[union-attr]
         assert name.lower() in pins, f"{name} is not in deploy/requirements.txt"
         assert numbers(pins[name.lower()]) >= numbers(least), wanted
 

@@ -16,6 +16,7 @@ from tests.real.processes import ROOT, free_port, http, listens, until
 pytestmark = pytest.mark.real
 
 UNIT = "usr/lib/systemd/system/voice-limit-guard.service"
+SOCKET = "usr/lib/systemd/system/voice-limit-guard.socket"
 SITE = "usr/lib/lotus-guard/venv/lib/python3.11/site-packages"
 DROP_IN = "etc/systemd/system/lk-jwt-service.service.d/port.conf"
 # Writes down what it is asked. A file units/NAME says that NAME is active and enabled; one called
@@ -71,10 +72,11 @@ class Host:
     def put_in_place(self) -> None:
         """Do what README.Debian says."""
         self.write(DROP_IN, self.path("usr/share/lotus-guard/port.conf").read_text())
-        wants = self.path("etc/systemd/system/multi-user.target.wants")
-        wants.mkdir(parents=True, exist_ok=True)
-        (wants / "voice-limit-guard.service").symlink_to(f"/{UNIT}")
-        self.write("units/voice-limit-guard.service")
+        for unit, target in ((UNIT, "multi-user"), (SOCKET, "sockets")):
+            wants = self.path(f"etc/systemd/system/{target}.target.wants")
+            wants.mkdir(parents=True, exist_ok=True)
+            (wants / Path(unit).name).symlink_to(f"/{unit}")
+            self.write(f"units/{Path(unit).name}")
         self.write("units/lk-jwt-service.service")
 
 
@@ -150,7 +152,7 @@ def test_installing_moves_and_starts_nothing(bare: Host, package: Path) -> None:
     assert set(bare.calls()) <= {"daemon-reload"}
     own = ("usr/lib/lotus-guard", "usr/share", "etc/lotus-guard")
     new = {name for name in bare.root.files() - before if not name.startswith(own)}
-    assert new == {"usr/bin/lotus-guard", UNIT, *folders_above(UNIT, before)}
+    assert new == {"usr/bin/lotus-guard", UNIT, SOCKET, *folders_above(UNIT, before)}
     environment = bare.path("etc/lotus-guard/environment")
     assert environment.stat().st_mode & 0o777 == 0o640
     assert environment.read_text() == (ROOT / "deploy" / "environment.sample").read_text()
@@ -263,7 +265,8 @@ def test_a_removal_gives_the_port_back_and_a_purge_leaves_nothing(clean: Host, h
     host.dpkg("--purge")
     left = host.root.files() - clean.root.files()
     # What systemd itself made, and this test.
-    theirs = {"var/lib/private", "etc/systemd/system/multi-user.target.wants", "calls"}
+    wants = {f"etc/systemd/system/{target}.target.wants" for target in ("multi-user", "sockets")}
+    theirs = {"var/lib/private", "calls", *wants}
     assert {name for name in left - theirs if not name.startswith("units/")} == set()
 
 
@@ -276,7 +279,8 @@ def test_a_removal_is_refused_where_it_would_leave_no_token_endpoint(
     said = host.dpkg("--remove", check=False)
     assert "clients would get no tokens" in said
     assert host.calls() == []
-    host.path("units/voice-limit-guard.service").unlink()
+    for unit in ("service", "socket"):
+        host.path(f"units/voice-limit-guard.{unit}").unlink()
     host.dpkg("--remove")
     assert host.path(DROP_IN).exists()
 

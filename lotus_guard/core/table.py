@@ -1,0 +1,125 @@
+"""The seats of one Matrix room: what is known of them, written down, read back and merged.
+
+Written as JSON, for a book that several guards share:
+
+    {"looks": {alias: [at, [identity, ...]]}, "holds": {person: [since, until, is_grace]},
+     "standing": {person: at}, "returning": {person: until}, "unwatched": [alias, ...]}
+
+Times in a document are seconds of the clock that the guards share, to the microsecond; `lead` is
+how far that one is ahead of the clock of this guard.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from lotus_guard.core.model import Alias, Identity
+
+Person = str
+"""A user id where the user is known, else the identity: one head to count."""
+
+
+@frozen
+class Hold:
+    """A seat kept for somebody who is not there, from `since` until `until`."""
+
+    since: float
+    until: float
+    is_grace: bool = False
+    """Kept for one who was there and has gone, not for a token."""
+
+
+@frozen
+class Look:
+    """Who was in a LiveKit room when we asked at `at`."""
+
+    at: float
+    people: frozenset[Identity]
+
+
+@define
+class Table:
+    """The seats of one Matrix room."""
+
+    looks: dict[Alias, Look] = field(factory=dict)
+    holds: dict[Person, Hold] = field(factory=dict)
+    standing: dict[Person, float] = field(factory=dict)
+    """When we first saw those who came in without a seat."""
+    returning: dict[Person, float] = field(factory=dict)
+    """Until when those may come back whom we lost sight of all at once."""
+    unwatched: set[Alias] = field(factory=set)
+    """LiveKit rooms of which a look failed: who is new in the next one may have been there."""
+
+
+def write_table(table: Table, lead: float) -> dict[str, Any]:
+    """Write a table as what JSON can hold."""
+
+    def shared(at: float) -> float:
+        return round(at + lead, 6)
+
+    return {
+        "looks": {a: [shared(k.at), sorted(k.people)] for a, k in table.looks.items()},
+        "holds": {
+            p: [shared(h.since), shared(h.until), h.is_grace] for p, h in table.holds.items()
+        },
+        "standing": {p: shared(at) for p, at in table.standing.items()},
+        "returning": {p: shared(at) for p, at in table.returning.items()},
+        "unwatched": sorted(table.unwatched),
+    }
+
+
+def read_table(document: Mapping[str, Any], lead: float) -> Table:
+    """Read a table back; raises KeyError, ValueError or TypeError for what is none."""
+
+    def ours(at: float) -> float:
+        return round(at - lead, 6)
+
+    looks = {
+        Alias(a): Look(ours(at), frozenset(map(Identity, people)))
+        for a, (at, people) in document["looks"].items()
+    }
+    holds = {
+        p: Hold(ours(since), ours(until), bool(grace))
+        for p, (since, until, grace) in document["holds"].items()
+    }
+    return Table(
+        looks,
+        holds,
+        {p: ours(at) for p, at in document["standing"].items()},
+        {p: ours(at) for p, at in document["returning"].items()},
+        {Alias(a) for a in document["unwatched"]},
+    )
+
+
+def merged(one: Table, other: Table) -> Table:
+    """Unite two tables of a room that were changed apart from each other.
+
+    Every doubt is for the people: a seat that either knows of is kept, for as long as either says;
+    somebody stands only where both say so. The newer look at each LiveKit room counts.
+    """
+    return Table(
+        _united(one.looks, other.looks, lambda a, b: max(a, b, key=_newer)),
+        _united(one.holds, other.holds, _longer),
+        {p: min(at, other.standing[p]) for p, at in one.standing.items() if p in other.standing},
+        _united(one.returning, other.returning, max),
+        one.unwatched | other.unwatched,
+    )
+
+
+def _newer(look: Look) -> tuple[float, list[Identity]]:
+    return look.at, sorted(look.people)
+
+
+def _longer(one: Hold, other: Hold) -> Hold:
+    return Hold(
+        min(one.since, other.since),
+        max(one.until, other.until),
+        # Whoever hangs up frees a seat kept for grace alone.
+        one.is_grace and other.is_grace,
+    )
+
+
+def _united(one: dict[Any, Any], other: dict[Any, Any], choose: Any) -> dict[Any, Any]:
+    both = {key: choose(value, other[key]) for key, value in one.items() if key in other}
+    return {**one, **other, **both}

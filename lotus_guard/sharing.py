@@ -1,0 +1,181 @@
+"""What ties a guard to others: nothing, and a SQLite file of its own; or a Redis."""
+
+from collections.abc import Callable
+from secrets import token_bytes
+from typing import Any
+
+from attrs import frozen
+from twisted.logger import Logger
+
+from lotus_guard.adapters.metrics import Metrics
+from lotus_guard.adapters.redis import Redis, Server
+from lotus_guard.adapters.redis_book import RedisBook
+from lotus_guard.adapters.redis_lease import Lease
+from lotus_guard.adapters.redis_store import Ears, RedisStore
+from lotus_guard.adapters.store import Store
+from lotus_guard.book import Book, OwnBook
+from lotus_guard.config import Config
+from lotus_guard.core.knowledge import Knowledge
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.push import Unsigned
+from lotus_guard.core.seats import Seats
+from lotus_guard.health import Dependency, Health
+from lotus_guard.hints import Webhooks
+from lotus_guard.ports import Outage
+from lotus_guard.records import short_id
+
+_log = Logger()
+
+
+@frozen
+class Clocks:
+    """Where the guard takes time from."""
+
+    reactor: Any
+    now: Callable[[], float]
+    """Seconds that never run backwards."""
+    epoch: Callable[[], float]
+    """Seconds since 1970, as the tokens count them."""
+    random: Callable[[int], bytes] = token_bytes
+    """Gives so many random bytes."""
+
+
+@frozen
+class Sharing:
+    """What ties this guard to others: nothing, or Redis."""
+
+    book: Book
+    store: Store | RedisStore
+    lease: Lease | None = None
+    redis: Redis | None = None
+
+    def issued(self, expect: Callable[[RoomId], None]) -> Callable[[RoomId], None]:
+        """Tell the others of each token that is given out, too."""
+        store = self.store
+        if not isinstance(store, RedisStore):
+            return expect
+
+        def told(room: RoomId) -> None:
+            expect(room)
+            store.issued(room)
+
+        return told
+
+    def push(self, take: Callable[[bytes, str], RoomId | None]) -> Callable[[bytes, str], None]:
+        """Tell the others of each push that was believed, too."""
+        store = self.store
+
+        def taken(body: bytes, header: str) -> None:
+            room = take(body, header)
+            if isinstance(store, RedisStore):
+                store.pushed(room, body, header)
+
+        return taken
+
+    def listen(
+        self,
+        webhooks: Webhooks,
+        push: Callable[[bytes, str], object],
+        recall: Callable[[bytes, str], None],
+        expect: Callable[[RoomId], None],
+    ) -> None:
+        """Take up what the others tell."""
+        store = self.store
+        if not isinstance(store, RedisStore):
+            return
+
+        def hear_push(body: bytes, header: str) -> None:
+            try:
+                push(body, header)
+            except Unsigned as why:
+                _log.debug("A push that another guard passed on is not taken: {why}", why=why)
+
+        def hear_hook(body: bytes, authorization: str) -> None:
+            webhooks.take(body, authorization, is_heard=True)
+
+        webhooks.on_genuine = store.hooked
+        store.ears = Ears(hear_push, recall, hear_hook, expect)
+
+    def start(self) -> None:
+        """Begin to connect and to listen."""
+        if self.redis is not None and isinstance(self.store, RedisStore):
+            self.redis.start(self.store.channel, self.store.hear, self.store.listen)
+
+    async def close(self) -> None:
+        """Write what is left, give the lead up, and hang up."""
+        await self.store.close()
+        if self.lease is not None:
+            await self.lease.step_down()
+        if self.redis is not None:
+            await self.redis.close()
+
+
+def make_sharing(
+    config: Config,
+    clocks: Clocks,
+    model: Server | None,
+    knowledge: Knowledge,
+    seats: Seats,
+    metrics: Metrics,
+    health: Health,
+) -> Sharing:
+    """Make what the configuration wants; `model` stands for the Redis that it names."""
+    if config.redis is None:
+        return Sharing(OwnBook(seats), _store(config, clocks, knowledge, seats, metrics, health))
+    address, now = config.redis, clocks.now
+
+    def ended(outage: Outage | None) -> None:
+        health.note(Dependency.STORE, None if outage is None else str(outage))
+        if outage is not None:
+            metrics.redis_failed(outage)
+
+    redis = None if model else Redis(address, clocks.reactor, now, ended)
+    server: Any = model or redis
+    instance = short_id(clocks.random)
+    book = RedisBook(
+        server,
+        seats,
+        address.prefix,
+        instance,
+        lambda: short_id(clocks.random),
+        now,
+        metrics.contended,
+    )
+    store = RedisStore(
+        server,
+        address.prefix,
+        knowledge,
+        clocks.reactor,
+        now,
+        clocks.epoch,
+        instance,
+        config.keep_decisions * 86400.0,
+    )
+    return Sharing(book, store, Lease(server, address.prefix, instance, now), redis)
+
+
+def _store(
+    config: Config,
+    clocks: Clocks,
+    knowledge: Knowledge,
+    seats: Seats,
+    metrics: Metrics,
+    health: Health,
+) -> Store:
+    def failed(why: str) -> None:
+        metrics.store_failed(why)
+        health.note(Dependency.STORE, why)
+
+    return Store(
+        config.state,
+        knowledge,
+        seats,
+        clocks.reactor,
+        clocks.now,
+        clocks.epoch,
+        on_failure=failed,
+        on_written=lambda: health.note(Dependency.STORE, None),
+        instance=short_id(clocks.random),
+        listen=config.listen,
+        keep_seconds=config.keep_decisions * 86400.0,
+    )

@@ -1,0 +1,193 @@
+"""What we rest on in Redis; the same for the model and for a real redis-server."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.task import deferLater
+
+from lotus_guard.adapters.redis_book import RedisBook
+from lotus_guard.core.knowledge import Knowledge
+from lotus_guard.core.model import Alias, Identity, RoomId
+from lotus_guard.core.seats import Look, Seats
+from lotus_guard.core.shared import BIND, LEAD, REPLACE, STEP_DOWN
+
+ROOM, CALL = RoomId("!room:s"), Alias("call")
+
+Connect = Callable[[], Awaitable[Any]]
+
+
+def seats_of() -> Seats:
+    knowledge = Knowledge()
+    return Seats(60.0, 10.0, knowledge.user_of, knowledge.person)
+
+
+class Guard:
+    """What one guard has of the seats."""
+
+    def __init__(self, server: Any, name: str) -> None:
+        self.server = server
+        self.seats = seats_of()
+        self.lineages = 0
+        self.again = 0
+        self.now = 0.0
+        self.book = RedisBook(
+            server, self.seats, "t:", name, self._lineage, lambda: self.now, self._again
+        )
+        self.name = name
+
+    def _lineage(self) -> str:
+        self.lineages += 1
+        return f"{self.name}{self.lineages}"
+
+    def _again(self) -> None:
+        self.again += 1
+
+    async def admit(self, user: str, limit: int, at: float = 100.0) -> bool:
+        person, identity = f"@{user}:s", Identity(f"@{user}:s:D")
+        seating = await self.book.change(
+            ROOM, lambda seats: seats.admit(ROOM, person, identity, limit, at, at)
+        )
+        return seating.admitted
+
+    async def saw(self, at: float, *users: str) -> None:
+        look = Look(at, frozenset(Identity(f"@{user}:s:D") for user in users))
+        await self.book.change(ROOM, lambda seats: seats.saw(ROOM, {CALL: look}))
+
+    async def taken(self, at: float = 100.0) -> list[str]:
+        return await self.book.change(ROOM, lambda seats: seats.taken(ROOM, at))
+
+
+class RedisContract:
+    """Tests of what is in Redis; a subclass says how to connect, and may flush."""
+
+    connect: Connect
+    flush: Callable[[], Awaitable[Any]]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_table_is_replaced_by_whom_has_read_the_last_version(self) -> None:
+        one, two = await self.connect(), await self.connect()
+        assert await one.script(REPLACE, ["k"], ["", "a:1:x", "{}", 60_000]) == []
+        assert await two.script(REPLACE, ["k"], ["", "b:1:y", "!", 60_000]) == ["a:1:x", "{}"]
+        assert await two.script(REPLACE, ["k"], ["a:1:x", "a:2:y", "[]", 60_000]) == []
+        assert await one.script(REPLACE, ["k"], ["a:2:y", "", "", 60_000]) == []
+        assert await one.script(REPLACE, ["k"], ["a:1:x", "", "", 60_000]) == ["a:2:y", "[]"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_one_leads_until_his_time_is_up(self) -> None:
+        one = await self.connect()
+        keys = ["leader", "term"]
+        assert await one.script(LEAD, keys, ["a", 300]) == 1
+        assert await one.script(LEAD, keys, ["b", 300]) == 0
+        assert await one.script(LEAD, keys, ["a", 300]) == 1
+        assert await one.script(LEAD, keys, ["a:1", 300]) == 0, "a name that begins alike"
+        await deferLater(reactor, 0.4, lambda: None)
+        assert await one.script(LEAD, keys, ["b", 300]) == 2
+        await one.script(STEP_DOWN, ["leader"], ["a"])
+        assert await one.script(LEAD, keys, ["a", 300]) == 0
+        await one.script(STEP_DOWN, ["leader"], ["b"])
+        assert await one.script(LEAD, keys, ["a", 300]) == 3
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_alias_stays_bound_unless_a_proof_comes(self) -> None:
+        one = await self.connect()
+
+        async def bind(room: str, grounds: str) -> str:
+            place = json.dumps([room, "", grounds])
+            held = await one.script(BIND, ["as"], ["x", place, int(grounds == "proof")])
+            return str(json.loads(held)[0])
+
+        assert await bind("!a", "belief") == "!a"
+        assert await bind("!b", "belief") == "!a"
+        assert await bind("!c", "proof") == "!c"
+        assert await bind("!d", "proof") == "!c"
+        assert await bind("!e", "belief") == "!c"
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_commands_that_are_used(self) -> None:
+        one = await self.connect()
+        await one.command("HSET", "h", "a", "1", "b", "ü")
+        assert sorted(await one.command("HGETALL", "h")) == ["1", "a", "b", "ü"]
+        assert await one.command("HLEN", "h") == 2
+        cursor, pairs = await one.command("HSCAN", "h", "0", "COUNT", "100")
+        assert (cursor, sorted(pairs)) == ("0", ["1", "a", "b", "ü"])
+        await one.command("HDEL", "h", "a")
+        assert await one.command("HGETALL", "h") == ["b", "ü"]
+        assert await one.command("PEXPIRE", "h", 60_000) == 1
+        await one.command("DEL", "h")
+        assert await one.command("HGETALL", "h") == []
+        for number in range(3):
+            await one.command("XADD", "s", "MAXLEN", "=", 2, "*", "d", f"{number}")
+        entries = await one.command("XREVRANGE", "s", "+", "-", "COUNT", 10)
+        assert [fields for _, fields in entries] == [["d", "2"], ["d", "1"]]
+        assert await one.command("PUBLISH", "nobody", "x") == 0
+
+    @pytest_twisted.ensureDeferred
+    async def test_three_guards_give_three_seats_to_fourteen_hundred(self) -> None:
+        guards = [Guard(await self.connect(), name) for name in "abc"]
+        asked = [
+            ensureDeferred(guards[number % 3].admit(f"u{number}", 3)) for number in range(1400)
+        ]
+        assert sum(await gatherResults(asked)) == 3
+        assert [len(await guard.taken()) for guard in guards] == [3, 3, 3]
+        assert sum(guard.again for guard in guards) < 200, "guards contend, not requests"
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_one_guard_saw_frees_and_fills_the_seats_of_another(self) -> None:
+        one, two = [Guard(await self.connect(), name) for name in "ab"]
+        assert await one.admit("ann", 1)
+        assert not await two.admit("bob", 1)
+        await two.saw(101.0, "ann")
+        await two.saw(102.0)
+        assert not await one.admit("bob", 1, 103.0), "she may come back"
+        await one.saw(113.0)
+        assert await one.admit("bob", 1, 113.0)
+        assert not await two.admit("ann", 1, 113.0)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_flushed_redis_gets_the_seats_back(self) -> None:
+        one, two = [Guard(await self.connect(), name) for name in "ab"]
+        assert await one.admit("ann", 2)
+        assert await two.admit("bob", 2)
+        await self.flush()
+        # Guard one has not heard of bob: what it writes anew lacks him until guard two comes.
+        assert await one.admit("ann", 2)
+        assert await two.taken() == ["@ann:s", "@bob:s"]
+        assert not await one.admit("carl", 2)
+        await self.flush()
+        assert not await two.admit("carl", 2)
+
+    @pytest_twisted.ensureDeferred
+    async def test_after_a_loss_nobody_is_sure_of_all_seats_for_a_while(self) -> None:
+        one = Guard(await self.connect(), "a")
+        assert not one.book.is_certain(ROOM), "nothing is known yet"
+        assert await one.admit("ann", 2)
+        assert one.book.is_certain(ROOM)
+        await self.flush()
+        assert await one.admit("bob", 2)
+        assert not one.book.is_certain(ROOM)
+        one.now = 61.0
+        assert one.book.is_certain(ROOM)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_table_that_is_none_of_ours_is_written_anew(self) -> None:
+        one, two = [Guard(await self.connect(), name) for name in "ab"]
+        for odd in ("", "{", "[]", '{"looks": 3}'):
+            await self.flush()
+            await one.server.command("HSET", f"t:seats:{ROOM}", "v", "what", "d", odd)
+            assert await one.admit("ann", 1)
+            assert not await two.admit("bob", 1)
+
+    @pytest_twisted.ensureDeferred
+    async def test_who_goes_away_while_he_waits_takes_no_seat(self) -> None:
+        one = Guard(await self.connect(), "a")
+        first: Deferred[bool] = ensureDeferred(one.admit("ann", 2))
+        gone: Deferred[bool] = ensureDeferred(one.admit("bob", 2))
+        if not gone.called:  # the model answers at once
+            gone.addErrback(lambda _: None)
+            gone.cancel()
+            await first
+            assert await one.taken() == ["@ann:s"]

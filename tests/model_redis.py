@@ -1,0 +1,146 @@
+"""A model of the little of Redis that we use; the contract tests hold it to the real one."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from lotus_guard.core.shared import BIND, LEAD, REPLACE, STEP_DOWN, Script
+from lotus_guard.ports import Outage, Reason
+
+Words = Sequence[str | bytes | int]
+
+
+def text(word: str | bytes | int) -> str:
+    return word.decode("utf-8", "surrogatepass") if isinstance(word, bytes) else str(word)
+
+
+@define(eq=False)
+class Memory:
+    """What is in the server, whoever is connected."""
+
+    clock: Callable[[], float] = time.monotonic
+    keys: dict[str, Any] = field(factory=dict)
+    ends: dict[str, float] = field(factory=dict)
+    ears: dict[str, list[Callable[[str], None]]] = field(factory=dict)
+
+    def get(self, key: str) -> Any:
+        if self.ends.get(key, float("inf")) <= self.clock():
+            self.keys.pop(key, None)
+            self.ends.pop(key, None)
+        return self.keys.get(key)
+
+    def flush(self) -> None:
+        self.keys.clear()
+        self.ends.clear()
+
+
+@define(eq=False)
+class ModelRedis:
+    """One guard's connection to it."""
+
+    memory: Memory
+    lead: float = 0.0
+    is_away: bool = False
+    away_since: float | None = None
+    calls: int = 0
+
+    async def command(self, *words: str | bytes | int) -> Any:
+        self._reach()
+        name, *arguments = map(text, words)
+        return getattr(self, f"_{name.lower()}")(*arguments)
+
+    async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
+        self._reach()
+        known: dict[str, Any] = {
+            REPLACE.name: self._replace,
+            LEAD.name: self._lead,
+            STEP_DOWN.name: self._step_down,
+            BIND.name: self._bind,
+        }
+        return known[script.name](*map(text, keys), *map(text, arguments))
+
+    def _reach(self) -> None:
+        self.calls += 1
+        if self.is_away:
+            raise Outage(Reason.TIMEOUT, "the model is away")
+
+    def _replace(self, key: str, version: str, new: str, body: str, milliseconds: str) -> Any:
+        there = self.memory.get(key) or {}
+        if there.get("v", "") != version:
+            return [there.get("v", ""), there.get("d", "")]
+        if new:
+            self.memory.keys[key] = {"v": new, "d": body}
+            self._pexpire(key, milliseconds)
+        return []
+
+    def _lead(self, leader: str, term: str, instance: str, milliseconds: str) -> int:
+        holder = self.memory.get(leader)
+        if holder is None:
+            number = int(self.memory.get(term) or 0) + 1
+            self.memory.keys[term] = str(number)
+            self.memory.keys[leader] = f"{instance}:{number}"
+        elif not holder.startswith(f"{instance}:"):
+            return 0
+        self._pexpire(leader, milliseconds)
+        return int(self.memory.keys[leader].rpartition(":")[2])
+
+    def _step_down(self, leader: str, instance: str) -> int:
+        if (self.memory.get(leader) or "").startswith(f"{instance}:"):
+            del self.memory.keys[leader]
+        return 0
+
+    def _bind(self, key: str, alias: str, place: str, is_proof: str) -> str:
+        table = self.memory.keys.setdefault(key, {})
+        there = table.get(alias)
+        if there is not None and (is_proof != "1" or '"proof"' in there):
+            return str(there)
+        table[alias] = place
+        return place
+
+    def _pexpire(self, key: str, milliseconds: str) -> int:
+        self.memory.ends[key] = self.memory.clock() + int(milliseconds) / 1000
+        return 1
+
+    def _hset(self, key: str, *pairs: str) -> int:
+        table = self.memory.keys.setdefault(key, {})
+        table.update(zip(pairs[::2], pairs[1::2], strict=True))
+        return len(pairs) // 2
+
+    def _hgetall(self, key: str) -> list[str]:
+        return [each for pair in (self.memory.get(key) or {}).items() for each in pair]
+
+    def _hdel(self, key: str, *names: str) -> int:
+        table = self.memory.get(key) or {}
+        return sum(table.pop(name, None) is not None for name in names)
+
+    def _del(self, *keys: str) -> int:
+        return sum(self.memory.keys.pop(key, None) is not None for key in keys)
+
+    def _hlen(self, key: str) -> int:
+        return len(self.memory.get(key) or {})
+
+    def _hscan(self, key: str, _cursor: str, _count: str, _n: str) -> list[Any]:
+        return ["0", self._hgetall(key)]
+
+    def _publish(self, channel: str, message: str) -> int:
+        ears = self.memory.ears.get(channel, [])
+        for hear in ears:
+            hear(message)
+        return len(ears)
+
+    def _xadd(self, key: str, _maxlen: str, _about: str, most: str, _id: str, *pairs: str) -> str:
+        stream = self.memory.keys.setdefault(key, [])
+        stream.append([f"{len(stream) + 1}-0", list(pairs)])
+        del stream[: -int(most)]
+        return str(stream[-1][0])
+
+    def _xrevrange(self, key: str, _from: str, _to: str, _count: str, most: str) -> list[Any]:
+        return list(reversed(self.memory.get(key) or []))[: int(most)]
+
+    def _get(self, key: str) -> Any:
+        return self.memory.get(key)
+
+    def _ping(self) -> str:
+        return "PONG"

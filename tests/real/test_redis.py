@@ -1,0 +1,157 @@
+"""The shared book on a real redis-server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor as any_reactor
+from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
+
+from lotus_guard.adapters.redis import Redis
+from lotus_guard.core.shared import read_redis_address
+from lotus_guard.ports import Outage, Reason
+from tests.contract.redis import Guard, RedisContract
+from tests.real.processes import Process
+from tests.real.redis import redis_server
+
+pytestmark = pytest.mark.real
+reactor: Any = any_reactor
+
+
+class TestReal(RedisContract):
+    """The contract on the real one."""
+
+    @pytest.fixture(autouse=True)
+    def running(self, tmp_path: Path) -> Iterator[None]:
+        self.process: Process = redis_server(tmp_path)
+        self.process.start()
+        self.connections: list[Redis] = []
+        try:
+            yield
+        finally:
+            for connection in self.connections:
+                pytest_twisted.blockon(connection.close())
+            self.process.stop()
+
+    async def connect(self, options: str = "") -> Redis:
+        return await connected(self.process, self.connections, options)
+
+    async def flush(self) -> None:
+        await self.connections[0].command("FLUSHALL")
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_paused_redis_costs_one_deadline_and_seats_are_united_later(self) -> None:
+        one, two = [Guard(await self.connect(), name) for name in "ab"]
+        assert await one.admit("ann", 3, one.server.now())
+        self.process.pause()
+        begun = reactor.seconds()
+        for name in ("bob", "bob", "bob", "bob"):
+            assert await one.admit(name, 3)
+        assert reactor.seconds() - begun < 1.0
+        assert await two.admit("carl", 3)
+        self.process.go_on()
+        await deferLater(reactor, 1.2, lambda: None)
+        await one.taken()
+        assert await two.taken() == ["@ann:s", "@bob:s", "@carl:s"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_restarted_redis_is_found_again(self) -> None:
+        one, two = [Guard(await self.connect(), name) for name in "ab"]
+        assert await one.admit("ann", 1)
+        assert not await two.admit("bob", 1)
+        self.process.kill()
+        assert await one.admit("ann", 1)
+        self.process.start()
+        for _ in range(100):
+            await deferLater(reactor, 0.1, lambda: None)
+            if await two.taken() and two.server.away_since is None:
+                break
+        await one.taken()
+        assert await two.taken() == ["@ann:s"]
+        assert not await two.admit("bob", 1)
+
+    @pytest_twisted.ensureDeferred
+    async def test_its_clock_is_taken(self) -> None:
+        one = await self.connect()
+        seconds, _ = await one.command("TIME")
+        assert abs(float(seconds) - (one.now() + one.lead)) < 1.5
+
+    @pytest_twisted.ensureDeferred
+    async def test_news_is_heard(self) -> None:
+        heard: list[object] = []
+        one = await self.connect()
+        two = Redis(address(self.process), reactor, one.now)
+        self.connections.append(two)
+        two.start("t:news", heard.append)
+        for _ in range(100):
+            await deferLater(reactor, 0.05, lambda: None)
+            if await one.command("PUBLISH", "t:news", '{"a": 1}'):
+                break
+        await one.command("PUBLISH", "t:news", "no JSON")
+        await one.command("PUBLISH", "t:news", '{"a": 2}')
+        await deferLater(reactor, 0.2, lambda: None)
+        assert heard == [{"a": 1}, {"a": 2}]
+
+
+def address(process: Process, options: str = "") -> Any:
+    return read_redis_address(f"redis://127.0.0.1:{process.port}/{options}")
+
+
+async def connected(process: Process, made: list[Redis], options: str = "") -> Redis:
+    redis = Redis(address(process, options), reactor, reactor.seconds)
+    redis.start()
+    made.append(redis)
+    for _ in range(200):
+        try:
+            await redis.command("PING")
+            return redis
+        except Outage:
+            redis._rest_until = 0.0
+            await deferLater(reactor, 0.05, lambda: None)
+    raise AssertionError("not connected")
+
+
+@pytest.fixture
+def logged() -> Iterator[list[Any]]:
+    seen: list[Any] = []
+
+    @implementer(ILogObserver)
+    def keep(event: Any) -> None:
+        seen.append(event)
+
+    globalLogPublisher.addObserver(keep)
+    yield seen
+    globalLogPublisher.removeObserver(keep)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_password_is_an_outage_that_shows_none(
+    tmp_path: Path, logged: list[Any]
+) -> None:
+    process = redis_server(tmp_path, "--requirepass", "the-right-one")
+    process.start()
+    right, wrong = [
+        Redis(
+            read_redis_address(f"redis://:{word}@127.0.0.1:{process.port}"),
+            reactor,
+            reactor.seconds,
+        )
+        for word in ("the-right-one", "the-wrong-one")
+    ]
+    try:
+        for redis in (right, wrong):
+            redis.start()
+        await deferLater(reactor, 1.0, lambda: None)
+        assert await right.command("PING") == "PONG"
+        with pytest.raises(Outage) as failed:
+            await wrong.command("PING")
+        assert failed.value.reason is Reason.REFUSED
+        assert "the-wrong-one" not in str(failed.value) + repr(wrong) + str(logged)
+    finally:
+        for redis in (right, wrong):
+            await redis.close()
+        process.stop()

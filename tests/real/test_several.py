@@ -1,0 +1,193 @@
+"""Several guards as processes over a real redis-server, before the sandbox."""
+
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import define, field
+from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.internet.task import deferLater
+
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.sandbox.livekit import Source
+from lotus_guard.sandbox.stack import OPEN, TWO
+from tests.real.processes import ROOT, Process, free_port, http
+from tests.real.redis import redis_server
+from tests.world import World, reactor
+
+pytestmark = pytest.mark.real
+
+TWISTD = str(Path(sys.executable).with_name("twistd"))
+
+
+@define(eq=False)
+class Guards:
+    """Guard processes that share one Redis."""
+
+    world: World
+    redis: Process
+    processes: list[Process] = field(factory=list)
+    desks: list[str] = field(factory=list)
+
+    def add(self, **settings: str) -> Process:
+        port, desk = free_port(), free_port()
+        env = {
+            **self.world.sandbox.environment(),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+            "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{desk}:interface=127.0.0.1",
+            "LOTUS_GUARD_STATE": f"redis://127.0.0.1:{self.redis.port}",
+            "LOTUS_GUARD_RECONCILE_INTERVAL": "0.5",
+            **settings,
+        }
+        command = [TWISTD, "--nodaemon", "--pidfile=", "lotus-guard"]
+        name = f"guard{len(self.processes)}"
+        process = Process(name, command, self.world.directory, port, env)
+        process.start()
+        self.processes.append(process)
+        self.desks.append(f"http://127.0.0.1:{desk}")
+        return process
+
+    def url(self, number: int) -> str:
+        return f"http://127.0.0.1:{self.processes[number].port}"
+
+    def leaders(self) -> list[int]:
+        """Tell which of them have had a good pass of the loop lately."""
+        name = "lotus_guard_live_last_good_pass_age_seconds"
+        found = []
+        for number, desk in enumerate(self.desks):
+            lines = http("GET", f"{desk}/metrics").body.decode().splitlines()
+            (age,) = [float(line.split()[1]) for line in lines if line.startswith(f"{name} ")]
+            if 0.0 <= age < 2.0:
+                found.append(number)
+        return found
+
+    def stop(self) -> None:
+        for process in (*self.processes, self.redis):
+            process.stop()
+
+
+@pytest.fixture
+def guards(world: World) -> Iterator[Guards]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard))
+    redis = redis_server(world.directory)
+    redis.start()
+    made = Guards(world, redis)
+    try:
+        yield made
+    finally:
+        made.stop()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def pause(seconds: float) -> None:
+    await deferLater(reactor, seconds, lambda: None)
+
+
+async def leading(guards: Guards, among: set[int], seconds: float) -> int:
+    """Wait until one of these leads; gives its number."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        # In a thread: the sandbox that the guards ask lives in this one.
+        found = await threaded(guards.leaders)
+        if len(found) == 1 and found[0] in among:
+            return int(found[0])
+        await pause(0.1)
+    raise AssertionError(f"nobody of {among} leads after {seconds} s")
+
+
+async def threaded(work: Any) -> Any:
+    from twisted.internet.threads import deferToThread
+
+    return await deferToThread(work)
+
+
+@pytest_twisted.ensureDeferred
+async def test_three_processes_give_three_seats_to_fourteen_hundred(guards: Guards) -> None:
+    homeserver = guards.world.sandbox.homeserver
+    homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 3})
+    # This one process is the client, lk-jwt-service, Synapse and LiveKit to 1,400 at once: what is
+    # tested is that the seats are given once, not how fast it is.
+    for _ in range(3):
+        guards.add(LOTUS_GUARD_DEADLINE="60", LOTUS_GUARD_POLICY_MAX_AGE="60")
+    names = [f"u{number}" for number in range(1400)]
+    for name in names:
+        homeserver.openid[f"openid-{name}"] = f"@{name}:sandbox"
+    begun = time.monotonic()
+    asked = [
+        ensureDeferred(guards.world.ask(name, TWO, base=guards.url(number % 3)))
+        for number, name in enumerate(names)
+    ]
+    got = Counter(answer.status for answer in await gatherResults(asked))
+    print(f"FIGURE 1,400 at once over three guards: {dict(got)}, {time.monotonic() - begun:.1f} s")
+    assert got == {200: 3, 403: 1397}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_killed_leader_is_followed_and_a_paused_one_does_nothing(guards: Guards) -> None:
+    for _ in range(3):
+        await threaded(guards.add)
+    first = await leading(guards, {0, 1, 2}, 15.0)
+    begun = time.monotonic()
+    await threaded(guards.processes[first].kill)
+    desk = guards.desks[first]
+    guards.desks[first] = guards.desks[(first + 1) % 3]  # it answers no more
+    rest = {0, 1, 2} - {first}
+    while True:
+        found = set(await threaded(guards.leaders)) & rest
+        if found:
+            break
+        await pause(0.05)
+        assert time.monotonic() - begun < 10.0
+    print(f"FIGURE leader killed, another leads after {time.monotonic() - begun:.1f} s")
+    assert time.monotonic() - begun < 6.0
+    assert desk
+
+
+@pytest_twisted.ensureDeferred
+async def test_policy_holds_through_the_loss_of_the_leader_and_of_redis(guards: Guards) -> None:
+    for _ in range(2):
+        await threaded(guards.add)
+    world = guards.world
+    first = await leading(guards, {0, 1}, 15.0)
+    got = await world.ask("alice", OPEN, base=guards.url(first))
+    info = world.sandbox.sfu.join(got.json()["jwt"])
+
+    async def enforced(content: Any, camera: bool, seconds: float) -> float:
+        begun = time.monotonic()
+        world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, content)
+        while (Source.CAMERA in info.permission.can_publish_sources) is not camera or not list(
+            info.permission.can_publish_sources
+        ):
+            await pause(0.05)
+            assert time.monotonic() - begun < seconds, guards.processes[1 - first].text()[-2000:]
+        return time.monotonic() - begun
+
+    await threaded(guards.processes[first].kill)
+    took = await enforced({"allow_camera": False}, False, 10.0)
+    print(f"FIGURE policy changed as the leader was killed: enforced after {took:.1f} s")
+    guards.redis.pause()
+    await pause(5.5)
+    got = await world.ask("bob", OPEN, base=guards.url(1 - first))
+    assert got.status == 200, "tokens flow"
+    world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, {"allow_screenshare": False})
+    bob = world.sandbox.sfu.join(got.json()["jwt"])
+    begun = time.monotonic()
+    while (
+        Source.SCREEN_SHARE in (sources := list(bob.permission.can_publish_sources)) or not sources
+    ):
+        await pause(0.05)
+        assert time.monotonic() - begun < 5.0
+    print(
+        f"FIGURE policy changed while Redis hangs: enforced after {time.monotonic() - begun:.1f} s"
+    )
+    guards.redis.go_on()

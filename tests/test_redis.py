@@ -1,0 +1,201 @@
+"""The shared book on the model of Redis: the contract, and what happens when Redis is away."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.internet.task import deferLater
+
+from lotus_guard.core.model import Alias, Identity
+from lotus_guard.core.shared import (
+    Script,
+    Version,
+    is_redis,
+    read_redis_address,
+    read_version,
+)
+from lotus_guard.core.table import Hold, Look, Table, merged, read_table, write_table
+from tests.contract.redis import ROOM, Guard, RedisContract
+from tests.model_redis import Memory, ModelRedis, Words
+
+# --- documents -----------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(["@a:s", "@b:s", "@c:s", "hash", "@ü:s"])
+TIMES = st.integers(0, 10**12).map(lambda micros: micros / 1e6)
+LOOKS = st.builds(
+    Look, TIMES, st.frozensets(st.sampled_from(["@a:s:D", "@b:s:D", "x"]).map(Identity))
+)
+HOLDS = st.builds(lambda a, b, g: Hold(min(a, b), max(a, b), g), TIMES, TIMES, st.booleans())
+ALIASES = st.sampled_from(["one", "two", "three"]).map(Alias)
+TABLES = st.builds(
+    Table,
+    st.dictionaries(ALIASES, LOOKS),
+    st.dictionaries(NAMES, HOLDS),
+    st.dictionaries(NAMES, TIMES),
+    st.dictionaries(NAMES, TIMES),
+    st.sets(ALIASES),
+)
+
+
+@given(TABLES, st.floats(-1e6, 1.8e9))
+def test_a_table_comes_back_as_it_was_written(table: Table, lead: float) -> None:
+    lead = round(lead, 3)
+    document = json.loads(json.dumps(write_table(table, lead)))
+    assert read_table(document, lead) == table
+
+
+@given(TABLES, TABLES)
+def test_merging_takes_no_seat_away_and_lets_nobody_stand_whom_one_side_seats(
+    one: Table, other: Table
+) -> None:
+    both = merged(one, other)
+    for table in (one, other):
+        for person, hold in table.holds.items():
+            assert both.holds[person].until >= hold.until
+        for alias, look in table.looks.items():
+            assert both.looks[alias].at >= look.at
+        assert both.standing.keys() <= table.standing.keys()
+        assert both.unwatched >= table.unwatched
+
+
+@given(TABLES, TABLES, TABLES)
+def test_the_order_of_merging_does_not_matter(a: Table, b: Table, c: Table) -> None:
+    assert merged(a, a) == a
+    assert merged(a, b) == merged(b, a)
+    assert merged(merged(a, b), c) == merged(a, merged(b, c))
+    assert merged(merged(a, b), b) == merged(a, b)
+
+
+def test_versions_are_read_as_they_are_written() -> None:
+    version = Version("l", 3, "w")
+    assert read_version(str(version)) == version
+    assert read_version(str(Version())) == Version()
+    assert Version("l", 4, "x").follows(version)
+    assert not version.follows(version)
+    assert not Version("m", 4, "x").follows(version)
+
+
+# --- the address ---------------------------------------------------------------------------------
+
+
+def test_an_address_says_where_redis_is() -> None:
+    address = read_redis_address("rediss://me:p%40ss@redis.example:6380/3?prefix=x:&ca=/c.pem")
+    assert (address.host, address.port, address.database) == ("redis.example", 6380, 3)
+    assert (address.user, address.password, address.prefix) == ("me", "p@ss", "x:")
+    assert (address.is_tls, address.ca) == (True, "/c.pem")
+    for shown in (repr(address), str(address)):
+        assert "p@ss" not in shown
+    assert read_redis_address("redis://localhost", "other").password == "other"
+    assert is_redis("redis://h")
+    assert not is_redis("/var/lib/state.sqlite")
+
+
+def test_an_odd_address_is_refused_without_showing_it() -> None:
+    for odd in (
+        "redis://",
+        "redis://:secret@",
+        "redis://:secret@h:port",
+        "redis://:secret@h/zero",
+        "redis://:secret@h?colour=red",
+        "redis://:secret@h?ca=/c.pem",
+    ):
+        with pytest.raises(ValueError, match=r"^it") as raised:
+            read_redis_address(odd)
+        assert "secret" not in str(raised.value)
+
+
+# --- the model -----------------------------------------------------------------------------------
+
+
+class SlowRedis(ModelRedis):
+    """Answers after some turns of the reactor, in any order among the guards."""
+
+    dice = random.Random(7)
+
+    async def script(self, script: Script, keys: Words, arguments: Words) -> object:
+        await deferLater(reactor, self.dice.random() / 500, lambda: None)
+        return await super().script(script, keys, arguments)
+
+
+class TestModel(RedisContract):
+    """The contract on the model."""
+
+    def setup_method(self) -> None:
+        self.memory = Memory()
+
+    async def connect(self) -> ModelRedis:
+        return ModelRedis(self.memory)
+
+    async def flush(self) -> None:
+        self.memory.flush()
+
+
+class TestSlowModel(TestModel):
+    """The same where guards come in between one another."""
+
+    async def connect(self) -> ModelRedis:
+        return SlowRedis(self.memory)
+
+
+@pytest_twisted.ensureDeferred
+async def test_with_redis_away_seats_are_given_alone_and_united_later() -> None:
+    memory = Memory()
+    servers = [ModelRedis(memory), ModelRedis(memory)]
+    one, two = (Guard(server, name) for server, name in zip(servers, "ab", strict=True))
+    assert await one.admit("ann", 2)
+    for server in servers:
+        server.is_away = True
+    assert await one.admit("bob", 2)
+    assert not await one.admit("carl", 2)
+    assert await two.admit("dora", 2), "guard two knows of nobody: calls go on"
+    for server in servers:
+        server.is_away = False
+    assert await two.taken() == ["@ann:s", "@dora:s"]
+    assert await one.taken() == ["@ann:s", "@bob:s", "@dora:s"]
+    assert await two.taken() == ["@ann:s", "@bob:s", "@dora:s"]
+    assert not await two.admit("carl", 3)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_fails_over_to_an_older_state_loses_no_seat() -> None:
+    memory = Memory()
+    one, two = (Guard(ModelRedis(memory), name) for name in "ab")
+    assert await one.admit("ann", 2)
+    old = {key: dict(value) for key, value in memory.keys.items()}
+    assert await one.admit("bob", 2)
+    memory.keys = old
+    assert not await one.admit("carl", 2)
+    assert not await two.admit("carl", 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_guards_whose_clocks_differ_judge_a_seat_alike() -> None:
+    memory = Memory()
+    one, two = (Guard(ModelRedis(memory, lead), name) for lead, name in ((0.0, "a"), (900.0, "b")))
+    assert await one.admit("ann", 1, at=1000.0)
+    assert not await two.admit("bob", 1, at=159.0)  # 1059 by the first one's clock
+    assert await two.admit("bob", 1, at=160.0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_piece_of_work_that_fails_fails_alone() -> None:
+    one = Guard(ModelRedis(Memory()), "a")
+
+    def broken(_seats: object) -> None:
+        raise KeyError("x")
+
+    asked: list[Any] = [
+        ensureDeferred(one.book.change(ROOM, broken)),
+        ensureDeferred(one.admit("ann", 1)),
+    ]
+    failed: list[type[BaseException]] = []
+    asked[0].addErrback(lambda failure: failed.append(failure.type))
+    await gatherResults(asked)
+    assert failed == [KeyError]
+    assert await one.taken() == ["@ann:s"]

@@ -1,0 +1,328 @@
+"""Several guards before one sandbox, tied together by the model of Redis."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import define, field
+from livekit.protocol import models as lk_models
+from livekit.protocol import webhook
+
+from lotus_guard.adapters.redis_lease import SECONDS, Lease
+from lotus_guard.adapters.redis_store import RedisStore
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.naming import alias_of
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.core.push import HEADER, sign_push, write_push
+from lotus_guard.sandbox.livekit import Source, sign_webhook
+from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO
+from lotus_guard.service import Guard
+from tests.model_redis import Memory, ModelRedis
+from tests.test_live import full_room_and_a_drawer, join, people
+from tests.world import World
+
+PUSH = "a-push-secret-for-tests"
+NO_CAMERA = {"allow_camera": False}
+
+
+@define(eq=False)
+class Ring:
+    """Guards that share one Redis."""
+
+    world: World
+    memory: Memory = field(factory=Memory)
+    guards: list[Guard] = field(factory=list)
+    servers: list[ModelRedis] = field(factory=list)
+    urls: list[str] = field(factory=list)
+    desks: list[str] = field(factory=list)
+
+    def add(self, **settings: str) -> Guard:
+        """Start one more, which listens to the others."""
+        server = ModelRedis(self.memory)
+        state = "redis://model"
+        self.world.start_guard(server, LOTUS_GUARD_STATE=state, **settings)
+        guard = self.world.guard
+        store = guard.sharing.store
+        assert isinstance(store, RedisStore)
+        ears = self.memory.ears.setdefault(store.channel, [])
+        ears.append(lambda message: store.hear(json.loads(message)))
+        store.listen()
+        self.guards.append(guard)
+        self.servers.append(server)
+        self.urls.append(self.world.url)
+        self.desks.append(self.world.desk)
+        return guard
+
+    async def ask(self, number: int, name: str, room: str, **more: Any) -> int:
+        got = await self.world.ask(name, room, base=self.urls[number], **more)
+        return got.status
+
+    def lease(self, number: int) -> Lease:
+        lease = self.guards[number].sharing.lease
+        assert lease is not None
+        return lease
+
+    def go_away(self, is_away: bool = True) -> None:
+        for server in self.servers:
+            server.is_away = is_away
+
+
+@pytest.fixture
+def ring(world: World) -> Ring:
+    made = Ring(world)
+    for _ in range(2):
+        made.add(LOTUS_GUARD_PUSH_SECRET=PUSH)
+    return made
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_seat_given_by_one_is_taken_at_the_other(ring: Ring) -> None:
+    assert await ring.ask(0, "alice", TWO) == 200
+    assert await ring.ask(1, "bob", TWO) == 200
+    assert [await ring.ask(number, "carol", TWO) for number in (0, 1)] == [403, 403]
+    assert [await ring.ask(1, "alice", TWO), await ring.ask(0, "bob", TWO)] == [200, 200]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_one_is_taught_the_others_know_and_who_comes_later_too(ring: Ring) -> None:
+    got = await ring.world.ask("alice", OPEN, "/get_token", base=ring.urls[0], slot="m.call#SIDE")
+    alias = got.claims["video"]["room"]
+    late = ring.add()
+    for guard in (*ring.guards, late):
+        place = guard.knowledge.place_of(alias)
+        assert place is not None
+        assert (place.room, place.slot) == (OPEN, "m.call#SIDE")
+        assert guard.knowledge.user_of(got.claims["sub"]) == "@alice:sandbox"
+    ring.guards[0].knowledge.forget([alias])
+    assert [g.knowledge.place_of(alias) for g in ring.guards] == [None] * 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_learnt_while_redis_was_away_is_told_later(ring: Ring) -> None:
+    ring.go_away()
+    got = await ring.world.ask("alice", OPEN, "/get_token", base=ring.urls[0], slot="m.call#SIDE")
+    alias = got.claims["video"]["room"]
+    assert ring.guards[1].knowledge.place_of(alias) is None
+    ring.go_away(False)
+    store = ring.guards[0].sharing.store
+    assert isinstance(store, RedisStore)
+    store.listen()
+    assert ring.guards[1].knowledge.place_of(alias) is not None
+    assert ring.guards[1].knowledge.user_of(got.claims["sub"]) == "@alice:sandbox"
+
+
+async def push(ring: Ring, number: int, body: bytes) -> None:
+    header = sign_push(body, PUSH, ring.guards[0].overview.epoch())
+    got = await ring.world.request(
+        "POST", "/policy", body, {HEADER: header}, base=ring.desks[number]
+    )
+    assert got.status == 204
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_push_to_one_reaches_the_others_and_who_starts_later(ring: Ring) -> None:
+    await push(ring, 0, write_push(RoomId(TWO), {"max_users": 7}, NO_CAMERA))
+    late = ring.add(LOTUS_GUARD_PUSH_SECRET=PUSH)
+    stranger = ring.add(LOTUS_GUARD_PUSH_SECRET="another-secret-of-someone")
+    for guard in (ring.guards[0], ring.guards[1], late):
+        limit = guard.live.limits.last(RoomId(TWO))
+        assert limit is not None
+        assert limit.max_users == 7
+        assert guard.live.sources.last(RoomId(TWO)) is not None
+    assert stranger.live.limits.last(RoomId(TWO)) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_webhook_to_one_is_heard_by_all_and_a_forged_one_by_none(ring: Ring) -> None:
+    event = webhook.WebhookEvent(event="room_finished", id="EV_1")
+    for secret, genuine in (("forged" * 8, 0), (SECRET, 1)):
+        body, token = sign_webhook(event, KEY, secret, time.time())
+        headers = {"Authorization": token}
+        await ring.world.request("POST", "/webhook", body, headers, base=ring.desks[0])
+        found = [(await hooks(ring, number))["genuine"] for number in (0, 1)]
+        assert found == [genuine, genuine]
+
+
+async def hooks(ring: Ring, number: int) -> Any:
+    return (await ring.world.request("GET", "/readyz", base=ring.desks[number])).json()["webhooks"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_any_guard_tells_what_another_has_decided(ring: Ring) -> None:
+    for name, status in (("alice", 200), ("bob", 200), ("carol", 403)):
+        assert await ring.ask(0, name, TWO) == status
+    store = ring.guards[0].sharing.store
+    await store.close()
+    got = await ring.world.request("GET", "/decisions?user=@carol:sandbox", base=ring.desks[1])
+    (decision,) = got.json()["decisions"]
+    assert decision["verdict"] == "refused"
+    assert len(await ring.guards[1].store.decisions(TWO, None, 10)) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_leads_and_carries_out_the_steps(ring: Ring) -> None:
+    for number in (0, 1):
+        await ring.lease(number).renew()
+    assert [ring.lease(number).leads() for number in (0, 1)] == [True, False]
+    alice = await join(ring.world, "alice", OPEN)
+    ring.world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
+    await ring.guards[1].live.run_pass()
+    assert list(alice.permission.can_publish_sources) == []
+    assert ring.guards[1].live.counts, "the others know the rooms all the same"
+    await ring.guards[0].live.run_pass()
+    assert Source.CAMERA not in list(alice.permission.can_publish_sources)
+    assert list(alice.permission.can_publish_sources) != []
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_deposed_in_the_middle_of_a_pass_does_nothing_more(ring: Ring) -> None:
+    await ring.lease(0).renew()
+    alice = await join(ring.world, "alice", OPEN)
+    ring.world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
+    presence = ring.guards[0].live.presence
+    service: Any = presence.service
+
+    class Pausing:
+        """Between his look and his step he is paused for longer than his lease."""
+
+        async def attendance(self, alias: Any) -> Any:
+            seen = await service.attendance(alias)
+            ring.lease(0)._until = 0.0
+            await ring.lease(1).renew()
+            return seen
+
+    presence.service = Pausing()  # type: ignore[assignment]
+    await ring.guards[0].live.run_pass()
+    assert list(alice.permission.can_publish_sources) == []
+    steps = ring.guards[0].metrics.registry.get_sample_value(
+        "lotus_guard_live_steps_total", {"step": "narrow", "outcome": "deposed"}
+    )
+    assert steps == 1.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_sat_down_by_another_guard_is_not_put_out(ring: Ring) -> None:
+    """The one with a drawer token is."""
+    await ring.lease(1).renew()
+    drawer = await full_room_and_a_drawer(ring.world)  # by guard one, which leads
+    ring.world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 2})
+    got = await ring.world.ask("bob", TWO, base=ring.urls[0])
+    assert got.status == 200
+    ring.world.sandbox.sfu.join(got.json()["jwt"])
+    ring.world.sandbox.sfu.join(drawer)
+    await ring.guards[1].live.run_pass()
+    await ring.guards[1].live.run_pass()
+    assert {name.split(":")[0] for name in named(ring)} == {"@alice", "@bob"}
+
+
+def named(ring: Ring) -> list[str]:
+    known = ring.guards[1].knowledge
+    return [known.person(identity) for identity in people(ring.world, TWO)]  # type: ignore[arg-type]
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_redis_all_narrow_and_nobody_removes(ring: Ring) -> None:
+    for number in (0, 1):
+        await ring.lease(number).renew()
+    drawer = await full_room_and_a_drawer(ring.world)
+    ring.go_away()
+    begun = ring.guards[0].overview.now()
+    for number in (0, 1):
+        for later in (5.0, 10.0):  # its lease has run out, then nobody's can be alive
+            now = begun + later
+            ring.lease(number).now = lambda now=now: now  # type: ignore[misc]
+            await ring.lease(number).renew()
+    ring.world.sandbox.sfu.join(drawer)
+    info = ring.world.sandbox.sfu.rooms[alias_of(RoomId(TWO), "m.call#ROOM")]
+    ring.world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, NO_CAMERA)
+    for guard in ring.guards:
+        await guard.live.run_pass()
+        await guard.live.run_pass()
+    assert len(info) == 2
+    for participant in info.values():
+        allowed = list(participant.permission.can_publish_sources)
+        assert allowed
+        assert lk_models.TrackSource.CAMERA not in allowed
+
+
+@pytest_twisted.ensureDeferred
+async def test_tokens_flow_while_redis_is_away_and_seats_are_united(ring: Ring) -> None:
+    assert await ring.ask(0, "alice", TWO) == 200
+    ring.go_away()
+    assert await ring.ask(0, "bob", TWO) == 200
+    assert await ring.ask(0, "carol", TWO) == 403, "a guard goes by what it knows"
+    assert await ring.ask(1, "dave", TWO) == 200
+    ring.go_away(False)
+    for number in (0, 1, 0):
+        assert await ring.ask(number, "alice", TWO) == 200
+    assert [await ring.ask(0, name, TWO) for name in ("bob", "dave")] == [200, 200]
+    assert [await ring.ask(number, "carol", TWO) for number in (0, 1)] == [403, 403]
+
+
+# --- the lease -----------------------------------------------------------------------------------
+
+
+@define
+class Times:
+    at: float = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lease_is_over_for_its_holder_before_another_can_have_it() -> None:
+    clock = Times()
+    memory = Memory(clock)
+    one, two = (Lease(ModelRedis(memory), "t:", name, clock) for name in "ab")
+    await one.renew()
+    await two.renew()
+    assert (one.leads(), two.leads(), one.term) == (True, False, 1)
+    while clock.at < 100.0 + SECONDS + 0.5:
+        clock.at += 0.1
+        await two.renew()
+        assert not (one.leads() and two.leads())
+    assert (one.leads(), two.leads(), two.term) == (False, True, 2)
+    await two.step_down()
+    await one.renew()
+    assert (one.leads(), two.leads(), one.term) == (True, False, 3)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_renewal_counts_from_when_it_was_sent() -> None:
+    clock = Times()
+    memory = Memory(clock)
+
+    class Slow(ModelRedis):
+        async def script(self, *arguments: Any) -> Any:
+            found = await super().script(*arguments)
+            clock.at += 3.0
+            return found
+
+    lease = Lease(Slow(memory), "t:", "a", clock)
+    await lease.renew()
+    assert lease.leads()
+    clock.at += 0.6
+    assert not lease.leads()
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_redis_one_is_alone_only_when_no_lease_can_be_alive() -> None:
+    clock = Times()
+    server = ModelRedis(Memory(clock))
+    lease = Lease(server, "t:", "a", clock)
+    await lease.renew()
+    server.is_away = True
+    for _ in range(7):
+        clock.at += 1.0
+        await lease.renew()
+        assert lease.leads() == (clock.at < 103.5 or clock.at > 105.0)
+        assert lease.may_remove() == (clock.at < 103.5)
+    clock.at += 10.0
+    assert not lease.leads(), "it was paused: another may lead by now"
+    server.is_away = False
+    await lease.renew()
+    assert lease.may_remove()
+    assert not lease.is_alone()

@@ -24,13 +24,13 @@ WAIT_SECONDS = 20.0
 """How long one may wait in line; a proxy's patience is longer (60 s in nginx, Caddy has none)."""
 REQUESTS = 1024
 """Requests under way at once. One address gets half of them at the most."""
-TOKENS = Bounds(most=1024, each=32, line=4096, waiting=1 << 30, cap=32)
+CROWD_TOKENS = 128
+TOKENS = Bounds(most=1024, each=32, crowd=CROWD_TOKENS, line=4096, waiting=1 << 30, cap=32)
 """Tokens being judged at once.
 
 Of one address so few that its look-ups (two each at Synapse, one or more at LiveKit) cannot alone
 make the line before a neighbour too long; its line is bounded by the requests under way.
 """
-CROWD_TOKENS = 128
 MANY_TOKENS = TOKENS.most // 2
 """So many tokens being judged, none of more than `cap` from one address, are too many."""
 TICK_SECONDS = 0.1
@@ -42,7 +42,8 @@ def requests(places: int) -> Bounds:
     A conference behind one address (100 people, each with four requests at once) finds room in
     the line; a place in it is a request of up to `web.PLACE_BYTES` bytes, a longer one takes more.
     """
-    return Bounds(most=places, each=places, line=places, waiting=2 * places, cap=places)
+    crowd = places - places // 8
+    return Bounds(places, places, crowd, line=places, waiting=2 * places, cap=places)
 
 
 class TurnedAway(Exception):

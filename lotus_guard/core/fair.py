@@ -27,6 +27,8 @@ class Bounds:
     """Places."""
     each: int
     """Places that one may have, however many are free."""
+    crowd: int
+    """The same for one who stands for many; there need be no more than one free."""
     line: int
     """The weight of what one may have in his line."""
     waiting: int
@@ -41,7 +43,7 @@ class Shares(Generic[K, T]):
 
     bounds: Bounds
     is_crowd: Callable[[K], bool] = lambda _who: False
-    """Whether one stands for many: he may have nearly all of it, and counts as one in `spread`."""
+    """Whether one stands for many; in `spread` he still counts as one."""
     used: int = field(default=0, init=False)
     """Places that somebody has."""
     spread: int = field(default=0, init=False)
@@ -119,7 +121,7 @@ class Shares(Generic[K, T]):
     def _may_have_more(self, who: K) -> bool:
         has, free = self._has.get(who, 0), self.bounds.most - self.used
         if self.is_crowd(who):
-            return free > self.bounds.most // 8
+            return has < self.bounds.crowd and free > 0
         return has < free and has < self.bounds.each
 
     def _take(self, who: K) -> None:

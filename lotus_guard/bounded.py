@@ -66,6 +66,9 @@ class Connections:
     """Whether a peer stands for many: then `each` is not meant for him."""
     on_cut: Callable[[str], None] = lambda _why: None
     """Told why a connection is cut: it is `late`, or makes `room`."""
+    on_work: Callable[[str | None, int], None] = lambda _peer, _times: None
+    """Told of each connection, and of each part of a request that is not whole, whose work it is;
+    and by a number below 0 that it was a request's, whose client is known."""
     open: int = field(default=0, init=False)
     """How many there are, those that are being served included."""
     held: int = field(default=0, init=False)
@@ -80,7 +83,9 @@ class Connections:
     def made(self, channel: "BoundedChannel", peer: str | None) -> None:
         """Take a new connection in; where all others are being served, there is no room for it."""
         self.open += 1
+        channel.host = peer
         channel.peer = None if peer is None or self.is_proxy(peer) else peer
+        self._work(channel)
         self._receiving[channel] = None
         own = self._own(channel)
         if own is not None:
@@ -102,6 +107,7 @@ class Connections:
         """Count what has come of a request that is not whole."""
         channel.held += size
         self.held += size
+        self._work(channel)
         if self.held > MOST_HELD and channel.held:
             self._cut(next(each for each in self._receiving if each.held))
 
@@ -111,6 +117,9 @@ class Connections:
         self._idle.pop(channel, None)
         self.held -= channel.held
         channel.held = 0
+        if channel.parts:
+            self.on_work(channel.host, -channel.parts)
+            channel.parts = 0
         own = self._own(channel)
         if own is not None:
             own.pop(channel, None)
@@ -127,13 +136,19 @@ class Connections:
     def lost(self, channel: "BoundedChannel") -> None:
         """Note that a connection is no more."""
         self.open -= 1
+        channel.parts = 0  # that work was for nobody
         self.serves(channel)
+
+    def _work(self, channel: "BoundedChannel") -> None:
+        channel.parts += 1
+        self.on_work(channel.host, 1)
 
     def _own(self, channel: "BoundedChannel") -> dict["BoundedChannel", None] | None:
         return self._of.setdefault(channel.peer, {}) if channel.peer else None
 
     def _cut(self, channel: "BoundedChannel") -> None:
         self.on_cut("room")
+        channel.parts = 0
         self.serves(channel)  # so that it is not cut twice
         channel.cut()
 
@@ -143,8 +158,12 @@ class BoundedChannel(HTTPChannel):
 
     transport: Any
     connections: Connections
+    host: str | None = None
+    """The address of who has connected."""
     peer: str | None = None
-    """The client's address; None where many come by it."""
+    """The same; None where many come by it."""
+    parts = 0
+    """What has come of a request that is not whole yet: the connection, and parts of it."""
     held = 0
     """Bytes of a request that is not whole yet."""
     _is_idle = False

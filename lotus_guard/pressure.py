@@ -34,6 +34,8 @@ make the line before a neighbour too long; its line is bounded by the requests u
 MANY_TOKENS = TOKENS.most // 2
 """So many tokens being judged, none of more than `cap` from one address, are too many."""
 TICK_SECONDS = 0.1
+FADING = 0.8
+"""What is left of a lateness at the next tick: what has queued up meanwhile is late as well."""
 
 
 def requests(places: int) -> Bounds:
@@ -99,7 +101,8 @@ class Lag:
     def tick(self) -> None:
         """Be called every `TICK_SECONDS`."""
         now = self.now()
-        self._late = max(0.0, now - self._due) if self._due is not None else 0.0
+        late = max(0.0, now - self._due) if self._due is not None else 0.0
+        self._late = max(late, FADING * self._late)
         self._due = now + TICK_SECONDS
 
     def seconds(self) -> float:
@@ -126,6 +129,13 @@ class Pressure:
         self.lag = Lag(self.now)
         self.requests = Turnstile(Shares(requests(self.places), _is_crowd), self.clock)
         self.tokens = Turnstile(Shares(TOKENS, _is_crowd), self.clock)
+
+    def worked(self, who: Origin, times: int) -> None:
+        """Count what keeps the guard busy; a number below 0 takes some of it back."""
+        if times > 0:
+            self.arrivals.count(who, self.now())
+        else:
+            self.arrivals.take_back(who, -times)
 
     def hurry(self) -> Outage | None:
         """Tell why tokens are to go out unguarded, where they are."""

@@ -247,7 +247,12 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
     _show(metrics, overview, webhooks, pushes)
     origins = Origins(config.trusted_proxies)
     pressure = Pressure(reactor, now, config.deadline / 2, room.requests, metrics.turned_one_away)
-    connections = Connections(room.connections, is_proxy=origins.is_proxy, on_cut=metrics.cut)
+    connections = Connections(
+        room.connections,
+        is_proxy=origins.is_proxy,
+        on_cut=metrics.cut,
+        on_work=lambda peer, times: pressure.worked(origins.of(peer, None, None), times),
+    )
     show_load(metrics, pressure, connections)
     gate = Gate(
         Upstream(agents.upstream, config.upstream.encode("ascii"), reactor),

@@ -11,10 +11,12 @@ these a browser reports nothing but a network failure, and Element Call retries 
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, Protocol
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -44,6 +46,8 @@ from lotus_guard.pressure import Pressure, TurnedAway
 PLACE_BYTES = 2048
 """A request takes one place in its client's line, and another one for so many bytes of body."""
 RETRY_MS = 2000
+SLOW_SECONDS = 1.0
+"""Who is turned away hears so late of it: a client who asks again at once slows down by it."""
 BLIND_REQUESTS = 200
 """So many requests for tokens by proxies, none of which named a client, are worth a line."""
 
@@ -248,6 +252,8 @@ class Gate(Resource):
             await self._answer_in_turn(request)
         except TurnedAway:
             self._pressure.on_turned_away()
+            request.content = BytesIO()  # not kept while the client waits
+            await deferLater(self._pressure.clock, SLOW_SECONDS, lambda: None)
             self._refuse(request, too_many())
         except Unacceptable as problem:
             problem.decision = self._record(problem)

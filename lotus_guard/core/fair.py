@@ -187,6 +187,17 @@ class Arrivals(Generic[K]):
         if came > self._heaviest[0]:
             self._heaviest[0] = came
 
+    def take_back(self, who: K, times: int) -> None:
+        """Count so many arrivals less: they have turned out to be somebody else's.
+
+        Those of the window before stay counted, and so does what was the most of one.
+        """
+        came = self._counts.get(who, 0)
+        times = min(came, times)
+        self._totals[0] -= times
+        if came:
+            self._counts[who] = came - times
+
     def share_of_others(self, now: float) -> float:
         """Tell what share of it all came from others than the one who came most often.
 
@@ -196,7 +207,7 @@ class Arrivals(Generic[K]):
             self._turn(now)
         if max(len(self._counts), self._origins) < self.many:
             return 0.0
-        share = 1.0 - sum(self._heaviest) / sum(self._totals)
+        share = 1.0 - sum(self._heaviest) / max(1, sum(self._totals))
         return share if share >= 0.5 else 0.0
 
     def _turn(self, now: float) -> None:

@@ -208,7 +208,7 @@ async def test_the_background_does_not_crowd_out_tokens(world: World) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_tokens_do_not_crowd_out_the_background(world: World) -> None:
-    world.start_guard()
+    world.start_guard(LOTUS_GUARD_DEADLINE="1.0")
     participant = await join(world, "alice", OPEN)
     world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, {"allow_camera": False})
     tokens, _ = ways(world)

@@ -23,6 +23,7 @@ from lotus_guard.core.shared import RedisAddress, is_redis, read_redis_address
 from lotus_guard.live import LIVE
 
 OUR_PREFIX = "LOTUS_GUARD_"
+MOST_WORKERS = 64
 OBSERVABLE = (Rule.LIMIT.value, Rule.SOURCES.value, LIVE)
 
 # A host name without empty labels, or an IP address (urlsplit takes the brackets off).
@@ -82,6 +83,7 @@ class Variables:
     trusted_proxies: str = _ours(
         "loopback,private", "proxies that are believed whom they ask for: networks; with commas"
     )
+    workers: str = _ours("1", "processes on one port; more than one share their seats in Redis")
     admin_hosts: str = _ours("", "host names by which the operators' port is opened; with commas")
 
 
@@ -121,6 +123,7 @@ class Config:
     """Days."""
     trusted_proxies: tuple[Network, ...]
     admin_hosts: frozenset[str]
+    workers: int
 
 
 class Faulty(Exception):
@@ -190,8 +193,10 @@ def read_config(environment: Mapping[str, str]) -> Config:
         keep_decisions=check.number("KEEP_DECISIONS", variables.keep_decisions, 0.0, "days"),
         trusted_proxies=check.networks("TRUSTED_PROXIES", variables.trusted_proxies),
         admin_hosts=frozenset(_listed(variables.admin_hosts)),
+        workers=check.workers(variables.workers),
     )
     check.addresses(config)
+    check.sharing(config)
     if check.faults:
         raise Faulty(check.faults)
     return config
@@ -347,6 +352,24 @@ class _Check:
         if address.ca and not self.file("LOTUS_GUARD_STATE", address.ca) and not self.unread:
             self.fault("LOTUS_GUARD_STATE", f"{address.ca} is empty", "a certificate")
         return address
+
+    def workers(self, text: str) -> int:
+        if text.isdecimal() and 1 <= int(text) <= MOST_WORKERS:
+            return int(text)
+        self.fault("LOTUS_GUARD_WORKERS", f"found {_shown(text)}", f"1 to {MOST_WORKERS}")
+        return 1
+
+    def sharing(self, config: Config) -> None:
+        """Find what several workers cannot share."""
+        if config.workers == 1:
+            return
+        if config.redis is None:
+            found = f"{config.workers} workers, and a state that they cannot share"
+            self.fault("LOTUS_GUARD_WORKERS", found, "LOTUS_GUARD_STATE=redis://… with it, or 1")
+        own = listening(config.listen)
+        if own is None or not own.port:
+            found = f"{_shown(config.listen)} is no port that {config.workers} workers can share"
+            self.fault("LOTUS_GUARD_LISTEN", found, "tcp:<port>")
 
     def one_of(self, name: str, text: str, allowed: tuple[str, ...]) -> str:
         if text not in allowed:

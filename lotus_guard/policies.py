@@ -85,6 +85,14 @@ class Policies(Generic[P]):
                 kept = await self._asked(room, in_background)
         return kept.policy
 
+    def at_hand(self, room: RoomId) -> P | None:
+        """Give the policy of a room where what we have is fresh; None: it must be asked for."""
+        kept = self._kept.get(room)
+        if kept is None or kept.at < self.now() - self.max_age():
+            return None
+        self.on_use(True)
+        return kept.policy
+
     def put(self, room: RoomId, reading: Reading[P], at: float) -> None:
         """Take in a policy read or pushed at `at`; an older one changes nothing."""
         before = self._kept.get(room)

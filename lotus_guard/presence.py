@@ -43,6 +43,14 @@ class Presence:
     _seen: Recent[RoomId, Seen] = field(init=False, factory=lambda: Recent(20_000))
     _flights: SingleFlight[tuple[RoomId, bool], Seen] = field(init=False, factory=SingleFlight)
 
+    def at_hand(self, room: RoomId, not_before: float) -> float | None:
+        """Tell when the last look was begun, where it serves; None where one must be made."""
+        seen = self._seen.get(room)
+        if seen is None or not _serves(seen, not_before, self.knowledge.aliases_of(room)):
+            return None
+        self.on_use(True)
+        return seen.at
+
     async def look(
         self, room: RoomId, not_before: float, most: int = MOST, in_background: bool = False
     ) -> Seen:

@@ -463,7 +463,10 @@ class Gate(Resource):
 
     def _echo(self, request: BoundedRequest) -> None:
         """Tell `lotus-guard check` what arrived here of its probe."""
+        who = self._clients.of(request)
         got = {
+            "client": who.address,
+            "crowd": who.is_crowd,
             "method": request.method.decode("ascii", "replace"),
             "target": request.uri.decode("ascii", "replace"),
         }

@@ -27,6 +27,7 @@ NAMED = {
 }
 """Words for networks: loopback, and RFC 1918, RFC 4193 and link-local addresses."""
 
+UNCLEAR = "unclear"
 PREFIX = 64
 """Of an IPv6 address so many bits tell one client from another: the rest is his to choose."""
 REMEMBERED = 8192
@@ -70,7 +71,7 @@ class Origins:
         if not named:
             return Origin(proxy, is_crowd=True)
         if len(named) > 1 or None in named:
-            return Origin(f"unclear behind {proxy}")
+            return Origin(f"{UNCLEAR} behind {proxy}")
         return Origin(str(named.pop()))
 
 

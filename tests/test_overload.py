@@ -244,6 +244,9 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
     for _ in range(4):
         assert (await ask_as(world, "192.0.2.1")).sources is None
     await soon(lambda: not synapse.breaker.lets_through)
+    told = await dependency(world, "synapse")
+    assert told["state"] == "trouble"
+    assert "not asked until it answers again" in told["detail"]
     begun = time.monotonic()
     for _ in range(5):
         assert (await ask_as(world, "192.0.2.1")).sources is None
@@ -252,9 +255,6 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
     assert sample(world, "not_asked_total", neighbour="synapse", reason="open") >= 10.0
     assert sample(world, "breaker_open", neighbour="synapse") == 1.0
     assert sample(world, "breaker_open", neighbour="livekit") == 0.0
-    told = await dependency(world, "synapse")
-    assert told["state"] == "trouble"
-    assert "not asked until it answers again" in told["detail"]
     for way in ways(world):
         way.agent = good
     asking.__self__.http.agent = good
@@ -265,6 +265,19 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
     assert sample(world, "breaker_open", neighbour="synapse") == 0.0
     assert sample(world, "breaker_opened_total", neighbour="synapse") == 1.0
     assert (await dependency(world, "synapse"))["state"] == "ok"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_open_breaker_is_shown_also_where_nobody_asks(world: World) -> None:
+    world.start_guard()
+    assert (await ask_as(world, "192.0.2.1")).sources == ["microphone"]
+    assert (await dependency(world, "synapse"))["state"] == "ok"
+    breaker = world.guard.neighbours[1].breaker
+    while not breaker.failed():
+        pass
+    breaker.answered(False, world.guard.pressure.now() + 60.0, 1.0)
+    told = await dependency(world, "synapse")
+    assert (told["state"], told["detail"]) == ("trouble", "not asked until it answers again")
 
 
 @pytest.mark.parametrize("neighbour", ["SYNAPSE", "LIVEKIT"])

@@ -188,6 +188,10 @@ def test_a_crowd_is_one_client_to_back_pressure_and_not_to_shares() -> None:
         taken += 1
     assert taken == CROWD_TOKENS
     assert guard.tokens.shares.spread == TOKENS.cap
+    for number in range(MANY_TOKENS // TOKENS.cap - 4):
+        while guard.tokens.enter(Origin(f"198.51.100.{number}")):
+            pass
+    assert guard.tokens.shares.used >= MANY_TOKENS
     taken = 0
     while guard.requests.enter(CROWD):
         taken += 1

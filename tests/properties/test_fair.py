@@ -115,6 +115,17 @@ def test_one_alone_gets_half_and_never_makes_the_load_heavy(most: int, cap: int)
     assert shares.enter("other") == (most > taken)
 
 
+def test_between_a_leaving_and_an_admission_nobody_overtakes_his_own_line() -> None:
+    shares: Shares[str, str] = Shares(Bounds(2, 2, 2, 2, 2, 2))
+    assert shares.enter("one")
+    assert shares.wait("one", "ticket") == (True, None)
+    shares.leave("one")
+    assert not shares.enter("one")
+    assert shares.enter("other")
+    shares.leave("other")
+    assert shares.admit() == "ticket"
+
+
 COMING = st.lists(st.tuples(st.sampled_from("abcdefghijkl"), st.floats(0.0, 0.9)), max_size=80)
 
 

@@ -3,14 +3,20 @@
 A request has to be there as a whole within `RECEIVE_SECONDS`, however busily its client trickles;
 a connection without one may idle for `IDLE_SECONDS`. Over the bound on connections, or on what is
 held of unfinished requests, the one goes that has waited for its client longest.
+
+Connections have no timers of their own: they are kept in the order of their waiting, and once a
+second the oldest are looked at. (To move a timer to an earlier moment, the reactor looks for it
+among all timers, which many idle connections would make slow.)
 """
 
+import time
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.protocol import connectionDone
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
 from twisted.web.server import Request, Site
@@ -23,6 +29,7 @@ RECEIVE_SECONDS = 20.0
 """How long a request may take to arrive, from its first byte; and the first one to begin."""
 IDLE_SECONDS = 60.0
 """How long a connection may be silent between two requests."""
+SWEEP_SECONDS = 1.0
 MOST_CONNECTIONS = 8192
 MOST_EACH = 1024
 """Connections waiting for one client who is no proxy."""
@@ -65,10 +72,12 @@ class Connections:
     is_proxy: Callable[[str | None], bool] = lambda _peer: True
     """Whether a peer stands for many: then `each` is not meant for him."""
     on_cut: Callable[[str], None] = lambda _why: None
-    """Told why a connection is cut: it is `late`, or makes `room`."""
+    """Told why a connection is cut: it is `late` with a request, was `idle`, or makes `room`."""
     on_work: Callable[[str | None, int], None] = lambda _peer, _times: None
     """Told of each connection, and of each part of a request that is not whole, whose work it is;
     and by a number below 0 that it was a request's, whose client is known."""
+    now: Callable[[], float] = field(default=time.monotonic, init=False)
+    """Set by the port's server."""
     open: int = field(default=0, init=False)
     """How many there are, those that are being served included."""
     held: int = field(default=0, init=False)
@@ -86,6 +95,7 @@ class Connections:
         channel.host = peer
         channel.peer = None if peer is None or self.is_proxy(peer) else peer
         self._work(channel)
+        channel.since = self.now()
         self._receiving[channel] = None
         own = self._own(channel)
         if own is not None:
@@ -101,6 +111,7 @@ class Connections:
     def begins(self, channel: "BoundedChannel") -> None:
         """Note the first byte of another request."""
         if self._idle.pop(channel, channel) is None:
+            channel.since = self.now()
             self._receiving[channel] = None
 
     def hold(self, channel: "BoundedChannel", size: int) -> None:
@@ -128,10 +139,20 @@ class Connections:
 
     def served(self, channel: "BoundedChannel", is_idle: bool) -> None:
         """Note that a request has been answered; a part of the next may be there already."""
+        channel.since = self.now()
         (self._idle if is_idle else self._receiving)[channel] = None
         own = self._own(channel)
         if own is not None:
             own[channel] = None
+
+    def sweep(self) -> None:
+        """Cut those that have waited too long for their clients."""
+        for channels, seconds in ((self._receiving, RECEIVE_SECONDS), (self._idle, IDLE_SECONDS)):
+            while channels:
+                oldest = next(iter(channels))
+                if self.now() - oldest.since < seconds:
+                    break
+                self._cut(oldest, "idle" if channels is self._idle else "late")
 
     def lost(self, channel: "BoundedChannel") -> None:
         """Note that a connection is no more."""
@@ -146,8 +167,8 @@ class Connections:
     def _own(self, channel: "BoundedChannel") -> dict["BoundedChannel", None] | None:
         return self._of.setdefault(channel.peer, {}) if channel.peer else None
 
-    def _cut(self, channel: "BoundedChannel") -> None:
-        self.on_cut("room")
+    def _cut(self, channel: "BoundedChannel", why: str = "room") -> None:
+        self.on_cut(why)
         channel.parts = 0
         self.serves(channel)  # so that it is not cut twice
         channel.cut()
@@ -166,22 +187,19 @@ class BoundedChannel(HTTPChannel):
     """What has come of a request that is not whole yet: the connection, and parts of it."""
     held = 0
     """Bytes of a request that is not whole yet."""
+    since = 0.0
+    """Since when its client is waited for."""
     _is_idle = False
 
     def connectionMade(self) -> None:
         """Begin to wait for a request."""
         super().connectionMade()
-        self.setTimeout(RECEIVE_SECONDS)
         self.connections.made(self, getattr(self.transport.getPeer(), "host", None))
-
-    def resetTimeout(self) -> None:
-        """Give no more time for another byte: a whole request is waited for."""
 
     def dataReceived(self, data: bytes) -> None:
         """Take in a part of a request."""
         if self._is_idle:
             self._is_idle = False
-            self.setTimeout(RECEIVE_SECONDS)
             self.connections.begins(self)
         super().dataReceived(data)
         if not self._handlingRequest and not self._is_idle:
@@ -199,17 +217,10 @@ class BoundedChannel(HTTPChannel):
         if not self.persistent or self._handlingRequest:
             return
         self._is_idle = not self.requests and not self._buffer
-        self.setTimeout(IDLE_SECONDS if self._is_idle else RECEIVE_SECONDS)
         self.connections.served(self, self._is_idle)
-
-    def timeoutConnection(self) -> None:
-        """Give up waiting; Twisted's own way writes the client's address into the log."""
-        self.connections.on_cut("late")
-        self.cut()
 
     def cut(self) -> None:
         """Close the connection; what is left of an answer may still go out for a while."""
-        self.setTimeout(None)
         if self._is_idle:
             self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
             self.loseConnection()
@@ -233,8 +244,23 @@ class QuietSite(Site):
     noisy = False
 
     def __init__(self, resource: Any, connections: Connections | None = None, **more: Any) -> None:
-        super().__init__(resource, **more)
+        super().__init__(resource, timeout=None, **more)
         self.connections = connections or Connections()
+        self.connections.now = self.reactor.seconds
+        self._sweeping = LoopingCall(self.connections.sweep)
+        self._sweeping.clock = self.reactor
+
+    def startFactory(self) -> None:
+        """Begin to look after the connections."""
+        super().startFactory()
+        if not self._sweeping.running:
+            self._sweeping.start(SWEEP_SECONDS, now=False)
+
+    def stopFactory(self) -> None:
+        """End that: no connection comes in any more."""
+        if self._sweeping.running:
+            self._sweeping.stop()
+        super().stopFactory()
 
     def protocol(self) -> Any:
         """Make what speaks HTTP on a new connection."""

@@ -168,7 +168,7 @@ class Metrics:
         )
         self.connections_cut = self._counter(
             "lotus_guard_connections_cut_total",
-            "Connections closed: late (no whole request in time), room (made for new ones)",
+            "Connections closed: idle, late (no whole request in time), room (made for new ones)",
             ("reason",),
         )
 
@@ -207,7 +207,7 @@ class Metrics:
             )
 
     def cut(self, why: str) -> None:
-        """Count a connection that was closed: `late` or `room`."""
+        """Count a connection that was closed: `idle`, `late` or `room`."""
         self.connections_cut.labels(why).inc()
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:

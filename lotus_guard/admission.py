@@ -155,14 +155,17 @@ class Admission:
             look = self.presence.look(request.room, fresh)
             ignoring(ensureDeferred(look), Outage, Flooded)
 
-    async def judge(self, encoded: str, asked: Asked | None, arrived: float) -> Verdict:
+    async def judge(
+        self, encoded: str, asked: Asked | None, arrived: float, hurry: Outage | None = None
+    ) -> Verdict:
         """Judge an issued token; `arrived` is when its request came in (seconds of `now`).
 
-        Never raises but for CancelledError, when the client has gone.
+        Where the guard has more to do than it can, `hurry` says so: the token goes out unguarded,
+        and is only learnt from. Never raises but for CancelledError, when the client has gone.
         """
         try:
             token = open_token(encoded, self.key, self.secret)
-            return await self._judge(token, asked, arrived)
+            return await self._judge(token, asked, arrived, hurry)
         except NotOurs as why:
             return self._open_both(Outage(Reason.SECRET, str(why)))
         except _Crowded as crowded:
@@ -173,13 +176,17 @@ class Admission:
             _log.failure("A token could not be judged")
             return self._open_both(Outage(Reason.BUG, "see the traceback in the log"))
 
-    async def _judge(self, token: Token, asked: Asked | None, arrived: float) -> Verdict:
+    async def _judge(
+        self, token: Token, asked: Asked | None, arrived: float, hurry: Outage | None
+    ) -> Verdict:
         seeker = self._learn(token, asked, arrived)
         if seeker is None:
             person = self.knowledge.person(token.identity)
             return self._open_both(
                 Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias"), person
             )
+        if hurry:
+            return self._let_go(seeker, hurry)
         # A policy that is at hand needs no life of its own: a Deferred costs what a rule does.
         policy = self.sources.at_hand(seeker.room)
         sources = None if policy else ensureDeferred(self._sources_rule(seeker))
@@ -197,6 +204,13 @@ class Admission:
                 ignoring(sources, CancelledError)
                 sources.cancel()
         return await self._conclude(seeker, token, found, policy)
+
+    def _let_go(self, seeker: Seeker, hurry: Outage) -> Pass:
+        """Let a token out unguarded; the live loop sees to it when its user has come in."""
+        ignoring(ensureDeferred(self._keep(seeker)), Outage)  # not waited for
+        for rule in Rule:
+            self.records.failed_open(rule, hurry, seeker.room, again=True)
+        return Pass()
 
     def _open_both(self, outage: Outage, user: Person | None = None) -> Pass:
         for rule in Rule:

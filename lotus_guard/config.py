@@ -18,6 +18,7 @@ from twisted.internet.endpoints import serverFromString
 from lotus_guard.address import leads_to, listening
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.model import Rule
+from lotus_guard.core.origin import Network, networks_of
 from lotus_guard.core.shared import RedisAddress, is_redis, read_redis_address
 from lotus_guard.live import LIVE
 
@@ -79,6 +80,9 @@ class Variables:
     log_format: str = _ours("text", "json: one JSON object a line, decisions with all their inputs")
     log_users: str = _ours("yes", "users in logs and records: yes, hash (keyed), no")
     keep_decisions: str = _ours("7", "days that decisions are kept for `lotus-guard explain`")
+    trusted_proxies: str = _ours(
+        "loopback,private", "proxies that are believed whom they ask for: networks; with commas"
+    )
     workers: str = _ours("1", "processes on one port; more than one share their seats in Redis")
     admin_hosts: str = _ours("", "host names by which the operators' port is opened; with commas")
 
@@ -117,6 +121,7 @@ class Config:
     log_users: str
     keep_decisions: float
     """Days."""
+    trusted_proxies: tuple[Network, ...]
     admin_hosts: frozenset[str]
     workers: int
 
@@ -186,6 +191,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         log_format=check.one_of("LOG_FORMAT", variables.log_format, ("text", "json")),
         log_users=check.one_of("LOG_USERS", variables.log_users, ("yes", "hash", "no")),
         keep_decisions=check.number("KEEP_DECISIONS", variables.keep_decisions, 0.0, "days"),
+        trusted_proxies=check.networks("TRUSTED_PROXIES", variables.trusted_proxies),
         admin_hosts=frozenset(_listed(variables.admin_hosts)),
         workers=check.workers(variables.workers),
     )
@@ -371,6 +377,14 @@ class _Check:
             self.fault(OUR_PREFIX + name, f"found {_shown(text)}", wanted)
             return allowed[0]
         return text
+
+    def networks(self, name: str, text: str) -> tuple[Network, ...]:
+        try:
+            return networks_of(text)
+        except ValueError as why:
+            wanted = "addresses, networks such as 192.0.2.0/24, loopback, private; with commas"
+            self.fault(OUR_PREFIX + name, f"found {_shown(str(why))}", wanted)
+            return ()
 
     def observed(self, mode: str, rules: str) -> frozenset[str]:
         if self.one_of("MODE", mode, ("enforce", "observe")) == "observe":

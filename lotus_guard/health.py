@@ -36,6 +36,7 @@ class Health:
 
     now: Now
     _courses: dict[str, _Course] = field(init=False, factory=dict)
+    _remarks: dict[str, Callable[[], str]] = field(init=False, factory=dict)
     _watched: list[Callable[[], dict[str, Any]]] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -59,6 +60,10 @@ class Health:
         else:
             course.bad, course.detail = self.now(), trouble
 
+    def remark(self, name: Dependency, tell: Callable[[], str]) -> None:
+        """Have something told of a dependency as long as it is not empty; it is trouble, then."""
+        self._remarks[name] = tell
+
     def watch(self, describe: Callable[[], dict[str, Any]]) -> None:
         """Add something that describes itself as `dependencies` does."""
         self._watched.append(describe)
@@ -70,13 +75,16 @@ class Health:
         ]
 
     def _describe(self, name: str, course: _Course) -> dict[str, Any]:
-        now = self.now()
+        now, remark = self.now(), self._remarks.get(name, str)()
         is_bad = course.bad is not None and (course.good is None or course.bad > course.good)
         state = "ok" if course.good is not None else "unknown"
         if is_bad and course.bad is not None:
             state = "trouble" if now - course.bad <= TROUBLE_SECONDS else "unknown"
         age = None if course.good is None else round(now - course.good, 1)
-        return described(name, state, age, course.detail if is_bad else "")
+        detail = course.detail if is_bad else ""
+        if remark:
+            state, detail = "trouble", f"{detail}; {remark}" if detail else remark
+        return described(name, state, age, detail)
 
 
 def described(name: str, state: str, age: float | None, detail: str) -> dict[str, Any]:

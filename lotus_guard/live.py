@@ -401,7 +401,7 @@ class Live:
 
     async def _look(self, room: RoomId) -> Seen:
         try:
-            seen = await self.presence.look(room, self.now(), MOST_WATCHED)
+            seen = await self.presence.look(room, self.now(), MOST_WATCHED, in_background=True)
         except Outage as outage:
             self._livekit.failed(outage)
             raise
@@ -432,7 +432,7 @@ class Live:
                 raise streak.last
             if asks and poll:
                 await self.pace.turn()
-            found = await policies.get(room, 0.0 if asks else None)
+            found = await policies.get(room, 0.0 if asks else None, in_background=True)
             if asks:
                 self._synapse[rule] = Streak()
             return _Known(found, True)

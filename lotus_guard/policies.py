@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
 
 from lotus_guard.core.knowledge import Recent
 from lotus_guard.core.model import RoomId
@@ -50,9 +51,11 @@ class Policies(Generic[P]):
     on_complaint: Callable[[RoomId, str], None] = lambda _room, _text: None
     on_use: Callable[[bool], None] = lambda _was_kept: None
     """Told of each use whether the policy was at hand."""
+    fetch_in_background: Callable[[RoomId], Coroutine[Any, Any, Reading[P]]] | None = None
+    """Reads a policy for the background, in whose line nobody is to wait who has a deadline."""
     _kept: Recent[RoomId, Kept[P]] = field(init=False, factory=lambda: Recent(MOST_ROOMS))
     _changes: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(MOST_ROOMS))
-    _flights: SingleFlight[RoomId, Kept[P]] = field(init=False, factory=SingleFlight)
+    _flights: SingleFlight[tuple[RoomId, bool], Kept[P]] = field(init=False, factory=SingleFlight)
 
     def ahead(self, room: RoomId) -> None:
         """Begin to look a policy up that will soon be needed, unless it is fresh.
@@ -62,9 +65,11 @@ class Policies(Generic[P]):
         """
         age = self.age(room)
         if (age is None or age > self.max_age()) and len(self._flights) < MOST_AHEAD:
-            ignoring(self._flights.join(room, lambda: self._look_up(room)), Outage)
+            ignoring(self._join(room, False), Outage)
 
-    async def get(self, room: RoomId, max_age: float | None = None) -> P:
+    async def get(
+        self, room: RoomId, max_age: float | None = None, in_background: bool = False
+    ) -> P:
         """Give the policy of a room, asking Synapse where what we have is not fresh.
 
         `max_age` in seconds replaces the ordinary one. Raises Outage where Synapse does not
@@ -74,10 +79,10 @@ class Policies(Generic[P]):
         kept = self._kept.get(room)
         self.on_use(kept is not None and kept.at >= oldest)
         if kept is None or kept.at < oldest:
-            kept = await self._asked(room)
+            kept = await self._asked(room, in_background)
             if kept.at < oldest:
                 # We joined a look-up that was begun too early, while upstream was at work.
-                kept = await self._asked(room)
+                kept = await self._asked(room, in_background)
         return kept.policy
 
     def at_hand(self, room: RoomId) -> P | None:
@@ -126,19 +131,25 @@ class Policies(Generic[P]):
         kept = self._kept.get(room)
         return self.now() - kept.at if kept else None
 
-    async def _asked(self, room: RoomId) -> Kept[P]:
-        joined = room in self._flights
+    async def _asked(self, room: RoomId, in_background: bool) -> Kept[P]:
+        joined = (room, in_background) in self._flights
         try:
-            return await self._flights.join(room, lambda: self._look_up(room))
+            return await self._join(room, in_background)
         except Outage:
             if not joined:
                 raise
         # Somebody else's look-up failed, begun before we asked: that was not our try.
-        return await self._flights.join(room, lambda: self._look_up(room))
+        return await self._join(room, in_background)
 
-    async def _look_up(self, room: RoomId) -> Kept[P]:
+    def _join(self, room: RoomId, in_background: bool) -> Deferred[Kept[P]]:
+        fetch = (self.fetch_in_background if in_background else None) or self.fetch
+        return self._flights.join((room, in_background), lambda: self._look_up(room, fetch))
+
+    async def _look_up(
+        self, room: RoomId, fetch: Callable[[RoomId], Coroutine[Any, Any, Reading[P]]]
+    ) -> Kept[P]:
         begun = self.now()
-        self.put(room, await self.fetch(room), begun)
+        self.put(room, await fetch(room), begun)
         kept = self._kept.get(room)
         assert kept is not None, "it was just put there"
         return kept

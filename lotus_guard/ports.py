@@ -36,6 +36,8 @@ class Reason(StrEnum):
     OVERSIZED = "oversized"
     SECRET = "secret"  # noqa: S105  (the reason "secret mismatch", not a secret)
     UNKNOWN_ROOM = "unknown_room"
+    BUSY = "busy"
+    OVERLOAD = "overload"
     BUG = "bug"
 
 
@@ -46,6 +48,10 @@ class Outage(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class NotAsked(Outage):
+    """A neighbour was not asked: too many questions wait for it, or it does not answer at all."""
 
 
 class Flooded(Exception):

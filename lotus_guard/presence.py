@@ -38,8 +38,10 @@ class Presence:
     now: Now
     on_use: Callable[[bool], None] = lambda _was_kept: None
     """Told of each use whether a look was at hand."""
+    in_background: RoomService | None = None
+    """LiveKit for the background, in whose line nobody is to wait who has a deadline."""
     _seen: Recent[RoomId, Seen] = field(init=False, factory=lambda: Recent(20_000))
-    _flights: SingleFlight[RoomId, Seen] = field(init=False, factory=SingleFlight)
+    _flights: SingleFlight[tuple[RoomId, bool], Seen] = field(init=False, factory=SingleFlight)
 
     def at_hand(self, room: RoomId, not_before: float) -> float | None:
         """Tell when the last look was begun, where it serves; None where one must be made."""
@@ -49,7 +51,9 @@ class Presence:
         self.on_use(True)
         return seen.at
 
-    async def look(self, room: RoomId, not_before: float, most: int = MOST) -> Seen:
+    async def look(
+        self, room: RoomId, not_before: float, most: int = MOST, in_background: bool = False
+    ) -> Seen:
         """See to it that the seats of a room rest on a look begun at `not_before` or later.
 
         Returns that look. Raises Outage when LiveKit does not say, Flooded when clients are in
@@ -60,10 +64,12 @@ class Presence:
         seen = self._seen.get(room)
         self.on_use(seen is not None and _serves(seen, not_before, aliases))
         if seen is None or not _serves(seen, not_before, aliases):
-            seen = await self._flights.join(room, lambda: self._look(room, most))
+            service = (self.in_background if in_background else None) or self.service
+            key = (room, in_background)
+            seen = await self._flights.join(key, lambda: self._look(room, most, service))
             if not _serves(seen, not_before, aliases):
                 # We joined a look that was begun too early.
-                seen = await self._flights.join(room, lambda: self._look(room, most))
+                seen = await self._flights.join(key, lambda: self._look(room, most, service))
         return seen
 
     def last_look(self, room: RoomId) -> float:
@@ -71,36 +77,39 @@ class Presence:
         seen = self._seen.get(room)
         return seen.at if seen else 0.0
 
-    async def _look(self, room: RoomId, most: int) -> Seen:
+    async def _look(self, room: RoomId, most: int, service: RoomService) -> Seen:
         begun, aliases = self.now(), self.knowledge.aliases_of(room)
         try:
-            asked = aliases if len(aliases) <= FEW else await self._populated(aliases, most)
-            found = await some_at_once(AT_ONCE, map(self.service.attendance, asked))
+            asked = aliases if len(aliases) <= FEW else await _populated(service, aliases, most)
+            found = await some_at_once(AT_ONCE, map(service.attendance, asked))
         except Outage as outage:
             if outage.reason is Reason.OVERSIZED:
                 # Participants write their own metadata: no outage, and nobody's way in.
                 raise Flooded("its participants' metadata is too much to read") from None
-            await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
+            if self.last_look(room) < begun:
+                await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
             raise
         rooms = dict(zip(asked, found, strict=True))
         empty = Look(begun, frozenset())
         looks = {a: _as_look(rooms[a]) if a in rooms else empty for a in aliases}
         await self.book.change(room, lambda seats: seats.saw(room, looks))
         seen = Seen(begun, aliases, rooms)
-        self._seen.put(room, seen)
+        if self.last_look(room) < begun:  # the token path and the background look on their own
+            self._seen.put(room, seen)
         return seen
 
-    async def _populated(self, aliases: Sequence[Alias], most: int) -> Sequence[Alias]:
-        """Tell which of many LiveKit rooms people are in.
 
-        LiveKit's count is up to five seconds old (room.go, `roomUpdateInterval`): who has come in
-        since still has the seat that is held for his token.
-        """
-        counts = await self.service.existing(aliases)
-        populated = [alias for alias in aliases if counts.get(alias)]
-        if len(populated) > most:
-            raise Flooded(f"people are in {len(populated)} LiveKit rooms of it")
-        return populated
+async def _populated(service: RoomService, aliases: Sequence[Alias], most: int) -> Sequence[Alias]:
+    """Tell which of many LiveKit rooms people are in.
+
+    LiveKit's count is up to five seconds old (room.go, `roomUpdateInterval`): who has come in
+    since still has the seat that is held for his token.
+    """
+    counts = await service.existing(aliases)
+    populated = [alias for alias in aliases if counts.get(alias)]
+    if len(populated) > most:
+        raise Flooded(f"people are in {len(populated)} LiveKit rooms of it")
+    return populated
 
 
 def _as_look(attendance: Attendance) -> Look:

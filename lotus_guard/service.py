@@ -18,20 +18,20 @@ from twisted.python.components import Componentized
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from lotus_guard.adapters.http import Endpoints, Http, KnownHosts
-from lotus_guard.adapters.livekit import LiveKit
 from lotus_guard.adapters.log import DecisionLog, JsonLines
 from lotus_guard.adapters.metrics import Metrics
+from lotus_guard.adapters.neighbour import Neighbour
 from lotus_guard.adapters.store import Store
-from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.address import bracketed
 from lotus_guard.admin import Admin, Desk
 from lotus_guard.admission import Admission
-from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.bounded import BoundedRequest, Connections, QuietSite
 from lotus_guard.config import OBSERVABLE, Config
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias, RoomId
+from lotus_guard.core.origin import Origins
 from lotus_guard.core.probe import FIELD, HEADER, is_genuine, sign_probe
 from lotus_guard.core.seats import Seats
 from lotus_guard.core.shared import RENEW_SECONDS
@@ -46,13 +46,22 @@ from lotus_guard.overview import Overview
 from lotus_guard.policies import Policies
 from lotus_guard.ports import Now, Outage
 from lotus_guard.presence import Presence
+from lotus_guard.pressure import TICK_SECONDS, Pressure
 from lotus_guard.records import Recorder, mask_of
 from lotus_guard.search import Search
 from lotus_guard.sharing import Clocks, Sharing, make_sharing
 from lotus_guard.status.pages import Pages
 from lotus_guard.status.stream import Stream
 from lotus_guard.systemd import Beats, Supervisor, handed_over, supervisor_of
-from lotus_guard.web import Gate, PublicSite
+from lotus_guard.ways import (
+    Room,
+    most_files,
+    room_for,
+    show_load,
+    ways_to_livekit,
+    ways_to_synapse,
+)
+from lotus_guard.web import Clients, Gate, PublicSite
 
 if TYPE_CHECKING:
     from lotus_guard.adapters.redis import Server
@@ -94,6 +103,9 @@ class Guard:
     """The parts of one guard that its services need."""
 
     gate: Gate
+    pressure: Pressure
+    neighbours: tuple[Neighbour, ...]
+    connections: Connections
     admin: Admin
     live: Live
     search: Search
@@ -139,45 +151,33 @@ class _QuietClients(HTTPConnectionPool._factory):  # type: ignore[misc,valid-typ
     noisy = False
 
 
-def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
+def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None = None) -> Guard:
     """Put the parts together; nothing is started, and no file is opened."""
+    room = room or Room()
     now, reactor = clocks.now, clocks.reactor
     metrics, health = Metrics(now), Health(now)
     mask = mask_of(config.log_users, config.secret)
     recorder = Recorder(clocks.epoch, now, clocks.random, mask, metrics)
     knowledge = Knowledge()
     seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
-    livekit = LiveKit(
-        Http(agents.livekit, reactor),
-        config.livekit_api,
-        config.key,
-        config.secret,
-        now,
-        config.deadline,
-        clocks.epoch,
-        metrics.called_livekit,
-        health.noter(Dependency.LIVEKIT),
+    livekit, livekit_later, to_livekit = ways_to_livekit(
+        config, clocks, agents.livekit, metrics, health
     )
-    synapse = Synapse(
-        Http(agents.synapse, reactor),
-        config.synapse_url,
-        config.synapse_token,
-        config.deadline,
-        metrics.called_synapse,
-        health.noter(Dependency.SYNAPSE),
+    synapse, synapse_later, to_synapse = ways_to_synapse(
+        config, clocks, agents.synapse, metrics, health
     )
     pushes = Pushes(
         config.push_secret, config.policy_max_age, config.policy_poll, now, clocks.epoch
     )
     keep = (pushes.policy_max_age, config.policy_stale, metrics.complained)
-    limits = Policies(synapse.limit, now, *keep, metrics.used("limit"))
-    sources = Policies(synapse.sources, now, *keep, metrics.used("sources"))
+    limits = Policies(synapse.limit, now, *keep, metrics.used("limit"), synapse_later.limit)
+    sources = Policies(synapse.sources, now, *keep, metrics.used("sources"), synapse_later.sources)
     sharing = make_sharing(config, clocks, agents.redis, knowledge, seats, metrics, health)
     book, store = sharing.book, sharing.store
-    presence = Presence(livekit, book, knowledge, now, metrics.used("look"))
+    presence = Presence(livekit, book, knowledge, now, metrics.used("look"), livekit_later)
     pace = Pace(config.policy_rate, reactor, now)
     live = Live(
-        service=livekit,
+        service=livekit_later,
         presence=presence,
         knowledge=knowledge,
         book=book,
@@ -229,7 +229,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
     recorder.sinks += [DecisionLog(now).write, store.decided]
     for describe in (lambda: _describe_loop(live, now), webhooks.describe, pushes.describe):
         health.watch(describe)
-    names = Names(synapse, Pace(config.policy_rate, reactor, now), now)
+    names = Names(synapse_later, Pace(config.policy_rate, reactor, now), now)
     overview = Overview(
         live=live,
         knowledge=knowledge,
@@ -244,6 +244,15 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         name_of=names.name_of,
     )
     _show(metrics, overview, webhooks, pushes)
+    origins = Origins(config.trusted_proxies)
+    pressure = Pressure(reactor, now, config.deadline / 2, room.requests, metrics.turned_one_away)
+    connections = Connections(
+        room.connections,
+        is_proxy=origins.is_proxy,
+        on_cut=metrics.cut,
+        on_work=lambda peer, times: pressure.worked(origins.of(peer, None, None), times),
+    )
+    show_load(metrics, pressure, connections)
     gate = Gate(
         Upstream(agents.upstream, config.upstream.encode("ascii"), reactor),
         admission,
@@ -252,15 +261,20 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents) -> Guard:
         now,
         webhooks.take,
         lambda probe: is_genuine(probe, config.secret, clocks.epoch()),
+        pressure,
+        Clients(origins),
         observes=REQUEST in config.observed,
     )
     status = Pages(Stream(overview.snapshot, reactor, clocks.epoch))
     desk = Desk(metrics, overview, store, webhooks, pushes, push, status, config.admin_hosts)
     return Guard(
         gate=gate,
+        pressure=pressure,
+        neighbours=(to_livekit, to_synapse),
+        connections=connections,
         admin=Admin(desk),
         live=live,
-        search=Search(synapse, knowledge, pace, now, live.wake),
+        search=Search(synapse_later, knowledge, pace, now, live.wake),
         knowledge=knowledge,
         seats=seats,
         store=store,
@@ -362,12 +376,12 @@ def make_guard_service(
     """Make the service of one guard; reads the state file."""
     clocks = Clocks(reactor, time.monotonic, time.time)
     agents = pooled_agents(reactor)
-    guard = make_guard(config, clocks, agents)
+    guard = make_guard(config, clocks, agents, room_for(most_files()))
     guard.store.open()
     guard.sharing.start()
     sockets = dict(reversed(handed_over(os.environ, os.getpid())))
     service = GuardService(config.log_format)
-    gate = PublicSite(guard.gate)
+    gate = PublicSite(guard.gate, guard.connections)
     public = listener(reactor, PUBLIC, config.listen, gate, sockets, is_shared=is_worker)
     public.setServiceParent(service)
     if config.admin_listen or OPERATORS in sockets:
@@ -530,6 +544,8 @@ class LoopTick:
         self.turned = self.clocks.now()
 
     async def _pass(self) -> None:
+        for neighbour in self.guard.neighbours:
+            neighbour.tend()
         aliases = await self.guard.live.run_pass()
         self.guard.search.begin(aliases)
 
@@ -552,6 +568,7 @@ class LiveService(Service):
         self._loops = [
             (LoopingCall(self._tick), interval),
             (LoopingCall(self._tidy), HOUSEKEEPING_SECONDS),
+            (LoopingCall(guard.pressure.lag.tick), TICK_SECONDS),
         ]
         if guard.sharing.lease is not None:
             renewal = LoopingCall(lambda: ensureDeferred(self._renew()))

@@ -11,10 +11,12 @@ these a browser reports nothing but a network failure, and Element Call retries 
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, Protocol
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -22,10 +24,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.adapters.upstream import Reply, Upstream, forwarded_headers
-from lotus_guard.admission import Admission, Asked, Crowd, Refusal
-from lotus_guard.bounded import MOST_REQUEST, BoundedRequest, QuietSite
+from lotus_guard.admission import Admission, Asked, Crowd, Refusal, Verdict
+from lotus_guard.bounded import MOST_REQUEST, BoundedRequest, Connections, QuietSite
 from lotus_guard.core import probe as probing
 from lotus_guard.core.decision import request_refused
+from lotus_guard.core.origin import Origin, Origins, last_of
 from lotus_guard.core.wire import (
     Endpoint,
     Unreadable,
@@ -38,9 +41,15 @@ from lotus_guard.core.wire import (
 )
 from lotus_guard.landing import landing_page
 from lotus_guard.ports import Now, Outage, Reason, Records
+from lotus_guard.pressure import Pressure, TurnedAway
 
-IDLE_SECONDS = 60
-"""How long a client may be silent in the middle of a request."""
+PLACE_BYTES = 2048
+"""A request takes one place in its client's line, and another one for so many bytes of body."""
+RETRY_MS = 2000
+SLOW_SECONDS = 1.0
+"""Who is turned away hears so late of it: a client who asks again at once slows down by it."""
+BLIND_REQUESTS = 200
+"""So many requests for tokens by proxies, none of which named a client, are worth a line."""
 
 CORS = {
     b"Content-Type": b"application/json",
@@ -72,11 +81,11 @@ class Traffic(Protocol):
 class PublicSite(QuietSite):
     """The server of the public port."""
 
-    def __init__(self, gate: "Gate") -> None:
+    def __init__(self, gate: "Gate", connections: Connections | None = None) -> None:
         super().__init__(
             gate,
+            connections,
             requestFactory=BoundedRequest,
-            timeout=IDLE_SECONDS,
             parsePOSTFormSubmission=False,
         )
 
@@ -128,6 +137,47 @@ def crowded(crowd: Crowd) -> Problem:
     )
 
 
+def too_many() -> Problem:
+    """Say that one client asks for too much at once."""
+    return Problem(
+        429,
+        "M_LIMIT_EXCEEDED",
+        "Too many requests come from your address at once. Try again in a moment.",
+        (("retry_after_ms", RETRY_MS),),
+    )
+
+
+@define(eq=False)
+class Clients:
+    """Tells which client a request comes from, and the operator if nobody says so."""
+
+    origins: Origins
+    _blind: int = 0
+    """Requests that a proxy made without saying for whom; None named anybody yet."""
+
+    def of(self, request: BoundedRequest) -> Origin:
+        """Tell the client of a request."""
+        headers = request.requestHeaders
+        return self.origins.of(
+            getattr(request.getClientAddress(), "host", None),
+            last_of(headers.getRawHeaders(b"X-Real-IP")),
+            last_of(headers.getRawHeaders(b"X-Forwarded-For")),
+        )
+
+    def note(self, who: Origin) -> None:
+        """Take note of whom a request for a token came from; say it once if nobody is named."""
+        if self._blind >= BLIND_REQUESTS:
+            return
+        self._blind = self._blind + 1 if who.is_crowd else BLIND_REQUESTS + 1
+        if self._blind == BLIND_REQUESTS:
+            _log.warn(
+                "The first {n} requests for tokens came from a proxy that does not say for whom: "
+                "all clients share one part. Wanted: it sets X-Real-IP or X-Forwarded-For "
+                "(docs/proxies.md).",
+                n=BLIND_REQUESTS,
+            )
+
+
 class Gate(Resource):
     """The one resource of the public port."""
 
@@ -142,9 +192,13 @@ class Gate(Resource):
         now: Now,
         on_webhook: Callable[[bytes, str], None],
         is_probe: Callable[[str], bool],
+        pressure: Pressure,
+        clients: Clients,
         observes: bool = False,
     ) -> None:
         super().__init__()
+        self._pressure = pressure
+        self._clients = clients
         self._records = records
         self._observes = observes
         self._landing = landing_page()
@@ -195,7 +249,12 @@ class Gate(Resource):
             return
         hook = request.content.getvalue() if is_webhook(request.uri) else None
         try:
-            await self._answer(request)
+            await self._answer_in_turn(request)
+        except TurnedAway:
+            self._pressure.on_turned_away()
+            request.content = BytesIO()  # not kept while the client waits
+            await deferLater(self._pressure.clock, SLOW_SECONDS, lambda: None)
+            self._refuse(request, too_many())
         except Unacceptable as problem:
             problem.decision = self._record(problem)
             self._refuse(request, problem)
@@ -216,7 +275,19 @@ class Gate(Resource):
             raise problem
         self._record(problem, observed=True)
 
-    async def _answer(self, request: BoundedRequest) -> None:
+    async def _answer_in_turn(self, request: BoundedRequest) -> None:
+        """Answer a request once its client has not more than his share under way."""
+        who, requests = self._clients.of(request), self._pressure.requests
+        self._pressure.arrivals.count(who, self._now())
+        if not requests.enter(who):
+            size = len(request.content.getbuffer())
+            await requests.wait(who, 1 + size // PLACE_BYTES)
+        try:
+            await self._answer(request, who)
+        finally:
+            requests.leave(who)
+
+    async def _answer(self, request: BoundedRequest, who: Origin) -> None:
         arrived = self._now()
         if request.too_long:
             raise Unacceptable(
@@ -229,6 +300,7 @@ class Gate(Resource):
             return
         asked = self._asked(request.method, target, body)
         if asked:
+            self._clients.note(who)
             self._admission.ahead(asked.request)
         begun = self._now()
         reply = await self._forward(request, target, body)
@@ -237,7 +309,7 @@ class Gate(Resource):
             await self._stream(request, reply, asked)
             return
         try:
-            answer = await self._judged(reply, asked, body, arrived)
+            answer = await self._judged(reply, asked, body, arrived, who)
         finally:
             self._traffic.added(begun - arrived + self._now() - answered)
         self._finish(request, reply.status, reply.phrase, reply.headers, answer)
@@ -281,7 +353,12 @@ class Gate(Resource):
             ) from None
 
     async def _judged(
-        self, reply: Reply, asked: Asked | None, request_body: bytes, arrived: float
+        self,
+        reply: Reply,
+        asked: Asked | None,
+        request_body: bytes,
+        arrived: float,
+        who: Origin,
     ) -> bytes:
         """Give the body to send: upstream's own, or one with a narrower token."""
         answer = reply.body.collected
@@ -289,7 +366,7 @@ class Gate(Resource):
         if encoded is None:
             return answer
         asked = asked or self._asked_elsewhere(request_body)
-        verdict = await self._admission.judge(encoded, asked, arrived)
+        verdict = await self._verdict(encoded, asked, arrived, who)
         if isinstance(verdict, Refusal):
             raise full(verdict)
         if isinstance(verdict, Crowd):
@@ -298,6 +375,23 @@ class Gate(Resource):
             return answer
         _name_decision(reply.headers, verdict.decision)
         return replace_token(answer, encoded, verdict.token)
+
+    async def _verdict(
+        self, encoded: str, asked: Asked | None, arrived: float, who: Origin
+    ) -> Verdict:
+        """Have a token judged once its client has not more than his share of the work.
+
+        His waiting for that is not the rules' deadline's: it would let him through.
+        """
+        hurry, tokens = self._pressure.hurry(), self._pressure.tokens
+        if hurry:
+            return await self._admission.judge(encoded, asked, arrived, hurry)
+        if not tokens.enter(who):
+            await tokens.wait(who)
+        try:
+            return await self._admission.judge(encoded, asked, arrived)
+        finally:
+            tokens.leave(who)
 
     def _asked_elsewhere(self, body: bytes) -> Asked | None:
         """Read a request to a path that we do not know, once a token of ours came back for it.
@@ -369,7 +463,10 @@ class Gate(Resource):
 
     def _echo(self, request: BoundedRequest) -> None:
         """Tell `lotus-guard check` what arrived here of its probe."""
+        who = self._clients.of(request)
         got = {
+            "client": who.address,
+            "crowd": who.is_crowd,
             "method": request.method.decode("ascii", "replace"),
             "target": request.uri.decode("ascii", "replace"),
         }

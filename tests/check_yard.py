@@ -50,6 +50,12 @@ class Proxy(Resource):
         self.only: tuple[str, ...] = ()
         self.cors: Callable[[BoundedRequest, int, list[str]], list[str]] | None = None
         """Gets the request, the status and Access-Control-Allow-Origin; gives what to send."""
+        self.names: tuple[str, ...] = ("X-Forwarded-For", "X-Real-IP")
+        """The headers in which it says for whom it asks."""
+        self.hides = False
+        """Whether it drops what a client says of himself."""
+        self.outer = ""
+        """Sets X-Real-IP to that, as an outer proxy does whose word is handed on."""
         self.skew = 0.0
         self.page: tuple[int, bytes] | None = None
         """What is answered to everything."""
@@ -71,6 +77,13 @@ class Proxy(Resource):
         sent = Headers(dict(request.requestHeaders.getAllRawHeaders()))
         for framing in ("Content-Length", "Host", "Connection"):
             sent.removeHeader(framing)
+        if self.hides:
+            sent.removeHeader("X-Real-IP")
+            sent.removeHeader("X-Forwarded-For")
+        for name in self.names:
+            sent.setRawHeaders(name, [request.getClientAddress().host])
+        if self.outer:
+            sent.setRawHeaders("X-Real-IP", [self.outer])
         response = await treq.request(
             request.method.decode(),
             self.target + (bare if self.strips else path),

@@ -58,6 +58,7 @@ async def test_all_is_well_where_it_is_and_nothing_is_left_behind(yard: Yard) ->
         "public-endpoints",
         "public-slashes",
         "public-cors",
+        "public-client",
         "user",
         "upstream-key",
     }
@@ -246,6 +247,19 @@ def the_prefix_stays(yard: Yard) -> None:
     yard.public.strips = False
 
 
+def the_proxy_names_nobody(yard: Yard) -> None:
+    yard.public.names = ()
+
+
+def the_proxy_names_nobody_and_strips(yard: Yard) -> None:
+    yard.public.names = ()
+    yard.public.hides = True
+
+
+def two_proxies_disagree(yard: Yard) -> None:
+    yard.public.outer = "198.51.100.7"
+
+
 def slashes_are_redirected(yard: Yard) -> None:
     yard.public.redirects_slashes = True
 
@@ -413,6 +427,9 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
     (slashes_are_redirected, "public-slashes", W, "301"),
     (only_get_token, "public-endpoints", F, "/sfu/get does not"),
     (only_sfu_get, "public-endpoints", F, "/get_token does not"),
+    (the_proxy_names_nobody, "public-client", W, "can pass for any other"),
+    (the_proxy_names_nobody_and_strips, "public-client", W, "does not say for whom"),
+    (two_proxies_disagree, "public-client", W, "differ"),
     (cors_is_lost, "public-cors", F, "an answer to POST has no"),
     (cors_is_lost_on_refusals, "public-cors", F, "a refusal has no"),
     (cors_is_lost_on_options, "public-cors", F, "an answer to OPTIONS has no"),

@@ -175,7 +175,7 @@ async def test_calls_grow_with_restrictive_rooms_and_not_with_rooms(world: World
     looks: list[Alias] = []
     service = world.guard.live.service
 
-    world.guard.live.presence.service = Counting(service, looks)
+    world.guard.live.presence.in_background = Counting(service, looks)
     await world.guard.live.run_pass()
     assert looks == [alias_of(RoomId(VOICE), "m.call#ROOM")]
 
@@ -230,11 +230,11 @@ async def test_no_fault_at_any_call_kills_the_loop_or_throws_anybody_out(
     live, good = world.guard.live, world.guard.live.service
     tick = LoopTick(world.guard, Clocks(reactor, time.monotonic, time.time))
     troubled = Troubled(good, method, fault)
-    live.service = live.presence.service = troubled
+    live.service = live.presence.in_background = troubled
     await tick()
     assert len(people(world, TWO)) == 2
     assert (await world.ask("alice", TWO)).status == 200, "tokens flow"
-    live.service = live.presence.service = good
+    live.service = live.presence.in_background = good
     await tick()
     assert Source.CAMERA not in sources(bob)
     assert bob.permission.can_publish
@@ -358,11 +358,11 @@ async def test_who_came_while_livekit_was_out_of_sight_is_not_put_out(world: Wor
     states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
     live = world.guard.live
     await live.run_pass()
-    good = live.presence.service
-    live.presence.service = Troubled(good, "attendance", "refused")
+    good = live.presence.in_background
+    live.presence.in_background = Troubled(good, "attendance", "refused")
     await live.run_pass()
     world.sandbox.sfu.join(drawer)
-    live.presence.service = good
+    live.presence.in_background = good
     await live.run_pass()
     assert len(people(world, TWO)) == 2
 
@@ -376,7 +376,7 @@ async def test_asked_for_twice_a_room_is_worked_on_once_more_and_not_at_once(wor
     await join(world, "alice", VOICE)
     looks: list[Alias] = []
     live = world.guard.live
-    live.presence.service = Counting(live.service, looks)
+    live.presence.in_background = Counting(live.service, looks)
     for _ in range(5):
         live.wake(RoomId(VOICE))
     await settled(world)

@@ -93,7 +93,7 @@ def test_no_label_has_values_that_a_client_could_choose() -> None:
     """Rooms, users and aliases are nobody's label."""
     bounded = {
         "endpoint", "status", "rule", "reason", "kind", "what", "outcome", "method", "step",
-        "effect", "pace",
+        "effect", "pace", "neighbour",
     } | FROM_PROMETHEUS  # fmt: skip
     assert set().union(*EXPOSED.values()) <= bounded
 

@@ -35,7 +35,7 @@ class Homeserver:
         self.asked.append(waiting)
         return await waiting
 
-    def get(self, **more: float) -> Deferred[LimitPolicy]:
+    def get(self, **more: Any) -> Deferred[LimitPolicy]:
         return ensureDeferred(self.policies.get(ROOM, **more))
 
     def answer(self, users: int | None, *complaints: str) -> None:

@@ -28,7 +28,14 @@ async def test_the_guard_says_what_arrived(world: World) -> None:
     headers = {HEADER: sign_probe(SECRET, time.time())}
     got = await world.request("POST", "/prefix//get_token?x=1", b"{}", headers)
     assert got.status == 200
-    assert got.json() == {FIELD: {"method": "POST", "target": "/prefix//get_token?x=1"}}
+    assert got.json() == {
+        FIELD: {
+            "method": "POST",
+            "target": "/prefix//get_token?x=1",
+            "client": "127.0.0.1",
+            "crowd": True,
+        }
+    }
     assert got.headers["Access-Control-Allow-Origin"] == "*"
 
 

@@ -101,7 +101,7 @@ class World:
         self.config = read_config(environment)
         self.guard = make_guard(self.config, clocks, agents)
         self.guard.store.open()
-        port = self._listen(0, PublicSite(self.guard.gate))
+        port = self._listen(0, PublicSite(self.guard.gate, self.guard.connections))
         self.url = f"http://127.0.0.1:{port}"
         site = QuietSite(self.guard.admin.app.resource(), requestFactory=BoundedRequest)
         self.desk = f"http://127.0.0.1:{self._listen(0, site)}"

@@ -26,6 +26,8 @@ _WANTED = {
     Reason.DNS: "the host name in LOTUS_GUARD_SYNAPSE_URL or LOTUS_GUARD_LIVEKIT_URL must resolve",
     Reason.REFUSED: "start Synapse or LiveKit, or correct LOTUS_GUARD_SYNAPSE_URL or "
     "LOTUS_GUARD_LIVEKIT_URL",
+    Reason.BUSY: "Synapse or LiveKit is slow, see there",
+    Reason.OVERLOAD: "more processors, or see docs/troubleshooting.md",
     Reason.NOT_FOUND: "LOTUS_GUARD_SYNAPSE_URL must reach /_synapse/admin, LOTUS_GUARD_LIVEKIT_URL "
     "must reach /twirp",
 }
@@ -98,6 +100,7 @@ class Metrics:
             "lotus_guard_synapse_calls_total", "Calls made to Synapse", ("method",)
         )
         self._add_live()
+        self._add_overload()
         self.store_failures = self._counter(
             "lotus_guard_store_failures_total",
             "Reads and writes of the state file, or round trips to Redis, that failed",
@@ -142,6 +145,70 @@ class Metrics:
         self.people = self._gauge(
             "lotus_guard_live_people_under_policy", "Connections of people in these rooms"
         )
+
+    def _add_overload(self) -> None:
+        self.breakers = Gauge(
+            "lotus_guard_breaker_open",
+            "1: the neighbour is not asked until it answers again",
+            ("neighbour",),
+            registry=self.registry,
+        )
+        self.breakers_opened = self._counter(
+            "lotus_guard_breaker_opened_total", "Times that a breaker has opened", ("neighbour",)
+        )
+        self.questions_not_put = self._counter(
+            "lotus_guard_not_asked_total",
+            "Questions not put to a neighbour: open (the breaker is), busy (too many wait)",
+            ("neighbour", "reason"),
+        )
+        self.turned_away = self._counter(
+            "lotus_guard_turned_away_total",
+            "Requests refused with 429: one address wants more than its share and its line",
+            (),
+        )
+        self.connections_cut = self._counter(
+            "lotus_guard_connections_cut_total",
+            "Connections closed: idle, late (no whole request in time), room (made for new ones)",
+            ("reason",),
+        )
+
+    def not_asked(self, neighbour: str, why: str) -> None:
+        """Count a question that was not put to a neighbour."""
+        self.questions_not_put.labels(neighbour, why).inc()
+
+    def opened(self, neighbour: str, outage: Outage) -> None:
+        """Count a breaker that opens, and log it."""
+        self.breakers.labels(neighbour).set(1)
+        self.breakers_opened.labels(neighbour).inc()
+        _log.error(
+            "{name} is not asked any more until it answers again: {outage}. Calls go on. "
+            "Wanted: {wanted}.",
+            name=neighbour.capitalize(),
+            outage=outage,
+            wanted=_WANTED.get(outage.reason, "see docs/troubleshooting.md"),
+        )
+
+    def closed(self, neighbour: str, seconds: float) -> None:
+        """Note a breaker that closes, and log it."""
+        self.breakers.labels(neighbour).set(0)
+        _log.info(
+            "{name} answers again, after {seconds:.1f} s: it is asked as before",
+            name=neighbour.capitalize(),
+            seconds=seconds,
+        )
+
+    def turned_one_away(self) -> None:
+        """Count a request refused for its address' share, and log it at most once a minute."""
+        self.turned_away.inc()
+        if self._may_say("turned away"):
+            _log.warn(
+                "One address sends more than its share: what is over it is refused with 429. "
+                "Others are served."
+            )
+
+    def cut(self, why: str) -> None:
+        """Count a connection that was closed: `idle`, `late` or `room`."""
+        self.connections_cut.labels(why).inc()
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Expose a number that is worked out when somebody asks."""

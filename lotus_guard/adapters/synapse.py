@@ -32,6 +32,7 @@ from lotus_guard.ports import Outage, Reason
 _MOST_BYTES = 32 * 1024 * 1024  # a big room's whole state, from an old Synapse
 _PAGE = 500
 _MOST_NAME = 200
+NO_ROOM = RoomId("!lotus-guard:room.invalid")
 _MOST_ROOM_ID = 255  # Matrix specification, appendices, "Identifier grammar"
 
 
@@ -76,6 +77,13 @@ class Synapse:
             if name and isinstance(name, str):
                 return name[:_MOST_NAME]
         return None
+
+    async def ping(self) -> None:
+        """See whether Synapse answers, by a question no client can have a hand in; raises Outage.
+
+        It goes the way of all others (the token, the database) up to the room, which cannot be.
+        """
+        await self._state(NO_ROOM, "m.room.create")
 
     async def _state(self, room: RoomId, event_type: str) -> list[Any]:
         if not is_room_id(room):

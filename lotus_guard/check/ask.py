@@ -126,4 +126,5 @@ def echo_of(answer: HttpAnswer) -> dict[str, str] | None:
     got = fields_of(answer).get(FIELD)
     if answer.status != 200 or not isinstance(got, dict):
         return None
-    return {"method": str(got.get("method")), "target": str(got.get("target"))}
+    found = {name: str(got.get(name)) for name in ("method", "target", "client")}
+    return {**found, "crowd": "yes" if got.get("crowd") else ""}

@@ -21,10 +21,11 @@ from lotus_guard.check.ask import (
     trouble,
 )
 from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
+from lotus_guard.core.origin import UNCLEAR
 from lotus_guard.ports import Outage
 
 ROUTE, PREFIX, ENDPOINTS = "public-route", "public-prefix", "public-endpoints"
-SLASHES, CORS = "public-slashes", "public-cors"
+SLASHES, CORS, CLIENT = "public-slashes", "public-cors", "public-client"
 PATHS = ("/get_token", "/sfu/get", "/delegate_delayed_leave")
 ORIGIN = "https://lotus-guard-check.invalid"
 TO_GUARD = (
@@ -40,6 +41,12 @@ MERGE = (
     "merge slashes in the proxy (nginx: merge_slashes on), or take the slash off the end of "
     "livekit_service_url in .well-known/matrix/client"
 )
+FAKE = "192.0.2.77"
+"""An address for documentation (RFC 5737): no client's."""
+NAME_HIM = (
+    "in the proxy: set X-Real-IP or X-Forwarded-For to the address that connects (nginx: "
+    "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; HAProxy: option forwardfor)"
+)
 ONCE = (
     "let the guard alone set CORS headers: take add_header, header or hide lines for "
     "Access-Control-* out of the proxy"
@@ -50,7 +57,7 @@ async def look_at_public_address(means: Means) -> list[Finding]:
     """Send a client's requests to the public address."""
     base = means.public_url.rstrip("/")
     if not base:
-        names = (ROUTE, PREFIX, ENDPOINTS, SLASHES, CORS)
+        names = (ROUTE, PREFIX, ENDPOINTS, SLASHES, CORS, CLIENT)
         return [note(name, "not looked at: no --public-url was given") for name in names]
     asked = [ensureDeferred(_probe(means, "POST", base + path)) for path in PATHS]
     try:
@@ -65,10 +72,11 @@ async def look_at_public_address(means: Means) -> list[Finding]:
     found = [ok(ROUTE, f"{base} leads to the guard"), _prefix(echoes), _endpoints(base, echoes)]
     if found[1].level is not Level.OK:
         later = "not looked at: the paths do not arrive as they should"
-        return [*found, note(SLASHES, later), note(CORS, later)]
+        return [*found, *(note(name, later) for name in (SLASHES, CORS, CLIENT))]
     routed = next(path for path in PATHS if echoes[path])
     slashes = await _slashes(means, base, routed)
-    return [*found, slashes, await _cors(means, base + routed, answers[routed])]
+    cors = await _cors(means, base + routed, answers[routed])
+    return [*found, slashes, cors, await _client(means, base + routed, echoes[routed] or {})]
 
 
 def _outage_in(failure: Exception) -> Outage:
@@ -137,6 +145,27 @@ async def _cors(means: Means, url: str, echoed: HttpAnswer) -> Finding:
     if wrong:
         return fault(CORS, f"browsers will not take it: {'; '.join(dict.fromkeys(wrong))}", ONCE)
     return ok(CORS, "answers, refusals and preflights have their CORS headers once")
+
+
+async def _client(means: Means, url: str, echo: Mapping[str, str]) -> Finding:
+    """Look whom the guard takes a client for, and whether he can pass for another."""
+    lies = {"X-Real-IP": FAKE, "X-Forwarded-For": FAKE}
+    try:
+        answer = await _send(means, "POST", url, {**probe_headers(means), **lies})
+    except Outage as outage:
+        return warning(CLIENT, trouble(outage, url), "look again")
+    if (echo_of(answer) or {}).get("client") == FAKE:
+        seen = (
+            "a client can pass for any other: X-Real-IP and X-Forwarded-For arrive as he sent them"
+        )
+        return warning(CLIENT, seen, NAME_HIM)
+    if echo.get("crowd"):
+        seen = "the proxy does not say for whom it asks: all clients share one part of the guard"
+        return warning(CLIENT, seen, NAME_HIM)
+    if echo.get("client", "").startswith(UNCLEAR):
+        seen = "X-Real-IP and X-Forwarded-For differ: all clients count as one"
+        return warning(CLIENT, seen, NAME_HIM)
+    return ok(CLIENT, "the guard is told which client it is")
 
 
 def _origins(what: str, answer: HttpAnswer) -> list[str]:

@@ -2,10 +2,12 @@
 
     any method, any path
     Lotus-Guard-Probe: <milliseconds since the epoch>.<hex HMAC-SHA256 of "probe.ms">
-    200 {"io.lotus.guard": {"method": "POST", "target": "/get_token"}}
+    200 {"io.lotus.guard": {"method": "POST", "target": "/get_token", "client": "192.0.2.1",
+                            "crowd": false}}
 
 The guard answers a genuine probe itself and says what it got, so that what a proxy in front of it
-does to paths, methods and CORS headers can be seen from outside. Signed with LiveKit's secret:
+does to paths, methods and headers can be seen from outside (`client`: for whom it took the sender;
+`crowd`: a proxy did not say for whom it asks). Signed with LiveKit's secret:
 nobody else can ask, and who else could would learn no more than what he sent.
 """
 

@@ -67,7 +67,7 @@ class InMemory:
     """
 
     def __init__(self, resource: IResource) -> None:
-        self._site = QuietSite(resource, timeout=None, requestFactory=BoundedRequest)
+        self._site = QuietSite(resource, requestFactory=BoundedRequest)
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""

@@ -25,7 +25,7 @@ from lotus_guard.core.seats import Person, Seating, Seats
 from lotus_guard.core.token import NotOurs, Token, lifetime, open_token, restrain, sign
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.flight import ignoring, within
-from lotus_guard.policies import Policies, Restricting
+from lotus_guard.policies import MOST_AHEAD, Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason, Records
 from lotus_guard.presence import Presence
 
@@ -151,7 +151,9 @@ class Admission:
         self.sources.ahead(request.room)
         last = self.limits.last(request.room)
         fresh = self.now() - LOOK_MAX_AGE
-        if last and last.restricts and self.presence.at_hand(request.room, fresh) is None:
+        if not last or not last.restricts or self.presence.looks >= MOST_AHEAD:
+            return
+        if self.presence.at_hand(request.room, fresh) is None:
             look = self.presence.look(request.room, fresh)
             ignoring(ensureDeferred(look), Outage, Flooded)
 

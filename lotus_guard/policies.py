@@ -26,8 +26,8 @@ P = TypeVar("P", bound=Restricting)
 
 
 MOST_ROOMS = 20_000
-MOST_AHEAD = 16
-"""How many look-ups nobody has vouched for yet may be under way at once."""
+MOST_AHEAD = 8
+"""How many look-ups nobody has vouched for yet may be under way at once; see `pressure.TOKENS`."""
 
 
 @frozen

@@ -15,8 +15,8 @@ FEW = 16
 """So many LiveKit rooms of a Matrix room are simply asked; of more, only those with people."""
 MOST = 64
 """The slot is the client's to choose: with people in more of them than this, a room is flooded."""
-AT_ONCE = 16
-"""How many LiveKit rooms of one Matrix room are asked at the same time."""
+AT_ONCE = 2
+"""How many LiveKit rooms of one Matrix room are asked at the same time; see `pressure.TOKENS`."""
 
 
 @frozen
@@ -42,6 +42,11 @@ class Presence:
     """LiveKit for the background, in whose line nobody is to wait who has a deadline."""
     _seen: Recent[RoomId, Seen] = field(init=False, factory=lambda: Recent(20_000))
     _flights: SingleFlight[tuple[RoomId, bool], Seen] = field(init=False, factory=SingleFlight)
+
+    @property
+    def looks(self) -> int:
+        """How many looks are under way."""
+        return len(self._flights)
 
     def at_hand(self, room: RoomId, not_before: float) -> float | None:
         """Tell when the last look was begun, where it serves; None where one must be made."""

@@ -24,12 +24,13 @@ WAIT_SECONDS = 20.0
 """How long one may wait in line; a proxy's patience is longer (60 s in nginx, Caddy has none)."""
 REQUESTS = 1024
 """Requests under way at once. One address gets half of them at the most."""
-CROWD_TOKENS = 128
-TOKENS = Bounds(most=1024, each=32, crowd=CROWD_TOKENS, line=4096, waiting=1 << 30, cap=32)
+CROWD_TOKENS = 24
+TOKENS = Bounds(most=1024, each=16, crowd=CROWD_TOKENS, line=4096, waiting=1 << 30, cap=16)
 """Tokens being judged at once.
 
-Of one address so few that its look-ups (two each at Synapse, one or more at LiveKit) cannot alone
-make the line before a neighbour too long; its line is bounded by the requests under way.
+Of one address so few that all their look-ups (two each at Synapse, `presence.AT_ONCE` at LiveKit)
+and those made ahead find a place at once with a neighbour: none waits there because of its own, and
+so long that it opens. What waits here instead is bounded by the requests under way.
 """
 MANY_TOKENS = TOKENS.most // 2
 """So many tokens being judged, none of more than `cap` from one address, are too many."""

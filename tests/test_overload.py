@@ -16,6 +16,7 @@ from lotus_guard.core.fair import Bounds
 from lotus_guard.core.model import RoomId, Source
 from lotus_guard.core.origin import Origin
 from lotus_guard.core.policy import SOURCES_EVENT
+from lotus_guard.pressure import TOKENS
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from lotus_guard.web import BLIND_REQUESTS, SLOW_SECONDS
 from tests.real.processes import free_port
@@ -168,7 +169,7 @@ async def test_invented_rooms_of_one_address_do_not_fill_synapses_line(world: Wo
         most = max(most, tokens.used)
         await deferLater(reactor, 0.002, lambda: None)
     assert {got.status for got in await asked} == {200}
-    assert 0 < most <= 32
+    assert 0 < most <= TOKENS.each
     assert world.fail_opens() == {}
 
 

@@ -7,9 +7,12 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
+from lotus_guard.adapters.neighbour import FOR_TOKENS
 from lotus_guard.core.fair import Bounds, Shares
 from lotus_guard.core.origin import Origin
+from lotus_guard.policies import MOST_AHEAD
 from lotus_guard.ports import Reason
+from lotus_guard.presence import AT_ONCE
 from lotus_guard.pressure import (
     CROWD_TOKENS,
     MANY_TOKENS,
@@ -188,7 +191,7 @@ def test_a_crowd_is_one_client_to_back_pressure_and_not_to_shares() -> None:
         taken += 1
     assert taken == CROWD_TOKENS
     assert guard.tokens.shares.spread == TOKENS.cap
-    for number in range(MANY_TOKENS // TOKENS.cap - 4):
+    for number in range(MANY_TOKENS // TOKENS.cap - 1):
         while guard.tokens.enter(Origin(f"198.51.100.{number}")):
             pass
     assert guard.tokens.shares.used >= MANY_TOKENS
@@ -198,6 +201,14 @@ def test_a_crowd_is_one_client_to_back_pressure_and_not_to_shares() -> None:
     assert taken == 896
     assert guard.requests.enter(A)
     assert guard.hurry() is None
+
+
+@pytest.mark.parametrize("most", [TOKENS.each, CROWD_TOKENS])
+def test_the_look_ups_of_one_address_wait_for_nobody_but_others(most: int) -> None:
+    """Where they waited for each other, and too long, the door would open by one address alone."""
+    at_once, _ = FOR_TOKENS
+    assert 2 * most + 2 * MOST_AHEAD <= at_once, "limit and sources, at Synapse"
+    assert (most + MOST_AHEAD) * AT_ONCE <= at_once, "looks, at LiveKit"
 
 
 def test_a_conference_behind_one_address_finds_room() -> None:

@@ -18,8 +18,8 @@ from lotus_guard.core.breaker import Breaker
 from lotus_guard.flight import within
 from lotus_guard.ports import NotAsked, Now, Outage, Reason
 
-FOR_TOKENS, IN_BACKGROUND = (32, 512), (16, 4096)
-"""Exchanges at once, and how many may wait."""
+FOR_TOKENS, IN_BACKGROUND = (64, 512), (16, 4096)
+"""Exchanges at once, and how many may wait; see `pressure.TOKENS`."""
 BACKGROUND_PATIENCE = 5.0
 """Seconds that an exchange in the background may wait: nobody waits for it."""
 

@@ -209,6 +209,9 @@ def test_ten_thousand_idle_connections(crush: Crush) -> None:
     """Half of them behind the proxy, half of one client; half silent, half within a header."""
 
     async def run() -> None:
+        idle = Others(crush)
+        await idle.during(asyncio.sleep(2.0))
+        idle.report("nothing else")
         before, others = crush.rss(), Others(crush)
         sockets: list[socket.socket] = []
 

@@ -119,7 +119,7 @@ def store(host: Host, texts: list[str], values: Mapping[str, str]) -> None:
     kept = (there or b"").decode(errors="surrogateescape")
     joint = "\n" if kept and not kept.endswith("\n") else ""
     text = f"{kept}{joint}{lines}".encode(errors="surrogateescape")
-    files.write(host.environment_file, text, 0o640)
+    files.rewrite(host.environment_file, text, 0o640)
 
 
 def at_a_terminal() -> bool:

@@ -144,6 +144,11 @@ class Host:
         return self.path("/usr/lib/lotus-guard/venv")
 
     @property
+    def packages_record(self) -> Path:
+        """What dpkg knows of the Debian package, until it is purged."""
+        return self.path("/var/lib/dpkg/info/lotus-guard.list")
+
+    @property
     def units(self) -> Path:
         """Where the administrator's units are."""
         return self.path("/etc/systemd/system")

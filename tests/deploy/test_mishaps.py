@@ -2,23 +2,31 @@
 
 import os
 import signal
+import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from deploy.lib import files
+from deploy.lib import answers, files, probe, state
+from deploy.lib.build import whose_fault
 from deploy.lib.face import demand_ownership, demand_root, locked
 from deploy.lib.host import Exit, Host, Trouble, run
 from deploy.lib.source import Directory, source_of
 from deploy.lib.steps import Walk
+from deploy.lib.trial import moved_aside
+from deploy.lib.unit import Service, parse_environment, quoted, service_environment, unit_texts
+from lotus_guard.config import read_config
 from tests.deploy.releases import git
 from tests.real.processes import ROOT, until
+from tests.test_docs import GOOD
 
 INTERRUPTED = """
 import os, signal, sys, time
@@ -274,3 +282,144 @@ def test_a_directory_that_is_not_there_is_no_empty_tree(tmp_path: Path) -> None:
     with pytest.raises(Trouble) as caught:
         Directory(tmp_path / "nowhere").revision()
     assert caught.value.code is Exit.SOURCE
+
+
+def drip() -> Iterator[bytes]:
+    """An answer that never ends, a little at a time: each single packet is in time."""
+    yield b"HTTP/1.0 200 OK\r\n\r\n"
+    while True:
+        time.sleep(0.1)
+        yield b"x"
+
+
+def test_an_answer_without_an_end_is_none() -> None:
+    """Or a broken release would be watched for ever, and never be rolled back."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.recv(1000)
+                for part in drip():
+                    connection.sendall(part)
+
+        thread = Thread(target=serve)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(probe.Silent, match="not whole"):
+            probe.ask(f"http://127.0.0.1:{listening.getsockname()[1]}", "GET", "/", seconds=0.5)
+        assert time.monotonic() - began < 3
+        thread.join()
+
+
+def test_a_long_answer_is_read_in_part() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * (probe.MOST + 1))
+
+        thread = Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert len(probe.ask(url, "GET", "/").body) == probe.MOST
+        thread.join()
+
+
+def test_on_a_full_disk_no_release_is_to_blame() -> None:
+    refused = Trouble("it does not compile")
+    assert whose_fault(refused, 100, 400) is refused
+    assert whose_fault(refused, 1, 400).code is Exit.NOT_NOW
+    other = Trouble("no index", Exit.SOURCE)
+    assert whose_fault(other, 1, 400) is other
+
+
+def test_state_is_put_back_in_the_place_of_what_is_there(tmp_path: Path) -> None:
+    """Root must not follow a link that a guard was made to leave in its directory."""
+    directory, kept, roots = tmp_path / "state", tmp_path / "kept", tmp_path / "root's file"
+    directory.mkdir()
+    if os.geteuid() == 0:
+        os.chown(directory, 65534, 65534)
+    with closing(sqlite3.connect(kept)) as connection:
+        connection.execute("CREATE TABLE seat (person)")
+        connection.commit()
+    kept.chmod(0o600)
+    path = directory / "lotus-guard.sqlite"
+    for name in (path.name, f".{path.name}.new", f"{path.name}-wal"):
+        (directory / name).symlink_to(roots)
+    state.put_back(kept, path)
+    assert not roots.exists()
+    assert [entry.name for entry in directory.iterdir()] == [path.name]
+    assert not path.is_symlink()
+    assert path.read_bytes() == kept.read_bytes()
+    found, owner = path.stat(), directory.stat()
+    assert (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid)
+    assert stat.S_IMODE(found.st_mode) == 0o600
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "name").mkdir()  # a file cannot take its place
+    with pytest.raises(OSError, match="directory"):
+        files.write(tmp_path / "name", "secret")
+    assert [path.name for path in tmp_path.iterdir()] == ["name"]
+
+
+def test_settings_that_are_there_keep_their_owner_and_mode(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("A=1\n")
+    elsewhere.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(elsewhere, 7, 8)
+    host = Host(tmp_path)
+    host.environment_file.parent.mkdir(parents=True)
+    host.environment_file.symlink_to(elsewhere)
+    before = elsewhere.stat()
+    answers.store(host, [], {"B": "2"})
+    after = elsewhere.stat()
+    assert elsewhere.read_text() == "A=1\nB=2\n"
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
+    assert host.environment_file.is_symlink()
+
+
+@pytest.mark.parametrize("value", ["a&b", "~x", "a b", "a;b", "$(x)", "a'b", "a\\b", "`x`", "!?*"])
+def test_a_shell_reads_the_settings_as_systemd_does(tmp_path: Path, value: str) -> None:
+    """`. /etc/lotus-guard/environment`, as the pages say, must run nothing that is in them."""
+    (tmp_path / "environment").write_text(f"A={quoted(value)}\n")
+    code = '. "$1" && printf %s "$A"'
+    done = subprocess.run(
+        ["sh", "-c", code, "sh", str(tmp_path / "environment")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (value, "")
+    assert parse_environment(f"A={quoted(value)}") == {"A": value}
+
+
+def test_a_drop_in_of_the_operator_counts_for_the_next_release_as_well(tmp_path: Path) -> None:
+    """docs/systemd.md has the secrets loaded by one."""
+    host = Host(tmp_path)
+    lines = "[Service]\nLoadCredential=key:/k\nEnvironment=LIVEKIT_SECRET_FROM_FILE=%d/key\n"
+    lines += "EnvironmentFile=-/etc/more\n"
+    files.write(host.units / "voice-limit-guard.service", "[Service]\nEnvironment=A=old\n")
+    files.write(host.units / "voice-limit-guard.service.d/override.conf", lines)
+    files.write(host.path("/etc/more"), "B=2\n")
+    new = b"[Service]\nEnvironment=A=new\nEnvironmentFile=/etc/lotus-guard/environment\n"
+    files.write(host.environment_file, "B=1\nC=3\n")
+    found = service_environment(host, unit_texts(host, new))
+    wanted = {"A": "new", "B": "2", "C": "3", "LIVEKIT_SECRET_FROM_FILE": f"{tmp_path}/k"}
+    assert found == wanted
+
+
+def test_a_guard_on_trial_keeps_away_from_redis(tmp_path: Path) -> None:
+    """With the lease of the live loop it would, observing, do nothing for four seconds."""
+    shared = Service({**GOOD, "LOTUS_GUARD_STATE": "redis://redis.example.org:6379/0?prefix=a/b"})
+    assert shared.state_file(tmp_path) is None
+    config = read_config(moved_aside(shared, tmp_path).environment)
+    assert config.state == tmp_path / "lotus-guard.sqlite"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.deploy.madeup import Host, other_tree
 from tests.deploy.releases import git
+from tests.real.processes import until
 
 UNIT = "etc/systemd/system/voice-limit-guard.service"
 
@@ -204,6 +205,7 @@ def test_there_is_a_better_time_than_while_upstream_is_down(installed: Host) -> 
     installed.systemd.ask("stop", "lk-jwt-service.service")
     assert installed.deploy().returncode == 4
     installed.systemd.ask("start", "lk-jwt-service.service")
+    until("upstream is back", installed.asks_for_a_token)
     assert installed.deploy().returncode == 0
 
 

@@ -1,6 +1,5 @@
 """deploy/install on a made-up host: in place, or as it was."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,7 +138,7 @@ def test_it_does_not_mix_with_the_debian_package(host: Host) -> None:
     (host.root / "usr/lib/lotus-guard/venv").mkdir(parents=True)
     done = host.install()
     assert done.returncode == 5
-    assert "`apt remove lotus-guard` first" in done.stdout
+    assert "`apt purge lotus-guard` first" in done.stdout
     assert_as_before(host)
 
 
@@ -154,15 +153,12 @@ def test_it_does_not_mix_with_what_is_left_of_the_package(host: Host) -> None:
     assert_as_before(host)
 
 
-def test_a_guard_that_was_installed_by_hand_is_taken_over(host: Host, tmp_path: Path) -> None:
+def test_a_guard_that_was_installed_by_hand_is_taken_over(host: Host) -> None:
     """As README.md says: units copied, a virtual environment at current/venv."""
-    shutil.copytree(
-        host.repository.path / "systemd", host.root / "etc/systemd/system", dirs_exist_ok=True
-    )
-    done = host.install()
-    (host.opt / "current").rename(tmp_path / "release")
-    shutil.copytree(tmp_path / "release", host.opt / "current", symlinks=True)
-    shutil.rmtree(host.opt / "releases")
+    assert host.install().returncode == 0
+    release = (host.opt / "current").resolve()
+    (host.opt / "current").unlink()
+    release.rename(host.opt / "current")
     before = files_below(host.root / "etc")
     with host.client() as client:
         done = host.install()

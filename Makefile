@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check real shipping clean
+.PHONY: run test check real bench soak shipping clean
 
 run: $(INSTALLED) ## Start the guard: on the embedded sandbox where the environment says nothing.
 	@if env | grep -qE '^(LIVEKIT_|LOTUS_GUARD_)'; then sandbox=; else sandbox=--sandbox; fi; \
@@ -32,6 +32,13 @@ real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server, a 
 	  echo "*****************************************************************"; \
 	  test -z "$$REQUIRE_REAL_TESTS"; \
 	fi
+
+bench: $(INSTALLED) ## Benchmarks into build/: 15 minutes, or two with BENCH=--quick.
+	@$(BIN)/python tests/real/install.py --bench; \
+	case $$? in 0|3) exec $(BIN)/python -m bench $(BENCH);; *) exit 1;; esac
+
+soak: $(INSTALLED) ## People come and go over three guards while things break: SOAK_SECONDS, SOAK_SEED.
+	@$(BIN)/python tests/real/install.py && $(BIN)/python -m tests.soak
 
 # What it lacks it skips, with a sentence; with REQUIRE_REAL_TESTS, as in CI, that is a failure.
 shipping: $(INSTALLED) ## The tests of deploy/ and of the packages; these as root on a Debian.

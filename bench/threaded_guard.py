@@ -1,11 +1,16 @@
 """The guard that one would write in an afternoon: a thread a connection, blocking HTTP.
 
 Only for comparison in `bench/token_path.py`. It does the main job honestly (source policy and
-limit, a policy cache of ten seconds, ListParticipants for each request to a capped room,
-connections kept alive on both sides) and none of what the guard does besides: no strict reading,
-no deadlines, no seats held, no records, no live loop.
+limit, a policy cache of ten seconds, ListParticipants for each request to a capped room) and none
+of what the guard does besides: no strict reading, no deadlines, no seats held, no records, no live
+loop. In two styles:
 
-    python bench/threaded_guard.py PORT UPSTREAM_PORT SYNAPSE_PORT LIVEKIT_PORT KEY SECRET
+- `plain`: the standard library as it comes. `urllib.request` makes a connection for each request
+  to a neighbour, and `http.server` speaks HTTP/1.0 and closes each client's.
+- `kept`: what somebody makes of it who has looked where the time goes. Connections are kept alive
+  on both sides, without Nagle's delay.
+
+    threaded_guard.py plain|kept PORT UPSTREAM_PORT SYNAPSE_PORT LIVEKIT_PORT KEY SECRET
 """
 
 import json
@@ -16,12 +21,14 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import jwt
 from livekit.protocol import room as lk_room
 
-PORT, UPSTREAM, SYNAPSE, LIVEKIT = (int(text) for text in sys.argv[1:5])
-KEY, SECRET = sys.argv[5:7]
+STYLE = sys.argv[1]
+PORT, UPSTREAM, SYNAPSE, LIVEKIT = (int(text) for text in sys.argv[2:6])
+KEY, SECRET = sys.argv[6:8]
 CACHE_SECONDS = 10.0
 LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
 FORBIDS = {
@@ -34,13 +41,23 @@ cache: dict[str, tuple[float, dict[str, Any]]] = {}
 mine = threading.local()
 
 
-def ask(port: int, method: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
+def ask_plain(port: int, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+    """Make a request over a connection of its own."""
+    with urlopen(Request(f"http://127.0.0.1:{port}{path}", body, headers)) as answer:
+        found: bytes = answer.read()
+        return found
+
+
+def ask_kept(port: int, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
     """Make a request over this thread's own connection."""
     connections = mine.__dict__.setdefault("connections", {})
     connection = connections.setdefault(port, HTTPConnection("127.0.0.1", port))
-    connection.request(method, path, body, headers)
+    connection.request("GET" if body is None else "POST", path, body, headers)
     answer: bytes = connection.getresponse().read()
     return answer
+
+
+ask = {"plain": ask_plain, "kept": ask_kept}[STYLE]
 
 
 def policy(room: str) -> dict[str, Any]:
@@ -50,7 +67,7 @@ def policy(room: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in (LIMIT, QUALITY):
         path = f"/_synapse/admin/v1/rooms/{quote(room, safe='')}/state?type={kind}"
-        answer = json.loads(ask(SYNAPSE, "GET", path, b"", {"Authorization": "Bearer t"}))
+        answer = json.loads(ask(SYNAPSE, path, None, {"Authorization": "Bearer t"}))
         for event in answer["state"]:
             if event["type"] == kind and event["state_key"] == "":
                 found |= event["content"]
@@ -68,19 +85,18 @@ def people(alias: str) -> set[str]:
     }
     body = lk_room.ListParticipantsRequest(room=alias).SerializeToString()
     path = "/twirp/livekit.RoomService/ListParticipants"
-    answer = lk_room.ListParticipantsResponse.FromString(ask(LIVEKIT, "POST", path, body, headers))
-    return {each.identity.rpartition(":")[0] for each in answer.participants}
+    answer = lk_room.ListParticipantsResponse.FromString(ask(LIVEKIT, path, body, headers))
+    return {each.identity for each in answer.participants}
 
 
 def judged(body: bytes, answer: bytes) -> tuple[int, bytes]:
-    room = json.loads(body)["room"]
-    fields = json.loads(answer)
-    rules = policy(room)
+    asked, fields = json.loads(body), json.loads(answer)
+    rules = policy(asked.get("room") or asked["room_id"])
     claims = jwt.decode(fields["jwt"], SECRET, algorithms=["HS256"])
     limit = rules.get("max_users")
     if limit:
         there = people(claims["video"]["room"])
-        if claims["sub"].rpartition(":")[0] not in there and len(there) >= limit:
+        if claims["sub"] not in there and len(there) >= limit:
             return 403, b'{"errcode": "M_FORBIDDEN", "error": "full"}'
     forbidden = {
         source for name, found in FORBIDS.items() if rules.get(name) is False for source in found
@@ -93,23 +109,27 @@ def judged(body: bytes, answer: bytes) -> tuple[int, bytes]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {"Content-Type": "application/json"}
-        status, answer = judged(body, ask(UPSTREAM, "POST", self.path, body, headers))
+        status, answer = judged(body, ask(UPSTREAM, self.path, body, headers))
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Access-Control-Allow-Origin", "*")
         self.send_header("Content-Length", str(len(answer)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+class KeptHandler(Handler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
 
 class Server(ThreadingHTTPServer):
@@ -118,4 +138,4 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    Server(("127.0.0.1", PORT), Handler).serve_forever()
+    Server(("127.0.0.1", PORT), KeptHandler if STYLE == "kept" else Handler).serve_forever()

@@ -150,8 +150,9 @@ class Admission:
         self.limits.ahead(request.room)
         self.sources.ahead(request.room)
         last = self.limits.last(request.room)
-        if last and last.restricts:
-            look = self.presence.look(request.room, self.now() - LOOK_MAX_AGE)
+        fresh = self.now() - LOOK_MAX_AGE
+        if last and last.restricts and self.presence.at_hand(request.room, fresh) is None:
+            look = self.presence.look(request.room, fresh)
             ignoring(ensureDeferred(look), Outage, Flooded)
 
     async def judge(self, encoded: str, asked: Asked | None, arrived: float) -> Verdict:
@@ -179,20 +180,22 @@ class Admission:
             return self._open_both(
                 Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias"), person
             )
-        limit = ensureDeferred(self._rule(Rule.LIMIT, seeker, self._limit(seeker)))
-        sources = ensureDeferred(self._rule(Rule.SOURCES, seeker, self._sources(seeker)))
+        # A policy that is at hand needs no life of its own: a Deferred costs what a rule does.
+        policy = self.sources.at_hand(seeker.room)
+        sources = None if policy else ensureDeferred(self._sources_rule(seeker))
         try:
-            found = await limit
+            found = await self._rule(Rule.LIMIT, seeker, self._limit(seeker))
             if isinstance(found, Refusal):
                 refusal = await self._refuse(seeker, found)
                 if refusal:
                     return refusal
                 found = None
-            policy = await sources
+            if sources is not None:
+                policy = await sources
         finally:
-            for rule in (limit, sources):
-                ignoring(rule, CancelledError)
-                rule.cancel()
+            if sources is not None:
+                ignoring(sources, CancelledError)
+                sources.cancel()
         return await self._conclude(seeker, token, found, policy)
 
     def _open_both(self, outage: Outage, user: Person | None = None) -> Pass:
@@ -273,13 +276,20 @@ class Admission:
         await self.book.change(seeker.room, lambda seats: seats.keep(*who, self.now()))
 
     async def _look(self, seeker: Seeker, not_before: float) -> float:
-        seen = await self._in_time(seeker, self.presence.look(seeker.room, not_before))
-        return seen.at
+        at = self.presence.at_hand(seeker.room, not_before)
+        if at is None:
+            seen = await self._in_time(seeker, self.presence.look(seeker.room, not_before))
+            at = seen.at
+        return at
 
-    async def _sources(self, seeker: Seeker) -> SourcePolicy:
-        return await self._policy(Rule.SOURCES, self.sources, seeker)
+    async def _sources_rule(self, seeker: Seeker) -> SourcePolicy | None:
+        policy = self._policy(Rule.SOURCES, self.sources, seeker)
+        return await self._rule(Rule.SOURCES, seeker, policy)
 
     async def _policy(self, rule: Rule, policies: Policies[P], seeker: Seeker) -> P:
+        policy = policies.at_hand(seeker.room)
+        if policy is not None:
+            return policy
         try:
             return await self._in_time(seeker, policies.get(seeker.room))
         except Outage as outage:

@@ -22,6 +22,7 @@ from lotus_guard.core.shared import RedisAddress, is_redis, read_redis_address
 from lotus_guard.live import LIVE
 
 OUR_PREFIX = "LOTUS_GUARD_"
+MOST_WORKERS = 64
 OBSERVABLE = (Rule.LIMIT.value, Rule.SOURCES.value, LIVE)
 
 # A host name without empty labels, or an IP address (urlsplit takes the brackets off).
@@ -78,6 +79,7 @@ class Variables:
     log_format: str = _ours("text", "json: one JSON object a line, decisions with all their inputs")
     log_users: str = _ours("yes", "users in logs and records: yes, hash (keyed), no")
     keep_decisions: str = _ours("7", "days that decisions are kept for `lotus-guard explain`")
+    workers: str = _ours("1", "processes on one port; more than one share their seats in Redis")
     admin_hosts: str = _ours("", "host names by which the operators' port is opened; with commas")
 
 
@@ -116,6 +118,7 @@ class Config:
     keep_decisions: float
     """Days."""
     admin_hosts: frozenset[str]
+    workers: int
 
 
 class Faulty(Exception):
@@ -184,8 +187,10 @@ def read_config(environment: Mapping[str, str]) -> Config:
         log_users=check.one_of("LOG_USERS", variables.log_users, ("yes", "hash", "no")),
         keep_decisions=check.number("KEEP_DECISIONS", variables.keep_decisions, 0.0, "days"),
         admin_hosts=frozenset(_listed(variables.admin_hosts)),
+        workers=check.workers(variables.workers),
     )
     check.addresses(config)
+    check.sharing(config)
     if check.faults:
         raise Faulty(check.faults)
     return config
@@ -341,6 +346,24 @@ class _Check:
         if address.ca and not self.file("LOTUS_GUARD_STATE", address.ca) and not self.unread:
             self.fault("LOTUS_GUARD_STATE", f"{address.ca} is empty", "a certificate")
         return address
+
+    def workers(self, text: str) -> int:
+        if text.isdecimal() and 1 <= int(text) <= MOST_WORKERS:
+            return int(text)
+        self.fault("LOTUS_GUARD_WORKERS", f"found {_shown(text)}", f"1 to {MOST_WORKERS}")
+        return 1
+
+    def sharing(self, config: Config) -> None:
+        """Find what several workers cannot share."""
+        if config.workers == 1:
+            return
+        if config.redis is None:
+            found = f"{config.workers} workers, and a state that they cannot share"
+            self.fault("LOTUS_GUARD_WORKERS", found, "LOTUS_GUARD_STATE=redis://… with it, or 1")
+        own = listening(config.listen)
+        if own is None or not own.port:
+            found = f"{_shown(config.listen)} is no port that {config.workers} workers can share"
+            self.fault("LOTUS_GUARD_LISTEN", found, "tcp:<port>")
 
     def one_of(self, name: str, text: str, allowed: tuple[str, ...]) -> str:
         if text not in allowed:

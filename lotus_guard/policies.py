@@ -80,6 +80,14 @@ class Policies(Generic[P]):
                 kept = await self._asked(room)
         return kept.policy
 
+    def at_hand(self, room: RoomId) -> P | None:
+        """Give the policy of a room where what we have is fresh; None: it must be asked for."""
+        kept = self._kept.get(room)
+        if kept is None or kept.at < self.now() - self.max_age():
+            return None
+        self.on_use(True)
+        return kept.policy
+
     def put(self, room: RoomId, reading: Reading[P], at: float) -> None:
         """Take in a policy read or pushed at `at`; an older one changes nothing."""
         before = self._kept.get(room)
@@ -91,6 +99,13 @@ class Policies(Generic[P]):
         if before is None or before.policy != reading.policy:
             for complaint in reading.complaints:
                 self.on_complaint(room, complaint)
+
+    def sweep(self) -> None:
+        """Drop what is too old to be used, even during an outage."""
+        oldest = self.now() - max(self.stale, self.max_age())
+        for room, kept in self._kept.items():
+            if kept.at < oldest:
+                self._kept.pop(room)
 
     def take_change(self, room: RoomId) -> float | None:
         """Tell once for each change when it was made, in seconds since the epoch."""

@@ -41,6 +41,14 @@ class Presence:
     _seen: Recent[RoomId, Seen] = field(init=False, factory=lambda: Recent(20_000))
     _flights: SingleFlight[RoomId, Seen] = field(init=False, factory=SingleFlight)
 
+    def at_hand(self, room: RoomId, not_before: float) -> float | None:
+        """Tell when the last look was begun, where it serves; None where one must be made."""
+        seen = self._seen.get(room)
+        if seen is None or not _serves(seen, not_before, self.knowledge.aliases_of(room)):
+            return None
+        self.on_use(True)
+        return seen.at
+
     async def look(self, room: RoomId, not_before: float, most: int = MOST) -> Seen:
         """See to it that the seats of a room rest on a look begun at `not_before` or later.
 

@@ -4,28 +4,23 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, succeed
-from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.server import Site
 
-from lotus_guard.adapters.http import Endpoints, Http
+from lotus_guard.adapters.http import Endpoints, Http, KnownHosts
 from lotus_guard.adapters.livekit import LiveKit
 from lotus_guard.adapters.log import DecisionLog, JsonLines
 from lotus_guard.adapters.metrics import Metrics
-from lotus_guard.adapters.redis import Server
-from lotus_guard.adapters.redis_lease import RENEW_SECONDS
-from lotus_guard.adapters.redis_store import RedisStore
 from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.adapters.upstream import Upstream
@@ -39,9 +34,12 @@ from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias, RoomId
 from lotus_guard.core.probe import FIELD, HEADER, is_genuine, sign_probe
 from lotus_guard.core.seats import Seats
+from lotus_guard.core.shared import RENEW_SECONDS
+from lotus_guard.fleet import WATCHDOG_SECONDS, Fleet, Lifeline, config_of, worker_of
 from lotus_guard.flight import within
 from lotus_guard.health import Dependency, Health, described
 from lotus_guard.hints import Pushes, Webhooks
+from lotus_guard.listeners import OPERATORS, PUBLIC, listener
 from lotus_guard.live import Live, Only, Pace
 from lotus_guard.names import Names
 from lotus_guard.overview import Overview
@@ -53,24 +51,25 @@ from lotus_guard.search import Search
 from lotus_guard.sharing import Clocks, Sharing, make_sharing
 from lotus_guard.status.pages import Pages
 from lotus_guard.status.stream import Stream
-from lotus_guard.systemd import Beats, HandedOver, Supervisor, handed_over, supervisor_of
+from lotus_guard.systemd import Beats, Supervisor, handed_over, supervisor_of
 from lotus_guard.web import Gate, PublicSite
+
+if TYPE_CHECKING:
+    from lotus_guard.adapters.redis import Server
+    from lotus_guard.adapters.redis_store import RedisStore
 
 _log = Logger()
 
-PUBLIC, OPERATORS = "public", "operators"
-"""The names of the sockets that systemd may hand over (FileDescriptorName=)."""
 CONNECT_SECONDS = 5.0
 LINGER_SECONDS = 0.3
 """How long an orderly end waits for the first request of those who have just connected."""
-BACKLOG = 512
-MOST_KNOCKING = 1000
-"""How many connections that wait to be accepted an orderly end lets in; more than any backlog."""
 STOP_SECONDS = 4.5
 """How long an orderly end waits for the requests that are open."""
 HOUSEKEEPING_SECONDS = 60.0
 FORGET_SECONDS = 3600.0
 """How long after its LiveKit room is finished an alias is forgotten."""
+REST_SECONDS = 300.0
+"""How long after its LiveKit room is finished what was learnt in it is packed away."""
 LATE_PASSES, LATE_SECONDS = 5, 10.0
 """A loop without a good pass for so many intervals and seconds is in trouble."""
 PASS_SECONDS = 60.0
@@ -86,7 +85,7 @@ class Agents:
     synapse: Any
     close: Callable[[], Deferred[Any]] = lambda: succeed(None)
     """Closes the connections that are kept for later."""
-    redis: Server | None = None
+    redis: "Server | None" = None
     """In place of a connection to the Redis that the configuration names."""
 
 
@@ -100,7 +99,7 @@ class Guard:
     search: Search
     knowledge: Knowledge
     seats: Seats
-    store: Store | RedisStore
+    store: "Store | RedisStore"
     metrics: Metrics
     overview: Overview
     pushes: Pushes
@@ -127,7 +126,7 @@ def pooled_agents(reactor: Any) -> Agents:
         pool.cachedConnectionTimeout = 30
         pool.retryAutomatically = False
         pools.append(pool)
-        made: Agent = Agent.usingEndpointFactory(reactor, endpoints, pool=pool)
+        made: Agent = KnownHosts.usingEndpointFactory(reactor, endpoints, pool=pool)
         return made
 
     def close() -> Deferred[Any]:
@@ -339,23 +338,49 @@ class _Traffic:
 
 
 def make_service(config: Config, reactor: Any) -> Any:
-    """Make the service that twistd runs; reads the state file."""
+    """Make the service that twistd runs: a guard, or the supervisor of several."""
+    number, send = worker_of(os.environ)
+    if number is not None and send is not None:
+        reactor.addReader(Lifeline(reactor))
+        told = Supervisor(send, WATCHDOG_SECONDS)
+        return make_guard_service(config_of(config, number), reactor, told, is_worker=True)
+    supervisor = supervisor_of(os.environ, os.getpid())
+    if config.workers == 1:
+        return make_guard_service(config, reactor, supervisor)
+    service = GuardService(config.log_format)
+    sockets = handed_over(os.environ, os.getpid())
+    fleet = Fleet(reactor, config.workers, os.environ, sockets, supervisor)
+    fleet.setServiceParent(service)
+    beats = Beats(supervisor, fleet.is_well, fleet.status, reactor)
+    BeatService(beats).setServiceParent(service)
+    return service
+
+
+def make_guard_service(
+    config: Config, reactor: Any, supervisor: Supervisor, is_worker: bool = False
+) -> Any:
+    """Make the service of one guard; reads the state file."""
     clocks = Clocks(reactor, time.monotonic, time.time)
     agents = pooled_agents(reactor)
     guard = make_guard(config, clocks, agents)
     guard.store.open()
     guard.sharing.start()
-    sockets, pid = handed_over(os.environ, os.getpid()), os.getpid()
-    supervisor = supervisor_of(os.environ, pid)
+    sockets = dict(reversed(handed_over(os.environ, os.getpid())))
     service = GuardService(config.log_format)
-    public = _listener(reactor, PUBLIC, config.listen, PublicSite(guard.gate), sockets)
+    gate = PublicSite(guard.gate)
+    public = listener(reactor, PUBLIC, config.listen, gate, sockets, is_shared=is_worker)
     public.setServiceParent(service)
     if config.admin_listen or OPERATORS in sockets:
         site = QuietSite(guard.admin.app.resource(), requestFactory=BoundedRequest)
-        _listener(reactor, OPERATORS, config.admin_listen, site, sockets).setServiceParent(service)
+        listener(reactor, OPERATORS, config.admin_listen, site, sockets).setServiceParent(service)
     live = LiveService(guard, clocks, agents, config.reconcile_interval)
     live.setServiceParent(service)
-    ready = Readiness(config, clocks, agents, public, supervisor)
+    # The kernel would hand a worker's probe of its own port to any worker.
+    ready: Service = (
+        Ready(supervisor, guard.sharing)
+        if is_worker
+        else Readiness(config, clocks, agents, public, supervisor)
+    )
     ready.setServiceParent(service)
     beats = Beats(supervisor, live.is_turning, live.status, reactor)
     BeatService(beats).setServiceParent(service)
@@ -387,43 +412,6 @@ class GuardService(MultiService):
                 error=error,
             )
             raise SystemExit(1) from None
-
-
-def _listener(
-    reactor: Any, name: str, wanted: str, site: Site, sockets: Mapping[str, HandedOver]
-) -> StreamServerEndpointService:
-    """Listen on the socket of this name that systemd has handed over, else where it is wanted."""
-    held = sockets.get(name)
-    if held is None:
-        endpoint = serverFromString(reactor, _with_backlog(wanted))
-    else:
-        endpoint = AdoptedStreamServerEndpoint(reactor, held.fd, held.family)
-    server = PoliteListener(endpoint, site)
-    # A port that is taken must end the start with an error, not leave a guard that serves nobody.
-    server._raiseSynchronously = True
-    return server
-
-
-def _with_backlog(endpoint: str) -> str:
-    """Have the kernel keep more than Twisted's 50 who connect at once: a call begins in a burst."""
-    is_ours = endpoint.startswith(("tcp:", "tcp6:")) and ":backlog=" not in endpoint
-    return f"{endpoint}:backlog={BACKLOG}" if is_ours else endpoint
-
-
-class PoliteListener(StreamServerEndpointService):
-    """Listens, and closes its port only once those are in who have knocked.
-
-    A connection that the kernel has set up and nobody has accepted is reset when its port closes.
-    """
-
-    def stopService(self) -> Any:
-        """Let in who waits, then listen no more."""
-        waiting: Any = self._waitingForPort
-        port: Any = getattr(waiting, "result", None)
-        if port is not None and hasattr(port, "doRead"):
-            port.numberAccepts = MOST_KNOCKING  # else as many as it took in the last time
-            port.doRead()
-        return super().stopService()
 
 
 class Readiness(Service):
@@ -482,6 +470,26 @@ def _url_of(address: Any) -> str:
         return ""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
     return f"http://{bracketed(host)}:{address.port}"
+
+
+class Ready(Service):
+    """Says that a worker is ready: it listens, and knows of the others."""
+
+    def __init__(self, supervisor: Supervisor, sharing: Sharing) -> None:
+        self._supervisor = supervisor
+        self._sharing = sharing
+
+    def startService(self) -> None:
+        """Say it once Redis has been waited for."""
+        super().startService()
+        ensureDeferred(self._tell()).addErrback(
+            lambda failure: _log.failure("Readiness could not be told", failure)
+        )
+
+    async def _tell(self) -> None:
+        if self._sharing.redis is not None:
+            await self._sharing.redis.connected()
+        self._supervisor.ready()
 
 
 class BeatService(Service):
@@ -609,6 +617,8 @@ class LiveService(Service):
         try:
             self._guard.store.beat()
             self._guard.seats.sweep(self._clocks.now())
+            self._guard.live.limits.sweep()
+            self._guard.live.sources.sweep()
             self._forget_finished()
         except Exception:
             _log.failure("What has run out could not be cleared away")
@@ -620,6 +630,7 @@ class LiveService(Service):
         self._alive = {
             alias: now if alias in seen else self._alive.get(alias, now) for alias in known
         }
+        self._guard.knowledge.rest({a for a, at in self._alive.items() if now - at > REST_SECONDS})
         finished = {alias for alias, at in self._alive.items() if now - at > FORGET_SECONDS}
         if finished and self._guard.live.last_good is not None:
             self._guard.knowledge.forget(finished)

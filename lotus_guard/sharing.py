@@ -2,16 +2,12 @@
 
 from collections.abc import Callable
 from secrets import token_bytes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.logger import Logger
 
 from lotus_guard.adapters.metrics import Metrics
-from lotus_guard.adapters.redis import Redis, Server
-from lotus_guard.adapters.redis_book import RedisBook
-from lotus_guard.adapters.redis_lease import Lease
-from lotus_guard.adapters.redis_store import Ears, RedisStore
 from lotus_guard.adapters.store import Store
 from lotus_guard.book import Book, OwnBook
 from lotus_guard.config import Config
@@ -23,6 +19,11 @@ from lotus_guard.health import Dependency, Health
 from lotus_guard.hints import Webhooks
 from lotus_guard.ports import Outage
 from lotus_guard.records import short_id
+
+if TYPE_CHECKING:  # loaded by those who share only: it takes 0.08 s of the start
+    from lotus_guard.adapters.redis import Redis, Server
+    from lotus_guard.adapters.redis_lease import Lease
+    from lotus_guard.adapters.redis_store import RedisStore
 
 _log = Logger()
 
@@ -45,14 +46,17 @@ class Sharing:
     """What ties this guard to others: nothing, or Redis."""
 
     book: Book
-    store: Store | RedisStore
-    lease: Lease | None = None
-    redis: Redis | None = None
+    store: "Store | RedisStore"
+    """Where this guard keeps what it learns."""
+    shared: "RedisStore | None" = None
+    """The same, where others read it too."""
+    lease: "Lease | None" = None
+    redis: "Redis | None" = None
 
     def issued(self, expect: Callable[[RoomId], None]) -> Callable[[RoomId], None]:
         """Tell the others of each token that is given out, too."""
-        store = self.store
-        if not isinstance(store, RedisStore):
+        store = self.shared
+        if store is None:
             return expect
 
         def told(room: RoomId) -> None:
@@ -63,11 +67,11 @@ class Sharing:
 
     def push(self, take: Callable[[bytes, str], RoomId | None]) -> Callable[[bytes, str], None]:
         """Tell the others of each push that was believed, too."""
-        store = self.store
+        store = self.shared
 
         def taken(body: bytes, header: str) -> None:
             room = take(body, header)
-            if isinstance(store, RedisStore):
+            if store is not None:
                 store.pushed(room, body, header)
 
         return taken
@@ -80,8 +84,8 @@ class Sharing:
         expect: Callable[[RoomId], None],
     ) -> None:
         """Take up what the others tell."""
-        store = self.store
-        if not isinstance(store, RedisStore):
+        store = self.shared
+        if store is None:
             return
 
         def hear_push(body: bytes, header: str) -> None:
@@ -94,12 +98,14 @@ class Sharing:
             webhooks.take(body, authorization, is_heard=True)
 
         webhooks.on_genuine = store.hooked
-        store.ears = Ears(hear_push, recall, hear_hook, expect)
+        ears = store.ears
+        ears.push, ears.recall, ears.webhook, ears.issued = hear_push, recall, hear_hook, expect
 
     def start(self) -> None:
         """Begin to connect and to listen."""
-        if self.redis is not None and isinstance(self.store, RedisStore):
-            self.redis.start(self.store.channel, self.store.hear, self.store.listen)
+        if self.redis is not None and self.shared is not None:
+            store = self.shared
+            self.redis.start(store.channel, store.hear, store.listen)
 
     async def close(self) -> None:
         """Write what is left, give the lead up, and hang up."""
@@ -113,7 +119,7 @@ class Sharing:
 def make_sharing(
     config: Config,
     clocks: Clocks,
-    model: Server | None,
+    model: "Server | None",
     knowledge: Knowledge,
     seats: Seats,
     metrics: Metrics,
@@ -122,6 +128,11 @@ def make_sharing(
     """Make what the configuration wants; `model` stands for the Redis that it names."""
     if config.redis is None:
         return Sharing(OwnBook(seats), _store(config, clocks, knowledge, seats, metrics, health))
+    from lotus_guard.adapters.redis import Redis
+    from lotus_guard.adapters.redis_book import RedisBook
+    from lotus_guard.adapters.redis_lease import Lease
+    from lotus_guard.adapters.redis_store import RedisStore
+
     address, now = config.redis, clocks.now
 
     def ended(outage: Outage | None) -> None:
@@ -151,7 +162,7 @@ def make_sharing(
         instance,
         config.keep_decisions * 86400.0,
     )
-    return Sharing(book, store, Lease(server, address.prefix, instance, now), redis)
+    return Sharing(book, store, store, Lease(server, address.prefix, instance, now), redis)
 
 
 def _store(

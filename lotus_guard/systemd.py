@@ -32,8 +32,8 @@ class HandedOver:
     family: int
 
 
-def handed_over(environment: MutableMapping[str, str], pid: int) -> dict[str, HandedOver]:
-    """Tell which sockets were handed over to this process, by name; takes the variables away.
+def handed_over(environment: MutableMapping[str, str], pid: int) -> list[tuple[str, HandedOver]]:
+    """List the sockets that were handed over to this process, with names; takes the variables away.
 
     LISTEN_PID and LISTEN_FDS may be gone already: Twisted takes them when its endpoints are
     imported, where they are for this process (twisted.python.systemd.ListenFDs). The names stay.
@@ -41,12 +41,12 @@ def handed_over(environment: MutableMapping[str, str], pid: int) -> dict[str, Ha
     wanted, names = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDNAMES", "")
     environment.pop("LISTEN_FDS", None)
     if wanted not in ("", str(pid)) or not names:
-        return {}
-    found = {}
+        return []
+    found = []
     for fd, name in enumerate(names.split(":"), FIRST_FD):
         family = _family(fd)
         if family is not None:
-            found[name] = HandedOver(fd, family)
+            found.append((name, HandedOver(fd, family)))
     return found
 
 

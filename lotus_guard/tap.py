@@ -7,6 +7,7 @@ from twisted.application.service import IService
 from twisted.python.usage import Options as UsageOptions
 
 from lotus_guard.config import Config, Faulty, help_text, read_config
+from lotus_guard.fleet import own_environment
 from lotus_guard.service import make_service
 
 # What the sandbox provides; only there so that the rest of the environment can be checked.
@@ -45,7 +46,7 @@ class Options(UsageOptions):
             if self["sandbox"]:
                 read_config({**SANDBOX_ENVIRONMENT, **os.environ})
             else:
-                self.config = read_config(os.environ)
+                self.config = read_config(own_environment(os.environ))
         except Faulty as faulty:
             print("lotus-guard cannot start, its environment is faulty:", file=sys.stderr)
             for fault in faulty.faults:

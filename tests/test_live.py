@@ -11,10 +11,10 @@ from livekit.protocol import models as lk_models
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock, deferLater
 
-from lotus_guard.core.model import Alias, RoomId
+from lotus_guard.core.model import Alias, LimitPolicy, RoomId, SourcePolicy
 from lotus_guard.core.naming import alias_of
 from lotus_guard.core.plan import MOST, Remove
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT, Reading
 from lotus_guard.core.push import sign_push, write_push
 from lotus_guard.live import Pace
 from lotus_guard.ports import Outage, Reason
@@ -596,7 +596,14 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
     await world.guard.live.run_pass()
     clock = Clock()
     service = LiveService(world.guard, Clocks(clock, clock.seconds, time.time), None, 2.0)  # type: ignore[arg-type]
-    for seconds, known in ((0.0, True), (3599.0, True), (2.0, False)):
+    service._tidy()
+    clock.advance(301.0)
+    service._tidy()
+    assert knowledge.user_of(alice.identity) is None, "what was learnt in it is packed away"
+    assert knowledge.user_of(bob.identity) is not None
+    assert knowledge.place_of(voice) is not None
+    assert knowledge.user_of(alice.identity) is not None, "and there again"
+    for seconds, known in ((0.0, True), (3298.0, True), (2.0, False)):
         clock.advance(seconds)
         service._tidy()
         assert (knowledge.place_of(voice) is not None) == known
@@ -606,6 +613,19 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
     await deferLater(reactor, 0.2, lambda: None)
     rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT alias FROM alias")
     assert [alias for (alias,) in rows] == [open_]
+
+
+@pytest_twisted.ensureDeferred
+async def test_policies_that_are_of_no_use_any_more_are_cleared_away(world: World) -> None:
+    world.start_guard()
+    live, old = world.guard.live, time.monotonic() - 700.0
+    live.limits.put(RoomId("!old:s"), Reading(LimitPolicy(3)), old)
+    live.sources.put(RoomId("!old:s"), Reading(SourcePolicy()), old)
+    clock = Clock()
+    service = LiveService(world.guard, Clocks(clock, clock.seconds, time.time), None, 2.0)  # type: ignore[arg-type]
+    service._tidy()
+    assert live.limits.age(RoomId("!old:s")) is None
+    assert live.sources.age(RoomId("!old:s")) is None
 
 
 def test_the_pace_is_kept() -> None:

@@ -172,3 +172,16 @@ def test_a_deadline_is_a_timeout_whatever_the_work_makes_of_being_cancelled(stub
     waiting = within(1.0, clock, work())
     clock.advance(1.0)
     assert result(waiting).check(TimeoutError)
+
+
+def test_a_policy_too_old_for_any_use_is_dropped_and_no_other() -> None:
+    server = Homeserver()
+    waiting = server.get()
+    server.answer(3)
+    assert result(waiting) == LimitPolicy(3)
+    server.clock.advance(600.0)
+    server.policies.sweep()
+    assert server.policies.last(ROOM) == LimitPolicy(3), "it may serve while Synapse is out"
+    server.clock.advance(1.0)
+    server.policies.sweep()
+    assert server.policies.age(ROOM) is None

@@ -72,6 +72,22 @@ def test_a_look_ends_only_holds_made_before_it() -> None:
     assert not admit(seats, "b", 1, 20.0)
 
 
+def test_who_left_unseen_and_comes_back_at_once_is_not_put_out() -> None:
+    """Found by the state machine: nobody looked for longer than the grace, so none was kept."""
+    seats = make(grace=10.0)
+    assert admit(seats, "a", 2, 0.0)
+    assert admit(seats, "b", 2, 0.0)
+    seats.saw(ROOM, {CALL: look(0.0, "@a:s:D", "@b:s:D")})
+    seats.saw(ROOM, {CALL: look(20.0, "@a:s:D")})  # b has gone at some moment of these
+    assert admit(seats, "a", 1, 20.0, "OTHER"), "who sits already takes nobody's place"
+    seats.saw(ROOM, {CALL: look(20.1, "@a:s:D", "@b:s:D")})
+    assert seats.settle(ROOM, 1) == []
+    seats.saw(ROOM, {CALL: look(20.2, "@a:s:D")})
+    seats.saw(ROOM, {CALL: look(45.0, "@a:s:D")})
+    seats.saw(ROOM, {CALL: look(60.0, "@a:s:D", "@b:s:D")})
+    assert seats.settle(ROOM, 1) == ["@b:s"], "long after he left he may not"
+
+
 def test_an_older_look_changes_nothing() -> None:
     seats = make()
     seats.saw(ROOM, {CALL: look(5.0, "@a:s:D")})

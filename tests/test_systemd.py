@@ -30,7 +30,7 @@ def test_sockets_that_are_not_for_us_are_left_and_the_variables_go(
     environment: dict[str, str],
 ) -> None:
     environment |= {"OTHER": "x"}
-    assert handed_over(environment, 7) == {}
+    assert handed_over(environment, 7) == []
     assert environment == {"OTHER": "x"}
 
 
@@ -48,8 +48,8 @@ def test_a_socket_comes_by_name_and_tells_its_family(pid: str | None) -> None:
     finally:
         os.dup2(saved, FIRST_FD)
         os.close(saved)
-    assert found == {"public": HandedOver(FIRST_FD, socket.AF_INET6)}
-    assert nothing == {}
+    assert found == [("public", HandedOver(FIRST_FD, socket.AF_INET6))]
+    assert nothing == []
 
 
 @pytest.mark.parametrize("abstract", [False, True])

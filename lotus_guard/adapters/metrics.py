@@ -37,6 +37,8 @@ class Metrics:
 
     now: Now
     registry: CollectorRegistry = field(factory=CollectorRegistry)
+    _answers: dict[tuple[str, int], Counter] = field(factory=dict)
+    """A counter for each endpoint and status: `labels` costs ten times what counting does."""
     _said: dict[tuple[str, ...], float] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -166,7 +168,11 @@ class Metrics:
 
     def answered(self, endpoint: str, status: int) -> None:
         """Count an answer."""
-        self.requests.labels(endpoint, str(status)).inc()
+        counter = self._answers.get((endpoint, status))
+        if counter is None:
+            counter = self.requests.labels(endpoint, str(status))
+            self._answers[endpoint, status] = counter
+        counter.inc()
 
     def upstream_did(self, outage: Outage | None) -> None:
         """Count an answer that did not come and log it, at most once a minute for each reason."""

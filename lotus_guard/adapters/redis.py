@@ -16,6 +16,7 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from txredisapi import (
     ConnectionError as NotConnected,
@@ -36,6 +37,9 @@ _log = Logger()
 
 SECONDS = 0.5
 """How long a round trip may take: half of what a rule may keep an answer waiting."""
+START_SECONDS = 1.0
+"""For how long after the start a connection is waited for: whoever asks first is judged on what the
+other guards know."""
 REST_SECONDS = 1.0
 """For how long Redis is left alone after a failure."""
 MEASURE_SECONDS = 60.0
@@ -134,6 +138,8 @@ class Redis:
     refusal: str = field(default="", init=False)
     """What Redis said last when it refused to let us in."""
     _factories: list[_Factory] = field(init=False, factory=list)
+    _begun: float | None = field(default=None, init=False)
+    """When the reactor began to turn."""
     _measured: float | None = field(default=None, init=False)
     _measuring: bool = field(default=False, init=False)
     _rest_until: float = field(default=0.0, init=False)
@@ -145,8 +151,8 @@ class Redis:
         on_listening: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin to connect; listen to a channel, where one is named."""
-        self.away_since = self.now()
         self._connect(RedisProtocol)
+        self.reactor.callWhenRunning(self._begin)
         if channel:
             kind = type(
                 "Hearing",
@@ -158,6 +164,17 @@ class Redis:
                 },
             )
             self._connect(kind)
+
+    def _begin(self) -> None:
+        self._begun = self.now()
+
+    async def connected(self) -> None:
+        """Wait until we are connected; for a moment only, and only at the start."""
+        factory = self._factories[0]
+        while not factory.pool and (
+            self._begun is None or self.now() - self._begun < START_SECONDS
+        ):
+            await deferLater(self.reactor, 0.02, lambda: None)
 
     def close(self) -> Deferred[Any]:
         """Close the connections."""
@@ -198,6 +215,7 @@ class Redis:
         if self.now() < self._rest_until:
             raise Outage(Reason.TIMEOUT, "Redis is left alone for a moment")
         if self._measured is None:
+            await self.connected()
             await self._measure()
         elif self.now() - self._measured > MEASURE_SECONDS and not self._measuring:
             ensureDeferred(self._measure()).addErrback(lambda _: None)

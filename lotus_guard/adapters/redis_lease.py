@@ -16,7 +16,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from lotus_guard.adapters.redis import Server
-from lotus_guard.core.shared import LEAD, STEP_DOWN
+from lotus_guard.core.shared import LEAD, RENEW_SECONDS, STEP_DOWN
 from lotus_guard.ports import Now, Outage
 
 _log = Logger()
@@ -25,7 +25,6 @@ SECONDS = 4.0
 """How long Redis keeps the key."""
 MARGIN = 0.5
 """By how much less the leader believes in it."""
-RENEW_SECONDS = 1.0
 
 
 @define(eq=False)

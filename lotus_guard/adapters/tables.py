@@ -41,11 +41,11 @@ CREATE TABLE IF NOT EXISTS guard (
 
 MOST_DECISIONS = 5_000
 """Decisions of one kind and rule that are kept: a flood of one leaves those of the others."""
-MOST_WAITING = 200
+MOST_WAITING = 20
 """Decisions of one kind and rule that may wait to be written; the oldest are dropped.
 
-They wait for half a second, so what is not written is part of a flood of hundreds a second, of
-which `MOST_DECISIONS` would push it out again in the next moment.
+They wait for a tenth of a second, so what is not written is part of a flood of hundreds a second,
+which would push itself out again soon (`MOST_DECISIONS`).
 """
 ALIVE_SECONDS = 150.0
 """A guard that has not shown itself for so long does not run any more: two beats and a half."""

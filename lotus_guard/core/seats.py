@@ -55,6 +55,8 @@ class _Arrivals:
     """The seat to keep for each who has gone."""
     emptied: set[Person] = field(factory=set)
     """Those who were in a LiveKit room where now nobody is."""
+    missed: dict[Person, float] = field(factory=dict)
+    """Those of whom nobody knows when they went, and when we noticed."""
 
     def came(self, person: Person, since: float | None) -> None:
         """Note one who is new in a LiveKit room; any doubt of when he came is for him."""
@@ -70,6 +72,9 @@ class _Arrivals:
         """
         since = look.at if look.at - last_seen <= grace else last_seen
         self.gone.update(dict.fromkeys(people, Hold(since, since + grace, True)))
+        if since != look.at:
+            # No seat is kept, but whoever went just now may be back in a moment.
+            self.missed.update(dict.fromkeys(people, look.at))
         if not look.people:
             self.emptied |= people
 
@@ -123,7 +128,8 @@ class Seats:
         table = self._tables.get(room)
         if table is None:
             return
-        self._expect_back(table, self._present(table) - table.standing.keys(), at)
+        there = self._present(table) - table.standing.keys()
+        self._expect_back(table, there, at + self.hold)
         table.unwatched.update(table.looks)
 
     def hung_up(self, room: RoomId, identity: Identity) -> None:
@@ -146,7 +152,7 @@ class Seats:
         """Tell whether one may come in, and change nothing. `at` dates the looks behind it."""
         table = self._tables.get(room) or Table()
         taken = self._present(table) | self._held(table, at)
-        seated = person in taken or self._is_there(table, person, identity)
+        seated = self._sits(room, person, identity, at)
         return Seating(may_sit(limit, len(taken), seated), len(taken))
 
     def admit(
@@ -155,8 +161,10 @@ class Seats:
         """Ask, and hold a seat for who may come in and is not there yet: one atomic step."""
         seating = self.ask(room, person, identity, limit, at)
         if seating.admitted:
+            sat = self._sits(room, person, identity, at)
             self.keep(room, person, identity, now)
-            self._take_place(self._tables[room], person, limit, at)
+            if not sat:
+                self._take_place(self._tables[room], person, limit, at)
         return seating
 
     def keep(self, room: RoomId, person: Person, identity: Identity, now: float) -> None:
@@ -255,9 +263,11 @@ class Seats:
         for person, hold in arrivals.gone.items():
             if person not in present and table.standing.pop(person, None) is None:
                 table.holds.setdefault(person, hold)
+                if person in arrivals.missed:
+                    self._expect_back(table, [person], arrivals.missed[person] + self.grace)
                 if person in arrivals.emptied:
                     # All at once: perhaps not people have left, but LiveKit has forgotten them.
-                    self._expect_back(table, [person], hold.since)
+                    self._expect_back(table, [person], hold.since + self.hold)
         latest = max((look.at for look in table.looks.values()), default=0.0)
         for person in present:
             kept = table.holds.get(person)
@@ -278,8 +288,9 @@ class Seats:
         for each in waiting[: max(0, len(taken) + len(waiting) - limit)]:
             del table.returning[each]
 
-    def _expect_back(self, table: Table, people: Iterable[Person], at: float) -> None:
-        table.returning.update(dict.fromkeys(people, at + self.hold))
+    def _expect_back(self, table: Table, people: Iterable[Person], until: float) -> None:
+        for person in people:
+            table.returning[person] = max(until, table.returning.get(person, until))
 
     def _present(self, table: Table) -> set[Person]:
         return {self.person(i) for look in table.looks.values() for i in look.people}
@@ -295,6 +306,11 @@ class Seats:
             for identity in look.people
             if self.person(identity) == person
         )
+
+    def _sits(self, room: RoomId, person: Person, identity: Identity, at: float) -> bool:
+        """Tell whether one has a seat already: is there, or has one held for him."""
+        table = self._tables.get(room) or Table()
+        return person in self._held(table, at) or self._is_there(table, person, identity)
 
     def _is_there(self, table: Table, person: Person, identity: Identity) -> bool:
         """Tell whether this user, or the very identity his token names, is in the call.

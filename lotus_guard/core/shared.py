@@ -25,6 +25,8 @@ from attrs import field, frozen
 
 PREFIX = "lotus_guard:"
 PORT = 6379
+RENEW_SECONDS = 1.0
+"""How often the guard that runs the live loop says that it still does."""
 
 
 @frozen

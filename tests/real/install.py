@@ -2,7 +2,8 @@
 
 The status page is tested in `chromium`, from PATH; where it is missing, root installs Debian's.
 Run by `make test`; does nothing where everything is there. With `--packaging`, for `make shipping`,
-also the tools of a packager. Exits with 3 where Go is missing, with 4 where Chromium is.
+also the tools of a packager; with `--bench`, for `make bench`, no Chromium. Exits with 3 where Go
+is missing, with 4 where Chromium is.
 """
 
 import os
@@ -10,7 +11,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +26,8 @@ DEBIAN = "bookworm"
 DEBIAN_TOOLS = "debhelper debootstrap dpkg-dev help2man iproute2 lintian python3-pip python3-venv"
 # The server, and what it is linked with that not every Debian has.
 REDIS = ["redis-server", "redis-tools", "liblzf1", "libjemalloc2"]
+# Programs of the benchmarks, each with the libraries that no other package here brings along.
+BENCH_TOOLS = [["nginx"], ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"]]
 TRIES = 3
 
 
@@ -126,7 +130,7 @@ def livekit_server() -> None:
     (bin_dir / "server").rename(bin_dir / "livekit-server")
 
 
-def debian(name: str, packages: Sequence[str]) -> None:
+def debian(name: str, *packages: str) -> None:
     """Unpack Debian packages into `.real/`, without installing them: no daemon is started."""
     if shutil.which("apt-get") is None:
         say(f"apt-get is missing: {name} cannot be had, and the tests that want it fail")
@@ -134,7 +138,7 @@ def debian(name: str, packages: Sequence[str]) -> None:
     directory = REAL / name
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
-    download = ["apt-get", "download", *packages]
+    download = ["apt-get", "download", *(packages or [name])]
     if subprocess.run(download, cwd=directory, check=False).returncode:
         run(["apt-get", "update", "--quiet"])
         subprocess.run(download, cwd=directory, check=True)
@@ -143,18 +147,28 @@ def debian(name: str, packages: Sequence[str]) -> None:
         archive.unlink()
 
 
+def benchmarks() -> None:
+    """Get what the benchmarks make load with, and what answers it."""
+    for name, *libraries in BENCH_TOOLS:
+        if shutil.which(name):
+            say(f"{name}: there")
+        else:
+            once(name, "Debian's", partial(debian, name, name, *libraries))
+
+
 def main() -> int:
     REAL.mkdir(exist_ok=True)
     once("packages", " ".join([*PACKAGES, sys.version.split()[0]]), packages)
-    once("prometheus", "Debian's", lambda: debian("prometheus", ["prometheus"]))
-    once("redis", "Debian's", lambda: debian("redis", REDIS))
+    once("prometheus", "Debian's", partial(debian, "prometheus"))
+    once("redis", "Debian's", partial(debian, "redis", *REDIS))
+    benchmarks()
     if shutil.which("go") is None:
         say("Go is missing: livekit-server cannot be built")
         return 3
     once("livekit-server", LIVEKIT, livekit_server)
     if "--packaging" in sys.argv:
         packaging()
-    return 0 if chromium() else 4
+    return 0 if "--bench" in sys.argv or chromium() else 4
 
 
 if __name__ == "__main__":

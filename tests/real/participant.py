@@ -99,8 +99,9 @@ class Client:
         async for _ in rtc.VideoStream(track):
             self.frames[sid] += 1
 
-    async def connect(self, url, token, **_):
-        await asyncio.wait_for(self.room.connect(url, token), 20.0)
+    async def connect(self, url, token, subscribe=True, **_):
+        options = rtc.RoomOptions(auto_subscribe=subscribe)
+        await asyncio.wait_for(self.room.connect(url, token, options), 20.0)
         return {"identity": self.room.local_participant.identity}
 
     async def publish(self, kind, source, **_):

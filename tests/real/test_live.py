@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.real.delays import disguise, policy_to_track_gone
 from tests.real.processes import http, until
 from tests.real.stack import LIMIT, NO_VIDEO, QUALITY, Stack, milliseconds
 
@@ -13,21 +14,7 @@ TRIES = 20
 
 
 def delays_from_policy_to_track_gone(stack: Stack) -> list[float]:
-    """Forbid cameras in a call with one, again and again; gives the delays in seconds."""
-    alice, bob = stack.users(2)
-    delays = []
-    for _ in range(TRIES):
-        room = stack.room()
-        hers, his = stack.join(alice, room), stack.join(bob, room)
-        camera = hers.publish("video", "camera")
-        his.hears("track_subscribed", sid=camera["sid"])
-        begun = time.time()
-        stack.set_policy(room, QUALITY, NO_VIDEO)
-        gone = his.hears("track_unpublished", 10.0, sid=camera["sid"])
-        delays.append(gone["at"] - begun)
-        hers.disconnect()
-        his.disconnect()
-    return delays
+    return [policy_to_track_gone(stack) for _ in range(TRIES)]
 
 
 def report(what: str, delays: list[float]) -> None:
@@ -85,25 +72,6 @@ def test_a_late_joiner_with_a_token_from_before_the_policy_is_narrowed(stack: St
     assert hers.publish("audio", "microphone")["ok"]
     hers.disconnect()
     his.disconnect()
-
-
-def disguise(stack: Stack) -> float:
-    """Publish a camera as a microphone; gives how long others had it, from `track_published`."""
-    alice, bob = stack.users(2)
-    room = stack.room(quality=NO_VIDEO)
-    hers, his = stack.join(alice, room), stack.join(bob, room)
-    bobs = his.publish("audio", "microphone")
-    hers.hears("track_published", sid=bobs["sid"])
-    disguised = hers.publish("video", "microphone")
-    assert disguised["ok"], "LiveKit checks only what is declared"
-    shown = his.hears("track_published", sid=disguised["sid"])
-    assert (shown["kind"], shown["source"]) == ("video", "microphone")
-    gone = his.hears("track_unpublished", 10.0, sid=disguised["sid"])
-    assert hers.publish("video", "microphone").get("refused")
-    assert not hers.heard("track_unpublished", sid=bobs["sid"]), "nobody else's tracks"
-    hers.disconnect()
-    his.disconnect()
-    return float(gone["at"] - shown["at"])
 
 
 def test_a_track_in_disguise_is_dropped(stack: Stack, pushing: Stack) -> None:

@@ -191,3 +191,101 @@ async def test_policy_holds_through_the_loss_of_the_leader_and_of_redis(guards: 
         f"FIGURE policy changed while Redis hangs: enforced after {time.monotonic() - begun:.1f} s"
     )
     guards.redis.go_on()
+
+
+# --- workers -------------------------------------------------------------------------------------
+
+
+def children(pid: int) -> list[int]:
+    """List the processes that this one has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def answers_of(guards: Guards, desks: list[str]) -> list[float]:
+    """Count the answers that each worker has given."""
+
+    def read(desk: str) -> float:
+        lines = http("GET", f"{desk}/metrics").body.decode().splitlines()
+        name = "lotus_guard_requests_total{"
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    return [await threaded(lambda desk=desk: read(desk)) for desk in desks]
+
+
+async def fleet(guards: Guards) -> tuple[Process, list[str]]:
+    process = await threaded(lambda: guards.add(LOTUS_GUARD_WORKERS="2"))
+    first = int(guards.desks[0].rpartition(":")[2])
+    desks = [f"http://127.0.0.1:{first + number}" for number in (0, 1)]
+    for _ in range(200):
+        if "2 workers are ready" in process.text():
+            return process, desks
+        await pause(0.1)
+    raise AssertionError(process.text())
+
+
+@pytest_twisted.ensureDeferred
+async def test_workers_share_the_port_and_the_seats(guards: Guards) -> None:
+    guards.world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 2})
+    process, desks = await fleet(guards)
+    got: Counter[tuple[str, int]] = Counter()
+    for _ in range(15):
+        for name in ("alice", "bob", "carol", "dave"):
+            got[name, (await guards.world.ask(name, TWO, base=guards.url(0))).status] += 1
+    assert got == {("alice", 200): 15, ("bob", 200): 15, ("carol", 403): 15, ("dave", 403): 15}
+    counts = await answers_of(guards, desks)
+    print(f"FIGURE 60 connections over two workers: {counts}")
+    assert sum(counts) == 60
+    assert min(counts) >= 10
+    begun = time.monotonic()
+    await threaded(process.stop)
+    assert time.monotonic() - begun < 5.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_killed_worker_costs_no_seat_and_is_replaced(guards: Guards) -> None:
+    guards.world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    process, _desks = await fleet(guards)
+    assert (await guards.world.ask("alice", TWO, base=guards.url(0))).status == 200
+    victim = children(process.pid)[0]
+    statuses: Counter[object] = Counter()
+
+    async def one(name: str) -> None:
+        try:
+            statuses[name, (await guards.world.ask(name, TWO, base=guards.url(0))).status] += 1
+        except Exception as error:
+            statuses[type(error).__name__] += 1
+
+    asked = []
+    for number in range(200):
+        asked.append(ensureDeferred(one(("alice", "bob")[number % 2])))
+        if number == 100:
+            os.kill(victim, 9)
+        await pause(0.01)
+    await gatherResults(asked)
+    lost = sum(n for what, n in statuses.items() if isinstance(what, str))
+    print(f"FIGURE worker killed under 100 requests/s: {dict(statuses)}: {lost} lost of 200")
+    assert lost <= 10, "those that it had in its hands"
+    assert statuses["alice", 200] + statuses["bob", 403] + lost == 200
+    for _ in range(100):
+        if len(children(process.pid)) == 2:
+            break
+        await pause(0.1)
+    assert victim not in children(process.pid)
+
+
+@pytest_twisted.ensureDeferred
+async def test_workers_end_with_their_supervisor(guards: Guards) -> None:
+    process, _ = await fleet(guards)
+    workers = children(process.pid)
+    assert len(workers) == 2
+    await threaded(process.kill)
+    for _ in range(100):
+        if not any(map(is_alive, workers)):
+            return
+        await pause(0.1)
+    raise AssertionError("orphans")

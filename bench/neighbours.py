@@ -1,0 +1,126 @@
+"""lk-jwt-service, Synapse and LiveKit: one nginx that answers from memory.
+
+It is asked the same by every candidate, and answers some fifty thousand requests a second with one
+core: it is never what a candidate waits for. What it used is shown beside each figure.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from livekit.protocol import models as lk_models
+from livekit.protocol import room as lk_room
+
+from bench.tools import program
+from bench.traffic import Ask
+
+PRESENT = 4
+"""How many people LiveKit's fake says are in each room, all of them within every policy."""
+PAGE = 500
+"""Rooms on a page of Synapse's list; the guard asks for so many."""
+
+CORS = (
+    "add_header Access-Control-Allow-Origin *; add_header Access-Control-Allow-Methods POST; "
+    "add_header Access-Control-Allow-Headers "
+    "'Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token'; "
+)
+
+
+@frozen
+class Ports:
+    """Where they listen."""
+
+    upstream: int
+    synapse: int
+    livekit: int
+
+
+def frame(directory: Path, name: str, inner: str) -> list[str]:
+    """Write the configuration of an nginx of one process; gives the command that runs it."""
+    folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{folder}_temp_path {directory}/{folder};" for folder in folders)
+    path = directory / f"{name}.conf"
+    path.write_text(
+        f"daemon off; master_process off; pid {directory}/{name}.pid; error_log stderr error;\n"
+        "events { worker_connections 4096; }\n"
+        f"http {{ access_log off; {temporary}\n"
+        "  keepalive_requests 1000000000; keepalive_timeout 3600; tcp_nodelay on;\n"
+        "  map_hash_max_size 131072; map_hash_bucket_size 512; open_file_cache max=100;\n"
+        f"{inner}\n}}\n"
+    )
+    # In its environment, NGINX would mean sockets to take over.
+    bare = ["/usr/bin/env", "--unset=NGINX", program("nginx")]
+    return [*bare, "-e", "stderr", "-p", str(directory), "-c", str(path)]
+
+
+def neighbours(
+    directory: Path,
+    ports: Ports,
+    asks: Iterable[Ask],
+    policies: Mapping[str, Mapping[str, Any]],
+    aliases: Iterable[str],
+) -> list[str]:
+    """Write all three down; gives the command that runs them."""
+    _write_livekit(directory, aliases)
+    _write_pages(directory / "pages", list(policies))
+    answers = "\n".join(f"{ask.number} '{ask.answer}\\n';" for ask in asks)
+    inner = (
+        f"map $arg_n $answer {{ default '{{}}'; {answers} }}\n"
+        f"{_states(policies)}\n"
+        f"server {{ listen 127.0.0.1:{ports.upstream} backlog=4096; default_type application/json; "
+        f"location / {{ {CORS} return 200 $answer; }} }}\n"
+        f"server {{ listen 127.0.0.1:{ports.synapse}; default_type application/json; "
+        "location / { return 200 $state; } "
+        f"location = /_synapse/admin/v1/rooms {{ root {directory}/pages; "
+        "try_files /$arg_from =404; } }\n"
+        f"server {{ listen 127.0.0.1:{ports.livekit}; default_type application/protobuf; "
+        # To nginx a POST to a file is an error, which it can be told to serve the file for.
+        f"root {directory}; error_page 405 =200 $uri; }}\n"
+    )
+    return frame(directory, "neighbours", inner)
+
+
+def _states(policies: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = []
+    for room, events in policies.items():
+        for event_type, content in events.items():
+            event = {"type": event_type, "state_key": "", "content": content}
+            path = f"/_synapse/admin/v1/rooms/{room}/state"
+            lines.append(f"'{path}:{event_type}' '{json.dumps({'state': [event]})}';")
+    return f'map "$uri:$arg_type" $state {{ default \'{{"state": []}}\'; {" ".join(lines)} }}'
+
+
+def _write_pages(folder: Path, rooms: list[str]) -> None:
+    """Write Synapse's list of rooms; nginx takes no text of more than 4,096 characters."""
+    folder.mkdir()
+    for start in range(0, max(1, len(rooms)), PAGE):
+        page: dict[str, Any] = {"rooms": [{"room_id": r} for r in rooms[start : start + PAGE]]}
+        if start + PAGE < len(rooms):
+            page["next_batch"] = start + PAGE
+        (folder / str(start)).write_text(json.dumps(page))
+
+
+def _write_livekit(directory: Path, aliases: Iterable[str]) -> None:
+    folder = directory / "twirp" / "livekit.RoomService"
+    folder.mkdir(parents=True, exist_ok=True)
+    rooms = [lk_models.Room(name=alias, num_participants=PRESENT) for alias in aliases]
+    listed = lk_room.ListRoomsResponse(rooms=rooms)
+    people = lk_room.ListParticipantsResponse(participants=map(_person, range(PRESENT)))
+    (folder / "ListRooms").write_bytes(listed.SerializeToString())
+    (folder / "ListParticipants").write_bytes(people.SerializeToString())
+
+
+def _person(number: int) -> Any:
+    """Make a participant who may publish a microphone, and does: no policy takes that away."""
+    microphone = lk_models.TrackSource.MICROPHONE
+    return lk_models.ParticipantInfo(
+        sid=f"PA_{number}",
+        identity=f"@there{number}:bench:NKQYWXRPLZ",
+        state=lk_models.ParticipantInfo.State.ACTIVE,
+        permission=lk_models.ParticipantPermission(
+            can_publish=True, can_subscribe=True, can_publish_sources=[microphone]
+        ),
+        tracks=[lk_models.TrackInfo(sid=f"TR_{number}", source=microphone)],
+    )

@@ -1,0 +1,158 @@
+"""The token requests of the benchmark: many users in many rooms, and the token for each.
+
+Every request has a number in its query string. Both endpoints ignore a query, every candidate hands
+it on, and an nginx that cannot sign tokens can pick by it the one that was signed beforehand.
+Half of the users ask `/get_token`, half `/sfu/get`, as Element Call does.
+"""
+
+import json
+import random
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+from attrs import field, frozen
+
+from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of, legacy_identity_of
+
+KEY, SECRET = "bench", "a-secret-for-the-benchmark-of-32-bytes"
+LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
+KINDS: dict[str, dict[str, Any]] = {
+    "open": {},
+    "sources": {QUALITY: {"allow_camera": False}},
+    "limit + sources": {QUALITY: {"allow_camera": False}, LIMIT: {"max_users": 200}},
+}
+"""The kinds of room, each with its policies. Nobody is refused: whoever asks gets a token."""
+ALLOWED = ["microphone", "screen_share", "screen_share_audio"]
+"""What a token of a restricted room may say."""
+
+
+@frozen
+class Ask:
+    """One user's request for a token, and the answer of lk-jwt-service to it."""
+
+    number: int
+    kind: str
+    room: str
+    path: str
+    body: str
+    answer: str
+
+
+@frozen
+class Table:
+    """All requests of a run."""
+
+    rooms: int
+    """Rooms of each kind."""
+    users: int
+    """Users in each room."""
+    asks: list[Ask] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "asks", self._made())
+
+    def of(self, kind: str) -> list[Ask]:
+        """List the requests for rooms of a kind."""
+        return [ask for ask in self.asks if ask.kind == kind]
+
+    def policies(self) -> dict[str, dict[str, Any]]:
+        """Give the policies of every room."""
+        return {
+            room_of(kind, n): events for kind, events in KINDS.items() for n in range(self.rooms)
+        }
+
+    def _made(self) -> list[Ask]:
+        made: list[Ask] = []
+        for kind in KINDS:
+            for user in range(self.users):
+                for room in range(self.rooms):
+                    made.append(make_ask(len(made), kind, room_of(kind, room), user))
+        return made
+
+
+def room_of(kind: str, number: int) -> str:
+    return f"!{kind.replace(' ', '')}{number}:bench"
+
+
+def make_ask(number: int, kind: str, room: str, user: int) -> Ask:
+    """Make a user's request and its answer."""
+    name, device = f"@user{user}-of-{number}:bench", "NKQYWXRPLZ"
+    fields: dict[str, Any]
+    openid = {
+        "access_token": f"syt_{number:032d}",
+        "token_type": "Bearer",
+        "matrix_server_name": "bench",
+        "expires_in": 3600,
+    }
+    if user % 2:
+        path, identity = "/sfu/get", legacy_identity_of(UserId(name), device)
+        fields = {"room": room, "openid_token": openid, "device_id": device}
+    else:
+        path, identity = "/get_token", identity_of(UserId(name), device, f"m{number}")
+        who = {"id": f"m{number}", "claimed_user_id": name, "claimed_device_id": device}
+        fields = {"room_id": room, "slot_id": ROOM_SLOT, "openid_token": openid, "member": who}
+    answer = {"url": "wss://sfu.bench", "jwt": token(room, identity)}
+    return Ask(number, kind, room, f"{path}?n={number}", json.dumps(fields), json.dumps(answer))
+
+
+def token(room: str, identity: str) -> str:
+    """Sign a token as lk-jwt-service does."""
+    now = int(time.time())
+    video = {
+        "roomJoin": True,
+        "room": alias_of(RoomId(room), ROOM_SLOT),
+        "canPublish": True,
+        "canSubscribe": True,
+        "canUpdateOwnMetadata": True,
+    }
+    claims = {"iss": KEY, "sub": identity, "nbf": now, "exp": now + 3600, "video": video}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+def claims_of(answer: str | bytes) -> Mapping[str, Any]:
+    """Read the token in an answer."""
+    payload = json.loads(answer)["jwt"].split(".")[1]
+    claims: Mapping[str, Any] = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
+
+
+SCRIPT = """-- Sends the requests of a file one after the other; prints what came of it as JSON.
+local requests, at = {}, 0
+function init(args)
+  wrk.headers["Content-Type"] = "application/json"
+  if args[2] == "close" then wrk.headers["Connection"] = "close" end
+  for line in io.lines(args[1]) do
+    local path, body = line:match("^(%S+) (.*)$")
+    requests[#requests + 1] = wrk.format("POST", path, wrk.headers, body)
+  end
+end
+function request()
+  at = at % #requests + 1
+  return requests[at]
+end
+function done(summary, latency, _)
+  local e = summary.errors
+  local fields = '{"requests": %d, "seconds": %f, "p50": %f, "p99": %f, "refused": %d, ' ..
+    '"broken": %d}'
+  print(string.format(fields, summary.requests, summary.duration / 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    e.status, e.connect + e.read + e.write + e.timeout))
+end
+"""
+
+
+def write_script(directory: Path, table: Table, kinds: list[str]) -> dict[str, Path]:
+    """Write wrk's script, and the requests of each kind in an order of no pattern."""
+    (directory / "load.lua").write_text(SCRIPT)
+    files = {}
+    for kind in kinds:
+        asks = table.of(kind)
+        random.Random(7).shuffle(asks)
+        files[kind] = directory / f"{kind.replace(' ', '')}.asks"
+        files[kind].write_text("".join(f"{ask.path} {ask.body}\n" for ask in asks))
+    return files

@@ -1,0 +1,100 @@
+"""The benchmarks run: each part, all candidates, no failed request. No figure is judged here."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.candidates import available
+from bench.tools import Missing, program
+from tests.real.conftest import require_real
+from tests.real.processes import ROOT
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the results of one short run of everything are."""
+    require_real()
+    for name in ("nginx", "wrk"):
+        try:
+            program(name)
+        except Missing as missing:
+            if os.environ.get("REQUIRE_REAL_TESTS"):
+                pytest.fail(str(missing))
+            pytest.skip(str(missing))
+    directory = tmp_path_factory.mktemp("bench")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--smoke", "--out", str(directory)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def parts(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "bench.json").read_text())["parts"]
+    assert not [name for name, part in found.items() if "left out" in part]
+    return found
+
+
+def test_the_token_path_is_measured_for_every_candidate(parts: dict[str, Any]) -> None:
+    rows = parts["token"]["rows"]
+    names, _ = available()
+    cells = {(row["kind"], row["connections"], row["style"]) for row in rows}
+    assert len(cells) == 8
+    for cell in cells:
+        same = [row for row in rows if (row["kind"], row["connections"], row["style"]) == cell]
+        assert [row["candidate"] for row in same] == names
+    assert [row for row in rows if row["refused"] + row["broken"] or not row["rate"]] == []
+
+
+def test_no_target_goes_without_a_verdict(parts: dict[str, Any]) -> None:
+    judged = parts["token"]["targets"] + parts["memory"]["targets"]
+    unjudged = [each["what"] for each in judged if each["met"] is None]
+    assert all("workers" in what for what in unjudged), unjudged
+
+
+def test_passes_of_the_live_loop_make_the_calls_that_they_must(parts: dict[str, Any]) -> None:
+    rows = {(row["rooms"], row["mode"]): row for row in parts["live"]["rows"]}
+    for rooms in (10, 20):
+        # One ListRooms, a ListParticipants where a policy restricts; if polled, two policies each.
+        assert (
+            rows[rooms, "polling"]["LiveKit"] == rows[rooms, "pushes"]["LiveKit"] == rooms / 2 + 1
+        )
+        assert rows[rooms, "polling"]["Synapse"] == 2 * rooms
+        assert rows[rooms, "pushes"]["Synapse"] == 0
+
+
+def test_delays_are_measured_with_polling_and_with_hints(parts: dict[str, Any]) -> None:
+    rows = parts["enforcement"]["rows"]
+    assert [row["mode"] for row in rows] == ["polling", "polling", "hints", "hints"]
+    assert all(row["delays"] and min(row["delays"]) > 0.0 for row in rows)
+
+
+def test_the_crowd_comes_and_goes(parts: dict[str, Any]) -> None:
+    last = parts["memory"]["marks"][-1]
+    assert parts["memory"]["complete"]
+    assert last["joined"] > 150
+    assert last["refused"] > 0
+    assert last["steps"] > 0
+    assert last["other"] == 0, "every answer is a token, a refusal or a webhook's"
+
+
+def test_the_report_holds_every_part(out: Path) -> None:
+    text = (out / "bench.md").read_text()
+    for title in ("Token path", "Live loop", "Enforcement delay", "Memory"):
+        assert f"## {title}" in text
+    assert (out / "bench-live.svg").read_text().startswith("<svg ")

@@ -1,0 +1,177 @@
+"""Judges a soak: from what LiveKit said about the rooms, and from nothing that a guard says.
+
+The invariants, each with what it allows:
+
+- **cap**: no room over its cap for longer than `GRACE` seconds. Nobody is put out for a cap that
+  comes later: whoever was there, or had a token of the last minute, when a cap was lowered may come
+  and stay (*entitled*). So may he who got his token while a dependency was out.
+- **tracks**: no forbidden track for longer than `GRACE` seconds after its policy.
+- **removed**: nobody is put out who got his token from a guard.
+- **tokens**: no request for a token fails that lk-jwt-service would have served.
+
+Cap and tracks are judged where Synapse, LiveKit and Redis are up, and were for `GRACE` seconds: a
+fault, and as long as it may be felt, is a `Window`. The time in one does not count: in an `OUTAGE`
+for neither, where only the seats are in doubt (`SEATS`) not for the cap.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from attrs import define, field, frozen
+
+GRACE = 5.0
+HOLD = 60.0
+"""For how long a token keeps a seat."""
+OUTAGE, SEATS = "outage", "seats"
+
+
+@frozen
+class Window:
+    """From when until when a fault may be felt."""
+
+    begin: float
+    end: float
+    kind: str = OUTAGE
+
+
+@frozen
+class Sight:
+    """Who was in the rooms, and what each of them published, when we asked at `at`."""
+
+    at: float
+    rooms: Mapping[int, Mapping[str, frozenset[str]]]
+
+
+@frozen
+class Policy:
+    """A room's policy, from `at` on."""
+
+    at: float
+    cap: int | None
+    camera: bool
+
+
+@frozen
+class Violation:
+    """An invariant that did not hold."""
+
+    at: float
+    invariant: str
+    what: str
+
+
+@define
+class _Room:
+    policy: Policy = field(factory=lambda: Policy(0.0, None, True))
+    entitled: set[str] = field(factory=set)
+    over: float = 0.0
+    """Seconds that count for which it has been over its cap."""
+    tracks: dict[str, float] = field(factory=dict)
+    """The same for each person who publishes what is forbidden."""
+    people: frozenset[str] = frozenset()
+    is_told: bool = False
+
+
+@define(eq=False)
+class Judge:
+    """Takes in what happens, in order, and keeps the violations."""
+
+    windows: list[Window] = field(factory=list)
+    violations: list[Violation] = field(factory=list)
+    worst_over: float = 0.0
+    worst_track: float = 0.0
+    _rooms: dict[int, _Room] = field(factory=dict)
+    _tokens: dict[tuple[int, str], float] = field(factory=dict)
+    _last: float | None = None
+
+    def outage(self, begin: float, end: float, kind: str = OUTAGE) -> None:
+        """Note a fault, and until when it may be felt."""
+        self.windows.append(Window(begin, end, kind))
+
+    def policy(self, room: int, policy: Policy) -> None:
+        """Note a policy that was just set."""
+        state = self._rooms.setdefault(room, _Room())
+        before = state.policy
+        is_tighter = policy.cap is not None and (before.cap is None or policy.cap < before.cap)
+        state.policy = policy
+        if is_tighter:
+            state.entitled |= state.people | {
+                user
+                for (where, user), at in self._tokens.items()
+                if where == room and policy.at - at <= HOLD
+            }
+        state.over, state.is_told = 0.0, False
+        if policy.camera != before.camera:
+            state.tracks.clear()
+
+    def token(self, room: int, user: str, at: float) -> None:
+        """Note that a guard gave a token."""
+        self._tokens[room, user] = at
+        if self.is_out(at) or self.is_out(at - GRACE):
+            self._rooms.setdefault(room, _Room()).entitled.add(user)
+
+    def failed(self, at: float, what: str) -> None:
+        """Note a request for a token that failed."""
+        self.violations.append(Violation(at, "tokens", what))
+
+    def removed(self, room: int, user: str, at: float) -> None:
+        """Note that a client was put out by somebody."""
+        given = self._tokens.get((room, user))
+        if given is not None:
+            what = f"{user} was put out of room {room}, {at - given:.1f} s after his token"
+            self.violations.append(Violation(at, "removed", what))
+
+    def is_out(self, at: float, kinds: Sequence[str] = ()) -> bool:
+        """Tell whether a fault may be felt."""
+        return any(w.begin <= at <= w.end and (not kinds or w.kind in kinds) for w in self.windows)
+
+    def saw(self, sight: Sight) -> None:
+        """Take in what LiveKit says."""
+        passed = 0.0 if self._last is None else sight.at - self._last
+        begin = sight.at - passed
+        cap = not self.is_out(sight.at) and not self.is_out(begin)
+        tracks = not self.is_out(sight.at, (OUTAGE,)) and not self.is_out(begin, (OUTAGE,))
+        for number, state in self._rooms.items():
+            people = sight.rooms.get(number, {})
+            state.entitled -= state.people - people.keys()
+            state.entitled = {
+                user
+                for user in state.entitled
+                if user in people or sight.at - self._tokens.get((number, user), -HOLD) <= HOLD
+            }
+            state.people = frozenset(people)
+            self._judge_cap(number, state, sight.at, passed if cap else 0.0)
+            self._judge_tracks(number, state, people, sight.at, passed if tracks else 0.0)
+        self._last = sight.at
+
+    def _judge_cap(self, number: int, state: _Room, at: float, passed: float) -> None:
+        cap = state.policy.cap
+        strangers = state.people - state.entitled
+        if cap is None or len(state.people) <= cap or not strangers:
+            state.over, state.is_told = 0.0, False
+            return
+        state.over += passed
+        self.worst_over = max(self.worst_over, state.over)
+        if state.over > GRACE and not state.is_told:
+            state.is_told = True
+            what = f"room {number}: {sorted(state.people)}, cap {cap}, not entitled: "
+            self.violations.append(Violation(at, "cap", what + str(sorted(strangers))))
+
+    def _judge_tracks(
+        self,
+        number: int,
+        state: _Room,
+        people: Mapping[str, frozenset[str]],
+        at: float,
+        passed: float,
+    ) -> None:
+        forbidden = (
+            {user for user, sources in people.items() if "camera" in sources}
+            if not state.policy.camera
+            else set()
+        )
+        state.tracks = {user: state.tracks.get(user, -passed) + passed for user in forbidden}
+        for user, seconds in state.tracks.items():
+            self.worst_track = max(self.worst_track, seconds)
+            if GRACE < seconds <= GRACE + passed:
+                what = f"room {number}: {user} publishes a camera"
+                self.violations.append(Violation(at, "tracks", what))

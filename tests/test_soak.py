@@ -1,0 +1,121 @@
+"""The soak's plan and judge: what they let pass, and that they see each violation."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.soak.judge import GRACE, Judge, Policy, Sight
+from tests.soak.plan import FIRST_FAULT, QUIET_END, make_plan
+
+
+def watch(judge: Judge, begin: int, end: int, *people: str, camera: tuple[str, ...] = ()) -> None:
+    for at in range(begin, end):
+        published = {who: frozenset({"camera"} if who in camera else ()) for who in people}
+        judge.saw(Sight(float(at), {0: published}))
+
+
+def invariants(judge: Judge) -> list[str]:
+    return [violation.invariant for violation in judge.violations]
+
+
+def capped(cap: int | None, camera: bool = True, at: float = 0.0) -> Policy:
+    return Policy(at, cap, camera)
+
+
+def test_a_room_over_its_cap_is_seen_once_it_lasts() -> None:
+    judge = Judge()
+    judge.policy(0, capped(1))
+    watch(judge, 0, 6, "a", "b")
+    assert invariants(judge) == []
+    watch(judge, 6, 20, "a", "b")
+    assert invariants(judge) == ["cap"]
+    assert judge.worst_over > GRACE
+
+
+def test_one_who_comes_and_is_put_out_in_time_is_none() -> None:
+    judge = Judge()
+    judge.policy(0, capped(1))
+    for begin in (0, 10, 20):
+        watch(judge, begin, begin + 4, "a", "b")
+        watch(judge, begin + 4, begin + 10, "a")
+    assert invariants(judge) == []
+
+
+def test_who_was_there_before_the_cap_may_stay_and_not_come_back() -> None:
+    judge = Judge()
+    judge.policy(0, capped(None))
+    watch(judge, 0, 3, "a", "b")
+    judge.policy(0, capped(1, at=3.0))
+    watch(judge, 3, 20, "a", "b")
+    assert invariants(judge) == []
+    watch(judge, 20, 22, "a")
+    watch(judge, 22, 30, "a", "b")
+    assert invariants(judge) == ["cap"]
+
+
+def test_who_got_a_token_before_the_cap_or_in_an_outage_may_come() -> None:
+    judge = Judge()
+    judge.policy(0, capped(None))
+    judge.token(0, "b", 1.0)
+    watch(judge, 0, 3, "a")
+    judge.policy(0, capped(1, at=3.0))
+    watch(judge, 3, 20, "a", "b")
+    judge.outage(20.0, 25.0)
+    judge.token(0, "c", 22.0)
+    watch(judge, 20, 40, "a", "b", "c")
+    assert invariants(judge) == []
+
+
+def test_a_drawer_token_gives_no_right() -> None:
+    judge = Judge()
+    judge.policy(0, capped(None))
+    judge.token(0, "b", 0.0)
+    watch(judge, 0, 70, "a")
+    judge.policy(0, capped(1, at=70.0))
+    watch(judge, 70, 80, "a", "b")
+    assert invariants(judge) == ["cap"]
+
+
+def test_the_time_of_an_outage_does_not_count() -> None:
+    judge = Judge()
+    judge.policy(0, capped(1, camera=False))
+    judge.outage(2.0, 30.0)
+    watch(judge, 0, 33, "a", "b", camera=("a",))
+    assert invariants(judge) == []
+    watch(judge, 33, 40, "a", "b", camera=("a",))
+    assert sorted(invariants(judge)) == ["cap", "tracks"]
+
+
+def test_a_forbidden_track_is_seen_once_it_lasts() -> None:
+    judge = Judge()
+    judge.policy(0, capped(None))
+    watch(judge, 0, 10, "a", camera=("a",))
+    judge.policy(0, capped(None, camera=False, at=10.0))
+    watch(judge, 10, 15, "a", camera=("a",))
+    assert invariants(judge) == []
+    watch(judge, 15, 30, "a", camera=("a",))
+    assert invariants(judge) == ["tracks"]
+
+
+def test_who_is_put_out_and_had_a_seat_is_seen_and_who_had_none_is_not() -> None:
+    judge = Judge()
+    judge.token(0, "a", 1.0)
+    judge.removed(0, "b", 5.0)
+    assert invariants(judge) == []
+    judge.removed(0, "a", 5.0)
+    assert invariants(judge) == ["removed"]
+
+
+def test_a_failed_request_is_seen() -> None:
+    judge = Judge()
+    judge.failed(1.0, "504")
+    assert invariants(judge) == ["tokens"]
+
+
+@given(st.integers(0, 2**32), st.floats(60.0, 900.0))
+def test_a_seed_gives_one_plan_and_it_ends_quietly(seed: int, seconds: float) -> None:
+    plan = make_plan(seed, seconds, 20, 3)
+    assert plan == make_plan(seed, seconds, 20, 3)
+    assert all(FIRST_FAULT <= fault.at < seconds - QUIET_END for fault in plan.faults)
+    assert all(rule.at < seconds for rule in plan.rules)
+    assert list(plan.rules) == sorted(plan.rules, key=lambda rule: rule.at)
+    assert {fault.number for fault in plan.faults} <= {0, 1, 2}

@@ -48,8 +48,8 @@ def trial_environment(service: Service, directory: Path) -> dict[str, str]:
     """Give the service's environment, with its state in `directory` instead."""
     settings = dict(service.environment)
     path = service.state_file(directory)
-    # Never Redis: a guard on trial could get the lease of the live loop, and does nothing with it.
-    settings["LOTUS_GUARD_STATE"] = path.name if path else DEFAULT_STATE
+    if path:
+        settings["LOTUS_GUARD_STATE"] = path.name
     outer = {n: v for n, v in neutral().items() if n in ("PATH", "LANG", "HOME", "TZ")}
     return {**outer, **settings, "STATE_DIRECTORY": str(directory)}
 
@@ -110,6 +110,10 @@ def moved_aside(service: Service, directory: Path, upstream: str = "") -> Servic
     env["LOTUS_GUARD_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
     env["LOTUS_GUARD_ADMIN_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
     env["LOTUS_GUARD_MODE"] = "observe"
+    if service.shares_its_state:
+        # Not in Redis: it could get the lease of the live loop there, and does nothing with it.
+        env["LOTUS_GUARD_STATE"] = DEFAULT_STATE
+        env["LOTUS_GUARD_WORKERS"] = "1"
     if upstream:
         env["LOTUS_GUARD_UPSTREAM"] = upstream
     return Service(env)

@@ -21,9 +21,9 @@ from deploy.lib.face import demand_ownership, demand_root, locked
 from deploy.lib.host import Exit, Host, Trouble, run
 from deploy.lib.source import Directory, source_of
 from deploy.lib.steps import Walk
-from deploy.lib.trial import moved_aside
+from deploy.lib.trial import moved_aside, trial_environment
 from deploy.lib.unit import Service, parse_environment, quoted, service_environment, unit_texts
-from lotus_guard.config import read_config
+from lotus_guard.config import read_config, variable_names
 from tests.deploy.releases import git
 from tests.real.processes import ROOT, until
 from tests.test_docs import GOOD
@@ -417,9 +417,39 @@ def test_a_drop_in_of_the_operator_counts_for_the_next_release_as_well(tmp_path:
     assert found == wanted
 
 
+def test_a_password_that_the_guard_takes_from_a_file_only_wants_a_credential(
+    tmp_path: Path,
+) -> None:
+    """Written into the environment file it would be a variable that the guard does not know."""
+    host, name = Host(tmp_path), "LOTUS_GUARD_REDIS_PASSWORD_FROM_FILE"
+    known = answers.known_names((ROOT / "deploy/environment.sample").read_text())
+    assert known == set(variable_names())
+    (tmp_path / "password").write_text("secret")
+    given = {**GOOD, name: str(tmp_path / "password")}
+    with pytest.raises(Trouble, match="systemctl edit") as caught:
+        answers.collect(given, known, {}, ask=False)
+    assert caught.value.code is Exit.USAGE
+    credential = "[Service]\nLoadCredential=redis:/etc/redis-password\n"
+    texts = [f"{credential}Environment={name}=%d/redis\n"]
+    files.write(tmp_path / "etc/redis-password", "secret")
+    found = answers.collect(given, known, answers.held(host, texts), ask=False)
+    assert found == GOOD
+
+
 def test_a_guard_on_trial_keeps_away_from_redis(tmp_path: Path) -> None:
     """With the lease of the live loop it would, observing, do nothing for four seconds."""
-    shared = Service({**GOOD, "LOTUS_GUARD_STATE": "redis://redis.example.org:6379/0?prefix=a/b"})
+    settings = {**GOOD, "LOTUS_GUARD_STATE": "redis://redis.example.org:6379/0?prefix=a/b"}
+    shared = Service({**settings, "LOTUS_GUARD_WORKERS": "2"})
     assert shared.state_file(tmp_path) is None
     config = read_config(moved_aside(shared, tmp_path).environment)
-    assert config.state == tmp_path / "lotus-guard.sqlite"
+    assert (config.state, config.workers) == (tmp_path / "lotus-guard.sqlite", 1)
+    checked = read_config(trial_environment(shared, tmp_path))  # what `check --offline` looks at
+    assert checked.workers == 2
+    assert checked.state != config.state
+
+
+def test_a_variable_without_a_value_says_nothing_yet(tmp_path: Path) -> None:
+    """As the sample has them, to be filled in."""
+    host = Host(tmp_path)
+    files.write(host.environment_file, "LIVEKIT_KEY=\nLIVEKIT_SECRET_FROM_FILE=/x\n")
+    assert answers.held(host, []).keys() == {"LIVEKIT_SECRET", "LIVEKIT_SECRET_FROM_FILE"}

@@ -12,7 +12,7 @@ from getpass import getpass
 from pathlib import Path
 
 from deploy.lib import files
-from deploy.lib.host import Exit, Host, Trouble
+from deploy.lib.host import GUARD, Exit, Host, Trouble
 from deploy.lib.unit import credentials, directives, parse_environment, quoted
 
 WANTED = {
@@ -38,7 +38,8 @@ def collect(
     `held` has what files say already. With `ask`, a person is asked for what is missing.
     """
     found = {name: value for name, value in environment.items() if name in known and value}
-    _read_files(found)
+    found = {n: v for n, v in found.items() if n.removesuffix("_FROM_FILE") not in held}
+    _read_files(found, known)
     found = {name: value for name, value in found.items() if name not in held}
     missing = [name for name in WANTED if name not in found and name not in held]
     if ask:
@@ -52,10 +53,11 @@ def collect(
     return found
 
 
-def _read_files(found: dict[str, str]) -> None:
+def _read_files(found: dict[str, str], known: set[str]) -> None:
     """Take values out of the files that LIVEKIT_KEY_FILE and *_FROM_FILE name.
 
-    The guard's user could not read them there.
+    The guard's user could not read them there. What the guard takes from a file only, it must get
+    as a credential.
     """
     both = found.pop("LIVEKIT_KEY_FILE", "")
     if both:
@@ -66,6 +68,9 @@ def _read_files(found: dict[str, str]) -> None:
         found.update(LIVEKIT_KEY=key.strip(), LIVEKIT_SECRET=secret.strip())
     for name in [name for name in found if name.endswith("_FROM_FILE")]:
         plain = name.removesuffix("_FROM_FILE")
+        if plain not in known:
+            text = f"{name}: the guard's user cannot read {found[name]}; wanted: a credential, by "
+            raise Trouble(f"{text}`systemctl edit {GUARD}` (docs/systemd.md)", Exit.USAGE)
         found[plain] = _text(name, found.pop(name))
 
 
@@ -91,7 +96,8 @@ def secret_files(host: Host, texts: list[str]) -> dict[str, Path]:
 def held(host: Host, texts: list[str]) -> dict[str, str]:
     """Give what the environment file and the credentials' files say already."""
     text = files.read(host.environment_file)
-    found = parse_environment(text.decode(errors="replace")) if text else {}
+    said = parse_environment(text.decode(errors="replace")) if text else {}
+    found = {name: value for name, value in said.items() if value}
     for name in list(found):
         found.setdefault(name.removesuffix("_FROM_FILE"), found[name])
     if "LIVEKIT_KEY_FILE" in found:
@@ -119,7 +125,7 @@ def store(host: Host, texts: list[str], values: Mapping[str, str]) -> None:
     kept = (there or b"").decode(errors="surrogateescape")
     joint = "\n" if kept and not kept.endswith("\n") else ""
     text = f"{kept}{joint}{lines}".encode(errors="surrogateescape")
-    files.write(host.environment_file, text, 0o640)
+    files.rewrite(host.environment_file, text, 0o640)
 
 
 def at_a_terminal() -> bool:

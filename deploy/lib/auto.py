@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.lib import probe
-from deploy.lib.build import build
+from deploy.lib.build import build, whose_fault
 from deploy.lib.deployment import Deployment
 from deploy.lib.face import guarded, locked
 from deploy.lib.host import GUARD, Exit, Host, Trouble, run, say
@@ -37,14 +36,15 @@ def deploy(host: Host, source: Source, settings: Settings, walk: Walk) -> None:
         text = f"lk-jwt-service does not answer at {service.upstream}: no time to deploy"
         raise Trouble(text, Exit.NOT_NOW)
     try:
-        build(host, source, revision, walk)
+        build(host, source, revision, settings.free_mb, walk)
         _gate_of_the_deployer(releases.directory(revision), walk)
         deployment.gates(revision)
-    except Trouble as trouble:
+    except Trouble as found:
+        trouble = whose_fault(found, releases.free_mb, settings.free_mb)
         if trouble.code is Exit.REFUSED:
             releases.refuse(revision, str(trouble))
             releases.remove(revision)
-        raise
+        raise trouble from None
     deployment.switch(revision)
     for name in releases.tidy(settings.keep):
         say(f"removed: {name}")
@@ -54,11 +54,7 @@ def deploy(host: Host, source: Source, settings: Settings, walk: Walk) -> None:
 def _gate_of_the_deployer(release: Path, walk: Walk) -> None:
     """Make sure that the release's own deployer starts: the next one must come through it."""
     script = release / "source/deploy/auto-deploy"
-    if script.exists():
-        walk.step(
-            "gate: the release's own deployer starts",
-            lambda: run([sys.executable, script, "--help"]),
-        )
+    walk.step("gate: the release's own deployer starts", lambda: run([script, "--help"]))
 
 
 def _name_other_units(host: Host, units: Path) -> None:

@@ -18,10 +18,11 @@ _OFFLINE = ("--no-index", "--no-deps", "--no-build-isolation")
 _PINNED = ("--require-hashes", "--only-binary=:all:")
 
 
-def build(host: Host, source: Source, revision: str, walk: Walk) -> None:
+def build(host: Host, source: Source, revision: str, free_mb: float, walk: Walk) -> None:
     """Build a release, unless that has been done; raises Trouble, whose code tells who is at fault.
 
     Files that do not compile are the revision's fault, packages that do not come may be anybody's.
+    It is not begun on a disk with less than `free_mb` left.
     """
     releases = Releases(host)
     release = releases.directory(revision)
@@ -29,6 +30,7 @@ def build(host: Host, source: Source, revision: str, walk: Walk) -> None:
         walk.step(f"release {revision} is built already", lambda: None)
         return
     tree, python = release / "source", release / "venv/bin/python"
+    walk.step(f"is there room for it: {free_mb:g} MB", lambda: _demand_room(releases, free_mb))
     walk.step(f"clear {release}", lambda: shutil.rmtree(release, ignore_errors=True))
     walk.step(f"write the files of {revision}", lambda: source.export(revision, tree))
     walk.step("gate: byte-compile every file", lambda: compile_all(tree))
@@ -45,6 +47,20 @@ def build(host: Host, source: Source, revision: str, walk: Walk) -> None:
         lambda: _pip(host, python, Exit.REFUSED, "install", *_OFFLINE, tree),
     )
     walk.step("bring it to the disk and mark it finished", lambda: releases.finish(revision))
+
+
+def _demand_room(releases: Releases, wanted: float) -> None:
+    if releases.free_mb < wanted:
+        text = f"{releases.opt} has {releases.free_mb:.0f} MB left; wanted: {wanted:g} (FREE_MB)"
+        raise Trouble(text, Exit.NOT_NOW)
+
+
+def whose_fault(trouble: Trouble, free_mb: float, wanted: float) -> Trouble:
+    """Say who is to blame where a release was refused: no release is, on a disk that is full."""
+    if trouble.code is not Exit.REFUSED or free_mb >= wanted / 10:
+        return trouble
+    text = f"{trouble}\nand the disk has {free_mb:.0f} MB left: that may be why"
+    return Trouble(text, Exit.NOT_NOW)
 
 
 def compile_all(tree: Path) -> None:

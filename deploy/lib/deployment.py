@@ -6,6 +6,7 @@ or taken back. Every part may be done twice.
 """
 
 import time
+from collections.abc import Callable
 
 from deploy.lib import files, probe, state
 from deploy.lib.host import GUARD, Exit, Host, Trouble, say
@@ -13,7 +14,7 @@ from deploy.lib.releases import Pending, Releases
 from deploy.lib.settings import Settings
 from deploy.lib.steps import Walk
 from deploy.lib.trial import check_offline, try_out
-from deploy.lib.unit import Service, service_environment
+from deploy.lib.unit import Service, service_environment, unit_texts
 
 ROLLBACK_SECONDS = 3.0
 """How long the release before is probed after a rollback, at most: it has run before."""
@@ -31,8 +32,7 @@ class Deployment:
         host, walk = self._host, self._walk
         release = self._releases.directory(revision)
         unit = files.read(release / "source/systemd" / GUARD)
-        texts = [unit.decode(errors="replace")] if unit else None
-        service = Service(service_environment(host, texts))
+        service = Service(service_environment(host, unit_texts(host, unit)))
         walk.step(
             "gate: lotus-guard check --offline, with the service's environment",
             lambda: check_offline(host, release, service),
@@ -47,6 +47,7 @@ class Deployment:
         releases, walk = self._releases, self._walk
         before = releases.current
         assert before is not None, "there is a release to come back to"
+        releases.pardon(revision)  # it was refused once, and somebody wants it all the same
         walk.step("back up the state and the unit", lambda: self._back_up(revision))
         walk.step(
             f"write down that {revision} follows {before}",
@@ -90,13 +91,13 @@ class Deployment:
         """Go back to the release before; always raises Trouble."""
         releases, step = self._releases, self._walk.step
         say(f"failed: {why}")
-        step(
+        self._try(
             f"write down not to try {pending.revision} again",
             lambda: releases.refuse(pending.revision, why),
         )
         step(f"back to {pending.before}", lambda: releases.point("current", pending.before))
-        step("put the unit back", lambda: self._restore_unit(pending.revision))
-        step(
+        self._try("put the unit back", lambda: self._restore_unit(pending.revision))
+        self._try(
             "put the state back, if it has been made another",
             lambda: self._restore_state(pending.revision),
         )
@@ -113,6 +114,17 @@ class Deployment:
         step("forget the switch", releases.end)
         releases.remove(pending.revision)
         raise Trouble(text, Exit.ROLLED_BACK)
+
+    def _try(self, text: str, work: Callable[[], None]) -> None:
+        """Do what a rollback would rather have: a full disk must not keep it from its end."""
+
+        def tolerant() -> None:
+            try:
+                work()
+            except (OSError, Trouble) as why_not:
+                say(f"  this could not be done: {why_not}")
+
+        self._walk.step(text, tolerant)
 
     def _restart(self) -> None:
         step = self._walk.step
@@ -158,7 +170,8 @@ class Deployment:
         for left in directory.iterdir():
             left.unlink()
         path = self.service().state_file(self._host.state)
-        state.copy(path, directory / "state.sqlite")
+        if path:
+            state.copy(path, directory / "state.sqlite")
         unit = files.read(self._host.units / GUARD)
         if unit is not None:
             files.write(directory / GUARD, unit)
@@ -181,6 +194,6 @@ class Deployment:
         """
         kept = self._releases.backup(revision) / "state.sqlite"
         path = self.service().state_file(self._host.state)
-        if kept.is_file() and state.schema(kept) != state.schema(path):
+        if path and kept.is_file() and state.schema(kept) != state.schema(path):
             say("  the failed release has made the tables others: the backup goes back")
-            state.copy(kept, path)
+            state.put_back(kept, path)

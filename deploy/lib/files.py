@@ -1,6 +1,7 @@
 """Files that are there as a whole or not at all, also after a power cut."""
 
 import os
+import stat
 from pathlib import Path
 
 
@@ -20,20 +21,44 @@ def make_directory(directory: Path, mode: int = 0o755) -> None:
         sync_directory(directory.parent)
 
 
-def write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
-    """Put a file in place of the one that is there, in one rename; nobody sees it half-written."""
+def write(
+    path: Path,
+    content: str | bytes,
+    mode: int = 0o644,
+    owner: tuple[int, int] | None = None,
+) -> None:
+    """Put a file in place of the one that is there, in one rename; nobody sees it half-written.
+
+    `owner` is a user and a group, by number; ours if none is named.
+    """
     make_directory(path.parent)
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)
     data = content.encode() if isinstance(content, str) else content
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "wb") as file:
-        os.fchmod(handle, mode)  # whatever the umask is
-        file.write(data)
-        file.flush()
-        os.fsync(handle)
-    beside.replace(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if owner:
+                os.fchown(handle, *owner)
+            os.fchmod(handle, mode)  # whatever the umask is
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)  # on a full disk half a file is one too many
+        raise
     sync_directory(path.parent)
+
+
+def rewrite(path: Path, content: str | bytes, mode: int) -> None:
+    """Write a file anew: one that is there keeps its owner and mode, a link leads where it led."""
+    path = path.resolve()
+    if not path.exists():
+        write(path, content, mode)
+        return
+    found = path.stat()
+    write(path, content, stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))
 
 
 def remove(path: Path) -> None:

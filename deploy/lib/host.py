@@ -1,9 +1,11 @@
 """The host that is worked on: where things are, how commands are run, what is said."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -42,9 +44,17 @@ class Trouble(Exception):
 
 
 def say(text: str) -> None:
-    """Print a line at once: the journal shows when each step began."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Print a line at once: the journal shows when each step began.
+
+    Nobody may be there to read it (a lost connection, `| head`, a full disk): what is being done,
+    or undone, goes on.
+    """
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def tail(text: str) -> str:
@@ -73,25 +83,38 @@ def run(
     """
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(  # noqa: S603  (no shell, and no word of it comes from outside)
+        process = subprocess.Popen(  # noqa: S603  (no shell, and no word of it comes from outside)
             words,
             env=dict(neutral() if env is None else env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if apart else subprocess.STDOUT,
-            timeout=seconds,
-            check=False,
+            start_new_session=True,  # Ctrl-C is for us, and we end all that it has started
+            close_fds=False,  # the lock goes along (face.py); nothing else of ours can be inherited
         )
-    except subprocess.TimeoutExpired:
-        raise Trouble(f"{words[0]} was not done within {seconds:g} s", code) from None
     except OSError as error:
         raise Trouble(f"{words[0]} cannot be run: {error.strerror}", code) from None
-    text = done.stdout.decode(errors="replace")
-    if done.returncode not in accepted:
-        text += (done.stderr or b"").decode(errors="replace")
-        raise Trouble(f"{' '.join(words)} ended with {done.returncode}:\n{tail(text)}", code)
+    try:
+        text, apart_from_it = _output(process, seconds)
+    except subprocess.TimeoutExpired:
+        raise Trouble(f"{words[0]} was not done within {seconds:g} s", code) from None
+    if process.returncode not in accepted:
+        text += apart_from_it
+        raise Trouble(f"{' '.join(words)} ended with {process.returncode}:\n{tail(text)}", code)
     return text
+
+
+def _output(process: subprocess.Popen[bytes], seconds: float) -> tuple[str, str]:
+    """Wait for a process; where that comes to no good end, it and its children are killed."""
+    with process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return out.decode(errors="replace"), (err or b"").decode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -119,6 +142,11 @@ class Host:
     def packaged(self) -> Path:
         """What the Debian package installs."""
         return self.path("/usr/lib/lotus-guard/venv")
+
+    @property
+    def packages_record(self) -> Path:
+        """What dpkg knows of the Debian package, until it is purged."""
+        return self.path("/var/lib/dpkg/info/lotus-guard.list")
 
     @property
     def units(self) -> Path:

@@ -29,12 +29,13 @@ from deploy.lib.host import (
     run,
     say,
 )
+from deploy.lib.obstacles import refuse_a_second_way
 from deploy.lib.releases import Releases
 from deploy.lib.settings import PREFIX, read_settings
 from deploy.lib.source import own_source
 from deploy.lib.steps import Walk
 from deploy.lib.trial import BEFORE_THE_MOVE, NOT_THE_TRIALS, check_offline, check_online, try_out
-from deploy.lib.unit import Service, directives, quoted, service_environment
+from deploy.lib.unit import Service, directives, quoted, service_environment, unit_texts
 
 CONDITION = f"""# Written by deploy/install: only behind the drop-in is the public port the guard's.
 [Unit]
@@ -54,21 +55,21 @@ class Install:
         unit = files.read(tree / "systemd" / GUARD)
         if unit is None:
             raise Trouble(f"{tree} has no systemd/{GUARD}; wanted: the whole tree", Exit.USAGE)
-        self._texts = [unit.decode(errors="replace")]
+        self._texts = unit_texts(host, unit)
         self._values: dict[str, str] = {}
         self._saved: dict[Path, bytes | None] = {}
 
     def run(self, ask: bool) -> None:
         """Install, or bring an installation up to date; raises Trouble, with everything undone."""
         host, walk = self._host, self._walk
-        _refuse_a_second_way(host)
+        refuse_a_second_way(host, self._releases)
         self._values = self._collect(ask)
         with walk:
             if not walk.dry:
                 self._settle()
             self._prepare()
             revision = self._build()
-            if host.is_in_place and self._is_well():
+            if host.is_in_place and self._releases.current and self._is_well():
                 self._update(revision)
             else:
                 self._move(revision)
@@ -140,7 +141,7 @@ class Install:
             return inside.name  # the tree of a release is that release
         source = own_source(self._tree)
         revision = source.revision()
-        build(self._host, source, revision, self._walk)
+        build(self._host, source, revision, self._settings.free_mb, self._walk)
         return revision
 
     def _service(self) -> Service:
@@ -212,12 +213,20 @@ class Install:
     def _upstream_now(self, service: Service) -> str:
         for base in (service.upstream, service.public or ""):
             if base and probe.is_upstream(base):
+                self._demand_the_unit(base)
                 return base
         text = f"lk-jwt-service answers neither at {service.public} nor at {service.upstream}"
         if self._walk.dry:
             say(f"before that, {text}")
             return service.upstream
         raise Trouble(f"{text}; wanted: lk-jwt-service as it was, started", Exit.NOT_NOW)
+
+    def _demand_the_unit(self, base: str) -> None:
+        if not self._walk.dry and not self._host.is_active(UPSTREAM):
+            text = f"lk-jwt-service answers at {base}, but {UPSTREAM} does not run: it cannot be "
+            text += "moved by a drop-in; wanted: that unit, or the guard as a container beside it "
+            text += "(docs/packages.md, docs/proxies.md)"
+            raise Trouble(text, Exit.USAGE)
 
     def _try_out(self, release: Path, upstream: str) -> None:
         moved = upstream == self._service().upstream
@@ -318,22 +327,12 @@ class Install:
             say(f"  {why}")
 
 
-def _refuse_a_second_way(host: Host) -> None:
-    """Units in /etc would hide those of the Debian package, and apt would not know of it."""
-    if host.packaged.exists():
-        raise Trouble(
-            f"the Debian package lotus-guard is installed ({host.packaged}); wanted: one way of "
-            "installing: `apt remove lotus-guard` first, or leave the guard to apt",
-            Exit.REFUSED,
-        )
-
-
 def _put_back(before: Mapping[Path, bytes | None]) -> None:
     for path, content in before.items():
         if content is None:
             files.remove(path)
         else:
-            files.write(path, content, path.stat().st_mode & 0o777)
+            files.rewrite(path, content, 0o640)
 
 
 def _work(options: argparse.Namespace, tree: Path, environment: Mapping[str, str]) -> None:

@@ -8,9 +8,12 @@ nothing can be told of the guard, and nothing is held against it.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from socket import SHUT_RDWR, socket
+from threading import Event, Timer
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -39,6 +42,8 @@ OPERATORS = (
 )
 ROOM = "!lotus-guard-deploy:localhost"
 SECONDS = 5.0
+MOST = 1 << 20
+"""As many bytes of an answer are looked at: metrics are the longest."""
 PAUSE = 0.1
 
 
@@ -82,14 +87,36 @@ def ask(
     if bearer:
         headers["Authorization"] = f"Bearer {bearer}"
     try:
-        connection.request(method, parts.path.rstrip("/") + path, body, headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.read())
+        connection.connect()
+        with _cut_after(seconds, connection.sock):
+            connection.request(method, parts.path.rstrip("/") + path, body, headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.read(MOST))
     except (OSError, HTTPException) as error:
         why = str(error) or type(error).__name__
         raise Silent(f"no answer from {base}{path}: {why}") from None
     finally:
         connection.close()
+
+
+@contextmanager
+def _cut_after(seconds: float, sock: socket) -> Iterator[None]:
+    """Bound a whole exchange; raises TimeoutError. A socket's timeout is for each single packet."""
+    overdue = Event()
+
+    def cut() -> None:
+        overdue.set()
+        with suppress(OSError):  # it is done meanwhile
+            sock.shutdown(SHUT_RDWR)  # who waits for a packet gets an end instead
+
+    timer = Timer(seconds, cut)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if overdue.is_set():
+            raise TimeoutError(f"not whole within {seconds:g} s")
 
 
 def is_upstream(base: str) -> bool:

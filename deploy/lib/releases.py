@@ -43,6 +43,11 @@ class Releases:
             raise Trouble(f"{revision!r} cannot be the name of a release", Exit.SOURCE)
         return self.opt / "releases" / revision
 
+    @property
+    def free_mb(self) -> float:
+        """Tell how much of the disk is free."""
+        return shutil.disk_usage(self.opt).free / 1e6
+
     def is_finished(self, revision: str) -> bool:
         """Tell whether it was built to its end."""
         return (self.directory(revision) / "finished").exists()
@@ -97,6 +102,10 @@ class Releases:
     def refuse(self, revision: str, why: str) -> None:
         """Write down not to try a revision again."""
         files.write(self._refused / revision, why)
+
+    def pardon(self, revision: str) -> None:
+        """Let a revision be tried again."""
+        files.remove(self._refused / revision)
 
     def forgive(self) -> list[str]:
         """Let every refused revision be tried again; gives them."""

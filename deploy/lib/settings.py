@@ -15,6 +15,7 @@ DEFAULTS = {
     "PROBE_SECONDS": "30",
     "START_SECONDS": "30",
     "KEEP": "5",
+    "FREE_MB": "400",
     "USER_TOKEN_FILE": "",
 }
 
@@ -32,6 +33,8 @@ class Settings:
     """How long a service may take until it answers."""
     keep: int = 5
     """How many releases are kept."""
+    free_mb: float = 400.0
+    """How much of the disk must be free before a release is built: about three releases' worth."""
     user_token: str = ""
     """A Matrix user's access token, to get a real call token with; may be empty."""
 
@@ -52,17 +55,18 @@ def read_settings(host: Host, environment: Mapping[str, str]) -> Settings:
         _number("PROBE_SECONDS", found["PROBE_SECONDS"], 0.0),
         _number("START_SECONDS", found["START_SECONDS"], 1.0),
         int(_number("KEEP", found["KEEP"], 2.0)),
+        _number("FREE_MB", found["FREE_MB"], 0.0, 1e9),
         _token(found["USER_TOKEN_FILE"]),
     )
 
 
-def _number(name: str, text: str, least: float) -> float:
+def _number(name: str, text: str, least: float, most: float = 3600.0) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not least <= value <= 3600.0:
-        text = f"{name} is {text!r}; wanted: a number from {least:g} to 3600"
+    if not least <= value <= most:
+        text = f"{name} is {text!r}; wanted: a number from {least:g} to {most:.0f}"
         raise Trouble(text, Exit.USAGE)
     return value
 

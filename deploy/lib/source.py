@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Never, Protocol
+from urllib.parse import urlsplit
 
 from deploy.lib.host import Exit, Trouble, neutral, run
 
@@ -32,9 +33,23 @@ def source_of(location: str, branch: str) -> Source:
     path = Path(location)
     if path.is_dir() and not (path / ".git").exists() and not (path / "objects").is_dir():
         return Directory(path)
+    if _has_credentials(location):
+        text = "SOURCE has a user or a password in it, which everybody on this host could see (ps) "
+        text += "and the journal would keep; wanted: the address alone, and a key of ssh or git's "
+        text += "credential store (docs/deploying.md)"
+        raise Trouble(text, Exit.USAGE)
     if not branch or branch.startswith(("-", "/")) or ".." in branch:
         raise Trouble(f"BRANCH is {branch!r}; wanted: the name of a branch", Exit.USAGE)
     return Git(location, f"refs/heads/{branch}")
+
+
+def _has_credentials(location: str) -> bool:
+    """Tell whether an address has a password, or, for the web, a user, which may be a token."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return False
+    return parts.password is not None or (parts.scheme[:4] == "http" and "@" in parts.netloc)
 
 
 def own_source(tree: Path) -> Source:
@@ -63,11 +78,13 @@ class Git:
     def revision(self) -> str:
         """Ask for the commit that the ref names."""
         listed = _git("ls-remote", "--", self._location, self._ref)
-        found = [line.split()[0] for line in listed.splitlines() if line.endswith(self._ref)]
-        if not found:
-            wanted = "BRANCH: one that is there"
-            raise Trouble(f"{self._location} has no {self._ref}; wanted: {wanted}", Exit.SOURCE)
-        return found[0]
+        # git compares ends: a branch `a/refs/heads/main`, of whoever, is among what it lists.
+        for line in listed.splitlines():
+            commit, _, name = line.partition("\t")
+            if name == self._ref:
+                return commit
+        wanted = "BRANCH: one that is there"
+        raise Trouble(f"{self._location} has no {self._ref}; wanted: {wanted}", Exit.SOURCE)
 
     def export(self, revision: str, target: Path) -> None:
         """Fetch that one commit and write its files."""
@@ -90,16 +107,22 @@ class Directory:
         self._path = path
 
     def revision(self) -> str:
-        """Hash names, execute bits and contents."""
-        return _revision_of(self._path)
+        """Hash names, execute bits and contents; raises Trouble where anybody may change them."""
+        revision = _revision_of(self._path)
+        _demand_no_strangers(self._path)
+        return revision
 
     def export(self, revision: str, target: Path) -> None:
         """Copy the files; raises Trouble where they have changed meanwhile."""
         target.mkdir(parents=True)
-        for path in _files(self._path):
-            copy = target / path.relative_to(self._path)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, copy)
+        try:
+            for path in _files(self._path):
+                copy = target / path.relative_to(self._path)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+                copy.chmod(0o755 if _is_executable(path) else 0o644)  # as git would, whatever it is
+        except OSError as error:
+            raise Trouble(f"{self._path} cannot be copied: {error}", Exit.SOURCE) from None
         if _revision_of(target) != revision:
             text = f"{self._path} changed while it was copied; the next run takes it"
             raise Trouble(text, Exit.SOURCE)
@@ -109,21 +132,43 @@ def _revision_of(tree: Path) -> str:
     digest = sha256()
     try:
         for path in _files(tree):
-            executable = bool(path.stat().st_mode & stat.S_IXUSR)
             content = sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(tree)}\0{executable}\0{content}\n".encode())
+            line = f"{path.relative_to(tree)}\0{_is_executable(path)}\0{content}\n"
+            digest.update(line.encode(errors="surrogateescape"))
     except OSError as error:
         raise Trouble(f"{tree} cannot be read: {error}", Exit.SOURCE) from None
     return f"tree-{digest.hexdigest()[:40]}"
 
 
+def _is_executable(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IXUSR)
+
+
+def _demand_no_strangers(tree: Path) -> None:
+    """Raise Trouble where everybody on this host could write what root is to run."""
+    there = set(_files(tree))
+    for path in sorted(there | {path.parent for path in there}):
+        if path.stat().st_mode & stat.S_IWOTH:
+            text = f"everybody may write {path}, and what is there will be run by root; wanted: "
+            raise Trouble(f"{text}chmod -R o-w {tree}, after a look at it", Exit.SOURCE)
+
+
 def _files(tree: Path) -> Iterator[Path]:
-    """List the files in a fixed order, without what builds and editors leave behind."""
-    for directory, names, files in os.walk(tree):
+    """List the files in a fixed order, without what builds and editors leave behind.
+
+    Raises OSError where a directory cannot be read: half a tree is none. Pipes, sockets and links
+    that lead nowhere are no files.
+    """
+    for directory, names, files in os.walk(tree, onerror=_raise):
         names[:] = sorted(name for name in names if not _is_rubbish(name))
         for name in sorted(files):
-            if not _is_rubbish(name):
-                yield Path(directory, name)
+            path = Path(directory, name)
+            if not _is_rubbish(name) and path.is_file():
+                yield path
+
+
+def _raise(error: OSError) -> Never:
+    raise error
 
 
 def _is_rubbish(name: str) -> bool:

@@ -1,10 +1,11 @@
 """A copy of the guard's state, taken and put back while a guard may have the file open.
 
-By SQLite's backup API: a plain copy would miss what is in the WAL, or catch it half-written.
+Taken by SQLite's backup API: a plain copy would miss what is in the WAL, or catch it half-written.
 """
 
+import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from deploy.lib.host import Exit, Trouble
@@ -35,6 +36,33 @@ def copy(source: Path, target: Path) -> bool:
         return False
     target.chmod(source.stat().st_mode & 0o777)
     return True
+
+
+def put_back(kept: Path, path: Path) -> None:
+    """Put a copy in the place of a state file; the guard has it from its next start on.
+
+    The directory belongs to the guard, and what a guard was made to leave there (a link to a file
+    of root's) must not be followed: so a new file takes the place of the name, and belongs to whom
+    the directory belongs to. Its WAL goes first, for it is not the new file's.
+    """
+    beside = f".{path.name}.new"
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in (beside, *(f"{path.name}-{rest}" for rest in ("wal", "shm", "journal"))):
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(beside, flags, 0o600, dir_fd=directory), "wb") as file:
+            owner = os.fstat(directory)
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            os.fchmod(file.fileno(), kept.stat().st_mode & 0o777)
+            file.write(kept.read_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(beside, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def schema(path: Path) -> list[object]:

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -10,6 +11,21 @@ from deploy.lib.host import Trouble, say
 
 DIE_AFTER = "LOTUS_DEPLOY_DIE_AFTER"
 """For tests: kill -9 yourself after so many steps."""
+
+
+ENDINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""How a person, a lost connection or systemd ends a command."""
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let nobody end this process, nor what it runs, half-way: also not a second Ctrl-C."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Walk:
@@ -54,11 +70,14 @@ class Walk:
     ) -> None:
         if error is None or not self._undoing:
             return
-        say(f"failed: {error if isinstance(error, Trouble) else repr(error)}")
-        while self._undoing:
-            text, undo = self._undoing.pop()
-            say(f"undo: {text}")
-            try:
-                undo()
-            except Exception as another:  # the other steps must be undone all the same
-                say(f"  this could not be undone: {another}")
+        with uninterrupted():
+            say(f"failed: {error if isinstance(error, Trouble) else repr(error)}")
+            while self._undoing:
+                self._undo_one(*self._undoing.pop())
+
+    def _undo_one(self, text: str, undo: Callable[[], Any]) -> None:
+        say(f"undo: {text}")
+        try:
+            undo()
+        except Exception as another:  # the other steps must be undone all the same
+            say(f"  this could not be undone: {another}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deploy.lib import probe, state
 from deploy.lib.host import Exit, Host, Trouble, neutral, run, say, tail
-from deploy.lib.unit import Service
+from deploy.lib.unit import DEFAULT_STATE, Service
 
 CHECK_SECONDS = 180.0
 STOP_SECONDS = 10.0
@@ -47,8 +47,9 @@ def scratch(host: Host) -> Iterator[Path]:
 def trial_environment(service: Service, directory: Path) -> dict[str, str]:
     """Give the service's environment, with its state in `directory` instead."""
     settings = dict(service.environment)
-    if settings.get("LOTUS_GUARD_STATE"):
-        settings["LOTUS_GUARD_STATE"] = Path(settings["LOTUS_GUARD_STATE"]).name
+    path = service.state_file(directory)
+    if path:
+        settings["LOTUS_GUARD_STATE"] = path.name
     outer = {n: v for n, v in neutral().items() if n in ("PATH", "LANG", "HOME", "TZ")}
     return {**outer, **settings, "STATE_DIRECTORY": str(directory)}
 
@@ -82,7 +83,7 @@ def try_out(
     """
     with scratch(host) as directory:
         tried = moved_aside(service, directory, upstream)
-        state.copy(service.state_file(host.state), tried.state_file(directory))
+        _copy_state(service.state_file(host.state), tried.state_file(directory))
         with _running(release, tried, directory) as process:
             log = directory / "log"
 
@@ -98,12 +99,21 @@ def try_out(
             _alive(process, log)
 
 
+def _copy_state(path: Path | None, aside: Path | None) -> None:
+    if path and aside:
+        state.copy(path, aside)
+
+
 def moved_aside(service: Service, directory: Path, upstream: str = "") -> Service:
     """Give a service that listens elsewhere, keeps its state elsewhere and changes no call."""
     env = trial_environment(service, directory)
     env["LOTUS_GUARD_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
     env["LOTUS_GUARD_ADMIN_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
     env["LOTUS_GUARD_MODE"] = "observe"
+    if service.shares_its_state:
+        # Not in Redis: it could get the lease of the live loop there, and does nothing with it.
+        env["LOTUS_GUARD_STATE"] = DEFAULT_STATE
+        env["LOTUS_GUARD_WORKERS"] = "1"
     if upstream:
         env["LOTUS_GUARD_UPSTREAM"] = upstream
     return Service(env)

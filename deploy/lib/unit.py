@@ -41,7 +41,7 @@ def quoted(value: str) -> str:
     """Write a value as an EnvironmentFile has it; raises ValueError for one of several lines."""
     if not value.isprintable():
         raise ValueError("has a line end or another character that cannot be printed")
-    if re.fullmatch(r"[\w@%+=:,./!~?&-]*", value):
+    if re.fullmatch(r"[\w@%+=:,./-]*", value):  # a shell, which may read it too, takes it as it is
         return value
     return '"' + re.sub(r'([\\"$`])', r"\\\1", value) + '"'
 
@@ -57,10 +57,14 @@ def directives(texts: Iterable[str], name: str) -> list[str]:
     return values
 
 
-def unit_texts(host: Host) -> list[str]:
-    """Read the guard's unit and its drop-ins, as they are installed."""
+def unit_texts(host: Host, unit: bytes | None = None) -> list[str]:
+    """Read the guard's unit and its drop-ins, as they are installed.
+
+    With `unit`, that one takes the place of the unit; the drop-ins stay, for they are the
+    operator's and may load his credentials.
+    """
     drop_ins = sorted((host.units / f"{GUARD}.d").glob("*.conf"))
-    found = (read(path) for path in [host.units / GUARD, *drop_ins])
+    found = [unit or read(host.units / GUARD), *(read(path) for path in drop_ins)]
     return [text.decode(errors="replace") for text in found if text is not None]
 
 
@@ -78,6 +82,7 @@ def service_environment(host: Host, texts: list[str] | None = None) -> dict[str,
     """Put together what the service would get; `texts` are another unit's, not yet installed."""
     texts = unit_texts(host) if texts is None else texts
     files = credentials(texts)
+    named = [host.path(value.lstrip("-")) for value in directives(texts, "EnvironmentFile")]
 
     def expanded(value: str) -> str:
         for name, path in files.items():
@@ -88,8 +93,9 @@ def service_environment(host: Host, texts: list[str] | None = None) -> dict[str,
     for value in directives(texts, "Environment"):
         for word in shlex.split(expanded(value)):
             name, _, found[name] = word.partition("=")
-    text = read(host.environment_file)
-    found.update(parse_environment(text.decode(errors="replace")) if text else {})
+    for path in named or [host.environment_file]:
+        text = read(path)
+        found.update(parse_environment(text.decode(errors="replace")) if text else {})
     return found
 
 
@@ -113,6 +119,13 @@ class Service:
         self.operators = address(environment.get("LOTUS_GUARD_ADMIN_LISTEN", DEFAULT_OPERATORS))
         self.upstream = environment.get("LOTUS_GUARD_UPSTREAM", DEFAULT_UPSTREAM).rstrip("/")
 
-    def state_file(self, directory: Path) -> Path:
-        """Give the state file where systemd says STATE_DIRECTORY."""
+    @property
+    def shares_its_state(self) -> bool:
+        """Tell whether what it remembers is in Redis, where other guards have it as well."""
+        return "://" in self.environment.get("LOTUS_GUARD_STATE", "")
+
+    def state_file(self, directory: Path) -> Path | None:
+        """Give the state file where systemd says STATE_DIRECTORY; None where there is none."""
+        if self.shares_its_state:
+            return None
         return directory / (self.environment.get("LOTUS_GUARD_STATE") or DEFAULT_STATE)

@@ -55,6 +55,8 @@ def make_tree(tree: Path, behaviour: str = "good", version: str = "0", socket: b
     (tree / "pyproject.toml").write_text(PROJECT)
     (tree / "odd.py").write_text("def (\n" if behaviour == "syntax" else "")
     (tree / "deploy/requirements.txt").write_text("# nothing\n")
+    (tree / "deploy/auto-deploy").write_text("#!/usr/bin/env python3\n")
+    (tree / "deploy/auto-deploy").chmod(0o755)
     for name in ("deploy/environment.sample", "systemd/lk-jwt-service.service.d/port.conf"):
         shutil.copy(ROOT / name, tree / name)
     (systemd / "voice-limit-guard.service").write_text(SERVICE)
@@ -76,10 +78,10 @@ class Repository:
         self.path.mkdir(parents=True)
         git(self.path, "init", "--quiet", "--initial-branch", "deployment")
 
-    def commit(self, behaviour: str = "good", socket: bool = True) -> str:
+    def commit(self, behaviour: str = "good", socket: bool = True, version: str = "") -> str:
         """Make a new revision that behaves so; gives its name."""
         self.count, self.behaviour = self.count + 1, behaviour
-        make_tree(self.path, behaviour, str(self.count), socket)
+        make_tree(self.path, behaviour, version or str(self.count), socket)
         git(self.path, "add", "--all")
         git(self.path, "commit", "--quiet", "--message", behaviour)
         return git(self.path, "rev-parse", "HEAD")

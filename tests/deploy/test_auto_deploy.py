@@ -9,6 +9,7 @@ import pytest
 
 from tests.deploy.madeup import Host, other_tree
 from tests.deploy.releases import git
+from tests.real.processes import until
 
 UNIT = "etc/systemd/system/voice-limit-guard.service"
 
@@ -93,6 +94,57 @@ def test_a_crash_after_the_switch_is_rolled_back(installed: Host) -> None:
     assert (installed.current, installed.answers) == (third, installed.newest)
 
 
+def test_a_rollback_on_a_full_disk_comes_to_its_end(installed: Host) -> None:
+    """What it cannot write down, it says; the release before must run all the same."""
+    first, answers = installed.current, installed.answers
+    installed.repository.commit("crashes")
+    shutil.rmtree(installed.opt / "refused", ignore_errors=True)
+    (installed.opt / "refused").touch()  # where nothing can be written
+    with installed.client() as client:
+        done = installed.deploy(LOTUS_DEPLOY_PROBE_SECONDS="2")
+    (installed.opt / "refused").unlink()
+    assert done.returncode == 6, done.stdout
+    assert "this could not be done" in done.stdout
+    assert client.lost == []
+    assert (installed.current, installed.answers) == (first, answers)
+    assert not (installed.opt / "pending").exists()
+
+
+def test_without_room_on_the_disk_nothing_is_begun(installed: Host) -> None:
+    revision = installed.repository.commit()
+    done = installed.deploy(LOTUS_DEPLOY_FREE_MB="1e9")
+    assert done.returncode == 4, done.stdout
+    assert "FREE_MB" in done.stdout
+    assert not (installed.opt / "releases" / revision).exists()
+    assert installed.deploy().returncode == 0
+
+
+@pytest.mark.parametrize("fault", ["missing", "not executable", "broken"])
+def test_a_release_that_could_not_deploy_the_next_is_refused(installed: Host, fault: str) -> None:
+    """Nobody would notice: the timer's unit is skipped where its program is missing."""
+    installed.repository.commit()
+    script = installed.repository.path / "deploy/auto-deploy"
+    if fault == "missing":
+        script.unlink()
+    elif fault == "broken":
+        script.write_text("#!/usr/bin/env python3\nimport nowhere\n")
+    else:
+        script.chmod(0o644)
+    git(installed.repository.path, "commit", "--quiet", "--all", "--message", fault)
+    done = installed.deploy()
+    assert done.returncode == 5, done.stdout
+
+
+def test_what_was_refused_and_is_installed_by_hand_is_refused_no_more(installed: Host) -> None:
+    revision = installed.repository.commit()
+    (installed.opt / "refused").mkdir(exist_ok=True)
+    (installed.opt / "refused" / revision).write_text("the environment was wrong")
+    assert "not tried again" in installed.deploy().stdout
+    assert installed.install().returncode == 0
+    assert installed.current == revision
+    assert f"refused: {revision}" not in installed.deploy("--status").stdout
+
+
 def test_tables_that_were_made_others_are_put_back(installed: Host) -> None:
     installed.repository.commit("migrates")
     done = installed.deploy(LOTUS_DEPLOY_PROBE_SECONDS="2")
@@ -153,6 +205,7 @@ def test_there_is_a_better_time_than_while_upstream_is_down(installed: Host) -> 
     installed.systemd.ask("stop", "lk-jwt-service.service")
     assert installed.deploy().returncode == 4
     installed.systemd.ask("start", "lk-jwt-service.service")
+    until("upstream is back", installed.asks_for_a_token)
     assert installed.deploy().returncode == 0
 
 

@@ -1,11 +1,14 @@
 """deploy/install on a made-up host: in place, or as it was."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.madeup import SECRET, Host, other_tree
-from tests.real.processes import until
+from tests.deploy.releases import git
+from tests.real.processes import ROOT, until
 
 GUARD, SOCKET = "voice-limit-guard.service", "voice-limit-guard.socket"
 
@@ -135,7 +138,57 @@ def test_it_does_not_mix_with_the_debian_package(host: Host) -> None:
     (host.root / "usr/lib/lotus-guard/venv").mkdir(parents=True)
     done = host.install()
     assert done.returncode == 5
-    assert "`apt remove lotus-guard` first" in done.stdout
+    assert "`apt purge lotus-guard` first" in done.stdout
+    assert_as_before(host)
+
+
+def test_it_does_not_mix_with_what_is_left_of_the_package(host: Host) -> None:
+    """`apt purge` would take its settings and its state away."""
+    record = host.root / "var/lib/dpkg/info/lotus-guard.list"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    done = host.install()
+    assert done.returncode == 5
+    assert "`apt purge lotus-guard`" in done.stdout
+    assert_as_before(host)
+
+
+def test_a_guard_that_was_installed_by_hand_is_taken_over(host: Host) -> None:
+    """As README.md says: units copied, a virtual environment at current/venv."""
+    assert host.install().returncode == 0
+    release = (host.opt / "current").resolve()
+    (host.opt / "current").unlink()
+    release.rename(host.opt / "current")
+    before = files_below(host.root / "etc")
+    with host.client() as client:
+        done = host.install()
+    assert done.returncode == 2
+    assert "was installed there by hand" in done.stdout
+    assert client.lost == []
+    assert files_below(host.root / "etc") == before
+    (host.opt / "current").rename(host.opt / "by-hand")
+    with host.client() as client:
+        done = host.install()
+    assert done.returncode == 0, done.stdout
+    assert client.gap < 3.0
+    assert host.answers == "1"
+
+
+def test_an_upstream_that_systemd_does_not_run_is_not_moved(host: Host) -> None:
+    """Such as one in a container."""
+    other = [sys.executable, "-m", "tests.deploy.upstream"]
+    host.systemd.ask("stop", "lk-jwt-service.service")
+    bind = {"LIVEKIT_JWT_BIND": f":{host.ports[8070]}", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(other, env={**host.environment, **bind}) as process:
+        try:
+            until("it answers", host.asks_for_a_token)
+            done = host.install()
+            assert done.returncode == 2, done.stdout
+            assert "docs/packages.md" in done.stdout
+            assert host.asks_for_a_token()
+        finally:
+            process.kill()
+    host.systemd.ask("start", "lk-jwt-service.service")
     assert_as_before(host)
 
 
@@ -163,6 +216,29 @@ def test_a_unit_that_loads_credentials_gets_them(host: Host) -> None:
     assert secret.read_text() == f"{SECRET}\n"
     assert secret.stat().st_mode & 0o777 == 0o600
     assert SECRET not in (host.root / "etc/lotus-guard/environment").read_text()
+
+
+def test_credentials_of_the_operator_are_the_guards(host: Host) -> None:
+    """docs/systemd.md has them loaded by a drop-in of the operator's, which every release gets."""
+    drop_in = host.root / "etc/systemd/system" / f"{GUARD}.d/override.conf"
+    drop_in.parent.mkdir(parents=True)
+    lines = "[Service]\nLoadCredential=secret:/etc/lotus-guard/livekit-secret\n"
+    drop_in.write_text(f"{lines}Environment=LIVEKIT_SECRET_FROM_FILE=%d/secret\n")
+    secret = host.root / "etc/lotus-guard/livekit-secret"
+    secret.parent.mkdir(parents=True)
+    secret.write_text(SECRET)
+    reads = 'open(os.environ["LIVEKIT_SECRET_FROM_FILE"])'
+    tree = host.repository.path
+    for version in ("a", "b"):
+        host.repository.commit(version=version)
+        program = tree / "fake_guard.py"
+        program.write_text(program.read_text().replace('os.environ.get("LIVEKIT_SECRET")', reads))
+        git(tree, "commit", "--quiet", "--all", "--message", "with credentials")
+        done = host.install(LIVEKIT_SECRET="") if version == "a" else host.deploy()
+        assert done.returncode == 0, done.stdout
+        assert host.answers == version
+    assert "LIVEKIT_SECRET" not in (host.root / "etc/lotus-guard/environment").read_text()
+    assert drop_in.exists()
 
 
 def test_a_user_is_made_where_the_unit_names_one(host: Host, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_the_defaults_are_the_guards(variable: str) -> None:
     url = service.public if attribute == "listen" else service.operators
     assert url == address(getattr(config, attribute))
     assert service.upstream == config.upstream
-    assert service.state_file(Path("/d")).name == config.state.name
+    assert service.state_file(Path("/d")) == Path("/d") / config.state.name
 
 
 def test_an_endpoint_has_an_address() -> None:

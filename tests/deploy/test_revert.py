@@ -3,12 +3,15 @@
 import os
 import shutil
 import signal
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.madeup import Host
+from tests.real.processes import until
 
 UNITS = "etc/systemd/system"
 
@@ -113,14 +116,54 @@ def test_it_needs_neither_python_nor_curl(installed: Host, tmp_path: Path) -> No
     """With nothing that could ask the port, all is done, and it says that it could not ask."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sed", "tail", "date", "rm", "rmdir", "sleep"):
+    for name in ("sed", "tail", "mv", "rm", "rmdir", "sleep"):
         found = shutil.which(name)
         assert found
         (tools / name).symlink_to(found)
     done = installed.revert(PATH=str(tools))
     assert done.returncode == 1
     assert "to ask port" in done.stdout
+    until("upstream is back", installed.asks_for_a_token)  # nobody has waited for it
     assert_taken_out(installed)
+
+
+def test_an_upstream_that_is_bound_elsewhere_keeps_its_guard(installed: Host) -> None:
+    """Without the guard nobody would get a token: 8071 is for this host only."""
+    unit = installed.root / "lib/systemd/system/lk-jwt-service.service"
+    behind = f"ExecStart=env LIVEKIT_JWT_BIND=127.0.0.1:{installed.ports[8071]} "
+    unit.write_text(unit.read_text().replace("ExecStart=", behind))
+    enabled, answers = set(installed.systemd.enabled), installed.answers
+    done = installed.revert("--purge", REVERT_SECONDS="1")
+    assert done.returncode == 3
+    assert "LIVEKIT_JWT_BIND" in done.stdout
+    until("the guard is back", lambda: installed.answers == answers)
+    assert installed.systemd.enabled == enabled
+    assert (installed.root / UNITS / "lk-jwt-service.service.d/port.conf").exists()
+    assert (installed.opt / "current").exists()
+    assert installed.install().returncode == 0
+
+
+def test_a_drop_in_that_cannot_be_removed_keeps_its_guard(installed: Host, tmp_path: Path) -> None:
+    """Such as on a disk that has become read-only."""
+    (tmp_path / "mv").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "mv").chmod(0o755)
+    with installed.client() as client:
+        done = installed.revert(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 3
+    assert client.lost == []
+    assert installed.answers == installed.newest
+
+
+def test_an_upstream_that_hangs_is_not_waited_for_longer_than_said(installed: Host) -> None:
+    """Each question takes two seconds then."""
+    unit = installed.root / "lib/systemd/system/lk-jwt-service.service"
+    hangs = "import socket, time; s = socket.create_server(('127.0.0.1', {})); time.sleep(60)"
+    command = f'ExecStart={sys.executable} -c "{hangs.format(installed.ports[8070])}" #'
+    unit.write_text(unit.read_text().replace("ExecStart=", command))
+    began = time.monotonic()
+    done = installed.revert(REVERT_SECONDS="3")
+    assert done.returncode == 1
+    assert time.monotonic() - began < 12
 
 
 def test_words_that_it_does_not_know_change_nothing(installed: Host) -> None:

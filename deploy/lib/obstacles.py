@@ -1,0 +1,32 @@
+"""What is in the way of an installation: a guard that was installed in another way."""
+
+from deploy.lib.host import Exit, Host, Trouble
+from deploy.lib.releases import Releases
+
+
+def refuse_a_second_way(host: Host, releases: Releases) -> None:
+    """Raise Trouble where the guard was installed in another way.
+
+    Units in /etc would hide those of the Debian package, and apt would not know of it; and what is
+    left of a package takes /etc/lotus-guard with it when it is purged, whoever uses that by then.
+    """
+    if host.packaged.exists():
+        raise Trouble(
+            f"the Debian package lotus-guard is installed ({host.packaged}); wanted: one way of "
+            "installing: `apt purge lotus-guard` first, with a copy of /etc/lotus-guard kept, or "
+            "leave the guard to apt"
+        )
+    if host.packages_record.exists():
+        raise Trouble(
+            "the Debian package lotus-guard was removed and not purged: purging it later would "
+            "take away /etc/lotus-guard and the state, then of this installation; wanted: a copy "
+            "of /etc/lotus-guard, then `apt purge lotus-guard`, then the copy back"
+        )
+    current = host.opt / "current"
+    name = releases.current
+    if (current.exists() and name is None) or (name is not None and not releases.is_finished(name)):
+        raise Trouble(
+            f"{current} is not a link to a release: a guard was installed there by hand; wanted: "
+            f"mv {current} {host.opt}/by-hand, and run this again",
+            Exit.USAGE,
+        )

@@ -7,7 +7,7 @@ from twisted.internet.task import deferLater
 from lotus_guard.adapters.redis import Redis
 from lotus_guard.check.finding import Finding, fault, ok, warning
 from lotus_guard.core.shared import RedisAddress
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.ports import Outage
 
 NAME = "redis"
 OLDEST = (6, 2)
@@ -22,22 +22,24 @@ async def look_at_redis(address: RedisAddress, clock: Any) -> list[Finding]:
     redis = Redis(address, clock, clock.seconds, outages.append, seconds=1.0)
     redis.start()
     try:
-        return [await _look(redis, address, clock)]
+        return [await _look(redis, address, clock, outages)]
     finally:
         await redis.close()
 
 
-async def _look(redis: Redis, address: RedisAddress, clock: Any) -> Finding:
-    begun, last = clock.seconds(), Outage(Reason.REFUSED, "not connected to Redis")
+async def _look(
+    redis: Redis, address: RedisAddress, clock: Any, outages: list[Outage | None]
+) -> Finding:
+    begun = clock.seconds()
     while clock.seconds() - begun < SECONDS:
         try:
             sent = clock.seconds()
             info = await redis.command("INFO", "server")
             return _found(str(info), clock.seconds() - sent, address)
-        except Outage as outage:
-            last = outage
-        await deferLater(clock, 0.2, lambda: None)
-    why = f"Redis at {address}: {redis.refusal or last.detail}"
+        except Outage:
+            await deferLater(clock, 0.2, lambda: None)
+    last = next((each.detail for each in reversed(outages) if each is not None), "no answer")
+    why = f"Redis at {address}: {redis.refusal or last}"
     wanted = "LOTUS_GUARD_STATE: the address, user and password of a Redis that runs"
     return fault(NAME, why, f"{wanted} (calls go on without it)")
 

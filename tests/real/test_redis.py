@@ -1,5 +1,6 @@
 """The shared book on a real redis-server."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from lotus_guard.adapters.redis import Redis
+from lotus_guard.check.finding import Level
+from lotus_guard.check.redis import look_at_redis
 from lotus_guard.core.shared import read_redis_address
 from lotus_guard.ports import Outage, Reason
 from tests.contract.redis import Guard, RedisContract
-from tests.real.processes import Process
+from tests.real.processes import Process, free_port
 from tests.real.redis import redis_server
 
 pytestmark = pytest.mark.real
@@ -155,3 +158,63 @@ async def test_a_wrong_password_is_an_outage_that_shows_none(
         for redis in (right, wrong):
             await redis.close()
         process.stop()
+
+
+def certificate(directory: Path) -> tuple[Path, Path]:
+    """Make a certificate for localhost that is its own authority."""
+    key, chain = directory / "key.pem", directory / "chain.pem"
+    command = [
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+        *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+        *("-keyout", str(key), "-out", str(chain)),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return key, chain
+
+
+@pytest_twisted.ensureDeferred
+async def test_over_tls_the_certificate_is_verified(tmp_path: Path) -> None:
+    key, chain = certificate(tmp_path)
+    port = free_port()
+    files = ["--tls-cert-file", str(chain), "--tls-key-file", str(key)]
+    process = redis_server(
+        tmp_path, "--tls-port", str(port), "--tls-auth-clients", "no", *files, "--requirepass", "pw"
+    )
+    process.start()
+    base = f"rediss://:pw@localhost:{port}/0"
+    trusting, wary = [
+        Redis(read_redis_address(url), reactor, reactor.seconds)
+        for url in (f"{base}?ca={chain}", base)
+    ]
+    try:
+        for redis in (trusting, wary):
+            redis.start()
+        await deferLater(reactor, 1.5, lambda: None)
+        assert await trusting.command("PING") == "PONG"
+        with pytest.raises(Outage) as failed:
+            await wary.command("PING")
+        assert failed.value.reason is Reason.REFUSED
+    finally:
+        for redis in (trusting, wary):
+            await redis.close()
+        process.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_check_says_what_is_wrong_with_redis(tmp_path: Path) -> None:
+    process = redis_server(tmp_path, "--requirepass", "the-right-one")
+    process.start()
+    url = f"redis://:{{}}@127.0.0.1:{process.port}/0"
+    try:
+        (well,) = await look_at_redis(read_redis_address(url.format("the-right-one")), reactor)
+        (shut,) = await look_at_redis(read_redis_address(url.format("the-wrong-one")), reactor)
+    finally:
+        process.stop()
+    (gone,) = await look_at_redis(read_redis_address(url.format("the-right-one")), reactor)
+    assert well.level is Level.OK
+    assert "Redis 7" in well.seen
+    assert (shut.level, gone.level) == (Level.FAULT, Level.FAULT)
+    assert "password" in shut.seen.lower() or "WRONGPASS" in shut.seen
+    assert "not connected" in gone.seen
+    for finding in (shut, gone):
+        assert "the-" not in finding.seen + finding.wanted

@@ -14,7 +14,7 @@ RUNTIME = [
     "livekit-protocol>=1.0",  # LiveKit's messages, so that unknown permission fields survive
     "prometheus-client>=0.20",  # counters in the format every operator scrapes
     "click>=8.1",  # the command line
-    "txredisapi>=1.6,<2",  # seats that several guards share; Synapse's own client of Redis
+    "txredisapi>=1.5,<1.6",  # seats that several guards share; Synapse's client, in its range
     "PyYAML>=6.0",  # reads LiveKit's configuration for `lotus-guard check --livekit-config`
     "rich>=13.7",  # its tables, and one that can be watched
 ]

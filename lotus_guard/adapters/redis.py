@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults, succeed
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    ensureDeferred,
+    gatherResults,
+    maybeDeferred,
+)
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.task import deferLater
@@ -42,6 +49,8 @@ START_SECONDS = 1.0
 other guards know."""
 REST_SECONDS = 1.0
 """For how long Redis is left alone after a failure."""
+FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
+"""Seconds between two tries to connect."""
 MEASURE_SECONDS = 60.0
 MOVED_SECONDS = 0.05
 """The clocks' distance is kept until it is off by so much: times must not jitter."""
@@ -66,10 +75,7 @@ class Server(Protocol):
 
 
 class _Factory(RedisFactory):  # type: ignore[misc]  # txredisapi has no types
-    """Connects again for ever; a wrong password may be put right while we run."""
-
-    initialDelay = 0.2
-    maxDelay = 5.0
+    """Makes the connections; a `ClientService` sees to it that there is one."""
 
     def __init__(
         self,
@@ -82,17 +88,12 @@ class _Factory(RedisFactory):  # type: ignore[misc]  # txredisapi has no types
             None,
             address.database or None,
             1,
-            isLazy=True,
             charset="utf-8",
             password=address.password or None,
             convertNumbers=False,
             username=address.user or None,
         )
         self.protocol = protocol
-
-    def stopTrying(self) -> Any:
-        """Do not: txredisapi would give up for good after one refused password."""
-        return succeed(None)
 
     def connectionError(self, why: str) -> None:
         """Say it; what was sent is not in it."""
@@ -138,6 +139,7 @@ class Redis:
     refusal: str = field(default="", init=False)
     """What Redis said last when it refused to let us in."""
     _factories: list[_Factory] = field(init=False, factory=list)
+    _services: list[ClientService] = field(init=False, factory=list)
     _begun: float | None = field(default=None, init=False)
     """When the reactor began to turn."""
     _measured: float | None = field(default=None, init=False)
@@ -178,7 +180,7 @@ class Redis:
 
     def close(self) -> Deferred[Any]:
         """Close the connections."""
-        return gatherResults([factory.disconnect() for factory in self._factories])
+        return gatherResults([maybeDeferred(each.stopService) for each in self._services])
 
     async def command(self, *words: str | bytes | int) -> Any:
         """Run one command; raises Outage."""
@@ -193,7 +195,12 @@ class Redis:
     def _connect(self, protocol: Callable[..., Any]) -> None:
         factory = _Factory(protocol, self.address, self._refused)
         self._factories.append(factory)
-        factory.startConnecting(self._endpoint())
+        # Not txredisapi's own way of connecting again: it gives up for good after one refused
+        # password, which may be put right while we run.
+        policy = backoffPolicy(FIRST_DELAY, LONGEST_DELAY)
+        service = ClientService(self._endpoint(), factory, policy, self.reactor)
+        service.startService()
+        self._services.append(service)
 
     def _refused(self, why: str) -> None:
         if why != self.refusal:

@@ -64,7 +64,7 @@ def test_every_requirement_is_pinned_with_hashes() -> None:
     }
     for wanted in [*ast.literal_eval(values["RUNTIME"]), "setuptools>=69"]:
         name, least = re.fullmatch(
-            r"([A-Za-z0-9-]+)(?:\[\w+\])?>=([\d.]+)(?:,<\d+)?", wanted
+            r"([A-Za-z0-9-]+)(?:\[\w+\])?>=([\d.]+)(?:,<[\d.]+)?", wanted
         ).groups()  # type: ignore[union-attr]
         assert name.lower() in pins, f"{name} is not in deploy/requirements.txt"
         assert numbers(pins[name.lower()]) >= numbers(least), wanted

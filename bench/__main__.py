@@ -44,7 +44,7 @@ PARTS = {
         "Token path",
         "bench.token_path",
         {
-            "full": "--budget 330 --seconds 1.5",
+            "full": "--budget 300 --seconds 1.2",
             "quick": "--budget 1 --seconds 0.5",
             "smoke": "--budget 1 --seconds 0.2 --rooms 3 --users 2",
         },
@@ -53,7 +53,7 @@ PARTS = {
         "Live loop",
         "bench.live_loop",
         {
-            "full": "--budget 150",
+            "full": "--budget 120",
             "quick": "--budget 20 --rooms 100,1000 --shares 1,100 --seconds 0.2",
             "smoke": "--budget 10 --rooms 10,20 --shares 50 --seconds 0.1",
         },
@@ -62,7 +62,7 @@ PARTS = {
         "Enforcement delay on the real stack",
         "bench.enforcement",
         {
-            "full": "--budget 150 --tries 12",
+            "full": "--budget 110 --tries 10",
             "quick": "--budget 1 --tries 1",
             "smoke": "--budget 1 --tries 1",
         },
@@ -71,7 +71,7 @@ PARTS = {
         "Memory",
         "bench.memory",
         {
-            "full": "--budget 270",
+            "full": "--budget 450",
             "quick": "--budget 30 --users 4000 --rooms 400 --hours 0.2",
             "smoke": "--budget 30 --users 200 --rooms 20 --hours 0.03",
         },

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -28,8 +28,18 @@ class Running:
     """A candidate that runs."""
 
     port: int
-    pid: int | None
-    """None where there is nothing between the client and lk-jwt-service."""
+    pids: Sequence[int] = ()
+    """Its processes, each with its children; none where a client asks lk-jwt-service itself."""
+    desk: str = ""
+    """Our operators' port."""
+
+    def opened(self) -> float:
+        """Count the verdicts that a rule of ours gave up: tokens that went out unguarded."""
+        if not self.desk:
+            return 0.0
+        lines = http("GET", f"{self.desk}/metrics").body.decode().splitlines()
+        start = "lotus_guard_fail_open_total"
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
 
 
 @frozen
@@ -45,7 +55,7 @@ Start = Callable[[ExitStack, Setting], Running]
 
 
 def direct(_ends: ExitStack, setting: Setting) -> Running:
-    return Running(setting.neighbours.upstream, None)
+    return Running(setting.neighbours.upstream)
 
 
 def plain_nginx(ends: ExitStack, setting: Setting) -> Running:
@@ -57,7 +67,7 @@ def plain_nginx(ends: ExitStack, setting: Setting) -> Running:
         'proxy_http_version 1.1; proxy_set_header Connection ""; } }\n'
     )
     command = frame(setting.directory, "plain", inner)
-    return Running(port, ends.enter_context(running("plain", command, setting.directory, port)))
+    return Running(port, [ends.enter_context(running("plain", command, setting.directory, port))])
 
 
 def threaded(style: str) -> Start:
@@ -70,7 +80,7 @@ def threaded(style: str) -> Start:
         numbers = [str(number) for number in (port, there.upstream, there.synapse, there.livekit)]
         command = [sys.executable, script, style, *numbers, KEY, SECRET]
         pid = ends.enter_context(running(f"threaded-{style}", command, setting.directory, port))
-        return Running(port, pid)
+        return Running(port, [pid])
 
     return start
 
@@ -80,15 +90,18 @@ def ours(hints: bool = False, workers: int = 1) -> Start:
 
     def start(ends: ExitStack, setting: Setting) -> Running:
         port, admin = ports(2)
-        env = guard_environment(setting.neighbours, port, admin if hints else None)
+        env = guard_environment(setting.neighbours, port, admin)
         env["LOTUS_GUARD_STATE"] = str(setting.directory / f"state{port}.sqlite")
+        pids, desk = [], f"http://127.0.0.1:{admin}"
         if workers > 1:
-            env["LOTUS_GUARD_WORKERS"] = str(workers)
-            env["LOTUS_GUARD_STATE"] = ends.enter_context(redis(setting.directory))
-        pid = ends.enter_context(running("guard", guard_command(), setting.directory, port, env))
+            address, pid = ends.enter_context(redis(setting.directory))
+            env |= {"LOTUS_GUARD_WORKERS": str(workers), "LOTUS_GUARD_STATE": address}
+            pids.append(pid)
+        guard = running("guard", guard_command(), setting.directory, port, env)
+        pids.append(ends.enter_context(guard))
         if hints:
-            ends.enter_context(hinting(f"http://127.0.0.1:{admin}", setting.table))
-        return Running(port, pid)
+            ends.enter_context(hinting(desk, setting.table))
+        return Running(port, pids, desk)
 
     return start
 
@@ -124,31 +137,30 @@ def guard_command() -> list[str]:
     return [twistd, "--nodaemon", "--pidfile=", "lotus-guard"]
 
 
-def guard_environment(there: Ports, port: int, admin: int | None) -> dict[str, str]:
+def guard_environment(there: Ports, port: int, admin: int) -> dict[str, str]:
     """Give the settings of a guard in front of the neighbours, all but its state file."""
-    desk = f"tcp:{admin}:interface=127.0.0.1" if admin else ""
     return {
         "PYTHONPATH": str(ROOT),
         "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
-        "LOTUS_GUARD_ADMIN_LISTEN": desk,
+        "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{admin}:interface=127.0.0.1",
         "LOTUS_GUARD_UPSTREAM": f"http://127.0.0.1:{there.upstream}",
         "LIVEKIT_URL": f"http://127.0.0.1:{there.livekit}",
         "LIVEKIT_KEY": KEY,
         "LIVEKIT_SECRET": SECRET,
         "LOTUS_GUARD_SYNAPSE_URL": f"http://127.0.0.1:{there.synapse}",
         "LOTUS_GUARD_SYNAPSE_TOKEN": "t",
-        **({"LOTUS_GUARD_PUSH_SECRET": PUSH_SECRET} if admin else {}),
+        "LOTUS_GUARD_PUSH_SECRET": PUSH_SECRET,
     }
 
 
 @contextmanager
-def redis(directory: Path) -> Iterator[str]:
-    """Run a Redis that writes nothing to disk; gives its address."""
+def redis(directory: Path) -> Iterator[tuple[str, int]]:
+    """Run a Redis that writes nothing to disk; gives its address and its pid."""
     (port,) = ports(1)
     binary = program("redis-server")
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly"]
-    with running("redis", [*command, "no"], directory, port, libraries(binary)):
-        yield f"redis://127.0.0.1:{port}/0"
+    with running("redis", [*command, "no"], directory, port, libraries(binary)) as pid:
+        yield f"redis://127.0.0.1:{port}/0", pid
 
 
 def heartbeat(desk: str) -> None:

@@ -168,6 +168,10 @@ class Simulation:
         """Tell the time."""
         return EPOCH + self.clock.seconds()
 
+    def is_writing(self) -> bool:
+        """Tell whether the guard is writing to its state file."""
+        return getattr(self.guard.store, "_writing", None) is not None
+
     def ask(
         self, room: int, user: int, legacy: bool, on_token: Callable[[str], None] | None = None
     ) -> None:

@@ -10,6 +10,7 @@ meets them alike. Figures are medians of the rounds, ratios are taken within a r
 import argparse
 import json
 import resource
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -35,7 +36,7 @@ CELLS += [("sources", count, "new") for count in (1, 32)]
 `proxy_http_version 1.1` and no `keepalive`, so nginx sends `Connection: close`."""
 WARM_SECONDS = 0.7
 MOST_ROUNDS = 5
-NUMBERS = ("rate", "p50", "p99", "cpu", "rss", "wrk", "neighbours", "refused", "broken")
+NUMBERS = ("rate", "p50", "p99", "cpu", "rss", "wrk", "neighbours", "refused", "broken", "opened")
 
 
 @frozen
@@ -92,16 +93,16 @@ class Bench:
             candidate = CANDIDATES[name](ends, setting)
             check(name, candidate, self.table)
             for kind, path in files.items():
-                self._load(candidate, path, 32, "kept", WARM_SECONDS)
+                self._load(candidate, path, 32, "kept", min(WARM_SECONDS, self.options.seconds))
                 for cell in [cell for cell in CELLS if cell[0] == kind]:
                     found = self._cell(candidate, path, *cell[1:])
                     yield {"candidate": name, "round": turn, "kind": kind, **found}
 
     def _cell(self, candidate: Running, path: Path, count: int, style: str) -> dict[str, Any]:
-        watched = [self.neighbours, *([candidate.pid] if candidate.pid else [])]
-        before = [cpu(pid) for pid in watched]
+        pids, opened = candidate.pids, candidate.opened()
+        before, theirs = sum(map(cpu, pids)), cpu(self.neighbours)
         found = self._load(candidate, path, count, style, self.options.seconds)
-        used = [cpu(pid) - was for pid, was in zip(watched, before, strict=True)]
+        used, theirs = sum(map(cpu, pids)) - before, cpu(self.neighbours) - theirs
         asked = max(1.0, found["requests"])
         return {
             "connections": count,
@@ -109,12 +110,13 @@ class Bench:
             "rate": found["requests"] / found["seconds"],
             "p50": found["p50"],
             "p99": found["p99"],
-            "cpu": 1000 * used[1] / asked if candidate.pid else None,
-            "rss": rss(candidate.pid) if candidate.pid else None,
+            "cpu": 1000 * used / asked if pids else None,
+            "rss": sum(map(rss, pids)) if pids else None,
             "wrk": found["wrk"] / found["seconds"],
-            "neighbours": used[0] / found["seconds"],
+            "neighbours": theirs / found["seconds"],
             "refused": found["refused"],
             "broken": found["broken"],
+            "opened": candidate.opened() - opened,
         }
 
     def _load(
@@ -123,7 +125,7 @@ class Bench:
         """Let wrk ask; gives what it says, and the CPU seconds it took itself."""
         binary = program("wrk")
         script = str(self.directory / "load.lua")
-        # wrk takes whole seconds; a bounded run of less is cut off by its own SIGINT handler.
+        # wrk takes whole seconds only; at SIGINT it stops, and reports as at its end.
         command = [binary, "-t1", f"-c{count}", "-d600s", "--timeout", "10s", "-s", script]
         url = f"http://127.0.0.1:{candidate.port}/"
         before = _children()
@@ -135,7 +137,7 @@ class Bench:
             env=libraries(binary) or None,
         )
         time.sleep(seconds + 0.1)
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=30)
         if process.returncode:
             raise RuntimeError(f"wrk failed: {error[-500:]} {out[-500:]}")
@@ -200,7 +202,7 @@ def shown(found: dict[str, Any]) -> str:
     """Write the results as Markdown."""
     heads = (
         "room", "connections", "candidate", "requests/s", "p50 ms", "p99 ms", "CPU ms/request",
-        "RSS MiB", "wrk", "neighbours", "failed",
+        "RSS MiB", "wrk", "neighbours", "failed", "unguarded",
     )  # fmt: skip
     rows = []
     for row in found["rows"]:
@@ -217,6 +219,7 @@ def shown(found: dict[str, Any]) -> str:
                 f"{row['wrk']:.0%}",
                 f"{row['neighbours']:.0%}",
                 number(row["refused"] + row["broken"], 0),
+                number(row["opened"], 0),
             )
         )
     text = (

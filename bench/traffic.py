@@ -36,6 +36,8 @@ class Ask:
     """One user's request for a token, and the answer of lk-jwt-service to it."""
 
     number: int
+    address: str
+    """The user's, as the reverse proxy says."""
     kind: str
     room: str
     path: str
@@ -97,7 +99,10 @@ def make_ask(number: int, kind: str, room: str, user: int) -> Ask:
         who = {"id": f"m{number}", "claimed_user_id": name, "claimed_device_id": device}
         fields = {"room_id": room, "slot_id": ROOM_SLOT, "openid_token": openid, "member": who}
     answer = {"url": "wss://sfu.bench", "jwt": token(room, identity)}
-    return Ask(number, kind, room, f"{path}?n={number}", json.dumps(fields), json.dumps(answer))
+    # Not of a private network: those may be proxies.
+    address = f"11.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    query = f"{path}?n={number}"
+    return Ask(number, address, kind, room, query, json.dumps(fields), json.dumps(answer))
 
 
 def token(room: str, identity: str) -> str:
@@ -123,11 +128,27 @@ def claims_of(answer: str | bytes) -> Mapping[str, Any]:
 
 SCRIPT = """-- Sends the requests of a file one after the other; prints what came of it as JSON.
 local requests, at = {}, 0
+-- What a browser and Nginx Proxy Manager add: every header takes time to read.
+local headers = {
+  ["Content-Type"] = "application/json",
+  ["Accept"] = "*/*",
+  ["Accept-Language"] = "en-GB,en;q=0.7,de;q=0.3",
+  ["Origin"] = "https://call.example.org",
+  ["Referer"] = "https://call.example.org/",
+  ["Sec-Fetch-Dest"] = "empty",
+  ["Sec-Fetch-Mode"] = "cors",
+  ["Sec-Fetch-Site"] = "same-site",
+  ["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+  ["X-Forwarded-Proto"] = "https",
+  ["X-Forwarded-Scheme"] = "https",
+}
 function init(args)
-  wrk.headers["Content-Type"] = "application/json"
+  for name, value in pairs(headers) do wrk.headers[name] = value end
   if args[2] == "close" then wrk.headers["Connection"] = "close" end
   for line in io.lines(args[1]) do
-    local path, body = line:match("^(%S+) (.*)$")
+    local path, address, body = line:match("^(%S+) (%S+) (.*)$")
+    wrk.headers["X-Forwarded-For"] = address
+    wrk.headers["X-Real-IP"] = address
     requests[#requests + 1] = wrk.format("POST", path, wrk.headers, body)
   end
 end
@@ -154,5 +175,5 @@ def write_script(directory: Path, table: Table, kinds: list[str]) -> dict[str, P
         asks = table.of(kind)
         random.Random(7).shuffle(asks)
         files[kind] = directory / f"{kind.replace(' ', '')}.asks"
-        files[kind].write_text("".join(f"{ask.path} {ask.body}\n" for ask in asks))
+        files[kind].write_text("".join(f"{ask.path} {ask.address} {ask.body}\n" for ask in asks))
     return files

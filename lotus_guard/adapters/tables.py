@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS alias (
   alias TEXT PRIMARY KEY, room TEXT NOT NULL, slot TEXT NOT NULL, grounds TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS identity (
   identity TEXT PRIMARY KEY, user TEXT NOT NULL, alias TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS identity_alias ON identity (alias);
 CREATE TABLE IF NOT EXISTS seat (
   room TEXT NOT NULL, person TEXT NOT NULL, until REAL, PRIMARY KEY (room, person));
 CREATE TABLE IF NOT EXISTS decision (

@@ -59,6 +59,8 @@ def test_the_token_path_is_measured_for_every_candidate(parts: dict[str, Any]) -
         same = [row for row in rows if (row["kind"], row["connections"], row["style"]) == cell]
         assert [row["candidate"] for row in same] == names
     assert [row for row in rows if row["refused"] + row["broken"] or not row["rate"]] == []
+    # On a slow machine ours may be behind, but not by every token.
+    assert [row for row in rows if row["opened"] > 0.5 * row["rate"]] == []
 
 
 def test_no_target_goes_without_a_verdict(parts: dict[str, Any]) -> None:

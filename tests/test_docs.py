@@ -2,10 +2,12 @@
 
 import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from attrs import fields
 from twisted.internet.task import Clock
 
@@ -92,15 +94,15 @@ def test_every_metric_that_is_named_exists(path: str) -> None:
     assert named - exposed == set()
 
 
-def log_lines() -> list[str]:
-    """The warnings and errors of the service, without what is filled in."""
+def log_lines(*levels: str) -> list[str]:
+    """What the service writes to its log, without what is filled in."""
     lines = []
     for path in (ROOT / "lotus_guard").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
-                and node.func.attr in ("warn", "error", "critical")
+                and node.func.attr in levels
                 and isinstance(node.func.value, ast.Name)
                 and node.func.value.id == "_log"
             ):
@@ -108,17 +110,75 @@ def log_lines() -> list[str]:
     return lines
 
 
-def test_every_warning_and_error_is_explained() -> None:
+def unexplained(lines: Iterable[str]) -> list[str]:
     """A row has a piece of each line that is as long as four words, or all of it."""
     told = re.sub(r"…", "", " ".join(re.findall(r"^\| ([^|]+) \|", TROUBLE, re.MULTILINE)))
     told = " ".join(told.split())
     lost = []
-    for line in log_lines():
-        pieces = [piece.split() for piece in re.split(r"\{\w+\}", line)]
+    for line in lines:
+        pieces = [piece.split() for piece in re.split(r"\{[^}]*\}", line)]
         runs = [" ".join(p[i : i + 4]) for p in pieces for i in range(max(1, len(p) - 3)) if p]
         if not any(run.rstrip(":.") in told for run in runs if len(run) > 8):
             lost.append(line)
-    assert lost == []
+    return lost
+
+
+def test_every_warning_and_error_is_explained() -> None:
+    assert unexplained(log_lines("warn", "error", "critical")) == []
+
+
+def test_every_other_line_is_explained() -> None:
+    lines = log_lines("info")
+    assert len(lines) > 4
+    assert unexplained(lines) == []
+
+
+def answers_of_our_own() -> list[str]:
+    """The sentences that clients get, `{}` where something is filled in."""
+    found = []
+    for path in ("web.py", "core/wire.py"):
+        for node in ast.walk(ast.parse((ROOT / "lotus_guard" / path).read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ANSWERS:
+                texts = [ast.unparse(each) for each in node.args[1:] if is_sentence(each)]
+                found += [re.sub(r"^f?['\"]|['\"]$", "", text) for text in texts]
+    return found
+
+
+ANSWERS = ("Problem", "Unacceptable", "Unreadable")
+
+
+def is_sentence(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (
+        isinstance(node, ast.Constant) and " " in str(node.value)
+    )
+
+
+def test_every_answer_of_our_own_is_explained() -> None:
+    answers = answers_of_our_own()
+    assert len(answers) > 12
+    parts = [part.strip(" .") for text in answers for part in re.split(r"\{[^}]*\}|\. ", text)]
+    assert [part for part in parts if len(part.split()) > 3 and part not in TROUBLE] == []
+    assert "`Not served: …`" in TROUBLE
+
+
+def test_every_verdict_is_explained() -> None:
+    told = TROUBLE[TROUBLE.index("## Decisions in the log") :]
+    source = (ROOT / "lotus_guard/core/decision.py").read_text()
+    verdicts = ("refused", "let through", "narrowed: ", "silenced", "put out of the call")
+    for verdict in (*verdicts, "left alone", "valid for ", "may publish "):
+        assert verdict in source
+        assert f"`{verdict.strip()}" in told or verdict in told
+
+
+def test_every_module_is_in_the_table_of_modules() -> None:
+    table = (ROOT / "docs/architecture.md").read_text()
+    for path in (ROOT / "lotus_guard").rglob("*.py"):
+        name = str(path.relative_to(ROOT / "lotus_guard"))
+        known = [name, *(f"{parent}/" for parent in Path(name).parents if str(parent) != "core")]
+        if path.name != "__init__.py":
+            assert any(f"`{each}`" in table for each in known), name
+    for path in (ROOT / "deploy/lib").glob("[a-z]*.py"):
+        assert f"`{path.name}`" in table, path
 
 
 def test_every_metric_is_explained() -> None:
@@ -134,8 +194,68 @@ def test_every_link_leads_somewhere() -> None:
                 assert (page.parent / link).exists(), (page.name, link)
 
 
+def blocks(*kinds: str) -> list[tuple[str, str, str]]:
+    """All blocks of code: page, kind, text."""
+    found = []
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        fences = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+        found += [(page.name, kind, text) for kind, text in fences]
+    return [block for block in found if not kinds or block[1] in kinds]
+
+
 def test_every_command_is_run_by_a_test_or_marked() -> None:
     """`make run` and `make test` are what CI and `test_sandbox_stack.py` run."""
-    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
-            assert block in ("make run\n", "make test\n") or block.startswith("# real-host\n")
+    for page, _, block in blocks("sh"):
+        is_run = block in ("make run\n", "make test\n")
+        assert is_run or block.startswith("# real-host\n"), (page, block)
+
+
+def test_every_kind_of_block_is_looked_at() -> None:
+    """nginx by tests/real/test_proxies.py, sh by tests/deploy/test_shell.py, the others here."""
+    assert {kind for _, kind, _ in blocks()} <= {"sh", "yaml", "nginx", ""}
+    other = [(page, text) for page, _, text in blocks("") if not is_known(text)]
+    assert other == []
+
+
+def is_known(text: str) -> bool:
+    """Tell whether a block without a language is one that is checked below, or none to type."""
+    return bool(variables_of(text) or directives_of(text)) or any(
+        mark in text
+        for mark in ("──▶", "replay  the same", "handle_path", "backend jwt", "table inet")
+    )
+
+
+def variables_of(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^(L[A-Z_]+)=(.*)$", text, re.MULTILINE))
+
+
+def directives_of(text: str) -> list[str]:
+    return re.findall(r"^\[(?:Service|Socket)\]$|^([A-Z]\w+)=", text, re.MULTILINE)
+
+
+def test_settings_that_a_page_shows_are_the_guards(tmp_path: Path) -> None:
+    shown = [variables_of(text) for _, _, text in blocks("")]
+    assert sum(map(len, shown)) > 2
+    (tmp_path / "file").write_text("a-secret-of-16-characters-or-more")
+    for variables in shown:
+        there = {n: str(tmp_path / "file") if "_FILE" in n else v for n, v in variables.items()}
+        read_config({**GOOD, **there})
+
+
+def test_yaml_that_a_page_shows_is_yaml() -> None:
+    for page, _, text in blocks("yaml"):
+        assert isinstance(yaml.safe_load(text), dict), page
+    (modules,) = [
+        found for _, _, text in blocks("yaml") if "modules" in (found := yaml.safe_load(text))
+    ]
+    (module,) = modules["modules"]
+    source = (ROOT / "lotus_guard/synapse_module.py").read_text()
+    assert module["module"].rpartition(".")[2] in source
+    assert all(f'"{name}"' in source for name in module["config"])
+
+
+def test_units_that_a_page_shows_know_the_variables() -> None:
+    shown = "\n".join(text for _, _, text in blocks("") if "[Service]" in text)
+    for name, credential in re.findall(r"^Environment=(\w+)=%d/([\w-]+)$", shown, re.MULTILINE):
+        assert name in variable_names()
+        assert f"LoadCredential={credential}:" in shown

@@ -1,9 +1,13 @@
 """The Debian package in a clean Debian: installed, run, upgraded, removed, purged."""
 
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from attrs import frozen
@@ -32,6 +36,41 @@ case "$*" in *try-restart*) [ ! -e /units/broken ] ;; esac
 """
 
 
+KEEP_OURS = ("--force-confdef", "--force-confold")
+"""What apt has dpkg do with changed settings where nobody can be asked."""
+HASTY = Entry(env={"REVERT_SECONDS": "2"})
+TAKEN_OUT = [
+    "stop voice-limit-guard.socket",
+    "stop voice-limit-guard.service",
+    "daemon-reload",
+    "restart lk-jwt-service.service",
+    "disable voice-limit-guard.socket",
+    "disable voice-limit-guard.service",
+]
+
+
+@contextmanager
+def upstream() -> Iterator[int]:
+    """Answer as lk-jwt-service does on a port, which a host in a folder has as well."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
 @frozen
 class Host:
     """A Debian on which systemd seems to run."""
@@ -49,7 +88,7 @@ class Host:
 
     def dpkg(self, what: str, check: bool = True) -> str:
         """Remove or purge."""
-        done = self.root.run(["dpkg", what, "lotus-guard"], check=check)
+        done = self.root.run(["dpkg", what, "lotus-guard"], HASTY, check)
         assert check or done.returncode != 0
         return done.stdout + done.stderr
 
@@ -69,8 +108,11 @@ class Host:
         self.path(name).unlink(missing_ok=True)  # other hosts may have the very same file
         self.path(name).write_text(text)
 
-    def put_in_place(self) -> None:
-        """Do what README.Debian says."""
+    def put_in_place(self, port: int = 8070, behind: int = 8071) -> None:
+        """Do what README.Debian says; lk-jwt-service will answer on `port`, and now on `behind`."""
+        addresses = f"LOTUS_GUARD_LISTEN=tcp:{port}\n"
+        addresses += f"LOTUS_GUARD_UPSTREAM=http://127.0.0.1:{behind}\n"
+        self.write("etc/lotus-guard/environment", addresses)
         self.write(DROP_IN, self.path("usr/share/lotus-guard/port.conf").read_text())
         for unit, target in ((UNIT, "multi-user"), (SOCKET, "sockets")):
             wants = self.path(f"etc/systemd/system/{target}.target.wants")
@@ -170,11 +212,9 @@ def test_the_package_has_all_of_it_and_it_runs(host: Host, tmp_path: Path) -> No
         host.path("etc/lotus-guard/environment").read_text()
         + f"LOTUS_GUARD_LISTEN=tcp:{port}:interface=127.0.0.1\n"
         + f"LOTUS_GUARD_ADMIN_LISTEN=tcp:{desk}:interface=127.0.0.1\n"
-        # Where the sample names files for these, the files count.
-        + "LIVEKIT_KEY=key\nLIVEKIT_SECRET=secret\nLOTUS_GUARD_SYNAPSE_TOKEN=token\n",
+        + "LIVEKIT_KEY=key\nLIVEKIT_SECRET=a-secret-of-32-characters-or-more\n"
+        + "LOTUS_GUARD_SYNAPSE_TOKEN=token\n",
     )
-    for name in ("livekit-key", "livekit-secret", "synapse-token"):
-        host.write(f"etc/lotus-guard/{name}", "a-secret-of-32-characters-or-more")
     state = tmp_path / "state"
     state.mkdir(mode=0o777)
     state.chmod(0o777)
@@ -216,8 +256,7 @@ def test_an_upgrade_keeps_the_environment_and_restarts_what_runs(host: Host, new
     host.put_in_place()
     host.write("etc/lotus-guard/environment", "LIVEKIT_URL=wss://mine.example.org\n")
     host.calls()
-    # What apt has dpkg do where nobody can be asked.
-    host.install(newer, True, "--force-confdef", "--force-confold")
+    host.install(newer, True, *KEEP_OURS)
     assert host.path("etc/lotus-guard/environment").read_text().startswith("LIVEKIT_URL=wss://mine")
     assert "# new in" in host.path("etc/lotus-guard/environment.dpkg-dist").read_text()
     assert host.calls() == ["daemon-reload", "try-restart voice-limit-guard.service"]
@@ -238,28 +277,26 @@ def test_a_guard_that_cannot_be_loaded_is_not_started(
 
 
 def test_an_upgrade_that_does_not_start_gives_the_port_back(host: Host, newer: Path) -> None:
-    host.put_in_place()
-    host.calls()
-    host.write("units/broken")
-    assert "lk-jwt-service gets its port back" in host.install(newer)
+    with upstream() as port:
+        host.put_in_place(port)
+        host.calls()
+        host.write("units/broken")
+        assert "lk-jwt-service gets its port back" in host.install(newer, True, *KEEP_OURS)
     assert not host.path(DROP_IN).exists()
-    assert host.calls()[-1] == "restart lk-jwt-service.service"
+    assert [call for call in host.calls() if "-deploy." not in call][-6:] == TAKEN_OUT
 
 
 def test_a_removal_gives_the_port_back_and_a_purge_leaves_nothing(clean: Host, host: Host) -> None:
-    host.put_in_place()
-    host.write(DROP_IN, "# an older one\n[Service]\nEnvironment=LIVEKIT_JWT_BIND=127.0.0.1:8071\n")
+    older = "# an older one\n[Service]\nEnvironment=LIVEKIT_JWT_BIND=127.0.0.1:8071\n"
     host.write("etc/lotus-guard/livekit-secret", "secret")
     host.write("var/lib/private/lotus-guard/lotus-guard.sqlite")
     host.path("var/lib/lotus-guard").symlink_to("private/lotus-guard")
     host.calls()
-    host.dpkg("--remove")
-    assert host.calls()[:4] == [
-        "daemon-reload",
-        "disable voice-limit-guard.socket",
-        "disable voice-limit-guard.service",
-        "restart lk-jwt-service.service",
-    ]
+    with upstream() as port:
+        host.put_in_place(port)
+        host.write(DROP_IN, older)
+        assert "answers on port" in host.dpkg("--remove")
+    assert [call for call in host.calls() if "-deploy." not in call][:6] == TAKEN_OUT
     assert host.path("etc/lotus-guard/livekit-secret").exists()
     assert not host.path("usr/lib/lotus-guard").exists()
     host.dpkg("--purge")
@@ -279,13 +316,76 @@ def test_a_removal_is_refused_where_it_would_leave_no_token_endpoint(
     said = host.dpkg("--remove", check=False)
     assert "clients would get no tokens" in said
     assert host.calls() == []
+    assert host.path("usr/lib/lotus-guard").exists()
     for unit in ("service", "socket"):
         host.path(f"units/voice-limit-guard.{unit}").unlink()
     host.dpkg("--remove")
     assert host.path(DROP_IN).exists()
 
 
+def test_a_removal_that_lk_jwt_service_does_not_follow_is_refused(host: Host) -> None:
+    """It stays on 8071, for its own settings say so: the guard is needed."""
+    with upstream() as behind:
+        host.put_in_place(free_port(), behind)
+        host.calls()
+        said = host.dpkg("--remove", check=False)
+    assert "The guard goes back before it" in said
+    assert host.path(DROP_IN).exists()
+    assert [call for call in host.calls() if "-deploy." not in call] == [
+        *TAKEN_OUT[:4],
+        "daemon-reload",
+        "start voice-limit-guard.socket",
+        "start voice-limit-guard.service",
+    ]
+    assert host.path("usr/lib/lotus-guard/venv/bin/twistd").exists()
+
+
+def test_an_upstream_that_is_down_keeps_nobody_from_removing_us(host: Host) -> None:
+    host.put_in_place(free_port(), free_port())
+    assert "does not answer" in host.dpkg("--remove")
+    assert not host.path(DROP_IN).exists()
+    assert not host.path("usr/lib/lotus-guard").exists()
+
+
+def test_where_systemd_does_not_run_only_the_drop_in_goes(host: Host) -> None:
+    host.put_in_place()
+    host.calls()
+    host.path("run/systemd/system").rmdir()
+    host.dpkg("--remove")
+    assert host.calls() == []
+    assert not host.path(DROP_IN).exists()
+
+
 def test_two_ways_of_installing_are_not_mixed(bare: Host, package: Path) -> None:
     bare.write("etc/systemd/system/voice-limit-guard.service")
-    assert "is there already" in bare.install(package, check=False)
+    assert "deploy/revert --purge" in bare.install(package, check=False)
     assert not bare.path("usr/lib/lotus-guard").exists()
+
+
+def test_nor_are_they_where_the_package_was_before(host: Host, package: Path) -> None:
+    ours = (ROOT / "systemd/voice-limit-guard.service").read_text()
+    host.dpkg("--remove")
+    host.write("etc/systemd/system/voice-limit-guard.service", ours)
+    assert "is there already" in host.install(package, check=False)
+    host.write("etc/lotus-guard/livekit-secret", "secret")
+    host.dpkg("--purge")
+    assert host.path("etc/lotus-guard/livekit-secret").exists(), "the other one's"
+
+
+def test_the_operators_own_unit_is_no_second_way(host: Host, package: Path) -> None:
+    """`systemctl edit --full` puts it there."""
+    host.write("etc/systemd/system/voice-limit-guard.service", host.path(UNIT).read_text())
+    host.dpkg("--remove")
+    host.install(package)
+    assert host.path("usr/lib/lotus-guard/venv/bin/twistd").exists()
+
+
+def test_what_its_page_says_to_do_is_shell(package: Path, tmp_path: Path) -> None:
+    text = (ROOT / "deploy/debian/README.Debian").read_text()
+    commands = re.findall(r"^       (\S.*(?:\n       .*)*)", text, re.MULTILINE)
+    assert len(commands) == 2
+    (tmp_path / "commands").write_text("#!/bin/sh\n" + "\n".join(commands) + "\n")
+    run(["sh", "-n", str(tmp_path / "commands")])
+    listed = run(["dpkg-deb", "--contents", str(package)]).stdout
+    for path in re.findall(r"(/(?:usr|etc)/(?:lib|share|lotus-guard)/[\w./-]+\w)", text):
+        assert f".{path}\n" in listed or f".{path}/\n" in listed, path

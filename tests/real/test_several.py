@@ -2,6 +2,8 @@
 
 import os
 import resource
+import socket
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -289,3 +291,76 @@ async def test_workers_end_with_their_supervisor(guards: Guards) -> None:
             return
         await pause(0.1)
     raise AssertionError("orphans")
+
+
+LAUNCH = """
+import fcntl, os, sys
+# Out of the way first: a descriptor that is 3 already would stay one that exec closes.
+fds = [fcntl.fcntl(int(word), fcntl.F_DUPFD, 50) for word in sys.argv[1].split(",")]
+for number, fd in enumerate(fds, 3):
+    os.dup2(fd, number)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""What systemd does between fork and exec: the sockets become fd 3 and 4, the pid is named."""
+
+
+@pytest_twisted.ensureDeferred
+async def test_workers_on_systemds_sockets_refuse_nobody_while_one_is_replaced(
+    guards: Guards,
+) -> None:
+    port, desk = free_port(), free_port()
+    held = []
+    for _ in range(2):  # ReusePort=yes and two ListenStream= lines
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("127.0.0.1", port))
+        sock.listen(512)
+        os.set_inheritable(sock.fileno(), True)
+        held.append(sock)
+    env = {
+        **guards.world.sandbox.environment(),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+        "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{desk}:interface=127.0.0.1",
+        "LOTUS_GUARD_STATE": f"redis://127.0.0.1:{guards.redis.port}",
+        "LOTUS_GUARD_WORKERS": "2",
+        "LISTEN_FDS": "2",
+        "LISTEN_FDNAMES": "public:public",
+    }
+    fds = ",".join(str(sock.fileno()) for sock in held)
+    arguments = [TWISTD, "--nodaemon", "--pidfile=", "lotus-guard"]
+    log = (guards.world.directory / "held.log").open("wb")
+    fleet = subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, fds, *arguments],
+        env=env,
+        pass_fds=[sock.fileno() for sock in held],
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        for _ in range(200):
+            if b"2 workers are ready" in Path(log.name).read_bytes():
+                break
+            await pause(0.1)
+        url = f"http://127.0.0.1:{port}"
+        victim = children(fleet.pid)[0]
+        os.kill(victim, 9)
+        while is_alive(victim):
+            await pause(0.01)
+        # From now on: its socket lives on in the supervisor, and the next one takes it up.
+        asked = [guards.world.ask("alice", OPEN, base=url) for _ in range(40)]
+        got = Counter(answer.status for answer in await gatherResults(map(ensureDeferred, asked)))
+        assert got == {200: 40}
+        assert victim not in children(fleet.pid)
+        begun = time.monotonic()
+        fleet.terminate()
+        assert await threaded(lambda: fleet.wait(10.0)) in (0, -15)
+        assert time.monotonic() - begun < 6.0
+    finally:
+        fleet.kill()
+        log.close()
+        for sock in held:
+            sock.close()

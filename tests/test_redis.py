@@ -28,10 +28,11 @@ from tests.model_redis import Memory, ModelRedis, Words
 
 NAMES = st.sampled_from(["@a:s", "@b:s", "@c:s", "hash", "@ü:s"])
 TIMES = st.integers(0, 10**12).map(lambda micros: micros / 1e6)
-LOOKS = st.builds(
-    Look, TIMES, st.frozensets(st.sampled_from(["@a:s:D", "@b:s:D", "x"]).map(Identity))
+IDENTITIES = st.frozensets(st.sampled_from(["@a:s:D", "@b:s:D", "x"]).map(Identity))
+LOOKS = st.builds(Look, TIMES, IDENTITIES)
+HOLDS = st.builds(
+    lambda a, b, g, i: Hold(min(a, b), max(a, b), g, i), TIMES, TIMES, st.booleans(), IDENTITIES
 )
-HOLDS = st.builds(lambda a, b, g: Hold(min(a, b), max(a, b), g), TIMES, TIMES, st.booleans())
 ALIASES = st.sampled_from(["one", "two", "three"]).map(Alias)
 TABLES = st.builds(
     Table,

@@ -1,9 +1,9 @@
 """Who may sit in a capped room: those present, and those who hold a seat. No reactor, no clock.
 
 A *look* is one ListParticipants answer, dated with the moment the call was begun. A *hold* keeps
-a seat for somebody who is not there: for the user of a token that was just issued, and for a user
-whose last device has just gone. Who is there without ever having had a seat is *standing*: he came
-with a token from a drawer.
+a seat: for the user of a token that was just issued, until the identity in it has come in, and for
+a user whose last device has just gone. Who is there without ever having had a seat is *standing*:
+he came with a token from a drawer.
 
 Times are seconds of one clock that never runs backwards, handed in.
 
@@ -11,7 +11,9 @@ Three rules keep the count right although looks are old by the time they are use
 
 - A hold is judged by the moment of the look it is added to, not by now: a user who came in after
   the look, on a hold that has run out since, would otherwise be counted nowhere.
-- A look ends only holds that were made before it was begun.
+- A look ends only holds that were made before it was begun, and those for a token only if it shows
+  him come whom the token names. That the user is there already is no such thing: he may be on his
+  way out with one device, or with one connection, and on his way in with the next.
 - A look older than the one we have changes nothing.
 
 And one keeps us from throwing out anybody who may be in the right: somebody is standing only if we
@@ -20,14 +22,18 @@ was a limit already: where there was none he got his token without a seat.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.table import Hold, Look, Person, Table, merged
 
 WATCHED = 30.0
 """Looks at most so many seconds apart count as watching: over a longer gap anybody may come."""
+
+MOST_AWAITED = 16
+"""For so many devices of one user with unused tokens a seat is kept; for more is his own affair."""
 
 UNUSED = 3600.0
 """Looks that nobody has renewed for so many seconds are dropped."""
@@ -59,8 +65,12 @@ class _Arrivals:
     missed: dict[Person, float] = field(factory=dict)
     """Those of whom nobody knows when they went, and when we noticed."""
 
-    def came(self, person: Person, since: float | None) -> None:
+    at: dict[Identity, float] = field(factory=dict)
+    """When the look was begun that showed each identity for the first time."""
+
+    def came(self, identity: Identity, person: Person, since: float | None, at: float) -> None:
         """Note one who is new in a LiveKit room; any doubt of when he came is for him."""
+        self.at[identity] = at
         known = self.new.get(person, since)
         self.new[person] = None if known is None or since is None else min(known, since)
 
@@ -114,7 +124,7 @@ class Seats:
             )
             for identity in look.people - (before.people if before else frozenset()):
                 since = before.at if before and watched else None
-                arrivals.came(self.person(identity), since)
+                arrivals.came(identity, self.person(identity), since, look.at)
             if before:
                 left = {self.person(identity) for identity in before.people - look.people}
                 arrivals.left(left, before.at, look, self.grace)
@@ -154,12 +164,13 @@ class Seats:
         table = self._tables.get(room) or Table()
         taken = self._present(table) | self._held(table, at)
         seated = self._sits(room, person, identity, at)
-        return Seating(may_sit(limit, len(taken), seated), len(taken))
+        # One who stands takes up room, but does not stand in his own way.
+        return Seating(may_sit(limit, len(taken - {person}), seated), len(taken))
 
     def admit(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float, now: float
     ) -> Seating:
-        """Ask, and hold a seat for who may come in and is not there yet: one atomic step."""
+        """Ask, and hold a seat for who may come in: one atomic step."""
         seating = self.ask(room, person, identity, limit, at)
         if seating.admitted:
             sat = self._sits(room, person, identity, at)
@@ -169,14 +180,15 @@ class Seats:
         return seating
 
     def keep(self, room: RoomId, person: Person, identity: Identity, now: float) -> None:
-        """Hold a seat for the user of an issued token, unless he is there."""
+        """Hold a seat for the user of an issued token."""
         table = self._tables.setdefault(room, Table())
-        if self._is_there(table, person, identity):
-            return
         if len(table.holds) >= self.most_holds:
             self._tidy(table, now)
-        if len(table.holds) < self.most_holds:
-            table.holds[person] = Hold(now, now + self.hold)
+        kept = table.holds.get(person)
+        if kept or len(table.holds) < self.most_holds:
+            before = kept.awaits if kept and kept.until > now else frozenset()
+            awaits = before if len(before) >= MOST_AWAITED else before | {identity}
+            table.holds[person] = Hold(now, now + self.hold, awaits=awaits)
             self.on_change(room)
 
     def settle(self, room: RoomId, limit: int | None) -> list[Person]:
@@ -207,8 +219,9 @@ class Seats:
         known = table.limited
         begun = known[0] if known and at - known[1] <= WATCHED else at
         table.limited = (begun, at)
+        seated = self._held(table, at)
         for person, since in list(table.standing.items()):
-            if since < begun:
+            if since < begun or person in seated:
                 del table.standing[person]
 
     def seated(self, room: RoomId) -> dict[Person, float | None]:
@@ -248,7 +261,9 @@ class Seats:
 
     def held(self, now: float) -> int:
         """Count the seats that are held, in all rooms, for people who are not there."""
-        return sum(len(self._held(table, now)) for table in self._tables.values())
+        return sum(
+            len(self._held(table, now) - self._present(table)) for table in self._tables.values()
+        )
 
     def rooms(self) -> list[RoomId]:
         """List the rooms that have seats."""
@@ -281,11 +296,18 @@ class Seats:
                     # All at once: perhaps not people have left, but LiveKit has forgotten them.
                     self._expect_back(table, [person], hold.since + self.hold)
         latest = max((look.at for look in table.looks.values()), default=0.0)
-        for person in present:
-            kept = table.holds.get(person)
-            if kept and kept.since <= latest:
-                del table.holds[person]
+        for person in present & table.holds.keys():
+            self._use_up(table, person, arrivals, latest)
         self._tidy(table, latest)
+
+    def _use_up(self, table: Table, person: Person, arrivals: "_Arrivals", latest: float) -> None:
+        """End the hold of one who is there, where it has served its purpose."""
+        kept = table.holds[person]
+        come = {i for i in kept.awaits if arrivals.at.get(i, -inf) >= kept.since}
+        if come == kept.awaits and kept.since <= latest:
+            del table.holds[person]
+        elif come:
+            table.holds[person] = evolve(kept, awaits=kept.awaits - come)
 
     def _take_place(self, table: Table, person: Person, limit: int, at: float) -> None:
         """Let the places go that were kept for returning people, where a newcomer takes them.
@@ -322,7 +344,21 @@ class Seats:
     def _sits(self, room: RoomId, person: Person, identity: Identity, at: float) -> bool:
         """Tell whether one has a seat already: is there, or has one held for him."""
         table = self._tables.get(room) or Table()
-        return person in self._held(table, at) or self._is_there(table, person, identity)
+        if person in self._held(table, at):
+            return True
+        return self._is_there(table, person, identity) and not self._surely_stands(
+            table, person, at
+        )
+
+    def _surely_stands(self, table: Table, person: Person, at: float) -> bool:
+        """Tell whether one is there without a seat, and came when there was a limit."""
+        known = table.limited
+        return (
+            person in table.standing
+            and known is not None
+            and known[0] <= table.standing[person]
+            and at - known[1] <= WATCHED
+        )
 
     def _is_there(self, table: Table, person: Person, identity: Identity) -> bool:
         """Tell whether this user, or the very identity his token names, is in the call.

@@ -2,7 +2,8 @@
 
 Written as JSON, for a book that several guards share:
 
-    {"looks": {alias: [at, [identity, ...]]}, "holds": {person: [since, until, is_grace]},
+    {"looks": {alias: [at, [identity, ...]]},
+     "holds": {person: [since, until, is_grace, [awaited identity, ...]]},
      "standing": {person: at}, "returning": {person: until}, "unwatched": [alias, ...],
      "limited": [from, to]}
 
@@ -29,6 +30,9 @@ class Hold:
     until: float
     is_grace: bool = False
     """Kept for one who was there and has gone, not for a token."""
+    awaits: frozenset[Identity] = frozenset()
+    """Whom its tokens name: when all of them have come in it is used up. Empty, for a seat that
+    is kept for no token we know: any of the person's is."""
 
 
 @frozen
@@ -64,7 +68,8 @@ def write_table(table: Table, lead: float) -> dict[str, Any]:
     return {
         "looks": {a: [shared(k.at), sorted(k.people)] for a, k in table.looks.items()},
         "holds": {
-            p: [shared(h.since), shared(h.until), h.is_grace] for p, h in table.holds.items()
+            p: [shared(h.since), shared(h.until), h.is_grace, sorted(h.awaits)]
+            for p, h in table.holds.items()
         },
         "standing": {p: shared(at) for p, at in table.standing.items()},
         "returning": {p: shared(at) for p, at in table.returning.items()},
@@ -84,8 +89,8 @@ def read_table(document: Mapping[str, Any], lead: float) -> Table:
         for a, (at, people) in document["looks"].items()
     }
     holds = {
-        p: Hold(ours(since), ours(until), bool(grace))
-        for p, (since, until, grace) in document["holds"].items()
+        p: Hold(ours(since), ours(until), bool(grace), frozenset(map(Identity, awaits)))
+        for p, (since, until, grace, awaits) in document["holds"].items()
     }
     limited = document.get("limited")
     return Table(
@@ -126,10 +131,11 @@ def _newer(look: Look) -> tuple[float, list[Identity]]:
 
 def _longer(one: Hold, other: Hold) -> Hold:
     return Hold(
-        min(one.since, other.since),
+        max(one.since, other.since),
         max(one.until, other.until),
         # Whoever hangs up frees a seat kept for grace alone.
         one.is_grace and other.is_grace,
+        one.awaits | other.awaits,
     )
 
 

@@ -19,6 +19,10 @@ from deploy.lib.unit import Service, service_environment, unit_texts
 ROLLBACK_SECONDS = 3.0
 """How long the release before is probed after a rollback, at most: it has run before."""
 
+MOST_PROBES = 60
+"""How often a service is probed: our requests for tokens name no client, and after 200 such ones
+the guard warns of a proxy that names none."""
+
 
 class Deployment:
     """Gates, switch and rollback on a host where the guard is in place."""
@@ -80,12 +84,26 @@ class Deployment:
                 lambda: self.watch(self._settings.probe_seconds),
             )
         except Exception as why:  # whatever it is, the release before is known to run
+            if not self._host.is_in_place:
+                self._forget(pending)
             self._roll_back(pending, str(why))
         self._walk.step(
             f"previous: {pending.before}",
             lambda: self._releases.point("previous", pending.before),
         )
         self._walk.step(f"{pending.revision} is good", self._releases.end)
+
+    def _forget(self, pending: Pending) -> None:
+        """Leave a guard that was taken out meanwhile; always raises Trouble.
+
+        That it does not answer says nothing of the release, but the one before is the proven one.
+        """
+        self._walk.step(
+            f"back to {pending.before}", lambda: self._releases.point("current", pending.before)
+        )
+        self._walk.step("forget the switch", self._releases.end)
+        text = "the guard was taken out meanwhile (deploy/revert); nothing was started"
+        raise Trouble(text, Exit.NOT_NOW)
 
     def _roll_back(self, pending: Pending, why: str) -> None:
         """Go back to the release before; always raises Trouble."""
@@ -143,14 +161,14 @@ class Deployment:
     def watch(self, seconds: float) -> None:
         """Probe the service for so long; raises Trouble at the first thing that is wrong."""
         service, process = self.service(), self._process()
-        end = time.monotonic() + seconds
+        end, pause = time.monotonic() + seconds, max(probe.PAUSE, seconds / MOST_PROBES)
         wrong = self._token_fault(service)
         while not wrong and time.monotonic() < end:
             wrong = probe.fault(service)
             now = self._process()
             if now != process:
                 wrong = f"the service did not stay up: it was {process}, now it is {now}. {wrong}"
-            time.sleep(probe.PAUSE)
+            time.sleep(pause)
         wrong = wrong or self._token_fault(service)
         if wrong:
             raise Trouble(wrong)

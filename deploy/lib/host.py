@@ -139,6 +139,11 @@ class Host:
         return self.path("/opt/lotus-guard")
 
     @property
+    def command(self) -> Path:
+        """Where people find `lotus-guard`."""
+        return self.path("/usr/local/bin/lotus-guard")
+
+    @property
     def packaged(self) -> Path:
         """What the Debian package installs."""
         return self.path("/usr/lib/lotus-guard/venv")

@@ -74,6 +74,7 @@ class Install:
             else:
                 self._move(revision)
             walk.keep()
+        self._link_command()
         self._set_up_timer()
         walk.step("lotus-guard check, for your information", self._advise)
         if not walk.dry:
@@ -306,15 +307,30 @@ class Install:
             "lk-jwt-service", lambda: "" if probe.is_upstream(base) else wrong, seconds
         )
 
+    def _link_command(self) -> None:
+        """Have `lotus-guard` on everybody's PATH, unless something of that name is there."""
+        link, target = self._host.command, self._releases.opt / "current/venv/bin/lotus-guard"
+        if not link.exists() and not link.is_symlink():
+            self._walk.step(f"command: {link}", lambda: _point(link, target))
+
     def _set_up_timer(self) -> None:
         host, step = self._host, self._walk.step
         source = self._environment.get(f"{PREFIX}SOURCE")
-        if source and not host.deploy_file.exists():
+        if source and host.deploy_file.exists():
+            self._name_other_source(source)
+        elif source:
             lines = f"SOURCE={quoted(source)}\nBRANCH={quoted(self._settings.branch)}\n"
             step(f"write {host.deploy_file}", lambda: files.write(host.deploy_file, lines))
         timer = f"{DEPLOYER}.timer"
         if (source or self._settings.source) and (self._tree / "systemd" / timer).exists():
             step(f"enable and start {timer}", lambda: host.systemctl("enable", "--now", timer))
+
+    def _name_other_source(self, wanted: str) -> None:
+        """Say so where the timer will not take what the environment names."""
+        there = read_settings(self._host, {})
+        if (there.source, there.branch) != (wanted, self._settings.branch):
+            text = f"{self._host.deploy_file} says {there.source}, branch {there.branch}: that is "
+            say(f"note: {text}what the timer takes; change it there")
 
     def _advise(self) -> None:
         """Say what `lotus-guard check` finds; it stops nothing any more."""
@@ -325,6 +341,11 @@ class Install:
             check_online(current, env)
         except Trouble as why:
             say(f"  {why}")
+
+
+def _point(link: Path, target: Path) -> None:
+    files.make_directory(link.parent)
+    files.point(link, str(target))
 
 
 def _put_back(before: Mapping[Path, bytes | None]) -> None:

@@ -1,7 +1,9 @@
 """The gates that a release must pass beside the running one, before anything is switched."""
 
 import ctypes
+import errno
 import json
+import os
 import shutil
 import signal
 import socket
@@ -20,6 +22,7 @@ STOP_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 NOT_THE_TRIALS = ("pushes", "webhooks")
 """What `lotus-guard check` cannot tell of a trial: nobody pushes to its ports but our own probe."""
+TAKEN = os.strerror(errno.EADDRINUSE)
 BEFORE_THE_MOVE = ("upstream-exposed",)
 """What it must find while upstream still has the public port."""
 
@@ -79,8 +82,25 @@ def try_out(
 
     It works on a copy of the state and observes only, so that no call is touched twice.
     `upstream` is where lk-jwt-service is now; `more` is done while the trial runs, with its
-    environment.
+    environment. Where somebody was faster at its ports, it is tried once more on others.
     """
+    try:
+        _try_out(host, release, service, seconds, upstream, more)
+    except Trouble as why:
+        if TAKEN not in str(why):
+            raise
+        say("  a spare port was taken meanwhile: once more")
+        _try_out(host, release, service, seconds, upstream, more)
+
+
+def _try_out(
+    host: Host,
+    release: Path,
+    service: Service,
+    seconds: float,
+    upstream: str,
+    more: Callable[[dict[str, str]], None],
+) -> None:
     with scratch(host) as directory:
         tried = moved_aside(service, directory, upstream)
         _copy_state(service.state_file(host.state), tried.state_file(directory))

@@ -189,7 +189,8 @@ class Seats:
             before = kept.awaits if kept and kept.until > now else frozenset()
             awaits = before if len(before) >= MOST_AWAITED else before | {identity}
             table.holds[person] = Hold(now, now + self.hold, awaits=awaits)
-            self.on_change(room)
+            if not self._is_there(table, person, identity):
+                self.on_change(room)
 
     def settle(self, room: RoomId, limit: int | None) -> list[Person]:
         """Give free seats to those who stand, longest there first; list who is left, newest first.

@@ -128,7 +128,17 @@ def ready() -> None:
             sock.sendto(b"READY=1", path)
 
 
+def lose_a_port() -> None:
+    """End, the first time that it is tried out, as where somebody was faster at its port."""
+    mark = Path(__file__).with_name("tried")
+    if not mark.exists():
+        mark.touch()
+        sys.exit("Couldn't listen on 127.0.0.1:1: [Errno 98] Address already in use.")
+
+
 def serve() -> None:
+    if BEHAVIOUR == "unlucky" and os.environ.get("LOTUS_GUARD_MODE") == "observe":
+        lose_a_port()
     if BEHAVIOUR == "import":
         import there_is_no_such_module  # type: ignore[import-not-found]  # noqa: F401
     remember()

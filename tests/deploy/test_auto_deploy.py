@@ -3,6 +3,7 @@
 import fcntl
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,32 @@ def test_a_rollback_on_a_full_disk_comes_to_its_end(installed: Host) -> None:
     assert client.lost == []
     assert (installed.current, installed.answers) == (first, answers)
     assert not (installed.opt / "pending").exists()
+
+
+def test_a_spare_port_that_was_taken_is_nobodys_fault(installed: Host) -> None:
+    revision = installed.repository.commit("unlucky")
+    done = installed.deploy()
+    assert done.returncode == 0, done.stdout
+    assert "once more" in done.stdout
+    assert installed.current == revision
+
+
+def test_a_guard_that_is_taken_out_meanwhile_stays_out(installed: Host) -> None:
+    """And that it does not answer then is not held against the release."""
+    first = installed.current
+    revision = installed.repository.commit()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(installed.deploy, LOTUS_DEPLOY_PROBE_SECONDS="8")
+        until("it has switched", lambda: installed.current == revision, 60)
+        assert installed.revert().returncode == 0
+        done = running.result()
+    assert done.returncode == 4, done.stdout
+    assert "taken out meanwhile" in done.stdout
+    assert installed.answers == ""
+    assert installed.current == first
+    assert not (installed.opt / "refused" / revision).exists()
+    assert not (installed.opt / "pending").exists()
+    assert installed.install().returncode == 0
 
 
 def test_without_room_on_the_disk_nothing_is_begun(installed: Host) -> None:

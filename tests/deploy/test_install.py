@@ -1,5 +1,6 @@
 """deploy/install on a made-up host: in place, or as it was."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,9 @@ def test_the_guard_comes_to_stand_before_upstream(
     print(f"FIGURE install, {'with' if with_socket else 'without'} a socket: {client.told()}")
     assert client.gap < 3.0
     assert host.answers == "other"
+    command = host.root / "usr/local/bin/lotus-guard"
+    assert command.resolve() == (host.opt / "current/venv/bin/lotus-guard").resolve()
+    assert os.access(command, os.X_OK)
     assert (SOCKET in host.systemd.enabled) is with_socket
     assert {GUARD, "voice-limit-guard-deploy.timer"} <= host.systemd.enabled
     environment = host.root / "etc/lotus-guard/environment"
@@ -58,6 +62,16 @@ def test_a_second_run_moves_nothing(installed: Host) -> None:
     assert (installed.root / "etc/lotus-guard/environment").read_text() == environment
     words = [call[0] for call in installed.systemd.calls[calls:]]
     assert not {"restart", "stop", "start"} & set(words)
+
+
+def test_another_source_than_the_timers_is_told(installed: Host) -> None:
+    settings = installed.root / "etc/lotus-guard/deploy"
+    before = settings.read_text()
+    assert "note:" not in installed.install().stdout
+    done = installed.install(LOTUS_DEPLOY_BRANCH="another")
+    assert done.returncode == 0
+    assert f"{settings} says {installed.repository.path}, branch deployment" in done.stdout
+    assert settings.read_text() == before
 
 
 def test_a_second_run_of_another_tree_is_an_upgrade(installed: Host) -> None:

@@ -98,6 +98,7 @@ def test_purge_removes_releases_and_units(installed: Host) -> None:
     done = installed.revert("--purge")
     assert done.returncode == 0, done.stdout
     assert not installed.opt.exists()
+    assert not (installed.root / "usr/local/bin/lotus-guard").is_symlink()
     assert list((installed.root / UNITS).iterdir()) == []
     assert (installed.root / "etc/lotus-guard/environment").exists()
     assert installed.revert("--purge").returncode == 0

@@ -49,7 +49,7 @@ def test_a_room_without_a_policy_gets_upstreams_answer_byte_for_byte(stack: Stac
 
 
 @pytest.mark.parametrize("endpoint", BOTH)
-def test_cap_second_device_rejoin_and_freed_seat(stack: Stack, endpoint: str) -> None:
+def test_cap_second_device_and_rejoin(stack: Stack, endpoint: str) -> None:
     room = stack.room(limit={"max_users": 2})
     alice, bob, carol = stack.users(3)
     first = stack.join(alice, room, endpoint, device="PHONE")
@@ -70,7 +70,22 @@ def test_cap_second_device_rejoin_and_freed_seat(stack: Stack, endpoint: str) ->
     time.sleep(2.1)
     assert stack.ask(bob, room, endpoint, member="again").status == 200
     stack.set_policy(room, "io.lotus.voice_limit", {"max_users": 2})
+    for client in (first, second, laptop):
+        client.disconnect()
+
+
+@pytest.mark.parametrize("endpoint", BOTH)
+def test_the_seat_is_free_when_the_last_device_has_gone(stack: Stack, endpoint: str) -> None:
+    room = stack.room(limit={"max_users": 2})
+    alice, bob, carol = stack.users(3)
+    first = stack.join(alice, room, endpoint, device="PHONE")
+    second = stack.join(bob, room, endpoint)
+    laptop = stack.join(alice, room, endpoint, device="LAPTOP")
+    until("all are seen", lambda: len(stack.identities(room)) == 3)
+    assert stack.ask(carol, room, endpoint).status == 403
     first.disconnect()
+    time.sleep(2.1)
+    assert stack.ask(carol, room, endpoint).status == 403
     laptop.disconnect()
     until("the seat is free", lambda: stack.ask(carol, room, endpoint).status == 200, 40.0, 0.5)
     second.disconnect()

@@ -35,8 +35,11 @@ MOST_SLOTS = 256
 The slot is the client's to choose, and each one makes every look at the room longer: without a
 bound, one user could make looks so long that they fail, and what fails lets calls through."""
 
-LOOK_MAX_AGE = 1.0
-"""Seconds for which a look may let somebody in. Nobody is refused on one begun before he asked."""
+LOOK_MAX_AGE = 3.0
+"""Seconds for which a look may let somebody in: so long that those of the live loop serve.
+
+Whom it does not show has a seat held or came without one, and for the latter the live loop's three
+seconds hold anyway. Nobody is refused on a look that was begun before he asked."""
 
 _log = Logger()
 

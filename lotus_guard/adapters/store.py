@@ -62,6 +62,7 @@ class Store:
     _writing: Deferred[None] | None = field(default=None, init=False)
     _retry: Any = field(default=None, init=False)
     _soon: Any = field(default=None, init=False)
+    _is_closing: bool = field(default=False, init=False)
     _company: frozenset[int] = field(default=frozenset(), init=False)
     """The pids of other guards on this file, as far as the log has named them."""
 
@@ -151,6 +152,7 @@ class Store:
             if delayed is not None and delayed.active():
                 delayed.cancel()
         self._retry = self._soon = None
+        self._is_closing = True
         if self.instance:
             self._batch.gone, self._batch.beat = self.instance, None
         if self._batch or self._changed:
@@ -234,8 +236,12 @@ class Store:
         self._writing = None
         self.on_written()
         self._greet(frozenset(others))
-        if self._batch or self._changed:
+        if not (self._batch or self._changed):
+            return
+        if self._is_closing:
             self._begin()
+        else:
+            self._shortly()
 
     def _failed(self, failure: Failure, batch: Batch) -> None:
         """Put what could not be written in front of what came after it, and try again later."""

@@ -10,8 +10,9 @@ run: $(INSTALLED) ## Start the guard: on the embedded sandbox where the environm
 	@if env | grep -qE '^(LIVEKIT_|LOTUS_GUARD_)'; then sandbox=; else sandbox=--sandbox; fi; \
 	exec $(BIN)/twistd --nodaemon --pidfile= lotus-guard $$sandbox
 
-test: check ## Everything with the real servers and WebRTC clients; `shipping` has the rest.
+test: check ## Everything, with the real servers, WebRTC clients, deploy/ and the packages.
 	@$(MAKE) --no-print-directory real
+	@$(MAKE) --no-print-directory shipping
 
 check: $(INSTALLED) ## Lint, types, unit and property tests: under a minute.
 	$(BIN)/ruff check .

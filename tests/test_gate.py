@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from hypothesis import example, given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
+from twisted.web.client import URI
 
 from lotus_guard.adapters.http import BoundedBody, TooLong
 from lotus_guard.adapters.upstream import Upstream
@@ -334,6 +337,13 @@ async def raw(world: World, data: bytes) -> bytes:
 )
 def test_what_is_looked_at_is_what_goes_out(raw_target: bytes, wanted: bytes) -> None:
     assert Upstream(None, b"http://u", reactor).target_of(raw_target) == wanted  # type: ignore[arg-type]
+
+
+@given(st.from_regex(rb"/?(/[a-zA-Z0-9_;.%]{0,4}){1,3}(\?[a-z0-9_=&;%]{0,6}){0,2}", fullmatch=True))
+@example(b"/sfu/get?n=1")
+def test_a_plain_target_goes_out_as_the_client_below_would_write_it(target: bytes) -> None:
+    upstream = Upstream(None, b"http://u", reactor)  # type: ignore[arg-type]
+    assert upstream.target_of(target) == URI.fromBytes(b"http://u" + target).originForm
 
 
 @pytest_twisted.ensureDeferred

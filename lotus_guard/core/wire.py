@@ -74,7 +74,7 @@ WEBHOOK = b"/sfu_webhook"
 
 def is_webhook(target: bytes) -> bool:
     """Tell whether a request target is where LiveKit sends its webhooks."""
-    return _clean_path(target) == WEBHOOK
+    return _path_of(target) == WEBHOOK
 
 
 def endpoint_of(target: bytes) -> Endpoint | None:
@@ -84,16 +84,19 @@ def endpoint_of(target: bytes) -> Endpoint | None:
     read strictly without need does no harm, one that is not read strictly would.
     """
     try:
-        return Endpoint(_clean_path(target).decode("ascii"))
+        return Endpoint(_path_of(target).decode("ascii"))
     except ValueError:
         return None
 
 
+def _path_of(target: bytes) -> bytes:
+    return _clean_path(target.partition(b"?")[0].partition(b"#")[0])
+
+
 @lru_cache(maxsize=64)
-def _clean_path(target: bytes) -> bytes:
+def _clean_path(path: bytes) -> bytes:
     # Asked for several times of each request, nearly always of one of three paths.
-    path = re.sub(rb"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", b"", target)
-    path = re.split(rb"[?#]", path, maxsplit=1)[0]
+    path = re.sub(rb"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*", b"", path)
     return posixpath.normpath(b"/" + unquote_to_bytes(path).lstrip(b"/"))
 
 

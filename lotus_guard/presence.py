@@ -122,4 +122,6 @@ def _as_look(attendance: Attendance) -> Look:
 
 
 def _serves(seen: Seen, not_before: float, aliases: Sequence[Alias]) -> bool:
-    return seen.at >= not_before and set(aliases) <= set(seen.aliases)
+    if seen.at < not_before:
+        return False
+    return aliases == seen.aliases or set(aliases) <= set(seen.aliases)

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from lotus_guard.adapters.store import Store
+from lotus_guard.adapters.tables import SeatRows
 from lotus_guard.core.knowledge import Grounds, Knowledge, Place
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.seats import Seats
@@ -52,6 +55,11 @@ class Memory:
 def known(path: Path) -> int:
     with sqlite3.connect(path) as connection:
         return int(connection.execute("SELECT count(*) FROM alias").fetchone()[0])
+
+
+def rows(path: Path) -> dict[str, float | None]:
+    with sqlite3.connect(path) as connection:
+        return dict(connection.execute("SELECT person, until FROM seat").fetchall())
 
 
 async def settled() -> None:
@@ -139,6 +147,7 @@ async def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path) -> None:
     one.learn(2)
     await one.close()
     assert known(path) == 2
+    assert sorted(rows(path)) == ["@u1:s", "@u2:s"]
     assert "gone" in one.failures[0]
 
 
@@ -172,3 +181,57 @@ async def test_a_locked_file_is_an_outage_and_written_later(tmp_path: Path) -> N
     lock.close()
     await one.close()
     assert known(path) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_the_seats_that_change_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    memory = Memory(path)
+    memory.learn(1)
+    memory.learn(2)
+    await settled()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE seat SET until = 7.0 WHERE person = '@u1:s'")
+    memory.learn(3)
+    await settled()
+    assert rows(path)["@u1:s"] == 7.0, "a row that has not changed was written"
+    assert sorted(rows(path)) == ["@u1:s", "@u2:s", "@u3:s"]
+    await memory.close()
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from("abc"), st.one_of(st.none(), st.floats(0.0, 100.0)), max_size=3
+        ),
+        max_size=6,
+    )
+)
+def test_the_rows_written_say_what_the_seats_are(states: list[dict[str, float | None]]) -> None:
+    rows, file = SeatRows(5.0), dict[str, float | None]()
+    for seats in states:
+        changes = rows.changes(ROOM, seats)
+        for (room, person), row in changes.items():
+            assert room == ROOM
+            if row is None:
+                del file[person]
+            else:
+                file[person] = row[0]
+        assert file.keys() == seats.keys()
+        for person, until in seats.items():
+            said = file[person]
+            assert said is until is None or abs((said or 0.0) - (until or 0.0)) < 5.0
+            assert (said is None) is (until is None)
+        assert rows.changes(ROOM, seats) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_seat_given_up_after_a_restart_leaves_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    one = Memory(path)
+    one.learn(1)
+    await one.close()
+    two = Memory(path)
+    two.seats.sweep(time.monotonic() + 61.0)
+    await two.close()
+    assert rows(path) == {}

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lotus_guard.adapters.tables import SCHEMA, Batch, Beat, Saved, select_decisions
+from lotus_guard.adapters.tables import SCHEMA, Batch, Beat, Saved, SeatRows, select_decisions
 from lotus_guard.core.decision import Decision
 from lotus_guard.core.knowledge import Change, Knowledge
 from lotus_guard.core.model import Alias, RoomId
@@ -57,6 +57,7 @@ class Store:
     _opened: tuple[int, int] | None = field(default=None, init=False)
     """Device and inode of the file that is open."""
     _batch: Batch = field(init=False, factory=Batch)
+    _rows: SeatRows = field(init=False)
     _changed: set[RoomId] = field(init=False, factory=set)
     """Rooms whose seats are to be written."""
     _writing: Deferred[None] | None = field(default=None, init=False)
@@ -65,6 +66,9 @@ class Store:
     _is_closing: bool = field(default=False, init=False)
     _company: frozenset[int] = field(default=frozenset(), init=False)
     """The pids of other guards on this file, as far as the log has named them."""
+
+    def __attrs_post_init__(self) -> None:
+        self._rows = SeatRows(self.seats.hold / 12)
 
     def open(self) -> None:
         """Read the file and begin to take note of changes.
@@ -141,10 +145,11 @@ class Store:
 
     def _note_seats(self, room: RoomId) -> None:
         lead = self.epoch() - self.now()
-        self._batch.seats[room] = {
+        seats = {
             person: None if until is None else until + lead
             for person, until in self.seats.seated(room).items()
         }
+        self._batch.seats.update(self._rows.changes(room, seats))
 
     def close(self) -> Deferred[None]:
         """Write what is left, then close the file."""
@@ -183,6 +188,10 @@ class Store:
             self._fail(error)  # it cannot be written; perhaps it can be read
             saved = self._rows_read_only()
         saved.take_up(self.knowledge, self.seats, self.now())
+        lead = self.epoch() - self.now()
+        for room, seats in saved.seats.items():
+            # In the clock of the file again.
+            self._rows.has(room, {p: u if u is None else u + lead for p, u in seats.items()})
 
     def _rows_read_only(self) -> Saved:
         address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
@@ -228,6 +237,8 @@ class Store:
             changed, self._changed = self._changed, set()
             for room in changed:
                 self._note_seats(room)
+            if not self._batch:
+                return
             batch, self._batch = self._batch, Batch()
             self._writing = self._pool.runInteraction(batch.write)
             self._writing.addCallbacks(self._wrote, self._failed, errbackArgs=(batch,))
@@ -294,6 +305,7 @@ class Store:
         self._connect()
 
     def _note_everything(self) -> None:
+        self._rows.clear()
         for alias, place in self.knowledge.places():
             self._batch.aliases[alias] = place
         for identity, taught in self.knowledge.users():

@@ -66,13 +66,57 @@ class Beat:
 
 
 @define
+class SeatRows:
+    """What the file says of seats, so that only what changes is written.
+
+    A full room is a few hundred rows, and every token issued in it changes one of them.
+    """
+
+    slack: float
+    """Seconds by which a seat may be held longer than the file says: whoever asks again and again
+    is not worth a row each time."""
+    _rows: dict[RoomId, dict[Person, float | None]] = field(factory=dict)
+
+    def has(self, room: RoomId, seats: Mapping[Person, float | None]) -> None:
+        """Take note of what a file says."""
+        self._rows[room] = dict(seats)
+
+    def clear(self) -> None:
+        """Begin anew, with an empty file."""
+        self._rows.clear()
+
+    def changes(
+        self, room: RoomId, seats: Mapping[Person, float | None]
+    ) -> dict[tuple[RoomId, Person], tuple[float | None] | None]:
+        """List the rows to write so that the file says `seats`; None for one to delete."""
+        rows = self._rows.pop(room, {})
+        found: dict[tuple[RoomId, Person], tuple[float | None] | None] = {}
+        for person in rows.keys() - seats.keys():
+            del rows[person]
+            found[room, person] = None
+        for person, until in seats.items():
+            if person not in rows or not self._says(rows[person], until):
+                rows[person] = until
+                found[room, person] = (until,)
+        if rows:
+            self._rows[room] = rows
+        return found
+
+    def _says(self, row: float | None, until: float | None) -> bool:
+        if row is None or until is None:
+            return row is until
+        return abs(until - row) < self.slack
+
+
+@define
 class Batch:
     """What is to be written with the next transaction."""
 
     aliases: dict[Alias, Place | None] = field(factory=dict)
     """None for one to forget, with the identities learnt in it."""
     identities: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
-    seats: dict[RoomId, Mapping[Person, float | None]] = field(factory=dict)
+    seats: dict[tuple[RoomId, Person], tuple[float | None] | None] = field(factory=dict)
+    """Until when each is held; None for one to delete."""
     decisions: dict[tuple[Deed, str], deque[Decision]] = field(factory=dict)
     """By kind and rule."""
     beat: Beat | None = None
@@ -115,10 +159,14 @@ class Batch:
             "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
             [(identity, *taught) for identity, taught in self.identities.items()],
         )
-        for room, seats in self.seats.items():
-            cursor.execute("DELETE FROM seat WHERE room = ?", (room,))
-            rows = [(room, person, until) for person, until in seats.items()]
-            cursor.executemany("INSERT INTO seat VALUES (?, ?, ?)", rows)
+        cursor.executemany(
+            "DELETE FROM seat WHERE room = ? AND person = ?",
+            [whose for whose, row in self.seats.items() if row is None],
+        )
+        cursor.executemany(
+            "INSERT OR REPLACE INTO seat VALUES (?, ?, ?)",
+            [(*whose, *row) for whose, row in self.seats.items() if row is not None],
+        )
         cursor.executemany(
             "INSERT INTO decision (at, kind, rule, room, user, body) VALUES (?, ?, ?, ?, ?, ?)",
             [_row(decision) for decision in self.in_order()],

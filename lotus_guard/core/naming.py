@@ -20,12 +20,16 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 
 ROOM_SLOT = "m.call#ROOM"
 """The slot of a room's ordinary call, and the one `/sfu/get` always means."""
+
+LONGEST_KEPT = 512
+"""Characters of a room and a slot whose alias is kept; a room's id has 255 bytes at the most."""
 
 # Go's json.Marshal escapes these for HTML's and JavaScript's sake and nothing else above ASCII.
 _GO_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in ("<", ">", "&", "\u2028", "\u2029")}
@@ -51,6 +55,14 @@ def _digest64(data: bytes) -> str:
 
 def alias_of(room: RoomId, slot: str) -> Alias:
     """Name the LiveKit room of a Matrix room's slot as lk-jwt-service 0.4.3 and later do."""
+    # The same few are asked for several times of each token. What is too long for any room's id
+    # is not kept: it is the client's to choose.
+    kept = len(room) + len(slot) <= LONGEST_KEPT
+    return _alias_of(room, slot) if kept else _alias_of.__wrapped__(room, slot)
+
+
+@lru_cache(maxsize=4096)
+def _alias_of(room: RoomId, slot: str) -> Alias:
     return Alias(_digest64(go_marshal([room, slot])))
 
 

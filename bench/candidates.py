@@ -70,6 +70,13 @@ def plain_nginx(ends: ExitStack, setting: Setting) -> Running:
     return Running(port, [ends.enter_context(running("plain", command, setting.directory, port))])
 
 
+def klein_and_treq(ends: ExitStack, setting: Setting) -> Running:
+    (port,) = ports(1)
+    script = str(ROOT / "bench" / "klein_proxy.py")
+    command = [sys.executable, script, str(port), str(setting.neighbours.upstream)]
+    return Running(port, [ends.enter_context(running("klein", command, setting.directory, port))])
+
+
 def threaded(style: str) -> Start:
     """The thread-per-connection guard of the comparison, in one of its two styles."""
 
@@ -109,6 +116,7 @@ def ours(hints: bool = False, workers: int = 1) -> Start:
 CANDIDATES: dict[str, Start] = {
     "direct": direct,
     "nginx": plain_nginx,
+    "klein + treq": klein_and_treq,
     "threaded": threaded("plain"),
     "threaded, kept alive": threaded("kept"),
     "ours": ours(),

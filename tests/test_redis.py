@@ -29,9 +29,12 @@ from tests.model_redis import Memory, ModelRedis, Words
 NAMES = st.sampled_from(["@a:s", "@b:s", "@c:s", "hash", "@ü:s"])
 TIMES = st.integers(0, 10**12).map(lambda micros: micros / 1e6)
 IDENTITIES = st.frozensets(st.sampled_from(["@a:s:D", "@b:s:D", "x"]).map(Identity))
+AWAITS = st.dictionaries(
+    st.sampled_from(["@a:s:D", "@b:s:D", "x"]).map(Identity), TIMES, max_size=3
+)
 LOOKS = st.builds(Look, TIMES, IDENTITIES)
 HOLDS = st.builds(
-    lambda a, b, g, i: Hold(min(a, b), max(a, b), g, i), TIMES, TIMES, st.booleans(), IDENTITIES
+    lambda a, b, g, i: Hold(min(a, b), max(a, b), g, i), TIMES, TIMES, st.booleans(), AWAITS
 )
 ALIASES = st.sampled_from(["one", "two", "three"]).map(Alias)
 TABLES = st.builds(

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from lotus_guard.admission import LOOK_MAX_AGE
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.seats import MOST_AWAITED, WATCHED, Look, Seats
+from lotus_guard.core.seats import MOST_AWAITED, TOGETHER, WATCHED, Look, Seats
 
 ROOM = RoomId("!r:s")
 CALL, OTHER = Alias("call"), Alias("other")
@@ -211,17 +211,59 @@ def test_who_reloads_the_page_keeps_his_seat() -> None:
     assert seats.settle(ROOM, 1) == []
 
 
-def test_each_token_of_a_user_is_waited_for() -> None:
+def test_a_token_issued_later_than_the_one_that_is_used_is_waited_for() -> None:
     seats = make(hold=60.0)
     seats.saw(ROOM, {CALL: look(0.0)})
     assert admit(seats, "a", 1, 1.0, "1")
-    assert admit(seats, "a", 1, 2.0, "2")
-    for moment, device in ((3.0, "2"), (5.0, "1")):
+    assert admit(seats, "a", 1, 1.0 + TOGETHER + 0.1, "2")
+    for moment, device in ((4.0, "1"), (6.0, "2")):
         assert not admit(seats, "b", 1, moment)
         seats.saw(ROOM, {CALL: look(moment, f"@a:s:{device}")})
         seats.saw(ROOM, {CALL: look(moment + 1.0)})
         seats.hung_up(ROOM, Identity(f"@a:s:{device}"))
-    assert admit(seats, "b", 1, 6.0)
+    assert admit(seats, "b", 1, 7.0)
+
+
+def test_one_who_comes_in_uses_up_the_tokens_that_he_was_issued_for_it() -> None:
+    """Element Call asks both endpoints, and again with a delay id; after a reload, anew."""
+    seats = make()
+    seats.saw(ROOM, {CALL: look(0.0)})
+    assert admit(seats, "a", 1, 1.0, "before the reload")
+    for moment, device in ((11.0, "1"), (11.1, "2"), (11.4, "1"), (11.5, "2")):
+        assert admit(seats, "a", 1, moment, device)
+    seats.saw(ROOM, {CALL: look(12.0, "@a:s:1")})
+    assert seats.held(12.0) == 0
+    seats.saw(ROOM, {CALL: look(13.0)})
+    seats.hung_up(ROOM, Identity("@a:s:1"))
+    assert admit(seats, "b", 1, 13.0)
+
+
+def test_a_look_uses_up_no_token_that_was_issued_after_it_was_begun() -> None:
+    seats = make()
+    seats.saw(ROOM, {CALL: look(0.0)})
+    assert admit(seats, "a", 1, 1.0, "1")
+    assert admit(seats, "a", 1, 1.6, "2")
+    seats.saw(ROOM, {CALL: look(1.5, "@a:s:1")})
+    seats.saw(ROOM, {CALL: look(1.8, "@a:s:1")})
+    seats.saw(ROOM, {CALL: look(2.0)})
+    seats.hung_up(ROOM, Identity("@a:s:1"))
+    assert not admit(seats, "b", 1, 2.0)
+    seats = make()
+    seats.saw(ROOM, {CALL: look(0.0)})
+    assert admit(seats, "a", 1, 1.0, "1")
+    assert admit(seats, "a", 1, 3.5, "2")  # again, while a look that shows it is on its way
+    seats.saw(ROOM, {CALL: look(3.4, "@a:s:2"), OTHER: look(3.6, "@a:s:1")})
+    seats.saw(ROOM, {CALL: look(4.0), OTHER: look(4.0)})
+    seats.hung_up(ROOM, Identity("@a:s:1"))
+    assert not admit(seats, "b", 1, 4.0)
+
+
+def test_a_look_from_before_a_restart_ends_no_seat_that_was_restored() -> None:
+    seats = make()
+    seats.restore(ROOM, {"@a:s": 65.0}, 5.0)
+    seats.saw(ROOM, {CALL: look(4.0, "@a:s:1")})
+    seats.saw(ROOM, {CALL: look(6.0)})
+    assert not admit(seats, "b", 1, 20.0)
 
 
 def test_how_many_tokens_are_waited_for_has_a_bound() -> None:
@@ -403,7 +445,9 @@ class SeatsMachine(RuleBasedStateMachine):
         self.tokens: dict[str, float] = {}
         """Who may still use a token he was given, until when."""
         self.unused: set[str] = set()
-        """Whose latest token has not been used."""
+        """Whose latest token has not been used, nor one for the same coming in or a later one."""
+        self.asked: dict[str, float] = {}
+        """When each was given his latest token."""
         self.ended: list[str] = []
         """Who has hung up, where LiveKit's word of it is still on its way."""
         self.seen = 0.0
@@ -439,7 +483,18 @@ class SeatsMachine(RuleBasedStateMachine):
             user, identity
         ):
             self.tokens[identity] = self.now + 60.0
+            self.asked[identity] = self.now
+            if identity in self.live:
+                self.use_up(identity)
             self.unused.add(identity)
+
+    def use_up(self, identity: str) -> None:
+        user, last = identity.rpartition(":")[0], self.asked[identity] + TOGETHER
+        self.unused -= {
+            other
+            for other in self.unused
+            if other.startswith(f"{user}:") and self.asked[other] <= last
+        }
 
     def ask_afresh(self, user: str, identity: Identity) -> bool:
         self.look()
@@ -460,7 +515,7 @@ class SeatsMachine(RuleBasedStateMachine):
         self.tick()
         if self.tokens.get(f"{user}:{device}", 0.0) > self.now:
             self.live.add(f"{user}:{device}")
-            self.unused.discard(f"{user}:{device}")
+            self.use_up(f"{user}:{device}")
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), on_purpose=st.booleans())

@@ -12,8 +12,9 @@ Three rules keep the count right although looks are old by the time they are use
 - A hold is judged by the moment of the look it is added to, not by now: a user who came in after
   the look, on a hold that has run out since, would otherwise be counted nowhere.
 - A look ends only holds that were made before it was begun, and those for a token only if it shows
-  him come whom the token names. That the user is there already is no such thing: he may be on his
-  way out with one device, or with one connection, and on his way in with the next.
+  him come whom the token names, or one that was issued later or in the same moment. That the user
+  is there already is no such thing: he may be on his way out with one device, or with one
+  connection, and on his way in with the next.
 - A look older than the one we have changes nothing.
 
 And one keeps us from throwing out anybody who may be in the right: somebody is standing only if we
@@ -34,6 +35,12 @@ WATCHED = 30.0
 
 MOST_AWAITED = 16
 """For so many devices of one user with unused tokens a seat is kept; for more is his own affair."""
+
+TOGETHER = 2.0
+"""Tokens that are issued to a user at most so many seconds apart are for one coming in.
+
+Element Call asks for three or four within half a second, at both endpoints, and uses one (FACTS,
+Element Call); the homeserver that vouches for each may take longer for one than for another."""
 
 UNUSED = 3600.0
 """Looks that nobody has renewed for so many seconds are dropped."""
@@ -186,8 +193,9 @@ class Seats:
             self._tidy(table, now)
         kept = table.holds.get(person)
         if kept or len(table.holds) < self.most_holds:
-            before = kept.awaits if kept and kept.until > now else frozenset()
-            awaits = before if len(before) >= MOST_AWAITED else before | {identity}
+            awaits = dict(kept.awaits) if kept and kept.until > now else {}
+            if identity in awaits or len(awaits) < MOST_AWAITED:
+                awaits[identity] = now
             table.holds[person] = Hold(now, now + self.hold, awaits=awaits)
             if not self._is_there(table, person, identity):
                 self.on_change(room)
@@ -302,13 +310,20 @@ class Seats:
         self._tidy(table, latest)
 
     def _use_up(self, table: Table, person: Person, arrivals: "_Arrivals", latest: float) -> None:
-        """End the hold of one who is there, where it has served its purpose."""
-        kept = table.holds[person]
-        come = {i for i in kept.awaits if arrivals.at.get(i, -inf) >= kept.since}
-        if come == kept.awaits and kept.since <= latest:
+        """End the hold of one who is there, where it has served its purpose.
+
+        Whom a token names has come in: then those that he was issued before are spent too, and
+        those of the same moment. One that he was issued since the look is for what comes next.
+        """
+        kept, came = table.holds[person], arrivals.at
+        used = [i for i, asked in kept.awaits.items() if came.get(i, -inf) >= asked]
+        together = max((kept.awaits[i] for i in used), default=-inf) + TOGETHER
+        spent = min(together, max((came[i] for i in used), default=-inf))
+        left = {i: asked for i, asked in kept.awaits.items() if asked > spent}
+        if not left and kept.since <= latest:
             del table.holds[person]
-        elif come:
-            table.holds[person] = evolve(kept, awaits=kept.awaits - come)
+        elif len(left) < len(kept.awaits):
+            table.holds[person] = evolve(kept, awaits=left)
 
     def _take_place(self, table: Table, person: Person, limit: int, at: float) -> None:
         """Let the places go that were kept for returning people, where a newcomer takes them.

@@ -3,7 +3,7 @@
 Written as JSON, for a book that several guards share:
 
     {"looks": {alias: [at, [identity, ...]]},
-     "holds": {person: [since, until, is_grace, [awaited identity, ...]]},
+     "holds": {person: [since, until, is_grace, {awaited identity: asked}]},
      "standing": {person: at}, "returning": {person: until}, "unwatched": [alias, ...],
      "limited": [from, to]}
 
@@ -11,7 +11,7 @@ Times in a document are seconds of the clock that the guards share, to the micro
 how far that one is ahead of the clock of this guard.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -30,9 +30,9 @@ class Hold:
     until: float
     is_grace: bool = False
     """Kept for one who was there and has gone, not for a token."""
-    awaits: frozenset[Identity] = frozenset()
-    """Whom its tokens name: when all of them have come in it is used up. Empty, for a seat that
-    is kept for no token we know: any of the person's is."""
+    awaits: Mapping[Identity, float] = field(factory=dict)
+    """Whom its tokens name, and when each was issued: it is used up by their coming in. Empty, for
+    a seat that is kept for no token we know: anybody of the person's uses it up."""
 
 
 @frozen
@@ -68,7 +68,7 @@ def write_table(table: Table, lead: float) -> dict[str, Any]:
     return {
         "looks": {a: [shared(k.at), sorted(k.people)] for a, k in table.looks.items()},
         "holds": {
-            p: [shared(h.since), shared(h.until), h.is_grace, sorted(h.awaits)]
+            p: [shared(h.since), shared(h.until), h.is_grace, _moved(h.awaits, shared)]
             for p, h in table.holds.items()
         },
         "standing": {p: shared(at) for p, at in table.standing.items()},
@@ -89,7 +89,7 @@ def read_table(document: Mapping[str, Any], lead: float) -> Table:
         for a, (at, people) in document["looks"].items()
     }
     holds = {
-        p: Hold(ours(since), ours(until), bool(grace), frozenset(map(Identity, awaits)))
+        p: Hold(ours(since), ours(until), bool(grace), _moved(awaits, ours))
         for p, (since, until, grace, awaits) in document["holds"].items()
     }
     limited = document.get("limited")
@@ -101,6 +101,12 @@ def read_table(document: Mapping[str, Any], lead: float) -> Table:
         {Alias(a) for a in document["unwatched"]},
         (ours(limited[0]), ours(limited[1])) if limited else None,
     )
+
+
+def _moved(
+    awaits: Mapping[Identity, float], clock: Callable[[float], float]
+) -> dict[Identity, float]:
+    return {Identity(identity): clock(asked) for identity, asked in sorted(awaits.items())}
 
 
 def merged(one: Table, other: Table) -> Table:
@@ -135,10 +141,10 @@ def _longer(one: Hold, other: Hold) -> Hold:
         max(one.until, other.until),
         # Whoever hangs up frees a seat kept for grace alone.
         one.is_grace and other.is_grace,
-        one.awaits | other.awaits,
+        _united(one.awaits, other.awaits, max),
     )
 
 
-def _united(one: dict[Any, Any], other: dict[Any, Any], choose: Any) -> dict[Any, Any]:
+def _united(one: Mapping[Any, Any], other: Mapping[Any, Any], choose: Any) -> dict[Any, Any]:
     both = {key: choose(value, other[key]) for key, value in one.items() if key in other}
     return {**one, **other, **both}

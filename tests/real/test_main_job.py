@@ -78,6 +78,8 @@ def test_cap_second_device_and_rejoin(stack: Stack, endpoint: str) -> None:
 def test_the_seat_is_free_when_the_last_device_has_gone(stack: Stack, endpoint: str) -> None:
     room = stack.room(limit={"max_users": 2})
     alice, bob, carol = stack.users(3)
+    for other in BOTH:  # as Element Call does, who joins with one of them
+        assert stack.ask(alice, room, other, device="PHONE").status == 200
     first = stack.join(alice, room, endpoint, device="PHONE")
     second = stack.join(bob, room, endpoint)
     laptop = stack.join(alice, room, endpoint, device="LAPTOP")

@@ -72,7 +72,7 @@ class Variables:
     deadline: str = _ours("1.0", "seconds a rule may keep a finished upstream answer waiting")
     policy_max_age: str = _ours("2.0", "seconds a policy may be served from the cache")
     policy_stale: str = _ours("600", "seconds a last known policy serves while Synapse is out")
-    seat_hold: str = _ours("60", "seconds a seat is kept for a token its device has not used yet")
+    seat_hold: str = _ours("60", "seconds a seat is kept for a token that has not been used yet")
     seat_grace: str = _ours("10", "seconds a seat is kept for a user whose last device has gone")
     token_life: str = _ours("300", "most seconds until a token runs out in a room with a policy")
     mode: str = _ours("enforce", "observe: decide, record and count everything, change nothing")

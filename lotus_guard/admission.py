@@ -264,8 +264,10 @@ class Admission:
 
     async def _limit(self, seeker: Seeker) -> Cap | Refusal | None:
         try:
-            policy = await self._policy(Rule.LIMIT, self.limits, seeker)
+            policy, is_certain = await self._policy(Rule.LIMIT, self.limits, seeker)
             if policy.max_users is None:
+                if not is_certain:  # there may be a limit by now: it must not put him out
+                    await self._keep(seeker)
                 return None
             return await self._cap(seeker, policy.max_users)
         except Outage:
@@ -302,21 +304,24 @@ class Admission:
         return at
 
     async def _sources_rule(self, seeker: Seeker) -> SourcePolicy | None:
-        policy = self._policy(Rule.SOURCES, self.sources, seeker)
-        return await self._rule(Rule.SOURCES, seeker, policy)
+        found = await self._rule(
+            Rule.SOURCES, seeker, self._policy(Rule.SOURCES, self.sources, seeker)
+        )
+        return found[0] if found else None
 
-    async def _policy(self, rule: Rule, policies: Policies[P], seeker: Seeker) -> P:
+    async def _policy(self, rule: Rule, policies: Policies[P], seeker: Seeker) -> tuple[P, bool]:
+        """Find out about a policy, and whether it is certain or what was known before an outage."""
         policy = policies.at_hand(seeker.room)
         if policy is not None:
-            return policy
+            return policy, True
         try:
-            return await self._in_time(seeker, policies.get(seeker.room))
+            return await self._in_time(seeker, policies.get(seeker.room)), True
         except Outage as outage:
             last = policies.last(seeker.room)
             if last is None:
                 raise
             self.journal.used_stale(rule, outage)
-            return last
+            return last, False
 
     async def _in_time(self, seeker: Seeker, work: Coroutine[Any, Any, V]) -> V:
         try:

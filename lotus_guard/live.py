@@ -417,7 +417,20 @@ class Live:
         is_sure = self.rank.may_remove() and self.book.is_certain(room)
         limit = known.policy.max_users if self.limit_on and is_sure else None
         standing = await self.book.change(room, lambda seats: seats.settle(room, limit))
+        if not standing or not await self._is_still(room, known.policy):
+            return []
         return standing if self.book.is_certain(room) else []
+
+    async def _is_still(self, room: RoomId, limit: LimitPolicy) -> bool:
+        """Tell whether Synapse says at this moment what we know of a room's limit.
+
+        Another guard, or the token path a moment later, may have read a newer one and let people
+        in by it: nobody is put out by one that has been lifted since.
+        """
+        try:
+            return await self.limits.get(room, 0.0, in_background=True) == limit
+        except Outage:
+            return False
 
     async def _policy(
         self, rule: Rule, policies: Policies[P], room: RoomId, poll: bool

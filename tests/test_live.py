@@ -21,7 +21,7 @@ from lotus_guard.ports import Outage, Reason
 from lotus_guard.sandbox.livekit import Source, sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
 from lotus_guard.service import Clocks, LiveService, LoopTick
-from tests.world import FAST, World, reactor
+from tests.world import DEADLINE, FAST, World, reactor
 
 VIDEO, AUDIO = lk_models.TrackType.VIDEO, lk_models.TrackType.AUDIO
 PUSH = "a-push-secret-for-tests"
@@ -420,6 +420,42 @@ async def test_a_webhook_wakes_the_loop_for_its_room(world: World) -> None:
     world.sandbox.sfu.publish(alias, alice.identity, Source.MICROPHONE, VIDEO)
     await delivered(world, sent)
     assert not alice.permission.can_publish
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_users": 1}])
+@pytest_twisted.ensureDeferred
+async def test_nobody_is_put_out_by_a_limit_that_may_have_been_lifted(
+    world: World, limit: dict[str, int]
+) -> None:
+    """Found by the soak (seed 2026): a hint goes by the policy at hand, two seconds old."""
+    world.start_guard(**FAST, LOTUS_GUARD_POLICY_MAX_AGE="60")
+    drawer = await full_room_and_a_drawer(world)
+    sent = hook_up(world)
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, limit)
+    if limit:  # it has not been, but Synapse does not say so
+        world.sandbox.synapse.hangs_for = LIMIT_EVENT
+    world.sandbox.sfu.join(drawer)
+    await delivered(world, sent)
+    await deferLater(reactor, 1.5 * DEADLINE, lambda: None)
+    assert len(people(world, TWO)) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_let_in_by_a_policy_that_is_only_remembered_has_a_seat(world: World) -> None:
+    """Found by the soak (seed 2026): put out by the limit that his guard could not know of."""
+    world.start_guard(**FAST, LOTUS_GUARD_POLICY_MAX_AGE="0.05")
+    states = world.sandbox.homeserver
+    states.set_state(TWO, LIMIT_EVENT, {})
+    await join(world, "alice", TWO)
+    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    world.sandbox.synapse.hangs_for = LIMIT_EVENT
+    await deferLater(reactor, 0.1, lambda: None)
+    got = await world.ask("carol", TWO, "/get_token")
+    world.sandbox.synapse.hangs_for = ""
+    await world.guard.live.run_pass()
+    world.sandbox.sfu.join(got.json()["jwt"])
+    await world.guard.live.run_pass()
+    assert len(people(world, TWO)) == 2
 
 
 @pytest.mark.parametrize("reason", ["CLIENT_INITIATED", "CONNECTION_TIMEOUT"])

@@ -105,6 +105,29 @@ def test_who_is_put_out_and_had_a_seat_is_seen_and_who_had_none_is_not() -> None
     assert invariants(judge) == ["removed"]
 
 
+def test_a_seat_is_kept_for_its_grace_where_livekit_was_killed() -> None:
+    judge = Judge()
+    judge.token(0, "a", 1.0)
+    judge.forgot(2.0)
+    judge.token(0, "b", 3.0)
+    judge.removed(0, "a", 13.0)
+    assert invariants(judge) == []
+    judge.removed(0, "a", 11.0)
+    judge.removed(0, "b", 13.0)
+    assert invariants(judge) == ["removed"] * 2
+
+
+def test_a_token_of_a_caps_first_seconds_is_as_one_of_before() -> None:
+    judge = Judge()
+    judge.policy(0, capped(1, at=10.0))
+    judge.token(0, "a", 12.0)
+    judge.token(0, "b", 13.5)
+    judge.removed(0, "a", 20.0)
+    assert invariants(judge) == []
+    judge.removed(0, "b", 20.0)
+    assert invariants(judge) == ["removed"]
+
+
 def test_a_failed_request_is_seen() -> None:
     judge = Judge()
     judge.failed(1.0, "504")

@@ -142,6 +142,8 @@ class Soak:
             town.redis.start()
         elif fault.kind == "restart LiveKit":
             town.livekit.process.kill()
+            with self._lock:
+                self.judge.forgot(self.now())
             self._wait(self.now() + fault.seconds)
             town.livekit.process.start()
         elif fault.kind.startswith("Synapse"):

@@ -6,7 +6,9 @@ The invariants, each with what it allows:
   comes later: whoever was there, or had a token of the last minute, when a cap was lowered may come
   and stay (*entitled*). So may he who got his token while a dependency was out.
 - **tracks**: no forbidden track for longer than `GRACE` seconds after its policy.
-- **removed**: nobody is put out who got his token from a guard.
+- **removed**: nobody is put out who got his token from a guard. But where LiveKit was killed since,
+  and has forgotten him, his seat is kept for `SEAT_GRACE` only; and a token of the first `UNAWARE`
+  seconds of a cap may come from a guard that could not know of it, as one from before may.
 - **tokens**: no request for a token fails that lk-jwt-service would have served.
 
 Cap and tracks are judged where Synapse, LiveKit and Redis are up, and were for `GRACE` seconds: a
@@ -21,6 +23,9 @@ from attrs import define, field, frozen
 GRACE = 5.0
 HOLD = 60.0
 """For how long a token keeps a seat."""
+SEAT_GRACE = 10.0
+UNAWARE = 3.0
+"""A guard may serve a policy that it read two seconds ago, and takes one to judge by it."""
 OUTAGE, SEATS = "outage", "seats"
 
 
@@ -63,6 +68,8 @@ class Violation:
 class _Room:
     policy: Policy = field(factory=lambda: Policy(0.0, None, True))
     entitled: set[str] = field(factory=set)
+    tightened: float = -HOLD
+    """When its cap was set or lowered."""
     over: float = 0.0
     """Seconds that count for which it has been over its cap."""
     tracks: dict[str, float] = field(factory=dict)
@@ -81,7 +88,12 @@ class Judge:
     worst_track: float = 0.0
     _rooms: dict[int, _Room] = field(factory=dict)
     _tokens: dict[tuple[int, str], float] = field(factory=dict)
+    _forgot: list[float] = field(factory=list)
     _last: float | None = None
+
+    def forgot(self, at: float) -> None:
+        """Note that LiveKit was killed, and knows nobody any more."""
+        self._forgot.append(at)
 
     def outage(self, begin: float, end: float, kind: str = OUTAGE) -> None:
         """Note a fault, and until when it may be felt."""
@@ -94,6 +106,7 @@ class Judge:
         is_tighter = policy.cap is not None and (before.cap is None or policy.cap < before.cap)
         state.policy = policy
         if is_tighter:
+            state.tightened = policy.at
             state.entitled |= state.people | {
                 user
                 for (where, user), at in self._tokens.items()
@@ -116,9 +129,14 @@ class Judge:
     def removed(self, room: int, user: str, at: float) -> None:
         """Note that a client was put out by somebody."""
         given = self._tokens.get((room, user))
-        if given is not None:
+        if given is not None and not self._may_be_seatless(room, given, at):
             what = f"{user} was put out of room {room}, {at - given:.1f} s after his token"
             self.violations.append(Violation(at, "removed", what))
+
+    def _may_be_seatless(self, room: int, given: float, at: float) -> bool:
+        state = self._rooms.get(room, _Room())
+        is_unaware = 0.0 <= given - state.tightened <= UNAWARE
+        return is_unaware or any(given < k and at > k + SEAT_GRACE for k in self._forgot)
 
     def is_out(self, at: float, kinds: Sequence[str] = ()) -> bool:
         """Tell whether a fault may be felt."""

@@ -126,6 +126,9 @@ def test_a_token_of_a_caps_first_seconds_is_as_one_of_before() -> None:
     assert invariants(judge) == []
     judge.removed(0, "b", 20.0)
     assert invariants(judge) == ["removed"]
+    watch(judge, 14, 30, "c", "a")
+    assert invariants(judge) == ["removed", "cap"], "c is the stranger"
+    assert "'a'" not in judge.violations[-1].what.partition("not entitled")[2]
 
 
 def test_a_failed_request_is_seen() -> None:

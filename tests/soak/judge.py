@@ -4,11 +4,12 @@ The invariants, each with what it allows:
 
 - **cap**: no room over its cap for longer than `GRACE` seconds. Nobody is put out for a cap that
   comes later: whoever was there, or had a token of the last minute, when a cap was lowered may come
-  and stay (*entitled*). So may he who got his token while a dependency was out.
+  and stay (*entitled*). So may he who got his token while a dependency was out, or in the first
+  `UNAWARE` seconds of a cap, of which his guard may not have known yet.
 - **tracks**: no forbidden track for longer than `GRACE` seconds after its policy.
 - **removed**: nobody is put out who got his token from a guard. But where LiveKit was killed since,
-  and has forgotten him, his seat is kept for `SEAT_GRACE` only; and a token of the first `UNAWARE`
-  seconds of a cap may come from a guard that could not know of it, as one from before may.
+  and has forgotten him, his seat is kept for `SEAT_GRACE` only; and with a token of a cap's first
+  `UNAWARE` seconds he may have no seat, as with one from before.
 - **tokens**: no request for a token fails that lk-jwt-service would have served.
 
 Cap and tracks are judged where Synapse, LiveKit and Redis are up, and were for `GRACE` seconds: a
@@ -77,6 +78,10 @@ class _Room:
     people: frozenset[str] = frozenset()
     is_told: bool = False
 
+    def may_be_unknown(self, at: float) -> bool:
+        """Tell whether a guard may not know of the cap yet."""
+        return 0.0 <= at - self.tightened <= UNAWARE
+
 
 @define(eq=False)
 class Judge:
@@ -119,8 +124,9 @@ class Judge:
     def token(self, room: int, user: str, at: float) -> None:
         """Note that a guard gave a token."""
         self._tokens[room, user] = at
-        if self.is_out(at) or self.is_out(at - GRACE):
-            self._rooms.setdefault(room, _Room()).entitled.add(user)
+        state = self._rooms.setdefault(room, _Room())
+        if self.is_out(at) or self.is_out(at - GRACE) or state.may_be_unknown(at):
+            state.entitled.add(user)
 
     def failed(self, at: float, what: str) -> None:
         """Note a request for a token that failed."""
@@ -134,8 +140,7 @@ class Judge:
             self.violations.append(Violation(at, "removed", what))
 
     def _may_be_seatless(self, room: int, given: float, at: float) -> bool:
-        state = self._rooms.get(room, _Room())
-        is_unaware = 0.0 <= given - state.tightened <= UNAWARE
+        is_unaware = self._rooms.get(room, _Room()).may_be_unknown(given)
         return is_unaware or any(given < k and at > k + SEAT_GRACE for k in self._forgot)
 
     def is_out(self, at: float, kinds: Sequence[str] = ()) -> bool:

@@ -29,7 +29,7 @@ from lotus_guard.book import Book
 from lotus_guard.core.decision import step_taken
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, Rule, SourcePolicy
-from lotus_guard.core.plan import Narrow, Remove, Silence, Step, bounded, plan
+from lotus_guard.core.plan import Curb, Narrow, Remove, Silence, Step, bounded, plan
 from lotus_guard.core.seats import Person, Seats
 from lotus_guard.core.text import printable
 from lotus_guard.core.webhook import Event, EventKind
@@ -377,7 +377,7 @@ class Live:
                 await self.book.change(room, lambda seats: seats.settle(room, None))
             return Finding.NO_POLICY
         seen = await self._look(room)
-        self._people[room] = sum(len(each.participants) for each in seen.rooms.values())
+        self._people[room] = sum(len(each.identities) for each in seen.rooms.values())
         await self._free_seats(room, seen)
         standing = await self._standing(room, known)
         policy = sources or SourcePolicy()
@@ -469,7 +469,7 @@ class Live:
         for alias, attendance in seen.rooms.items():
             left = self._hung_up.pop(alias) or {}
             now_there = {p.identity: p.sid for p in attendance.participants}
-            gone.update(left.keys() - now_there.keys())
+            gone.update(left.keys() - attendance.identities)
             late = {i: sid for i, sid in left.items() if now_there.get(i) == sid}
             if late:  # LiveKit still lists the very connection that has ended
                 self._hung_up.put(alias, late)
@@ -518,6 +518,10 @@ class Live:
             self._may(step)
             if isinstance(step, Narrow | Silence):
                 await self.service.permit(step.alias, step.participant, step.grant)
+            elif isinstance(step, Curb):
+                await self.service.curb(step.alias, step.participant.identity)
+                self.presence.calmed(step.alias)
+                self.wake(room)  # who else is there shows now
             elif isinstance(step, Remove):
                 await self.service.remove(step.alias, step.participant)
         except Outage as outage:

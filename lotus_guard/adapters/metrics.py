@@ -11,13 +11,18 @@ from twisted.logger import Logger
 
 from lotus_guard.core.decision import Deed, Ruling
 from lotus_guard.core.model import RoomId, Rule
-from lotus_guard.core.plan import Narrow, Remove, Silence, Step
+from lotus_guard.core.plan import Curb, Narrow, Remove, Silence, Step
 from lotus_guard.core.text import printable
 from lotus_guard.ports import Now, Outage, Reason
 
 _log = Logger()
 
-_STEPS: dict[type[Step], str] = {Narrow: "narrow", Silence: "silence", Remove: "remove"}
+_STEPS: dict[type[Step], str] = {
+    Narrow: "narrow",
+    Silence: "silence",
+    Curb: "curb",
+    Remove: "remove",
+}
 _QUIET_SECONDS = 60.0
 _WANTED = {
     Reason.SECRET: "LIVEKIT_KEY and LIVEKIT_SECRET must be the very ones lk-jwt-service signs with",
@@ -115,7 +120,7 @@ class Metrics:
     def _add_live(self) -> None:
         self.steps = self._counter(
             "lotus_guard_live_steps_total",
-            "Steps carried out in live rooms: narrow, silence (a track in disguise), remove",
+            "Steps carried out in live rooms: narrow, silence (a track in disguise), curb, remove",
             ("step", "outcome"),
         )
         self.step_checks = self._counter(

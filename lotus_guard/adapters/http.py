@@ -58,6 +58,10 @@ class BytesBody:
         """Do nothing: it has been written."""
 
 
+GLIMPSE_SECONDS = 0.1
+"""For so long the beginning of a body that is too long is waited for."""
+
+
 class TooLong(Exception):
     """The body is longer than it may be."""
 
@@ -88,12 +92,17 @@ class BoundedBody(Protocol):
     def give_up(self) -> None:
         """Want no more of a body that is too long."""
         self._close()
-        self._end(Failure(TooLong(b"".join(self._chunks))))
+        self._end(Failure(TooLong(self.so_far)))
+
+    @property
+    def so_far(self) -> bytes:
+        """What has come."""
+        return b"".join(self._chunks)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Hand over what came, or why it did not."""
         if reason.check(ResponseDone, PotentialDataLoss):
-            self._end(b"".join(self._chunks))
+            self._end(self.so_far)
         else:
             self._end(reason)
 
@@ -218,12 +227,24 @@ class Http:
     ) -> HttpAnswer:
         producer = None if body is None else BytesBody(body)
         response: IResponse = await self.agent.request(method, url, headers, producer)
-        is_too_long = isinstance(response.length, int) and response.length > allowance.left
-        collected = BoundedBody(Allowance(glimpse) if is_too_long else allowance)
+        if isinstance(response.length, int) and response.length > allowance.left:
+            raise TooLong(await self._glimpse(response, glimpse))
+        collected = BoundedBody(allowance)
         response.deliverBody(collected)
-        if is_too_long and not glimpse:
-            collected.give_up()
         return HttpAnswer(response.code, response.headers, await collected.done)
+
+    async def _glimpse(self, response: IResponse, most: int) -> bytes:
+        """Read the beginning of a body that is too long, as much as comes at once."""
+        collected = BoundedBody(Allowance(most))
+        response.deliverBody(collected)
+        reading = within(GLIMPSE_SECONDS if most else 0.0, self.clock, collected.done)
+        try:
+            await reading
+        except defer.CancelledError:
+            raise
+        except Exception:
+            return collected.so_far
+        return collected.so_far
 
 
 _CLASSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ...] = (

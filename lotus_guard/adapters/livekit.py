@@ -99,18 +99,24 @@ class LiveKit:
 
         A list that is longer than the allowance is read as far as it goes: it is not whole.
         """
-        begun, whole = self.now(), True
+        begun = self.now()
         request = lk_room.ListParticipantsRequest(room=alias)
         try:
             body = await self._call(
                 "ListParticipants", _admin(alias), request, allowance or Allowance(MOST_BYTES)
             )
         except Oversized as oversized:
-            body, whole = oversized.begins, False
+            return await self._beginning(begun, oversized.begins)
         with _decoding("ListParticipants"):
-            most = MOST_RECORD if whole else LOUD
-            people, loud = await read_list(body, most, self.http.clock, _read)
-        return Attendance(begun, people, loud, is_whole=whole)
+            people, loud = await read_list(body, MOST_RECORD, self.http.clock, _read)
+        return Attendance(begun, people, loud)
+
+    async def _beginning(self, begun: float, body: bytes) -> Attendance:
+        try:
+            people, loud = await read_list(body, LOUD, self.http.clock, _read)
+        except DecodeError:  # that it is too long is certain all the same
+            people, loud = (), ()
+        return Attendance(begun, people, loud, is_whole=False)
 
     async def participant(
         self, alias: Alias, identity: Identity, allowance: Allowance

@@ -3,7 +3,8 @@
     SDK ── ws://127.0.0.1:PORT/rtc… ──▶ SignalProxy ── what `edit` makes of it ──▶ livekit-server
 
 A client's WebSocket messages are `livekit.protocol.rtc.SignalRequest`s. Each is handed to `edit`,
-which changes it in place; what comes back from the SFU passes untouched. Media do not pass here.
+which changes it in place. Of what the SFU says, names of tracks are made short again: the SDK ends
+its connection over a message of 16 MiB, and a hostile client would not. Media do not pass here.
 Framing is RFC 6455 by hand: two tests' worth of it is less than one more dependency.
 """
 
@@ -44,10 +45,25 @@ def named(length: int) -> Edit:
     return edit
 
 
+def untouched(_request: Any) -> None:
+    """Leave a request as it is: for one who only watches what hostile clients do."""
+
+
+def shorten(response: Any) -> None:
+    """Cut the names of tracks in what the SFU says."""
+    said = getattr(response, response.WhichOneof("message"))
+    people = [*getattr(said, "other_participants", ()), *getattr(said, "participants", ())]
+    tracks = [track for person in people for track in person.tracks]
+    if response.WhichOneof("message") == "track_published":
+        tracks.append(said.track)
+    for track in tracks:
+        track.name = track.name[:10]
+
+
 class SignalProxy:
     """Listens on loopback until its block is left."""
 
-    def __init__(self, sfu_port: int, edit: Edit) -> None:
+    def __init__(self, sfu_port: int, edit: Edit = untouched) -> None:
         self.port = free_port()
         self._sfu_port = sfu_port
         self._edit = edit
@@ -79,8 +95,10 @@ class SignalProxy:
                 client, _ = self._listening.accept()
                 sfu = socket.create_connection(("127.0.0.1", self._sfu_port))
                 self._open += [client, sfu]
-                for work in (self._outwards, _copy):
-                    ends = (client, sfu) if work is not _copy else (sfu, client)
+                for work, ends in (
+                    (self._outwards, (client, sfu)),
+                    (_inwards, (sfu, client)),
+                ):
                     threading.Thread(target=_to_the_end, args=(work, *ends), daemon=True).start()
 
     def _outwards(self, client: socket.socket, sfu: socket.socket) -> None:
@@ -88,23 +106,33 @@ class SignalProxy:
         while head := _head(reading):
             sfu.sendall(head)
             if b"upgrade: websocket" in head.lower():
-                self._messages(reading, sfu)
-                return
+                _messages(reading, sfu, lk_rtc.SignalRequest, self._edit, _MASKED)
 
-    def _messages(self, reading: Any, sfu: socket.socket) -> None:
-        parts: list[bytes] = []
-        while True:
-            first, payload = _frame(reading)
-            opcode = first & 0x0F
-            if opcode not in (_BINARY, _CONTINUATION):
-                sfu.sendall(_framed(first, payload))
-                continue
-            parts.append(payload)
-            if first & _FIN:
-                request = lk_rtc.SignalRequest.FromString(b"".join(parts))
-                parts.clear()
-                self._edit(request)
-                sfu.sendall(_framed(_FIN | _BINARY, request.SerializeToString()))
+
+def _inwards(sfu: socket.socket, client: socket.socket) -> None:
+    reading = sfu.makefile("rb")
+    head = _head(reading)
+    client.sendall(head)
+    if b" 101 " in head.partition(b"\r\n")[0]:
+        _messages(reading, client, lk_rtc.SignalResponse, shorten, 0)
+    while data := reading.read1(1 << 20):
+        client.sendall(data)
+
+
+def _messages(reading: Any, to: socket.socket, kind: Any, edit: Edit, mask: int) -> None:
+    """Hand messages on, each edited, until either side ends."""
+    parts: list[bytes] = []
+    while True:
+        first, payload = _frame(reading)
+        if first & 0x0F not in (_BINARY, _CONTINUATION):
+            to.sendall(_framed(first, payload, mask))
+            continue
+        parts.append(payload)
+        if first & _FIN:
+            message = kind.FromString(b"".join(parts))
+            parts.clear()
+            edit(message)
+            to.sendall(_framed(_FIN | _BINARY, message.SerializeToString(), mask))
 
 
 def _to_the_end(work: Callable[..., None], one: socket.socket, other: socket.socket) -> None:
@@ -113,11 +141,6 @@ def _to_the_end(work: Callable[..., None], one: socket.socket, other: socket.soc
     for each in (one, other):
         with contextlib.suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
-
-
-def _copy(one: socket.socket, other: socket.socket) -> None:
-    while data := one.recv(1 << 20):
-        other.sendall(data)
 
 
 def _head(reading: Any) -> bytes:
@@ -139,26 +162,28 @@ def _exactly(reading: Any, count: int) -> bytes:
 
 
 def _frame(reading: Any) -> tuple[int, bytes]:
-    """Read a client's frame; gives its first byte and its payload, unmasked."""
+    """Read a frame; gives its first byte and its payload, unmasked."""
     first, second = _exactly(reading, 2)
     length = second & 0x7F
     if length == 126:
         (length,) = struct.unpack("!H", _exactly(reading, 2))
     elif length == 127:
         (length,) = struct.unpack("!Q", _exactly(reading, 8))
-    mask = _exactly(reading, 4) if second & _MASKED else b"\0\0\0\0"
+    if not second & _MASKED:
+        return first, _exactly(reading, length)
+    mask = _exactly(reading, 4)
     payload = _exactly(reading, length)
     key = int.from_bytes((mask * (length // 4 + 1))[:length], "big")
     return first, (int.from_bytes(payload, "big") ^ key).to_bytes(length, "big")
 
 
-def _framed(first: int, payload: bytes) -> bytes:
-    """Write a client's frame; a mask of zeros leaves the payload as it is."""
+def _framed(first: int, payload: bytes, mask: int) -> bytes:
+    """Write a frame; a client's has a mask, of zeros, that leaves the payload as it is."""
     length = len(payload)
     if length < 126:
-        size = struct.pack("!B", _MASKED | length)
+        size = struct.pack("!B", mask | length)
     elif length < 1 << 16:
-        size = struct.pack("!BH", _MASKED | 126, length)
+        size = struct.pack("!BH", mask | 126, length)
     else:
-        size = struct.pack("!BQ", _MASKED | 127, length)
-    return bytes([first]) + size + b"\0\0\0\0" + payload
+        size = struct.pack("!BQ", mask | 127, length)
+    return bytes([first]) + size + (b"\0\0\0\0" if mask else b"") + payload

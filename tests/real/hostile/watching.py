@@ -19,13 +19,13 @@ class Yard:
     stack: Stack
     clients: Clients
 
-    def watcher(self, user: User, room: str) -> Client:
+    def watcher(self, user: User, room: str, url: str = "") -> Client:
         """Join as one who sees what is published and subscribes to nothing.
 
         The SDK of the tests ends its process over a video track that is declared as audio.
         """
         token = self.stack.ask(user, room).json()["jwt"]
-        return self.join_with(token, subscribe=False)
+        return self.join_with(token, url, subscribe=False)
 
     def join_with(self, token: str, url: str = "", subscribe: bool = True) -> Client:
         """Join with a token, through a proxy where `url` names one."""
@@ -42,9 +42,9 @@ class Yard:
         self.clients.send(client.name, "publish", kind=kind, source=source)
         return since
 
-    def lived(self, watcher: Client, since: int, seconds: float = 15.0) -> float:
+    def lived(self, watcher: Client, since: int, seconds: float = 15.0, **fields: str) -> float:
         """Wait for the first track after these events to go; gives the seconds it was there."""
-        shown: Event = watcher.hears("track_published", seconds, since)
+        shown: Event = watcher.hears("track_published", seconds, since, **fields)
         gone = watcher.hears("track_unpublished", seconds, since, sid=shown["sid"])
         return float(gone["at"] - shown["at"])
 

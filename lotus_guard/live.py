@@ -520,8 +520,8 @@ class Live:
                 await self.service.permit(step.alias, step.participant, step.grant)
             elif isinstance(step, Curb):
                 await self.service.curb(step.alias, step.participant.identity)
-                self.presence.calmed(step.alias)
-                self.wake(room)  # who else is there shows now
+                if self.presence.roll_call.calmed(step.alias, step.participant.identity):
+                    self.wake(room)  # who else is there shows now
             elif isinstance(step, Remove):
                 await self.service.remove(step.alias, step.participant)
         except Outage as outage:

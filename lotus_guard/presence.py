@@ -85,10 +85,6 @@ class Presence:
         seen = self._seen.get(room)
         return seen.at if seen else 0.0
 
-    def calmed(self, alias: Alias) -> None:
-        """Note that something was done about those who made a LiveKit room too long to read."""
-        self.roll_call.calmed(alias)
-
     async def last_resort(self, room: RoomId) -> float:
         """Give the moment that a verdict on a flooded room rests on.
 
@@ -135,8 +131,7 @@ class Presence:
         if service is self.service:
             return await self.roll_call.hurried(service, aliases)
         seen = self._seen.get(room)
-        before = {a: attendance.identities for a, attendance in seen.rooms.items()} if seen else {}
-        return await self.roll_call.thorough(service, aliases, before)
+        return await self.roll_call.thorough(service, aliases, seen.rooms if seen else {})
 
 
 async def _populated(service: RoomService, aliases: Sequence[Alias], most: int) -> Sequence[Alias]:

@@ -37,7 +37,7 @@ AT_ONCE = 2
 KEPT_OUT = 10.0
 """Seconds for which the list of a flooded LiveKit room is not asked for again."""
 
-Before = Mapping[Alias, Iterable[Identity]]
+Before = Mapping[Alias, Attendance]
 """Who was in each LiveKit room when it was looked at last."""
 
 
@@ -52,6 +52,9 @@ class RollCall:
     """The deadline of a whole look that somebody waits for; half of it is for its lists."""
     _flooded: Recent[Alias, float] = field(init=False, factory=lambda: Recent(10_000))
     """The LiveKit rooms whose lists were too long or too slow, and when that was."""
+    _calmed: Recent[tuple[Alias, Identity], float] = field(
+        init=False, factory=lambda: Recent(10_000)
+    )
 
     async def hurried(
         self, service: RoomService, aliases: Sequence[Alias]
@@ -95,43 +98,54 @@ class RollCall:
             if begun.is_whole:
                 return begun
             self._flood([alias])
-            return await self._piecewise(service, alias, begun, before.get(alias, ()), pieces)
+            return await self._piecewise(service, alias, begun, before.get(alias), pieces)
 
         found = await some_at_once(AT_ONCE, map(read, aliases))
         return dict(zip(aliases, found, strict=True))
 
-    def calmed(self, alias: Alias) -> None:
-        """Note that something was done about a flooded LiveKit room: its list may be read again."""
+    def calmed(self, alias: Alias, identity: Identity) -> bool:
+        """Note that something was done about one who flooded a LiveKit room.
+
+        Tells whether to look at once how it is now; not where the same was done just now.
+        """
+        now, before = self.now(), self._calmed.get((alias, identity))
+        if before is not None and now - before < KEPT_OUT:
+            return False
+        self._calmed.put((alias, identity), now)
         self._flooded.pop(alias)
+        return True
 
     async def _piecewise(
         self,
         service: RoomService,
         alias: Alias,
         begun: Attendance,
-        before: Iterable[Identity],
+        before: Attendance | None,
         allowance: Allowance,
     ) -> Attendance:
         """Ask after everybody who may be there and is not in what was read of the list.
 
-        Whole is what comes of it where nobody had to be left out.
+        Whole is what comes of it where nobody had to be left out. Who twice in a row takes too long
+        to read, while LiveKit answers another question at once, is as loud as who is too long.
         """
+        was_there = before.identities if before else frozenset()
+        slow_before = before.doubtful if before else ()
         issued = self.knowledge.identities_of(alias, MOST_ASKED)
-        was_there = set(before)
         missing = [i for i in dict.fromkeys([*was_there, *issued]) if i not in begun.identities]
         loud: list[Identity] = []
-        left_out: list[Identity] = missing[MOST_ASKED:]
+        doubtful = [identity for identity in missing[MOST_ASKED:] if identity in was_there]
 
         async def ask(identity: Identity) -> Participant | None:
             try:
                 if allowance.left > 0:
                     return await service.participant(alias, identity, allowance)
-                left_out.append(identity)
+                doubtful.append(identity)
             except Oversized:
                 loud.append(identity)
             except Outage as outage:
                 await self._doubt(service, [alias], outage)
-                left_out.append(identity)
+                is_loud = outage.reason is Reason.TIMEOUT and identity in slow_before
+                (loud if is_loud else doubtful).append(identity)
             return None
 
         found = await some_at_once(AT_ONCE, map(ask, missing[:MOST_ASKED]))
@@ -139,8 +153,8 @@ class RollCall:
             begun,
             participants=(*begun.participants, *(p for p in found if p)),
             loud=(*begun.loud, *loud),
-            doubtful=tuple(i for i in left_out if i in was_there),
-            is_whole=not left_out and len(issued) < MOST_ASKED,
+            doubtful=tuple(doubtful),
+            is_whole=not doubtful and len(missing) <= MOST_ASKED and len(issued) < MOST_ASKED,
         )
 
     async def _doubt(self, service: RoomService, aliases: Iterable[Alias], outage: Outage) -> None:

@@ -46,9 +46,9 @@ from lotus_guard.overview import Overview
 from lotus_guard.policies import Policies
 from lotus_guard.ports import Now, Outage
 from lotus_guard.presence import Presence
-from lotus_guard.roll_call import RollCall
 from lotus_guard.pressure import TICK_SECONDS, Pressure
 from lotus_guard.records import Recorder, mask_of
+from lotus_guard.roll_call import RollCall
 from lotus_guard.search import Search
 from lotus_guard.sharing import Clocks, Sharing, make_sharing
 from lotus_guard.status.pages import Pages

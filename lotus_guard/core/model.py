@@ -125,13 +125,11 @@ class Attendance:
     loud: tuple[Identity, ...] = ()
     """Who is there as well, and says so much that it was not read."""
     doubtful: tuple[Identity, ...] = ()
-    """Who was there before, and could not be asked after."""
+    """Who may be there, and could not be asked after."""
     is_whole: bool = True
     """Whether it names everybody who was there."""
 
     @property
     def identities(self) -> frozenset[Identity]:
         """Name all who were there, or may still be."""
-        return frozenset(
-            [*(p.identity for p in self.participants), *self.loud, *self.doubtful],
-        )
+        return frozenset([*(p.identity for p in self.participants), *self.loud, *self.doubtful])

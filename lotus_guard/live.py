@@ -84,6 +84,9 @@ class LiveJournal(Protocol):
     def used_stale(self, rule: Rule, outage: Outage) -> None:
         """Note that a policy known from before was used because Synapse is out."""
 
+    def saw_partly(self) -> None:
+        """Note a look at a room that could not name everybody there."""
+
     def stepped(self, step: Step, is_done: bool) -> None:
         """Note a step that was carried out, or that it was not."""
 
@@ -406,6 +409,8 @@ class Live:
             self._livekit.failed(outage)
             raise
         self._livekit = Streak()
+        if not all(attendance.is_whole for attendance in seen.rooms.values()):
+            self.journal.saw_partly()
         return seen
 
     async def _standing(self, room: RoomId, known: "_Known[LimitPolicy]") -> list[Person]:

@@ -123,6 +123,11 @@ class Metrics:
             "Steps carried out in live rooms: narrow, silence (a track in disguise), curb, remove",
             ("step", "outcome"),
         )
+        self.partial_looks = self._counter(
+            "lotus_guard_live_partial_looks_total",
+            "Looks of the live loop that could not name everybody in a room",
+            (),
+        )
         self.step_checks = self._counter(
             "lotus_guard_live_steps_checked_total",
             "Whether the next look showed a step's effect",
@@ -341,6 +346,10 @@ class Metrics:
     def contended(self) -> None:
         """Count a change of seats that was made again because another guard was faster."""
         self.contentions.inc()
+
+    def saw_partly(self) -> None:
+        """Count a look that could not name everybody."""
+        self.partial_looks.inc()
 
     def stepped(self, step: Step, is_done: bool) -> None:
         """Count a step."""

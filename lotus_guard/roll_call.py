@@ -29,9 +29,12 @@ from lotus_guard.ports import (
 )
 
 MOST_BYTES = 8 * 1024 * 1024
-"""Of the lists of one look at a Matrix room, and again of what is read piecewise."""
+"""Of the lists of one look at a Matrix room, and again of what is read piecewise. An honest
+participant takes 1 to 4 KiB."""
+LOUD = 32 * 1024
+"""Who takes more in a room that cannot be read is part of the reason: of 256 it is too much."""
 MOST_ASKED = 512
-"""So many identities of one LiveKit room are asked after, one by one."""
+"""So many participants are asked after one by one in one look."""
 AT_ONCE = 2
 """How many questions of one look are under way; see `pressure.TOKENS`."""
 KEPT_OUT = 10.0
@@ -39,6 +42,15 @@ KEPT_OUT = 10.0
 
 Before = Mapping[Alias, Attendance]
 """Who was in each LiveKit room when it was looked at last."""
+
+
+@define
+class _Budget:
+    """What one look may still cost, over all the LiveKit rooms of a Matrix room."""
+
+    lists: Allowance = field(factory=lambda: Allowance(MOST_BYTES))
+    pieces: Allowance = field(factory=lambda: Allowance(MOST_BYTES))
+    questions: Allowance = field(factory=lambda: Allowance(MOST_ASKED))
 
 
 @define(eq=False)
@@ -86,19 +98,19 @@ class RollCall:
         self, service: RoomService, aliases: Sequence[Alias], before: Before
     ) -> dict[Alias, Attendance]:
         """Read all lists, and piecewise those that cannot be read; raises Flooded, Outage."""
-        lists, pieces = Allowance(MOST_BYTES), Allowance(MOST_BYTES)
+        budget = _Budget()
 
         async def read(alias: Alias) -> Attendance:
             begun = Attendance(self.now(), (), is_whole=False)
             if not self._is_flooded(alias):
                 try:
-                    begun = await service.attendance(alias, lists)
+                    begun = await service.attendance(alias, budget.lists)
                 except Outage as outage:
                     await self._doubt(service, [alias], outage)
             if begun.is_whole:
                 return begun
             self._flood([alias])
-            return await self._piecewise(service, alias, begun, before.get(alias), pieces)
+            return await self._piecewise(service, alias, begun, before.get(alias), budget)
 
         found = await some_at_once(AT_ONCE, map(read, aliases))
         return dict(zip(aliases, found, strict=True))
@@ -121,7 +133,7 @@ class RollCall:
         alias: Alias,
         begun: Attendance,
         before: Attendance | None,
-        allowance: Allowance,
+        budget: _Budget,
     ) -> Attendance:
         """Ask after everybody who may be there and is not in what was read of the list.
 
@@ -133,28 +145,33 @@ class RollCall:
         issued = self.knowledge.identities_of(alias, MOST_ASKED)
         missing = [i for i in dict.fromkeys([*was_there, *issued]) if i not in begun.identities]
         loud: list[Identity] = []
-        doubtful = [identity for identity in missing[MOST_ASKED:] if identity in was_there]
+        slow: list[Identity] = []
+        left_out: list[Identity] = []
 
         async def ask(identity: Identity) -> Participant | None:
+            if budget.pieces.left < LOUD or not budget.questions.take(1):
+                left_out.append(identity)
+                return None
+            allowance = Allowance(LOUD)
             try:
-                if allowance.left > 0:
-                    return await service.participant(alias, identity, allowance)
-                doubtful.append(identity)
+                return await service.participant(alias, identity, allowance)
             except Oversized:
                 loud.append(identity)
             except Outage as outage:
                 await self._doubt(service, [alias], outage)
                 is_loud = outage.reason is Reason.TIMEOUT and identity in slow_before
-                (loud if is_loud else doubtful).append(identity)
+                (loud if is_loud else slow).append(identity)
+            finally:
+                budget.pieces.take(LOUD - allowance.left)
             return None
 
-        found = await some_at_once(AT_ONCE, map(ask, missing[:MOST_ASKED]))
+        found = await some_at_once(AT_ONCE, map(ask, missing))
         return evolve(
             begun,
             participants=(*begun.participants, *(p for p in found if p)),
             loud=(*begun.loud, *loud),
-            doubtful=tuple(doubtful),
-            is_whole=not doubtful and len(missing) <= MOST_ASKED and len(issued) < MOST_ASKED,
+            doubtful=(*slow, *(i for i in left_out if i in was_there)),
+            is_whole=not slow and not left_out and len(issued) < MOST_ASKED,
         )
 
     async def _doubt(self, service: RoomService, aliases: Iterable[Alias], outage: Outage) -> None:

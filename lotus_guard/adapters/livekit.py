@@ -37,15 +37,12 @@ from lotus_guard.core.model import (
     kind_of,
 )
 from lotus_guard.ports import Allowance, Now, Outage, Oversized, Reason
+from lotus_guard.roll_call import LOUD, MOST_BYTES
 
 NO_ROOM = Alias("lotus-guard")
 _TOKEN_LIFE = 60
-MOST_BYTES = 8 * 1024 * 1024
-"""Of one look; an honest participant takes 1 to 4 KiB."""
 MOST_RECORD = 1024 * 1024
 """Of one participant in a list that can be read: metadata may have 512 KiB, attributes 64 KiB."""
-LOUD = 32 * 1024
-"""Of one participant in a list that cannot be read. So many bytes of each of 256 are too much."""
 _GLIMPSE = 64 * 1024
 """Of a list that is too long, so much is read: it tells who some of those are that are there."""
 _MOST_ROOMS = 32 * 1024 * 1024
@@ -123,12 +120,10 @@ class LiveKit:
     ) -> Participant | None:
         """Ask after one participant; None where there is no such person."""
         request = lk_room.RoomParticipantIdentity(room=alias, identity=identity)
-        most = min(LOUD, allowance.left)
         try:
-            body = await self._call("GetParticipant", _admin(alias), request, Allowance(most))
+            body = await self._call("GetParticipant", _admin(alias), request, allowance)
         except _Gone:
             return None
-        allowance.take(len(body))
         with _decoding("GetParticipant"):
             return _read(lk_models.ParticipantInfo.FromString(body))
 

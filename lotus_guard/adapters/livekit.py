@@ -51,19 +51,16 @@ _EMPTY_METADATA = "{}"
 _MOST_SAID = 4096
 """Of the answer to a change, which is not looked at."""
 
-_NOBODY = frozenset(
-    {
-        lk_models.ParticipantInfo.Kind.AGENT,
-        lk_models.ParticipantInfo.Kind.EGRESS,
-        lk_models.ParticipantInfo.Kind.INGRESS,
-    }
+_SEATLESS = frozenset(
+    {lk_models.ParticipantInfo.Kind.AGENT, lk_models.ParticipantInfo.Kind.INGRESS}
 )
+"""Of these kinds only who has LiveKit's secret makes one: they publish, and are no people."""
 
 
-def is_person(participant: Any) -> bool:
-    """Tell whether a participant counts as somebody: agents and recorders are nobody (FACTS)."""
+def counts(participant: Any) -> bool:
+    """Tell whether a participant is of any interest: recorders only take in (FACTS)."""
     return (
-        participant.kind not in _NOBODY
+        participant.kind != lk_models.ParticipantInfo.Kind.EGRESS
         and not participant.permission.recorder
         and participant.state != lk_models.ParticipantInfo.State.DISCONNECTED
     )
@@ -245,7 +242,7 @@ def _decoding(method: str) -> Iterator[None]:
 
 def _read(info: Any) -> Participant | None:
     """Read what the guard goes by, and whose word each is: docs/facts.md. None for nobody."""
-    if not is_person(info):
+    if not counts(info):
         return None
     # A copy: the part would keep the whole answer in memory, all that its people have written.
     permission = lk_models.ParticipantPermission()
@@ -257,6 +254,7 @@ def _read(info: Any) -> Participant | None:
         Grant(permission.can_publish, sources),
         tuple(Track(kind_of(_mimes(track)), _source_name(track.source)) for track in info.tracks),
         permission,
+        info.kind not in _SEATLESS,
     )
 
 

@@ -114,6 +114,9 @@ class Participant:
     tracks: tuple[Track, ...] = ()
     permission: Any = field(default=None, eq=False, repr=False)
     """The whole permission as it was read, with fields we do not know; for sending back."""
+    is_person: bool = True
+    """Whether they take a seat. A stream (ingress) and an agent take none, and may send no more
+    than anybody: the room forbids a camera, not a person's camera."""
 
 
 @frozen
@@ -131,5 +134,5 @@ class Attendance:
 
     @property
     def identities(self) -> frozenset[Identity]:
-        """Name all who were there, or may still be."""
-        return frozenset([*(p.identity for p in self.participants), *self.loud, *self.doubtful])
+        """Name all people who were there, or may still be."""
+        return frozenset([*(p.identity for p in self.participants if p.is_person), *self.loud, *self.doubtful])

@@ -135,4 +135,6 @@ class Attendance:
     @property
     def identities(self) -> frozenset[Identity]:
         """Name all people who were there, or may still be."""
-        return frozenset([*(p.identity for p in self.participants if p.is_person), *self.loud, *self.doubtful])
+        return frozenset(
+            [*(p.identity for p in self.participants if p.is_person), *self.loud, *self.doubtful]
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1] / "lotus_guard"
 LEVELS = [
     {"core"},
-    {"ports", "book", "flight", "bounded", "landing", "address", "systemd"},
+    {"ports", "book", "flight", "bounded", "landing", "address", "systemd", "credentials", "hangup"},
     {"policies", "presence", "pressure"},
     {"admission"},
     {"live"},

@@ -12,13 +12,24 @@ from attrs import field, frozen
 
 from lotus_guard.address import Listening, listening
 from lotus_guard.check.ask import Means, ask, described, echo_of, fields_of, probe_headers, trouble
+from lotus_guard.check.clocks import WANTED as CLOCKS_WANTED
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.config import Config
 from lotus_guard.core.push import HEARTBEAT
+from lotus_guard.hints import CLOCKS
 from lotus_guard.ports import Outage
 
 GUARD, OPERATORS, EXPOSED, PUSHES = "guard", "operators-port", "operators-port-exposed", "pushes"
-HEALTH = {"loop": "the live loop", "store": "the state file"}
+WORDS = {
+    "loop": "the live loop",
+    "store": "the state",
+    "clock": "the clock",
+    "synapse": "Synapse",
+    "livekit": "LiveKit",
+    "upstream": "lk-jwt-service",
+    "pushes": "the Synapse module's pushes",
+}
+"""How the report names what the guard depends on; what is not here is named as the guard does."""
 START = "start the guard: systemctl start voice-limit-guard"
 LOOPBACK = "LOTUS_GUARD_ADMIN_LISTEN=tcp:8072:interface=127.0.0.1"
 PUSH_WANTED = (
@@ -119,9 +130,9 @@ def look_at_exposure(config: Config) -> list[Finding]:
 
 
 def _health(ready: Ready) -> Finding:
-    ill = [name for name in HEALTH if ready.states.get(name, {}).get("state") == "trouble"]
+    ill = {n: each for n, each in ready.states.items() if each.get("state") == "trouble"}
     if ill:
-        said = "; ".join(f"{HEALTH[name]}: {ready.states[name].get('detail')}" for name in ill)
+        said = "; ".join(f"{WORDS.get(n, n)}: {each.get('detail')}" for n, each in ill.items())
         return warning(OPERATORS, f"the guard is in trouble: {said}", "see docs/troubleshooting.md")
     return ok(OPERATORS, "the operators' port answers, and the guard is well")
 
@@ -131,6 +142,11 @@ def _pushes(config: Config, ready: Ready) -> Finding:
     lately = age is not None and age <= 3 * HEARTBEAT
     better_since = isinstance(taken_age, int | float) and age is not None and taken_age < age
     if lately and not (ready.taken and better_since):
+        detail = str(ready.states.get("pushes", {}).get("detail"))
+        if CLOCKS in detail:
+            return fault(
+                PUSHES, f"the Synapse module's pushes are refused: {detail}", CLOCKS_WANTED
+            )
         why = (
             "with another secret"
             if config.push_secret

@@ -364,11 +364,22 @@ class _Traffic:
         self.on_end(outage)
 
 
+def keep_steady(reactor: Any) -> None:
+    """Let a reactor that does not turn yet go by the clock that nobody sets.
+
+    Twisted's goes by the time of day. Set back by ten minutes, that would hold all that waits up
+    for as long, the live loop and every deadline with it; set forward, all would be late at once.
+    """
+    if not reactor.getDelayedCalls():  # those would be due in decades
+        reactor.seconds = time.monotonic
+
+
 def make_service(config: Config, reactor: Any, hangups: Hangups | None = None) -> Any:
     """Make the service that twistd runs: a guard, or the supervisor of several.
 
     `hangups` has the credentials read again; None where SIGHUP is somebody else's.
     """
+    keep_steady(reactor)
     hangups = hangups or Hangups()
     number, send = worker_of(os.environ)
     if number is not None or config.workers == 1:

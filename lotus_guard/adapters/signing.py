@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from lotus_guard.adapters.http import HttpAnswer
-from lotus_guard.core.server_clock import ServerClock
+from lotus_guard.core.server_clock import MOST_APART, ServerClock
 from lotus_guard.core.token import KeyPair
 from lotus_guard.credentials import Credential
 from lotus_guard.health import described
@@ -63,7 +63,8 @@ class Signer:
     """What it was that LiveKit took last, and what was our newest then."""
     _well: float | None = field(default=None, init=False)
     """When the clocks last agreed."""
-    _said: str = field(default="", init=False)
+    _said: float | None = field(default=None, init=False)
+    """How far the clocks were apart when that was last logged; None: they agreed."""
 
     async def asked(
         self, seconds: float, ask: Callable[[Signing, float], Awaitable[HttpAnswer]]
@@ -117,17 +118,20 @@ class Signer:
         dates = answer.headers.getRawHeaders(b"Date", [])
         if dates:
             self.clock.saw(dates[-1].decode("latin-1"), sent)
-        trouble = self.clock.trouble()
-        if not trouble and self.clock.ahead is not None:
-            self._well = self.now()
-        if bool(trouble) != bool(self._said):
-            self._say(trouble)
+        if self.clock.ahead is not None:
+            self._say(self.clock.ahead, self.clock.trouble())
 
-    def _say(self, trouble: str) -> None:
-        self._said = trouble
+    def _say(self, ahead: float, trouble: str) -> None:
+        """Log how the clocks are where that is news."""
         if not trouble:
-            _log.info("This machine's clock and LiveKit's agree again")
+            self._well = self.now()
+            if self._said is not None:
+                _log.info("This machine's clock and LiveKit's agree again")
+            self._said = None
             return
+        if self._said is not None and abs(self._said - ahead) <= MOST_APART:
+            return
+        self._said = ahead
         _log.warn(
             "The clocks are apart: {trouble}. Calls to it are signed by its own clock. Wanted: let "
             "chrony or systemd-timesyncd set both clocks.",

@@ -10,9 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lotus_guard.core.model import Source
-from lotus_guard.core.token import NotOurs, open_token, restrain, sign
+from lotus_guard.core.token import KeyPair, NotOurs, open_token, restrain, sign
 
 KEY, SECRET = "key", "a-secret-of-32-characters-or-more"
+PAIR = KeyPair(KEY, SECRET)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 HOSTILE = st.text(st.sampled_from(">?~\x7f<&'\"\\/é\u2028\U0001f600ab"), max_size=40)
 VALUES = st.recursive(

@@ -169,7 +169,7 @@ class Admission:
         and is only learnt from. Never raises but for CancelledError, when the client has gone.
         """
         try:
-            token = open_token(encoded, self.keys.known())
+            token = self._open(encoded)
             return await self._judge(token, asked, arrived, hurry)
         except NotOurs as why:
             return self._open_both(Outage(Reason.SECRET, str(why)))
@@ -180,6 +180,16 @@ class Admission:
         except Exception:
             _log.failure("A token could not be judged")
             return self._open_both(Outage(Reason.BUG, "see the traceback in the log"))
+
+    def _open(self, encoded: str) -> Token:
+        """Verify and read a token, by what is in the files by now if need be; raises NotOurs."""
+        used = self.keys.value
+        try:
+            return open_token(encoded, self.keys.known())
+        except NotOurs:
+            if not self.keys.renewed(used):
+                raise
+        return open_token(encoded, self.keys.known())
 
     async def _judge(
         self, token: Token, asked: Asked | None, arrived: float, hurry: Outage | None

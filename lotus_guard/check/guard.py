@@ -6,6 +6,7 @@ GET /readyz   {"dependencies": [{"name", "state", "age", "detail"}, ...],
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from attrs import field, frozen
@@ -13,7 +14,7 @@ from attrs import field, frozen
 from lotus_guard.address import Listening, listening
 from lotus_guard.check.ask import Means, ask, described, echo_of, fields_of, probe_headers, trouble
 from lotus_guard.check.clocks import WANTED as CLOCKS_WANTED
-from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
 from lotus_guard.config import Config
 from lotus_guard.core.push import HEARTBEAT
 from lotus_guard.hints import CLOCKS
@@ -115,7 +116,9 @@ async def _look_at_operators_port(means: Means) -> list[Finding]:
         ready = await read_ready(means)
     except NotThere as why:
         return [warning(OPERATORS, str(why), f"update or restart the guard, or {LOOPBACK}")]
-    return [_health(ready), _pushes(means.config, ready)]
+    pushes = _pushes(means.config, ready)
+    told = {PUSHES} if pushes.level is Level.FAULT else set[str]()
+    return [_health(ready, told), pushes]
 
 
 def look_at_exposure(config: Config) -> list[Finding]:
@@ -129,8 +132,13 @@ def look_at_exposure(config: Config) -> list[Finding]:
     return [warning(EXPOSED, seen, LOOPBACK)]
 
 
-def _health(ready: Ready) -> Finding:
-    ill = {n: each for n, each in ready.states.items() if each.get("state") == "trouble"}
+def _health(ready: Ready, told: AbstractSet[str]) -> Finding:
+    """Judge by all that the guard depends on, but for what has been told of already."""
+    ill = {
+        name: each
+        for name, each in ready.states.items()
+        if each.get("state") == "trouble" and name not in told
+    }
     if ill:
         said = "; ".join(f"{WORDS.get(n, n)}: {each.get('detail')}" for n, each in ill.items())
         return warning(OPERATORS, f"the guard is in trouble: {said}", "see docs/troubleshooting.md")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lotus_guard.core.push import sign_push
 from lotus_guard.core.server_clock import MOST_APART, MOST_FOLLOWED, ServerClock, seconds_ahead
-from lotus_guard.sandbox.stack import TWO, VOICE
+from lotus_guard.sandbox import livekit as sandbox_livekit
+from lotus_guard.sandbox.stack import SECRET, TWO, VOICE
 from tests.test_credentials import make_rooms_itself
 from tests.world import World
 
@@ -107,21 +108,22 @@ async def test_the_token_that_goes_out_is_good_by_the_sfus_clock(world: World) -
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_wrong_date_on_a_good_answer_changes_nothing_that_works(world: World) -> None:
+async def test_a_wrong_date_changes_nothing_that_works(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proxy in between may write the Date: followed is only what LiveKit then takes."""
+    later = lambda epoch: formatdate(epoch + 7200.0, usegmt=True).encode()  # noqa: E731
+    monkeypatch.setattr(sandbox_livekit, "datetimeToString", later)
     world.start_guard()
-    app = world.sandbox.livekit
-    real, lies = app.state.epoch, [True]
-
-    def epoch() -> float:
-        # Asked twice a call: for the Date first, then to look at the token.
-        lies[0] = not lies[0]
-        return real() if lies[0] else real() + 7200.0
-
-    app.state.epoch = epoch
+    make_rooms_itself(world)
     statuses = [(await world.ask(name, TWO)).status for name in ("alice", "bob", "carol")]
     assert statuses == [200, 200, 403]
     assert world.fail_opens() == {}
+    assert "7200 s behind" in (await clock_of(world))["detail"]
+    world.sandbox.sfu.secret = "x" * 32  # a refusal that no clock is the reason of
+    assert (await world.ask("carol", TWO)).status == 200
+    world.sandbox.sfu.secret = SECRET
+    assert (await world.ask("dave", TWO)).status == 403, "what was right before is tried first"
 
 
 @pytest_twisted.ensureDeferred

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define
@@ -70,7 +71,7 @@ def shifted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shifted]:
     (directory / "sitecustomize.py").write_text(SHIM)
     clock = directory / "clock"
     clock.write_text("600")
-    settings = {
+    settings: dict[str, Any] = {
         "PYTHONPATH": f"{directory}:{ROOT}",
         "CLOCK_FILE": str(clock),
         "LOTUS_GUARD_TRUSTED_PROXIES": "192.0.2.1",

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -60,7 +61,7 @@ def renewing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Renewing]:
     require_real()
     directory = tmp_path_factory.mktemp("renewing")
     token, keys = directory / "token", directory / "keys"
-    settings = {
+    settings: dict[str, Any] = {
         "LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE": str(token),
         "LIVEKIT_KEY_FILE": str(keys),
         # Each verdict asks Synapse anew, and none rests on what was known from before.

@@ -95,6 +95,7 @@ class Turns(Generic[V]):
     _resting: dict[RoomId, IDelayedCall] = field(init=False, factory=dict)
     _last: Recent[RoomId, tuple[float, float]] = field(init=False, factory=lambda: Recent(20_000))
     """When the last turn of a room was over, and how many seconds it took."""
+    _is_stopped: bool = field(default=False, init=False)
     _woken: _Workers = field(init=False)
     _slow: _Workers = field(init=False)
     _polled: set[RoomId] = field(init=False, factory=set)
@@ -113,6 +114,8 @@ class Turns(Generic[V]):
 
     def wake(self, room: RoomId) -> None:
         """Work on a room soon; cheap to call, and safe to call as often as one likes."""
+        if self._is_stopped:
+            return
         if room in self._running:
             self._running[room] = True
         elif room not in self._resting:
@@ -147,7 +150,8 @@ class Turns(Generic[V]):
         return len(self._slow.waiting) + self._slow.busy
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, whoever asks for it."""
+        self._is_stopped = True
         for delayed in self._resting.values():
             delayed.cancel()
         self._resting.clear()

@@ -1,7 +1,9 @@
 """Turns of rooms: one at a time, rationed, and always a worker for the others."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
@@ -45,8 +47,17 @@ class Yard:
         return ensureDeferred(self.turns.all(rooms, self.clock.seconds() + seconds))
 
 
-def test_who_is_woken_meanwhile_has_one_more_turn_after_a_rest() -> None:
-    yard = Yard()
+@pytest.fixture
+def yard() -> Iterator[Yard]:
+    made = Yard()
+    yield made
+    made.turns.stop()
+    while made.open:
+        made.end(next(iter(made.open)))
+    assert made.turns.is_idle
+
+
+def test_who_is_woken_meanwhile_has_one_more_turn_after_a_rest(yard: Yard) -> None:
     yard.turns.wake(A)
     for _ in range(10):
         yard.turns.wake(A)
@@ -64,23 +75,20 @@ def test_who_is_woken_meanwhile_has_one_more_turn_after_a_rest() -> None:
     assert yard.turns.is_idle
 
 
-def test_no_rest_is_longer_than_the_pace_of_the_passes() -> None:
-    yard = Yard()
+def test_no_rest_is_longer_than_the_pace_of_the_passes(yard: Yard) -> None:
     yard.turn(A, 10.0)
     yard.turns.wake(A)
     yard.clock.advance(LONGEST + 0.01)
     assert len(yard.begun) == 2
 
 
-def test_another_room_is_not_kept_waiting_by_one_that_is_woken_on_and_on() -> None:
-    yard = Yard()
+def test_another_room_is_not_kept_waiting_by_one_that_is_woken_on_and_on(yard: Yard) -> None:
     yard.turns.wake(A)
     yard.turns.wake(B)
     assert [room for room, _ in yard.begun] == [A, B]
 
 
-def test_a_pass_is_over_though_a_room_is_woken_on_and_on() -> None:
-    yard = Yard()
+def test_a_pass_is_over_though_a_room_is_woken_on_and_on(yard: Yard) -> None:
     found = yard.all([A])
     yard.turns.wake(A)
     yard.end(A, 0.1)
@@ -88,8 +96,7 @@ def test_a_pass_is_over_though_a_room_is_woken_on_and_on() -> None:
     assert yard.begun == [(A, True)]
 
 
-def test_what_a_pass_does_serves_whoever_has_woken_the_room_before() -> None:
-    yard = Yard()
+def test_what_a_pass_does_serves_whoever_has_woken_the_room_before(yard: Yard) -> None:
     yard.turn(A, 0.1)
     yard.turns.wake(A)  # it rests
     found = yard.all([A])
@@ -99,8 +106,7 @@ def test_what_a_pass_does_serves_whoever_has_woken_the_room_before() -> None:
     assert len(yard.begun) == 2
 
 
-def test_slow_rooms_leave_workers_for_the_others() -> None:
-    yard = Yard()
+def test_slow_rooms_leave_workers_for_the_others(yard: Yard) -> None:
     slow = [RoomId(f"!slow{n}") for n in range(2 * AT_ONCE)]
     for room in slow:
         yard.turn(room, 1.0)
@@ -121,8 +127,7 @@ def test_slow_rooms_leave_workers_for_the_others() -> None:
     assert yard.turns.behind == len(slow)
 
 
-def test_what_came_of_slow_rooms_the_next_pass_takes_up() -> None:
-    yard = Yard()
+def test_what_came_of_slow_rooms_the_next_pass_takes_up(yard: Yard) -> None:
     yard.turn(A, 1.0)
     yard.clock.advance(60.0)
     yard.all([A])
@@ -134,8 +139,7 @@ def test_what_came_of_slow_rooms_the_next_pass_takes_up() -> None:
     assert results == [f"done with {A}"]
 
 
-def test_a_room_that_is_quick_again_is_slow_no_more() -> None:
-    yard = Yard()
+def test_a_room_that_is_quick_again_is_slow_no_more(yard: Yard) -> None:
     yard.turn(A, 1.0)
     yard.clock.advance(60.0)
     yard.turn(A, 0.0)
@@ -145,8 +149,7 @@ def test_a_room_that_is_quick_again_is_slow_no_more() -> None:
     assert found.called
 
 
-def test_so_many_woken_rooms_at_once_and_in_the_order_of_their_waking() -> None:
-    yard = Yard()
+def test_so_many_woken_rooms_at_once_and_in_the_order_of_their_waking(yard: Yard) -> None:
     rooms = [RoomId(f"!{n}") for n in range(WOKEN_AT_ONCE + 2)]
     for room in [*rooms, *rooms]:
         yard.turns.wake(room)
@@ -155,8 +158,7 @@ def test_so_many_woken_rooms_at_once_and_in_the_order_of_their_waking() -> None:
     assert yard.begun[-1][0] == rooms[WOKEN_AT_ONCE]
 
 
-def test_a_stop_begins_nothing_more() -> None:
-    yard = Yard()
+def test_a_stop_begins_nothing_more(yard: Yard) -> None:
     yard.turn(A, 0.1)
     yard.turns.wake(A)
     yard.turns.stop()

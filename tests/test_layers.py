@@ -17,7 +17,7 @@ LEVELS = [
         "credentials",
         "hangup",
     },
-    {"policies", "presence", "pressure"},
+    {"policies", "presence", "pressure", "doubt", "turns"},
     {"admission"},
     {"live"},
     {"hints", "search", "records", "health", "names"},

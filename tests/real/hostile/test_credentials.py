@@ -133,6 +133,28 @@ def test_a_new_secret_opens_no_call_whoever_has_it_first(renewing: Renewing) -> 
     assert NEW_SECRET not in text
 
 
+def test_the_module_has_its_secret_renewed_when_it_is_refused(tmp_path: Path) -> None:
+    require_real()
+    secret = tmp_path / "push-secret"
+    settings: dict[str, Any] = {"LOTUS_GUARD_PUSH_SECRET_FROM_FILE": str(secret)}
+    with running_stack(tmp_path, modules=True, **settings) as stack:
+
+        def pushes() -> float:
+            return stack.guard.metrics()["lotus_guard_push_age_seconds"]
+
+        until("pushes come", lambda: pushes() >= 0.0)
+        put(secret, "another-push-secret-for-tests-0123")
+        stack.guard.process.stop()
+        stack.guard.process.start()  # a new one: it has never known the old secret
+        assert pushes() == -1.0
+        (alice,) = stack.users(1)
+        begun = time.monotonic()
+        room = stack.room(limit={"max_users": 5})
+        until("pushes come again", lambda: pushes() >= 0.0)
+        print(f"\na new push secret: taken after {time.monotonic() - begun:.1f} s")
+        assert stack.ask(alice, room).status == 200
+
+
 def _holds(stack: Stack) -> None:
     """Both rules hold, and the SFU takes what the guard has signed."""
     alice, bob = stack.users(2)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from lotus_guard.admission import LOOK_MAX_AGE
+from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.seats import MOST_AWAITED, TOGETHER, WATCHED, Look, Seats
 
@@ -184,6 +185,30 @@ def test_a_device_id_like_a_port_costs_nobody_his_rejoin() -> None:
     seats = Seats(60.0, 10.0, lambda _: None, lambda _: "@a:s:8448")
     seats.saw(ROOM, {CALL: look(0.0, "@a:s:8448:X")})
     assert seats.admit(ROOM, "@a:s", Identity("@a:s:NEW"), 1, 0.0, 0.0).admitted
+
+
+def test_a_name_that_begins_like_anothers_is_not_that_other() -> None:
+    """Another server on the same host: `@x:evil` is not there where `@x:evil:8448` sits."""
+    taught = {Identity("@x:evil:8448:D"): UserId("@x:evil:8448")}
+    for user, is_taught in (("@x:evil:8448", True), ("@x:evil", False)):
+        seats = Seats(60.0, 10.0, taught.get, lambda identity: taught.get(identity) or identity)
+        seats.saw(ROOM, {CALL: look(0.0, "@x:evil:8448:D")})
+        asked = seats.admit(ROOM, user, Identity("a hash"), 1, 0.0, 0.0)
+        assert asked.admitted is is_taught
+
+
+def test_who_asks_for_anothers_identity_is_not_there_by_that() -> None:
+    """Two users whom lk-jwt-service gives the same identity (`Knowledge.learn_identity`)."""
+    knowledge, both = Knowledge(), Identity("@x:evil:8448:D")
+    seats = Seats(60.0, 10.0, knowledge.user_of, knowledge.person)
+    one, other = UserId("@x:evil"), UserId("@x:evil:8448")
+    knowledge.learn_identity(both, one, CALL)
+    assert seats.admit(ROOM, one, both, 1, 0.0, 0.0).admitted
+    seats.saw(ROOM, {CALL: look(1.0, both)})
+    knowledge.learn_identity(both, other, CALL)
+    assert not seats.admit(ROOM, other, both, 1, 1.0, 1.0).admitted
+    assert not seats.admit(ROOM, one, Identity("a hash"), 1, 1.0, 1.0).admitted
+    assert seats.people(ROOM) == [both]
 
 
 def test_a_token_keeps_the_seat_of_one_who_is_there_until_it_is_used() -> None:

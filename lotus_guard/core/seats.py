@@ -377,17 +377,24 @@ class Seats:
         )
 
     def _is_there(self, table: Table, person: Person, identity: Identity) -> bool:
-        """Tell whether this user, or the very identity his token names, is in the call.
+        """Tell whether this user, or the very identity their token names, is in the call.
 
-        An identity that starts with his user id is his too, even where a device id that looks
-        like a port makes `person` read another user off it: a rejoin always passes.
+        An identity that nobody taught us is theirs too where it starts with their user id, even
+        where a device id that looks like a port makes `person` read another user off it: a rejoin
+        always passes. Of one that we were taught only the teacher's word counts: `@x:s:8448:D` is
+        a device of `@x:s:8448`, and lets nobody of the server `s` in.
         """
-        own = f"{person}:"
         return any(
-            identity in look.people
-            or any(self.person(i) == person or i.startswith(own) for i in look.people)
+            self._is_theirs(each, person, identity)
             for look in table.looks.values()
+            for each in look.people
         )
+
+    def _is_theirs(self, there: Identity, person: Person, identity: Identity) -> bool:
+        user = self.user_of(there)
+        if user is not None:
+            return user == person
+        return there == identity or self.person(there) == person or there.startswith(f"{person}:")
 
     def _tidy(self, table: Table, at: float) -> None:
         """Drop what has run out by the oldest look that a verdict could still rest on."""

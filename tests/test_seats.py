@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from lotus_guard.admission import LOOK_MAX_AGE
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.seats import MOST_AWAITED, TOGETHER, WATCHED, Look, Seats
+from lotus_guard.core.seats import MOST_AWAITED, SPARE, TOGETHER, WATCHED, Look, Seats
 
 ROOM = RoomId("!r:s")
 CALL, OTHER = Alias("call"), Alias("other")
@@ -224,6 +224,54 @@ def test_a_token_keeps_the_seat_of_one_who_is_there_until_it_is_used() -> None:
     seats.saw(ROOM, {CALL: look(5.0)})
     seats.hung_up(ROOM, Identity("@a:s:2"))
     assert admit(seats, "b", 1, 5.0), "both have come and gone"
+
+
+def test_a_token_asked_for_in_the_call_keeps_the_seat_a_moment_only_once_they_hang_up() -> None:
+    """A new delay id's token, which nobody will use; or the one for the next device."""
+    seats = make(hold=60.0)
+    seats.saw(ROOM, {CALL: look(0.0)})
+    assert admit(seats, "a", 1, 0.5)
+    seats.saw(ROOM, {CALL: look(1.0, "@a:s:D")})
+    assert admit(seats, "a", 1, 30.0, "2")
+    seats.saw(ROOM, {CALL: look(31.0)})
+    seats.hung_up(ROOM, Identity("@a:s:D"))
+    assert not admit(seats, "b", 1, 31.0 + SPARE - 0.1), "enough to change devices"
+    assert admit(seats, "b", 1, 31.0 + SPARE)
+
+
+def test_a_token_asked_for_from_outside_keeps_its_seat_whatever_another_device_does() -> None:
+    seats = make(hold=60.0)
+    seats.saw(ROOM, {CALL: look(0.0)})
+    assert admit(seats, "a", 1, 0.5, "1")
+    assert admit(seats, "a", 1, 3.0, "2")
+    seats.saw(ROOM, {CALL: look(4.0, "@a:s:1")})
+    assert admit(seats, "a", 1, 5.0, "2"), "a new one for it, from within, does not prolong that"
+    seats.saw(ROOM, {CALL: look(6.0)})
+    seats.hung_up(ROOM, Identity("@a:s:1"))
+    assert not admit(seats, "b", 1, 62.9)
+    assert admit(seats, "b", 1, 63.0)
+
+
+def test_a_spare_token_is_not_cut_while_another_device_is_there_nor_where_the_line_breaks() -> None:
+    for on_purpose, freed in ((True, 30.0 + SPARE), (False, 62.0)):
+        seats = make(hold=60.0)
+        seats.saw(ROOM, {CALL: look(0.0, "@a:s:1", "@a:s:2")})
+        assert admit(seats, "a", 1, 2.0, "3")
+        seats.saw(ROOM, {CALL: look(4.0, "@a:s:2")})
+        seats.hung_up(ROOM, Identity("@a:s:1"))
+        seats.saw(ROOM, {CALL: look(30.0)})
+        if on_purpose:
+            seats.hung_up(ROOM, Identity("@a:s:2"))
+        assert not admit(seats, "b", 1, freed - 0.1)
+        assert admit(seats, "b", 1, freed)
+
+
+def test_a_seat_restored_after_a_restart_is_for_no_token_we_know_and_stays() -> None:
+    seats = make()
+    seats.restore(ROOM, {"@a:s": 65.0}, 5.0)
+    seats.saw(ROOM, {CALL: look(6.0)})
+    seats.hung_up(ROOM, Identity("@a:s:1"))
+    assert not admit(seats, "b", 1, 64.9)
 
 
 def test_who_reloads_the_page_keeps_his_seat() -> None:
@@ -473,6 +521,10 @@ class SeatsMachine(RuleBasedStateMachine):
         """Whose latest token has not been used, nor one for the same coming in or a later one."""
         self.asked: dict[str, float] = {}
         """When each was given his latest token."""
+        self.spare: set[str] = set()
+        """Whose latest token was asked for by a user whom the last look showed."""
+        self.shown: set[str] = set()
+        """Whom the last look showed."""
         self.ended: list[str] = []
         """Who has hung up, where LiveKit's word of it is still on its way."""
         self.seen = 0.0
@@ -480,7 +532,7 @@ class SeatsMachine(RuleBasedStateMachine):
 
     def look(self) -> None:
         self.seats.saw(ROOM, {CALL: look(self.now, *self.live)})
-        self.seen = self.now
+        self.seen, self.shown = self.now, self.users()
 
     def tick(self) -> None:
         """Let a moment pass: no two things happen at the very same one."""
@@ -509,6 +561,9 @@ class SeatsMachine(RuleBasedStateMachine):
         ):
             self.tokens[identity] = self.now + 60.0
             self.asked[identity] = self.now
+            self.spare.discard(identity)
+            if user in self.shown:
+                self.spare.add(identity)
             if identity in self.live:
                 self.use_up(identity)
             self.unused.add(identity)
@@ -576,7 +631,19 @@ class SeatsMachine(RuleBasedStateMachine):
         for identity in set(self.ended) - self.live:
             self.seats.hung_up(ROOM, Identity(identity))
             self.end_used(identity, self.now)
+            self.end_spare(identity.rpartition(":")[0])
         self.ended.clear()
+
+    def end_spare(self, user: str) -> None:
+        """Bound what a token asked for in the call still gives one who has hung up."""
+        if user in self.users():
+            return
+        for token in self.spare:
+            if token.startswith(f"{user}:") and token in self.tokens:
+                self.tokens[token] = min(self.tokens[token], self.now + SPARE)
+        hold = self.seats.table(ROOM).holds.get(user)
+        if hold and not hold.firm:
+            assert hold.until <= self.now + SPARE
 
     def end_used(self, identity: str, until: float) -> None:
         """Bound what his tokens still give a user none of whose devices is there."""

@@ -33,6 +33,10 @@ from lotus_guard.core.table import Hold, Look, Person, Table, merged
 WATCHED = 30.0
 """Looks at most so many seconds apart count as watching: over a longer gap anybody may come."""
 
+SPARE = 20.0
+"""Seconds for which a token keeps a seat that somebody asked for who was there, once they leave on
+purpose: enough to change devices, and to load the page again."""
+
 MOST_AWAITED = 16
 """For so many devices of one user with unused tokens a seat is kept; for more is his own affair."""
 
@@ -151,18 +155,25 @@ class Seats:
         table.unwatched.update(table.looks)
 
     def hung_up(self, room: RoomId, identity: Identity) -> None:
-        """Free the seat of one who left on purpose, where no device of his is there any more.
+        """Free the seat of one who left on purpose, where no device of theirs is there any more.
 
-        A seat kept for a token stays: he may have asked for it to come back.
+        A seat kept for a token stays, for they may have asked for it to come back: as long as for
+        any token where they asked from outside, for `SPARE` seconds where they were there.
         """
         table, person = self._tables.get(room), self.person(identity)
         if table is None:
             return
         table.returning.pop(person, None)
         hold = table.holds.get(person)
-        if hold and hold.is_grace:
+        if hold is None or person in self._present(table):
+            return
+        if hold.is_grace:
             del table.holds[person]
-            self.on_change(room)
+        elif hold.awaits:
+            firm = max(hold.firm.values(), default=-inf) + self.hold
+            spare = max((look.at for look in table.looks.values()), default=inf) + SPARE
+            table.holds[person] = evolve(hold, until=min(hold.until, max(firm, spare)))
+        self.on_change(room)
 
     def ask(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float
@@ -193,11 +204,15 @@ class Seats:
             self._tidy(table, now)
         kept = table.holds.get(person)
         if kept or len(table.holds) < self.most_holds:
-            awaits = dict(kept.awaits) if kept and kept.until > now else {}
+            alive = kept if kept and kept.until > now else Hold(now, now)
+            awaits, firm = dict(alive.awaits), dict(alive.firm)
+            is_there = self._is_there(table, person, identity)
             if identity in awaits or len(awaits) < MOST_AWAITED:
                 awaits[identity] = now
-            table.holds[person] = Hold(now, now + self.hold, awaits=awaits)
-            if not self._is_there(table, person, identity):
+                if not is_there:
+                    firm[identity] = now
+            table.holds[person] = Hold(now, now + self.hold, awaits=awaits, firm=firm)
+            if not is_there:
                 self.on_change(room)
 
     def settle(self, room: RoomId, limit: int | None) -> list[Person]:
@@ -323,7 +338,8 @@ class Seats:
         if not left and kept.since <= latest:
             del table.holds[person]
         elif len(left) < len(kept.awaits):
-            table.holds[person] = evolve(kept, awaits=left)
+            firm = {i: asked for i, asked in kept.firm.items() if i in left and asked > spent}
+            table.holds[person] = evolve(kept, awaits=left, firm=firm)
 
     def _take_place(self, table: Table, person: Person, limit: int, at: float) -> None:
         """Let the places go that were kept for returning people, where a newcomer takes them.

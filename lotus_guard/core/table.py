@@ -5,7 +5,10 @@ Written as JSON, for a book that several guards share:
     {"looks": {alias: [at, [identity, ...]]},
      "holds": {person: [since, until, is_grace, {awaited identity: asked}]},
      "standing": {person: at}, "returning": {person: until}, "unwatched": [alias, ...],
-     "limited": [from, to]}
+     "limited": [from, to], "firm": {person: {awaited identity: asked}}}
+
+A guard of another release may share the book: what has been added (`limited`, `firm`) may be
+missing, and every doubt is for the people.
 
 Times in a document are seconds of the clock that the guards share, to the microsecond; `lead` is
 how far that one is ahead of the clock of this guard.
@@ -14,7 +17,7 @@ how far that one is ahead of the clock of this guard.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from lotus_guard.core.model import Alias, Identity
 
@@ -33,6 +36,11 @@ class Hold:
     awaits: Mapping[Identity, float] = field(factory=dict)
     """Whom its tokens name, and when each was issued: it is used up by their coming in. Empty, for
     a seat that is kept for no token we know: anybody of the person's uses it up."""
+    firm: Mapping[Identity, float] = field(
+        default=Factory(lambda self: self.awaits, takes_self=True)
+    )
+    """When those were issued last that were asked for by one who was not there: on the way in, they
+    keep the seat whatever another device of the person's does."""
 
 
 @frozen
@@ -75,6 +83,7 @@ def write_table(table: Table, lead: float) -> dict[str, Any]:
         "returning": {p: shared(at) for p, at in table.returning.items()},
         "unwatched": sorted(table.unwatched),
         "limited": table.limited and [shared(at) for at in table.limited],
+        "firm": {p: _moved(h.firm, shared) for p, h in table.holds.items() if h.firm != h.awaits},
     }
 
 
@@ -88,8 +97,15 @@ def read_table(document: Mapping[str, Any], lead: float) -> Table:
         Alias(a): Look(ours(at), frozenset(map(Identity, people)))
         for a, (at, people) in document["looks"].items()
     }
+    firm = document.get("firm", {})
     holds = {
-        p: Hold(ours(since), ours(until), bool(grace), _moved(awaits, ours))
+        p: Hold(
+            ours(since),
+            ours(until),
+            bool(grace),
+            _moved(awaits, ours),
+            _moved(firm.get(p, awaits), ours),
+        )
         for p, (since, until, grace, awaits) in document["holds"].items()
     }
     limited = document.get("limited")
@@ -142,6 +158,7 @@ def _longer(one: Hold, other: Hold) -> Hold:
         # Whoever hangs up frees a seat kept for grace alone.
         one.is_grace and other.is_grace,
         _united(one.awaits, other.awaits, max),
+        _united(one.firm, other.firm, max),
     )
 
 

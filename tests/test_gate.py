@@ -394,8 +394,8 @@ async def test_both_endpoints_give_the_same_verdict(world: World) -> None:
         assert got.headers["Access-Control-Expose-Headers"] == "Lotus-Guard-Decision"
         assert got.json()["io.lotus.decision"] == decision
         assert got.json()["error"] == (
-            "This call is full: 2 of 2 people are in it. Try again when someone has left. "
-            f"(Reference: {decision})"
+            "This call is full: it is limited to 2 people, and 2 are in it or about to join. "
+            f"Try again when someone has left. (Reference: {decision})"
         )
         assert got.json()["io.lotus.limit"] == {"max_users": 2, "users": 2}
 

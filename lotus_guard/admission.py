@@ -349,9 +349,7 @@ class Admission:
             self.journal.used_stale(rule, outage)
             return last, False
 
-    async def _in_time(
-        self, seeker: Seeker, work: Coroutine[Any, Any, V], share: float = 1.0
-    ) -> V:
+    async def _in_time(self, seeker: Seeker, work: Coroutine[Any, Any, V], share: float = 1.0) -> V:
         """Wait for something, for at most this share of the time that is left; raises Outage."""
         try:
             return await within(max(0.0, seeker.due - self.now()) * share, self.clock, work)

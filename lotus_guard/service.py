@@ -212,6 +212,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         epoch=clocks.epoch,
         observed=config.observed,
         on_issued=sharing.issued(live.expect),
+        reserve=sharing.seconds,
     )
     webhooks = Webhooks(config.key, config.secret, now, live.hint)
 

@@ -18,11 +18,11 @@ from twisted.logger import Logger
 
 from lotus_guard.book import Book
 from lotus_guard.core.decision import seat_refused, slots_refused, token_changed
-from lotus_guard.core.knowledge import Knowledge, Place, place_from, user_from
+from lotus_guard.core.knowledge import Knowledge, Place, Recent, place_from, user_from
 from lotus_guard.core.model import Identity, LimitPolicy, RoomId, Rule, Source, SourcePolicy
 from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.core.seats import Person, Seating, Seats
-from lotus_guard.core.token import NotOurs, Token, lifetime, open_token, restrain, sign
+from lotus_guard.core.token import NotOurs, Token, begins, lifetime, open_token, restrain, sign
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.flight import ignoring, within
 from lotus_guard.policies import MOST_AHEAD, Policies, Restricting
@@ -40,6 +40,9 @@ LOOK_MAX_AGE = 3.0
 
 Whom it does not show has a seat held or came without one, and for the latter the live loop's three
 seconds hold anyway. Nobody is refused on a look that was begun before he asked."""
+
+MOST_ISSUED = 20_000
+"""Of so many identities the last token's time is known."""
 
 _log = Logger()
 
@@ -145,6 +148,8 @@ class Admission:
     """The rules that decide and record, and change nothing."""
     on_issued: Callable[[RoomId], None] = lambda _room: None
     """Told of each room that a token is issued for."""
+    issued: Recent[Identity, int] = field(factory=lambda: Recent(MOST_ISSUED))
+    """From when on the last token that was given to each identity is valid (`nbf`)."""
     reserve: float = 0.0
     """Seconds of the deadline that are left for taking the seat, where the book is a server."""
 
@@ -173,7 +178,11 @@ class Admission:
         """
         try:
             token = open_token(encoded, self.key, self.secret)
-            return await self._judge(token, asked, arrived, hurry)
+            verdict = await self._judge(token, asked, arrived, hurry)
+            begin = begins(token)
+            if isinstance(verdict, Pass) and begin is not None:
+                self.issued.put(token.identity, begin)
+            return verdict
         except NotOurs as why:
             return self._open_both(Outage(Reason.SECRET, str(why)))
         except _Crowded as crowded:

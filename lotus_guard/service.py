@@ -213,6 +213,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         observed=config.observed,
         on_issued=sharing.issued(live.expect),
         reserve=sharing.seconds,
+        issued=live.issued,
     )
     webhooks = Webhooks(config.key, config.secret, now, live.hint)
 

@@ -46,6 +46,7 @@ TABLES = st.builds(
     st.dictionaries(NAMES, TIMES),
     st.sets(ALIASES),
     st.none() | st.tuples(TIMES, TIMES),
+    AWAITS,
 )
 
 
@@ -63,8 +64,10 @@ def test_a_guard_of_another_release_loses_no_seat_by_what_it_does_not_write() ->
     document = write_table(table, 0.0)
     # As the release before `firm` unpacks it: four fields, and nothing else that it asks for.
     assert document["holds"] == {"@a:s": [1.0, 61.0, False, token]}
-    del document["firm"]
-    assert read_table(document, 0.0).holds["@a:s"].firm == token, "the doubt is for the people"
+    del document["firm"], document["put_out"]
+    found = read_table(document, 0.0)
+    assert found.holds["@a:s"].firm == token, "the doubt is for the people"
+    assert found.put_out == {}
 
 
 @given(TABLES, TABLES)
@@ -79,6 +82,7 @@ def test_merging_takes_no_seat_away_and_lets_nobody_stand_whom_one_side_seats(
             assert both.looks[alias].at >= look.at
         assert both.standing.keys() <= table.standing.keys()
         assert both.unwatched >= table.unwatched
+        assert both.put_out.keys() <= table.put_out.keys()
         if both.limited:
             assert table.limited
             assert both.limited[0] >= table.limited[0]

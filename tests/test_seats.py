@@ -8,7 +8,16 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from lotus_guard.admission import LOOK_MAX_AGE
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.seats import MOST_AWAITED, SPARE, TOGETHER, WATCHED, Look, Seats
+from lotus_guard.core.seats import (
+    MOST_AWAITED,
+    MOST_PUT_OUT,
+    PUT_OUT,
+    SPARE,
+    TOGETHER,
+    WATCHED,
+    Look,
+    Seats,
+)
 
 ROOM = RoomId("!r:s")
 CALL, OTHER = Alias("call"), Alias("other")
@@ -364,6 +373,73 @@ def test_who_comes_without_a_seat_into_a_full_room_stands_newest_first() -> None
     assert seats.settle(ROOM, 3) == ["@d:s"]
     assert seats.settle(ROOM, None) == []
     assert seats.settle(ROOM, 1) == []
+
+
+def put_out(seats: Seats, *identities: str) -> None:
+    for identity in identities:
+        seats.put_out(ROOM, Identity(identity), 2.0)
+
+
+def test_who_was_put_out_and_is_back_with_the_same_token_stands_at_once() -> None:
+    """Also where nobody was watching, and nobody knows who they are."""
+    for name in ("@b:s:1", "hash"):
+        seats = watched("@a:s:1")
+        put_out(seats, name)
+        seats.lost_sight(ROOM, 3.0)
+        seats.saw(ROOM, {CALL: look(4.0, "@a:s:1", name)})
+        assert seats.settle(ROOM, 1) == [name.removesuffix(":1")]
+        seats.saw(ROOM, {CALL: look(5.0, "@a:s:1")})
+        seats.saw(ROOM, {OTHER: look(6.0, name)})
+        assert seats.settle(ROOM, 1) == [name.removesuffix(":1")], "and again"
+
+
+def test_who_was_put_out_and_got_a_seat_since_is_like_anybody() -> None:
+    def back(seats: Seats, *people: str) -> list[str]:
+        seats.lost_sight(ROOM, 5.0)
+        seats.saw(ROOM, {CALL: look(6.0, *people)})
+        return seats.settle(ROOM, 1)
+
+    for device in ("1", "2"):  # a token for that device, or for another one of theirs
+        seats = watched()
+        put_out(seats, "@b:s:1")
+        assert admit(seats, "b", 1, 3.0, device)
+        seats.saw(ROOM, {CALL: look(4.0, f"@b:s:{device}")})
+        seats.saw(ROOM, {CALL: look(4.5)})
+        seats.hung_up(ROOM, Identity(f"@b:s:{device}"))
+        assert back(seats, "@a:s:1", "@b:s:1") == []
+    seats = watched("@a:s:1")
+    assert admit(seats, "b", 2, 1.0)
+    put_out(seats, "@b:s:1")  # the seat was given while the removal was under way
+    assert seats.table(ROOM).put_out == {}
+    seats = watched()
+    put_out(seats, "@b:s:1")
+    seats.saw(ROOM, {CALL: look(3.0, "@b:s:1")})
+    assert seats.settle(ROOM, 1) == [], "there is a free seat by now"
+    assert seats.table(ROOM).put_out == {}
+
+
+def test_where_there_may_have_been_no_limit_nobody_is_known_as_put_out() -> None:
+    seats = watched("@a:s:1")
+    put_out(seats, "@b:s:1")
+    assert seats.settle(ROOM, None) == []
+    assert seats.table(ROOM).put_out == {}
+    seats = watched("@a:s:1")
+    put_out(seats, "@b:s:1")
+    seats.saw(ROOM, {CALL: look(WATCHED + 1.0, "@a:s:1", "@b:s:1")})
+    assert seats.settle(ROOM, 1) == [], "for too long nobody knew whether there was a limit"
+    assert seats.table(ROOM).put_out == {}
+
+
+def test_who_was_put_out_is_known_as_long_as_their_token_lives() -> None:
+    seats = watched()
+    for number in range(MOST_PUT_OUT + 2):
+        seats.put_out(ROOM, Identity(f"@u{number}:s:1"), float(number))
+    assert len(seats.table(ROOM).put_out) == MOST_PUT_OUT
+    assert "@u1:s:1" not in seats.table(ROOM).put_out
+    seats.sweep(PUT_OUT)
+    assert seats.rooms() == [ROOM]
+    seats.sweep(MOST_PUT_OUT + 2 + PUT_OUT)
+    assert seats.rooms() == []
 
 
 def test_one_who_stands_gets_no_seat_by_asking_for_it_unless_there_is_one() -> None:

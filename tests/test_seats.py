@@ -734,6 +734,27 @@ class SeatsMachine(RuleBasedStateMachine):
         self.look()
         assert self.seats.settle(ROOM, self.limit) == [], "nobody seated is ever put out"
 
+    @rule(user=USERS, device=DEVICES)
+    def come_from_a_drawer(self, user: str, device: str) -> None:
+        """Come in with an old token and no seat, and be put out where the room is full."""
+        self.watch()
+        identity = Identity(f"{user}:{device}")
+        if user in self.seats.taken(ROOM, self.now) or self.seats.table(ROOM).returning:
+            return  # who may return may be seated
+        was_put_out = identity in self.seats.table(ROOM).put_out
+        self.tick()
+        self.live.add(identity)
+        self.look()
+        is_full = len(self.seats.taken(ROOM, self.now)) > self.limit
+        standing = self.seats.settle(ROOM, self.limit)
+        assert set(standing) <= {user}, "nobody seated is ever put out"
+        assert not standing or is_full
+        assert standing or not (is_full and was_put_out), "who was put out is known again"
+        if standing:
+            self.live.discard(identity)
+            self.seats.put_out(ROOM, identity, self.now)
+        self.tick()
+
     @rule()
     def everybody_goes(self) -> None:
         """No seat outlives its reasons."""

@@ -19,7 +19,15 @@ from twisted.logger import Logger
 from lotus_guard.book import Book
 from lotus_guard.core.decision import seat_refused, slots_refused, token_changed
 from lotus_guard.core.knowledge import Knowledge, Place, Recent, place_from, user_from
-from lotus_guard.core.model import Identity, LimitPolicy, RoomId, Rule, Source, SourcePolicy
+from lotus_guard.core.model import (
+    Identity,
+    LimitPolicy,
+    RoomId,
+    Rule,
+    Source,
+    SourcePolicy,
+    UserId,
+)
 from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.core.seats import Person, Seating, Seats
 from lotus_guard.core.token import NotOurs, Token, begins, lifetime, open_token, restrain, sign
@@ -104,6 +112,8 @@ class Seeker:
     """When the request came in."""
     due: float
     """When each rule must have found out what its verdict rests on."""
+    user: UserId | None = None
+    """Who they are, where the request told us."""
 
 
 @frozen
@@ -249,14 +259,14 @@ class Admission:
             if claimed and not place and self._is_crowded(claimed):
                 raise _Crowded(claimed.room, user or self.knowledge.person(token.identity))
             place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
-        if user:
+        if user and self.knowledge.user_of(token.identity) in (None, user):
             self.knowledge.learn_identity(token.identity, user, token.alias)
         if place is None:
             return None
         self.on_issued(place.room)
         person = user or self.knowledge.person(token.identity)
         due = self.now() + self.deadline - self.reserve
-        return Seeker(place.room, person, token.identity, arrived, due)
+        return Seeker(place.room, person, token.identity, arrived, due, user)
 
     def _is_crowded(self, place: Place) -> bool:
         return place.slot != ROOM_SLOT and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
@@ -403,6 +413,8 @@ class Admission:
         self, seeker: Seeker, token: Token, is_capped: bool, forbidden: AbstractSet[Source]
     ) -> Pass:
         """Narrow and shorten a token by the rules that are enforced, record what others would."""
+        if seeker.user:  # whose identity was another's: they may be there by it from now on
+            self.knowledge.learn_identity(token.identity, seeker.user, token.alias)
         is_bound = is_capped and Rule.LIMIT not in self.observed
         taken = frozenset() if Rule.SOURCES in self.observed else forbidden
         if (is_bound, taken) != (is_capped, forbidden):

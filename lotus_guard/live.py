@@ -58,8 +58,9 @@ MOST_HUNG_UP = 1000
 MOST_LIMITED = 20_000
 LONGEST_POLL = 30.0
 """Seconds that a pass may spend on looking up policies: half of what it may last."""
-BACK_SECONDS = 0.3
-"""So soon a room is looked at again out of which somebody was put."""
+BACK_SECONDS = (0.3, 0.8, 1.5, 2.2)
+"""So soon a room is looked at again out of which somebody was put: between two passes at the usual
+interval, as often as a client may be back."""
 CLOCKS_APART = 60.0
 """Seconds by which the clocks of this machine and of lk-jwt-service's may differ."""
 JUST_NOW = 60.0
@@ -519,7 +520,8 @@ class Live:
         identity = step.participant.identity
         await self.service.remove(step.alias, step.participant, self._revoked(identity))
         await self.book.change(room, lambda seats: seats.put_out(room, identity, self.now()))
-        self.pace.clock.callLater(BACK_SECONDS, self.wake, room)
+        for seconds in BACK_SECONDS:
+            self.pace.clock.callLater(seconds, self.wake, room)
 
     def _revoked(self, identity: Identity) -> int:
         """Tell from when on a token must be valid to let in who is put out.

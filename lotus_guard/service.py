@@ -219,6 +219,8 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         epoch=signer.clock.epoch,
         observed=config.observed,
         on_issued=sharing.issued(live.expect),
+        reserve=sharing.seconds,
+        issued=live.issued,
     )
     webhooks = Webhooks(config.credentials.livekit, now, live.hint)
 

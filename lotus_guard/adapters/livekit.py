@@ -119,12 +119,18 @@ class LiveKit:
             lk_models.ParticipantInfo,
         )
 
-    async def remove(self, alias: Alias, participant: Participant) -> None:
-        """Put a participant out of the room."""
+    async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:
+        """Put a participant out of the room; refuse their tokens with an `nbf` before `revoked`.
+
+        `revoke_token_ts` (livekit_room.proto) is in seconds as `nbf` is. Not sent, it would be in a
+        minute, and refuse a seat given within it. Servers that do not know it ignore it.
+        """
         await self._call(
             "RemoveParticipant",
             {"roomAdmin": True, "room": alias},
-            lk_room.RoomParticipantIdentity(room=alias, identity=participant.identity),
+            lk_room.RoomParticipantIdentity(
+                room=alias, identity=participant.identity, revoke_token_ts=revoked
+            ),
             lk_room.RemoveParticipantResponse,
         )
 

@@ -44,7 +44,10 @@ from lotus_guard.ports import Now, Outage, Reason
 _log = Logger()
 
 SECONDS = 0.5
-"""How long a round trip may take: half of what a rule may keep an answer waiting."""
+"""How long a round trip may take at the most."""
+SHARE = 0.25
+"""The part of what a rule may keep an answer waiting that a round trip may take: a look is taken in
+with one, a seat taken with another, and between the two LiveKit or Synapse may be slow as well."""
 START_SECONDS = 1.0
 """For how long after the start a connection is waited for: whoever asks first is judged on what the
 other guards know."""

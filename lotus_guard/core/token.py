@@ -12,6 +12,7 @@ source; its names must be lower case (FACTS, LiveKit).
 import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from math import isfinite
 from typing import Any, ClassVar
 
 import jwt
@@ -145,6 +146,12 @@ def lifetime(token: Token, now: float) -> float | None:
     """Tell for how many seconds a token is valid, from its `nbf` or from `now`; None: for ever."""
     end = token.claims.get("exp")
     return end - _start(token.claims, now) if isinstance(end, int | float) else None
+
+
+def begins(token: Token) -> int | None:
+    """Tell from when on a token is valid, in seconds since the epoch by upstream's clock."""
+    start = token.claims.get("nbf")
+    return int(start) if isinstance(start, int | float) and isfinite(start) else None
 
 
 def _start(claims: Mapping[str, Any], now: float) -> float:

@@ -325,7 +325,9 @@ class LiveKitApp:
         wanted = _read(request, kind())
         if not video.get(right) or (right == "roomAdmin" and video.get("room") != wanted.room):
             raise TwirpError(401, "unauthenticated", "permissions denied")
-        return _write(request, self._methods[method](wanted))
+        body = _write(request, self._methods[method](wanted))
+        request.setHeader("Content-Length", str(len(body)))
+        return body
 
     @app.route("/rtc/validate", methods=["GET"])
     def validate(self, request: BoundedRequest) -> bytes:

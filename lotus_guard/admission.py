@@ -342,7 +342,7 @@ class Admission:
                 seating = self._ask(seeker, limit, at)
         except Flooded:
             # A client's doing: nobody's way in. What was seen last and is held since counts.
-            at = self.presence.last_look(seeker.room)
+            at = await self.presence.last_resort(seeker.room)
             seating = self._ask(seeker, limit, at)
         return Cap(limit, at) if seating.admitted else Refusal(limit, seating.users)
 

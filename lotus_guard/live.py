@@ -29,7 +29,7 @@ from lotus_guard.book import Book
 from lotus_guard.core.decision import step_taken
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, Rule, SourcePolicy
-from lotus_guard.core.plan import Narrow, Remove, Silence, Step, bounded, plan
+from lotus_guard.core.plan import Curb, Narrow, Remove, Silence, Step, bounded, plan
 from lotus_guard.core.rota import INVENTED, OTHERS, RESTRICTED, Candidate, Class, Rota
 from lotus_guard.core.seats import Person, Seats
 from lotus_guard.core.text import printable
@@ -100,6 +100,9 @@ class LiveJournal(Protocol):
 
     def used_stale(self, rule: Rule, outage: Outage) -> None:
         """Note that a policy known from before was used because Synapse is out."""
+
+    def saw_partly(self) -> None:
+        """Note a look at a room that could not name everybody there."""
 
     def stepped(self, step: Step, is_done: bool) -> None:
         """Note a step that was carried out, or that it was not."""
@@ -373,7 +376,9 @@ class Live:
                 await self.book.change(room, lambda seats: seats.settle(room, None))
             return Finding.NO_POLICY
         seen = await self.presence.look(room, self.now(), in_background=True)
-        self._people[room] = sum(len(each.participants) for each in seen.rooms.values())
+        if not all(attendance.is_whole for attendance in seen.rooms.values()):
+            self.journal.saw_partly()
+        self._people[room] = sum(len(each.identities) for each in seen.rooms.values())
         await self._free_seats(room, seen)
         standing = await self._standing(room, known)
         policy = sources or SourcePolicy()
@@ -453,7 +458,7 @@ class Live:
         for alias, attendance in seen.rooms.items():
             left = self._hung_up.pop(alias) or {}
             now_there = {p.identity: p.sid for p in attendance.participants}
-            gone.update(left.keys() - now_there.keys())
+            gone.update(left.keys() - attendance.identities)
             late = {i: sid for i, sid in left.items() if now_there.get(i) == sid}
             if late:  # LiveKit still lists the very connection that has ended
                 self._hung_up.put(alias, late)
@@ -502,6 +507,10 @@ class Live:
             self._may(step)
             if isinstance(step, Narrow | Silence):
                 await self.service.permit(step.alias, step.participant, step.grant)
+            elif isinstance(step, Curb):
+                await self.service.curb(step.alias, step.participant.identity)
+                if self.presence.roll_call.calmed(step.alias, step.participant.identity):
+                    self.wake(room)  # who else is there shows now
             elif isinstance(step, Remove):
                 await self._put_out(room, step)
         except Outage as outage:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from attrs import define
+
 from lotus_guard.core.decision import Ruling
 from lotus_guard.core.model import (
     Alias,
     Attendance,
     Grant,
+    Identity,
     LimitPolicy,
     Participant,
     RoomId,
@@ -56,12 +59,33 @@ class Outage(Exception):
         self.detail = detail
 
 
+class Oversized(Outage):
+    """The answer is longer than it may be: what clients have written, so no outage of anybody."""
+
+    def __init__(self, begins: bytes = b"") -> None:
+        super().__init__(Reason.OVERSIZED, "the answer is too long")
+        self.begins = begins
+        """What was read of it."""
+
+
+@define
+class Allowance:
+    """So many bytes may still be read, of one answer or of several."""
+
+    left: int
+
+    def take(self, count: int) -> bool:
+        """Take some of it; False where there are not so many left."""
+        self.left -= count
+        return self.left >= 0
+
+
 class NotAsked(Outage):
     """A neighbour was not asked: too many questions wait for it, or it does not answer at all."""
 
 
 class Flooded(Exception):
-    """A room has more LiveKit rooms than can be looked at: a client's doing, no outage."""
+    """A room is too much to look at, which is its clients' doing: no outage, nobody's way in."""
 
 
 class Homeserver(Protocol):
@@ -87,8 +111,24 @@ class Homeserver(Protocol):
 class RoomService(Protocol):
     """LiveKit: the one teller of who is there, and the arm that carries steps out."""
 
-    async def attendance(self, alias: Alias) -> Attendance:
-        """List the people in a LiveKit room, nobody for an unknown one; raises Outage."""
+    async def attendance(self, alias: Alias, allowance: Allowance | None = None) -> Attendance:
+        """List the people in a LiveKit room, nobody for an unknown one; raises Outage.
+
+        Where their list is longer than the allowance, it is not whole: those with whom it begins.
+        """
+        ...
+
+    async def participant(
+        self, alias: Alias, identity: Identity, allowance: Allowance
+    ) -> Participant | None:
+        """Ask after one participant; None where there is no such person.
+
+        Raises Outage, and Oversized for one who says more than is read of one.
+        """
+        ...
+
+    async def ping(self) -> None:
+        """Ask what no client has a hand in; raises Outage."""
         ...
 
     async def existing(self, aliases: Sequence[Alias] = ()) -> Mapping[Alias, int]:
@@ -100,6 +140,13 @@ class RoomService(Protocol):
 
     async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
         """Replace what a participant may publish, and leave the rest; raises Outage."""
+        ...
+
+    async def curb(self, alias: Alias, identity: Identity) -> None:
+        """Take from a participant, unread, all that they can fill a room's list with.
+
+        They keep their place and what they hear and see. Raises Outage.
+        """
         ...
 
     async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:

@@ -7,12 +7,14 @@ from attrs import define, field, frozen
 from lotus_guard.book import Book
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Attendance, RoomId
-from lotus_guard.core.seats import Look
-from lotus_guard.flight import SingleFlight, some_at_once
-from lotus_guard.ports import Flooded, Now, Outage, Reason, RoomService
+from lotus_guard.core.seats import Look, Seats
+from lotus_guard.flight import SingleFlight
+from lotus_guard.ports import Now, Outage, RoomService
+from lotus_guard.roll_call import RollCall
 
-AT_ONCE = 2
-"""How many LiveKit rooms of one Matrix room are asked at the same time; see `pressure.TOKENS`."""
+KEPT = 60.0
+"""Seconds for which who was seen last counts in a room that is too much to look at, as long as a
+seat is held for a token: a flooder cannot keep a room full either."""
 
 
 @frozen
@@ -31,6 +33,7 @@ class Presence:
     service: RoomService
     book: Book
     knowledge: Knowledge
+    roll_call: RollCall
     now: Now
     on_use: Callable[[bool], None] = lambda _was_kept: None
     """Told of each use whether a look was at hand."""
@@ -77,28 +80,55 @@ class Presence:
         seen = self._seen.get(room)
         return seen.at if seen else 0.0
 
+    async def last_resort(self, room: RoomId) -> float:
+        """Give the moment that a verdict on a flooded room rests on.
+
+        Who was seen last counts, but not for longer than `KEPT`.
+        """
+        oldest = self.now() - KEPT
+
+        def age(seats: Seats) -> None:
+            looks = seats.table(room).looks
+            old = [a for a, look in looks.items() if look.people and look.at < oldest]
+            seats.saw(room, {alias: Look(oldest, frozenset()) for alias in old})
+
+        await self.book.change(room, age)
+        return max(self.last_look(room), oldest)
+
     async def _look(self, room: RoomId, service: RoomService) -> Seen:
         begun, aliases = self.now(), self.knowledge.aliases_of(room)
         try:
-            found = await some_at_once(AT_ONCE, map(service.attendance, aliases))
-        except Outage as outage:
-            if outage.reason is Reason.OVERSIZED:
-                # Participants write their own metadata: no outage, and nobody's way in.
-                raise Flooded("its participants' metadata is too much to read") from None
+            rooms = await self._roll_call(room, aliases, service)
+        except Outage:
             if self.last_look(room) < begun:
                 await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
             raise
-        rooms = dict(zip(aliases, found, strict=True))
         looks = {alias: _as_look(attendance) for alias, attendance in rooms.items()}
-        await self.book.change(room, lambda seats: seats.saw(room, looks))
+        is_whole = all(attendance.is_whole for attendance in rooms.values())
+
+        def take_in(seats: Seats) -> None:
+            seats.saw(room, looks)
+            if not is_whole:  # who is new in the next look may have been there already
+                seats.lost_sight(room, begun)
+
+        await self.book.change(room, take_in)
         seen = Seen(begun, aliases, rooms)
         if self.last_look(room) < begun:  # the token path and the background look on their own
             self._seen.put(room, seen)
         return seen
 
+    async def _roll_call(
+        self, room: RoomId, aliases: Sequence[Alias], service: RoomService
+    ) -> Mapping[Alias, Attendance]:
+        """Only in the background is there time to read a flooded room piecewise."""
+        if service is self.service:
+            return await self.roll_call.hurried(service, aliases)
+        seen = self._seen.get(room)
+        return await self.roll_call.thorough(service, aliases, seen.rooms if seen else {})
+
 
 def _as_look(attendance: Attendance) -> Look:
-    return Look(attendance.at, frozenset(p.identity for p in attendance.participants))
+    return Look(attendance.at, attendance.identities)
 
 
 def _serves(seen: Seen, not_before: float, aliases: Sequence[Alias]) -> bool:

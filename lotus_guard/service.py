@@ -50,6 +50,7 @@ from lotus_guard.ports import Now, Outage
 from lotus_guard.presence import Presence
 from lotus_guard.pressure import TICK_SECONDS, Pressure
 from lotus_guard.records import Recorder, mask_of
+from lotus_guard.roll_call import RollCall
 from lotus_guard.search import Search
 from lotus_guard.sharing import Clocks, Sharing, make_sharing
 from lotus_guard.status.pages import Pages
@@ -182,7 +183,10 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
     sources = Policies(synapse.sources, now, *keep, metrics.used("sources"), synapse_later.sources)
     sharing = make_sharing(config, clocks, agents.redis, knowledge, seats, metrics, health)
     book, store = sharing.book, sharing.store
-    presence = Presence(livekit, book, knowledge, now, metrics.used("look"), livekit_later)
+    roll_call = RollCall(knowledge, reactor, now, config.deadline)
+    presence = Presence(
+        livekit, book, knowledge, roll_call, now, metrics.used("look"), livekit_later
+    )
     pace = Pace(config.policy_rate, reactor, now)
     live = Live(
         service=livekit_later,

@@ -18,7 +18,7 @@ from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.admission import MOST_SLOTS
 from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.ports import Allowance, Outage, Reason
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.world import Got, World, http_answer, reactor, token_request
 
@@ -179,12 +179,14 @@ async def test_who_was_let_in_during_an_outage_is_counted_after_it(world: World)
 class Dead:
     """A LiveKit that is away."""
 
-    async def attendance(self, _alias: Alias) -> Any:
+    async def attendance(self, *_args: Any) -> Any:
         raise Outage(Reason.REFUSED, "made up")
+
+    ping = attendance
 
 
 def test_an_answer_of_unknown_length_is_bounded() -> None:
-    body = BoundedBody(10)
+    body = BoundedBody(Allowance(10))
     failures: list[Any] = []
     body.done.addErrback(failures.append)
     body.dataReceived(b"12345")

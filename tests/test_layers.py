@@ -17,7 +17,7 @@ LEVELS = [
         "credentials",
         "hangup",
     },
-    {"policies", "presence", "pressure", "doubt", "turns"},
+    {"policies", "presence", "roll_call", "pressure", "doubt", "turns"},
     {"admission"},
     {"live"},
     {"hints", "search", "records", "health", "names"},

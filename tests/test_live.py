@@ -221,25 +221,25 @@ class Counting:
     def __init__(self, inner: Any, looks: list[Alias]) -> None:
         self._inner, self._looks = inner, looks
 
-    async def attendance(self, alias: Alias) -> Any:
+    async def attendance(self, alias: Alias, allowance: Any = None) -> Any:
         self._looks.append(alias)
-        return await self._inner.attendance(alias)
+        return await self._inner.attendance(alias, allowance)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
 
 class Troubled(Counting):
-    """A RoomService whose calls fail in a given way."""
+    """A RoomService of which some calls, with spaces between, fail in a given way."""
 
-    def __init__(self, inner: Any, method: str, fault: str) -> None:
+    def __init__(self, inner: Any, methods: str, fault: str) -> None:
         super().__init__(inner, [])
-        self._method, self._fault = method, fault
+        self._methods, self._fault = methods.split(), fault
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("_method", "_fault", "_inner", "_looks", "_trouble"):
+        if name in ("_methods", "_fault", "_inner", "_looks", "_trouble"):
             return object.__getattribute__(self, name)
-        if name == self._method:
+        if name in self._methods:
             return self._trouble
         return getattr(self._inner, name)
 
@@ -450,7 +450,7 @@ async def test_who_came_while_livekit_was_out_of_sight_is_not_put_out(world: Wor
     live = world.guard.live
     await live.run_pass()
     good = live.presence.in_background
-    live.presence.in_background = Troubled(good, "attendance", "refused")
+    live.presence.in_background = Troubled(good, "attendance ping", "refused")
     await live.run_pass()
     world.sandbox.sfu.join(drawer)
     live.presence.in_background = good

@@ -12,7 +12,6 @@ from lotus_guard.core.fair import Bounds, Shares
 from lotus_guard.core.origin import Origin
 from lotus_guard.policies import MOST_AHEAD
 from lotus_guard.ports import Reason
-from lotus_guard.presence import AT_ONCE
 from lotus_guard.pressure import (
     CROWD_TOKENS,
     MANY_TOKENS,
@@ -24,6 +23,7 @@ from lotus_guard.pressure import (
     TurnedAway,
     Turnstile,
 )
+from lotus_guard.roll_call import AT_ONCE
 
 A, B = Origin("192.0.2.1"), Origin("192.0.2.2")
 CROWD = Origin("127.0.0.1", is_crowd=True)

@@ -187,8 +187,8 @@ async def test_who_is_deposed_in_the_middle_of_a_pass_does_nothing_more(ring: Ri
     class Pausing:
         """Between his look and his step he is paused for longer than his lease."""
 
-        async def attendance(self, alias: Any) -> Any:
-            seen = await service.attendance(alias)
+        async def attendance(self, alias: Any, allowance: Any) -> Any:
+            seen = await service.attendance(alias, allowance)
             ring.lease(0)._until = 0.0
             await ring.lease(1).renew()
             return seen

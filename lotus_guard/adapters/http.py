@@ -23,7 +23,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from lotus_guard.flight import within
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.ports import Allowance, Outage, Oversized, Reason
 
 
 @frozen
@@ -58,8 +58,16 @@ class BytesBody:
         """Do nothing: it has been written."""
 
 
+GLIMPSE_SECONDS = 0.1
+"""For so long the beginning of a body that is too long is waited for."""
+
+
 class TooLong(Exception):
     """The body is longer than it may be."""
+
+    def __init__(self, begins: bytes) -> None:
+        super().__init__()
+        self.begins = begins
 
 
 class BoundedBody(Protocol):
@@ -69,28 +77,32 @@ class BoundedBody(Protocol):
     open behind it.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, allowance: Allowance) -> None:
         self.done: defer.Deferred[bytes] = defer.Deferred(lambda _: self._close())
         self._chunks: list[bytes] = []
-        self._left = most
+        self._allowance = allowance
 
     def dataReceived(self, data: bytes) -> None:
         """Keep a chunk, or give up."""
-        self._left -= len(data)
-        if self._left < 0:
+        left = max(0, self._allowance.left)
+        self._chunks.append(data[:left])
+        if not self._allowance.take(len(data)):
             self.give_up()
-        else:
-            self._chunks.append(data)
 
     def give_up(self) -> None:
         """Want no more of a body that is too long."""
         self._close()
-        self._end(Failure(TooLong()))
+        self._end(Failure(TooLong(self.so_far)))
+
+    @property
+    def so_far(self) -> bytes:
+        """What has come."""
+        return b"".join(self._chunks)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Hand over what came, or why it did not."""
         if reason.check(ResponseDone, PotentialDataLoss):
-            self._end(b"".join(self._chunks))
+            self._end(self.so_far)
         else:
             self._end(reason)
 
@@ -182,16 +194,22 @@ class Http:
         body: bytes | None,
         *,
         seconds: float,
-        most: int,
+        most: int | Allowance,
+        glimpse: int = 0,
     ) -> HttpAnswer:
         """Make one exchange in at most so many seconds with an answer of at most `most` bytes.
 
-        Raises Outage with the class of the failure.
+        An allowance may be shared by several exchanges. Of an answer that says itself that it is
+        too long, `glimpse` bytes are read. Raises Outage with the class of the failure: Oversized
+        with what was read of a body that is too long.
         """
+        allowance = most if isinstance(most, Allowance) else Allowance(most)
         wanted = Headers({name: [value] for name, value in headers.items()})
         try:
             return await within(
-                seconds, self.clock, self._exchange(method, url, wanted, body, most)
+                seconds,
+                self.clock,
+                self._exchange(method, url, wanted, body, allowance, glimpse),
             )
         except defer.CancelledError:
             raise
@@ -199,19 +217,37 @@ class Http:
             raise outage_of(failure) from None
 
     async def _exchange(
-        self, method: bytes, url: bytes, headers: Headers, body: bytes | None, most: int
+        self,
+        method: bytes,
+        url: bytes,
+        headers: Headers,
+        body: bytes | None,
+        allowance: Allowance,
+        glimpse: int,
     ) -> HttpAnswer:
         producer = None if body is None else BytesBody(body)
         response: IResponse = await self.agent.request(method, url, headers, producer)
-        collected = BoundedBody(most)
+        if isinstance(response.length, int) and response.length > allowance.left:
+            raise TooLong(await self._glimpse(response, glimpse))
+        collected = BoundedBody(allowance)
         response.deliverBody(collected)
-        if isinstance(response.length, int) and response.length > most:
-            collected.give_up()
         return HttpAnswer(response.code, response.headers, await collected.done)
+
+    async def _glimpse(self, response: IResponse, most: int) -> bytes:
+        """Read the beginning of a body that is too long, as much as comes at once."""
+        collected = BoundedBody(Allowance(most))
+        response.deliverBody(collected)
+        reading = within(GLIMPSE_SECONDS if most else 0.0, self.clock, collected.done)
+        try:
+            await reading
+        except defer.CancelledError:
+            raise
+        except Exception:
+            return collected.so_far
+        return collected.so_far
 
 
 _CLASSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ...] = (
-    (TooLong, Reason.OVERSIZED),
     ((TimeoutError, error.TimeoutError), Reason.TIMEOUT),
     (error.DNSLookupError, Reason.DNS),
     (error.ConnectionRefusedError, Reason.REFUSED),
@@ -227,6 +263,8 @@ def outage_of(failure: Exception) -> Outage:
     causes = [failure]
     # ResponseFailed and its kin wrap what happened to the connection.
     causes += [reason.value for reason in getattr(failure, "reasons", ())]
+    if isinstance(failure, TooLong):
+        return Oversized(failure.begins)
     for kinds, reason in _CLASSES:
         for cause in causes:
             if isinstance(cause, kinds):

@@ -68,7 +68,8 @@ def line_of(decision: Decision) -> str:
 
 
 def _level(decision: Decision) -> Any:
-    is_grave = decision.ruling.deed is Deed.FAIL_OPEN or decision.ruling.verdict == "silenced"
+    ruling = decision.ruling
+    is_grave = ruling.deed is Deed.FAIL_OPEN or ruling.verdict in ("silenced", "curbed")
     return LogLevel.warn if is_grave else LogLevel.info
 
 

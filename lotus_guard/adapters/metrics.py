@@ -11,13 +11,18 @@ from twisted.logger import Logger
 
 from lotus_guard.core.decision import Deed, Ruling
 from lotus_guard.core.model import RoomId, Rule
-from lotus_guard.core.plan import Narrow, Remove, Silence, Step
+from lotus_guard.core.plan import Curb, Narrow, Remove, Silence, Step
 from lotus_guard.core.text import printable
 from lotus_guard.ports import Now, Outage, Reason
 
 _log = Logger()
 
-_STEPS: dict[type[Step], str] = {Narrow: "narrow", Silence: "silence", Remove: "remove"}
+_STEPS: dict[type[Step], str] = {
+    Narrow: "narrow",
+    Silence: "silence",
+    Curb: "curb",
+    Remove: "remove",
+}
 _QUIET_SECONDS = 60.0
 _WANTED = {
     Reason.SECRET: "LIVEKIT_KEY and LIVEKIT_SECRET must be the very ones lk-jwt-service signs with",
@@ -115,8 +120,13 @@ class Metrics:
     def _add_live(self) -> None:
         self.steps = self._counter(
             "lotus_guard_live_steps_total",
-            "Steps carried out in live rooms: narrow, silence (a track in disguise), remove",
+            "Steps carried out in live rooms: narrow, silence (a track in disguise), curb, remove",
             ("step", "outcome"),
+        )
+        self.partial_looks = self._counter(
+            "lotus_guard_live_partial_looks_total",
+            "Looks of the live loop that could not name everybody in a room",
+            (),
         )
         self.step_checks = self._counter(
             "lotus_guard_live_steps_checked_total",
@@ -336,6 +346,10 @@ class Metrics:
     def contended(self) -> None:
         """Count a change of seats that was made again because another guard was faster."""
         self.contentions.inc()
+
+    def saw_partly(self) -> None:
+        """Count a look that could not name everybody."""
+        self.partial_looks.inc()
 
     def stepped(self, step: Step, is_done: bool) -> None:
         """Count a step."""

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from lotus_guard.adapters.http import Http, HttpAnswer
 from lotus_guard.core.breaker import Breaker
 from lotus_guard.flight import within
-from lotus_guard.ports import NotAsked, Now, Outage, Reason
+from lotus_guard.ports import Allowance, NotAsked, Now, Outage, Reason
 
 FOR_TOKENS, IN_BACKGROUND = (64, 512), (16, 4096)
 """Exchanges at once, and how many may wait; see `pressure.TOKENS`."""
@@ -158,7 +158,8 @@ class Queued(Http):
         body: bytes | None,
         *,
         seconds: float,
-        most: int,
+        most: int | Allowance,
+        glimpse: int = 0,
     ) -> HttpAnswer:
         """Make one exchange in at most so many seconds, once it is its turn; raises Outage."""
         self.neighbour.check()
@@ -168,6 +169,8 @@ class Queued(Http):
             self.neighbour.check()
             if patience is None:
                 seconds -= self.clock.seconds() - begun
-            return await super().exchange(method, url, headers, body, seconds=seconds, most=most)
+            return await super().exchange(
+                method, url, headers, body, seconds=seconds, most=most, glimpse=glimpse
+            )
         finally:
             self.lane.leave()

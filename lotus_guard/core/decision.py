@@ -34,7 +34,7 @@ from lotus_guard.core.model import (
     Track,
 )
 from lotus_guard.core.narrow import narrow
-from lotus_guard.core.plan import Narrow, Remove, Silence, Step, plan
+from lotus_guard.core.plan import Curb, Narrow, Remove, Silence, Step, plan
 from lotus_guard.core.seats import Person, may_sit
 from lotus_guard.core.text import printable
 
@@ -201,6 +201,7 @@ def step_taken(
         "tracks": [[track.kind.value, track.source] for track in participant.tracks],
         "forbidden": sorted(forbidden),
         "is_standing": isinstance(step, Remove),
+        "is_loud": isinstance(step, Curb),
     }
     if failure:
         inputs["failure"] = failure
@@ -261,7 +262,9 @@ def _step_verdict(inputs: Mapping[str, Any]) -> str:
     """Plan for this one participant alone, and name the step that comes of it."""
     alias, who = Alias("alias"), Identity("identity")
     tracks = tuple(Track(Kind(kind), str(source)) for kind, source in inputs["tracks"])
-    room = {alias: Attendance(0.0, (Participant(who, "", _read(inputs["grant"]), tracks),))}
+    participants = (Participant(who, "", _read(inputs["grant"]), tracks),)
+    is_loud = inputs.get("is_loud", False)  # not in decisions of before
+    room = {alias: Attendance(0.0, (), (who,)) if is_loud else Attendance(0.0, participants)}
     policy = SourcePolicy(frozenset(Source(name) for name in inputs["forbidden"]))
     steps = plan(room, policy, [who] if inputs["is_standing"] else [], lambda identity: identity)
     if not steps:
@@ -269,12 +272,16 @@ def _step_verdict(inputs: Mapping[str, Any]) -> str:
     (step,) = steps
     if isinstance(step, Narrow):
         return f"narrowed: {_shown(step.grant)}"
+    if isinstance(step, Curb):
+        return "curbed"
     return "silenced" if isinstance(step, Silence) else "put out of the call"
 
 
 def _reason(step: Step, forbidden: AbstractSet[Source]) -> str:
     if isinstance(step, Remove):
         return "came into a full room without a seat"
+    if isinstance(step, Curb):
+        return "wrote so much that nobody could read who is in the call"
     if isinstance(step, Silence):
         return "published a track that is not what it was declared as"
     return f"the room forbids {', '.join(sorted(forbidden))}"

@@ -11,6 +11,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
+from itertools import islice
 from typing import Generic, TypeVar
 
 from attrs import define, field, frozen
@@ -59,6 +60,10 @@ class Recent(Generic[K, V]):
     def items(self) -> Iterator[tuple[K, V]]:
         """Iterate over a copy of the entries, longest unused first."""
         return iter(list(self._entries.items()))
+
+    def newest_first(self) -> Iterator[tuple[K, V]]:
+        """Iterate over the entries themselves, last used first; not while they change."""
+        return iter(reversed(self._entries.items()))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -208,6 +213,12 @@ class Knowledge:
         """Tell whose identity this is, where somebody taught us; itself where it was two users'."""
         known = self._users.get(identity)
         return known[0] if known else None
+
+    def identities_of(self, alias: Alias, most: int) -> list[Identity]:
+        """List whom tokens for a LiveKit room were issued to, at most so many, the newest first."""
+        self._wake(alias)
+        there = (i for i, (_, where) in self._users.newest_first() if where == alias)
+        return list(islice(there, most))
 
     def person(self, identity: Identity) -> str:
         """Name the person behind an identity, for counting heads.

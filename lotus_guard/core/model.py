@@ -1,5 +1,6 @@
 """The nouns of the guard as frozen values."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, NewType
 
@@ -74,11 +75,22 @@ class Grant:
 
 
 class Kind(StrEnum):
-    """What a track really carries; LiveKit sees that from the media, not from the client's word."""
+    """What a track really carries, as LiveKit sees it from the media: `docs/facts.md`."""
 
     AUDIO = "audio"
     VIDEO = "video"
     DATA = "data"
+    """Neither; in decisions of before only."""
+    UNKNOWN = "unknown"
+    """No media have come yet, or of a kind that has no name."""
+
+
+def kind_of(mimes: Iterable[str]) -> Kind:
+    """Tell what a track carries from the media types of its codecs; video is any with a video."""
+    kinds = {mime.partition("/")[0].lower() for mime in mimes}
+    if Kind.VIDEO in kinds:
+        return Kind.VIDEO
+    return Kind.AUDIO if Kind.AUDIO in kinds else Kind.UNKNOWN
 
 
 @frozen
@@ -87,7 +99,8 @@ class Track:
 
     kind: Kind
     source: str
-    """The declared source, a `Source` value or `unknown`."""
+    """The declared source, a `Source` value or `unknown`: the publisher's word. LiveKit holds the
+    right to publish against it, and only for that is it of use."""
 
 
 @frozen
@@ -109,3 +122,14 @@ class Attendance:
 
     at: float
     participants: tuple[Participant, ...]
+    loud: tuple[Identity, ...] = ()
+    """Who is there as well, and says so much that it was not read."""
+    doubtful: tuple[Identity, ...] = ()
+    """Who may be there, and could not be asked after."""
+    is_whole: bool = True
+    """Whether it names everybody who was there."""
+
+    @property
+    def identities(self) -> frozenset[Identity]:
+        """Name all who were there, or may still be."""
+        return frozenset([*(p.identity for p in self.participants), *self.loud, *self.doubtful])

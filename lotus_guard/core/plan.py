@@ -51,13 +51,24 @@ class Silence(Step):
 
 
 @frozen
+class Curb(Step):
+    """Take all that they fill the room's list with from who makes it too long to be read.
+
+    Without the list nobody else can be narrowed or put out. What they may is not known, for that
+    would have to be read: the step leaves them nothing to publish, whatever it was.
+    """
+
+    grant: Grant = NOTHING
+
+
+@frozen
 class Remove(Step):
     """Put out of the call who came into a full room without a seat; one step for each session."""
 
     person: Person
 
 
-MOST: Mapping[type[Step], int] = {Narrow: 200, Silence: 50, Remove: 5}
+MOST: Mapping[type[Step], int] = {Narrow: 200, Silence: 50, Curb: 50, Remove: 5}
 """How many steps of a kind one room may see in one pass, so that a bug cannot empty a room.
 
 Removals are counted by person, all of whose sessions go: else one who keeps coming back with many
@@ -83,6 +94,11 @@ def plan(
         for participant in attendance.participants:
             if (alias, participant.identity) not in leaving:
                 steps += _restraint(alias, participant, sources.forbidden)
+        steps += [
+            Curb(alias, _unread(identity))
+            for identity in attendance.loud
+            if (alias, identity) not in leaving
+        ]
     return steps
 
 
@@ -111,10 +127,15 @@ def _removals(
     found = [
         (order[who], Remove(alias, participant, who))
         for alias, attendance in rooms.items()
-        for participant in attendance.participants
+        for participant in (*attendance.participants, *map(_unread, attendance.loud))
         if (who := person(participant.identity)) in order
     ]
     return [step for _, step in sorted(found, key=lambda pair: pair[0])]
+
+
+def _unread(identity: Identity) -> Participant:
+    """Stand for one of whom nothing is known but that they are there."""
+    return Participant(identity, "", NOTHING)
 
 
 def _restraint(alias: Alias, participant: Participant, forbidden: frozenset[Source]) -> list[Step]:
@@ -127,9 +148,9 @@ def _restraint(alias: Alias, participant: Participant, forbidden: frozenset[Sour
 def _is_disguised(participant: Participant, forbidden: frozenset[Source]) -> bool:
     """Tell whether a track is of a kind that the policy forbids, declared as one that it allows.
 
-    LiveKit checks only what the client declares (FACTS): a camera declared as a microphone gets
-    through. Video may be a camera or a screen, and no honest client declares it as sound: it is an
-    offence where either is forbidden. A screen sent as a camera cannot be told apart.
+    LiveKit checks only what the client declares (docs/facts.md): a camera declared as a microphone
+    gets through. Video may be a camera or a screen, and no honest client declares it as sound: it
+    is an offence where either is forbidden. A screen sent as a camera cannot be told apart.
     """
     return any(
         (track.kind is Kind.VIDEO and track.source in AUDIO_SOURCES and forbidden & VIDEO_SOURCES)

@@ -31,6 +31,11 @@ from lotus_guard.bounded import BoundedRequest
 Source = lk_models.TrackSource
 LEEWAY = 60.0
 WEBHOOK_TYPE = "application/webhook+json"
+_MIMES: dict[Any, str] = {
+    lk_models.TrackType.AUDIO: "audio/opus",
+    lk_models.TrackType.VIDEO: "video/VP8",
+    lk_models.TrackType.DATA: "",
+}
 _EMPTY_SECONDS, _DEPARTURE_SECONDS = 300, 20
 
 
@@ -156,12 +161,25 @@ class LiveKitState:
         info.disconnect_reason = reason
         self._tell("participant_left", name, info)
 
-    def publish(self, name: str, identity: str, source: Any, kind: Any) -> Any:
-        """Publish a track; only the *declared* source is checked, as the real SFU does (FACTS)."""
+    def publish(
+        self, name: str, identity: str, source: Any, kind: Any, mime: str = "", title: str = ""
+    ) -> Any:
+        """Publish a track; only the *declared* source is checked, as the real SFU does (FACTS).
+
+        `mime` is what the media are, where they are not of the declared `kind`.
+        """
         info = self.rooms[name][identity]
         if not _allows(info.permission, source):
             raise NotAllowed("no permission to publish")
-        track = lk_models.TrackInfo(sid=f"TR_{self.new_id()}", type=kind, source=source)
+        mime = mime or _MIMES[kind]
+        track = lk_models.TrackInfo(
+            sid=f"TR_{self.new_id()}",
+            type=kind,
+            source=source,
+            name=title,
+            mime_type=mime,
+            codecs=[lk_models.SimulcastCodecInfo(mime_type=mime)],
+        )
         info.tracks.append(track)
         info.is_publisher = True
         self._tell("track_published", name, info, track)
@@ -311,7 +329,9 @@ class LiveKitApp:
         wanted = _read(request, kind())
         if not video.get(right) or (right == "roomAdmin" and video.get("room") != wanted.room):
             raise TwirpError(401, "unauthenticated", "permissions denied")
-        return _write(request, self._methods[method](wanted))
+        body = _write(request, self._methods[method](wanted))
+        request.setHeader("Content-Length", str(len(body)))
+        return body
 
     @app.route("/rtc/validate", methods=["GET"])
     def validate(self, request: BoundedRequest) -> bytes:

@@ -114,6 +114,13 @@ class LiveKitContract:
             answer = subject.call("ListParticipants", admin(room), {"room": room})
             assert (answer.status, answer.json()) == (200, {"participants": []})
 
+    def test_an_answer_says_how_long_it_is(self, subject: LiveKitSubject) -> None:
+        """So one that is too long need not be read to know it."""
+        for _ in range(20):
+            subject.create()
+        answer = subject.call("ListRooms", {"roomList": True}, {})
+        assert int(answer.headers["content-length"]) == len(answer.body) > 4096
+
     @pytest.mark.parametrize("method", ["GetParticipant", "RemoveParticipant", "UpdateParticipant"])
     def test_unknown_participant(self, subject: LiveKitSubject, method: str) -> None:
         for room in (subject.create(), "no-such-room"):

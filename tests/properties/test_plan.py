@@ -15,7 +15,7 @@ from lotus_guard.core.model import (
     Track,
 )
 from lotus_guard.core.narrow import EVERY_SOURCE
-from lotus_guard.core.plan import MOST, Narrow, Remove, Silence, Step, bounded, plan
+from lotus_guard.core.plan import MOST, NOTHING, Curb, Narrow, Remove, Silence, Step, bounded, plan
 
 NAMES = st.sampled_from([*EVERY_SOURCE, "unknown"])
 GRANTS = st.builds(Grant, st.booleans(), st.lists(NAMES, max_size=4, unique=True).map(tuple))
@@ -32,10 +32,11 @@ def people() -> st.SearchStrategy[tuple[Participant, ...]]:
     return st.lists(one, max_size=6, unique_by=lambda p: p.identity).map(tuple)
 
 
-ROOMS = st.fixed_dictionaries(
-    {Alias("a"): st.builds(Attendance, st.just(0.0), people())},
-    optional={Alias("b"): st.builds(Attendance, st.just(0.0), people())},
+LOUD = st.lists(st.sampled_from(["@u0:s:9", "@u1:s:9", "hash9"]), unique=True, max_size=2).map(
+    tuple
 )
+ATTENDANCES = st.builds(Attendance, st.just(0.0), people(), LOUD, is_whole=st.booleans())
+ROOMS = st.fixed_dictionaries({Alias("a"): ATTENDANCES}, optional={Alias("b"): ATTENDANCES})
 STANDING = st.lists(st.sampled_from(PEOPLE), unique=True, max_size=3)
 
 
@@ -44,11 +45,14 @@ def person(identity: Identity) -> str:
 
 
 def carried_out(rooms: dict[Alias, Attendance], steps: list[Step]) -> dict[Alias, Attendance]:
-    """Do as LiveKit does: tracks go whose declared source is no longer allowed."""
+    """Do as LiveKit does: tracks go whose declared source is no longer allowed.
+
+    Who is curbed can be read in the next look.
+    """
     by_key = {(s.alias, s.participant.identity): s for s in steps}
     after = {}
     for alias, attendance in rooms.items():
-        left = []
+        left, loud = [], []
         for participant in attendance.participants:
             step = by_key.get((alias, participant.identity))
             if isinstance(step, Remove):
@@ -56,7 +60,13 @@ def carried_out(rooms: dict[Alias, Attendance], steps: list[Step]) -> dict[Alias
             grant = step.grant if isinstance(step, Narrow | Silence) else participant.grant
             tracks = tuple(t for t in participant.tracks if not step or grant.allows(t.source))
             left.append(Participant(participant.identity, participant.sid, grant, tracks))
-        after[alias] = Attendance(0.0, tuple(left))
+        for identity in attendance.loud:
+            step = by_key.get((alias, identity))
+            if isinstance(step, Curb):
+                left.append(Participant(identity, "S", step.grant))
+            elif step is None:
+                loud.append(identity)
+        after[alias] = Attendance(0.0, tuple(left), tuple(loud))
     return after
 
 
@@ -77,6 +87,8 @@ def test_it_never_grants_and_touches_nobody_twice(
     keys = [(step.alias, step.participant.identity) for step in steps]
     assert len(keys) == len(set(keys))
     for step in steps:
+        if isinstance(step, Curb):
+            assert step.grant == NOTHING
         if isinstance(step, Narrow | Silence):
             for name in [*EVERY_SOURCE, "unknown"]:
                 assert not step.grant.allows(name) or step.participant.grant.allows(name)
@@ -111,10 +123,23 @@ def test_nothing_forbidden_is_left_and_disguises_are_dropped(
 
 
 @given(rooms=ROOMS, standing=STANDING)
-def test_without_a_policy_nobody_is_touched(
+def test_without_a_policy_nobody_is_touched_but_the_loud(
     rooms: dict[Alias, Attendance], standing: list[str]
 ) -> None:
-    assert plan(rooms, SourcePolicy(), [], person) == []
+    steps = plan(rooms, SourcePolicy(), [], person)
+    assert [step for step in steps if not isinstance(step, Curb)] == []
+
+
+@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+def test_nobody_stays_loud_and_nobody_else_is_curbed(
+    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+) -> None:
+    steps = plan(rooms, SourcePolicy(forbidden), standing, person)
+    curbed = {(s.alias, s.participant.identity) for s in steps if isinstance(s, Curb)}
+    loud = {(alias, i) for alias, attendance in rooms.items() for i in attendance.loud}
+    assert curbed <= loud
+    after = carried_out(rooms, steps)
+    assert all(attendance.loud == () for attendance in after.values())
 
 
 def test_bounds_keep_a_bug_from_emptying_a_room() -> None:

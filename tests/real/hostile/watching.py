@@ -1,0 +1,68 @@
+"""Hostile clients of a test, and somebody who watches what others get of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import define
+
+from tests.real.client import Client, Clients, Event
+from tests.real.homeserver import User
+from tests.real.sfu import LiveKit
+from tests.real.stack import Stack
+
+
+@define(eq=False)
+class Yard:
+    """Clients in a process of their own: an SDK may well end over what a hostile one says."""
+
+    stack: Stack
+    clients: Clients
+
+    def watcher(self, user: User, room: str, url: str = "") -> Client:
+        """Join as one who sees what is published and subscribes to nothing.
+
+        The SDK of the tests ends its process over a video track that is declared as audio.
+        """
+        token = self.stack.ask(user, room).json()["jwt"]
+        return self.join_with(token, url, subscribe=False)
+
+    def join_with(self, token: str, url: str = "", subscribe: bool = True) -> Client:
+        """Join with a token, through a proxy where `url` names one."""
+        client = self.clients.new()
+        where = {"url": url or self.stack.livekit.url, "token": token, "subscribe": subscribe}
+        joined = self.clients.answer(self.clients.send(client.name, "connect", **where))
+        assert joined["ok"], joined
+        client.identity = joined["identity"]
+        return client
+
+    def begin_publishing(self, client: Client, kind: str, source: str) -> int:
+        """Publish, and do not wait for what the SDK makes of it; gives the events so far."""
+        since = len(self.clients.events)
+        self.clients.send(client.name, "publish", kind=kind, source=source)
+        return since
+
+    def lived(self, watcher: Client, since: int, seconds: float = 15.0, **fields: str) -> float:
+        """Wait for the first track after these events to go; gives the seconds it was there."""
+        shown: Event = watcher.hears("track_published", seconds, since, **fields)
+        gone = watcher.hears("track_unpublished", seconds, since, sid=shown["sid"])
+        return float(gone["at"] - shown["at"])
+
+
+@contextmanager
+def yard_beside(stack: Stack, directory: Path) -> Iterator[Yard]:
+    """Start a process for hostile clients, and end it."""
+    clients = Clients(directory)
+    try:
+        yield Yard(stack, clients)
+    finally:
+        clients.close()
+
+
+def mimes(livekit: LiveKit, alias: str) -> list[tuple[str, str, str]]:
+    """List what LiveKit says of the tracks in a room: type, source and what the media are."""
+    return [
+        (track.get("type", "AUDIO"), track.get("source", "UNKNOWN"), track.get("mime_type", ""))
+        for person in livekit.participants(alias)
+        for track in person.get("tracks", [])
+    ]

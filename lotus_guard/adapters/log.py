@@ -68,7 +68,8 @@ def line_of(decision: Decision) -> str:
 
 
 def _level(decision: Decision) -> Any:
-    is_grave = decision.ruling.deed is Deed.FAIL_OPEN or decision.ruling.verdict == "silenced"
+    ruling = decision.ruling
+    is_grave = ruling.deed in (Deed.FAIL_OPEN, Deed.UNENFORCED) or ruling.verdict == "silenced"
     return LogLevel.warn if is_grave else LogLevel.info
 
 

@@ -28,7 +28,7 @@ from lotus_guard.admission import Admission, Asked, Crowd, Refusal, Verdict
 from lotus_guard.bounded import MOST_REQUEST, BoundedRequest, Connections, QuietSite
 from lotus_guard.core import probe as probing
 from lotus_guard.core.decision import request_refused
-from lotus_guard.core.origin import Origin, Origins, last_of
+from lotus_guard.core.origin import Origin, Origins, end_of, entries_of
 from lotus_guard.core.wire import (
     Endpoint,
     Unreadable,
@@ -157,12 +157,7 @@ class Clients:
 
     def of(self, request: BoundedRequest) -> Origin:
         """Tell the client of a request."""
-        headers = request.requestHeaders
-        return self.origins.of(
-            getattr(request.getClientAddress(), "host", None),
-            last_of(headers.getRawHeaders(b"X-Real-IP")),
-            last_of(headers.getRawHeaders(b"X-Forwarded-For")),
-        )
+        return self.origins.of(*_named_by(request))
 
     def note(self, who: Origin) -> None:
         """Take note of whom a request for a token came from; say it once if nobody is named."""
@@ -176,6 +171,16 @@ class Clients:
                 "(docs/proxies.md).",
                 n=BLIND_REQUESTS,
             )
+
+
+def _named_by(request: BoundedRequest) -> tuple[str | None, bytes, bytes]:
+    """Give the peer of a request, and what its X-Real-IP and X-Forwarded-For say."""
+    headers = request.requestHeaders
+    return (
+        getattr(request.getClientAddress(), "host", None),
+        end_of(headers.getRawHeaders(b"X-Real-IP")),
+        end_of(headers.getRawHeaders(b"X-Forwarded-For")),
+    )
 
 
 class Gate(Resource):
@@ -464,9 +469,13 @@ class Gate(Resource):
     def _echo(self, request: BoundedRequest) -> None:
         """Tell `lotus-guard check` what arrived here of its probe."""
         who = self._clients.of(request)
+        peer, real, forwarded = _named_by(request)
         got = {
             "client": who.address,
             "crowd": who.is_crowd,
+            "peer": peer or "",
+            "real": entries_of(real),
+            "forwarded": entries_of(forwarded),
             "method": request.method.decode("ascii", "replace"),
             "target": request.uri.decode("ascii", "replace"),
         }

@@ -30,7 +30,6 @@ from lotus_guard.core import probe as probing
 from lotus_guard.core.decision import request_refused
 from lotus_guard.core.origin import Origin, Origins, end_of, entries_of
 from lotus_guard.core.wire import (
-    Endpoint,
     Unreadable,
     endpoint_of,
     is_webhook,
@@ -38,6 +37,7 @@ from lotus_guard.core.wire import (
     read_any,
     read_token_request,
     replace_token,
+    without_slashes,
 )
 from lotus_guard.landing import landing_page
 from lotus_guard.ports import Now, Outage, Reason, Records
@@ -321,7 +321,7 @@ class Gate(Resource):
 
     def _target(self, request: BoundedRequest) -> bytes:
         try:
-            return _without_slashes(self._upstream.target_of(request.uri))
+            return without_slashes(self._upstream.target_of(request.uri))
         except ValueError as why:
             raise Unacceptable(400, "M_UNRECOGNIZED", f"Not served: {why}.") from None
 
@@ -494,16 +494,6 @@ class Gate(Resource):
         else:
             problem = Problem(502, "M_UNKNOWN", "The call service failed. Try again.")
             self._refuse(request, problem)
-
-
-def _without_slashes(target: bytes) -> bytes:
-    """Serve `//get_token` as `/get_token`: so asks whose livekit_service_url ends in a slash.
-
-    Upstream answers it by a redirect without CORS headers, which no browser follows.
-    """
-    merged = b"/" + target.lstrip(b"/")
-    is_token_path = merged.partition(b"?")[0].decode("latin-1") in set(Endpoint)
-    return merged if is_token_path else target
 
 
 def _name_decision(headers: Headers, decision: str) -> None:

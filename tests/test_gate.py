@@ -18,6 +18,7 @@ from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.admission import MOST_SLOTS
 from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.core.wire import PATHS
 from lotus_guard.ports import Outage, Reason
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.world import World, http_answer, reactor, token_request
@@ -413,6 +414,21 @@ async def test_an_address_with_a_slash_at_its_end_works_and_is_judged(
     assert (await world.request("POST", f"/{endpoint}/", body)).status in (307, 404)
     twice = b'{"room":"a","room":"b"}'
     assert (await world.request("POST", f"/{endpoint}", twice)).status == 400
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("path", sorted(each.decode() for each in PATHS))
+async def test_all_of_upstreams_paths_take_a_slash_before_them(world: World, path: str) -> None:
+    """Whose base URL ends in a slash gets what everybody gets: the preflight and CORS as well."""
+    world.start_guard()
+    for method in ("OPTIONS", "POST", "GET", "HEAD"):
+        wanted = await world.request(method, path, b"{}")
+        for slashes in ("/", "//"):
+            got = await world.request(method, slashes + path + "?x=1", b"{}")
+            assert (got.status, got.body) == (wanted.status, wanted.body)
+            allowed = "Access-Control-Allow-Origin"
+            assert got.headers.get(allowed) == wanted.headers.get(allowed)
+    assert (await world.request("POST", f"//x{path}", b"{}")).status in (307, 404)
 
 
 @pytest_twisted.ensureDeferred

@@ -121,10 +121,9 @@ def probe_headers(means: Means) -> dict[str, str]:
     return {HEADER: sign_probe(means.config.secret, means.epoch())}
 
 
-def echo_of(answer: HttpAnswer) -> dict[str, str] | None:
+def echo_of(answer: HttpAnswer) -> dict[str, Any] | None:
     """Read what a guard says that it got of our probe; None where no guard answered."""
     got = fields_of(answer).get(FIELD)
     if answer.status != 200 or not isinstance(got, dict):
         return None
-    found = {name: str(got.get(name)) for name in ("method", "target", "client")}
-    return {**found, "crowd": "yes" if got.get("crowd") else ""}
+    return {**got, "method": str(got.get("method")), "target": str(got.get("target"))}

@@ -18,7 +18,6 @@ from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.admission import MOST_SLOTS
 from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.core.wire import PATHS
 from lotus_guard.ports import Outage, Reason
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.world import World, http_answer, reactor, token_request
@@ -417,7 +416,9 @@ async def test_an_address_with_a_slash_at_its_end_works_and_is_judged(
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("path", sorted(each.decode() for each in PATHS))
+@pytest.mark.parametrize(
+    "path", ["/get_token", "/sfu/get", "/delegate_delayed_leave", "/sfu_webhook", "/healthz"]
+)
 async def test_all_of_upstreams_paths_take_a_slash_before_them(world: World, path: str) -> None:
     """Whose base URL ends in a slash gets what everybody gets: the preflight and CORS as well."""
     world.start_guard()

@@ -5,7 +5,6 @@ share one file: `LIVEKIT_KEY_FILE` wins over `…_FROM_FILE`, which win over the
 blanks, CR and LF around a key or a secret do not count.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import environ
 from attrs import define, field, fields, frozen
 from twisted.internet.endpoints import serverFromString
 
-from lotus_guard.address import leads_to, listening
+from lotus_guard.address import is_host, leads_to, listening
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.model import Rule
 from lotus_guard.core.origin import Network, networks_of
@@ -25,9 +24,6 @@ from lotus_guard.live import LIVE
 OUR_PREFIX = "LOTUS_GUARD_"
 MOST_WORKERS = 64
 OBSERVABLE = (Rule.LIMIT.value, Rule.SOURCES.value, LIVE)
-
-# A host name without empty labels, or an IP address (urlsplit takes the brackets off).
-_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.%]+")
 
 
 def _ours(default: str, text: str) -> Any:
@@ -264,7 +260,7 @@ class _Check:
             usable = (
                 text.isascii()
                 and parts.scheme in ("http", "https")
-                and _HOST.fullmatch(parts.hostname or "") is not None
+                and is_host(parts.hostname or "")
             )
         except ValueError:
             usable = False
@@ -346,7 +342,7 @@ class _Check:
         try:
             address = read_redis_address(variables.state, password)
         except ValueError as why:
-            wanted = "redis://[user:password@]host[:port][/database][?prefix=…]"
+            wanted = "a file, or redis://[user:password@]host[:port][/database][?prefix=…]"
             self.fault("LOTUS_GUARD_STATE", str(why), wanted)
             return None
         if address.ca and not self.file("LOTUS_GUARD_STATE", address.ca) and not self.unread:

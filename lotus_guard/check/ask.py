@@ -73,12 +73,16 @@ async def ask(
 
 def trouble(outage: Outage, url: str) -> str:
     """Say in words why nothing came from an address."""
-    known = _WORDS.get(outage.reason)
-    if known:
-        return f"nothing answers at {url}: {known}"
+    if outage.reason in _WORDS:
+        return f"nothing answers at {url}: {words_for(outage)}"
     if urlsplit(url).scheme == "https":
         return f"no TLS that can be trusted at {url} ({outage.detail})"
     return f"what answers at {url} does not speak HTTP ({outage.detail})"
+
+
+def words_for(outage: Outage) -> str:
+    """Say in a few words why nothing came."""
+    return _WORDS.get(outage.reason, outage.detail)
 
 
 def described(answer: HttpAnswer) -> str:

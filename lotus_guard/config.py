@@ -5,7 +5,6 @@ share one file: `LIVEKIT_KEY_FILE` wins over `…_FROM_FILE`, which win over the
 blanks, CR and LF around a key or a secret do not count.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ import environ
 from attrs import define, field, fields, frozen
 from twisted.internet.endpoints import serverFromString
 
-from lotus_guard.address import leads_to, listening
+from lotus_guard.address import is_host, leads_to, listening
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.model import Rule
 from lotus_guard.core.origin import Network, networks_of
@@ -38,9 +37,6 @@ MOST_WORKERS = 64
 OBSERVABLE = (Rule.LIMIT.value, Rule.SOURCES.value, LIVE)
 
 V = TypeVar("V")
-
-# A host name without empty labels, or an IP address (urlsplit takes the brackets off).
-_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.%]+")
 
 
 def _ours(default: str, text: str) -> Any:
@@ -286,7 +282,7 @@ class _Check:
             usable = (
                 text.isascii()
                 and parts.scheme in ("http", "https")
-                and _HOST.fullmatch(parts.hostname or "") is not None
+                and is_host(parts.hostname or "")
             )
         except ValueError:
             usable = False
@@ -353,7 +349,7 @@ class _Check:
         try:
             address = read_redis_address(variables.state)
         except ValueError as why:
-            wanted = "redis://[user:password@]host[:port][/database][?prefix=…]"
+            wanted = "a file, or redis://[user:password@]host[:port][/database][?prefix=…]"
             self.fault("LOTUS_GUARD_STATE", str(why), wanted)
             return None
         try:

@@ -357,7 +357,7 @@ class Live:
     def note(self, outage: Outage) -> None:
         """Note that neither rule could be enforced."""
         for rule in Rule:
-            self.records.failed_open(rule, outage, again=True)
+            self.records.not_enforced(rule, outage)
 
     async def _enforce(self, room: RoomId, poll: bool) -> Finding:
         asked = ensureDeferred(self._policy(Rule.LIMIT, self.limits, room, poll))
@@ -447,7 +447,7 @@ class Live:
     ) -> P | None:
         last = policies.last(room)
         if last is None:
-            self.records.failed_open(rule, outage, room, again=True)
+            self.records.not_enforced(rule, outage)
         else:
             self.journal.used_stale(rule, outage)
         return last

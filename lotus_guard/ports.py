@@ -188,8 +188,15 @@ class Records(Protocol):
         *,
         again: bool = False,
     ) -> None:
-        """Record that a rule let a call through because something of ours failed.
+        """Record that a rule let a token out because something of ours failed.
 
         `again` where the same is tried again and again: counted, but recorded once a minute.
+        """
+        ...
+
+    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+        """Record that a rule could not be enforced in calls that run; nobody asked for a token.
+
+        Counted each time, recorded once a minute for each rule and reason.
         """
         ...

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.core.model import Alias
@@ -509,6 +510,49 @@ async def test_a_neighbour_that_hangs_keeps_nothing_from_the_others(yard: Yard) 
     assert bad == {"synapse": F}
     assert "no answer in time" in found["synapse"].seen
     assert time.monotonic() - begun < 15.0
+
+
+@ensureDeferred
+async def test_a_homeserver_of_the_users_that_hangs_is_named(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lk-jwt-service asks it while the check waits."""
+    monkeypatch.setattr("lotus_guard.check.user.SECONDS", 0.3)
+
+    async def hang(_name: str) -> None:
+        await Deferred()
+
+    yard.world.sandbox.authorization._create_room = hang
+    found = await yard.check()
+    assert found["upstream-key"].level is F
+    assert "within 0.3 s: it asks the user's homeserver" in found["upstream-key"].seen
+    assert "by federation" in found["upstream-key"].wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>welcome</html>"),
+        (200, b'{"user_id": 5}'),
+        (200, b'{"user_id": "@a\\ud800:s"}'),
+        (200, b'{"user_id": "' + b"x" * 100_000 + b'"}'),
+        (500, b"{"),
+        (200, b"[" * 100_000),
+    ],
+)
+@ensureDeferred
+async def test_garbage_about_the_user_is_a_finding(yard: Yard, status: int, body: bytes) -> None:
+    url = yard.world.sandbox.addresses.synapse
+
+    class Garbage(Proxy):
+        def render(self, request: Any) -> int:
+            self.page = (status, body) if b"whoami" in request.uri else None
+            return super().render(request)
+
+    yard.environment["LOTUS_GUARD_SYNAPSE_URL"] = yard.serve(Garbage(url))
+    found = await yard.check()
+    assert {f.name: f.level for f in found.values() if f.level in (W, F)} == {"user": W}
+    assert "does not say whose token it is" in found["user"].seen
 
 
 @ensureDeferred

@@ -441,6 +441,23 @@ async def test_an_address_with_a_slash_at_its_end_works_and_is_judged(
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "path", ["/get_token", "/sfu/get", "/delegate_delayed_leave", "/sfu_webhook", "/healthz"]
+)
+async def test_all_of_upstreams_paths_take_a_slash_before_them(world: World, path: str) -> None:
+    """Whose base URL ends in a slash gets what everybody gets: the preflight and CORS as well."""
+    world.start_guard()
+    for method in ("OPTIONS", "POST", "GET", "HEAD"):
+        wanted = await world.request(method, path, b"{}")
+        for slashes in ("/", "//"):
+            got = await world.request(method, slashes + path + "?x=1", b"{}")
+            assert (got.status, got.body) == (wanted.status, wanted.body)
+            allowed = "Access-Control-Allow-Origin"
+            assert got.headers.get(allowed) == wanted.headers.get(allowed)
+    assert (await world.request("POST", f"//x{path}", b"{}")).status in (307, 404)
+
+
+@pytest_twisted.ensureDeferred
 async def test_empty_slots_are_no_flood(world: World) -> None:
     world.start_guard()
     for number in range(70):

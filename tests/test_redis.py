@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
+from lotus_guard.config import Faulty, read_config
 from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.shared import (
     Script,
@@ -23,6 +24,7 @@ from lotus_guard.core.shared import (
 from lotus_guard.core.table import Hold, Look, Table, merged, read_table, write_table
 from tests.contract.redis import ROOM, Guard, RedisContract
 from tests.model_redis import Memory, ModelRedis, Words
+from tests.test_docs import GOOD
 
 # --- documents -----------------------------------------------------------------------------------
 
@@ -118,6 +120,37 @@ def test_an_address_says_where_redis_is() -> None:
     assert read_redis_address("redis://localhost", "other").password == "other"
     assert is_redis("redis://h")
     assert not is_redis("/var/lib/state.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("redis-sentinel://:secret@h:26379,i:26379/mymaster", "does not ask Sentinel"),
+        ("redis+sentinel://h/mymaster", "does not ask Sentinel"),
+        ("redis+unix:///run/redis.sock", "by TCP only"),
+        ("unix:///run/redis.sock", "by TCP only"),
+        ("unix:/run/redis.sock", "by TCP only"),
+        ("redis+socket://:secret@/run/redis.sock", "by TCP only"),
+        ("rediss+cluster://h", "no cluster"),
+        ("sqlite:///var/lib/state.sqlite", "by its path alone"),
+        ("file:///var/lib/state.sqlite", "by its path alone"),
+        ("memcached://h", "names no Redis"),
+        ("redis://:secret@h:6379,i:6379", "host or port"),
+        ("REDIS-SENTINEL://h", "does not ask Sentinel"),
+    ],
+)
+def test_another_kind_of_address_gets_a_sentence(address: str, words: str) -> None:
+    with pytest.raises(Faulty) as raised:
+        read_config({**GOOD, "LOTUS_GUARD_STATE": address})
+    (line,) = raised.value.faults
+    assert line.startswith("LOTUS_GUARD_STATE: it")
+    assert words in line
+    assert "redis://[user:password@]host" in line
+    assert "secret" not in line
+
+
+def test_a_scheme_in_capitals_is_the_same() -> None:
+    assert read_redis_address("REDISS://H").is_tls
 
 
 def test_an_odd_address_is_refused_without_showing_it() -> None:

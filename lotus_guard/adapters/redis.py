@@ -212,7 +212,9 @@ class Redis:
         # Not txredisapi's own way of connecting again: it gives up for good after one refused
         # password, which may be put right while we run.
         policy = backoffPolicy(FIRST_DELAY, LONGEST_DELAY)
-        service = ClientService(self._endpoint(), factory, policy, self.reactor)
+        service = ClientService(
+            endpoint_of(self.address, self.reactor), factory, policy, self.reactor
+        )
         service.startService()
         self._services.append(service)
 
@@ -232,17 +234,6 @@ class Redis:
         if why != self.refusal:
             _log.error("Redis refuses us: {why}", why=why)
         self.refusal = why
-
-    def _endpoint(self) -> Any:
-        address = self.address
-        endpoint = HostnameEndpoint(self.reactor, address.host, address.port, timeout=2.0)
-        if not address.is_tls:
-            return endpoint
-        trust = None
-        if address.ca:
-            certificate: Any = Certificate.loadPEM(Path(address.ca).read_bytes())
-            trust = _trust([certificate])
-        return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust), endpoint)
 
     async def _call(self, send: Callable[[Any], Any]) -> Any:
         if self.now() < self._rest_until:
@@ -296,6 +287,18 @@ class Redis:
             self._measured = self.now()
         finally:
             self._measuring = False
+
+
+def endpoint_of(address: RedisAddress, reactor: Any) -> Any:
+    """Make the endpoint that connects to Redis, with TLS where the address wants it."""
+    endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=2.0)
+    if not address.is_tls:
+        return endpoint
+    trust = None
+    if address.ca:
+        certificate: Any = Certificate.loadPEM(Path(address.ca).read_bytes())
+        trust = _trust([certificate])
+    return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust), endpoint)
 
 
 def _word(word: str | bytes | int) -> bytes | int:

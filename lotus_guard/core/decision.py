@@ -49,12 +49,15 @@ class Deed(StrEnum):
     CHANGED = "changed"
     STEP = "step"
     FAIL_OPEN = "fail_open"
+    UNENFORCED = "unenforced"
+    """Nobody asked for anything: the calls that run were not looked at, or not by a policy."""
 
 
 REQUEST = "request"
 """In place of a rule: the request itself could not be accepted, whatever the room's policy."""
 
 _LET_THROUGH = "let through"
+_UNENFORCED = "not enforced"
 _REFUSED = "refused"
 
 
@@ -213,10 +216,23 @@ def step_taken(
 def let_through(
     rule: Rule, reason: str, detail: str, room: RoomId | None, user: Person | None
 ) -> Ruling:
-    """Rule that a call goes on unguarded, because something of ours is in trouble."""
-    inputs = {"reason": str(reason), "detail": printable(detail)}
-    why = f"{reason}: {printable(detail)}"
+    """Rule that a token goes out unguarded, because something of ours is in trouble."""
+    why, inputs = _trouble(reason, detail)
     return Ruling(Deed.FAIL_OPEN, rule, _LET_THROUGH, why, room, user, inputs)
+
+
+def not_enforced(rule: Rule, reason: str, detail: str) -> Ruling:
+    """Rule that the calls that run go on without a rule, because something of ours is in trouble.
+
+    It names no room: clients open rooms, and each would make a ruling of its own.
+    """
+    why, inputs = _trouble(reason, detail)
+    return Ruling(Deed.UNENFORCED, rule, _UNENFORCED, why, inputs=inputs)
+
+
+def _trouble(reason: str, detail: str) -> tuple[str, dict[str, Any]]:
+    inputs = {"reason": str(reason), "detail": printable(detail)}
+    return f"{reason}: {inputs['detail']}", inputs
 
 
 def replay(ruling: Ruling) -> str | None:

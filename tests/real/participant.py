@@ -104,14 +104,15 @@ class Client:
         await asyncio.wait_for(self.room.connect(url, token, options), 20.0)
         return {"identity": self.room.local_participant.identity}
 
-    async def publish(self, kind, source, name="", **_):
+    async def publish(self, kind, source, name_length=0, **_):
+        name = "n" * name_length or source
         if kind == "video":
             media = rtc.VideoSource(WIDTH, HEIGHT)
-            track = rtc.LocalVideoTrack.create_video_track(name or source, media)
+            track = rtc.LocalVideoTrack.create_video_track(name, media)
             feed = self._feed_video(media)
         else:
             media = rtc.AudioSource(48000, 1)
-            track = rtc.LocalAudioTrack.create_audio_track(name or source, media)
+            track = rtc.LocalAudioTrack.create_audio_track(name, media)
             feed = self._feed_audio(media)
         options = rtc.TrackPublishOptions(source=SOURCES[source], simulcast=False)
         publishing = self.room.local_participant.publish_track(track, options)
@@ -146,8 +147,8 @@ class Client:
         await self.room.local_participant.unpublish_track(sid)
         return {}
 
-    async def metadata(self, metadata, **_):
-        await asyncio.wait_for(self.room.local_participant.set_metadata(metadata), 10.0)
+    async def metadata(self, length, **_):
+        await asyncio.wait_for(self.room.local_participant.set_metadata("m" * length), 10.0)
         return {}
 
     async def frames_received(self, **_):

@@ -2,11 +2,12 @@
 
     python -m tests.soak [--seconds 600] [--seed N] [--people 60] [--rooms 20] [--guards 3]
                          [--hostile 10] [--out build/soak] [--observe] [--calm]
+                         [--polling]
 
 So many of the people are hostile clients (`tests.soak.hostile`). The same seed breaks the same
 things and tries the same attacks at the same time. Ends with 1 where an invariant did not hold
 (`tests.soak.judge`); the guards' logs stay in the folder. `--observe` runs guards that enforce
-nothing, `--calm` breaks nothing.
+nothing, `--calm` breaks nothing, with `--polling` LiveKit's webhooks never arrive.
 """
 
 import argparse
@@ -65,9 +66,12 @@ class Soak(Scene):
         self.is_over = True
         for thread in threads:
             thread.join(10.0)
+        died = [swarm.has_died for swarm in self.swarms]
         for swarm in self.swarms:
             swarm.close()
         self.guards = [_state_of(guard) for guard in self.town.processes]
+        if any(died):
+            raise RuntimeError("Clients' processes ended by themselves: see clients.log")
 
     def _everybody(self) -> Iterator[Person | Hostile]:
         """Make all clients; the last ones are hostile."""
@@ -262,6 +266,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("build/soak"))
     parser.add_argument("--observe", action="store_true")
     parser.add_argument("--calm", action="store_true")
+    parser.add_argument("--polling", action="store_true")
     args = parser.parse_args()
     out = args.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
@@ -290,6 +295,7 @@ def main() -> int:
     print(f"[soak] seed {args.seed}, {args.seconds:.0f} s, {len(plan.faults)} faults", flush=True)
     try:
         town.build()
+        town.relay.is_on = not args.polling
         reactor.callWhenRunning(threading.Thread(target=work, daemon=True).start)
         reactor.suggestThreadPoolSize(4)
         reactor.run()

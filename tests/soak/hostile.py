@@ -24,8 +24,8 @@ from tests.soak.town import own_rooms, room_id
 SLOT = "m.call#17"
 SLOTS = [f"m.call#{number}" for number in range(1, 17)] + [SLOT]
 """More than a look asks for one by one."""
-LONG_NAME = "n" * 200_000
-METADATA = "m" * 60_000
+NAME_BYTES = 200_000
+METADATA_BYTES = 60_000
 TRICKLING = 20
 UNREAD = 4
 
@@ -179,7 +179,7 @@ class Hostile:
         """The same, and make oneself hard to look at."""
         self._ask_slot(attack.room, ROOM_SLOT)
         token = self._drawer.get((attack.room, ROOM_SLOT), "")
-        self._stay(attack, token, metadata=METADATA, name=LONG_NAME)
+        self._stay(attack, token, is_big=True)
 
     def _disguise(self, attack: Attack) -> None:
         """Declare a camera as a microphone."""
@@ -187,14 +187,14 @@ class Hostile:
         self._stay(attack, token, source="microphone")
 
     def _stay(
-        self, attack: Attack, token: str, source: str = "camera", metadata: str = "", name: str = ""
+        self, attack: Attack, token: str, source: str = "camera", is_big: bool = False
     ) -> None:
         self._turn += 1
         client = f"{self.name}-{self._turn}"
         if self._connect(client, token, attack.room):
-            if metadata:
-                self.swarm.do(client, "metadata", 10.0, metadata=metadata)
-            media = {"kind": "video", "source": source, "name": name}
+            if is_big:
+                self.swarm.do(client, "metadata", 10.0, length=METADATA_BYTES)
+            media = {"kind": "video", "source": source, "name_length": NAME_BYTES * is_big}
             done = self.swarm.do(client, "publish", 15.0, **media)
             self._count("camera" if done.get("ok") else "no camera", attack.kind)
             self.scene.wait(attack.at + attack.seconds)

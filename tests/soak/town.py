@@ -65,10 +65,11 @@ class Relay(Resource):
         self._choose = choose
         self._agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
         self.mode = "handed on"
+        self.is_on = True
 
     def render_POST(self, request: Any) -> bytes:
         """Hand a webhook on; whatever comes of it, LiveKit hears that it is fine."""
-        if self.mode != "dropped":
+        if self.is_on and self.mode != "dropped":
             for _ in range(2 if self.mode == "doubled" else 1):
                 wait = 2.0 if self.mode == "delayed" else 0.0
                 body, token = request.content.getvalue(), request.getHeader("Authorization") or ""

@@ -30,7 +30,7 @@ from attrs import asdict, define, field
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
 from tests.real.processes import Process
 from tests.soak.hostile import Hostile
-from tests.soak.judge import GRACE, HOLD, SEATS, Policy, Sight
+from tests.soak.judge import GRACE, HOLD, INVARIANTS, SEATS, Policy, Sight
 from tests.soak.people import Person
 from tests.soak.plan import Fault, make_plan
 from tests.soak.scene import Scene, media
@@ -40,7 +40,6 @@ from tests.soak.town import Town, in_reactor, reactor, room_id
 TAKEOVER = 5.0
 """Seconds in which another guard begins to run the live loop where its leader was killed."""
 SWARMS = 3
-INVARIANTS = ("cap", "tracks", "removed", "tokens", "late", "refused")
 
 
 @define(eq=False)

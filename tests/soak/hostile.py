@@ -120,7 +120,9 @@ class Hostile:
 
         def ask(turn: int) -> None:
             body = bodies[turn % len(bodies)]
-            self._send("/get_token", body if isinstance(body, bytes) else body.encode())
+            if self._send("/get_token", body if isinstance(body, bytes) else body.encode()):
+                with self.scene.lock:  # it keeps a seat
+                    self.scene.judge.given(attack.room, self.user, self.scene.now())
 
         self._repeat(attack, 4.0, ask)
 

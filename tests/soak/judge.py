@@ -36,6 +36,7 @@ UNAWARE = 3.0
 TOKEN_SECONDS = 5.0
 LINGERING = SEAT_GRACE + GRACE
 """Who was seen so lately may have a seat still."""
+INVARIANTS = ("cap", "tracks", "removed", "tokens", "late", "refused")
 HONEST = "honest"
 OUTAGE, SEATS = "outage", "seats"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol, TypeVar
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -22,18 +22,19 @@ from lotus_guard.core.knowledge import Knowledge, Place, place_from, user_from
 from lotus_guard.core.model import Identity, LimitPolicy, RoomId, Rule, Source, SourcePolicy
 from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.core.seats import Person, Seating, Seats
-from lotus_guard.core.token import NotOurs, Token, lifetime, open_token, restrain, sign
+from lotus_guard.core.token import KeyPair, NotOurs, Token, lifetime, open_token, restrain, sign
 from lotus_guard.core.wire import TokenRequest
+from lotus_guard.credentials import Credential
 from lotus_guard.flight import ignoring, within
 from lotus_guard.policies import MOST_AHEAD, Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason, Records
 from lotus_guard.presence import Presence
 
-MOST_SLOTS = 256
+MOST_SLOTS = 64
 """How many LiveKit rooms of one Matrix room are known at once; the ordinary slot always is.
 
-The slot is the client's to choose, and each one makes every look at the room longer: without a
-bound, one user could make looks so long that they fail, and what fails lets calls through."""
+The slot is the client's to choose, and each one makes every look at the room longer, for all of
+them are asked each time. Honest clients use one to three."""
 
 LOOK_MAX_AGE = 3.0
 """Seconds for which a look may let somebody in: so long that those of the live loop serve.
@@ -124,8 +125,7 @@ class _Crowded(Exception):
 class Admission:
     """Judges tokens by the policies of the room that they are for."""
 
-    key: str
-    secret: str = field(repr=False)
+    keys: Credential[KeyPair]
     deadline: float
     """Seconds a rule may keep a finished upstream answer waiting."""
     token_life: int
@@ -169,7 +169,7 @@ class Admission:
         and is only learnt from. Never raises but for CancelledError, when the client has gone.
         """
         try:
-            token = open_token(encoded, self.key, self.secret)
+            token = self._open(encoded)
             return await self._judge(token, asked, arrived, hurry)
         except NotOurs as why:
             return self._open_both(Outage(Reason.SECRET, str(why)))
@@ -180,6 +180,16 @@ class Admission:
         except Exception:
             _log.failure("A token could not be judged")
             return self._open_both(Outage(Reason.BUG, "see the traceback in the log"))
+
+    def _open(self, encoded: str) -> Token:
+        """Verify and read a token, by what is in the files by now if need be; raises NotOurs."""
+        used = self.keys.value
+        try:
+            return open_token(encoded, self.keys.known())
+        except NotOurs:
+            if not self.keys.renewed(used):
+                raise
+        return open_token(encoded, self.keys.known())
 
     async def _judge(
         self, token: Token, asked: Asked | None, arrived: float, hurry: Outage | None
@@ -358,7 +368,7 @@ class Admission:
         if (is_bound, taken) != (is_capped, forbidden):
             self._restrained(seeker, token, is_capped, forbidden, observed=True)
         restrained, decision = self._restrained(seeker, token, is_bound, taken)
-        return Pass(sign(restrained, self.secret), decision) if restrained else Pass()
+        return Pass(sign(restrained), decision) if restrained else Pass()
 
     def _restrained(
         self,

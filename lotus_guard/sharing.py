@@ -140,7 +140,11 @@ def make_sharing(
         if outage is not None:
             metrics.redis_failed(outage)
 
-    redis = None if model else Redis(address, clocks.reactor, now, ended)
+    redis = (
+        None
+        if model
+        else Redis(address, clocks.reactor, now, ended, password=config.credentials.redis)
+    )
     server: Any = model or redis
     instance = short_id(clocks.random)
     book = RedisBook(

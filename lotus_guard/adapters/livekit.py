@@ -10,17 +10,16 @@ protobuf rather than JSON, because only protobuf carries fields that we do not k
 read and a write. An unknown room has no participants: an empty list, not a 404.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import jwt
 from attrs import define
 from google.protobuf.message import DecodeError, Message
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
-from lotus_guard.adapters.http import Http
+from lotus_guard.adapters.http import Http, HttpAnswer
+from lotus_guard.adapters.signing import Signer, Signing
 from lotus_guard.core.model import (
     Alias,
     Attendance,
@@ -30,12 +29,10 @@ from lotus_guard.core.model import (
     Participant,
     Track,
 )
-from lotus_guard.ports import Now, Outage, Reason
+from lotus_guard.ports import NO_LIVEKIT_ROOM, Now, Outage, Reason
 
 M = TypeVar("M", bound=Message)
 
-NO_ROOM = Alias("lotus-guard")
-_TOKEN_LIFE = 60
 _MOST_BYTES = 32 * 1024 * 1024
 
 _KINDS = {lk_models.TrackType.AUDIO: Kind.AUDIO, lk_models.TrackType.VIDEO: Kind.VIDEO}
@@ -65,12 +62,10 @@ class LiveKit:
     http: Http
     api: str
     """Base address such as `http://127.0.0.1:7880`, without a trailing slash."""
-    key: str
-    secret: str
+    signer: Signer
     now: Now
     seconds: float
     """The deadline of one call."""
-    epoch: Callable[[], float] = time.time
     on_call: Callable[[str], None] = lambda _method: None
     """Told of each call, for metrics."""
     on_end: Callable[[Outage | None], None] = lambda _outage: None
@@ -102,7 +97,7 @@ class LiveKit:
 
         lk-jwt-service's aliases are 43 characters long: none is called so.
         """
-        await self.existing([NO_ROOM])
+        await self.existing([NO_LIVEKIT_ROOM])
 
     async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
         """Replace what a participant may publish and send everything else back as it was read.
@@ -148,17 +143,13 @@ class LiveKit:
     async def _exchange(
         self, method: str, grant: Mapping[str, Any], request: Message, kind: type[M]
     ) -> M:
-        answer = await self.http.exchange(
-            b"POST",
-            f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),
-            {
-                b"Content-Type": b"application/protobuf",
-                b"Authorization": b"Bearer " + self._token(grant),
-            },
-            request.SerializeToString(),
-            seconds=self.seconds,
-            most=_MOST_BYTES,
-        )
+        body = request.SerializeToString()
+
+        async def ask(signing: Signing, seconds: float) -> HttpAnswer:
+            token = signing.token(grant, self.signer.clock.ours())
+            return await self._post(method, token, body, seconds)
+
+        answer = await self.signer.asked(self.seconds, ask)
         if answer.status != 200:
             raise Outage(_reason_of(answer.status), f"LiveKit answered {answer.status} to {method}")
         try:
@@ -168,10 +159,22 @@ class LiveKit:
                 Reason.GARBAGE, f"LiveKit's answer to {method} is no {kind.__name__}"
             ) from None
 
-    def _token(self, grant: Mapping[str, Any]) -> bytes:
-        now = int(self.epoch())
-        claims = {"iss": self.key, "nbf": now - 10, "exp": now + _TOKEN_LIFE, "video": dict(grant)}
-        return jwt.encode(claims, self.secret, algorithm="HS256").encode("ascii")
+    async def _post(self, method: str, token: bytes, body: bytes, seconds: float) -> HttpAnswer:
+        return await self.http.exchange(
+            b"POST",
+            f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),
+            {
+                b"Content-Type": b"application/protobuf",
+                b"Authorization": b"Bearer " + token,
+            },
+            body,
+            seconds=seconds,
+            most=_MOST_BYTES,
+        )
+
+    def epoch(self) -> float:
+        """Give the seconds since 1970 by LiveKit's clock."""
+        return self.signer.clock.epoch()
 
 
 def _read(info: Any) -> Participant:

@@ -104,14 +104,15 @@ class Client:
         await asyncio.wait_for(self.room.connect(url, token, options), 20.0)
         return {"identity": self.room.local_participant.identity}
 
-    async def publish(self, kind, source, **_):
+    async def publish(self, kind, source, name_length=0, **_):
+        name = "n" * name_length or source
         if kind == "video":
             media = rtc.VideoSource(WIDTH, HEIGHT)
-            track = rtc.LocalVideoTrack.create_video_track(source, media)
+            track = rtc.LocalVideoTrack.create_video_track(name, media)
             feed = self._feed_video(media)
         else:
             media = rtc.AudioSource(48000, 1)
-            track = rtc.LocalAudioTrack.create_audio_track(source, media)
+            track = rtc.LocalAudioTrack.create_audio_track(name, media)
             feed = self._feed_audio(media)
         options = rtc.TrackPublishOptions(source=SOURCES[source], simulcast=False)
         publishing = self.room.local_participant.publish_track(track, options)
@@ -146,6 +147,10 @@ class Client:
         await self.room.local_participant.unpublish_track(sid)
         return {}
 
+    async def metadata(self, length, **_):
+        await asyncio.wait_for(self.room.local_participant.set_metadata("m" * length), 10.0)
+        return {}
+
     async def frames_received(self, **_):
         return {"frames": dict(self.frames)}
 
@@ -169,6 +174,7 @@ async def serve(client, command):
         "connect": client.connect,
         "publish": client.publish,
         "unpublish": client.unpublish,
+        "metadata": client.metadata,
         "frames": client.frames_received,
         "state": client.state,
         "disconnect": client.disconnect,

@@ -19,7 +19,7 @@ from twisted.web.iweb import IResponse
 from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.config import Config, read_config
 from lotus_guard.sandbox.stack import Addresses, Sandbox
-from lotus_guard.service import Agents, Clocks, Guard, make_guard, pooled_agents
+from lotus_guard.service import Clocks, Guard, make_guard, pooled_agents
 from lotus_guard.web import PublicSite
 from tests.real.processes import free_port
 
@@ -84,12 +84,7 @@ class World:
             site = QuietSite(app.resource(), requestFactory=BoundedRequest)
             self._listen(int(address.rpartition(":")[2]), site)
 
-    def start_guard(
-        self,
-        redis: Any = None,
-        by: Callable[[Agents], Agents] = lambda agents: agents,
-        **settings: str,
-    ) -> None:
+    def start_guard(self, redis: Any = None, by: Any = None, **settings: str) -> None:
         """Start the guard; its live loop runs only when a test runs it.
 
         `redis` stands for the Redis that the settings name; `by` may change how it reaches others.
@@ -101,7 +96,8 @@ class World:
             "LOTUS_GUARD_POLICY_MAX_AGE": "0",
             **settings,
         }
-        agents = by(evolve(pooled_agents(reactor), redis=redis))
+        agents = evolve(pooled_agents(reactor), redis=redis)
+        agents = by(agents) if by else agents
         clocks = Clocks(reactor, time.monotonic, time.time)
         self.config = read_config(environment)
         self.guard = make_guard(self.config, clocks, agents)

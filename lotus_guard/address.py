@@ -1,11 +1,15 @@
 """What the endpoints and URLs of the configuration say, without asking anybody."""
 
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+MOST_NAME = 253
+"""Characters of a host name; RFC 1035 has it so, and 63 for each label."""
 
 
 @frozen
@@ -40,6 +44,16 @@ def listening(endpoint: str) -> Listening | None:
         return None
     interface = re.search(r":interface=((?:\\:|[^:])+)", match[2] or "")
     return Listening(int(match[1]), interface[1].replace("\\:", ":") if interface else "")
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a text is a host name without empty labels, or an IP address."""
+    if ":" in text:  # urlsplit takes the brackets off
+        try:
+            return ip_address(text).version == 6
+        except ValueError:
+            return False
+    return len(text) <= MOST_NAME and _NAME.fullmatch(text) is not None
 
 
 def is_loopback(host: str) -> bool:

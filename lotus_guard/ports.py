@@ -25,6 +25,12 @@ Now = Callable[[], float]
 """Seconds of a clock that never runs backwards."""
 
 
+NO_ROOM = RoomId("!lotus-guard:room.invalid")
+NO_LIVEKIT_ROOM = Alias("lotus-guard")
+"""Rooms that cannot be, for questions in which no client can have a hand: the domain is reserved,
+and lk-jwt-service's names of LiveKit rooms are 43 characters long."""
+
+
 class Reason(StrEnum):
     """Why something of ours could not answer; the `reason` label of the fail-open counter."""
 
@@ -143,8 +149,12 @@ class RoomService(Protocol):
         """
         ...
 
-    async def remove(self, alias: Alias, participant: Participant) -> None:
-        """Put a participant out of the room; raises Outage."""
+    async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:
+        """Put a participant out of the room; raises Outage.
+
+        Their tokens that are valid from before `revoked` on (seconds since the epoch) let nobody in
+        any more, where the server knows how to do that.
+        """
         ...
 
 
@@ -178,8 +188,15 @@ class Records(Protocol):
         *,
         again: bool = False,
     ) -> None:
-        """Record that a rule let a call through because something of ours failed.
+        """Record that a rule let a token out because something of ours failed.
 
         `again` where the same is tried again and again: counted, but recorded once a minute.
+        """
+        ...
+
+    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+        """Record that a rule could not be enforced in calls that run; nobody asked for a token.
+
+        Counted each time, recorded once a minute for each rule and reason.
         """
         ...

@@ -9,13 +9,9 @@ from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Attendance, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.flight import SingleFlight
-from lotus_guard.ports import Flooded, Now, Outage, RoomService
+from lotus_guard.ports import Now, Outage, RoomService
 from lotus_guard.roll_call import RollCall
 
-FEW = 16
-"""So many LiveKit rooms of a Matrix room are simply asked; of more, only those with people."""
-MOST = 64
-"""The slot is the client's to choose: with people in more of them than this, a room is flooded."""
 KEPT = 60.0
 """Seconds for which who was seen last counts in a room that is too much to look at, as long as a
 seat is held for a token: a flooder cannot keep a room full either."""
@@ -59,14 +55,13 @@ class Presence:
         self.on_use(True)
         return seen.at
 
-    async def look(
-        self, room: RoomId, not_before: float, most: int = MOST, in_background: bool = False
-    ) -> Seen:
+    async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
         """See to it that the seats of a room rest on a look begun at `not_before` or later.
 
-        Returns that look. Raises Outage when LiveKit does not say, Flooded when clients are in
-        more than `most` LiveKit rooms. Takes in all of the room's LiveKit rooms or none: half a
-        picture is no picture.
+        Returns that look. Raises Outage when LiveKit does not say, Flooded where there is more to
+        read than a look may. Takes in all of the room's LiveKit rooms (`admission.MOST_SLOTS` at
+        the most) or none: half a picture is no picture, and LiveKit's own count of who is where is
+        up to five seconds old (room.go, `roomUpdateInterval`).
         """
         aliases = self.knowledge.aliases_of(room)
         seen = self._seen.get(room)
@@ -74,10 +69,10 @@ class Presence:
         if seen is None or not _serves(seen, not_before, aliases):
             service = (self.in_background if in_background else None) or self.service
             key = (room, in_background)
-            seen = await self._flights.join(key, lambda: self._look(room, most, service))
+            seen = await self._flights.join(key, lambda: self._look(room, service))
             if not _serves(seen, not_before, aliases):
                 # We joined a look that was begun too early.
-                seen = await self._flights.join(key, lambda: self._look(room, most, service))
+                seen = await self._flights.join(key, lambda: self._look(room, service))
         return seen
 
     def last_look(self, room: RoomId) -> float:
@@ -100,17 +95,15 @@ class Presence:
         await self.book.change(room, age)
         return max(self.last_look(room), oldest)
 
-    async def _look(self, room: RoomId, most: int, service: RoomService) -> Seen:
+    async def _look(self, room: RoomId, service: RoomService) -> Seen:
         begun, aliases = self.now(), self.knowledge.aliases_of(room)
         try:
-            asked = aliases if len(aliases) <= FEW else await _populated(service, aliases, most)
-            rooms = await self._roll_call(room, asked, service)
+            rooms = await self._roll_call(room, aliases, service)
         except Outage:
             if self.last_look(room) < begun:
                 await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
             raise
-        empty = Look(begun, frozenset())
-        looks = {a: _as_look(rooms[a]) if a in rooms else empty for a in aliases}
+        looks = {alias: _as_look(attendance) for alias, attendance in rooms.items()}
         is_whole = all(attendance.is_whole for attendance in rooms.values())
 
         def take_in(seats: Seats) -> None:
@@ -132,19 +125,6 @@ class Presence:
             return await self.roll_call.hurried(service, aliases)
         seen = self._seen.get(room)
         return await self.roll_call.thorough(service, aliases, seen.rooms if seen else {})
-
-
-async def _populated(service: RoomService, aliases: Sequence[Alias], most: int) -> Sequence[Alias]:
-    """Tell which of many LiveKit rooms people are in.
-
-    LiveKit's count is up to five seconds old (room.go, `roomUpdateInterval`): who has come in
-    since still has the seat that is held for his token.
-    """
-    counts = await service.existing(aliases)
-    populated = [alias for alias in aliases if counts.get(alias)]
-    if len(populated) > most:
-        raise Flooded(f"people are in {len(populated)} LiveKit rooms of it")
-    return populated
 
 
 def _as_look(attendance: Attendance) -> Look:

@@ -14,7 +14,14 @@ from typing import Protocol
 
 from attrs import define, field
 
-from lotus_guard.core.decision import Decision, Deed, Ruling, let_through, masked
+from lotus_guard.core.decision import (
+    Decision,
+    Deed,
+    Ruling,
+    let_through,
+    masked,
+    not_enforced,
+)
 from lotus_guard.core.knowledge import Recent
 from lotus_guard.core.model import RoomId, Rule
 from lotus_guard.core.seats import Person
@@ -34,7 +41,10 @@ class Counters(Protocol):
         """Count a decision."""
 
     def failed_open(self, rule: Rule, outage: Outage) -> None:
-        """Count a fail-open, and tell the operator."""
+        """Count a token let out without a rule, and tell the operator."""
+
+    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+        """Count that calls that run were left without a rule, and tell the operator."""
 
 
 def mask_of(setting: str, secret: str) -> Mask:
@@ -94,10 +104,16 @@ class Recorder:
         *,
         again: bool = False,
     ) -> None:
-        """Record that a rule let a call through because something of ours failed."""
+        """Record that a rule let a token out because something of ours failed."""
         self.counters.failed_open(rule, outage)
         once = ("open", rule, outage.reason, room) if again else None
         self.decided(let_through(rule, outage.reason, outage.detail, room, user), once=once)
+
+    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+        """Record that a rule could not be enforced in calls that run."""
+        self.counters.not_enforced(rule, outage)
+        once = ("unenforced", rule, outage.reason)
+        self.decided(not_enforced(rule, outage.reason, outage.detail), once=once)
 
     def tally(self, room: RoomId) -> Counter[Deed]:
         """Count what has been decided in a room since the guard started."""

@@ -37,6 +37,8 @@ MOST_ASKED = 512
 """So many participants are asked after one by one in one look."""
 AT_ONCE = 2
 """How many questions of one look are under way; see `pressure.TOKENS`."""
+LISTS, NEUTRAL = 0.6, 0.2
+"""Parts of the deadline: for the lists, and for the question that no client has a hand in."""
 KEPT_OUT = 10.0
 """Seconds for which the list of a flooded LiveKit room is not asked for again."""
 
@@ -61,7 +63,7 @@ class RollCall:
     clock: IReactorTime
     now: Now
     seconds: float
-    """The deadline of a whole look that somebody waits for; half of it is for its lists."""
+    """The deadline of a whole look that somebody waits for."""
     _flooded: Recent[Alias, float] = field(init=False, factory=lambda: Recent(10_000))
     """The LiveKit rooms whose lists were too long or too slow, and when that was."""
     _calmed: Recent[tuple[Alias, Identity], float] = field(
@@ -85,7 +87,7 @@ class RollCall:
 
         try:
             reading = some_at_once(AT_ONCE, map(read, aliases))
-            found = await within(self.seconds / 2, self.clock, reading)
+            found = await within(LISTS * self.seconds, self.clock, reading)
         except TimeoutError:
             await self._doubt(service, unread, Outage(Reason.TIMEOUT, "no list in time"))
         except Outage as outage:
@@ -179,7 +181,7 @@ class RollCall:
         if isinstance(outage, NotAsked):
             raise outage
         try:
-            await within(self.seconds / 4, self.clock, service.ping())
+            await within(NEUTRAL * self.seconds, self.clock, service.ping())
         except (Outage, TimeoutError):
             raise outage from None
         self._flood(aliases)

@@ -28,9 +28,8 @@ from lotus_guard.admission import Admission, Asked, Crowd, Refusal, Verdict
 from lotus_guard.bounded import MOST_REQUEST, BoundedRequest, Connections, QuietSite
 from lotus_guard.core import probe as probing
 from lotus_guard.core.decision import request_refused
-from lotus_guard.core.origin import Origin, Origins, last_of
+from lotus_guard.core.origin import Origin, Origins, end_of, entries_of
 from lotus_guard.core.wire import (
-    Endpoint,
     Unreadable,
     endpoint_of,
     is_webhook,
@@ -38,6 +37,7 @@ from lotus_guard.core.wire import (
     read_any,
     read_token_request,
     replace_token,
+    without_slashes,
 )
 from lotus_guard.landing import landing_page
 from lotus_guard.ports import Now, Outage, Reason, Records
@@ -116,11 +116,12 @@ class Unacceptable(Problem):
 def full(refusal: Refusal) -> Problem:
     """Say that the call is full. Element Call shows the sentence under "Technical details"."""
     limit = {"max_users": refusal.limit, "users": refusal.users}
-    people = "person is" if refusal.users == 1 else "people are"
+    people = "1 person" if refusal.limit == 1 else f"{refusal.limit} people"
+    there = "1 is" if refusal.users == 1 else f"{refusal.users} are"
     return Problem(
         403,
         "M_FORBIDDEN",
-        f"This call is full: {refusal.users} of {refusal.limit} {people} in it. "
+        f"This call is full: it is limited to {people}, and {there} in it or about to join. "
         f"Try again when someone has left. (Reference: {refusal.decision})",
         (("io.lotus.limit", limit),),
         refusal.decision,
@@ -157,12 +158,7 @@ class Clients:
 
     def of(self, request: BoundedRequest) -> Origin:
         """Tell the client of a request."""
-        headers = request.requestHeaders
-        return self.origins.of(
-            getattr(request.getClientAddress(), "host", None),
-            last_of(headers.getRawHeaders(b"X-Real-IP")),
-            last_of(headers.getRawHeaders(b"X-Forwarded-For")),
-        )
+        return self.origins.of(*_named_by(request))
 
     def note(self, who: Origin) -> None:
         """Take note of whom a request for a token came from; say it once if nobody is named."""
@@ -176,6 +172,16 @@ class Clients:
                 "(docs/proxies.md).",
                 n=BLIND_REQUESTS,
             )
+
+
+def _named_by(request: BoundedRequest) -> tuple[str | None, bytes, bytes]:
+    """Give the peer of a request, and what its X-Real-IP and X-Forwarded-For say."""
+    headers = request.requestHeaders
+    return (
+        getattr(request.getClientAddress(), "host", None),
+        end_of(headers.getRawHeaders(b"X-Real-IP")),
+        end_of(headers.getRawHeaders(b"X-Forwarded-For")),
+    )
 
 
 class Gate(Resource):
@@ -316,7 +322,7 @@ class Gate(Resource):
 
     def _target(self, request: BoundedRequest) -> bytes:
         try:
-            return _without_slashes(self._upstream.target_of(request.uri))
+            return without_slashes(self._upstream.target_of(request.uri))
         except ValueError as why:
             raise Unacceptable(400, "M_UNRECOGNIZED", f"Not served: {why}.") from None
 
@@ -464,9 +470,13 @@ class Gate(Resource):
     def _echo(self, request: BoundedRequest) -> None:
         """Tell `lotus-guard check` what arrived here of its probe."""
         who = self._clients.of(request)
+        peer, real, forwarded = _named_by(request)
         got = {
             "client": who.address,
             "crowd": who.is_crowd,
+            "peer": peer or "",
+            "real": entries_of(real),
+            "forwarded": entries_of(forwarded),
             "method": request.method.decode("ascii", "replace"),
             "target": request.uri.decode("ascii", "replace"),
         }
@@ -485,16 +495,6 @@ class Gate(Resource):
         else:
             problem = Problem(502, "M_UNKNOWN", "The call service failed. Try again.")
             self._refuse(request, problem)
-
-
-def _without_slashes(target: bytes) -> bytes:
-    """Serve `//get_token` as `/get_token`: so asks whose livekit_service_url ends in a slash.
-
-    Upstream answers it by a redirect without CORS headers, which no browser follows.
-    """
-    merged = b"/" + target.lstrip(b"/")
-    is_token_path = merged.partition(b"?")[0].decode("latin-1") in set(Endpoint)
-    return merged if is_token_path else target
 
 
 def _name_decision(headers: Headers, decision: str) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.core.model import Alias
+from lotus_guard.hints import CLOCKS
 from lotus_guard.sandbox.stack import KEY, SECRET
 from tests.check_yard import OUTSIDE, PUBLIC, Proxy, Yard, port_of
 from tests.real.processes import free_port
@@ -361,6 +363,24 @@ def the_store_is_ill(yard: Yard) -> None:
     yard.operators.states["store"] |= {"state": "trouble", "detail": "disk full \x1b[2J"}
 
 
+def livekit_is_out(yard: Yard) -> None:
+    yard.operators.states["livekit"] = trouble("livekit", "timeout: our own deadline")
+
+
+def the_clock_is_off(yard: Yard) -> None:
+    said = "this machine's clock is 600 s ahead of LiveKit's"
+    yard.operators.states["clock"] = trouble("clock", said)
+
+
+def trouble(name: str, detail: str) -> dict[str, object]:
+    return {"name": name, "state": "trouble", "age": None, "detail": detail}
+
+
+def pushes_come_at_another_time(yard: Yard) -> None:
+    yard.operators.pushes = {"taken": 0, "refused": 3, "refused_age": 1.0}
+    yard.operators.states["pushes"] = trouble("pushes", f"the last one was late: {CLOCKS}")
+
+
 def operators_port_is_open(yard: Yard) -> None:
     listen = yard.environment["LOTUS_GUARD_ADMIN_LISTEN"]
     yard.environment["LOTUS_GUARD_ADMIN_LISTEN"] = listen.partition(":interface")[0]
@@ -448,6 +468,9 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
     (another_program, "guard", F, "no guard with our secret"),
     (an_older_guard, "operators-port", W, "older guard"),
     (the_store_is_ill, "operators-port", W, "disk full \\x1b[2J"),
+    (livekit_is_out, "operators-port", W, "LiveKit: timeout"),
+    (the_clock_is_off, "operators-port", W, "the clock: this machine's clock is 600 s ahead"),
+    (pushes_come_at_another_time, "pushes", F, "chrony"),
     (operators_port_is_open, "operators-port-exposed", W, "interface=127.0.0.1"),
     (secrets_are_for_all, "secret-files", W, "chmod o="),
     (no_admin_token, "environment", F, "LOTUS_GUARD_SYNAPSE_TOKEN: not set"),
@@ -487,6 +510,49 @@ async def test_a_neighbour_that_hangs_keeps_nothing_from_the_others(yard: Yard) 
     assert bad == {"synapse": F}
     assert "no answer in time" in found["synapse"].seen
     assert time.monotonic() - begun < 15.0
+
+
+@ensureDeferred
+async def test_a_homeserver_of_the_users_that_hangs_is_named(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lk-jwt-service asks it while the check waits."""
+    monkeypatch.setattr("lotus_guard.check.user.SECONDS", 0.3)
+
+    async def hang(_name: str) -> None:
+        await Deferred()
+
+    yard.world.sandbox.authorization._create_room = hang
+    found = await yard.check()
+    assert found["upstream-key"].level is F
+    assert "within 0.3 s: it asks the user's homeserver" in found["upstream-key"].seen
+    assert "by federation" in found["upstream-key"].wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>welcome</html>"),
+        (200, b'{"user_id": 5}'),
+        (200, b'{"user_id": "@a\\ud800:s"}'),
+        (200, b'{"user_id": "' + b"x" * 100_000 + b'"}'),
+        (500, b"{"),
+        (200, b"[" * 100_000),
+    ],
+)
+@ensureDeferred
+async def test_garbage_about_the_user_is_a_finding(yard: Yard, status: int, body: bytes) -> None:
+    url = yard.world.sandbox.addresses.synapse
+
+    class Garbage(Proxy):
+        def render(self, request: Any) -> int:
+            self.page = (status, body) if b"whoami" in request.uri else None
+            return super().render(request)
+
+    yard.environment["LOTUS_GUARD_SYNAPSE_URL"] = yard.serve(Garbage(url))
+    found = await yard.check()
+    assert {f.name: f.level for f in found.values() if f.level in (W, F)} == {"user": W}
+    assert "does not say whose token it is" in found["user"].seen
 
 
 @ensureDeferred

@@ -170,12 +170,89 @@ def test_a_terminal_gets_colour_and_no_commands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["call.example.org", "ftp://x", "http://", "http://x:y", "http://x/?a=b"]
+    ("url", "words"),
+    [
+        ("call.example.org", "does not begin with https://"),
+        ("ftp://x", "does not begin with https://"),
+        ("http://", "names no host"),
+        ("https://..", "is no host name"),
+        ("https://call..example.org", "is no host name"),
+        ("https://*.example.org", "is no host name"),
+        (f"https://{'x' * 64}.org", "is no host name"),
+        ("https://call.example.org,other", "is no host name"),
+        ("https://[::1", "a host or a port that is none"),
+        ("https://[fe80:::1]", "none"),
+        ("http://x:y", "a host or a port that is none"),
+        ("https://call example.org", "contains what no URL contains"),
+        ("https://ca\u0142l.example.org", "xn--"),
+        ("http://x/?a=b", "a query"),
+        ("https://me:pw@call.example.org", "a user name"),
+    ],
 )
-def test_a_public_url_that_is_none_is_refused(url: str) -> None:
+def test_a_public_url_that_is_none_gets_a_sentence(url: str, words: str) -> None:
     done = CliRunner().invoke(main, ["check", "--public-url", url], env=environment(**GOOD))
     assert done.exit_code == 2
-    assert "--public-url" in done.output
+    text = " ".join(done.output.replace("\u2502", " ").split())
+    assert "--public-url" in text
+    assert words in text
+    assert "wanted: https://host/prefix" in text
+
+
+@pytest.mark.parametrize("url", ["https://x", "http://[::1]:8070/y", "https://a_b.example.org./x/"])
+def test_a_public_url_that_is_one_is_taken(url: str, tmp_path: Path) -> None:
+    done = run_check(tmp_path, "--offline", "--public-url", url, **GOOD)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("--as-user",)])
+@ensureDeferred
+async def test_the_users_token_comes_from_the_variable(
+    yard: Yard, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """Nobody is asked for it, with or without the option."""
+    env = {**yard.environment, "CHECK_USER_TOKEN": "alice"}
+    done = await deferToThread(run_check, tmp_path, "--json", *arguments, **env)
+    levels = {each["name"]: each["level"] for each in json.loads(done.stdout)["findings"]}
+    assert (levels["user"], levels["upstream-key"], done.stderr) == ("ok", "ok", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--as-user",), "it is empty"),  # asked for, with nobody there to answer
+        (("--as-user", ""), "it is empty"),
+        (("--as-user", "two words"), "contains what no token contains"),
+        (("--as-user", "t\u00f6ken"), "contains what no token contains"),
+        (("--as-user", "line\nbreak"), "contains what no token contains"),
+    ],
+)
+def test_without_a_token_there_is_a_report_all_the_same(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = run_check(tmp_path, "--offline", "--json", *arguments, **GOOD)
+    assert done.returncode == 1, done.stderr
+    found = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+    assert found["user"]["level"] == "warning"
+    assert words in found["user"]["seen"]
+    assert "$CHECK_USER_TOKEN" in found["user"]["wanted"]
+    assert "environment" in found
+
+
+def test_a_file_that_breaks_a_look_does_not_end_the_report(tmp_path: Path) -> None:
+    (tmp_path / "livekit.yaml").write_text("[" * 20_000)
+    state = str(tmp_path / ("long" * 100) / "state")
+    arguments = ("--offline", "--json", "--livekit-config", "livekit.yaml")
+    done = run_check(tmp_path, *arguments, **GOOD, LOTUS_GUARD_STATE=state)
+    found = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+    assert found["livekit-config"]["level"] == "warning"
+    assert found["state-file"]["level"] in ("warning", "fault")
+
+
+def test_a_terminal_of_few_letters_gets_a_report(tmp_path: Path) -> None:
+    env = {**GOOD, "PYTHONIOENCODING": "ascii", "LIVEKIT_KEY_FROM_FILE": "d\u00e9"}
+    done = run_check(tmp_path, "--offline", **env)
+    assert "fault    environment" in done.stdout
+    assert done.stderr == ""
 
 
 def test_the_token_can_be_typed_in_unseen(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import pytest_twisted
 
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.ports import Outage
 from lotus_guard.sandbox.stack import TWO, VOICE
 from tests.real.processes import free_port
 from tests.world import DEADLINE, FAST, World, http_answer
@@ -89,6 +90,46 @@ async def test_synapse_in_trouble_lets_calls_start(world: World, fault: str) -> 
         assert time.monotonic() - begun < DEADLINE + SLACK
         assert got.claims["exp"] - got.claims["nbf"] == 3600
     assert world.fail_opens() == {("limit", reason): 3.0, ("sources", reason): 3.0}
+
+
+async def run_pass(world: World) -> None:
+    """Run a pass as the live loop's service does."""
+    try:
+        await world.guard.live.run_pass()
+    except Outage as outage:
+        world.guard.live.note(outage)
+
+
+def unenforced(world: World) -> set[tuple[str, str]]:
+    found = world.guard.metrics.unenforced.collect()
+    samples = [each for metric in found for each in metric.samples if each.value]
+    names = ("rule", "reason")
+    return {
+        (each.labels[names[0]], each.labels[names[1]])
+        for each in samples
+        if each.name.endswith("_total")
+    }
+
+
+@pytest.mark.parametrize("neighbour", ["SYNAPSE", "LIVEKIT"])
+@pytest_twisted.ensureDeferred
+async def test_nobody_is_let_through_where_nobody_asked(world: World, neighbour: str) -> None:
+    """A call runs, a neighbour is away, and the live loop alone notices."""
+    world.start_guard(**FAST)
+    await both_rules(world)
+    token = (await world.ask("alice", TWO)).json()["jwt"]
+    world.sandbox.sfu.join(token)
+    away = f"http://127.0.0.1:{free_port()}"
+    world.start_guard(**FAST, **{f"LOTUS_GUARD_{neighbour}_URL": away})
+    for _ in range(3):
+        await run_pass(world)
+    assert world.fail_opens() == {}
+    assert unenforced(world) == {("limit", "refused"), ("sources", "refused")}
+    kinds = [each.ruling.deed for each in world.guard.overview.records.recent]
+    assert kinds == ["unenforced", "unenforced"], "once a minute for each rule"
+    await world.ask("bob", TWO)
+    counted = {"SYNAPSE": {"limit", "sources"}, "LIVEKIT": {"limit"}}[neighbour]
+    assert {rule for rule, _ in world.fail_opens()} == counted, "who asks is let through"
 
 
 @pytest.mark.parametrize("event", [LIMIT_EVENT, SOURCES_EVENT])

@@ -6,8 +6,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1] / "lotus_guard"
 LEVELS = [
     {"core"},
-    {"ports", "book", "flight", "bounded", "landing", "address", "systemd"},
-    {"policies", "presence", "roll_call", "pressure"},
+    {
+        "ports",
+        "book",
+        "flight",
+        "bounded",
+        "landing",
+        "address",
+        "systemd",
+        "credentials",
+        "hangup",
+    },
+    {"policies", "presence", "roll_call", "pressure", "doubt", "turns"},
     {"admission"},
     {"live"},
     {"hints", "search", "records", "health", "names"},

@@ -25,15 +25,18 @@ def test_a_probe_is_genuine_for_a_while_and_with_the_secret_only() -> None:
 @ensureDeferred
 async def test_the_guard_says_what_arrived(world: World) -> None:
     world.start_guard()
-    headers = {HEADER: sign_probe(SECRET, time.time())}
+    headers = {HEADER: sign_probe(SECRET, time.time()), "X-Forwarded-For": "x, [2001:db8::1]:80"}
     got = await world.request("POST", "/prefix//get_token?x=1", b"{}", headers)
     assert got.status == 200
     assert got.json() == {
         FIELD: {
             "method": "POST",
             "target": "/prefix//get_token?x=1",
-            "client": "127.0.0.1",
-            "crowd": True,
+            "client": "2001:db8::/64",
+            "crowd": False,
+            "peer": "127.0.0.1",
+            "real": [],
+            "forwarded": ["unclear", "2001:db8::1"],
         }
     }
     assert got.headers["Access-Control-Allow-Origin"] == "*"

@@ -43,13 +43,16 @@ class Counted:
 
     def __init__(self) -> None:
         self.decisions = 0
-        self.fail_opens = 0
+        self.fail_opens = self.unenforced = 0
 
     def decided(self, ruling: Ruling, observed: bool) -> None:
         self.decisions += 1
 
     def failed_open(self, rule: Rule, outage: Outage) -> None:
         self.fail_opens += 1
+
+    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+        self.unenforced += 1
 
 
 def recorder(clock: Clock, counted: Counted | None = None) -> Recorder:
@@ -81,6 +84,26 @@ def test_what_is_tried_again_and_again_is_counted_each_time_and_written_once_a_m
     records.failed_open(Rule.LIMIT, outage, ROOM, again=True)
     records.failed_open(Rule.LIMIT, outage, ROOM)
     assert len(records.recent) == 5
+
+
+def test_what_the_live_loop_cannot_enforce_is_no_fail_open_and_is_written_once_a_minute() -> None:
+    clock, counted = Clock(), Counted()
+    records = recorder(clock, counted)
+    for detail in ("late", "later"):
+        records.not_enforced(Rule.LIMIT, Outage(Reason.TIMEOUT, detail))
+    records.not_enforced(Rule.LIMIT, Outage(Reason.REFUSED, "not there"))
+    records.not_enforced(Rule.SOURCES, Outage(Reason.TIMEOUT, "late"))
+    assert (counted.fail_opens, counted.unenforced) == (0, 4)
+    told = [(each.ruling.deed, each.ruling.rule, each.ruling.why) for each in records.recent]
+    assert told == [
+        ("unenforced", "limit", "timeout: late"),
+        ("unenforced", "limit", "refused: not there"),
+        ("unenforced", "sources", "timeout: late"),
+    ]
+    clock.advance(ONCE_SECONDS)
+    records.not_enforced(Rule.LIMIT, Outage(Reason.TIMEOUT, "late"))
+    assert len(records.recent) == 4
+    assert "not enforced, by the limit rule: timeout: late" in line_of(records.recent[-1])
 
 
 def test_the_same_complaint_has_the_same_id() -> None:
@@ -119,7 +142,7 @@ def test_hostile_names_make_one_line() -> None:
     ruling = seat_refused(HOSTILE, "@u\r:s", 1, 1)
     line = line_of(Decision("id", 0.0, False, ruling))
     assert line.isprintable()
-    assert "1 of 1 seat is taken" in line
+    assert "1 in the call or about to join, 1 allowed" in line
     assert line_of(Decision("id", 0.0, True, ruling)).startswith("[id] would have been: refused")
 
 

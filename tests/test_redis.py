@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
+from lotus_guard.config import Faulty, read_config
 from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.shared import (
     Script,
@@ -23,6 +24,7 @@ from lotus_guard.core.shared import (
 from lotus_guard.core.table import Hold, Look, Table, merged, read_table, write_table
 from tests.contract.redis import ROOM, Guard, RedisContract
 from tests.model_redis import Memory, ModelRedis, Words
+from tests.test_docs import GOOD
 
 # --- documents -----------------------------------------------------------------------------------
 
@@ -34,7 +36,8 @@ AWAITS = st.dictionaries(
 )
 LOOKS = st.builds(Look, TIMES, IDENTITIES)
 HOLDS = st.builds(
-    lambda a, b, g, i: Hold(min(a, b), max(a, b), g, i), TIMES, TIMES, st.booleans(), AWAITS
+    lambda a, b, g, i, f: Hold(min(a, b), max(a, b), g, i, f),
+    *(TIMES, TIMES, st.booleans(), AWAITS, AWAITS),
 )
 ALIASES = st.sampled_from(["one", "two", "three"]).map(Alias)
 TABLES = st.builds(
@@ -45,6 +48,7 @@ TABLES = st.builds(
     st.dictionaries(NAMES, TIMES),
     st.sets(ALIASES),
     st.none() | st.tuples(TIMES, TIMES),
+    AWAITS,
 )
 
 
@@ -53,6 +57,19 @@ def test_a_table_comes_back_as_it_was_written(table: Table, lead: float) -> None
     lead = round(lead, 3)
     document = json.loads(json.dumps(write_table(table, lead)))
     assert read_table(document, lead) == table
+
+
+def test_a_guard_of_another_release_loses_no_seat_by_what_it_does_not_write() -> None:
+    """Two releases side by side on one Redis: each reads what the other wrote."""
+    token = {Identity("@a:s:D"): 1.0}
+    table = Table(holds={"@a:s": Hold(1.0, 61.0, awaits=token, firm={})})
+    document = write_table(table, 0.0)
+    # As the release before `firm` unpacks it: four fields, and nothing else that it asks for.
+    assert document["holds"] == {"@a:s": [1.0, 61.0, False, token]}
+    del document["firm"], document["put_out"]
+    found = read_table(document, 0.0)
+    assert found.holds["@a:s"].firm == token, "the doubt is for the people"
+    assert found.put_out == {}
 
 
 @given(TABLES, TABLES)
@@ -67,6 +84,7 @@ def test_merging_takes_no_seat_away_and_lets_nobody_stand_whom_one_side_seats(
             assert both.looks[alias].at >= look.at
         assert both.standing.keys() <= table.standing.keys()
         assert both.unwatched >= table.unwatched
+        assert both.put_out.keys() <= table.put_out.keys()
         if both.limited:
             assert table.limited
             assert both.limited[0] >= table.limited[0]
@@ -102,6 +120,37 @@ def test_an_address_says_where_redis_is() -> None:
     assert read_redis_address("redis://localhost", "other").password == "other"
     assert is_redis("redis://h")
     assert not is_redis("/var/lib/state.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("redis-sentinel://:secret@h:26379,i:26379/mymaster", "does not ask Sentinel"),
+        ("redis+sentinel://h/mymaster", "does not ask Sentinel"),
+        ("redis+unix:///run/redis.sock", "by TCP only"),
+        ("unix:///run/redis.sock", "by TCP only"),
+        ("unix:/run/redis.sock", "by TCP only"),
+        ("redis+socket://:secret@/run/redis.sock", "by TCP only"),
+        ("rediss+cluster://h", "no cluster"),
+        ("sqlite:///var/lib/state.sqlite", "by its path alone"),
+        ("file:///var/lib/state.sqlite", "by its path alone"),
+        ("memcached://h", "names no Redis"),
+        ("redis://:secret@h:6379,i:6379", "host or port"),
+        ("REDIS-SENTINEL://h", "does not ask Sentinel"),
+    ],
+)
+def test_another_kind_of_address_gets_a_sentence(address: str, words: str) -> None:
+    with pytest.raises(Faulty) as raised:
+        read_config({**GOOD, "LOTUS_GUARD_STATE": address})
+    (line,) = raised.value.faults
+    assert line.startswith("LOTUS_GUARD_STATE: it")
+    assert words in line
+    assert "redis://[user:password@]host" in line
+    assert "secret" not in line
+
+
+def test_a_scheme_in_capitals_is_the_same() -> None:
+    assert read_redis_address("REDISS://H").is_tls
 
 
 def test_an_odd_address_is_refused_without_showing_it() -> None:

@@ -3,8 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.soak.judge import GRACE, Judge, Policy, Sight
-from tests.soak.plan import FIRST_FAULT, QUIET_END, make_plan
+from tests.soak.hostile import _ATTACKS
+from tests.soak.judge import GRACE, HOLD, HONEST, TOKEN_SECONDS, Judge, Policy, Sight
+from tests.soak.plan import ATTACKS, CAMERAS, FIRST_FAULT, QUIET_END, make_plan
+from tests.soak.scene import media
 
 
 def watch(judge: Judge, begin: int, end: int, *people: str, camera: tuple[str, ...] = ()) -> None:
@@ -137,10 +139,100 @@ def test_a_failed_request_is_seen() -> None:
     assert invariants(judge) == ["tokens"]
 
 
+def test_a_refusal_where_there_must_be_a_seat_is_seen() -> None:
+    judge = Judge()
+    judge.policy(0, capped(2))
+    watch(judge, 10, 20, "a")
+    judge.given(0, "b", 21.0)
+    judge.refused(0, "c", 22.0, 22.1)
+    assert invariants(judge) == [], "b may come yet"
+    judge.refused(0, "b", 22.0, 22.1)
+    assert invariants(judge) == ["refused"], "and has a seat"
+    later = 21.0 + HOLD + GRACE + 1.0
+    watch(judge, 80, int(later), "a")
+    judge.refused(0, "c", later, later + 0.1)
+    assert invariants(judge) == ["refused"] * 2
+
+
+def test_a_refusal_by_a_cap_of_a_moment_ago_or_while_something_is_out_is_none() -> None:
+    judge = Judge()
+    judge.policy(0, capped(1))
+    watch(judge, 10, 20, "a")
+    judge.policy(0, capped(3, at=20.0))
+    judge.refused(0, "c", 21.0, 21.1)
+    judge.policy(0, capped(None, at=22.0))
+    judge.refused(0, "c", 21.9, 22.1)
+    assert invariants(judge) == ["refused"], "the cap of 1 is two policies old"
+    judge.outage(30.0, 40.0)
+    judge.refused(0, "c", 42.0, 42.1)
+    assert invariants(judge) == ["refused"]
+    judge.refused(0, "c", 50.0, 50.1)
+    assert invariants(judge) == ["refused"] * 2
+
+
+def test_a_late_answer_is_seen() -> None:
+    judge = Judge()
+    judge.outage(10.0, 20.0)
+    judge.answered(9.0, 9.0 + TOKEN_SECONDS + 1.0)
+    judge.answered(30.0, 31.0)
+    assert invariants(judge) == []
+    judge.answered(40.0, 40.1 + TOKEN_SECONDS)
+    assert invariants(judge) == ["late"]
+    assert [round(each, 1) for each in judge.took] == [1.0, 5.1]
+
+
+def test_hostile_clients_may_be_put_out_and_nothing_else() -> None:
+    judge = Judge(hostile={"h": "drawer"})
+    judge.policy(0, capped(None, camera=False))
+    judge.token(0, "h", 1.0)
+    judge.removed(0, "h", 2.0)
+    watch(judge, 0, 10, "h", camera=("h",))
+    assert invariants(judge) == ["tracks"]
+
+
+def test_it_is_kept_how_long_forbidden_cameras_lived() -> None:
+    judge = Judge(hostile={"h": "drawer"})
+    judge.policy(0, capped(None, camera=False))
+    watch(judge, 0, 2, "h", "a", camera=("h",))
+    judge.hostile["h"] = "slots"
+    watch(judge, 2, 5, "h", "a", camera=("h", "a"))
+    watch(judge, 5, 6, "h", "a", camera=("a",))
+    judge.policy(0, capped(None, camera=True, at=6.0))
+    watch(judge, 6, 9, "h", "a", camera=("h", "a"))
+    assert judge.lived == {"slots": [4.0], HONEST: [3.0]}
+
+
+def test_a_track_is_what_its_media_are() -> None:
+    assert media({"type": "VIDEO", "source": "CAMERA"}) == "camera"
+    assert media({"type": "VIDEO", "source": "MICROPHONE"}) == "camera"
+    assert media({"source": "MICROPHONE", "mime_type": "video/VP8"}) == "camera"
+    assert media({"type": "VIDEO", "source": "SCREEN_SHARE"}) == "screen_share"
+    assert media({"source": "CAMERA", "mime_type": "audio/opus"}) == "sound"
+
+
+def test_ten_hostile_clients_try_every_attack_where_it_is_one() -> None:
+    plan = make_plan(11, 75.0, 6, 3, hostile=10)
+    assert {attack.kind for attack in plan.attacks} == set(ATTACKS) == set(_ATTACKS)
+    for attack in plan.attacks:
+        now = [r for r in plan.rules if r.at <= attack.at]
+        forbids = {room: [r for r in now if r.room == room][-1].camera for room in range(6)}
+        if attack.kind in CAMERAS and not all(forbids.values()):
+            assert not forbids[attack.room]
+
+
+def test_hostile_clients_change_nothing_of_what_breaks() -> None:
+    calm, hostile = (make_plan(7, 600.0, 20, 3, hostile=number) for number in (0, 12))
+    assert calm.faults == hostile.faults
+    assert calm.rules == hostile.rules
+    assert not calm.attacks
+    assert len(hostile.attacks) > 200
+
+
 @given(st.integers(0, 2**32), st.floats(60.0, 900.0))
 def test_a_seed_gives_one_plan_and_it_ends_quietly(seed: int, seconds: float) -> None:
-    plan = make_plan(seed, seconds, 20, 3)
-    assert plan == make_plan(seed, seconds, 20, 3)
+    plan = make_plan(seed, seconds, 20, 3, hostile=3)
+    assert plan == make_plan(seed, seconds, 20, 3, hostile=3)
+    assert all(attack.at < seconds - QUIET_END for attack in plan.attacks)
     assert all(FIRST_FAULT <= fault.at < seconds - QUIET_END for fault in plan.faults)
     assert all(rule.at < seconds for rule in plan.rules)
     assert list(plan.rules) == sorted(plan.rules, key=lambda rule: rule.at)

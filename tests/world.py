@@ -84,10 +84,10 @@ class World:
             site = QuietSite(app.resource(), requestFactory=BoundedRequest)
             self._listen(int(address.rpartition(":")[2]), site)
 
-    def start_guard(self, redis: Any = None, **settings: str) -> None:
+    def start_guard(self, redis: Any = None, by: Any = None, **settings: str) -> None:
         """Start the guard; its live loop runs only when a test runs it.
 
-        `redis` stands for the Redis that the settings name.
+        `redis` stands for the Redis that the settings name; `by` may change how it reaches others.
         """
         environment = {
             **self.sandbox.environment(),
@@ -97,6 +97,7 @@ class World:
             **settings,
         }
         agents = evolve(pooled_agents(reactor), redis=redis)
+        agents = by(agents) if by else agents
         clocks = Clocks(reactor, time.monotonic, time.time)
         self.config = read_config(environment)
         self.guard = make_guard(self.config, clocks, agents)

@@ -14,12 +14,10 @@ answer has a bound in bytes, and what comes back from a change is not read at al
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import jwt
 from attrs import define
 from google.protobuf.message import DecodeError, Message
 from livekit.protocol import models as lk_models
@@ -27,6 +25,7 @@ from livekit.protocol import room as lk_room
 
 from lotus_guard.adapters.http import Http, HttpAnswer
 from lotus_guard.adapters.livekit_list import read_list
+from lotus_guard.adapters.signing import Signer, Signing
 from lotus_guard.core.model import (
     Alias,
     Attendance,
@@ -36,11 +35,9 @@ from lotus_guard.core.model import (
     Track,
     kind_of,
 )
-from lotus_guard.ports import Allowance, Now, Outage, Oversized, Reason
+from lotus_guard.ports import NO_LIVEKIT_ROOM, Allowance, Now, Outage, Oversized, Reason
 from lotus_guard.roll_call import LOUD, MOST_BYTES
 
-NO_ROOM = Alias("lotus-guard")
-_TOKEN_LIFE = 60
 MOST_RECORD = 1024 * 1024
 """Of one participant in a list that can be read: metadata may have 512 KiB, attributes 64 KiB."""
 _GLIMPSE = 64 * 1024
@@ -77,12 +74,10 @@ class LiveKit:
     http: Http
     api: str
     """Base address such as `http://127.0.0.1:7880`, without a trailing slash."""
-    key: str
-    secret: str
+    signer: Signer
     now: Now
     seconds: float
     """The deadline of one call."""
-    epoch: Callable[[], float] = time.time
     on_call: Callable[[str], None] = lambda _method: None
     """Told of each call, for metrics."""
     on_end: Callable[[Outage | None], None] = lambda _outage: None
@@ -137,7 +132,7 @@ class LiveKit:
 
         lk-jwt-service's aliases are 43 characters long: none is called so.
         """
-        await self.existing([NO_ROOM])
+        await self.existing([NO_LIVEKIT_ROOM])
 
     async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
         """Replace what a participant may publish and send everything else back as it was read.
@@ -176,12 +171,18 @@ class LiveKit:
             ),
         )
 
-    async def remove(self, alias: Alias, participant: Participant) -> None:
-        """Put a participant out of the room."""
+    async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:
+        """Put a participant out of the room; refuse their tokens with an `nbf` before `revoked`.
+
+        `revoke_token_ts` (livekit_room.proto) is in seconds as `nbf` is. Not sent, it would be in a
+        minute, and refuse a seat given within it. Servers that do not know it ignore it.
+        """
         await self._change(
             "RemoveParticipant",
             alias,
-            lk_room.RoomParticipantIdentity(room=alias, identity=participant.identity),
+            lk_room.RoomParticipantIdentity(
+                room=alias, identity=participant.identity, revoke_token_ts=revoked
+            ),
         )
 
     async def _change(self, method: str, alias: Alias, request: Message) -> None:
@@ -204,28 +205,38 @@ class LiveKit:
     async def _exchange(
         self, method: str, grant: Mapping[str, Any], request: Message, allowance: Allowance
     ) -> bytes:
-        answer = await self.http.exchange(
-            b"POST",
-            f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),
-            {
-                b"Content-Type": b"application/protobuf",
-                b"Authorization": b"Bearer " + self._token(grant),
-            },
-            request.SerializeToString(),
-            seconds=self.seconds,
-            most=allowance,
-            glimpse=_GLIMPSE if method == "ListParticipants" else 0,
-        )
+        body = request.SerializeToString()
+
+        async def ask(signing: Signing, seconds: float) -> HttpAnswer:
+            token = signing.token(grant, self.signer.clock.ours())
+            return await self._post(method, token, body, allowance, seconds)
+
+        answer = await self.signer.asked(self.seconds, ask)
         if answer.status == 404 and _twirp_code(answer) == "not_found":
             raise _Gone(Reason.NOT_FOUND, f"LiveKit knows no such participant: {method}")
         if answer.status != 200:
             raise Outage(_reason_of(answer.status), f"LiveKit answered {answer.status} to {method}")
         return answer.body
 
-    def _token(self, grant: Mapping[str, Any]) -> bytes:
-        now = int(self.epoch())
-        claims = {"iss": self.key, "nbf": now - 10, "exp": now + _TOKEN_LIFE, "video": dict(grant)}
-        return jwt.encode(claims, self.secret, algorithm="HS256").encode("ascii")
+    async def _post(
+        self, method: str, token: bytes, body: bytes, allowance: Allowance, seconds: float
+    ) -> HttpAnswer:
+        return await self.http.exchange(
+            b"POST",
+            f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),
+            {
+                b"Content-Type": b"application/protobuf",
+                b"Authorization": b"Bearer " + token,
+            },
+            body,
+            seconds=seconds,
+            most=allowance,
+            glimpse=_GLIMPSE if method == "ListParticipants" else 0,
+        )
+
+    def epoch(self) -> float:
+        """Give the seconds since 1970 by LiveKit's clock."""
+        return self.signer.clock.epoch()
 
 
 def _admin(alias: Alias) -> Mapping[str, Any]:

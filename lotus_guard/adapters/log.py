@@ -69,7 +69,8 @@ def line_of(decision: Decision) -> str:
 
 def _level(decision: Decision) -> Any:
     ruling = decision.ruling
-    is_grave = ruling.deed is Deed.FAIL_OPEN or ruling.verdict in ("silenced", "curbed")
+    is_open = ruling.deed in (Deed.FAIL_OPEN, Deed.UNENFORCED)
+    is_grave = is_open or ruling.verdict in ("silenced", "curbed")
     return LogLevel.warn if is_grave else LogLevel.info
 
 

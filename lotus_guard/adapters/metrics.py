@@ -38,6 +38,10 @@ _WANTED = {
 }
 
 
+def _wanted(outage: Outage) -> str:
+    return _WANTED.get(outage.reason, "see docs/troubleshooting.md")
+
+
 @define(eq=False, slots=False)
 class Metrics:
     """All metrics of one guard, in a registry of its own."""
@@ -54,7 +58,7 @@ class Metrics:
         )
         self.fail_open = self._counter(
             "lotus_guard_fail_open_total",
-            "Calls let through because something of ours failed",
+            "Tokens let out without a rule because something of ours failed",
             ("rule", "reason"),
         )
         self.stale = self._counter(
@@ -118,6 +122,11 @@ class Metrics:
         )
 
     def _add_live(self) -> None:
+        self.unenforced = self._counter(
+            "lotus_guard_live_unenforced_total",
+            "Looks at live calls that went without a rule because something of ours failed",
+            ("rule", "reason"),
+        )
         self.steps = self._counter(
             "lotus_guard_live_steps_total",
             "Steps carried out in live rooms: narrow, silence (a track in disguise), curb, remove",
@@ -283,7 +292,18 @@ class Metrics:
                 "The {rule} rule lets calls through: {outage}. Wanted: {wanted}.",
                 rule=rule.value,
                 outage=outage,
-                wanted=_WANTED.get(outage.reason, "see docs/troubleshooting.md"),
+                wanted=_wanted(outage),
+            )
+
+    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+        """Count what the live loop could not enforce and log it, once a minute for each reason."""
+        self.unenforced.labels(rule, outage.reason).inc()
+        if self._may_say("unenforced", rule, outage.reason):
+            _log.error(
+                "The {rule} rule is not enforced in live calls: {outage}. Wanted: {wanted}.",
+                rule=rule.value,
+                outage=outage,
+                wanted=_wanted(outage),
             )
 
     def used_stale(self, rule: Rule, outage: Outage) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from lotus_guard.address import is_loopback
@@ -56,21 +56,38 @@ def look_still(environment: Mapping[str, str], livekit_config: Path | None, epoc
         ok(ENVIRONMENT, "every variable is as it should be"),
         *upstream.look_at_address(config),
         *guard.look_at_exposure(config),
-        state.look_at_secret_files(environment),
+        *_tried(state.SECRETS, lambda: [state.look_at_secret_files(environment)]),
     ]
     if config.redis is None:
-        findings += [
-            state.look_at_state_file(config.state),
-            state.look_for_other_guards(config.state, epoch),
-        ]
-    file = None
+        path = config.state
+        findings += _tried(state.STATE, lambda: [state.look_at_state_file(path)])
+        findings += _tried(state.ONE, lambda: [state.look_for_other_guards(path, epoch)])
+    file: list[LiveKitFile] = []
     if livekit_config is not None:
-        try:
-            file = read_livekit_file(livekit_config)
-            findings += look_at_file(file, config.key, config.secret)
-        except Unusable as why:
-            findings.append(warning(NAME, str(why), "--livekit-config: LiveKit's livekit.yaml"))
-    return Still(findings, config, file)
+        where = livekit_config
+        findings += _tried(NAME, lambda: _look_at_file(where, config, file))
+    return Still(findings, config, file[0] if file else None)
+
+
+def _look_at_file(path: Path, config: Config, found: list[LiveKitFile]) -> list[Finding]:
+    try:
+        found.append(read_livekit_file(path))
+        return look_at_file(found[0], config.key, config.secret)
+    except Unusable as why:
+        return [warning(NAME, str(why), "--livekit-config: LiveKit's livekit.yaml")]
+
+
+def _tried(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """Do a look; what breaks in it is its finding."""
+    try:
+        return look()
+    except Exception as failure:
+        return [_broken(name, failure)]
+
+
+def _broken(name: str, failure: Exception) -> Finding:
+    seen = f"could not look: {type(failure).__name__}"
+    return warning(name, seen, "report it, with this line")
 
 
 def _of_environment(line: str) -> Finding:
@@ -93,6 +110,8 @@ def looks(means: Means, file: LiveKitFile | None) -> list[Look]:
     ]
     address = means.config.redis
     if address is not None:
+        word = address.password or means.config.credentials.redis.value
+        address = evolve(address, password=word)
         found.append(Look(redis.NAME, lambda: redis.look_at_redis(address, means.clock)))
     if means.user_token:
         found.append(Look(user.KEY, lambda: user.look_as_user(means)))
@@ -114,8 +133,7 @@ async def _bounded(look: Look, clock: Any) -> list[Finding]:
     try:
         return await within(SECONDS, clock, look.work())
     except Exception as failure:  # a bug of ours must not hide what the others have seen
-        kind = type(failure).__name__
-        return [warning(look.name, f"could not look: {kind}", "report it, with this line")]
+        return [_broken(look.name, failure)]
 
 
 def own_addresses() -> tuple[str, ...]:

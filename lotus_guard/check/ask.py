@@ -73,12 +73,16 @@ async def ask(
 
 def trouble(outage: Outage, url: str) -> str:
     """Say in words why nothing came from an address."""
-    known = _WORDS.get(outage.reason)
-    if known:
-        return f"nothing answers at {url}: {known}"
+    if outage.reason in _WORDS:
+        return f"nothing answers at {url}: {words_for(outage)}"
     if urlsplit(url).scheme == "https":
         return f"no TLS that can be trusted at {url} ({outage.detail})"
     return f"what answers at {url} does not speak HTTP ({outage.detail})"
+
+
+def words_for(outage: Outage) -> str:
+    """Say in a few words why nothing came."""
+    return _WORDS.get(outage.reason, outage.detail)
 
 
 def described(answer: HttpAnswer) -> str:
@@ -121,10 +125,9 @@ def probe_headers(means: Means) -> dict[str, str]:
     return {HEADER: sign_probe(means.config.secret, means.epoch())}
 
 
-def echo_of(answer: HttpAnswer) -> dict[str, str] | None:
+def echo_of(answer: HttpAnswer) -> dict[str, Any] | None:
     """Read what a guard says that it got of our probe; None where no guard answered."""
     got = fields_of(answer).get(FIELD)
     if answer.status != 200 or not isinstance(got, dict):
         return None
-    found = {name: str(got.get(name)) for name in ("method", "target", "client")}
-    return {**found, "crowd": "yes" if got.get("crowd") else ""}
+    return {**got, "method": str(got.get("method")), "target": str(got.get("target"))}

@@ -3,14 +3,20 @@
 Requests that carry a probe are answered by the guard with the method and the target that arrived;
 those without go the whole way, as a client's. What a browser needs (fetch standard, CORS): exactly
 one Access-Control-Allow-Origin on every answer, refusals too, and a preflight that allows POST and
-Content-Type.
+Content-Type. Every path that a client uses is tried with both of its methods, POST and OPTIONS, and
+also as a client asks whose livekit_service_url ends in a slash. No client asks for `/healthz` or
+`/sfu_webhook`, so these need not be public.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
 
+from attrs import frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.address import listening
 from lotus_guard.check.ask import (
     Means,
     ask,
@@ -21,36 +27,50 @@ from lotus_guard.check.ask import (
     trouble,
 )
 from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
-from lotus_guard.core.origin import UNCLEAR
+from lotus_guard.check.public_client import CLIENT, LIES, judge_client
+from lotus_guard.check.public_paths import NAME as PREFIX
+from lotus_guard.check.public_paths import judge_paths
 from lotus_guard.ports import Outage
 
-ROUTE, PREFIX, ENDPOINTS = "public-route", "public-prefix", "public-endpoints"
-SLASHES, CORS, CLIENT = "public-slashes", "public-cors", "public-client"
+ROUTE, ENDPOINTS = "public-route", "public-endpoints"
+SLASHES, CORS = "public-slashes", "public-cors"
 PATHS = ("/get_token", "/sfu/get", "/delegate_delayed_leave")
 ORIGIN = "https://lotus-guard-check.invalid"
-TO_GUARD = (
-    "in the proxy: send this address to the guard (nginx: proxy_pass http://127.0.0.1:8070/;)"
-)
-STRIP = (
-    "in the proxy: strip the prefix (nginx: a slash at the end of proxy_pass; Caddy: handle_path; "
-    "Traefik: stripPrefix)"
-)
+TO_GUARD = "in the proxy: send this address to the guard (nginx: proxy_pass {}/;)"
 ALL_PATHS = f"in the proxy: send {', '.join(PATHS)} to the guard, best all of the prefix"
 DOWN = "not looked at: lk-jwt-service does not answer the guard"
 MERGE = (
     "merge slashes in the proxy (nginx: merge_slashes on), or take the slash off the end of "
     "livekit_service_url in .well-known/matrix/client"
 )
-FAKE = "192.0.2.77"
-"""An address for documentation (RFC 5737): no client's."""
-NAME_HIM = (
-    "in the proxy: set X-Real-IP or X-Forwarded-For to the address that connects (nginx: "
-    "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; HAProxy: option forwardfor)"
-)
 ONCE = (
     "let the guard alone set CORS headers: take add_header, header or hide lines for "
-    "Access-Control-* out of the proxy"
+    "Access-Control-* out of the proxy, and let OPTIONS through to the guard"
 )
+PREFLIGHT = {
+    "Origin": ORIGIN,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "content-type",
+}
+SENT = {"Origin": ORIGIN, "Content-Type": "application/json"}
+
+
+@frozen
+class Exchange:
+    """A request to the public address, and what came of it."""
+
+    method: str
+    path: str
+    """Below the public address."""
+    came: HttpAnswer | Outage
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def is_down(self) -> bool:
+        """Tell whether upstream is away, which is another finding."""
+        return isinstance(self.came, HttpAnswer) and self.came.status >= 500
 
 
 async def look_at_public_address(means: Means) -> list[Finding]:
@@ -59,32 +79,50 @@ async def look_at_public_address(means: Means) -> list[Finding]:
     if not base:
         names = (ROUTE, PREFIX, ENDPOINTS, SLASHES, CORS, CLIENT)
         return [note(name, "not looked at: no --public-url was given") for name in names]
-    asked = [ensureDeferred(_probe(means, "POST", base + path)) for path in PATHS]
-    try:
-        answers = dict(zip(PATHS, await gatherResults(asked, consumeErrors=True), strict=True))
-    except Exception as failure:
-        outage = _outage_in(failure)
+    probes = await _all(means, PATHS, ["POST"], probe_headers(means))
+    outage = next((each.came for each in probes if isinstance(each.came, Outage)), None)
+    if outage:
         wanted = "start the proxy, or correct its DNS and certificate"
         return [fault(ROUTE, trouble(outage, base), wanted)]
-    echoes = {path: echo_of(answer) for path, answer in answers.items()}
-    if not any(echoes.values()):
-        return [fault(ROUTE, _other(base, answers), TO_GUARD)]
-    found = [ok(ROUTE, f"{base} leads to the guard"), _prefix(echoes), _endpoints(base, echoes)]
-    if found[1].level is not Level.OK:
+    answers = {each.path: each.came for each in probes if isinstance(each.came, HttpAnswer)}
+    echoes = {path: echo for path, answer in answers.items() if (echo := echo_of(answer))}
+    if not echoes:
+        return [fault(ROUTE, _other(base, answers), TO_GUARD.format(_guard(means)))]
+    targets = {path: str(echo["target"]) for path, echo in echoes.items()}
+    prefix = judge_paths(urlsplit(base).path, targets, _guard(means))
+    found = [ok(ROUTE, f"{base} leads to the guard"), prefix, _endpoints(base, answers, echoes)]
+    if prefix.level is Level.FAULT:
         later = "not looked at: the paths do not arrive as they should"
         return [*found, *(note(name, later) for name in (SLASHES, CORS, CLIENT))]
-    routed = next(path for path in PATHS if echoes[path])
-    slashes = await _slashes(means, base, routed)
-    cors = await _cors(means, base + routed, answers[routed])
-    return [*found, slashes, cors, await _client(means, base + routed, echoes[routed] or {})]
+    routed = [path for path in PATHS if path in echoes]
+    cors = await _cors(means, routed, answers)
+    slashes = await _slashes(means, routed, has_cors=cors.level is Level.OK)
+    return [*found, slashes, cors, await _client(means, routed[0])]
 
 
-def _outage_in(failure: Exception) -> Outage:
-    """Take the outage out of what gatherResults wraps it in; raises what is none."""
-    inner = getattr(getattr(failure, "subFailure", None), "value", failure)
-    if isinstance(inner, Outage):
-        return inner
-    raise failure
+async def _all(
+    means: Means, paths: Iterable[str], methods: Iterable[str], more: Mapping[str, str]
+) -> list[Exchange]:
+    """Ask for all of these at the same time."""
+    asked = [
+        ensureDeferred(_exchange(means, method, path, more)) for path in paths for method in methods
+    ]
+    return list(await gatherResults(asked))
+
+
+async def _exchange(means: Means, method: str, path: str, more: Mapping[str, str]) -> Exchange:
+    headers, body = (PREFLIGHT, None) if method == "OPTIONS" else (SENT, b"{}")
+    url = means.public_url.rstrip("/") + path
+    try:
+        answer = await ask(means.upstream, method, url, {**headers, **more}, body)
+    except Outage as outage:
+        return Exchange(method, path, outage)
+    return Exchange(method, path, answer)
+
+
+def _guard(means: Means) -> str:
+    own = listening(means.config.listen)
+    return own.url if own else "http://127.0.0.1:8070"
 
 
 def _other(base: str, answers: Mapping[str, HttpAnswer]) -> str:
@@ -95,77 +133,87 @@ def _other(base: str, answers: Mapping[str, HttpAnswer]) -> str:
     return f"{base} does not lead to a guard with our secret: it answers {said}"
 
 
-def _prefix(echoes: Mapping[str, Mapping[str, str] | None]) -> Finding:
-    for path, echo in echoes.items():
-        if echo and echo["target"] != path:
-            seen = f"{path} arrives at the guard as {echo['target']}, where nothing is"
-            return fault(PREFIX, seen, STRIP)
-    return ok(PREFIX, "paths arrive as they should")
-
-
-def _endpoints(base: str, echoes: Mapping[str, Mapping[str, str] | None]) -> Finding:
-    lost = [path for path, echo in echoes.items() if not echo or echo["method"] != "POST"]
+def _endpoints(
+    base: str, answers: Mapping[str, HttpAnswer], echoes: Mapping[str, Mapping[str, Any]]
+) -> Finding:
+    lost = [path for path in PATHS if echoes.get(path, {}).get("method") != "POST"]
     if lost:
-        seen = f"POST to {', '.join(base + path for path in lost)} does not reach the guard"
+        said = ", ".join(dict.fromkeys(described(answers[path]) for path in lost))
+        seen = (
+            f"POST to {', '.join(base + path for path in lost)} does not reach the guard ({said})"
+        )
         return fault(ENDPOINTS, seen, ALL_PATHS)
-    return ok(ENDPOINTS, "all token endpoints reach the guard")
+    return ok(ENDPOINTS, "all paths that clients use reach the guard")
 
 
-async def _slashes(means: Means, base: str, path: str) -> Finding:
-    """Ask as a client whose livekit_service_url ends in a slash; the whole way, without a probe."""
-    try:
-        answer = await _send(means, "POST", f"{base}/{path}")
-    except Outage as outage:
-        return warning(SLASHES, trouble(outage, f"{base}/{path}"), MERGE)
-    if answer.status >= 500:
+async def _slashes(means: Means, paths: list[str], has_cors: bool) -> Finding:
+    """Ask as a client whose livekit_service_url ends in a slash; the whole way, without a probe.
+
+    What browsers need is worth a word here only where it is there without the slash.
+    """
+    methods = ["POST", "OPTIONS"] if has_cors else ["POST"]
+    asked = await _all(means, [f"/{path}" for path in paths], methods, {})
+    if any(each.is_down for each in asked):
         return note(SLASHES, DOWN)
+    wrong: dict[str, list[str]] = {}
+    for each in asked:
+        said = _not_served(each, has_cors)
+        if said:
+            wrong.setdefault(said, []).append(str(each))
+    if not wrong:
+        return ok(SLASHES, "a slash at the end of livekit_service_url does no harm")
+    seen = "; ".join(f"{', '.join(which)}: {said}" for said, which in wrong.items())
+    # Where the address that was given ends so, no client gets a token.
+    return (fault if means.public_url.endswith("/") else warning)(SLASHES, seen, MERGE)
+
+
+def _not_served(asked: Exchange, has_cors: bool) -> str:
+    """Say what keeps an answer from a browser, or that it is not the token service's."""
+    answer = asked.came
+    if isinstance(answer, Outage):
+        return trouble(answer, asked.path)
     if 300 <= answer.status < 400:
-        seen = f"/{path} is answered by a redirect ({answer.status}), which browsers do not follow"
-        return warning(SLASHES, seen, MERGE)
-    if not errcode_of(answer):
-        seen = f"/{path} is answered by {described(answer)}, not by the token service"
-        return warning(SLASHES, seen, MERGE)
-    return ok(SLASHES, f"/{path} is served as {path}")
+        return f"a redirect ({answer.status}), which browsers do not follow"
+    is_ours = errcode_of(answer) if asked.method == "POST" else 200 <= answer.status < 300
+    if not is_ours:
+        return f"answered by {described(answer)}, not by the token service"
+    return "; ".join(_origins("the answer", answer)) if has_cors else ""
 
 
-async def _cors(means: Means, url: str, echoed: HttpAnswer) -> Finding:
-    try:
-        refusal = await _send(means, "POST", url)
-        preflight = await ask(means.upstream, "OPTIONS", url, _preflight())
-    except Outage as outage:
-        return warning(CORS, trouble(outage, url), "look again")
-    if refusal.status >= 500 or preflight.status >= 500:
+async def _cors(means: Means, paths: list[str], echoed: Mapping[str, HttpAnswer]) -> Finding:
+    asked = await _all(means, paths, ["POST", "OPTIONS"], {})
+    if any(each.is_down for each in asked):
         return note(CORS, DOWN)
-    wrong = [
-        *_origins("an answer to POST", echoed),
-        *_origins("a refusal", refusal),
-        *_origins("an answer to OPTIONS", preflight),
-        *_allowances(preflight),
-    ]
+    wrong: dict[str, list[str]] = {}
+    for path in paths:
+        for said in _origins("an answer to POST", echoed[path]):
+            wrong.setdefault(said, []).append(path)
+    for each in asked:
+        if isinstance(each.came, Outage):
+            return warning(CORS, trouble(each.came, each.path), "look again")
+        for said in _refused_by_browsers(each.method, each.came):
+            wrong.setdefault(said, []).append(each.path)
     if wrong:
-        return fault(CORS, f"browsers will not take it: {'; '.join(dict.fromkeys(wrong))}", ONCE)
+        seen = "; ".join(_at(said, which, paths) for said, which in wrong.items())
+        return fault(CORS, f"browsers will not take it: {seen}", ONCE)
     return ok(CORS, "answers, refusals and preflights have their CORS headers once")
 
 
-async def _client(means: Means, url: str, echo: Mapping[str, str]) -> Finding:
-    """Look whom the guard takes a client for, and whether he can pass for another."""
-    lies = {"X-Real-IP": FAKE, "X-Forwarded-For": FAKE}
-    try:
-        answer = await _send(means, "POST", url, {**probe_headers(means), **lies})
-    except Outage as outage:
-        return warning(CLIENT, trouble(outage, url), "look again")
-    if (echo_of(answer) or {}).get("client") == FAKE:
-        seen = (
-            "a client can pass for any other: X-Real-IP and X-Forwarded-For arrive as he sent them"
-        )
-        return warning(CLIENT, seen, NAME_HIM)
-    if echo.get("crowd"):
-        seen = "the proxy does not say for whom it asks: all clients share one part of the guard"
-        return warning(CLIENT, seen, NAME_HIM)
-    if echo.get("client", "").startswith(UNCLEAR):
-        seen = "X-Real-IP and X-Forwarded-For differ: all clients count as one"
-        return warning(CLIENT, seen, NAME_HIM)
-    return ok(CLIENT, "the guard is told which client it is")
+def _at(said: str, which: list[str], all_of_them: list[str]) -> str:
+    return said if which == all_of_them else f"{said} ({', '.join(which)})"
+
+
+def _refused_by_browsers(method: str, answer: HttpAnswer) -> list[str]:
+    if method == "POST":
+        return _origins("a refusal", answer)
+    return [*_origins("an answer to OPTIONS", answer), *_allowances(answer)]
+
+
+async def _client(means: Means, path: str) -> Finding:
+    (asked,) = await _all(means, [path], ["POST"], {**probe_headers(means), **LIES})
+    if isinstance(asked.came, Outage):
+        return warning(CLIENT, trouble(asked.came, path), "look again")
+    return judge_client(means, echo_of(asked.came) or {})
 
 
 def _origins(what: str, answer: HttpAnswer) -> list[str]:
@@ -193,22 +241,3 @@ def _allowances(preflight: HttpAnswer) -> list[str]:
 def _values(answer: HttpAnswer, name: str) -> list[str]:
     lines = answer.headers.getRawHeaders(name.encode("ascii"), [])
     return [part.strip() for line in lines for part in line.decode("latin-1").split(",")]
-
-
-def _preflight() -> dict[str, str]:
-    return {
-        "Origin": ORIGIN,
-        "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "content-type",
-    }
-
-
-async def _probe(means: Means, method: str, url: str) -> HttpAnswer:
-    return await _send(means, method, url, probe_headers(means))
-
-
-async def _send(
-    means: Means, method: str, url: str, more: Mapping[str, str] | None = None
-) -> HttpAnswer:
-    headers = {"Origin": ORIGIN, "Content-Type": "application/json", **(more or {})}
-    return await ask(means.upstream, method, url, headers, b"{}")

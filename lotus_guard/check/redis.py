@@ -1,12 +1,25 @@
-"""Redis, looked at over a connection like the guard's: is it there, new enough and near?"""
+"""Redis, looked at over a connection like the guard's: is it there, new enough and near?
+
+Where it is not, one more connection tells what stands in its place: Redis answers an inline `PING`
+by a line that begins with `+` or `-`, also to who has no password; a TLS server breaks off, or
+answers by an alert (0x15).
+"""
 
 from typing import Any
 
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
-from lotus_guard.adapters.redis import Redis
+from lotus_guard.adapters.http import outage_of
+from lotus_guard.adapters.redis import Redis, endpoint_of
+from lotus_guard.check.ask import words_for
 from lotus_guard.check.finding import Finding, fault, ok, warning
 from lotus_guard.core.shared import RedisAddress
+from lotus_guard.flight import within
 from lotus_guard.ports import Outage
 
 NAME = "redis"
@@ -14,22 +27,27 @@ OLDEST = (6, 2)
 """What the guard uses (XRANGE without its first entry, XTRIM MINID) came with Redis 6.2."""
 SLOW_SECONDS = 0.1
 SECONDS = 3.0
+RUNS = "the address of a Redis that runs"
+PASSWORD = "its user and password, or LOTUS_GUARD_REDIS_PASSWORD_FROM_FILE"  # noqa: S105  (none)
+NO_TLS = "redis:// in place of rediss://, or the tls-port of that Redis"
+TLS = "rediss:// in place of redis://, or the plain port of that Redis"
+TRUST = "?ca= with the file of the authority that signed its certificate, and the host in it"
 
 
 async def look_at_redis(address: RedisAddress, clock: Any) -> list[Finding]:
     """Find out whether the guards can share their seats there."""
-    outages: list[Outage | None] = []
-    redis = Redis(address, clock, clock.seconds, outages.append, seconds=1.0)
+    redis = Redis(address, clock, clock.seconds, seconds=1.0)
     redis.start()
     try:
-        return [await _look(redis, address, clock, outages)]
+        return [await _look(redis, address, clock)]
     finally:
-        await redis.close()
+        # A TLS connection to what speaks none never closes in order.
+        closing = within(1.0, clock, redis.close())
+        closing.addErrback(lambda _: None)
+        await closing
 
 
-async def _look(
-    redis: Redis, address: RedisAddress, clock: Any, outages: list[Outage | None]
-) -> Finding:
+async def _look(redis: Redis, address: RedisAddress, clock: Any) -> Finding:
     begun = clock.seconds()
     while clock.seconds() - begun < SECONDS:
         try:
@@ -38,10 +56,79 @@ async def _look(
             return _found(str(info), clock.seconds() - sent, address)
         except Outage:
             await deferLater(clock, 0.2, lambda: None)
-    last = next((each.detail for each in reversed(outages) if each is not None), "no answer")
-    why = f"Redis at {address}: {redis.refusal or last}"
-    wanted = "LOTUS_GUARD_STATE: the address, user and password of a Redis that runs"
-    return fault(NAME, why, f"{wanted} (calls go on without it)")
+    if redis.refusal:
+        return _fault(f"Redis at {address} refuses us: {redis.refusal}", PASSWORD)
+    return await _instead(address, clock)
+
+
+def _fault(seen: str, wanted: str) -> Finding:
+    return fault(NAME, seen, f"LOTUS_GUARD_STATE: {wanted} (calls go on without it)")
+
+
+async def _instead(address: RedisAddress, clock: Any) -> Finding:
+    """Find out what is there in place of the Redis that we want."""
+    plain = await _peek(evolve(address, is_tls=False), clock)
+    if isinstance(plain, Outage):
+        return _fault(f"nothing answers at {address}: {words_for(plain)}", RUNS)
+    if plain.startswith((b"+", b"-")) and address.is_tls:
+        return _fault(f"Redis at {address} speaks no TLS", NO_TLS)
+    if plain.startswith((b"+", b"-")):
+        return _fault(f"Redis at {address} does not answer in time", RUNS)
+    if plain and not plain.startswith(b"\x15"):
+        return _fault(f"what answers at {address} is no Redis", RUNS)
+    if not address.is_tls:
+        return _fault(f"what is at {address} answers no plain word: it wants TLS, perhaps", TLS)
+    secured = await _peek(address, clock)
+    why = secured.detail if isinstance(secured, Outage) else "it breaks off"
+    return _fault(f"no TLS that can be trusted at {address} ({why})", TRUST)
+
+
+class _Peek(Protocol):
+    """Says `PING` and hears what comes first, or that nothing does."""
+
+    def __init__(self) -> None:
+        self.heard: Deferred[bytes] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(b"PING\r\n")  # type: ignore[union-attr]
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.heard.called:
+            self.heard.callback(data[:16])
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.heard.called:
+            return
+        if isinstance(reason.value, ConnectionDone | ConnectionLost):
+            self.heard.callback(b"")
+        else:
+            self.heard.errback(reason)
+
+
+async def _peek(address: RedisAddress, clock: Any) -> bytes | Outage:
+    """Give the first bytes that come from there, none where it breaks off or says nothing."""
+    try:
+        connecting = endpoint_of(address, clock).connect(Factory.forProtocol(_Peek))
+        peek: Any = await within(SECONDS, clock, connecting)
+    except Exception as failure:  # whatever its file with a certificate is, too
+        return _outage_of(failure)
+    try:
+        heard: bytes = await within(SECONDS, clock, peek.heard)
+        return heard
+    except TimeoutError:
+        return b""
+    except Exception as failure:
+        return _outage_of(failure)
+    finally:
+        peek.transport.abortConnection()
+
+
+def _outage_of(failure: Exception) -> Outage:
+    """Name a failure; what OpenSSL says is a list of (library, function, reason)."""
+    outage, said = outage_of(failure), failure.args[0] if failure.args else None
+    if isinstance(said, list) and said and isinstance(said[0], tuple):
+        return Outage(outage.reason, str(said[0][-1]))
+    return outage
 
 
 def _found(info: str, seconds: float, address: RedisAddress) -> Finding:

@@ -4,22 +4,33 @@ The LiveKit room that lk-jwt-service makes on the way is removed again.
 """
 
 import json
+import re
 from urllib.parse import quote
 
 import jwt
 
 from lotus_guard.adapters.http import HttpAnswer
-from lotus_guard.check.ask import PREFIX, Means, ask, described, errcode_of, fields_of
+from lotus_guard.check.ask import (
+    PREFIX,
+    Means,
+    ask,
+    described,
+    errcode_of,
+    fields_of,
+    words_for,
+)
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.webhooks import remove_room
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, known_aliases
 from lotus_guard.core.token import NotOurs, open_token
 from lotus_guard.core.wire import read_answer
-from lotus_guard.ports import Outage
+from lotus_guard.ports import Outage, Reason
 
 USER, KEY = "user", "upstream-key"
 SAME = "the same LIVEKIT_KEY and LIVEKIT_SECRET (best: one LIVEKIT_KEY_FILE) for both services"
+FEDERATION = "lk-jwt-service must reach the homeserver by federation, with the openid listener"
+_USER_ID = re.compile(r"@[\x21-\x7e]{1,253}")
 SECONDS = 30.0
 """lk-jwt-service asks the user's homeserver by federation, which may take long."""
 
@@ -50,9 +61,12 @@ async def _whoami(means: Means) -> str:
     url = f"{means.config.synapse_url}/_matrix/client/v3/account/whoami"
     answer = await ask(means.synapse, "GET", url, _bearer(means))
     user = fields_of(answer).get("user_id")
-    if answer.status != 200 or not isinstance(user, str):
+    if answer.status in (401, 403):
         seen = f"Synapse does not know the user's token ({answer.status} {errcode_of(answer)})"
         raise Stopped(warning(USER, seen, "--as-user: a valid access token of any user"))
+    if answer.status != 200 or not isinstance(user, str) or not _USER_ID.fullmatch(user):
+        seen = f"Synapse does not say whose token it is ({described(answer)})"
+        raise Stopped(warning(USER, seen, "LOTUS_GUARD_SYNAPSE_URL: Synapse itself; see its log"))
     return user
 
 
@@ -75,8 +89,15 @@ async def _token(means: Means, room: RoomId, openid: dict[str, object]) -> HttpA
     headers = {"Content-Type": "application/json"}
     try:
         return await ask(means.upstream, "POST", f"{base}/sfu/get", headers, body, SECONDS)
-    except Outage:
-        raise Stopped(note(KEY, "not looked at: lk-jwt-service does not answer")) from None
+    except Outage as outage:
+        raise Stopped(_no_answer(outage)) from None
+
+
+def _no_answer(outage: Outage) -> Finding:
+    if outage.reason is Reason.TIMEOUT:
+        seen = f"lk-jwt-service gives no token within {SECONDS:g} s: it asks the user's homeserver"
+        return fault(KEY, seen, FEDERATION)
+    return note(KEY, f"not looked at: {words_for(outage)} at lk-jwt-service")
 
 
 async def _judge(means: Means, room: RoomId, answer: HttpAnswer) -> Finding:
@@ -88,7 +109,7 @@ async def _judge(means: Means, room: RoomId, answer: HttpAnswer) -> Finding:
     gone = alias in set(known_aliases(room, ROOM_SLOT)) and await remove_room(means, alias)
     left = "" if gone else "; the LiveKit room it made was not removed, it ends in 5 minutes"
     try:
-        open_token(encoded, means.config.key, means.config.secret)
+        open_token(encoded, means.config.credentials.livekit.known())
     except NotOurs:
         seen = f"lk-jwt-service signs its tokens with another key or secret than ours{left}"
         return fault(KEY, f"{seen}: no rule holds", SAME)
@@ -98,7 +119,7 @@ async def _judge(means: Means, room: RoomId, answer: HttpAnswer) -> Finding:
 def _refused(answer: HttpAnswer) -> Finding:
     seen = f"lk-jwt-service gives no token: {answer.status} {errcode_of(answer)}"
     if answer.status == 401:
-        wanted = "lk-jwt-service must reach the homeserver by federation, with the openid listener"
+        wanted = FEDERATION
     elif answer.status >= 500:
         wanted = f"its LIVEKIT_URL must lead to LiveKit, and {SAME}"
     else:

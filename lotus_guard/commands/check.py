@@ -17,12 +17,15 @@ from rich.console import Console
 from rich.text import Text
 
 from lotus_guard.adapters.http import Http
+from lotus_guard.address import is_host
 from lotus_guard.check.all import Still, look_around, look_still, own_addresses
 from lotus_guard.check.ask import Means
-from lotus_guard.check.finding import EXIT_CODES, Finding, Level, worst
+from lotus_guard.check.finding import EXIT_CODES, Finding, Level, warning, worst
 from lotus_guard.check.livekit_file import LiveKitFile
-from lotus_guard.commands.common import on_the_reactor
+from lotus_guard.check.user import USER
+from lotus_guard.commands.common import Failed, on_the_reactor
 from lotus_guard.config import Config
+from lotus_guard.core.text import printable
 from lotus_guard.service import Agents, Clocks
 
 _STYLES = {
@@ -31,20 +34,40 @@ _STYLES = {
     Level.WARNING: "bold yellow",
     Level.FAULT: "bold red",
 }
+CHECK = "check"
 _LEAST_HIDDEN = 8
 """Shorter secrets are not looked for in what is printed: they are in every other word."""
 
 
+TOKEN_VARIABLE = "CHECK_USER_TOKEN"  # noqa: S105  (a name)
+_NO_VALUE = "\0"
+"""Stands for `--as-user` without a token: no token contains it."""
+
+
 def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    wrong = _wrong_with(value) if value else ""
+    if wrong:
+        wanted = "https://host/prefix, as livekit_service_url has it"
+        raise click.BadParameter(f"{printable(value, 100)} {wrong}; wanted: {wanted}")
+    return value
+
+
+def _wrong_with(url: str) -> str:
+    """Say what is wrong with a public address; nothing where it can be asked."""
     try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and value.isascii()
+        parts = urlsplit(url)
         parts.port  # noqa: B018  (raises ValueError for a port that is none)
     except ValueError:
-        usable = False
-    if value and (not usable or parts.query or parts.fragment or parts.username):
-        raise click.BadParameter("wanted: https://host/prefix, as livekit_service_url has it")
-    return value
+        return "has a host or a port that is none"
+    if parts.scheme not in ("http", "https"):
+        return "does not begin with https:// or http://"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "contains what no URL contains (a host in other letters is written as xn--…)"
+    if not is_host(parts.hostname or ""):
+        return f"names no host: {parts.hostname or 'nothing'!r} is no host name"
+    if parts.query or parts.fragment or parts.username:
+        return "has a user name, a query or a fragment in it"
+    return ""
 
 
 @click.command()
@@ -63,14 +86,13 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
 )
 @click.option(
     "--as-user",
-    default="",
-    metavar="TOKEN",
-    envvar="CHECK_USER_TOKEN",
-    prompt="Access token of any user",
-    prompt_required=False,
-    hide_input=True,
+    default=None,
+    metavar="[TOKEN]",
+    is_flag=False,
+    flag_value=_NO_VALUE,
     help="Get a call token as this user, to see that lk-jwt-service has our key. Without TOKEN "
-    "it is asked for; also taken from $CHECK_USER_TOKEN, so that `ps` does not show it.",
+    f"it is taken from ${TOKEN_VARIABLE}, so that `ps` does not show it, or asked for; the "
+    "variable alone does as well.",
 )
 @click.option(
     "--livekit-config",
@@ -78,7 +100,7 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
     help="LiveKit's livekit.yaml, where it can be read.",
 )
 def check(
-    as_json: bool, offline: bool, public_url: str, as_user: str, livekit_config: Path | None
+    as_json: bool, offline: bool, public_url: str, as_user: str | None, livekit_config: Path | None
 ) -> None:
     """Look at the whole stack and say what to change.
 
@@ -88,18 +110,53 @@ def check(
     """
     # LiveKit says itself what it makes of a short secret; this is no place for a library's line.
     warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
+    token, no_token = _token(as_user)
     still = look_still(os.environ, livekit_config, time.time())
-    findings = still.findings
+    findings = [*still.findings, *no_token]
     if still.config is not None and not offline:
-        findings = [*findings, *_look_around(still.config, still.file, public_url, as_user)]
-    hidden = [as_user, *_secrets(still)]
+        findings += _looked_around(still.config, still.file, public_url, token)
+    hidden = [token, *_secrets(still)]
     findings = [_without(hidden, finding) for finding in findings]
-    (_print_json if as_json else _print_lines)(findings)
+    if as_json:
+        _print_json(findings)
+    else:
+        _print_lines(findings)
     sys.exit(EXIT_CODES[worst(findings)])
 
 
+def _token(given: str | None) -> tuple[str, list[Finding]]:
+    """Find the user's token, and say why there is none that can be used where one was wanted."""
+    token = os.environ.get(TOKEN_VARIABLE, "") if given in (None, _NO_VALUE) else given or ""
+    if given == _NO_VALUE and not token.strip():
+        try:
+            token = click.prompt("Access token of any user", hide_input=True, err=True)
+        except click.Abort:
+            token = ""
+    token = token.strip()
+    if token and token.isascii() and token.isprintable() and " " not in token:
+        return token, []
+    if not token and given is None:
+        return "", []
+    seen = "it contains what no token contains" if token else "it is empty"
+    wanted = f"--as-user or ${TOKEN_VARIABLE}: a valid access token of any user"
+    return "", [warning(USER, f"not looked at, for there is no access token: {seen}", wanted)]
+
+
+def _looked_around(
+    config: Config, file: LiveKitFile | None, public_url: str, token: str
+) -> list[Finding]:
+    """Look at all that answers; what keeps us from it is a finding, for there must be a report."""
+    try:
+        return _look_around(config, file, public_url, token)
+    except Failed as failed:
+        return [warning(CHECK, f"{failed.message} before all was looked at", "run it again")]
+    except Exception as failure:
+        seen = f"could not look any further: {type(failure).__name__}"
+        return [warning(CHECK, seen, "report it, with this line")]
+
+
 def _look_around(
-    config: Config, file: LiveKitFile | None, public_url: str, as_user: str
+    config: Config, file: LiveKitFile | None, public_url: str, user_token: str
 ) -> list[Finding]:
     async def work(clocks: Clocks, agents: Agents) -> list[Finding]:
         means = Means(
@@ -113,7 +170,7 @@ def _look_around(
             new_name=lambda: secrets.token_hex(6),
             addresses=own_addresses(),
             public_url=public_url,
-            user_token=as_user.strip(),
+            user_token=user_token,
         )
         return await look_around(means, file)
 
@@ -143,6 +200,7 @@ def _print_json(findings: Sequence[Finding]) -> None:
 
 def _print_lines(findings: Sequence[Finding]) -> None:
     console = Console(highlight=False)
+    encoding = sys.stdout.encoding or "ascii"
     for finding in findings:
         change = f". Change: {finding.wanted}" if finding.wanted else ""
         line = f"{finding.level:<8} {finding.name:<22} {finding.seen}{change}"
@@ -151,4 +209,5 @@ def _print_lines(findings: Sequence[Finding]) -> None:
             text.stylize(_STYLES[finding.level], 0, len(finding.level))
             console.print(text, soft_wrap=True)
         else:
-            click.echo(line)
+            # Where that is not UTF-8, a letter that it lacks must not cost the report.
+            click.echo(line.encode(encoding, "backslashreplace").decode(encoding))

@@ -8,7 +8,7 @@ As JSON, in the log, in the state file and on the operators' port:
 
     {"id": "k3v9t2xq", "at": 1790000000.123, "kind": "refused", "rule": "limit",
      "observed": false, "room": "!r:s", "user": "@u:s", "verdict": "refused",
-     "why": "2 of 2 seats are taken, none of them by this user",
+     "why": "2 in the call or about to join, 2 allowed, this user not among them",
      "inputs": {"max_users": 2, "taken": 2, "is_seated": false}, "people": ["@a:s", "@b:s"]}
 """
 
@@ -49,12 +49,15 @@ class Deed(StrEnum):
     CHANGED = "changed"
     STEP = "step"
     FAIL_OPEN = "fail_open"
+    UNENFORCED = "unenforced"
+    """Nobody asked for anything: the calls that run were not looked at, or not by a policy."""
 
 
 REQUEST = "request"
 """In place of a rule: the request itself could not be accepted, whatever the room's policy."""
 
 _LET_THROUGH = "let through"
+_UNENFORCED = "not enforced"
 _REFUSED = "refused"
 
 
@@ -130,13 +133,12 @@ def masked(ruling: Ruling, mask: Callable[[Person], Person | None]) -> Ruling:
 def seat_refused(
     room: RoomId, user: Person, limit: int, taken: int, people: Iterable[Person] = ()
 ) -> Ruling:
-    """Rule that a call is full: nobody's seat is free, and he has none."""
-    seats = "seat is" if limit == 1 else "seats are"
+    """Rule that a call is full: no seat is free, and this user has none."""
     return Ruling(
         Deed.REFUSED,
         Rule.LIMIT,
         _REFUSED,
-        f"{taken} of {limit} {seats} taken, none of them by this user",
+        f"{taken} in the call or about to join, {limit} allowed, this user not among them",
         room,
         user,
         {"max_users": limit, "taken": taken, "is_seated": False},
@@ -214,10 +216,23 @@ def step_taken(
 def let_through(
     rule: Rule, reason: str, detail: str, room: RoomId | None, user: Person | None
 ) -> Ruling:
-    """Rule that a call goes on unguarded, because something of ours is in trouble."""
-    inputs = {"reason": str(reason), "detail": printable(detail)}
-    why = f"{reason}: {printable(detail)}"
+    """Rule that a token goes out unguarded, because something of ours is in trouble."""
+    why, inputs = _trouble(reason, detail)
     return Ruling(Deed.FAIL_OPEN, rule, _LET_THROUGH, why, room, user, inputs)
+
+
+def not_enforced(rule: Rule, reason: str, detail: str) -> Ruling:
+    """Rule that the calls that run go on without a rule, because something of ours is in trouble.
+
+    It names no room: clients open rooms, and each would make a ruling of its own.
+    """
+    why, inputs = _trouble(reason, detail)
+    return Ruling(Deed.UNENFORCED, rule, _UNENFORCED, why, inputs=inputs)
+
+
+def _trouble(reason: str, detail: str) -> tuple[str, dict[str, Any]]:
+    inputs = {"reason": str(reason), "detail": printable(detail)}
+    return f"{reason}: {inputs['detail']}", inputs
 
 
 def replay(ruling: Ruling) -> str | None:

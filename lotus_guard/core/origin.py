@@ -1,9 +1,14 @@
 """Which client a request comes from, as far as that can be known behind a proxy.
 
-A header is believed only from a trusted proxy, and of `X-Forwarded-For` only the right-most entry:
-the proxy itself wrote it, what is left of it anybody may have. A proxy that sets one of the two
-headers hands a client's own copy of the other one on: where the two disagree, one of them is a
-client's invention, and all such requests count as one client.
+A header is believed only from a trusted proxy. Each proxy writes whom it asks for at the right end
+of `X-Forwarded-For`, so the client is the first entry from the right that is no trusted proxy: a
+proxy whose word counts wrote it, and what is left of it anybody may have written. Where all entries
+are trusted, the left-most one is the client.
+
+`X-Real-IP` names one address, which must stand on that way as well: the client, or a proxy that was
+passed. A proxy that sets one of the two headers hands a client's own copy of the other one on:
+where the two disagree, one of them is a client's invention, and all such requests count as one
+client.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,6 +36,10 @@ UNCLEAR = "unclear"
 PREFIX = 64
 """Of an IPv6 address so many bits tell one client from another: the rest is his to choose."""
 REMEMBERED = 8192
+MOST_READ = 512
+"""So many bytes of a header count, from its end: a dozen proxies. Clients write the rest."""
+_LEFT_OUT = b"?"
+"""Stands for what was not read; no address, so nobody passes for what might stand there."""
 
 
 class Origin(NamedTuple):
@@ -62,33 +71,56 @@ class Origins:
             address in network for network in self._trusted if network.version == address.version
         )
 
-    def _of(self, peer: str | None, real: bytes | None, forwarded: bytes | None) -> Origin:
-        """Tell the origin; `real` and `forwarded` are the last values of the two headers."""
+    def _of(self, peer: str | None, real: bytes, forwarded: bytes) -> Origin:
+        """Tell the origin; the two headers as `end_of` gives them."""
         if not self.is_proxy(peer):
             return Origin(_shown(peer or ""))
         proxy = _shown(peer or "local")
-        named = {_named(value.rpartition(b",")[2]) for value in (real, forwarded) if value}
-        if not named:
+        if not real and not forwarded:
             return Origin(proxy, is_crowd=True)
-        if len(named) > 1 or None in named:
-            return Origin(f"{UNCLEAR} behind {proxy}")
-        return Origin(str(named.pop()))
+        said = _named(real.rpartition(b",")[2])
+        passed = self._passed(forwarded) if forwarded else [said]
+        client = passed[-1] if not real or said in passed else None
+        return Origin(client or f"{UNCLEAR} behind {proxy}")
+
+    def _passed(self, forwarded: bytes) -> list[str | None]:
+        """List the entries from the right, up to the first that is no trusted proxy; it is last."""
+        found = []
+        for entry in reversed(forwarded.split(b",")):
+            text = _bare(entry)
+            found.append(_named(entry))
+            if found[-1] is None or not self.is_proxy(text):
+                break
+        return found
 
 
-def last_of(values: Sequence[bytes] | None) -> bytes | None:
-    """Give the last of a header's lines."""
-    return values[-1] if values else None
+def end_of(values: Sequence[bytes] | None) -> bytes:
+    """Give the end of a header's value; several lines are one list (RFC 9110, 5.2)."""
+    whole = b",".join(values or ())
+    if len(whole) <= MOST_READ:
+        return whole
+    _, comma, entries = whole[-MOST_READ:].partition(b",")
+    return _LEFT_OUT + comma + entries
+
+
+def entries_of(header: bytes) -> list[str]:
+    """List the addresses in a header, from left to right; `UNCLEAR` for what is none."""
+    read = [_read(_bare(entry)) for entry in header.split(b",")] if header else []
+    return [str(address or UNCLEAR) for address in read]
 
 
 def _named(entry: bytes) -> str | None:
     """Read an entry such as `203.0.113.7`, `203.0.113.7:5678` or `[2001:db8::1]:5678`."""
+    address = _read(_bare(entry))
+    return _shown(str(address)) if address else None
+
+
+def _bare(entry: bytes) -> str:
+    """Take brackets and the port off an entry."""
     text = entry.decode("latin-1").strip()
     if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    address = _read(text)
-    return _shown(str(address)) if address else None
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def _read(text: str) -> Address | None:

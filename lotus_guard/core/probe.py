@@ -3,12 +3,14 @@
     any method, any path
     Lotus-Guard-Probe: <milliseconds since the epoch>.<hex HMAC-SHA256 of "probe.ms">
     200 {"io.lotus.guard": {"method": "POST", "target": "/get_token", "client": "192.0.2.1",
-                            "crowd": false}}
+                            "crowd": false, "peer": "10.0.0.2", "real": [],
+                            "forwarded": ["192.0.2.1", "10.0.0.3"]}}
 
 The guard answers a genuine probe itself and says what it got, so that what a proxy in front of it
 does to paths, methods and headers can be seen from outside (`client`: for whom it took the sender;
-`crowd`: a proxy did not say for whom it asks). Signed with LiveKit's secret:
-nobody else can ask, and who else could would learn no more than what he sent.
+`crowd`: a proxy did not say for whom it asks; `peer`, `real` and `forwarded`: who connected, and
+what X-Real-IP and X-Forwarded-For say). Signed with LiveKit's secret: nobody else can ask, and who
+else could would learn no more than what they sent, and who handed it on.
 """
 
 import hmac

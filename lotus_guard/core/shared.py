@@ -17,6 +17,7 @@ means that Redis has lost the table and a guard has written its own again.
 Each script runs on the Redis server in one piece, so that no other guard can come in between.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -143,9 +144,21 @@ class RedisAddress:
         return f"{scheme}://{self.host}:{self.port}/{self.database}"
 
 
+_URL = re.compile(r"(?:rediss?|unix):|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SCHEMES = {
+    "sentinel": "the guard does not ask Sentinel: name the master, or an address that follows it",
+    "cluster": "the guard needs one Redis that has all keys, no cluster",
+    "unix": "the guard reaches Redis by TCP only (in redis.conf: port 6379, bind 127.0.0.1)",
+    "socket": "the guard reaches Redis by TCP only (in redis.conf: port 6379, bind 127.0.0.1)",
+    "sqlite": "a SQLite file is named by its path alone",
+    "file": "a SQLite file is named by its path alone",
+}
+"""What to say of other schemes than ours, by a word in them."""
+
+
 def is_redis(text: str) -> bool:
-    """Tell whether LOTUS_GUARD_STATE names a Redis rather than a file."""
-    return text.startswith(("redis:", "rediss:"))
+    """Tell whether LOTUS_GUARD_STATE is meant for an address rather than a file."""
+    return _URL.match(text) is not None
 
 
 def read_redis_address(text: str, password: str = "") -> RedisAddress:
@@ -154,13 +167,18 @@ def read_redis_address(text: str, password: str = "") -> RedisAddress:
     `password` counts where the address has none. Raises ValueError with a sentence that does not
     repeat the address, which may have a password in it.
     """
+    scheme = text.partition(":")[0].lower()
+    if scheme not in ("redis", "rediss"):
+        known = next((said for word, said in _SCHEMES.items() if word in scheme), "")
+        begins = f"it begins with {scheme[:30]}:"
+        raise ValueError(f"{begins} {known}" if known else f"{begins}, which names no Redis")
     try:
         parts = urlsplit(text)
         port = parts.port or PORT
     except ValueError:
-        raise ValueError("its port is none") from None
+        raise ValueError("its host or port is none") from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+    if not parts.hostname:
         raise ValueError("it has no host")
     database = parts.path.strip("/") or "0"
     if not database.isdecimal() or int(database) > 65535:

@@ -70,6 +70,20 @@ class TokenRequest:
 
 
 WEBHOOK = b"/sfu_webhook"
+PATHS = frozenset((b"/get_token", b"/sfu/get", b"/delegate_delayed_leave", WEBHOOK, b"/healthz"))
+"""All paths that upstream serves."""
+
+
+def without_slashes(target: bytes) -> bytes:
+    """Give `/get_token` for `//get_token`, and so for each of upstream's paths.
+
+    So asks whose livekit_service_url, or LiveKit's webhook URL, has a base that ends in a slash.
+    Upstream in Go answers it by a redirect without CORS headers, which no browser follows, and in
+    Rust by 404 (FACTS). No client writes a slash behind a path, so `/get_token/` is left to
+    upstream.
+    """
+    merged = b"/" + target.lstrip(b"/")
+    return merged if merged.partition(b"?")[0] in PATHS else target
 
 
 def is_webhook(target: bytes) -> bool:

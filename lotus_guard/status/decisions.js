@@ -10,6 +10,7 @@ const KINDS = {
   changed: ["Changed the token of", "Would have changed the token of"],
   step: ["Stepped in on", "Would have stepped in on"],
   fail_open: ["Let through unguarded:", "Let through unguarded:"],
+  unenforced: ["Not enforced in live calls", "Not enforced in live calls"],
 };
 
 /** Keeps the list of decisions; `labelOf` gives a room's name by its id. */
@@ -61,10 +62,10 @@ export class Decisions {
     this.noteCount();
   }
 
-  /** Give those that let a call through, newest first. */
-  failOpens() {
+  /** Give those of a kind, newest first. */
+  ofKind(kind) {
     const all = [...this.rows.values()].map((row) => row.decision);
-    return all.filter((decision) => decision.kind === "fail_open").sort((a, b) => b.at - a.at);
+    return all.filter((decision) => decision.kind === kind).sort((a, b) => b.at - a.at);
   }
 
   noteCount() {
@@ -103,11 +104,11 @@ class Row {
   }
 
   update() {
-    const { kind, observed, user, room, why } = this.decision;
+    const { kind, observed, user, room, rule, why } = this.decision;
     const words = KINDS[kind];
     write(this.kind, words ? words[observed ? 1 : 0] : kind);
-    write(this.user, user ?? (kind === "refused" && !room ? "a request" : "somebody"));
-    write(this.room, room === null ? "no room" : this.labelOf(room));
+    write(this.user, user ?? nobody(kind, room));
+    write(this.room, room === null ? (kind === "unenforced" ? rule : "no room") : this.labelOf(room));
     write(this.why, why);
   }
 
@@ -144,6 +145,12 @@ class Row {
     const heap = [id, room, label, user, why, verdict, rule, this.kind.textContent].join("\n");
     return words.every((word) => heap.toLowerCase().includes(word));
   }
+}
+
+/** Name whom a decision without a user is about; nobody at all where nobody asked for anything. */
+function nobody(kind, room) {
+  if (kind === "unenforced") return "";
+  return kind === "refused" && !room ? "a request" : "somebody";
 }
 
 function plain(value) {

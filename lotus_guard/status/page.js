@@ -9,6 +9,7 @@ const EVENTS = "status/events";
 const SILENT_SECONDS = 35; // two heartbeats, and some
 const AGAIN_SECONDS = 3;
 const ANNOUNCE_SECONDS = 10;
+const UNENFORCED_SECONDS = 90; // it is recorded once a minute for as long as it lasts
 
 const RULES = { limit: "Seat limit", sources: "Camera and screen", live: "Live calls" };
 const DEPENDENCIES = {
@@ -97,7 +98,7 @@ function showTotals() {
 }
 
 function showAlarm() {
-  const open = decisions.failOpens();
+  const open = decisions.ofKind("fail_open");
   if (open.length) {
     const all = count(decisions.rows.size, "decision", "decisions");
     const latest = `the latest at ${moment(open[0].at)} (${open[0].why})`;
@@ -106,6 +107,18 @@ function showAlarm() {
   show(at("alarm"), open.length > 0);
   const title = open.length ? `(${open.length}) lotus_guard` : "lotus_guard";
   if (document.title !== title) document.title = title;
+  showUnenforced();
+}
+
+/** Say that calls that run are left alone; nobody need have asked for anything. */
+function showUnenforced() {
+  const [last] = decisions.ofKind("unenforced");
+  const isLasting = last && Date.now() / 1000 + skew - last.at < UNENFORCED_SECONDS;
+  if (isLasting) {
+    const text = "Live calls are not being enforced; who asks for a token is judged all the same.";
+    write(at("unenforced"), `${text} The latest: ${last.rule}, at ${moment(last.at)} (${last.why}).`);
+  }
+  show(at("unenforced"), Boolean(isLasting));
 }
 
 function showGuard(guard) {
@@ -203,6 +216,7 @@ function watch() {
   if (isRefused || (quiet > SILENT_SECONDS && !trouble)) connect();
   showLink();
   showAges();
+  showUnenforced();
 }
 
 function showLink() {

@@ -260,6 +260,24 @@ def test_fail_opens_are_red(guard: Guard, visitor: Visitor) -> None:
     expect(page).to_have_title("(1) lotus_guard")
 
 
+def test_calls_that_are_not_enforced_let_nobody_through(guard: Guard, visitor: Visitor) -> None:
+    page = visitor.open(color_scheme="light")
+    expect(page.locator("#unenforced")).to_be_hidden()
+    why = "refused: LiveKit: Connection refused"
+    told = decision(1, kind="unenforced", rule="limit", room=None, user=None, why=why)
+    guard.show(decisions=[{**told, "id": "old", "at": told["at"] - 600}])
+    expect(page.locator(".decision")).to_have_count(1)
+    expect(page.locator("#unenforced")).to_be_hidden()
+    guard.show(decisions=[told])
+    text = "Live calls are not being enforced; who asks for a token is judged all the same."
+    expect(page.locator("#unenforced")).to_contain_text(text)
+    expect(page.locator("#unenforced")).to_contain_text(f"({why})")
+    expect(page.locator(".decision .kind").first).to_have_text("Not enforced in live calls")
+    expect(page.locator("#alarm")).to_be_hidden()
+    expect(page).to_have_title("lotus_guard")
+    expect(page.locator(".decision.bad")).to_have_count(0)
+
+
 def test_everything_is_reached_by_keyboard(guard: Guard, visitor: Visitor) -> None:
     guard.show(**evening())
     page = visitor.open()

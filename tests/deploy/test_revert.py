@@ -170,3 +170,14 @@ def test_an_upstream_that_hangs_is_not_waited_for_longer_than_said(installed: Ho
 def test_words_that_it_does_not_know_change_nothing(installed: Host) -> None:
     assert installed.revert("--porge").returncode == 2
     assert installed.answers == installed.newest
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["--purge", "--help"]])
+def test_help_explains_and_does_nothing(installed: Host, words: list[str]) -> None:
+    calls = len(installed.systemd.calls)
+    done = installed.revert(*words)
+    assert done.returncode == 0
+    assert "deploy/revert [--purge] [--root DIR]" in done.stdout
+    assert "3 where the guard has to stay" in done.stdout
+    assert "#" not in done.stdout
+    assert installed.systemd.calls[calls:] == []

@@ -1,7 +1,8 @@
 """lk-jwt-service, Synapse and LiveKit as one quick process, for tests of the guard under load.
 
 They answer from memory and are no more than the guard needs: any OpenID token is one, each room
-whose id begins with `!quiet` forbids cameras, and nobody is in a call.
+whose id begins with `!quiet` forbids cameras, and nobody is in a call. The homeserver of a user
+whose name begins with `@slow` takes its time.
 
     python -m tests.real.neighbours UPSTREAM_PORT SYNAPSE_PORT LIVEKIT_PORT
 """
@@ -20,6 +21,7 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, alias_of
 
 KEY, SECRET = "flood", "a-secret-for-tests-of-overload-0000000"
+SLOW_SECONDS = 6.0
 Answer = Callable[[str, bytes], tuple[str, bytes]]
 
 
@@ -58,6 +60,8 @@ async def serve(port: int, answer: Answer) -> None:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 length = head.lower().partition("content-length: ")[2].partition("\r\n")[0]
                 body = await reader.readexactly(int(length or 0))
+                if b'"@slow' in body:
+                    await asyncio.sleep(SLOW_SECONDS)
                 status, said = answer(head.split(" ", 2)[1], body)
                 writer.write(
                     f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"

@@ -234,17 +234,36 @@ def test_synapse_hanging_lets_calls_start(stack: Stack, other_guard: Any, hole: 
 def test_livekits_api_hanging_skips_the_limit_and_not_the_sources(
     stack: Stack, other_guard: Any, hole: str
 ) -> None:
-    # The loop is slowed down, for its own fail-opens are counted by the same names.
-    guard = other_guard(LOTUS_GUARD_LIVEKIT_URL=hole, LOTUS_GUARD_RECONCILE_INTERVAL="3600")
-    before = fail_opens(guard, "sources").get("timeout", 0.0)
+    guard = other_guard(LOTUS_GUARD_LIVEKIT_URL=hole)
     room = stack.room(limit={"max_users": 1}, quality=NO_VIDEO)
     for user in stack.users(2):
         answer, seconds = ask_in_time(stack, user, room, guard.url)
         assert claims(answer)["video"]["canPublishSources"] == ["microphone"]
         assert seconds < 4.0
     assert set(fail_opens(guard, "limit")) == {"timeout"}
-    assert fail_opens(guard, "limit")["timeout"] >= 2.0
-    assert fail_opens(guard, "sources").get("timeout", 0.0) <= before + 1.0  # the loop's first pass
+    assert fail_opens(guard, "limit")["timeout"] == 2.0
+    assert fail_opens(guard, "sources") == {}
+
+
+def test_nobody_is_let_through_where_nobody_asked(stack: Stack, other_guard: Any) -> None:
+    """LiveKit is away: no client asks for anything, and later one does."""
+    guard = other_guard(LOTUS_GUARD_LIVEKIT_URL=f"http://127.0.0.1:{free_port()}")
+
+    def unenforced() -> float:
+        name = 'lotus_guard_live_unenforced_total{reason="refused",rule="limit"}'
+        found: float = guard.metrics().get(name, 0.0)
+        return found
+
+    until("the live loop has noticed", lambda: unenforced() >= 2.0)
+    assert fail_opens(guard, "limit") == fail_opens(guard, "sources") == {}
+    text = guard.process.text()
+    assert "lets calls through" not in text
+    assert text.count("rule is not enforced in live calls: refused") == 2, "one a rule"
+    told = http("GET", f"http://127.0.0.1:{guard.admin_port}/decisions").json()["decisions"]
+    assert {each["kind"] for each in told} == {"unenforced"}
+    room = stack.room(limit={"max_users": 1})
+    assert stack.ask(stack.users(1)[0], room, via=guard.url).status == 200
+    assert fail_opens(guard, "limit") == {"refused": 1.0}
 
 
 def test_upstream_away_and_back(stack: Stack) -> None:

@@ -19,12 +19,15 @@ tests:
         values: '0x4 1+1x20'
       - series: 'lotus_guard_fail_open_total{{instance="g", rule="limit", reason="unknown_room"}}'
         values: '0+1x30'
+      - series: 'lotus_guard_live_unenforced_total{{instance="g", rule="limit", reason="refused"}}'
+        values: '0x4 1+1x20'
       - series: 'lotus_guard_live_last_good_pass_age_seconds{{instance="g"}}'
         values: '1x4 90x30'
       - series: 'lotus_guard_push_age_seconds{{instance="g"}}'
         values: '-1x40'
     alert_rule_test:
       - {{eval_time: 1m, alertname: LotusGuardFailsOpen, exp_alerts: []}}
+      - {{eval_time: 1m, alertname: LotusGuardUnenforced, exp_alerts: []}}
       - {{eval_time: 1m, alertname: LotusGuardLoopStuck, exp_alerts: []}}
       - {{eval_time: 10m, alertname: LotusGuardPushesStopped, exp_alerts: []}}
       - {{eval_time: 10m, alertname: LotusGuardSecretMismatch, exp_alerts: []}}
@@ -35,6 +38,15 @@ tests:
             exp_annotations:
               summary: The limit rule lets calls through (timeout)
               description: Something of ours is in trouble; `lotus-guard check` says what.
+      - eval_time: 10m
+        alertname: LotusGuardUnenforced
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: g, rule: limit, reason: refused}}
+            exp_annotations:
+              summary: The limit rule is not enforced in live calls (refused)
+              description: >-
+                Nobody is let through by this; calls that run are left alone. `lotus-guard check`
+                says what is in trouble.
       - eval_time: 10m
         alertname: LotusGuardLoopStuck
         exp_alerts:

@@ -101,9 +101,15 @@ def crush(tmp_path: Path) -> Iterator[Crush]:
         neighbours.kill()
 
 
-def question(address: str, room: str = "!quiet:s", device: str = "D", close: bool = False) -> bytes:
+def question(
+    address: str,
+    room: str = "!quiet:s",
+    device: str = "D",
+    close: bool = False,
+    user: str = "@u:s",
+) -> bytes:
     """Write a request for a token, as a proxy hands it on for a client's address."""
-    openid = {"access_token": "@u:s", "matrix_server_name": "s"}
+    openid = {"access_token": user, "matrix_server_name": "s"}
     body = json.dumps({"room": room, "openid_token": openid, "device_id": device}).encode()
     named = f"X-Forwarded-For: {address}\r\n" if address else ""
     ends = "Connection: close\r\n" if close else ""

@@ -1,19 +1,29 @@
 """What docs/proxies.md says of nginx and of Nginx Proxy Manager, by a real nginx."""
 
+import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import pytest_twisted
+from twisted.internet.threads import deferToThread
 
 from bench.neighbours import frame
 from bench.tools import Missing, program
+from lotus_guard.check.finding import Finding, Level
+from lotus_guard.core.probe import FIELD, HEADER, sign_probe
+from lotus_guard.sandbox.stack import SECRET
+from tests.check_yard import Yard, port_of
 from tests.real.conftest import require_real
 from tests.real.processes import ROOT, Process, free_port, http
+from tests.world import World
 
 PAGE = (ROOT / "docs/proxies.md").read_text()
 PREFIX, PATHS = "/livekit/jwt", ("/get_token", "/sfu/get", "/delegate_delayed_leave")
@@ -51,8 +61,8 @@ def guard() -> Iterator[int]:
 
 
 @contextmanager
-def nginx(directory: Path, locations: str) -> Iterator[str]:
-    """Run a server with these locations; gives its address."""
+def nginx(directory: Path, locations: str, more: str = "") -> Iterator[str]:
+    """Run a server with these locations, and perhaps more servers; gives the first's address."""
     try:
         program("nginx")
     except Missing as missing:
@@ -60,7 +70,7 @@ def nginx(directory: Path, locations: str) -> Iterator[str]:
             pytest.fail(str(missing))
         pytest.skip(str(missing))
     port = free_port()
-    inner = f"server {{ listen 127.0.0.1:{port}; {locations} }}"
+    inner = f"server {{ listen 127.0.0.1:{port}; {locations} }} {more}"
     process = Process("nginx", frame(directory, "proxy", inner), directory, port)
     process.start()
     try:
@@ -106,3 +116,217 @@ def test_two_slashes_take_the_prefix_off(guard: int, tmp_path: Path) -> None:
     with nginx(tmp_path, npm(f"{PREFIX}/", "address/", guard)) as url:
         for path in PATHS:
             assert arrives(f"{url}{PREFIX}{path}") == path
+
+
+# What the check says of an nginx that is set up wrongly: the line that it names mends it.
+
+NAMES_THEM = (
+    "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; "
+    "proxy_set_header X-Real-IP $remote_addr;"
+)
+NAMED_LINE = re.compile(r"location \S+ \{ proxy_pass \S+; \}")
+
+
+@pytest.fixture
+def yard(world: World, tmp_path: Path) -> Iterator[Yard]:
+    require_real()
+    made = Yard(world, tmp_path)
+    made.user_token = ""
+    yield made
+    pytest_twisted.blockon(pytest_twisted.defer.ensureDeferred(made.stop()))
+
+
+async def checked(yard: Yard, url: str) -> dict[str, Finding]:
+    """Run the check on that public address; prints what is wrong with it."""
+    yard.public_url = url
+    found = await yard.check()
+    for each in found.values():
+        if each.level in (Level.WARNING, Level.FAULT):
+            print(f"\n  {each.level} {each.name}: {each.seen}\n      change: {each.wanted}")
+    return found
+
+
+def bad(found: dict[str, Finding]) -> dict[str, Level]:
+    wrong = (Level.WARNING, Level.FAULT)
+    return {each.name: each.level for each in found.values() if each.level in wrong}
+
+
+WRONG_PATHS = [
+    # The prefix of the public address, nginx's locations, how bad it is, and the reason given.
+    (PREFIX, "location ^~ /livekit/jwt {{ proxy_pass {guard}/; }}", "warning", "slash too many"),
+    (PREFIX, "location /livekit/jwt/ {{ proxy_pass {guard}; }}", "fault", "prefix is not taken"),
+    (PREFIX, "location /livekit/jwt {{ proxy_pass {guard}; }}", "fault", "prefix is not taken"),
+    (PREFIX, "location /livekit/ {{ proxy_pass {guard}/; }}", "fault", "only a part"),
+    (PREFIX, "location /livekit {{ proxy_pass {guard}/; }}", "fault", "only a part"),
+    (PREFIX, "location /livekit/jwt/ {{ proxy_pass {guard}/x/; }}", "fault", "/x/ stands before"),
+    (
+        PREFIX,
+        " ".join(f"location {PREFIX}{path} {{{{ proxy_pass {{guard}}/; }}}}" for path in PATHS),
+        "fault",
+        "the path is cut off",
+    ),
+    (
+        "",
+        " ".join(f"location {path} {{{{ proxy_pass {{guard}}/; }}}}" for path in PATHS),
+        "fault",
+        "the path is cut off",
+    ),
+    ("", "location / {{ proxy_pass {guard}/livekit/jwt/; }}", "fault", "/livekit/jwt/ stands"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "locations", "level", "why"), WRONG_PATHS)
+@pytest_twisted.ensureDeferred
+async def test_the_line_that_the_check_names_mends_the_paths(
+    yard: Yard, tmp_path: Path, prefix: str, locations: str, level: str, why: str
+) -> None:
+    wrong = f"{NAMES_THEM} {locations.format(guard=yard.world.url)}"
+    with nginx(tmp_path, wrong) as url:
+        found = await checked(yard, url + prefix)
+    assert bad(found) == {"public-prefix": Level(level)}
+    assert why in found["public-prefix"].seen
+    lines = NAMED_LINE.findall(found["public-prefix"].wanted)
+    with nginx(tmp_path, f"{NAMES_THEM} {' '.join(lines)}") as url:
+        assert bad(await checked(yard, url + prefix)) == {}
+
+
+ALL = "location /livekit/jwt/ {{ {more} proxy_pass {guard}/; }}"
+EXACT = " ".join(
+    f"location = {PREFIX}{path} {{{{ proxy_pass {{guard}}{path}; }}}}" for path in PATHS
+)
+WRONG_LINES = [
+    # What is wrong, and the finding with some of its words.
+    (ALL.replace("{more}", "add_header Access-Control-Allow-Origin * always;"), "public-cors",
+     "fault", "2 times"),
+    (ALL.replace("{more}", "if ($request_method = OPTIONS) {{ return 204; }}"), "public-cors",
+     "fault", "an answer to OPTIONS has no"),
+    (ALL.replace("{more}", "limit_except POST {{ deny all; }}"), "public-cors", "fault",
+     "OPTIONS is answered by 403"),
+    (ALL.replace("{more}", "proxy_hide_header Access-Control-Allow-Origin;"), "public-cors",
+     "fault", "an answer to POST has no"),
+    ("merge_slashes off; " + EXACT, "public-slashes", "warning", "not by the token service"),
+    ("merge_slashes off; location ~ // {{ return 301 /; }} " + ALL.replace("{more}", ""),
+     "public-slashes", "warning", "a redirect (301)"),
+    ("location = /livekit/jwt/get_token {{ proxy_pass {guard}/get_token; }} "
+     "location = /livekit/jwt/sfu/get {{ proxy_pass {guard}/sfu/get; }}", "public-endpoints",
+     "fault", "/delegate_delayed_leave does not reach the guard (404 text/html)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("locations", "name", "level", "words"), WRONG_LINES)
+@pytest_twisted.ensureDeferred
+async def test_what_else_an_nginx_breaks_is_found(
+    yard: Yard, tmp_path: Path, locations: str, name: str, level: str, words: str
+) -> None:
+    with nginx(tmp_path, f"{NAMES_THEM} {locations.format(guard=yard.world.url)}") as url:
+        found = await checked(yard, url + PREFIX)
+    assert bad(found) == {name: Level(level)}
+    assert words in found[name].seen
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_that_ends_in_a_slash_is_served_whole(yard: Yard, tmp_path: Path) -> None:
+    """Also by an nginx that merges nothing: the guard serves `//get_token` and its kin."""
+    lines = ALL.format(guard=yard.world.url, more=NAMES_THEM)
+    for more in ("", "merge_slashes off; "):
+        with nginx(tmp_path, more + lines) as url:
+            assert bad(await checked(yard, f"{url}{PREFIX}/")) == {}
+    with nginx(
+        tmp_path, f"merge_slashes off; {NAMES_THEM} " + EXACT.format(guard=yard.world.url)
+    ) as url:
+        assert bad(await checked(yard, f"{url}{PREFIX}/")) == {"public-slashes": Level.FAULT}
+
+
+# Two proxies in a row, each with an address of its own.
+
+OUTER, INNER = "127.0.0.5", "127.0.0.6"
+APPENDS = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+OVERWRITES = "proxy_set_header X-Forwarded-For $remote_addr;"
+
+
+def restart_guard(yard: Yard, trusted: str) -> None:
+    settings = {"LOTUS_GUARD_TRUSTED_PROXIES": trusted}
+    yard.world.start_guard(**settings)
+    port = port_of(yard.world.url)
+    yard.environment |= {**settings, "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1"}
+
+
+@contextmanager
+def two_proxies(yard: Yard, outer: str = NAMES_THEM, inner: str = NAMES_THEM) -> Iterator[str]:
+    port = free_port()
+    first = f"location / {{ proxy_bind {OUTER}; {outer} proxy_pass http://127.0.0.1:{port}; }}"
+    second = (
+        f"server {{ listen 127.0.0.1:{port}; location / "
+        f"{{ proxy_bind {INNER}; {inner} proxy_pass {yard.world.url}; }} }}"
+    )
+    with nginx(yard.directory, first, second) as url:
+        yield url
+
+
+def taken_for(url: str, address: str, **sent: str) -> str:
+    """Tell for whom the guard takes a client at this address."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = HTTPConnection(host, int(port), timeout=10.0, source_address=(address, 0))
+    headers = {name.replace("_", "-"): value for name, value in sent.items()}
+    probe = {HEADER: sign_probe(SECRET, time.time())}
+    try:
+        connection.request("POST", "/get_token", b"{}", {**headers, **probe})
+        client: str = json.loads(connection.getresponse().read())[FIELD]["client"]
+        return client
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("inner", [NAMES_THEM, APPENDS])
+@pytest_twisted.ensureDeferred
+async def test_behind_two_proxies_each_client_is_one(yard: Yard, inner: str) -> None:
+    restart_guard(yard, f"{OUTER},{INNER}")
+    lie = "192.0.2.1, 127.0.0.5, 127.0.0.6"
+    with two_proxies(yard, inner=inner) as url:
+        for address in ("127.0.0.1", "127.0.0.77"):
+            assert await deferToThread(taken_for, url, address) == address
+            lied = await deferToThread(
+                taken_for, url, address, X_Forwarded_For=lie, X_Real_IP="192.0.2.9"
+            )
+            assert lied == address
+        assert bad(await checked(yard, url)) == {}
+
+
+@pytest.mark.parametrize(("trusted", "missing"), [(INNER, OUTER), (OUTER, INNER)])
+@pytest_twisted.ensureDeferred
+async def test_the_check_names_the_proxy_that_is_not_trusted(
+    yard: Yard, trusted: str, missing: str
+) -> None:
+    restart_guard(yard, trusted)
+    with two_proxies(yard) as url:
+        seen = {await deferToThread(taken_for, url, f"127.0.0.{n}") for n in (1, 77)}
+        assert seen == {missing}, "all clients count as one"
+        found = await checked(yard, url)
+        assert bad(found) == {"public-client": Level.WARNING}
+        added = re.search(r"LOTUS_GUARD_TRUSTED_PROXIES=(\S+)", found["public-client"].wanted)
+        assert added is not None
+        assert missing in added[1]
+        restart_guard(yard, added[1])
+    with two_proxies(yard) as url:
+        assert bad(await checked(yard, url)) == {}
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "words"),
+    [
+        (NAMES_THEM, OVERWRITES, "differ"),
+        (APPENDS, OVERWRITES, "the inner proxy overwrites"),
+        ("", OVERWRITES, "the inner proxy overwrites"),
+        (APPENDS, "proxy_set_header X-Real-IP $remote_addr;", "differ"),
+        ("", "", "can pass for any other"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_the_check_sees_two_proxies_that_lose_the_client(
+    yard: Yard, outer: str, inner: str, words: str
+) -> None:
+    restart_guard(yard, f"{OUTER},{INNER}")
+    with two_proxies(yard, outer, inner) as url:
+        found = await checked(yard, url)
+    assert bad(found) == {"public-client": Level.WARNING}
+    assert words in found["public-client"].seen

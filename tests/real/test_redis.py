@@ -1,5 +1,6 @@
 """The shared book on a real redis-server."""
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,6 +218,48 @@ async def test_the_check_says_what_is_wrong_with_redis(tmp_path: Path) -> None:
     assert "Redis" in well.seen
     assert (shut.level, gone.level) == (Level.FAULT, Level.FAULT)
     assert "password" in shut.seen.lower() or "WRONGPASS" in shut.seen
-    assert "not connected" in gone.seen
+    assert "the connection is refused" in gone.seen
     for finding in (shut, gone):
         assert "the-" not in finding.seen + finding.wanted
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_check_tells_tls_from_none(tmp_path: Path, hole: int) -> None:
+    key, chain = certificate(tmp_path)
+    secured_port = free_port()
+    files = ["--tls-cert-file", str(chain), "--tls-key-file", str(key)]
+    process = redis_server(
+        tmp_path, "--tls-port", str(secured_port), "--tls-auth-clients", "no", *files
+    )
+    process.start()
+    plain, secured = f"localhost:{process.port}", f"localhost:{secured_port}"
+    cases = {
+        f"rediss://{plain}": ("speaks no TLS", "redis:// in place of rediss://"),
+        f"redis://{secured}": ("wants TLS", "rediss:// in place of redis://"),
+        f"rediss://{secured}": ("verify failed", "?ca="),
+        f"rediss://127.0.0.1:{secured_port}?ca={chain}": ("no TLS that can be trusted", "?ca="),
+        f"redis://127.0.0.1:{hole}": ("answers no plain word", "plain port"),
+        f"rediss://127.0.0.1:{hole}": ("no TLS that can be trusted", "?ca="),
+        "redis://no-such-host.invalid": ("does not resolve", "the address"),
+    }
+    try:
+        for url, words in cases.items():
+            (found,) = await look_at_redis(read_redis_address(url), reactor)
+            print(f"\n  {found.seen}\n      change: {found.wanted}")
+            assert found.level is Level.FAULT
+            assert words[0] in found.seen
+            assert words[1] in found.wanted
+        url = f"rediss://{secured}?ca={chain}"
+        (well,) = await look_at_redis(read_redis_address(url), reactor)
+        assert well.level in (Level.OK, Level.WARNING)
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def hole() -> Iterator[int]:
+    """The port of a server that takes connections and never says a word."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(8)
+        yield sock.getsockname()[1]

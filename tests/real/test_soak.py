@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.real.processes import ROOT
+from tests.soak.judge import INVARIANTS
 
 pytestmark = pytest.mark.real
 
@@ -21,11 +22,12 @@ def soak(out: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_the_invariants_hold_while_things_break(tmp_path: Path) -> None:
-    people = ["--people", "18", "--rooms", "6"]
+    people = ["--people", "24", "--rooms", "6", "--hostile", "8"]
     code, report = soak(tmp_path, "--seconds", "75", "--seed", "11", *people)
-    assert report["violations"] == dict.fromkeys(("cap", "tracks", "removed", "tokens"), 0), report
+    assert report["violations"] == dict.fromkeys(INVARIANTS, 0), report
     assert code == 0
     assert report["counts"]["visits"] > 20
+    assert sum(name.startswith("attack") for name in report["counts"]) >= 8
     assert sum(name.startswith("fault") for name in report["counts"]) >= 2
 
 

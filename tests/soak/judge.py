@@ -11,6 +11,12 @@ The invariants, each with what it allows:
   and has forgotten him, his seat is kept for `SEAT_GRACE` only; and with a token of a cap's first
   `UNAWARE` seconds he may have no seat, as with one from before.
 - **tokens**: no request for a token fails that lk-jwt-service would have served.
+- **late**: an honest person's answer takes no longer than `TOKEN_SECONDS`.
+- **refused**: nobody honest is told that a room is full while there must be a seat: while all
+  others that were seen in it lately, or got a token for it lately, are fewer than its cap.
+
+Hostile clients (`tests.soak.hostile`) are judged as all are, but that they may be put out. For how
+long their cameras, and those of honest people, lived where cameras are forbidden is kept by kind.
 
 Cap and tracks are judged where Synapse, LiveKit and Redis are up, and were for `GRACE` seconds: a
 fault, and as long as it may be felt, is a `Window`. The time in one does not count: in an `OUTAGE`
@@ -27,6 +33,11 @@ HOLD = 60.0
 SEAT_GRACE = 10.0
 UNAWARE = 3.0
 """A guard may serve a policy that it read two seconds ago, and takes one to judge by it."""
+TOKEN_SECONDS = 5.0
+LINGERING = SEAT_GRACE + GRACE
+"""Who was seen so lately may have a seat still."""
+INVARIANTS = ("cap", "tracks", "removed", "tokens", "late", "refused")
+HONEST = "honest"
 OUTAGE, SEATS = "outage", "seats"
 
 
@@ -69,8 +80,13 @@ class Violation:
 class _Room:
     policy: Policy = field(factory=lambda: Policy(0.0, None, True))
     entitled: set[str] = field(factory=set)
+    before: Policy = field(factory=lambda: Policy(0.0, None, True))
     tightened: float = -HOLD
     """When its cap was set or lowered."""
+    seen: dict[str, float] = field(factory=dict)
+    """When each person was seen in it last."""
+    given: dict[str, float] = field(factory=dict)
+    """When each person got a token for it last."""
     over: float = 0.0
     """Seconds that count for which it has been over its cap."""
     tracks: dict[str, float] = field(factory=dict)
@@ -82,6 +98,19 @@ class _Room:
         """Tell whether a guard may not know of the cap yet."""
         return 0.0 <= at - self.tightened <= UNAWARE
 
+    def least_cap(self, at: float) -> int:
+        """Give the lowest cap that a guard may have gone by."""
+        caps = [self.policy.cap]
+        if at - self.policy.at <= GRACE:
+            caps.append(self.before.cap)
+        return min((cap for cap in caps if cap is not None), default=0)
+
+    def may_have_seats(self, at: float) -> set[str]:
+        """List everybody for whom a seat may be taken."""
+        return {user for user, when in self.seen.items() if at - when <= LINGERING} | {
+            user for user, when in self.given.items() if at - when <= HOLD + GRACE
+        }
+
 
 @define(eq=False)
 class Judge:
@@ -91,6 +120,12 @@ class Judge:
     violations: list[Violation] = field(factory=list)
     worst_over: float = 0.0
     worst_track: float = 0.0
+    hostile: dict[str, str] = field(factory=dict)
+    """What each hostile client does at the moment."""
+    lived: dict[str, list[float]] = field(factory=dict)
+    """For how many seconds forbidden cameras lived, by what their owners did."""
+    took: list[float] = field(factory=list)
+    """How long honest people's requests for tokens took, in peace."""
     _rooms: dict[int, _Room] = field(factory=dict)
     _tokens: dict[tuple[int, str], float] = field(factory=dict)
     _forgot: list[float] = field(factory=list)
@@ -109,7 +144,7 @@ class Judge:
         state = self._rooms.setdefault(room, _Room())
         before = state.policy
         is_tighter = policy.cap is not None and (before.cap is None or policy.cap < before.cap)
-        state.policy = policy
+        state.policy, state.before = policy, before
         if is_tighter:
             state.tightened = policy.at
             state.entitled |= state.people | {
@@ -119,12 +154,17 @@ class Judge:
             }
         state.over, state.is_told = 0.0, False
         if policy.camera != before.camera:
-            state.tracks.clear()
+            self._ended(state, {})
+
+    def given(self, room: int, user: str, at: float) -> None:
+        """Note that a guard gave a token, which may come out of a drawer at any time."""
+        self._rooms.setdefault(room, _Room()).given[user] = at
 
     def token(self, room: int, user: str, at: float) -> None:
-        """Note that a guard gave a token."""
+        """Note that a guard gave a token that is used at once."""
+        self.given(room, user, at)
         self._tokens[room, user] = at
-        state = self._rooms.setdefault(room, _Room())
+        state = self._rooms[room]
         if self.is_out(at) or self.is_out(at - GRACE) or state.may_be_unknown(at):
             state.entitled.add(user)
 
@@ -132,8 +172,28 @@ class Judge:
         """Note a request for a token that failed."""
         self.violations.append(Violation(at, "tokens", what))
 
+    def answered(self, begun: float, at: float) -> None:
+        """Note that an honest request for a token got its answer."""
+        if self.is_out(begun) or self.is_out(at):
+            return
+        self.took.append(at - begun)
+        if at - begun > TOKEN_SECONDS:
+            self.violations.append(Violation(at, "late", f"a token took {at - begun:.1f} s"))
+
+    def refused(self, room: int, user: str, begun: float, at: float) -> None:
+        """Note that somebody honest was told that a room is full."""
+        if self.is_out(begun - GRACE) or self.is_out(begun) or self.is_out(at):
+            return
+        state = self._rooms.get(room, _Room())
+        others, cap = state.may_have_seats(begun) - {user}, state.least_cap(begun)
+        if len(others) < cap or cap == 0:
+            what = f"room {room}: {user} was refused, cap {cap}, others at most {sorted(others)}"
+            self.violations.append(Violation(at, "refused", what))
+
     def removed(self, room: int, user: str, at: float) -> None:
         """Note that a client was put out by somebody."""
+        if user in self.hostile:
+            return
         given = self._tokens.get((room, user))
         if given is not None and not self._may_be_seatless(room, given, at):
             what = f"{user} was put out of room {room}, {at - given:.1f} s after his token"
@@ -162,6 +222,7 @@ class Judge:
                 if user in people or sight.at - self._tokens.get((number, user), -HOLD) <= HOLD
             }
             state.people = frozenset(people)
+            state.seen.update(dict.fromkeys(people, sight.at))
             self._judge_cap(number, state, sight.at, passed if cap else 0.0)
             self._judge_tracks(number, state, people, sight.at, passed if tracks else 0.0)
         self._last = sight.at
@@ -192,9 +253,17 @@ class Judge:
             if not state.policy.camera
             else set()
         )
-        state.tracks = {user: state.tracks.get(user, -passed) + passed for user in forbidden}
+        now = {user: state.tracks.get(user, -passed) + passed for user in forbidden}
+        self._ended(state, now)
         for user, seconds in state.tracks.items():
             self.worst_track = max(self.worst_track, seconds)
             if GRACE < seconds <= GRACE + passed:
                 what = f"room {number}: {user} publishes a camera"
                 self.violations.append(Violation(at, "tracks", what))
+
+    def _ended(self, state: _Room, tracks: dict[str, float]) -> None:
+        """Put down how long those cameras lived that are there no more."""
+        for user in state.tracks.keys() - tracks.keys():
+            kind = self.hostile.get(user, HONEST)
+            self.lived.setdefault(kind, []).append(state.tracks[user])
+        state.tracks = tracks

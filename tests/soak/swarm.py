@@ -46,6 +46,11 @@ class Swarm:
         finally:
             self._waiting.pop(number, None)
 
+    @property
+    def has_died(self) -> bool:
+        """Whether its process has ended by itself."""
+        return self._popen.poll() is not None
+
     def close(self) -> None:
         """End them all."""
         self._popen.kill()

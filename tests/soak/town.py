@@ -23,6 +23,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.adapters.http import BytesBody
 from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.core.policy import SOURCES_EVENT
 from lotus_guard.sandbox.authorization import AuthorizationApp, Issuer, room_maker, userinfo_over
 from lotus_guard.sandbox.stack import Addresses, Sandbox
 from tests.real.processes import ROOT, Process, free_port
@@ -47,7 +48,8 @@ class Moody(Resource):
         """Answer as the mood is."""
         if self.mood == "hangs":
             return NOT_DONE_YET
-        if self.mood == "fails":
+        # PostgreSQL keeps no NUL, so that Synapse fails for a room named so (FACTS, Synapse).
+        if self.mood == "fails" or b"%00" in request.uri:
             request.setResponseCode(500)
             return b"{}"
         return self._inner.render(request)
@@ -63,10 +65,11 @@ class Relay(Resource):
         self._choose = choose
         self._agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
         self.mode = "handed on"
+        self.is_on = True
 
     def render_POST(self, request: Any) -> bytes:
         """Hand a webhook on; whatever comes of it, LiveKit hears that it is fine."""
-        if self.mode != "dropped":
+        if self.is_on and self.mode != "dropped":
             for _ in range(2 if self.mode == "doubled" else 1):
                 wait = 2.0 if self.mode == "delayed" else 0.0
                 body, token = request.content.getvalue(), request.getHeader("Authorization") or ""
@@ -88,6 +91,8 @@ class Town:
     rooms: int
     guards: int
     settings: dict[str, str]
+    hostile: int
+    """How many hostile clients have rooms of their own."""
     choose: Callable[[], str]
     """Gives a guard's URL for a webhook."""
     sandbox: Sandbox = field(init=False)
@@ -125,6 +130,10 @@ class Town:
             reactor.listenTCP(port, site, backlog=512, interface="127.0.0.1")
         for number in range(self.rooms):
             self.sandbox.homeserver.add_room(room_id(number), "@admin:sandbox")
+        for number in range(self.hostile):
+            for room in own_rooms(number):
+                self.sandbox.homeserver.add_room(room, f"@h{number}:sandbox")
+                self.sandbox.homeserver.set_state(room, SOURCES_EVENT, {"allow_camera": False})
         self.redis = redis_server(self.directory)
         self.redis.start()
         self.processes = [self._guard(number) for number in range(self.guards)]
@@ -167,6 +176,11 @@ def room_id(number: int) -> str:
     return f"!soak{number}:sandbox"
 
 
+def own_rooms(number: int) -> list[str]:
+    """Name the rooms of a hostile client."""
+    return [f"!own{number}-{which}:sandbox" for which in range(4)]
+
+
 def in_reactor(work: Callable[[], Any]) -> Any:
     """Do something in the reactor's thread and wait for it."""
     from twisted.internet.threads import blockingCallFromThread
@@ -174,4 +188,4 @@ def in_reactor(work: Callable[[], Any]) -> Any:
     return blockingCallFromThread(reactor, work)
 
 
-__all__ = ["Deferred", "Moody", "Relay", "Town", "in_reactor", "reactor", "room_id"]
+__all__ = ["Deferred", "Moody", "Relay", "Town", "in_reactor", "own_rooms", "reactor", "room_id"]

@@ -1,0 +1,170 @@
+"""Clients that do not read what they were answered: what is kept for them, and for how long."""
+
+from typing import Any
+
+import pytest
+from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+
+from lotus_guard.bounded import (
+    MOST_UNREAD,
+    PIECE,
+    UNREAD_SECONDS,
+    BoundedRequest,
+    Connections,
+    QuietSite,
+)
+
+PAGE = b"x" * 5000
+ASK = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+class Page(Resource):
+    isLeaf = True
+
+    def render(self, request: Any) -> bytes:
+        return PAGE
+
+
+class Slow(StringTransport):
+    """A connection whose client reads only when it is told to, as Twisted's sockets do it."""
+
+    bufferSize = 65536
+    aborted = False
+    is_paused = False
+    served = 0
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.served += data.count(b"HTTP/1.1 200")
+        if len(self.value()) > self.bufferSize and self.producer and not self.is_paused:
+            self.is_paused = True
+            self.producer.pauseProducing()
+
+    def writeSequence(self, data: Any) -> None:
+        self.write(b"".join(data))
+
+    def read(self) -> None:
+        self.clear()
+        if self.is_paused and self.producer:
+            self.is_paused = False
+            self.producer.resumeProducing()
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+@define(eq=False)
+class Port:
+    clock: Clock = field(factory=Clock)
+    cuts: list[str] = field(factory=list)
+    site: Any = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        connections = Connections(on_cut=self.cuts.append)
+        self.site = QuietSite(
+            Page(), connections, requestFactory=BoundedRequest, reactor=self.clock
+        )
+        self.site.startFactory()
+
+    def connect(self) -> tuple[Any, Slow]:
+        channel, transport = self.site.buildProtocol(None), Slow()
+        channel.makeConnection(transport)
+        return channel, transport
+
+
+@pytest.fixture
+def port() -> Port:
+    return Port()
+
+
+def test_of_a_client_who_does_not_read_only_few_requests_are_worked_on(port: Port) -> None:
+    channel, transport = port.connect()
+    channel.dataReceived(ASK * 1000)
+    assert len(transport.value()) < PIECE + len(PAGE) + 1000
+    assert transport.producerState == "paused", "no more of it is read, either"
+    port.clock.pump([1.0] * 19)
+    assert not transport.aborted
+    port.clock.pump([1.0] * 2)
+    assert transport.aborted, "the rest of what it sent has waited for 20 s"
+    assert port.cuts == ["late"]
+
+
+def test_what_was_put_off_is_served_as_the_client_reads(port: Port) -> None:
+    channel, transport = port.connect()
+    channel.dataReceived(ASK * 100)
+    for _ in range(100):
+        transport.read()
+    assert transport.served == 100
+    assert transport.producerState == "producing"
+    channel.dataReceived(ASK)
+    assert transport.served == 101
+    connections = port.site.connections
+    assert not connections._unread
+    assert connections.held == 0
+
+
+@given(st.lists(st.one_of(st.integers(1, 4000), st.none()), max_size=60))
+def test_however_it_sends_and_reads_each_request_is_answered_once(steps: list[int | None]) -> None:
+    """A number: so many bytes more are sent; None: the client reads."""
+    port = Port()
+    channel, transport = port.connect()
+    left, sent = ASK * 500, 0
+    for step in steps:
+        if step is None:
+            transport.read()
+        elif transport.producerState == "producing":
+            channel.dataReceived(left[:step])
+            left, sent = left[step:], sent + len(left[:step])
+        assert len(transport.value()) <= PIECE + len(PAGE) + 1000
+    for _ in range(500):
+        transport.read()
+    assert transport.served == sent // len(ASK)
+
+
+def test_an_answer_that_nobody_reads_is_not_kept_for_ever(port: Port) -> None:
+    """It is one answer, long enough to be noticed; the connection would be of use again."""
+    channel, transport = port.connect()
+    channel.dataReceived(ASK * 4)
+    assert transport.is_paused
+    port.clock.pump([1.0] * (int(UNREAD_SECONDS) - 1))
+    assert not transport.aborted
+    port.clock.pump([1.0] * 2)
+    assert transport.aborted
+    assert port.cuts == ["unread"]
+
+
+def test_nor_is_the_last_answer_on_a_connection(port: Port) -> None:
+    channel, transport = port.connect()
+    channel.dataReceived(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert transport.disconnecting
+    port.clock.pump([1.0] * (int(UNREAD_SECONDS) + 2))
+    assert transport.aborted
+    assert port.cuts == ["unread"]
+
+
+def test_of_many_who_do_not_read_the_oldest_goes(port: Port) -> None:
+    kept = []
+    for _ in range(MOST_UNREAD + 2):
+        channel, transport = port.connect()
+        channel.dataReceived(ASK * 10)
+        kept.append(transport)
+    assert [each.aborted for each in kept] == [True, True] + [False] * MOST_UNREAD
+    assert port.cuts == ["room"] * 2
+
+
+def test_who_leaves_is_forgotten(port: Port) -> None:
+    for ask in (ASK * 10, b"GET / HTTP/1.0\r\n\r\n"):
+        channel, _ = port.connect()
+        channel.dataReceived(ask)
+        channel.connectionLost(Failure(ConnectionDone()))
+    connections = port.site.connections
+    assert (connections.open, connections.held) == (0, 0)
+    assert not connections._unread
+    assert not connections._closing

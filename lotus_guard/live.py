@@ -38,7 +38,6 @@ from lotus_guard.doubt import Doubt
 from lotus_guard.flight import ignoring, some_at_once
 from lotus_guard.policies import Policies, Restricting
 from lotus_guard.ports import (
-    NO_LIVEKIT_ROOM,
     Flooded,
     Now,
     Outage,
@@ -220,7 +219,7 @@ class Live:
             Rule.LIMIT: Doubt(self.limits.ask_neutrally, self.now),
             Rule.SOURCES: Doubt(self.sources.ask_neutrally, self.now),
         }
-        self._livekit = Doubt(lambda: self.service.attendance(NO_LIVEKIT_ROOM), self.now)
+        self._livekit = Doubt(lambda: self.service.ping(), self.now)
 
     async def run_pass(self) -> frozenset[Alias]:
         """Work on every room that has a call; gives the LiveKit rooms there are.

@@ -19,7 +19,16 @@ from lotus_guard.presence import KEPT
 from lotus_guard.roll_call import KEPT_OUT, MOST_BYTES
 from lotus_guard.sandbox.livekit import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
-from tests.test_live import AUDIO, NO_CAMERA, VIDEO, Troubled, full_room_and_a_drawer, join, metric
+from tests.test_live import (
+    AUDIO,
+    NO_CAMERA,
+    VIDEO,
+    Troubled,
+    full_room_and_a_drawer,
+    join,
+    metric,
+    settled,
+)
 from tests.test_live import people as present
 from tests.world import World
 
@@ -146,8 +155,10 @@ async def test_who_is_as_loud_as_before_is_not_curbed_without_end(world: World) 
     publish(world, VOICE, alice, TOO_LONG)
     world.sandbox.sfu.permit = lambda *_: None  # type: ignore[method-assign]
     await world.guard.live.run_pass()
+    await settled(world)
     assert steps(world, "curb") == 2.0, "once, and once when looking how it is now"
     await world.guard.live.run_pass()
+    await settled(world)
     assert steps(world, "curb") == 3.0
 
 

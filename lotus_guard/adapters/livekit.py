@@ -128,11 +128,8 @@ class LiveKit:
         return {Alias(room.name): room.num_participants for room in answer.rooms}
 
     async def ping(self) -> None:
-        """See whether LiveKit answers, by a question no client can have a hand in; raises Outage.
-
-        lk-jwt-service's aliases are 43 characters long: none is called so.
-        """
-        await self.existing([NO_LIVEKIT_ROOM])
+        """See whether LiveKit says who is in a room that nobody can have made; raises Outage."""
+        await self.attendance(NO_LIVEKIT_ROOM)
 
     async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
         """Replace what a participant may publish and send everything else back as it was read.

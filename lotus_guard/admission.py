@@ -22,7 +22,7 @@ from lotus_guard.core.knowledge import Knowledge, Place, place_from, user_from
 from lotus_guard.core.model import Identity, LimitPolicy, RoomId, Rule, Source, SourcePolicy
 from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.core.seats import Person, Seating, Seats
-from lotus_guard.core.token import NotOurs, Token, lifetime, open_token, restrain, sign
+from lotus_guard.core.token import NotOurs, Token, Unfit, lifetime, open_token, restrain, sign
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.flight import ignoring, within
 from lotus_guard.policies import MOST_AHEAD, Policies, Restricting
@@ -166,7 +166,7 @@ class Admission:
         """Judge an issued token; `arrived` is when its request came in (seconds of `now`).
 
         Where the guard has more to do than it can, `hurry` says so: the token goes out unguarded,
-        and is only learnt from. Never raises but for CancelledError, when the client has gone.
+        and is only learnt from. Raises Unfit, and CancelledError when the client has gone.
         """
         try:
             token = open_token(encoded, self.key, self.secret)
@@ -175,7 +175,7 @@ class Admission:
             return self._open_both(Outage(Reason.SECRET, str(why)))
         except _Crowded as crowded:
             return self._crowded(crowded)
-        except CancelledError:
+        except (CancelledError, Unfit):
             raise
         except Exception:
             _log.failure("A token could not be judged")

@@ -24,9 +24,9 @@ from lotus_guard.adapters.neighbour import Neighbour
 from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.address import bracketed
-from lotus_guard.admin import Admin, Desk
+from lotus_guard.admin import Admin, Desk, OperatorsSite
 from lotus_guard.admission import Admission
-from lotus_guard.bounded import BoundedRequest, Connections, QuietSite
+from lotus_guard.bounded import Connections
 from lotus_guard.config import OBSERVABLE, Config
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.knowledge import Knowledge
@@ -259,7 +259,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         _Traffic(metrics, health.noter(Dependency.UPSTREAM)),
         recorder,
         now,
-        webhooks.take,
+        webhooks,
         lambda probe: is_genuine(probe, config.secret, clocks.epoch()),
         pressure,
         Clients(origins),
@@ -385,7 +385,7 @@ def make_guard_service(
     public = listener(reactor, PUBLIC, config.listen, gate, sockets, is_shared=is_worker)
     public.setServiceParent(service)
     if config.admin_listen or OPERATORS in sockets:
-        site = QuietSite(guard.admin.app.resource(), requestFactory=BoundedRequest)
+        site = OperatorsSite(guard.admin)
         listener(reactor, OPERATORS, config.admin_listen, site, sockets).setServiceParent(service)
     live = LiveService(guard, clocks, agents, config.reconcile_interval)
     live.setServiceParent(service)

@@ -14,6 +14,7 @@ from lotus_guard.config import Config
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.push import Unsigned
+from lotus_guard.core.ration import Ration
 from lotus_guard.core.seats import Seats
 from lotus_guard.health import Dependency, Health
 from lotus_guard.hints import Webhooks
@@ -87,12 +88,19 @@ class Sharing:
         store = self.shared
         if store is None:
             return
+        ration = Ration(webhooks.now)
 
         def hear_push(body: bytes, header: str) -> None:
             try:
                 push(body, header)
             except Unsigned as why:
-                _log.debug("A push that another guard passed on is not taken: {why}", why=why)
+                more = ration.more("push")
+                if more is not None:
+                    _log.debug(
+                        "A push that another guard passed on is not taken: {why}{more}",
+                        why=why,
+                        more=more,
+                    )
 
         def hear_hook(body: bytes, authorization: str) -> None:
             webhooks.take(body, authorization, is_heard=True)

@@ -19,6 +19,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from lotus_guard.core.decision import Decision, Deed, from_json
+from lotus_guard.core.ids import MOST_ID, MOST_NAME
 from lotus_guard.core.knowledge import Grounds, Knowledge, Place
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.seats import Person, Seats
@@ -50,6 +51,41 @@ which would push itself out again soon (`MOST_DECISIONS`).
 """
 ALIVE_SECONDS = 150.0
 """A guard that has not shown itself for so long does not run any more: two beats and a half."""
+
+
+MOST_BODY = 16 * 1024
+"""Bytes of a decision as JSON; what the guard writes is shorter."""
+MOST_FREE = 8 * 1024 * 1024
+"""Bytes of a file that may be free; a file with more of them is made smaller at the start."""
+
+
+def _kept(table: str, most: int, **lengths: int) -> str:
+    """Write a condition: what is not too long, and of that the newest rows, so many."""
+    short = " AND ".join(f"length(CAST({c} AS BLOB)) <= {n}" for c, n in lengths.items())
+    oldest = f"SELECT rowid FROM {table} WHERE {short} ORDER BY rowid DESC LIMIT 1 OFFSET {most}"  # noqa: S608
+    return f"{short} AND rowid > COALESCE(({oldest}), 0)"
+
+
+_KEPT = {
+    "alias": _kept("alias", 100_000, alias=MOST_NAME, room=MOST_ID, slot=MOST_ID),
+    "identity": _kept("identity", 400_000, identity=MOST_NAME, user=MOST_ID, alias=MOST_NAME),
+    "seat": _kept("seat", 200_000, room=MOST_ID, person=MOST_NAME),
+    "decision": _kept("decision", 100_000, body=MOST_BODY),
+}
+"""What is read of each table. A file from before these bounds may hold more, and longer things."""
+
+
+def shrink(connection: sqlite3.Connection) -> None:
+    """Delete what is not read, and give the space back where that is much. Blocks, for a second."""
+    for table, condition in _KEPT.items():
+        connection.execute(f"DELETE FROM {table} WHERE NOT ({condition})")  # noqa: S608
+    connection.commit()
+    (free,), (size,) = (
+        connection.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_size")
+    )
+    if free * size > MOST_FREE:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @frozen
@@ -114,7 +150,8 @@ class Batch:
 
     aliases: dict[Alias, Place | None] = field(factory=dict)
     """None for one to forget, with the identities learnt in it."""
-    identities: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
+    identities: dict[Identity, tuple[UserId, Alias] | None] = field(factory=dict)
+    """None for one to forget."""
     seats: dict[tuple[RoomId, Person], tuple[float | None] | None] = field(factory=dict)
     """Until when each is held; None for one to delete."""
     decisions: dict[tuple[Deed, str], deque[Decision]] = field(factory=dict)
@@ -157,7 +194,11 @@ class Batch:
                 cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
         cursor.executemany(
             "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
-            [(identity, *taught) for identity, taught in self.identities.items()],
+            [(identity, *taught) for identity, taught in self.identities.items() if taught],
+        )
+        cursor.executemany(
+            "DELETE FROM identity WHERE identity = ?",
+            [(identity,) for identity, taught in self.identities.items() if taught is None],
         )
         cursor.executemany(
             "DELETE FROM seat WHERE room = ? AND person = ?",
@@ -227,14 +268,16 @@ class Saved:
         """Read a file; `lead` is how far the epoch's clock is ahead of the one of the seats."""
         saved = cls()
         for alias, room, slot, grounds in connection.execute(
-            "SELECT alias, room, slot, grounds FROM alias"
+            f"SELECT alias, room, slot, grounds FROM alias WHERE {_KEPT['alias']}"  # noqa: S608
         ):
             saved.places[Alias(alias)] = Place(RoomId(room), str(slot), Grounds(grounds))
         for identity, user, alias in connection.execute(
-            "SELECT identity, user, alias FROM identity"
+            f"SELECT identity, user, alias FROM identity WHERE {_KEPT['identity']}"  # noqa: S608
         ):
             saved.users[Identity(identity)] = (UserId(user), Alias(alias))
-        for room, person, until in connection.execute("SELECT room, person, until FROM seat"):
+        for room, person, until in connection.execute(
+            f"SELECT room, person, until FROM seat WHERE {_KEPT['seat']}"  # noqa: S608
+        ):
             seats = saved.seats.setdefault(RoomId(room), {})
             seats[person] = None if until is None else float(until) - lead
         return saved

@@ -18,6 +18,7 @@ import jwt
 from attrs import evolve, frozen
 from jwt.algorithms import HMACAlgorithm
 
+from lotus_guard.core.ids import MOST_NAME, fits
 from lotus_guard.core.model import Alias, Grant, Identity, Source
 from lotus_guard.core.narrow import narrow
 
@@ -44,6 +45,13 @@ _JWS.register_algorithm("HS256", _OurSecret(HMACAlgorithm.SHA256))
 
 class NotOurs(ValueError):
     """A token that our key and secret did not sign, or that is not a LiveKit join token."""
+
+
+class Unfit(ValueError):
+    """A token whose room or identity is longer than any that upstream makes of Matrix's ids.
+
+    A homeserver of the client's own has said who they are. LiveKit lets no such identity in.
+    """
 
 
 @frozen
@@ -78,7 +86,7 @@ def open_token(encoded: str, key: str, secret: str) -> Token:
     """Verify a token and read it; `key` is the API key that must be its issuer.
 
     Raises NotOurs where the signature, the issuer or the shape is not right: it must then go out
-    untouched, for whatever we signed instead, the SFU would refuse.
+    untouched, for whatever we signed instead, the SFU would refuse. Raises Unfit.
     """
     try:
         # Upstream has just made it: only whose it is matters here. The SFU checks the times.
@@ -92,7 +100,10 @@ def open_token(encoded: str, key: str, secret: str) -> Token:
     video, identity = claims.get("video"), claims.get("sub")
     if not isinstance(video, dict) or not isinstance(identity, str) or not video.get("room"):
         raise NotOurs("no room or no identity in it")
-    return Token(claims, Alias(str(video["room"])), Identity(identity), _grant(video))
+    room = str(video["room"])
+    if not (fits(room, MOST_NAME) and fits(identity, MOST_NAME)):
+        raise Unfit("its room or its identity is too long")
+    return Token(claims, Alias(room), Identity(identity), _grant(video))
 
 
 def _grant(video: Mapping[str, Any]) -> Grant:

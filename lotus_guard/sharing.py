@@ -146,9 +146,9 @@ def make_sharing(
     def ended(outage: Outage | None) -> None:
         health.note(Dependency.STORE, None if outage is None else str(outage))
         if outage is not None:
-            metrics.redis_failed(outage)
+            metrics.redis_is_away(outage)
 
-    redis = None if model else Redis(address, clocks.reactor, now, ended)
+    redis = None if model else Redis(address, clocks.reactor, now, ended, metrics.redis_failed)
     server: Any = model or redis
     instance = short_id(clocks.random)
     book = RedisBook(

@@ -23,8 +23,8 @@ from lotus_guard.core.naming import (
     known_aliases,
     user_of_legacy,
 )
+from lotus_guard.core.recent import ENTRY, weight
 from lotus_guard.core.recent import Recent as Recent
-from lotus_guard.core.recent import weight
 from lotus_guard.core.wire import Endpoint, TokenRequest
 
 MIB = 1024 * 1024
@@ -67,6 +67,11 @@ class _Packed:
     def of(cls, users: dict[Identity, UserId]) -> "_Packed":
         return cls(len(users), zlib.compress(json.dumps(users).encode("ascii")))
 
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return ENTRY + len(self.body)
+
     def users(self) -> dict[Identity, UserId]:
         found: dict[Identity, UserId] = json.loads(zlib.decompress(self.body))
         return found
@@ -79,9 +84,9 @@ class Knowledge:
     most_aliases: int = 100_000
     most_identities: int = 200_000
     """Of those at hand, and once more of those packed away."""
-    most_bytes: int = 64 * MIB
+    most_bytes: int = 96 * MIB
     """Of the aliases, and once more of the identities at hand."""
-    most_packed: int = 16 * MIB
+    most_packed: int = 64 * MIB
     """Bytes of the identities packed away."""
     on_learnt: Callable[[Change], None] = lambda _change: None
     on_forgotten: Callable[[Alias], None] = lambda _alias: None
@@ -175,11 +180,11 @@ class Knowledge:
 
     def _bound_resting(self) -> None:
         count = sum(each.count for each in self._resting.values())
-        size = sum(len(each.body) for each in self._resting.values())
+        size = sum(each.size for each in self._resting.values())
         while self._resting and (count > self.most_identities or size > self.most_packed):
             alias = next(iter(self._resting))
             packed = self._resting.pop(alias)
-            count, size = count - packed.count, size - len(packed.body)
+            count, size = count - packed.count, size - packed.size
             self.on_dropped(alias, list(packed.users()))
 
     def learn_identity(self, identity: Identity, user: UserId, alias: Alias) -> None:

@@ -115,7 +115,6 @@ async def connected(process: Process, made: list[Redis], options: str = "") -> R
             await redis.command("PING")
             return redis
         except Outage:
-            redis._rest_until = 0.0
             await deferLater(reactor, 0.05, lambda: None)
     raise AssertionError("not connected")
 

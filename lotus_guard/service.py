@@ -13,12 +13,12 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.components import Componentized
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from lotus_guard.adapters.http import Endpoints, Http, KnownHosts
-from lotus_guard.adapters.log import DecisionLog, JsonLines
+from lotus_guard.adapters.log import DecisionLog, JsonLines, ration_all, unration_all
 from lotus_guard.adapters.metrics import Metrics
 from lotus_guard.adapters.neighbour import Neighbour
 from lotus_guard.adapters.store import Store
@@ -415,7 +415,11 @@ class GuardService(MultiService):
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """Listen; a port that cannot be had ends the start, with a sentence and status 1."""
+        """Listen; a port that cannot be had ends the start, with a sentence and status 1.
+
+        By now twistd has begun to write its log: no stranger shall fill it.
+        """
+        ration_all(globalLogPublisher)
         try:
             super().privilegedStartService()
         except (CannotListenError, OSError) as error:
@@ -426,6 +430,12 @@ class GuardService(MultiService):
                 error=error,
             )
             raise SystemExit(1) from None
+
+    def stopService(self) -> Any:
+        """Stop, and leave the log to twistd as it was."""
+        stopped: Any = super().stopService()
+        unration_all(globalLogPublisher)
+        return stopped
 
 
 class Readiness(Service):

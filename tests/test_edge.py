@@ -42,12 +42,12 @@ LONG = "x" * MOST_ID
 Fields = dict[str, Any]
 
 
-def modern(name: str = "alice", room: str = TWO, **more: Any) -> Fields:
-    return {**json.loads(token_request(name, room, "/get_token")), **more}
+def modern(name: str = "alice", **more: Any) -> Fields:
+    return {**json.loads(token_request(name, TWO, "/get_token")), **more}
 
 
-def legacy(name: str = "alice", room: str = TWO, **more: Any) -> Fields:
-    return {**json.loads(token_request(name, room)), **more}
+def legacy(name: str = "alice", **more: Any) -> Fields:
+    return {**json.loads(token_request(name, TWO)), **more}
 
 
 def member(**more: Any) -> Fields:
@@ -57,7 +57,7 @@ def member(**more: Any) -> Fields:
 # --- what a client names -------------------------------------------------------------------------
 
 TOO_LONG = {
-    "room_id": ("/get_token", modern(room="!" + LONG)),
+    "room_id": ("/get_token", modern(room_id="!" + LONG)),
     "slot_id": ("/get_token", modern(slot_id=LONG + "x")),
     "id": ("/get_token", modern(member=member(id="ü" * 128))),
     "claimed_user_id": ("/get_token", modern(member=member(claimed_user_id="@" + LONG))),
@@ -65,20 +65,22 @@ TOO_LONG = {
     "room": ("/sfu/get", legacy(room="!" + "x" * 30_000)),
     "device_id": ("/sfu/get", legacy(device_id=LONG + "x")),
 }
+ODD: list[Any] = [1, None, True, [], {}, ["m"]]
+NO_OBJECTS: list[Any] = [[], ["t", "Bearer", "sandbox", 60], "t", None, 1]
 WRONG_TYPES = {
-    "room_id": [("/get_token", modern(room_id=value)) for value in (1, None, ["!r:s"], {})],
-    "slot_id": [("/get_token", modern(slot_id=value)) for value in (1, None, True)],
-    "member": [("/get_token", modern(member=value)) for value in ([], ["m"], "m", None, 1)],
+    "room_id": [("/get_token", modern(room_id=value)) for value in ODD],
+    "slot_id": [("/get_token", modern(slot_id=value)) for value in ODD],
+    "member": [("/get_token", modern(member=value)) for value in NO_OBJECTS],
     "openid_token": [
         (path, fields(openid_token=value))
         for path, fields in (("/get_token", modern), ("/sfu/get", legacy))
-        for value in ([], ["t", "Bearer", "sandbox", 60], "t", None, 1)
+        for value in NO_OBJECTS
     ],
-    "id": [("/get_token", modern(member=member(id=value))) for value in (1, None, [])],
+    "id": [("/get_token", modern(member=member(id=value))) for value in ODD],
     "claimed_user_id": [("/get_token", modern(member=member(claimed_user_id=7)))],
     "claimed_device_id": [("/get_token", modern(member=member(claimed_device_id=None)))],
-    "room": [("/sfu/get", legacy(room=value)) for value in (1, None, [TWO])],
-    "device_id": [("/sfu/get", legacy(device_id=value)) for value in (1, None, ["D"])],
+    "room": [("/sfu/get", legacy(room=value)) for value in ODD],
+    "device_id": [("/sfu/get", legacy(device_id=value)) for value in ODD],
 }
 NO_ROOMS = ["!r\0:s", "!r\n:s", "!r\x7f:s", "!r\x85:s", "#alias:s", "r:s", "!", "!" + LONG]
 
@@ -114,7 +116,7 @@ async def test_a_room_that_cannot_be_gets_no_token_and_is_never_asked_for(
     world: World, room: str
 ) -> None:
     world.start_guard()
-    for path, fields in (("/get_token", modern(room=room)), ("/sfu/get", legacy(room=room))):
+    for path, fields in (("/get_token", modern(room_id=room)), ("/sfu/get", legacy(room=room))):
         got = await world.request("POST", path, json.dumps(fields).encode())
         assert (got.status, got.json()["errcode"]) == (400, "M_INVALID_PARAM")
     # Where such an id comes from elsewhere, no homeserver is asked either.
@@ -129,7 +131,7 @@ async def test_a_room_that_cannot_be_gets_no_token_and_is_never_asked_for(
 async def test_ids_that_are_just_short_enough_get_their_token(world: World) -> None:
     world.start_guard()
     who = member(id="i" * 255, claimed_device_id="ü" * 127)
-    fields = modern(room=OPEN, member=who, slot_id="s" * 255)
+    fields = modern(room_id=OPEN, member=who, slot_id="s" * 255)
     assert (await world.request("POST", "/get_token", json.dumps(fields).encode())).status == 200
     longest = "!" + "r" * 254
     assert (await world.ask("alice", longest)).status == 200
@@ -141,7 +143,7 @@ async def test_a_flood_of_long_ids_leaves_nothing_behind(world: World) -> None:
     before = len(list(world.guard.knowledge.places()))
     for number in range(60):
         room, device = f"!{number}{'r' * 30_000}:s", f"{number}{'d' * 60_000}"
-        for fields in (modern(room=room), legacy(device_id=device), modern(slot_id=room)):
+        for fields in (modern(room_id=room), legacy(device_id=device), modern(slot_id=room)):
             path = "/get_token" if "member" in fields else "/sfu/get"
             assert (await world.request("POST", path, json.dumps(fields).encode())).status == 400
     assert len(list(world.guard.knowledge.places())) == before

@@ -10,8 +10,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, LogPublisher, formatEvent
+from twisted.logger import ILogObserver, LogLevel, LogPublisher, formatEvent
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from lotus_guard.adapters import tables
 from lotus_guard.adapters.log import (
@@ -167,13 +168,23 @@ def test_a_decision_names_as_many_people_as_there_is_room_for() -> None:
     assert seat_refused(ROOM, "@u:s", 2, 2, long).people == tuple(long[:4])
 
 
+def kept_in(out: list[Any]) -> Any:
+    """Make an observer that keeps all events."""
+
+    @implementer(ILogObserver)
+    def keep(event: Any) -> None:
+        out.append(event)
+
+    return keep
+
+
 def event(**more: Any) -> dict[str, Any]:
     return {"log_namespace": "n", "log_format": "f {x}", "log_time": 1000.0, **more}
 
 
 def test_of_lines_that_are_alike_some_a_minute_are_written_and_the_others_counted() -> None:
     out: list[Any] = []
-    rationed = Rationed(out.append)
+    rationed = Rationed(kept_in(out))
     for number in range(200):
         rationed(event(x=number, log_time=1000.0 + number / 10))
     rationed(event(log_format="another"))
@@ -186,7 +197,7 @@ def test_of_lines_that_are_alike_some_a_minute_are_written_and_the_others_counte
 
 def test_lines_that_are_all_different_are_bounded_too() -> None:
     out: list[Any] = []
-    rationed = Rationed(out.append)
+    rationed = Rationed(kept_in(out))
     for number in range(5000):
         rationed(event(log_format=f"format {number}"))
     assert len(out) == MOST_KINDS + MOST_LINES
@@ -194,7 +205,7 @@ def test_lines_that_are_all_different_are_bounded_too() -> None:
 
 def test_decisions_have_a_bound_of_their_own() -> None:
     out: list[Any] = []
-    rationed = Rationed(out.append)
+    rationed = Rationed(kept_in(out))
     for _ in range(200):
         rationed(event(decision={}))
     assert len(out) == 200
@@ -202,7 +213,7 @@ def test_decisions_have_a_bound_of_their_own() -> None:
 
 def test_whatever_observers_there_are_get_a_ration_and_lose_it_again() -> None:
     out: list[Any] = []
-    publisher = LogPublisher(out.append)
+    publisher = LogPublisher(kept_in(out))
     ration_all(publisher)
     ration_all(publisher)
     for _ in range(200):

@@ -372,5 +372,5 @@ async def test_a_table_that_is_too_long_is_not_shared_and_keeps_nobody_waiting(
         assert await ring.ask(0, name, TWO, device="d" * 200) == 200
     assert await ring.ask(0, "carol", TWO) == 403
     assert len(ring.memory.keys[f"lotus_guard:seats:{TWO}"]["d"]) <= 400
-    assert not ring.guards[0].sharing.book.is_certain(RoomId(TWO))  # type: ignore[attr-defined]
+    assert not ring.guards[0].sharing.book.is_certain(RoomId(TWO))
     assert await ring.ask(0, "carol", VOICE) == 200

@@ -29,11 +29,11 @@ from lotus_guard.policies import MOST_AHEAD, Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason, Records
 from lotus_guard.presence import Presence
 
-MOST_SLOTS = 256
+MOST_SLOTS = 64
 """How many LiveKit rooms of one Matrix room are known at once; the ordinary slot always is.
 
-The slot is the client's to choose, and each one makes every look at the room longer: without a
-bound, one user could make looks so long that they fail, and what fails lets calls through."""
+The slot is the client's to choose, and each one makes every look at the room longer, for all of
+them are asked each time. Honest clients use one to three."""
 
 LOOK_MAX_AGE = 3.0
 """Seconds for which a look may let somebody in: so long that those of the live loop serve.

@@ -9,7 +9,6 @@ It shares what it learns with the token path, but issues and holds up nothing: w
 stuck, tokens flow.
 """
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -30,23 +29,30 @@ from lotus_guard.core.decision import step_taken
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, Rule, SourcePolicy
 from lotus_guard.core.plan import Narrow, Remove, Silence, Step, bounded, plan
+from lotus_guard.core.rota import INVENTED, OTHERS, RESTRICTED, Candidate, Class, Rota
 from lotus_guard.core.seats import Person, Seats
 from lotus_guard.core.text import printable
 from lotus_guard.core.webhook import Event, EventKind
+from lotus_guard.doubt import Doubt
 from lotus_guard.flight import ignoring, some_at_once
 from lotus_guard.policies import Policies, Restricting
-from lotus_guard.ports import Flooded, Now, Outage, Rank, Reason, Records, RoomService
+from lotus_guard.ports import (
+    NO_LIVEKIT_ROOM,
+    Flooded,
+    Now,
+    Outage,
+    Rank,
+    Records,
+    RoomService,
+)
 from lotus_guard.presence import Presence, Seen
+from lotus_guard.turns import AT_ONCE, Turns
 
 _log = Logger()
 
 LIVE = "live"
 """What `Live.observed` calls all steps of the loop."""
-AT_ONCE = 4
-"""How many rooms, and how many steps of one room, are worked on at the same time."""
 
-MOST_WATCHED = 1000
-"""Of a room's LiveKit rooms with people in them, so many are watched at the most."""
 MOST_HUNG_UP = 1000
 MOST_LIMITED = 20_000
 LONGEST_POLL = 30.0
@@ -54,9 +60,12 @@ LONGEST_POLL = 30.0
 JUST_NOW = 60.0
 """So many seconds after it was set, a policy counts as just changed."""
 EXPECTED = 10.0
-"""Seconds for which a room counts as in use after a token for it was issued."""
-ENOUGH = 8
-"""So many failures in a row, of as many rooms, and a neighbour is not asked again in a pass."""
+"""Seconds for which a room counts as in use after a token for it was issued, or LiveKit has said
+that somebody is there: its count of people is up to five seconds old."""
+JUST_LOOKED_UP = 1.0
+"""Seconds for which a room in which nobody is yet needs no poll after its policy was looked up."""
+INVENTED_SHARE = 10
+"""Rooms that Synapse does not know have a tenth of the look-ups of a pass at the most."""
 
 
 class _Deposed(Exception):
@@ -68,6 +77,8 @@ class Finding(Enum):
 
     NO_POLICY = "no policy"
     UNDER_POLICY = "under policy"
+    ALONE = "alone"
+    """This room alone could not be worked on: its clients may have brought that about."""
     TROUBLE = "trouble"
     """Something of ours failed: the pass was not a good one."""
 
@@ -123,25 +134,6 @@ class Pace:
             await deferLater(self.clock, turn - self.now(), lambda: None)
 
 
-@define
-class Streak:
-    """Failures of a neighbour in a row; that of one room alone may be its owner's doing."""
-
-    failures: int = 0
-    last: Outage | None = None
-
-    def failed(self, outage: Outage) -> None:
-        """Count a failure; what a client could have caused counts for little or nothing."""
-        if outage.reason is not Reason.OVERSIZED and outage is not self.last:
-            self.failures += 1
-            self.last = outage
-
-    @property
-    def is_out(self) -> bool:
-        """Tell whether to stop asking until the next pass."""
-        return self.failures >= ENOUGH
-
-
 @frozen
 class _Known(Generic[P]):
     """A policy, and whether it is certain: what was known before an outage is not."""
@@ -192,25 +184,32 @@ class Live:
     """When the last pass ended that saw the whole picture."""
     counts: Mapping[Alias, int] = field(factory=dict, init=False)
     """The LiveKit rooms there were at the last pass, and LiveKit's count of who is in each."""
-    _wanted: dict[RoomId, bool] = field(init=False, factory=dict)
-    """The rooms being worked on, and whether they have been asked for again since."""
+    turns: Turns["Finding"] = field(init=False)
+    _rota: Rota = field(init=False, factory=Rota)
     _tried: dict[RoomId, dict[_Key, float]] = field(init=False, factory=dict)
     _hung_up: Recent[Alias, dict[Identity, str]] = field(init=False, factory=lambda: Recent(1000))
     """Who left on purpose, and with which sid, until a look confirms it."""
-    _synapse: dict[Rule, Streak] = field(init=False, factory=dict)
-    """How Synapse did for each rule in this pass: one that hangs is not asked again until the
-    next, so that it delays a pass by some deadlines and not by one for each room."""
-    _livekit: Streak = field(init=False, factory=Streak)
-    """How LiveKit did in this pass, likewise."""
+    _synapse: dict[Rule, Doubt] = field(init=False)
+    """Whether Synapse answers, for each rule: where it does not, it is not asked about each room,
+    so that it delays a pass by some deadlines and not by one for each room."""
+    _livekit: Doubt = field(init=False)
+    """Whether LiveKit says who is there, likewise."""
     _expected: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
-    _last_polled: list[RoomId] = field(init=False, factory=lambda: [RoomId(""), RoomId("")])
-    """Where the next pass goes on, for rooms with a policy and for the others."""
+    """When a token was issued for a room."""
+    _heard: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
+    """When LiveKit said of itself that somebody is in a room."""
     _limited: set[RoomId] = field(init=False, factory=set)
     """The rooms of which the loop knew a limit when it looked last."""
     _people: dict[RoomId, int] = field(factory=dict, init=False)
-    """How many people this pass has seen in each room under a policy."""
-    _put_off: int = field(default=0, init=False)
-    """How many rooms wait for the next pass because of the pace."""
+    """How many people were in each room under a policy when the loop looked last."""
+
+    def __attrs_post_init__(self) -> None:
+        self.turns = Turns(self._turn, self.pace.clock, self.now, self.interval)
+        self._synapse = {
+            Rule.LIMIT: Doubt(self.limits.ask_neutrally, self.now),
+            Rule.SOURCES: Doubt(self.sources.ask_neutrally, self.now),
+        }
+        self._livekit = Doubt(lambda: self.service.attendance(NO_LIVEKIT_ROOM), self.now)
 
     async def run_pass(self) -> frozenset[Alias]:
         """Work on every room that has a call; gives the LiveKit rooms there are.
@@ -218,80 +217,85 @@ class Live:
         Raises Outage where LiveKit does not list them. A guard that does not lead only lists them.
         """
         begun = self.now()
-        self._synapse.clear()
-        self._livekit = Streak()
-        self._people.clear()
+        for doubt in (self._livekit, *self._synapse.values()):
+            doubt.begin()
         counts = await self.service.existing()
         self.counts = counts
         if not self.rank.leads():
             self._tried.clear()
             self.last_good = None
             return frozenset(counts)
-        rooms = self._to_work_on(counts)
-        found = Counter(
-            await some_at_once(AT_ONCE, (self._turns(room, poll=True) for room in rooms))
-        )
-        for room in self._tried.keys() - set(rooms):
-            del self._tried[room]
+        choice = self._rota.choose(self._candidates(counts), self._most())
+        found = Counter(await self.turns.all(choice.rooms, begun + self.interval))
+        self._forget(counts)
         if not found[Finding.TROUBLE]:
             self.last_good = self.now()
             seconds = self.last_good - begun
-            late = seconds > self.interval or self._put_off > 0
+            late = seconds > self.interval or choice.put_off + self.turns.behind > 0
             people = sum(self._people.values())
             self.journal.passed(seconds, found[Finding.UNDER_POLICY], people, late)
         return frozenset(counts)
 
-    def _to_work_on(self, counts: Mapping[Alias, int]) -> list[RoomId]:
-        """Choose the rooms of a pass: those that a policy is known to restrict, and some others.
+    def _forget(self, counts: Mapping[Alias, int]) -> None:
+        """Drop what is known of rooms whose LiveKit rooms are gone."""
+        places = map(self.knowledge.place_of, counts)
+        rooms = {place.room for place in places if place}
+        for known in (self._tried, self._people):
+            for room in known.keys() - rooms:
+                del known[room]
 
-        Of the others, as many as may be looked up in one interval, of the former as many as in
-        `LONGEST_POLL`; the next pass goes on where this one ends. Anybody can have a LiveKit room
-        made for a Matrix room that he invents: such rooms must not keep those with a policy
-        waiting.
+    def _most(self) -> tuple[int, int, int]:
+        """Tell how many rooms of each class a pass may look up, at two look-ups each.
+
+        Of rooms that are known to be restricted as many as in `LONGEST_POLL`, of others as many as
+        in one interval. Anybody can have a LiveKit room made for a Matrix room that they invent:
+        such rooms must not keep those with a policy waiting.
         """
-        restricted: set[RoomId] = set()
-        others: set[RoomId] = set()
+        rate = self.pace.rate / 2
+        restricted, others = int(rate * LONGEST_POLL), int(rate * self.interval)
+        return max(1, restricted), max(1, others), max(1, others // INVENTED_SHARE)
+
+    def _candidates(self, counts: Mapping[Alias, int]) -> Iterable[Candidate]:
+        """List the rooms in which somebody is, was at the last look, or will soon be."""
+        now, people = self.now(), dict[RoomId, int]()
         for alias, count in counts.items():
             place = self.knowledge.place_of(alias)
-            if place is None:
-                continue
-            if self._is_known_to_restrict(place.room):
-                restricted.add(place.room)
-            elif (count or self._is_expected(place.room)) and self._may_restrict(place.room):
-                others.add(place.room)
-        seconds = (LONGEST_POLL, self.interval)
-        chosen = [
-            self._share(number, rooms, seconds[number])
-            for number, rooms in enumerate((restricted, others - restricted))
-        ]
-        self._put_off = len(restricted | others) - sum(map(len, chosen))
-        return [room for rooms in chosen for room in rooms]
+            if place:
+                people[place.room] = people.get(place.room, 0) + count
+        for room, count in people.items():
+            has_people = bool(
+                count or self._people.get(room) or self._is_recent(self._heard, room, now)
+            )
+            if has_people or self._is_recent(self._expected, room, now):
+                kind = self._kind(room, has_people)
+                if kind is not None:
+                    yield Candidate(room, has_people, kind)
 
-    def _share(self, number: int, rooms: set[RoomId], seconds: float) -> list[RoomId]:
-        """Choose as many rooms as may be looked up in so many seconds, in turn.
+    def _kind(self, room: RoomId, has_people: bool) -> Class | None:
+        """Tell how a room is to be polled; None where it needs no work."""
+        if self._is_known_to_restrict(room):
+            return RESTRICTED
+        if not self._may_restrict(room):
+            return None
+        if self._is_invented(room):
+            return INVENTED
+        age = self.limits.age(room)
+        is_fresh = age is not None and age <= JUST_LOOKED_UP and room not in self._limited
+        return OTHERS if has_people or not is_fresh else None
 
-        A pass that is given up goes on from there as well: its rooms have had their turn.
-        """
-        if self.pushing():
-            return sorted(rooms)
-        queue = sorted(rooms)
-        start = bisect_right(queue, self._last_polled[number])
-        queue = queue[start:] + queue[:start]
-        most = max(1, int(self.pace.rate * seconds / 2))  # two look-ups for each
-        if len(queue) > most:
-            self._last_polled[number] = queue[most - 1]
-        return queue[:most]
+    def _is_invented(self, room: RoomId) -> bool:
+        return self.limits.is_unknown(room) or self.sources.is_unknown(room)
 
     def expect(self, room: RoomId) -> None:
         """Note that somebody was issued a token for a room and will soon be in it.
 
-        LiveKit's count of people is up to five seconds old; by it alone he would be missed.
+        LiveKit's count of people is up to five seconds old; by it alone they would be missed.
         """
         self._expected.put(room, self.now())
 
-    def _is_expected(self, room: RoomId) -> bool:
-        at = self._expected.get(room)
-        return at is not None and self.now() - at <= EXPECTED
+    def _is_recent(self, times: Recent[RoomId, float], room: RoomId, now: float) -> bool:
+        at = times.get(room)
+        return at is not None and now - at <= EXPECTED
 
     def _is_known_to_restrict(self, room: RoomId) -> bool:
         limit, sources = self.limits.last(room), self.sources.last(room)
@@ -306,41 +310,23 @@ class Live:
 
     def wake(self, room: RoomId) -> None:
         """Work on one room soon; cheap to call, and safe to call as often as one likes."""
-        if not self.rank.leads():
-            return
-        if room in self._wanted:
-            self._wanted[room] = True
-        else:
-            ensureDeferred(self._turns(room, poll=False))
+        if self.rank.leads() and not self._is_invented(room):
+            self.turns.wake(room)
 
     def hint(self, event: Event) -> None:
-        """Follow a webhook: remember who hung up, and have a look at his room."""
+        """Follow a webhook: remember who hung up, and have a look at their room."""
         if event.kind is EventKind.LEFT and event.on_purpose:
             left = self._hung_up.get(event.alias) or {}
             if len(left) < MOST_HUNG_UP:
                 self._hung_up.put(event.alias, {**left, event.identity: event.sid})
         place = self.knowledge.place_of(event.alias)
         if place:
+            if event.kind in (EventKind.JOINED, EventKind.PUBLISHED):
+                self._heard.put(place.room, self.now())
             self.wake(place.room)
 
-    async def _turns(self, room: RoomId, poll: bool) -> Finding:
-        """Work on a room until nobody has asked for it meanwhile."""
-        if room in self._wanted:
-            self._wanted[room] = True
-            return Finding.UNDER_POLICY
-        found = Finding.NO_POLICY
-        self._wanted[room] = True
-        try:
-            while self._wanted[room]:
-                self._wanted[room] = False
-                found = await self._turn(room, poll)
-                poll = False
-        finally:
-            del self._wanted[room]
-        return found
-
     async def _turn(self, room: RoomId, poll: bool) -> Finding:
-        if poll and self._livekit.is_out:
+        if poll and self._livekit.outage:
             return Finding.TROUBLE
         try:
             return await self._enforce(room, poll)
@@ -350,6 +336,7 @@ class Live:
             return Finding.UNDER_POLICY
         except Outage as outage:
             self.note(outage)
+            return Finding.TROUBLE if await self._livekit.is_out() else Finding.ALONE
         except CancelledError:
             raise
         except Exception:
@@ -372,11 +359,12 @@ class Live:
         limit = known.policy
         if not (limit and limit.restricts) and not (sources and sources.restricts):
             self._tried.pop(room, None)
+            self._people.pop(room, None)
             if room in self._limited:  # whoever comes from now on needs no seat
                 self._limited.discard(room)
                 await self.book.change(room, lambda seats: seats.settle(room, None))
             return Finding.NO_POLICY
-        seen = await self._look(room)
+        seen = await self.presence.look(room, self.now(), in_background=True)
         self._people[room] = sum(len(each.participants) for each in seen.rooms.values())
         await self._free_seats(room, seen)
         standing = await self._standing(room, known)
@@ -398,15 +386,6 @@ class Live:
         ruling = step_taken(room, who, step, policy.forbidden)
         self.records.decided(ruling, observed=True, once=("would", room, _key(step)))
         return True
-
-    async def _look(self, room: RoomId) -> Seen:
-        try:
-            seen = await self.presence.look(room, self.now(), MOST_WATCHED, in_background=True)
-        except Outage as outage:
-            self._livekit.failed(outage)
-            raise
-        self._livekit = Streak()
-        return seen
 
     async def _standing(self, room: RoomId, known: "_Known[LimitPolicy]") -> list[Person]:
         """List who is to be put out; nobody on a policy that is not certain, nor seated by it."""
@@ -436,21 +415,18 @@ class Live:
         self, rule: Rule, policies: Policies[P], room: RoomId, poll: bool
     ) -> "_Known[P]":
         """Find out about a policy."""
-        age = policies.age(room)
+        age, doubt = policies.age(room), self._synapse[rule]
         # Where nobody pushes, a pass always asks: only so does a change take one interval at most.
         asks = age is None or age > policies.max_age() or (poll and not self.pushing())
         try:
-            streak = self._synapse.setdefault(rule, Streak())
-            if asks and streak.last is not None and streak.is_out:
-                raise streak.last
+            if asks and doubt.outage:
+                raise doubt.outage
             if asks and poll:
                 await self.pace.turn()
             found = await policies.get(room, 0.0 if asks else None, in_background=True)
-            if asks:
-                self._synapse[rule] = Streak()
             return _Known(found, True)
         except Outage as outage:
-            self._synapse[rule].failed(outage)
+            await doubt.is_out()
             return _Known(self._last_known(rule, policies, room, outage), False)
 
     def _last_known(

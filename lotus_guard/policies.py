@@ -10,7 +10,7 @@ from lotus_guard.core.knowledge import Recent
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.policy import Reading
 from lotus_guard.flight import SingleFlight, ignoring
-from lotus_guard.ports import Now, Outage
+from lotus_guard.ports import NO_ROOM, Now, Outage
 
 
 class Restricting(Protocol):
@@ -26,6 +26,8 @@ P = TypeVar("P", bound=Restricting)
 
 
 MOST_ROOMS = 20_000
+UNKNOWN_SECONDS = 60.0
+"""For so long a room that Synapse did not know counts as one that somebody has invented."""
 MOST_AHEAD = 8
 """How many look-ups nobody has vouched for yet may be under way at once; see `pressure.TOKENS`."""
 
@@ -36,6 +38,8 @@ class Kept(Generic[P]):
 
     policy: P
     at: float
+    is_unknown: bool = False
+    """Whether the homeserver does not know the room."""
 
 
 @define(eq=False)
@@ -98,7 +102,7 @@ class Policies(Generic[P]):
         before = self._kept.get(room)
         if before and before.at > at:
             return
-        self._kept.put(room, Kept(reading.policy, at))
+        self._kept.put(room, Kept(reading.policy, at, reading.is_unknown))
         if before and before.policy != reading.policy and reading.set_at is not None:
             self._changes.put(room, reading.set_at)
         if before is None or before.policy != reading.policy:
@@ -125,6 +129,15 @@ class Policies(Generic[P]):
         """Tell whether a fresh policy restricts; None where what we have is not fresh."""
         age, kept = self.age(room), self._kept.get(room)
         return kept.policy.restricts if kept and age is not None and age <= self.max_age() else None
+
+    def is_unknown(self, room: RoomId) -> bool:
+        """Tell whether the homeserver did not know a room when it was asked a while ago."""
+        kept = self._kept.get(room)
+        return kept is not None and kept.is_unknown and self.now() - kept.at <= UNKNOWN_SECONDS
+
+    async def ask_neutrally(self) -> None:
+        """Look up what no client can have a hand in; raises Outage where the homeserver is out."""
+        await (self.fetch_in_background or self.fetch)(NO_ROOM)
 
     def age(self, room: RoomId) -> float | None:
         """Tell how many seconds ago the policy of a room was read; None where it never was."""

@@ -22,6 +22,12 @@ Now = Callable[[], float]
 """Seconds of a clock that never runs backwards."""
 
 
+NO_ROOM = RoomId("!lotus-guard:room.invalid")
+NO_LIVEKIT_ROOM = Alias("lotus-guard")
+"""Rooms that cannot be, for questions in which no client can have a hand: the domain is reserved,
+and lk-jwt-service's names of LiveKit rooms are 43 characters long."""
+
+
 class Reason(StrEnum):
     """Why something of ours could not answer; the `reason` label of the fail-open counter."""
 

@@ -11,10 +11,6 @@ from lotus_guard.core.seats import Look
 from lotus_guard.flight import SingleFlight, some_at_once
 from lotus_guard.ports import Flooded, Now, Outage, Reason, RoomService
 
-FEW = 16
-"""So many LiveKit rooms of a Matrix room are simply asked; of more, only those with people."""
-MOST = 64
-"""The slot is the client's to choose: with people in more of them than this, a room is flooded."""
 AT_ONCE = 2
 """How many LiveKit rooms of one Matrix room are asked at the same time; see `pressure.TOKENS`."""
 
@@ -56,14 +52,13 @@ class Presence:
         self.on_use(True)
         return seen.at
 
-    async def look(
-        self, room: RoomId, not_before: float, most: int = MOST, in_background: bool = False
-    ) -> Seen:
+    async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
         """See to it that the seats of a room rest on a look begun at `not_before` or later.
 
-        Returns that look. Raises Outage when LiveKit does not say, Flooded when clients are in
-        more than `most` LiveKit rooms. Takes in all of the room's LiveKit rooms or none: half a
-        picture is no picture.
+        Returns that look. Raises Outage when LiveKit does not say, Flooded where there is more to
+        read than a look may. Takes in all of the room's LiveKit rooms (`admission.MOST_SLOTS` at
+        the most) or none: half a picture is no picture, and LiveKit's own count of who is where is
+        up to five seconds old (room.go, `roomUpdateInterval`).
         """
         aliases = self.knowledge.aliases_of(room)
         seen = self._seen.get(room)
@@ -71,10 +66,10 @@ class Presence:
         if seen is None or not _serves(seen, not_before, aliases):
             service = (self.in_background if in_background else None) or self.service
             key = (room, in_background)
-            seen = await self._flights.join(key, lambda: self._look(room, most, service))
+            seen = await self._flights.join(key, lambda: self._look(room, service))
             if not _serves(seen, not_before, aliases):
                 # We joined a look that was begun too early.
-                seen = await self._flights.join(key, lambda: self._look(room, most, service))
+                seen = await self._flights.join(key, lambda: self._look(room, service))
         return seen
 
     def last_look(self, room: RoomId) -> float:
@@ -82,11 +77,10 @@ class Presence:
         seen = self._seen.get(room)
         return seen.at if seen else 0.0
 
-    async def _look(self, room: RoomId, most: int, service: RoomService) -> Seen:
+    async def _look(self, room: RoomId, service: RoomService) -> Seen:
         begun, aliases = self.now(), self.knowledge.aliases_of(room)
         try:
-            asked = aliases if len(aliases) <= FEW else await _populated(service, aliases, most)
-            found = await some_at_once(AT_ONCE, map(service.attendance, asked))
+            found = await some_at_once(AT_ONCE, map(service.attendance, aliases))
         except Outage as outage:
             if outage.reason is Reason.OVERSIZED:
                 # Participants write their own metadata: no outage, and nobody's way in.
@@ -94,27 +88,13 @@ class Presence:
             if self.last_look(room) < begun:
                 await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
             raise
-        rooms = dict(zip(asked, found, strict=True))
-        empty = Look(begun, frozenset())
-        looks = {a: _as_look(rooms[a]) if a in rooms else empty for a in aliases}
+        rooms = dict(zip(aliases, found, strict=True))
+        looks = {alias: _as_look(attendance) for alias, attendance in rooms.items()}
         await self.book.change(room, lambda seats: seats.saw(room, looks))
         seen = Seen(begun, aliases, rooms)
         if self.last_look(room) < begun:  # the token path and the background look on their own
             self._seen.put(room, seen)
         return seen
-
-
-async def _populated(service: RoomService, aliases: Sequence[Alias], most: int) -> Sequence[Alias]:
-    """Tell which of many LiveKit rooms people are in.
-
-    LiveKit's count is up to five seconds old (room.go, `roomUpdateInterval`): who has come in
-    since still has the seat that is held for his token.
-    """
-    counts = await service.existing(aliases)
-    populated = [alias for alias in aliases if counts.get(alias)]
-    if len(populated) > most:
-        raise Flooded(f"people are in {len(populated)} LiveKit rooms of it")
-    return populated
 
 
 def _as_look(attendance: Attendance) -> Look:

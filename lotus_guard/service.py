@@ -618,6 +618,7 @@ class LiveService(Service):
             loop.stop()
         if self._tick.running is not None:
             self._tick.running.cancel()
+        self._guard.live.turns.stop()
         return ensureDeferred(self._end())
 
     async def _end(self) -> None:

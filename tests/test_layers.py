@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[1] / "lotus_guard"
 LEVELS = [
     {"core"},
     {"ports", "book", "flight", "bounded", "landing", "address", "systemd"},
-    {"policies", "presence", "pressure"},
+    {"policies", "presence", "pressure", "doubt", "turns"},
     {"admission"},
     {"live"},
     {"hints", "search", "records", "health", "names"},

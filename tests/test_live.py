@@ -277,9 +277,10 @@ async def test_a_synapse_that_hangs_delays_a_pass_by_one_deadline_not_by_one_a_r
     assert time.monotonic() - begun < 2.0
 
 
+@pytest.mark.parametrize("reason", [Reason.OVERSIZED, Reason.SERVER_ERROR, Reason.TIMEOUT])
 @pytest_twisted.ensureDeferred
-async def test_one_rooms_trouble_is_not_anothers(world: World) -> None:
-    """A room whose state is too long to read, which its owner can bring about."""
+async def test_one_rooms_trouble_is_not_anothers(world: World, reason: Reason) -> None:
+    """A room that Synapse cannot read, as its owner can bring about; so many of them, so early."""
     world.start_guard(LOTUS_GUARD_POLICY_RATE="1000")
     states = world.sandbox.homeserver
     states.set_state(TWO, LIMIT_EVENT, {})
@@ -293,10 +294,11 @@ async def test_one_rooms_trouble_is_not_anothers(world: World) -> None:
 
     async def poisoned(room: RoomId) -> Any:
         if room.startswith("!a"):
-            raise Outage(Reason.OVERSIZED, "made up")
+            raise Outage(reason, "made up")
         return await fetch(room)
 
-    world.guard.live.limits.fetch = poisoned
+    limits = world.guard.live.limits
+    limits.fetch = limits.fetch_in_background = poisoned
     await world.guard.live.run_pass()
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
@@ -316,36 +318,90 @@ async def test_who_came_while_the_limit_was_uncertain_is_not_seated_by_that(worl
     assert len(people(world, TWO)) == 1
 
 
+def chosen(world: World, seconds: float = 0.0) -> list[RoomId]:
+    """Choose the rooms of a pass that is begun so many seconds from now."""
+    live, now = world.guard.live, time.monotonic() + seconds
+    live.now = live.limits.now = lambda: now
+    return live._rota.choose(live._candidates(live.counts), live._most()).rooms
+
+
 @pytest_twisted.ensureDeferred
-async def test_invented_rooms_do_not_keep_those_with_a_policy_waiting(world: World) -> None:
+async def test_other_rooms_do_not_keep_those_with_a_policy_waiting(world: World) -> None:
     world.start_guard(LOTUS_GUARD_POLICY_RATE="10", LOTUS_GUARD_RECONCILE_INTERVAL="1")
     live, states = world.guard.live, world.sandbox.homeserver
     await join(world, "alice", VOICE)
     for number in range(30):
         states.add_room(f"!{number:02}:sandbox", "@admin:sandbox")
         await join(world, "bob", f"!{number:02}:sandbox")
-    counts = await live.service.existing()
+    live.counts = await live.service.existing()
     seen: set[RoomId] = set()
-    for _ in range(6):
-        chosen = live._to_work_on(counts)
-        assert VOICE in chosen[:1]
-        assert len(chosen) == 1 + 5, "as many others as may be looked up in one interval"
-        seen.update(chosen)
-    assert len(seen) == 31, "each pass goes on where the last one ended"
+    for number in range(6):
+        rooms = chosen(world, number)
+        assert VOICE in rooms[:1]
+        assert len(rooms) == 1 + 5, "as many others as may be looked up in one interval"
+        seen.update(rooms)
+    assert len(seen) == 31, "who has waited longest comes first"
 
 
 @pytest_twisted.ensureDeferred
-async def test_empty_rooms_cost_nothing_unless_somebody_is_on_his_way(world: World) -> None:
+async def test_invented_rooms_have_a_small_share_and_wake_nobody(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_POLICY_RATE="10", LOTUS_GUARD_RECONCILE_INTERVAL="2")
+    live = world.guard.live
+    await join(world, "alice", OPEN)
+    for number in range(30):
+        await join(world, "bob", f"!invented{number:02}:sandbox")
+    live.counts = await live.service.existing()
+    for number in range(3):
+        rooms = chosen(world, number)
+        assert OPEN in rooms
+        assert len(rooms) == 1 + 1
+    looks: list[Alias] = []
+    live.presence.in_background = Counting(live.service, looks)
+    asked = world.sandbox.synapse.asked = []
+    live.wake(RoomId("!invented00:sandbox"))
+    await settled(world)
+    assert (looks, asked) == ([], [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_empty_rooms_cost_nothing_unless_somebody_is_expected(world: World) -> None:
     world.start_guard()
     live = world.guard.live
     for number in range(5):
         world.sandbox.homeserver.add_room(f"!{number}:sandbox", "@admin:sandbox")
         await world.ask("bob", f"!{number}:sandbox")
-    counts = await live.service.existing()
-    assert len(live._to_work_on(counts)) == 5
-    now = time.monotonic()
-    live.now = lambda: now + 11.0
-    assert live._to_work_on(counts) == []
+    await world.ask("bob", VOICE)
+    live.counts = await live.service.existing()
+    assert chosen(world) == [VOICE], "what a token request has just looked up needs no poll"
+    assert len(chosen(world, 2.0)) == 6
+    assert chosen(world, 11.0) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_room_is_looked_at_until_the_loop_has_seen_it_empty(world: World) -> None:
+    world.start_guard()
+    alice = await join(world, "alice", VOICE)
+    live = world.guard.live
+    await live.run_pass()
+    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
+    world.sandbox.sfu.leave(alias, alice.identity)
+    live.counts = {alias: 0}
+    assert chosen(world, 11.0) == [VOICE]
+    await live.run_pass()
+    live.counts = {alias: 0}
+    assert chosen(world, 11.0) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_livekit_says_of_a_room_counts_before_its_count_does(world: World) -> None:
+    world.start_guard()
+    token = (await world.ask("alice", OPEN)).json()["jwt"]
+    sent = hook_up(world)
+    chosen(world, 11.0)
+    world.sandbox.sfu.join(token)
+    await delivered(world, sent)
+    world.guard.live.counts = {alias_of(RoomId(OPEN), "m.call#ROOM"): 0}
+    assert chosen(world, 12.0) == [OPEN]
 
 
 @pytest_twisted.ensureDeferred
@@ -386,7 +442,7 @@ async def test_asked_for_twice_a_room_is_worked_on_once_more_and_not_at_once(wor
 async def settled(world: World) -> None:
     for _ in range(100):
         await deferLater(reactor, 0.01, lambda: None)
-        if not world.guard.live._wanted:
+        if world.guard.live.turns.is_idle:
             return
     raise AssertionError("the room is still being worked on")
 

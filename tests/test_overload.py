@@ -204,7 +204,7 @@ async def test_the_background_does_not_crowd_out_tokens(world: World) -> None:
     assert len(later.lane._waiting) == 2
     assert (await ask_as(world, "192.0.2.1", OPEN)).sources is not None
     assert len(later.lane._waiting) == 2, "it still waits"
-    await soon(lambda: not world.guard.live._wanted)
+    await soon(lambda: world.guard.live.turns.is_idle)
 
 
 @pytest_twisted.ensureDeferred

@@ -30,11 +30,10 @@ from lotus_guard.core.model import (
     Participant,
     Track,
 )
-from lotus_guard.ports import Now, Outage, Reason
+from lotus_guard.ports import NO_LIVEKIT_ROOM, Now, Outage, Reason
 
 M = TypeVar("M", bound=Message)
 
-NO_ROOM = Alias("lotus-guard")
 _TOKEN_LIFE = 60
 _MOST_BYTES = 32 * 1024 * 1024
 
@@ -102,7 +101,7 @@ class LiveKit:
 
         lk-jwt-service's aliases are 43 characters long: none is called so.
         """
-        await self.existing([NO_ROOM])
+        await self.existing([NO_LIVEKIT_ROOM])
 
     async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
         """Replace what a participant may publish and send everything else back as it was read.

@@ -28,12 +28,11 @@ from lotus_guard.core.policy import (
     read_sources,
     set_at,
 )
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.ports import NO_ROOM, Outage, Reason
 
 _MOST_BYTES = 32 * 1024 * 1024  # a big room's whole state, from an old Synapse
 _PAGE = 500
 _MOST_NAME = 200
-NO_ROOM = RoomId("!lotus-guard:room.invalid")
 
 
 V = TypeVar("V")
@@ -56,13 +55,17 @@ class Synapse:
 
     async def limit(self, room: RoomId) -> Reading[LimitPolicy]:
         """Read the limit of a room."""
-        event = event_of(await self._state(room, LIMIT_EVENT), LIMIT_EVENT)
-        return evolve(read_limit(content_of(event)), set_at=set_at(event))
+        state = await self._state(room, LIMIT_EVENT)
+        event = event_of(state or (), LIMIT_EVENT)
+        read = read_limit(content_of(event))
+        return evolve(read, set_at=set_at(event), is_unknown=state is None)
 
     async def sources(self, room: RoomId) -> Reading[SourcePolicy]:
         """Read the source policy of a room."""
-        event = event_of(await self._state(room, SOURCES_EVENT), SOURCES_EVENT)
-        return evolve(read_sources(content_of(event)), set_at=set_at(event))
+        state = await self._state(room, SOURCES_EVENT)
+        event = event_of(state or (), SOURCES_EVENT)
+        read = read_sources(content_of(event))
+        return evolve(read, set_at=set_at(event), is_unknown=state is None)
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List up to `_PAGE` rooms from the `start`th on, and where to go on."""
@@ -72,7 +75,7 @@ class Synapse:
     async def name(self, room: RoomId) -> str | None:
         """Tell a room's name, or its alias where it has none; None where it has neither."""
         for event_type, field in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
-            content = content_of(event_of(await self._state(room, event_type), event_type))
+            content = content_of(event_of(await self._state(room, event_type) or (), event_type))
             name = (content or {}).get(field)
             if name and isinstance(name, str):
                 return name[:_MOST_NAME]
@@ -85,9 +88,10 @@ class Synapse:
         """
         await self._state(NO_ROOM, "m.room.create")
 
-    async def _state(self, room: RoomId, event_type: str) -> list[Any]:
+    async def _state(self, room: RoomId, event_type: str) -> list[Any] | None:
+        """Read the events of a type; None where there is no such room."""
         if not is_room_id(room):
-            return []  # such a room cannot exist, so it has no policy
+            return None
         self.on_call(event_type)
         path = f"/_synapse/admin/v1/rooms/{quote(room, safe='')}/state?type={event_type}"
         return await self._ask(path, _events)
@@ -113,10 +117,10 @@ class Synapse:
         )
 
 
-def _events(answer: HttpAnswer) -> list[Any]:
+def _events(answer: HttpAnswer) -> list[Any] | None:
     fields = _json_object(answer)
     if answer.status in (400, 404) and fields.get("errcode") in ("M_NOT_FOUND", "M_INVALID_PARAM"):
-        return []
+        return None
     state = fields.get("state")
     if answer.status == 200 and isinstance(state, list):
         return state

@@ -35,6 +35,8 @@ class Reading(Generic[P]):
     complaints: tuple[str, ...] = ()
     set_at: float | None = None
     """When it was set, in seconds since the epoch by a homeserver's clock, where that is known."""
+    is_unknown: bool = False
+    """Whether the homeserver does not know the room: then there can be no policy."""
 
 
 def event_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] | None:

@@ -173,9 +173,16 @@ class Stack:
 
 @contextmanager
 def running_stack(
-    directory: Path, modules: bool = False, guarded: bool = True, **settings: str
+    directory: Path,
+    modules: bool = False,
+    guarded: bool = True,
+    hooks: bool | None = None,
+    **settings: str,
 ) -> Iterator[Stack]:
-    """Start everything, the guard only where it is `guarded`, and end it."""
+    """Start everything, the guard only where it is `guarded`, and end it.
+
+    `modules` puts ours into Synapse; with it, or with `hooks`, LiveKit sends its webhooks.
+    """
     with ExitStack() as ends:
         guard_port, admin_port = free_port(), free_port()
         module: Mapping[str, Any] = {
@@ -188,8 +195,9 @@ def running_stack(
         synapse = Synapse(directory / "synapse", [module] if modules else [])
         synapse.start()
         ends.callback(synapse.process.stop)
-        hooks = [f"http://127.0.0.1:{guard_port}/sfu_webhook"] if modules else []
-        livekit = LiveKit(directory / "livekit", hooks)
+        hears = modules if hooks is None else hooks
+        urls = [f"http://127.0.0.1:{guard_port}/sfu_webhook"] if hears else []
+        livekit = LiveKit(directory / "livekit", urls)
         livekit.start()
         ends.callback(livekit.process.stop)
         upstream = authorization(directory / "authorization", livekit)

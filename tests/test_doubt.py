@@ -1,0 +1,67 @@
+"""A room's failure is no outage: only a neutral question of our own tells."""
+
+from typing import Any
+
+import pytest_twisted
+from attrs import define, field
+
+from lotus_guard.core.model import Rule
+from lotus_guard.doubt import AGAIN_SECONDS, Doubt
+from lotus_guard.ports import Outage, Reason
+from tests.world import World
+
+
+@define
+class Neighbour:
+    is_out: bool = False
+    asked: int = 0
+    at: float = 100.0
+    doubt: Doubt = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.doubt = Doubt(self.ask, lambda: self.at)
+
+    async def ask(self) -> None:
+        self.asked += 1
+        if self.is_out:
+            raise Outage(Reason.TIMEOUT, "made up")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_neighbour_that_answers_a_neutral_question_is_not_out() -> None:
+    there = Neighbour()
+    for _ in range(20):
+        assert not await there.doubt.is_out()
+        assert there.doubt.outage is None
+    assert there.asked == 1, "asked once for all who doubt at the time"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_neighbour_that_does_not_is_left_alone_for_a_while() -> None:
+    there = Neighbour(is_out=True)
+    assert there.doubt.outage is None, "nothing is believed of it before it was asked"
+    assert await there.doubt.is_out()
+    assert there.doubt.outage is not None
+    there.at += AGAIN_SECONDS + 0.1
+    assert there.doubt.outage is None
+    there.is_out = False
+    assert not await there.doubt.is_out()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pass_begins_without_prejudice() -> None:
+    there = Neighbour(is_out=True)
+    await there.doubt.is_out()
+    there.doubt.begin()
+    assert there.doubt.outage is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_guard_asks_about_a_room_that_cannot_be(world: World) -> None:
+    world.start_guard()
+    asked: Any = []
+    world.sandbox.synapse.asked = asked
+    doubt = world.guard.live._synapse[Rule.LIMIT]
+    assert not await doubt.is_out()
+    assert asked == ["io.lotus.voice_limit"]
+    assert not await world.guard.live._livekit.is_out()

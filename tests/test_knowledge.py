@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.knowledge import Change, Grounds, Knowledge, Place
+from lotus_guard.core.knowledge import Change, Grounds, Knowledge, Place, _Packed
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.recent import Recent, weight
 
@@ -110,21 +110,22 @@ class Told:
 
     def __init__(self, knowledge: Knowledge) -> None:
         self.aliases: set[Alias] = set()
-        self.identities: set[Identity] = set()
+        self.identities: dict[Identity, Alias] = {}
         self.knowledge = knowledge
         knowledge.on_learnt, knowledge.on_dropped = self.learnt, self.dropped
 
     def learnt(self, change: Change) -> None:
         if change.place and change.alias:
             self.aliases.add(change.alias)
-        if change.identity:
-            self.identities.add(change.identity)
+        if change.identity and change.alias:
+            self.identities[change.identity] = change.alias
 
     def dropped(self, alias: Alias, identities: Collection[Identity] | None) -> None:
         if identities is None:
             self.aliases.remove(alias)
-        else:
-            self.identities.difference_update(identities)
+        for identity in identities or ():
+            if self.identities.get(identity) == alias:
+                del self.identities[identity]
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 30), st.booleans()), max_size=80))
@@ -136,14 +137,27 @@ def test_what_falls_out_is_told_whoever_has_written_it_down(
     for room, user, rests in steps:
         call = Alias(f"call{room}")
         knowledge.learn_alias(call, Place(RoomId(f"!{room}:s"), "slot", Grounds.BELIEF))
-        knowledge.learn_identity(Identity(f"i{user}"), UserId(f"@{user}:s"), call)
+        knowledge.learn_identity(Identity(f"i{room}.{user}"), UserId(f"@{user}:s"), call)
         if rests:
             knowledge.rest({call})
     assert told.aliases == {alias for alias, _ in knowledge.places()}
-    known = {identity for identity, _ in knowledge.users()}
-    # With an alias go its identities, which the store deletes by it.
-    assert known <= told.identities
+    # With an alias go its identities; the store deletes them by it.
+    known = {i for i, (_, call) in knowledge.users() if call in told.aliases}
+    assert {i for i, call in told.identities.items() if call in told.aliases} == known
     assert len(told.aliases) <= 4
+
+
+def test_who_has_gone_on_to_another_call_is_not_dropped_with_the_first() -> None:
+    knowledge = Knowledge(most_packed=1)
+    told = Told(knowledge)
+    for call in (CALL, SECOND):
+        knowledge.learn_alias(call, Place(RoomId(f"!{call}:s"), "m", Grounds.PROOF))
+        knowledge.learn_identity(WHO, UserId("@who:s"), call)
+        if call == CALL:
+            knowledge._resting[CALL] = _Packed.of({WHO: UserId("@who:s")})
+    knowledge.rest({CALL})
+    assert told.identities == {WHO: SECOND}
+    assert knowledge.user_of(WHO) == "@who:s"
 
 
 @pytest.mark.parametrize("size", [10, 250])

@@ -299,3 +299,19 @@ async def test_more_rows_than_there_is_room_for_are_read_newest_first_and_delete
     assert [alias for alias, _ in two.knowledge.places()] == [f"alias{n}" for n in range(15, 20)]
     await two.close()
     assert known(path) == 5
+
+
+def test_an_identity_is_dropped_only_where_it_was_learnt() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(tables.SCHEMA)
+    first, second, who = Alias("first"), Alias("second"), Identity("i")
+    batch, later = tables.Batch(), tables.Batch()
+    batch.identities[who] = (UserId("@u:s"), second)
+    batch.drop(who, first)
+    batch.write(connection.cursor())
+    assert connection.execute("SELECT alias FROM identity").fetchall() == [("second",)]
+    again = tables.Batch(identities={who: (UserId("@u:s"), second)})
+    later.drop(who, second)
+    again.add(later)
+    again.write(connection.cursor())
+    assert connection.execute("SELECT alias FROM identity").fetchall() == []

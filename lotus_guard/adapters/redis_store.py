@@ -19,15 +19,13 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Collection,
-    Coroutine,
     Iterator,
-    Mapping,
     Sequence,
 )
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from lotus_guard.adapters.redis import Server
@@ -37,7 +35,7 @@ from lotus_guard.core.ids import MOST_NAME, fits
 from lotus_guard.core.knowledge import Change, Grounds, Knowledge, Place, Recent
 from lotus_guard.core.model import Alias, Identity, RoomId, Rule, UserId
 from lotus_guard.core.shared import BIND, string
-from lotus_guard.flight import ignoring, some_at_once
+from lotus_guard.flight import some_at_once
 from lotus_guard.ports import Now, Outage
 
 _log = Logger()
@@ -81,8 +79,9 @@ class RedisStore:
     _is_hearing: bool = field(default=False, init=False)
     """What is learnt at this moment came from the others."""
     _issued: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
-    _dropped: dict[Alias, set[Identity] | None] = field(init=False, factory=dict)
-    """What is to be deleted; None for an alias and all that was learnt in it."""
+    _unbound: set[Alias] = field(init=False, factory=set)
+    _dropped: set[tuple[Alias, Identity]] = field(init=False, factory=set)
+    """Aliases and identities that are to be deleted."""
 
     @property
     def channel(self) -> str:
@@ -98,7 +97,9 @@ class RedisStore:
     def learnt(self, change: Change) -> None:
         """Write down a thing learnt and tell the others."""
         if change.alias:
-            self._dropped.pop(change.alias, None)
+            self._unbound.discard(change.alias)
+        if change.alias and change.identity:
+            self._dropped.discard((change.alias, change.identity))
         if self._is_hearing:
             return
         if change.alias and change.place:
@@ -116,11 +117,9 @@ class RedisStore:
 
         The others are not told: what they have in use, they keep.
         """
-        known = self._dropped.setdefault(alias, set())
         if identities is None:
-            self._dropped[alias] = None
-        elif known is not None:
-            known.update(identities)
+            self._unbound.add(alias)
+        self._dropped.update((alias, identity) for identity in identities or ())
         self._shortly()
 
     def decided(self, decision: Decision) -> None:
@@ -198,17 +197,21 @@ class RedisStore:
     def _write(self) -> None:
         self._soon = None
         self._write_decisions()
-        dropped, self._dropped = self._dropped, {}
-        if dropped:
-            self._go(self._delete(dropped))
+        unbound, self._unbound = self._unbound, set()
+        dropped, self._dropped = self._dropped, set()
+        if unbound or dropped:
+            self._go(self._delete(sorted(unbound), dropped))
 
-    async def _delete(self, dropped: Mapping[Alias, set[Identity] | None]) -> None:
-        aliases = [alias for alias, identities in dropped.items() if identities is None]
+    async def _delete(
+        self, aliases: Sequence[Alias], identities: Collection[tuple[Alias, Identity]]
+    ) -> None:
         for some in _pieces(aliases):
             await self.server.command("HDEL", f"{self.prefix}aliases", *some)
-            await self.server.command("DEL", *(f"{self.prefix}users:{alias}" for alias in some))
-        for alias, identities in dropped.items():
-            for some in _pieces(list(identities or ())):
+        by_alias: dict[Alias, list[Identity]] = {}
+        for alias, identity in identities:
+            by_alias.setdefault(alias, []).append(identity)
+        for alias, found in by_alias.items():
+            for some in _pieces(found):
                 await self.server.command("HDEL", f"{self.prefix}users:{alias}", *some)
 
     def _go(self, work: Coroutine[Any, Any, Any]) -> None:

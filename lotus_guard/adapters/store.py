@@ -115,11 +115,11 @@ class Store:
         self._begin()
 
     def dropped(self, alias: Alias, identities: Collection[Identity] | None) -> None:
-        """Delete what there is no room for any more, soon; None for an alias and all of its own."""
+        """Delete what there is no room for any more, soon; None for the alias itself."""
         if identities is None:
-            self._batch.aliases[alias] = None
-        else:
-            self._batch.identities.update(dict.fromkeys(identities))
+            self._batch.unbind(alias)
+        for identity in identities or ():
+            self._batch.drop(identity, alias)
         self._shortly()
 
     def seats_changed(self, room: RoomId) -> None:

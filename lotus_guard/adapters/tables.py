@@ -150,8 +150,11 @@ class Batch:
 
     aliases: dict[Alias, Place | None] = field(factory=dict)
     """None for one to forget, with the identities learnt in it."""
-    identities: dict[Identity, tuple[UserId, Alias] | None] = field(factory=dict)
-    """None for one to forget."""
+    identities: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
+    dropped: set[tuple[Identity, Alias]] = field(factory=set)
+    """Identities to forget, where the one that is written is the one learnt in this alias."""
+    unbound: set[Alias] = field(factory=set)
+    """Aliases to forget, and nothing else with them."""
     seats: dict[tuple[RoomId, Person], tuple[float | None] | None] = field(factory=dict)
     """Until when each is held; None for one to delete."""
     decisions: dict[tuple[Deed, str], deque[Decision]] = field(factory=dict)
@@ -161,8 +164,20 @@ class Batch:
     """The instance of a guard that stops."""
 
     def __bool__(self) -> bool:
-        waiting = (self.aliases, self.identities, self.seats, self.decisions, self.beat, self.gone)
-        return any(waiting)
+        learnt = (self.aliases, self.identities, self.dropped, self.unbound)
+        return any((*learnt, self.seats, self.decisions, self.beat, self.gone))
+
+    def drop(self, identity: Identity, alias: Alias) -> None:
+        """Add an identity to forget."""
+        self.dropped.add((identity, alias))
+        if self.identities.get(identity, ("", ""))[1] == alias:
+            del self.identities[identity]
+
+    def unbind(self, alias: Alias) -> None:
+        """Add an alias to forget."""
+        self.unbound.add(alias)
+        if self.aliases.get(alias) is not None:
+            del self.aliases[alias]
 
     def decided(self, decision: Decision) -> None:
         """Add a decision."""
@@ -171,7 +186,11 @@ class Batch:
 
     def add(self, later: "Batch") -> None:
         """Add what came later."""
+        for alias in later.unbound:
+            self.unbind(alias)
         self.aliases.update(later.aliases)
+        for identity, alias in later.dropped:
+            self.drop(identity, alias)
         self.identities.update(later.identities)
         self.seats.update(later.seats)
         for decision in later.in_order():
@@ -185,6 +204,7 @@ class Batch:
 
     def write(self, cursor: Any) -> list[int]:
         """Write all of it; gives the pids of other guards on this file. Runs in a thread."""
+        cursor.executemany("DELETE FROM alias WHERE alias = ?", [(a,) for a in self.unbound])
         for alias, place in self.aliases.items():
             if place is None:
                 cursor.execute("DELETE FROM alias WHERE alias = ?", (alias,))
@@ -193,12 +213,11 @@ class Batch:
                 row = (alias, place.room, place.slot, place.grounds.value)
                 cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
         cursor.executemany(
-            "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
-            [(identity, *taught) for identity, taught in self.identities.items() if taught],
+            "DELETE FROM identity WHERE identity = ? AND alias = ?", sorted(self.dropped)
         )
         cursor.executemany(
-            "DELETE FROM identity WHERE identity = ?",
-            [(identity,) for identity, taught in self.identities.items() if taught is None],
+            "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
+            [(identity, *taught) for identity, taught in self.identities.items()],
         )
         cursor.executemany(
             "DELETE FROM seat WHERE room = ? AND person = ?",

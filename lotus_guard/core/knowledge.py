@@ -92,7 +92,7 @@ class Knowledge:
     on_forgotten: Callable[[Alias], None] = lambda _alias: None
     """Told of an alias that is of no use any more, to anybody, with the identities learnt in it."""
     on_dropped: Callable[[Alias, Collection[Identity] | None], None] = lambda _a, _i: None
-    """Told of identities that have no room here any more; None for an alias with all of its own."""
+    """Told of identities that have no room here any more; None for the alias itself."""
     _places: Recent[Alias, Place] = field(init=False)
     _users: Recent[Identity, tuple[UserId, Alias]] = field(init=False)
     _aliases: dict[RoomId, dict[Alias, None]] = field(init=False, factory=dict)
@@ -225,7 +225,9 @@ class Knowledge:
                 self._users.put(identity, (user, alias))
 
     def _drop_alias(self, alias: Alias, place: Place) -> None:
+        packed = self._resting.get(alias)
         self._unlist(alias, place)
+        self.on_dropped(alias, list(packed.users()) if packed else ())
         self.on_dropped(alias, None)
 
     def _unlist(self, alias: Alias, place: Place) -> None:

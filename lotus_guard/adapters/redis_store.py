@@ -19,13 +19,14 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Collection,
+    Coroutine,
     Iterator,
     Sequence,
 )
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.logger import Logger
 
 from lotus_guard.adapters.redis import Server
@@ -35,7 +36,7 @@ from lotus_guard.core.ids import MOST_NAME, fits
 from lotus_guard.core.knowledge import Change, Grounds, Knowledge, Place, Recent
 from lotus_guard.core.model import Alias, Identity, RoomId, Rule, UserId
 from lotus_guard.core.shared import BIND, string
-from lotus_guard.flight import some_at_once
+from lotus_guard.flight import ignoring, some_at_once
 from lotus_guard.ports import Now, Outage
 
 _log = Logger()

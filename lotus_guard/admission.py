@@ -18,12 +18,31 @@ from twisted.logger import Logger
 
 from lotus_guard.book import Book
 from lotus_guard.core.decision import seat_refused, slots_refused, token_changed
-from lotus_guard.core.knowledge import Knowledge, Place, place_from, user_from
-from lotus_guard.core.model import Identity, LimitPolicy, RoomId, Rule, Source, SourcePolicy
+from lotus_guard.core.knowledge import Knowledge, Place, Recent, place_from, user_from
+from lotus_guard.core.model import (
+    Identity,
+    LimitPolicy,
+    RoomId,
+    Rule,
+    Source,
+    SourcePolicy,
+    UserId,
+)
 from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.core.seats import Person, Seating, Seats
-from lotus_guard.core.token import NotOurs, Token, Unfit, lifetime, open_token, restrain, sign
+from lotus_guard.core.token import (
+    KeyPair,
+    NotOurs,
+    Token,
+    Unfit,
+    begins,
+    lifetime,
+    open_token,
+    restrain,
+    sign,
+)
 from lotus_guard.core.wire import TokenRequest
+from lotus_guard.credentials import Credential
 from lotus_guard.flight import ignoring, within
 from lotus_guard.policies import MOST_AHEAD, Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason, Records
@@ -40,6 +59,9 @@ LOOK_MAX_AGE = 3.0
 
 Whom it does not show has a seat held or came without one, and for the latter the live loop's three
 seconds hold anyway. Nobody is refused on a look that was begun before he asked."""
+
+MOST_ISSUED = 20_000
+"""Of so many identities the last token's time is known."""
 
 _log = Logger()
 
@@ -100,7 +122,9 @@ class Seeker:
     arrived: float
     """When the request came in."""
     due: float
-    """When each rule must have its verdict."""
+    """When each rule must have found out what its verdict rests on."""
+    user: UserId | None = None
+    """Who they are, where the request told us."""
 
 
 @frozen
@@ -124,14 +148,13 @@ class _Crowded(Exception):
 class Admission:
     """Judges tokens by the policies of the room that they are for."""
 
-    key: str
-    secret: str = field(repr=False)
+    keys: Credential[KeyPair]
     deadline: float
     """Seconds a rule may keep a finished upstream answer waiting."""
     token_life: int
     knowledge: Knowledge
     seats: Seats
-    """What this guard knows of the seats, for showing; changes go through the book."""
+    """What this guard knows of the seats; changes go through the book."""
     book: Book
     presence: Presence
     limits: Policies[LimitPolicy]
@@ -145,6 +168,10 @@ class Admission:
     """The rules that decide and record, and change nothing."""
     on_issued: Callable[[RoomId], None] = lambda _room: None
     """Told of each room that a token is issued for."""
+    issued: Recent[Identity, int] = field(factory=lambda: Recent(MOST_ISSUED))
+    """From when on the last token that was given to each identity is valid (`nbf`)."""
+    reserve: float = 0.0
+    """Seconds of the deadline that are left for taking the seat, where the book is a server."""
 
     def ahead(self, request: TokenRequest) -> None:
         """Begin the look-ups for a request while upstream works on it."""
@@ -153,12 +180,13 @@ class Admission:
         self.limits.ahead(request.room)
         self.sources.ahead(request.room)
         last = self.limits.last(request.room)
-        fresh = self.now() - LOOK_MAX_AGE
-        if not last or not last.restricts or self.presence.looks >= MOST_AHEAD:
-            return
-        if self.presence.at_hand(request.room, fresh) is None:
-            look = self.presence.look(request.room, fresh)
-            ignoring(ensureDeferred(look), Outage, Flooded)
+        if last and last.restricts and self.presence.looks < MOST_AHEAD:
+            self._begin_look(request.room, self.now() - LOOK_MAX_AGE)
+
+    def _begin_look(self, room: RoomId, not_before: float) -> None:
+        """Begin the look that will be needed, unless there is one that serves."""
+        if self.presence.at_hand(room, not_before) is None:
+            ignoring(ensureDeferred(self.presence.look(room, not_before)), Outage, Flooded)
 
     async def judge(
         self, encoded: str, asked: Asked | None, arrived: float, hurry: Outage | None = None
@@ -169,8 +197,12 @@ class Admission:
         and is only learnt from. Raises Unfit, and CancelledError when the client has gone.
         """
         try:
-            token = open_token(encoded, self.key, self.secret)
-            return await self._judge(token, asked, arrived, hurry)
+            token = self._open(encoded)
+            verdict = await self._judge(token, asked, arrived, hurry)
+            begin = begins(token)
+            if isinstance(verdict, Pass) and begin is not None:
+                self.issued.put(token.identity, begin)
+            return verdict
         except NotOurs as why:
             return self._open_both(Outage(Reason.SECRET, str(why)))
         except _Crowded as crowded:
@@ -180,6 +212,16 @@ class Admission:
         except Exception:
             _log.failure("A token could not be judged")
             return self._open_both(Outage(Reason.BUG, "see the traceback in the log"))
+
+    def _open(self, encoded: str) -> Token:
+        """Verify and read a token, by what is in the files by now if need be; raises NotOurs."""
+        used = self.keys.value
+        try:
+            return open_token(encoded, self.keys.known())
+        except NotOurs:
+            if not self.keys.renewed(used):
+                raise
+        return open_token(encoded, self.keys.known())
 
     async def _judge(
         self, token: Token, asked: Asked | None, arrived: float, hurry: Outage | None
@@ -237,13 +279,14 @@ class Admission:
             if claimed and not place and self._is_crowded(claimed):
                 raise _Crowded(claimed.room, user or self.knowledge.person(token.identity))
             place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
-        if user:
+        if user and self.knowledge.user_of(token.identity) in (None, user):
             self.knowledge.learn_identity(token.identity, user, token.alias)
         if place is None:
             return None
         self.on_issued(place.room)
         person = user or self.knowledge.person(token.identity)
-        return Seeker(place.room, person, token.identity, arrived, self.now() + self.deadline)
+        due = self.now() + self.deadline - self.reserve
+        return Seeker(place.room, person, token.identity, arrived, due, user)
 
     def _is_crowded(self, place: Place) -> bool:
         return place.slot != ROOM_SLOT and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
@@ -263,6 +306,7 @@ class Admission:
         return None
 
     async def _limit(self, seeker: Seeker) -> Cap | Refusal | None:
+        self._foresee(seeker)
         try:
             policy, is_certain = await self._policy(Rule.LIMIT, self.limits, seeker)
             if policy.max_users is None:
@@ -275,22 +319,37 @@ class Admission:
             await self._keep(seeker)
             raise
 
+    def _foresee(self, seeker: Seeker) -> None:
+        """Begin the look that the last known limit asks for, beside the look-up of the policy.
+
+        A look-up that hangs would leave LiveKit no time to answer.
+        """
+        last = self.limits.last(seeker.room)
+        if last and last.max_users and self.limits.at_hand(seeker.room) is None:
+            self._begin_look(seeker.room, self._not_before(seeker, last.max_users))
+
+    def _not_before(self, seeker: Seeker, limit: int) -> float:
+        """Tell how old a look may be: nobody is refused on one that was begun before they asked."""
+        fresh = self.now() - LOOK_MAX_AGE
+        at = self.presence.at_hand(seeker.room, fresh)
+        return fresh if at is None or self._ask(seeker, limit, at).admitted else seeker.arrived
+
     async def _cap(self, seeker: Seeker, limit: int) -> Cap | Refusal:
         try:
-            at = await self._look(seeker, self.now() - LOOK_MAX_AGE)
-            seating = await self._ask(seeker, limit, at)
+            at = await self._look(seeker, self._not_before(seeker, limit))
+            seating = self._ask(seeker, limit, at)
             if not seating.admitted and at < seeker.arrived:
                 at = await self._look(seeker, seeker.arrived)
-                seating = await self._ask(seeker, limit, at)
+                seating = self._ask(seeker, limit, at)
         except Flooded:
             # A client's doing: nobody's way in. What was seen last and is held since counts.
             at = self.presence.last_look(seeker.room)
-            seating = await self._ask(seeker, limit, at)
+            seating = self._ask(seeker, limit, at)
         return Cap(limit, at) if seating.admitted else Refusal(limit, seating.users)
 
-    async def _ask(self, seeker: Seeker, limit: int, at: float) -> Seating:
-        who = (seeker.room, seeker.person, seeker.identity)
-        return await self.book.change(seeker.room, lambda seats: seats.ask(*who, limit, at))
+    def _ask(self, seeker: Seeker, limit: int, at: float) -> Seating:
+        """Ask for a seat by what this guard knows; whoever takes one asks the book (`_take`)."""
+        return self.seats.ask(seeker.room, seeker.person, seeker.identity, limit, at)
 
     async def _keep(self, seeker: Seeker) -> None:
         who = (seeker.room, seeker.person, seeker.identity)
@@ -310,12 +369,18 @@ class Admission:
         return found[0] if found else None
 
     async def _policy(self, rule: Rule, policies: Policies[P], seeker: Seeker) -> tuple[P, bool]:
-        """Find out about a policy, and whether it is certain or what was known before an outage."""
+        """Find out about a policy, and whether it is certain or what was known before an outage.
+
+        One that is known to restrict is waited for half the time: the other half is for what it
+        asks for.
+        """
         policy = policies.at_hand(seeker.room)
         if policy is not None:
             return policy, True
+        last = policies.last(seeker.room)
+        share = 0.5 if last is not None and last.restricts else 1.0
         try:
-            return await self._in_time(seeker, policies.get(seeker.room)), True
+            return await self._in_time(seeker, policies.get(seeker.room), share), True
         except Outage as outage:
             last = policies.last(seeker.room)
             if last is None:
@@ -323,9 +388,10 @@ class Admission:
             self.journal.used_stale(rule, outage)
             return last, False
 
-    async def _in_time(self, seeker: Seeker, work: Coroutine[Any, Any, V]) -> V:
+    async def _in_time(self, seeker: Seeker, work: Coroutine[Any, Any, V], share: float = 1.0) -> V:
+        """Wait for something, for at most this share of the time that is left; raises Outage."""
         try:
-            return await within(max(0.0, seeker.due - self.now()), self.clock, work)
+            return await within(max(0.0, seeker.due - self.now()) * share, self.clock, work)
         except TimeoutError:
             raise Outage(Reason.TIMEOUT, "our own deadline") from None
 
@@ -334,7 +400,7 @@ class Admission:
     ) -> Verdict:
         """Take the seat, in one step, and narrow the token."""
         if cap:
-            seating = await self._admit(seeker, cap)
+            seating = await self._take(seeker, cap)
             if not seating.admitted:
                 refusal = await self._refuse(seeker, Refusal(cap.limit, seating.users))
                 if refusal:
@@ -343,22 +409,38 @@ class Admission:
         forbidden = policy.forbidden if policy else frozenset()
         return self._restrain(seeker, token, cap is not None, forbidden)
 
-    async def _admit(self, seeker: Seeker, cap: Cap) -> Seating:
+    async def _take(self, seeker: Seeker, cap: Cap) -> Seating:
+        """Take a seat in the book, which may know of people whom this guard has not heard of.
+
+        Where it says no by an older look, a new one decides, if LiveKit tells in time.
+        """
+        seating = await self._admit(seeker, cap.limit, cap.at)
+        if seating.admitted or cap.at >= seeker.arrived:
+            return seating
+        try:
+            at = await self._look(seeker, seeker.arrived)
+        except (Outage, Flooded):
+            return seating
+        return await self._admit(seeker, cap.limit, at)
+
+    async def _admit(self, seeker: Seeker, limit: int, at: float) -> Seating:
         who = (seeker.room, seeker.person, seeker.identity)
         return await self.book.change(
-            seeker.room, lambda seats: seats.admit(*who, cap.limit, cap.at, self.now())
+            seeker.room, lambda seats: seats.admit(*who, limit, at, self.now())
         )
 
     def _restrain(
         self, seeker: Seeker, token: Token, is_capped: bool, forbidden: AbstractSet[Source]
     ) -> Pass:
         """Narrow and shorten a token by the rules that are enforced, record what others would."""
+        if seeker.user:  # whose identity was another's: they may be there by it from now on
+            self.knowledge.learn_identity(token.identity, seeker.user, token.alias)
         is_bound = is_capped and Rule.LIMIT not in self.observed
         taken = frozenset() if Rule.SOURCES in self.observed else forbidden
         if (is_bound, taken) != (is_capped, forbidden):
             self._restrained(seeker, token, is_capped, forbidden, observed=True)
         restrained, decision = self._restrained(seeker, token, is_bound, taken)
-        return Pass(sign(restrained, self.secret), decision) if restrained else Pass()
+        return Pass(sign(restrained), decision) if restrained else Pass()
 
     def _restrained(
         self,

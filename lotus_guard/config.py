@@ -6,9 +6,9 @@ blanks, CR and LF around a key or a secret do not count.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import environ
@@ -20,11 +20,24 @@ from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.model import Rule
 from lotus_guard.core.origin import Network, networks_of
 from lotus_guard.core.shared import RedisAddress, is_redis, read_redis_address
+from lotus_guard.core.token import KeyPair
+from lotus_guard.credentials import (
+    Credential,
+    Credentials,
+    Place,
+    Unusable,
+    fault_line,
+    read_pair,
+    read_pair_file,
+    read_text,
+)
 from lotus_guard.live import LIVE
 
 OUR_PREFIX = "LOTUS_GUARD_"
 MOST_WORKERS = 64
 OBSERVABLE = (Rule.LIMIT.value, Rule.SOURCES.value, LIVE)
+
+V = TypeVar("V")
 
 # A host name without empty labels, or an IP address (urlsplit takes the brackets off).
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.%]+")
@@ -96,12 +109,9 @@ class Config:
     """Empty for no operators' port."""
     upstream: str
     livekit_api: str
-    key: str
-    secret: str = field(repr=False)
+    credentials: Credentials = field(repr=False)
+    """Renewed while the guard runs; the properties below give what they are at the moment."""
     synapse_url: str
-    synapse_token: str = field(repr=False)
-    push_secret: str = field(repr=False)
-    """Empty for no pushes."""
     state: Path
     """The SQLite file; unused where there is a Redis."""
     redis: RedisAddress | None
@@ -124,6 +134,26 @@ class Config:
     trusted_proxies: tuple[Network, ...]
     admin_hosts: frozenset[str]
     workers: int
+
+    @property
+    def key(self) -> str:
+        """LiveKit's API key."""
+        return self.credentials.livekit.value.key
+
+    @property
+    def secret(self) -> str:
+        """LiveKit's API secret."""
+        return self.credentials.livekit.value.secret
+
+    @property
+    def synapse_token(self) -> str:
+        """An admin's access token."""
+        return self.credentials.synapse.value
+
+    @property
+    def push_secret(self) -> str:
+        """What the Synapse module signs with; empty for no pushes."""
+        return self.credentials.push.value
 
 
 class Faulty(Exception):
@@ -159,20 +189,14 @@ def read_config(environment: Mapping[str, str]) -> Config:
     variables = environ.to_config(Variables, environ=dict(environment))
     check = _Check(environment)
     check.unknown_names()
-    key, secret = check.credentials(variables)
     config = Config(
         listen=check.endpoint("LISTEN", variables.listen),
         admin_listen=variables.admin_listen
         and check.endpoint("ADMIN_LISTEN", variables.admin_listen),
         upstream=check.url("LOTUS_GUARD_UPSTREAM", variables.upstream),
         livekit_api=check.livekit(variables),
-        key=key,
-        secret=secret,
+        credentials=check.credentials(variables),
         synapse_url=check.url("LOTUS_GUARD_SYNAPSE_URL", variables.synapse_url),
-        synapse_token=check.synapse_token(variables),
-        push_secret=check.optional(
-            "LOTUS_GUARD_PUSH_SECRET", variables.push_secret, variables.push_secret_from_file
-        ),
         state=_state_path(variables.state, environment),
         redis=check.redis(variables),
         reconcile_interval=check.seconds(
@@ -222,11 +246,9 @@ class _Check:
 
     environment: Mapping[str, str]
     faults: list[str] = field(factory=list)
-    unread: set[str] = field(factory=set)
-    """The variables whose files could not be read: that fault has been named."""
 
     def fault(self, name: str, found: str, wanted: str) -> None:
-        self.faults.append(f"{name}: {found}; wanted: {wanted}")
+        self.faults.append(fault_line(name, found, wanted))
 
     def unknown_names(self) -> None:
         known = set(variable_names())
@@ -285,72 +307,60 @@ class _Check:
                 text = plain + text.removeprefix(websocket)
         return self.url(name, text, "ws://, wss://, http:// or https:// and LiveKit's host")
 
-    def credentials(self, variables: Variables) -> tuple[str, str]:
-        if variables.livekit_key_file:
-            key, colon, secret = self.file(
-                "LIVEKIT_KEY_FILE", variables.livekit_key_file
-            ).partition(":")
-            key, secret = key.strip(" \r\n"), secret.strip(" \r\n")
-            odd = ":" in secret or "\n" in key + secret
-            if not self.unread and (not colon or not key or not secret or odd):
-                self.fault("LIVEKIT_KEY_FILE", "not of that form", "one line `key: secret`")
-            return key, secret
-        key = self.either("LIVEKIT_KEY", variables.livekit_key, variables.livekit_key_from_file)
-        secret = self.either(
+    def credentials(self, variables: Variables) -> Credentials:
+        synapse = Place(
+            "LOTUS_GUARD_SYNAPSE_TOKEN", variables.synapse_token, variables.synapse_token_from_file
+        )
+        push = Place(
+            "LOTUS_GUARD_PUSH_SECRET", variables.push_secret, variables.push_secret_from_file
+        )
+        redis = Place("LOTUS_GUARD_REDIS_PASSWORD", "", variables.redis_password_from_file)
+        return Credentials(
+            livekit=self.livekit_pair(variables),
+            synapse=self.credential(synapse.shown, (synapse.path,), synapse.read_token, ""),
+            push=self.credential(push.shown, (push.path,), lambda: push.read_secret(16), ""),
+            redis=self.credential(redis.shown, (redis.path,), lambda: redis.read_secret(0), ""),
+        )
+
+    def livekit_pair(self, variables: Variables) -> Credential[KeyPair]:
+        empty, both = KeyPair("", ""), variables.livekit_key_file
+        if both:
+            name = "LIVEKIT_KEY_FILE"
+            return self.credential(name, (both,), lambda: read_pair_file(name, both), empty)
+        key = Place("LIVEKIT_KEY", variables.livekit_key, variables.livekit_key_from_file)
+        secret = Place(
             "LIVEKIT_SECRET", variables.livekit_secret, variables.livekit_secret_from_file
         )
-        return key, secret
+        name = f"{key.shown} with {secret.shown}"
+        paths = (key.path, secret.path)
+        return self.credential(name, paths, lambda: read_pair(key, secret), empty)
 
-    def synapse_token(self, variables: Variables) -> str:
-        token = self.either(
-            "LOTUS_GUARD_SYNAPSE_TOKEN",
-            variables.synapse_token,
-            variables.synapse_token_from_file,
-        )
-        if not token.isascii() or not token.isprintable() or " " in token:
-            self.fault(
-                "LOTUS_GUARD_SYNAPSE_TOKEN", "contains what no token contains", "an access token"
-            )
-        return token
-
-    def either(self, name: str, plain: str, path: str) -> str:
-        value = self.file(f"{name}_FROM_FILE", path) if path else plain
-        value = value.strip(" \r\n")
-        if not value and not (path and f"{name}_FROM_FILE" in self.unread):
-            where = f"{name}_FROM_FILE" if path else name
-            self.fault(where, "empty" if path else "not set", f"{name} or {name}_FROM_FILE")
-        return value
-
-    def file(self, name: str, path: str) -> str:
+    def credential(
+        self, name: str, paths: Sequence[str], read: Callable[[], V], empty: V
+    ) -> Credential[V]:
+        """Make a credential that is read again where it stands in files; `empty` where faulty."""
         try:
-            return Path(path).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            self.unread.add(name)
-            why = getattr(error, "strerror", None) or "not a text file"
-            self.fault(name, f"cannot read {path!r} ({why})", "a file that this user can read")
-            return ""
-
-    def optional(self, name: str, plain: str, path: str) -> str:
-        """Read a secret that need not be there, but must be a secret where it is."""
-        value = self.either(name, plain, path) if plain or path else ""
-        if 0 < len(value) < 16:
-            self.fault(name, f"only {len(value)} characters", "16 or more, from a random source")
-        return value
+            value = read()
+        except Unusable as why:
+            self.faults += why.faults
+            value = empty
+        files = tuple(path for path in paths if path)
+        return Credential(name, value, files, read if files else None)
 
     def redis(self, variables: Variables) -> RedisAddress | None:
-        path = variables.redis_password_from_file
-        name = "LOTUS_GUARD_REDIS_PASSWORD_FROM_FILE"
-        password = self.file(name, path).strip(" \r\n") if path else ""
         if not is_redis(variables.state):
             return None
         try:
-            address = read_redis_address(variables.state, password)
+            address = read_redis_address(variables.state)
         except ValueError as why:
             wanted = "redis://[user:password@]host[:port][/database][?prefix=…]"
             self.fault("LOTUS_GUARD_STATE", str(why), wanted)
             return None
-        if address.ca and not self.file("LOTUS_GUARD_STATE", address.ca) and not self.unread:
-            self.fault("LOTUS_GUARD_STATE", f"{address.ca} is empty", "a certificate")
+        try:
+            if address.ca and not read_text("LOTUS_GUARD_STATE", address.ca):
+                self.fault("LOTUS_GUARD_STATE", f"{address.ca} is empty", "a certificate")
+        except Unusable as why:
+            self.faults += why.faults
         return address
 
     def workers(self, text: str) -> int:

@@ -66,13 +66,15 @@ class Worker(ProcessProtocol):
     begun: float = 0.0
     deaths: int = 0
     """How many have died young in a row."""
+    is_to_reload: bool = False
+    """Whether SIGHUP is for it as soon as it is ready: before that it may not catch it."""
     ended: Deferred[None] | None = None
     _line: bytes = b""
 
     def start(self) -> None:
         """Start a process."""
         fleet = self.fleet
-        self.is_ready, self._line = False, b""
+        self.is_ready, self.is_to_reload, self._line = False, False, b""
         self.begun = self.heard = fleet.reactor.seconds()
         self.ended = Deferred()
         held = fleet.sockets_of(self.number)
@@ -93,6 +95,8 @@ class Worker(ProcessProtocol):
         self.heard = self.fleet.reactor.seconds()
         if b"READY=1" in lines and not self.is_ready:
             self.is_ready = True
+            if self.is_to_reload:
+                self.reload()
             self.fleet.got_ready()
 
     def processEnded(self, reason: Any) -> None:
@@ -118,6 +122,12 @@ class Worker(ProcessProtocol):
     def _again(self) -> None:
         if self.fleet.running:
             self.start()
+
+    def reload(self) -> None:
+        """Have it read its credentials again, at once or as soon as it is ready."""
+        self.is_to_reload = not self.is_ready
+        if self.is_ready:
+            self.signal("HUP")
 
     def signal(self, name: str) -> None:
         """Send a signal, where there is a process."""
@@ -180,6 +190,12 @@ class Fleet(Service):
             self._said_ready = True
             _log.info("{n} workers are ready", n=len(self.workers))
             self._supervisor.ready()
+
+    def reload(self) -> None:
+        """Have all workers read their credentials again; the supervisor itself uses none."""
+        _log.info("SIGHUP is handed on to {n} workers", n=len(self.workers))
+        for worker in self.workers:
+            worker.reload()
 
     def is_well(self) -> bool:
         """Look after the workers; the supervisor itself is well while it does so."""

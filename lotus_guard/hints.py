@@ -8,22 +8,26 @@ from twisted.logger import Logger
 
 from lotus_guard.core.knowledge import Recent
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
-from lotus_guard.core.push import HEARTBEAT, Push, Unsigned, read_push
+from lotus_guard.core.push import HEARTBEAT, Push, Unsigned, Untimely, read_push
 from lotus_guard.core.ration import Ration
-from lotus_guard.core.webhook import Event, Forged, announced, read_event, write_event
+from lotus_guard.core.token import KeyPair
+from lotus_guard.core.webhook import Event, Forged, is_announced, read_event, write_event
+from lotus_guard.credentials import Credential
 from lotus_guard.health import described
 from lotus_guard.policies import Policies
 from lotus_guard.ports import Now
 
 _log = Logger()
 
+CLOCKS = "the clocks of Synapse and the guard are apart"
+"""Said of a push whose signature is right and whose time is not."""
+
 
 @define(eq=False)
 class Webhooks:
     """Verifies LiveKit's webhooks and hands on each event once."""
 
-    key: str
-    secret: str = field(repr=False)
+    keys: Credential[KeyPair]
     now: Now
     on_event: Callable[[Event], None]
     on_genuine: Callable[[bytes, str], None] = lambda _body, _authorization: None
@@ -49,11 +53,9 @@ class Webhooks:
 
         A client has no such token; so a body may be longer here, and waits in no client's line.
         """
-        try:
-            announced(authorization, self.key, self.secret)
-        except Forged:
-            return False
-        return True
+        return any(
+            is_announced(authorization, pair.key, pair.secret) for pair in self.keys.believed()
+        )
 
     def take(self, body: bytes, authorization: str, *, is_heard: bool = False) -> None:
         """Take in a webhook, whoever sent it; never raises.
@@ -61,7 +63,7 @@ class Webhooks:
         `is_heard` where another guard passed it on.
         """
         try:
-            event = read_event(body, authorization, self.key, self.secret)
+            event = self._read(body, authorization)
         except Forged as why:
             self._refused(str(why))
             return
@@ -74,7 +76,7 @@ class Webhooks:
             return
         self._seen.put(event.id, True)
         if not is_heard:
-            self.on_genuine(*write_event(event, self.key, self.secret))
+            self.on_genuine(*write_event(event, self.keys.value.key, self.keys.value.secret))
         self.on_event(event)
 
     def _refused(self, why: str) -> None:
@@ -88,12 +90,22 @@ class Webhooks:
                 more=more,
             )
 
+    def _read(self, body: bytes, authorization: str) -> Event | None:
+        """Read one that our secret signed, or our last one; raises Forged."""
+        why = Forged("no secret to verify it by")
+        for pair in self.keys.believed():
+            try:
+                return read_event(body, authorization, pair.key, pair.secret)
+            except Forged as other:
+                why = other
+        raise why
+
 
 @define(eq=False)
 class Pushes:
     """Verifies Synapse's pushes, keeps the policies up to date and knows whether they come."""
 
-    secret: str = field(repr=False)
+    secret: Credential[str]
     """Empty: pushes are off."""
     max_age: float
     """Seconds a policy is served without asking again where nobody pushes."""
@@ -106,18 +118,18 @@ class Pushes:
     taken: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
     last_refused: float | None = field(default=None, init=False)
+    _why: str = field(default="", init=False)
+    """Why the last one was refused."""
     _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
     _sent: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
 
     def describe(self) -> dict[str, Any]:
         """Describe this dependency (`lotus_guard.health`)."""
         age = None if self.last is None else round(self.now() - self.last, 1)
-        if not self.secret:
+        if not self.secret.value:
             return described("pushes", "off", age, "LOTUS_GUARD_PUSH_SECRET is not set")
         if self.last_refused is not None and self.last_refused > (self.last or 0.0):
-            return described(
-                "pushes", "trouble", age, "the last one was not signed with our secret"
-            )
+            return described("pushes", "trouble", age, self._why)
         if age is None:
             return described("pushes", "unknown", None, "none came yet: policies are polled")
         late = "" if self.are_coming() else "they have stopped: policies are polled"
@@ -145,9 +157,12 @@ class Pushes:
         """Take in a push; tells which room's policies it changed. Raises Unsigned."""
         try:
             push = self._believed(body, header)
-        except Unsigned:
+        except Unsigned as why:
             self.refused += 1
             self.last_refused = self.now()
+            self._why = "the last one was not signed with our secret"
+            if isinstance(why, Untimely):
+                self._why = f"the last one was {why}: {CLOCKS}"
             raise
         self.last = self.now()
         self.taken += 1
@@ -168,10 +183,10 @@ class Pushes:
         """Take in a push that another guard got earlier, as old as it is."""
         try:
             sent = int(header.partition(".")[0]) / 1000.0
-            push = read_push(body, header, self.secret, sent)
+            push = self._read(body, header, sent)
         except Exception:  # kept where others may write as well: it is as good as its signature
             return
-        if not self.secret or push.room is None or sent < (self._sent.get(push.room) or 0.0):
+        if push.room is None or sent < (self._sent.get(push.room) or 0.0):
             return
         self._sent.put(push.room, sent)
         at = self.now() - max(0.0, self.epoch() - sent)
@@ -179,10 +194,8 @@ class Pushes:
         sources.put(push.room, push.sources, at)
 
     def _believed(self, body: bytes, header: str) -> Push:
-        if not self.secret:
-            raise Unsigned("LOTUS_GUARD_PUSH_SECRET is not set")
         try:
-            push = read_push(body, header, self.secret, self.epoch())
+            push = self._read(body, header, self.epoch())
         except Unsigned:
             raise
         except Exception:
@@ -191,3 +204,17 @@ class Pushes:
             raise Unsigned("it has been here before")
         self._seen.put(push.signature, True)
         return push
+
+    def _read(self, body: bytes, header: str, epoch: float) -> Push:
+        """Read one that our secret signed, or our last one; raises Unsigned."""
+        if not self.secret.value:
+            raise Unsigned("LOTUS_GUARD_PUSH_SECRET is not set")
+        why = Unsigned("no secret to verify it by")
+        for secret in self.secret.believed():
+            try:
+                return read_push(body, header, secret, epoch)
+            except Untimely:
+                raise
+            except Unsigned as other:
+                why = other
+        raise why

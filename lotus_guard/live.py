@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from lotus_guard.admission import MOST_ISSUED
 from lotus_guard.book import Book
 from lotus_guard.core.decision import step_taken
 from lotus_guard.core.knowledge import Knowledge, Recent
@@ -57,6 +58,11 @@ MOST_HUNG_UP = 1000
 MOST_LIMITED = 20_000
 LONGEST_POLL = 30.0
 """Seconds that a pass may spend on looking up policies: half of what it may last."""
+BACK_SECONDS = (0.3, 0.8, 1.5, 2.2)
+"""So soon a room is looked at again out of which somebody was put: between two passes at the usual
+interval, as often as a client may be back."""
+CLOCKS_APART = 60.0
+"""Seconds by which the clocks of this machine and of lk-jwt-service's may differ."""
 JUST_NOW = 60.0
 """So many seconds after it was set, a policy counts as just changed."""
 EXPECTED = 10.0
@@ -178,6 +184,8 @@ class Live:
     """Whether who came into a full room without a seat is removed."""
     observed: AbstractSet[str] = frozenset()
     """What is planned and recorded, and not carried out: `live`, or one of the rules."""
+    issued: Recent[Identity, int] = field(factory=lambda: Recent(MOST_ISSUED))
+    """From when on the last token that was given to each identity is valid (`nbf`)."""
     rank: Rank = field(factory=Only)
     """Whether it is for this guard to run the loop."""
     last_good: float | None = field(default=None, init=False)
@@ -495,7 +503,7 @@ class Live:
             if isinstance(step, Narrow | Silence):
                 await self.service.permit(step.alias, step.participant, step.grant)
             elif isinstance(step, Remove):
-                await self.service.remove(step.alias, step.participant)
+                await self._put_out(room, step)
         except Outage as outage:
             failure = str(outage)
         except _Deposed:
@@ -506,6 +514,24 @@ class Live:
         ruling = step_taken(room, who, step, policy.forbidden, failure)
         # The same step is tried again in every pass until it works.
         self.records.decided(ruling, once=("step", room, _key(step), failure))
+
+    async def _put_out(self, room: RoomId, step: Remove) -> None:
+        """Remove a participant, and look again soon: they may be back with the same token."""
+        identity = step.participant.identity
+        await self.service.remove(step.alias, step.participant, self._revoked(identity))
+        await self.book.change(room, lambda seats: seats.put_out(room, identity, self.now()))
+        for seconds in BACK_SECONDS:
+            self.pace.clock.callLater(seconds, self.wake, room)
+
+    def _revoked(self, identity: Identity) -> int:
+        """Tell from when on a token must be valid to let in who is put out.
+
+        Just after the last one that was given to them, by the clock of lk-jwt-service. Where that
+        is not known, a minute ago by ours: the two may differ, and a token given from now on must
+        not be refused.
+        """
+        begins = self.issued.get(identity)
+        return int(self.epoch() - CLOCKS_APART) if begins is None else begins + 1
 
 
 def _key(step: Step) -> _Key:

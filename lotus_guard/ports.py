@@ -102,8 +102,12 @@ class RoomService(Protocol):
         """Replace what a participant may publish, and leave the rest; raises Outage."""
         ...
 
-    async def remove(self, alias: Alias, participant: Participant) -> None:
-        """Put a participant out of the room; raises Outage."""
+    async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:
+        """Put a participant out of the room; raises Outage.
+
+        Their tokens that are valid from before `revoked` on (seconds since the epoch) let nobody in
+        any more, where the server knows how to do that.
+        """
         ...
 
 

@@ -33,10 +33,12 @@ from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias, RoomId
 from lotus_guard.core.origin import Origins
 from lotus_guard.core.probe import FIELD, HEADER, is_genuine, sign_probe
-from lotus_guard.core.seats import Seats
+from lotus_guard.core.seats import Person, Seats
 from lotus_guard.core.shared import RENEW_SECONDS
+from lotus_guard.credentials import LOOK_SECONDS, Credentials
 from lotus_guard.fleet import WATCHDOG_SECONDS, Fleet, Lifeline, config_of, worker_of
 from lotus_guard.flight import within
+from lotus_guard.hangup import Hangups
 from lotus_guard.health import Dependency, Health, described
 from lotus_guard.hints import Pushes, Webhooks
 from lotus_guard.listeners import OPERATORS, PUBLIC, listener
@@ -58,6 +60,7 @@ from lotus_guard.ways import (
     most_files,
     room_for,
     show_load,
+    signer_for,
     ways_to_livekit,
     ways_to_synapse,
 )
@@ -118,6 +121,7 @@ class Guard:
     push: Callable[[bytes, str], None]
     """Takes in what Synapse's module tells; raises Unsigned."""
     sharing: Sharing
+    credentials: Credentials
 
 
 def pooled_agents(reactor: Any) -> Agents:
@@ -156,18 +160,22 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
     room = room or Room()
     now, reactor = clocks.now, clocks.reactor
     metrics, health = Metrics(now), Health(now)
-    mask = mask_of(config.log_users, config.secret)
+
+    def mask(person: Person) -> Person | None:
+        return mask_of(config.log_users, config.secret)(person)  # by the secret of the moment
+
     recorder = Recorder(clocks.epoch, now, clocks.random, mask, metrics)
     knowledge = Knowledge()
     seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
+    signer = signer_for(config, clocks, metrics, health)
     livekit, livekit_later, to_livekit = ways_to_livekit(
-        config, clocks, agents.livekit, metrics, health
+        config, clocks, agents.livekit, signer, metrics, health
     )
     synapse, synapse_later, to_synapse = ways_to_synapse(
         config, clocks, agents.synapse, metrics, health
     )
     pushes = Pushes(
-        config.push_secret, config.policy_max_age, config.policy_poll, now, clocks.epoch
+        config.credentials.push, config.policy_max_age, config.policy_poll, now, clocks.epoch
     )
     keep = (pushes.policy_max_age, config.policy_stale, metrics.complained)
     limits = Policies(synapse.limit, now, *keep, metrics.used("limit"), synapse_later.limit)
@@ -195,8 +203,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         rank=sharing.lease or Only(),
     )
     admission = Admission(
-        key=config.key,
-        secret=config.secret,
+        keys=config.credentials.livekit,
         deadline=config.deadline,
         token_life=config.token_life,
         knowledge=knowledge,
@@ -209,11 +216,13 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         records=recorder,
         clock=reactor,
         now=now,
-        epoch=clocks.epoch,
+        epoch=signer.clock.epoch,
         observed=config.observed,
         on_issued=sharing.issued(live.expect),
+        reserve=sharing.seconds,
+        issued=live.issued,
     )
-    webhooks = Webhooks(config.key, config.secret, now, live.hint)
+    webhooks = Webhooks(config.credentials.livekit, now, live.hint)
 
     def take_push(body: bytes, header: str) -> RoomId | None:
         room = pushes.take(body, header, limits, sources)
@@ -260,7 +269,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         recorder,
         now,
         webhooks,
-        lambda probe: is_genuine(probe, config.secret, clocks.epoch()),
+        lambda probe: _is_probe(config, probe, clocks.epoch()),
         pressure,
         Clients(origins),
         observes=REQUEST in config.observed,
@@ -283,7 +292,13 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         pushes=pushes,
         push=push,
         sharing=sharing,
+        credentials=config.credentials,
     )
+
+
+def _is_probe(config: Config, probe: str, epoch: float) -> bool:
+    pairs = config.credentials.livekit.believed()
+    return any(is_genuine(probe, pair.secret, epoch) for pair in pairs)
 
 
 def _modes(config: Config) -> dict[str, str]:
@@ -351,9 +366,26 @@ class _Traffic:
         self.on_end(outage)
 
 
-def make_service(config: Config, reactor: Any) -> Any:
-    """Make the service that twistd runs: a guard, or the supervisor of several."""
+def keep_steady(reactor: Any) -> None:
+    """Let a reactor that does not turn yet go by the clock that nobody sets.
+
+    Twisted's goes by the time of day. Set back by ten minutes, that would hold all that waits up
+    for as long, the live loop and every deadline with it; set forward, all would be late at once.
+    """
+    if not reactor.getDelayedCalls():  # those would be due in decades
+        reactor.seconds = time.monotonic
+
+
+def make_service(config: Config, reactor: Any, hangups: Hangups | None = None) -> Any:
+    """Make the service that twistd runs: a guard, or the supervisor of several.
+
+    `hangups` has the credentials read again; None where SIGHUP is somebody else's.
+    """
+    keep_steady(reactor)
+    hangups = hangups or Hangups()
     number, send = worker_of(os.environ)
+    if number is not None or config.workers == 1:
+        hangups.lead_to(reactor, config.credentials.reload)
     if number is not None and send is not None:
         reactor.addReader(Lifeline(reactor))
         told = Supervisor(send, WATCHDOG_SECONDS)
@@ -365,6 +397,7 @@ def make_service(config: Config, reactor: Any) -> Any:
     sockets = handed_over(os.environ, os.getpid())
     fleet = Fleet(reactor, config.workers, os.environ, sockets, supervisor)
     fleet.setServiceParent(service)
+    hangups.lead_to(reactor, fleet.reload)
     beats = Beats(supervisor, fleet.is_well, fleet.status, reactor)
     BeatService(beats).setServiceParent(service)
     return service
@@ -579,6 +612,7 @@ class LiveService(Service):
             (LoopingCall(self._tick), interval),
             (LoopingCall(self._tidy), HOUSEKEEPING_SECONDS),
             (LoopingCall(guard.pressure.lag.tick), TICK_SECONDS),
+            (LoopingCall(guard.credentials.look), LOOK_SECONDS),
         ]
         if guard.sharing.lease is not None:
             renewal = LoopingCall(lambda: ensureDeferred(self._renew()))

@@ -53,6 +53,8 @@ class Sharing:
     """The same, where others read it too."""
     lease: "Lease | None" = None
     redis: "Redis | None" = None
+    seconds: float = 0.0
+    """How long a change of seats may take."""
 
     def issued(self, expect: Callable[[RoomId], None]) -> Callable[[RoomId], None]:
         """Tell the others of each token that is given out, too."""
@@ -136,7 +138,7 @@ def make_sharing(
     """Make what the configuration wants; `model` stands for the Redis that it names."""
     if config.redis is None:
         return Sharing(OwnBook(seats), _store(config, clocks, knowledge, seats, metrics, health))
-    from lotus_guard.adapters.redis import Redis
+    from lotus_guard.adapters.redis import SECONDS, SHARE, Redis
     from lotus_guard.adapters.redis_book import RedisBook
     from lotus_guard.adapters.redis_lease import Lease
     from lotus_guard.adapters.redis_store import RedisStore
@@ -148,7 +150,21 @@ def make_sharing(
         if outage is not None:
             metrics.redis_is_away(outage)
 
-    redis = None if model else Redis(address, clocks.reactor, now, ended, metrics.redis_failed)
+    seconds = min(SECONDS, config.deadline * SHARE)
+    credentials = config.credentials
+    redis = (
+        None
+        if model
+        else Redis(
+            address,
+            clocks.reactor,
+            now,
+            ended,
+            metrics.redis_failed,
+            seconds,
+            password=credentials.redis,
+        )
+    )
     server: Any = model or redis
     instance = short_id(clocks.random)
     book = RedisBook(
@@ -170,7 +186,8 @@ def make_sharing(
         instance,
         config.keep_decisions * 86400.0,
     )
-    return Sharing(book, store, store, Lease(server, address.prefix, instance, now), redis)
+    lease = Lease(server, address.prefix, instance, now)
+    return Sharing(book, store, store, lease, redis, seconds)
 
 
 def _store(

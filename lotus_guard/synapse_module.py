@@ -50,6 +50,8 @@ class Settings:
     guard_url: str
     push_secret: str = field(repr=False)
     reject_senseless: bool = True
+    push_secret_path: str = ""
+    """Where the secret was read; read again when the guard does not believe us."""
 
 
 class LotusGuardModule:
@@ -57,6 +59,7 @@ class LotusGuardModule:
 
     def __init__(self, config: Settings, api: Any) -> None:
         self._settings = config
+        self._secret = config.push_secret
         self._api = api
         self._waiting: dict[RoomId, bytes] = {}
         self._sending = False
@@ -83,7 +86,8 @@ class LotusGuardModule:
         reject = config.get("reject_senseless", True)
         if not isinstance(reject, bool):
             raise ConfigError("lotus_guard: reject_senseless must be true or false")
-        return Settings(url.rstrip("/"), _secret(config), reject)
+        path = str(config.get("push_secret_path") or "")
+        return Settings(url.rstrip("/"), _secret(config), reject, path)
 
     async def check_event_allowed(
         self, event: Any, _state: Mapping[Any, Any]
@@ -135,7 +139,7 @@ class LotusGuardModule:
 
     async def _send(self, body: bytes) -> bool:
         """Send one push; tells whether the guard took it."""
-        signature = sign_push(body, self._settings.push_secret, time.time())
+        signature = sign_push(body, self._secret, time.time())
         headers = Headers({HEADER: [signature], "Content-Type": ["application/json"]})
         try:
             response = await self._api.http_client.request(
@@ -153,7 +157,17 @@ class LotusGuardModule:
                 response.code,
                 text[:200].decode("utf-8", "replace").strip(),
             )
+            self._renew()
         return bool(response.code == 204)
+
+    def _renew(self) -> None:
+        """Read the secret again, for the next try: the guard may have a new one."""
+        if not self._settings.push_secret_path:
+            return
+        try:
+            self._secret = _secret({"push_secret_path": self._settings.push_secret_path})
+        except ConfigError as error:
+            logger.warning("%s; the last one is used on", error.msg)
 
 
 def _secret(config: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from twisted.python.usage import Options as UsageOptions
 
 from lotus_guard.config import Config, Faulty, help_text, read_config
 from lotus_guard.fleet import own_environment
+from lotus_guard.hangup import Hangups
 from lotus_guard.service import make_service
 
 # What the sandbox provides; only there so that the rest of the environment can be checked.
@@ -32,6 +33,7 @@ class Options(UsageOptions):
         ["sandbox", None, "Run with an embedded Synapse, LiveKit and lk-jwt-service to try it out"]
     ]
     config: Config | None = None
+    hangups: Hangups | None = None
 
     def getUsage(self, width: int | None = None) -> str:
         """Describe the command line, and the variables line by line."""
@@ -46,6 +48,8 @@ class Options(UsageOptions):
             if self["sandbox"]:
                 read_config({**SANDBOX_ENVIRONMENT, **os.environ})
             else:
+                self.hangups = Hangups()
+                self.hangups.catch()  # before the files are read: one that comes later counts
                 self.config = read_config(own_environment(os.environ))
         except Faulty as faulty:
             print("lotus-guard cannot start, its environment is faulty:", file=sys.stderr)
@@ -64,5 +68,5 @@ def makeService(options: Options) -> IService:
 
         sandbox: IService = make_sandbox_service(reactor, os.environ)
         return sandbox
-    service: IService = make_service(options.config, reactor)
+    service: IService = make_service(options.config, reactor, options.hangups)
     return service

@@ -17,9 +17,11 @@ from lotus_guard.adapters.neighbour import (
     Neighbour,
     Queued,
 )
+from lotus_guard.adapters.signing import Signer
 from lotus_guard.adapters.synapse import Synapse
 from lotus_guard.bounded import MOST_CONNECTIONS, Connections
 from lotus_guard.config import Config
+from lotus_guard.core.server_clock import ServerClock
 from lotus_guard.health import Dependency, Health
 from lotus_guard.ports import Outage
 from lotus_guard.pressure import REQUESTS, Pressure
@@ -62,8 +64,21 @@ def most_files() -> int:
     return max(soft, min(FILES, hard))
 
 
+def signer_for(config: Config, clocks: Clocks, metrics: Metrics, health: Health) -> Signer:
+    """Make what signs our calls to LiveKit; its clock is shown, and health tells of it."""
+    clock = ServerClock("LiveKit", clocks.epoch)
+    signer = Signer(config.credentials.livekit, clock, clocks.now)
+    health.watch(signer.describe)
+    metrics.show(
+        "lotus_guard_clock_offset_seconds",
+        "Seconds that LiveKit's clock is ahead of ours, by its answers; 0 until it has told",
+        lambda: clock.ahead or 0.0,
+    )
+    return signer
+
+
 def ways_to_livekit(
-    config: Config, clocks: Clocks, agent: Any, metrics: Metrics, health: Health
+    config: Config, clocks: Clocks, agent: Any, signer: Signer, metrics: Metrics, health: Health
 ) -> tuple[LiveKit, LiveKit, Neighbour]:
     """Make the ways to LiveKit: for tokens, for the background, and what knows how it does."""
 
@@ -71,11 +86,9 @@ def ways_to_livekit(
         return LiveKit(
             http,
             config.livekit_api,
-            config.key,
-            config.secret,
+            signer,
             clocks.now,
             config.deadline,
-            clocks.epoch,
             metrics.called_livekit,
             on_end,
         )
@@ -97,7 +110,7 @@ def ways_to_synapse(
         return Synapse(
             http,
             config.synapse_url,
-            config.synapse_token,
+            config.credentials.synapse,
             config.deadline,
             metrics.called_synapse,
             on_end,

@@ -130,11 +130,12 @@ class Unacceptable(Problem):
 def full(refusal: Refusal) -> Problem:
     """Say that the call is full. Element Call shows the sentence under "Technical details"."""
     limit = {"max_users": refusal.limit, "users": refusal.users}
-    people = "person is" if refusal.users == 1 else "people are"
+    people = "1 person" if refusal.limit == 1 else f"{refusal.limit} people"
+    there = "1 is" if refusal.users == 1 else f"{refusal.users} are"
     return Problem(
         403,
         "M_FORBIDDEN",
-        f"This call is full: {refusal.users} of {refusal.limit} {people} in it. "
+        f"This call is full: it is limited to {people}, and {there} in it or about to join. "
         f"Try again when someone has left. (Reference: {refusal.decision})",
         (("io.lotus.limit", limit),),
         refusal.decision,

@@ -12,6 +12,7 @@ from pytest_twisted import ensureDeferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.core.model import Alias
+from lotus_guard.hints import CLOCKS
 from lotus_guard.sandbox.stack import KEY, SECRET
 from tests.check_yard import OUTSIDE, PUBLIC, Proxy, Yard, port_of
 from tests.real.processes import free_port
@@ -361,6 +362,24 @@ def the_store_is_ill(yard: Yard) -> None:
     yard.operators.states["store"] |= {"state": "trouble", "detail": "disk full \x1b[2J"}
 
 
+def livekit_is_out(yard: Yard) -> None:
+    yard.operators.states["livekit"] = trouble("livekit", "timeout: our own deadline")
+
+
+def the_clock_is_off(yard: Yard) -> None:
+    said = "this machine's clock is 600 s ahead of LiveKit's"
+    yard.operators.states["clock"] = trouble("clock", said)
+
+
+def trouble(name: str, detail: str) -> dict[str, object]:
+    return {"name": name, "state": "trouble", "age": None, "detail": detail}
+
+
+def pushes_come_at_another_time(yard: Yard) -> None:
+    yard.operators.pushes = {"taken": 0, "refused": 3, "refused_age": 1.0}
+    yard.operators.states["pushes"] = trouble("pushes", f"the last one was late: {CLOCKS}")
+
+
 def operators_port_is_open(yard: Yard) -> None:
     listen = yard.environment["LOTUS_GUARD_ADMIN_LISTEN"]
     yard.environment["LOTUS_GUARD_ADMIN_LISTEN"] = listen.partition(":interface")[0]
@@ -448,6 +467,9 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
     (another_program, "guard", F, "no guard with our secret"),
     (an_older_guard, "operators-port", W, "older guard"),
     (the_store_is_ill, "operators-port", W, "disk full \\x1b[2J"),
+    (livekit_is_out, "operators-port", W, "LiveKit: timeout"),
+    (the_clock_is_off, "operators-port", W, "the clock: this machine's clock is 600 s ahead"),
+    (pushes_come_at_another_time, "pushes", F, "chrony"),
     (operators_port_is_open, "operators-port-exposed", W, "interface=127.0.0.1"),
     (secrets_are_for_all, "secret-files", W, "chmod o="),
     (no_admin_token, "environment", F, "LOTUS_GUARD_SYNAPSE_TOKEN: not set"),

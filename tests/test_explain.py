@@ -56,7 +56,7 @@ async def test_a_refusal_is_explained_and_replayed(world: World) -> None:
     out, err, code = await run(world, "explain", "@carol:sandbox", TWO)
     assert (code, err) == (0, "")
     assert f"[{got.headers['Lotus-Guard-Decision']}]  refused" in out
-    assert "2 of 2 seats are taken, none of them by this user" in out
+    assert "2 in the call or about to join, 2 allowed, this user not among them" in out
     assert "max_users = 2, taken = 2, is_seated = false" in out
     assert "seated  @alice:sandbox, @bob:sandbox" in out
     assert "replay  the same: refused" in out

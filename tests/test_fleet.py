@@ -128,6 +128,21 @@ def test_an_end_is_orderly_and_then_by_force_and_nobody_is_started_again() -> No
     assert len(yard.started) == 2
 
 
+def test_a_sighup_goes_to_all_workers_and_to_one_that_starts_once_it_is_ready() -> None:
+    yard = Yard()
+    fleet = yard.fleet(3)
+    tell(fleet.workers[0], b"READY=1")
+    fleet.reload()
+    fleet.reload()
+    assert yard.signals == [(0, "HUP"), (0, "HUP")], "one that starts might be ended by it"
+    tell(fleet.workers[1], b"READY=1")
+    assert yard.signals[2:] == [(1, "HUP")]
+    die(fleet.workers[2])
+    yard.clock.advance(1.0)
+    tell(fleet.workers[2], b"READY=1")
+    assert yard.signals[3:] == [], "it has been started since, and has read them anyway"
+
+
 def test_each_worker_gets_one_of_systemds_sockets() -> None:
     sockets = [
         (name, HandedOver(fd, 2)) for name, fd in (("public", 3), ("operators", 4), ("public", 5))

@@ -20,7 +20,7 @@ from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.ports import Outage, Reason
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
-from tests.world import World, http_answer, reactor, token_request
+from tests.world import Got, World, http_answer, reactor, token_request
 
 CORS = "Access-Control-Allow-Origin"
 
@@ -379,6 +379,29 @@ async def test_an_alias_once_learnt_stays_bound_to_its_room(world: World) -> Non
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_asks_for_anothers_identity_gets_no_seat_by_it_and_takes_none(
+    world: World,
+) -> None:
+    """`@x:sandbox` with the device `8448:D`, and `@x:sandbox:8448` with the device `D`."""
+    world.start_guard()
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    names = {"one": "@x:sandbox:8448", "other": "@x:sandbox"}
+    world.sandbox.homeserver.openid.update({f"openid-{n}": u for n, u in names.items()})
+
+    async def ask(name: str, device: str) -> Got:
+        server = names[name].partition(":")[2].encode()
+        body = token_request(name, TWO, device=device)
+        body = body.replace(b'_name": "sandbox"', b'_name": "' + server + b'"')
+        return await world.request("POST", "/sfu/get", body)
+
+    world.sandbox.sfu.join((await ask("one", "D")).json()["jwt"])
+    assert (await ask("other", "D")).status == 403
+    assert (await ask("other", "8448:D")).status == 403
+    assert (await ask("one", "NEW")).status == 200, "a rejoin passes"
+    assert (await ask("other", "8448:NEW")).status == 403
+
+
+@pytest_twisted.ensureDeferred
 async def test_both_endpoints_give_the_same_verdict(world: World) -> None:
     world.start_guard()
     for endpoint in ("/sfu/get", "/get_token"):
@@ -393,8 +416,8 @@ async def test_both_endpoints_give_the_same_verdict(world: World) -> None:
         assert got.headers["Access-Control-Expose-Headers"] == "Lotus-Guard-Decision"
         assert got.json()["io.lotus.decision"] == decision
         assert got.json()["error"] == (
-            "This call is full: 2 of 2 people are in it. Try again when someone has left. "
-            f"(Reference: {decision})"
+            "This call is full: it is limited to 2 people, and 2 are in it or about to join. "
+            f"Try again when someone has left. (Reference: {decision})"
         )
         assert got.json()["io.lotus.limit"] == {"max_users": 2, "users": 2}
 

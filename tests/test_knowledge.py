@@ -45,12 +45,25 @@ def test_what_rests_is_there_again_once_somebody_asks_for_its_room(by: str) -> N
 
 def test_what_has_been_learnt_since_is_newer() -> None:
     knowledge = learnt(CALL, SECOND)
-    knowledge.learn_identity(WHO, UserId("@old:s"), CALL)
+    knowledge.learn_identity(WHO, UserId("@who:s"), CALL)
     knowledge.rest({CALL})
-    knowledge.learn_identity(WHO, UserId("@new:s"), SECOND)
+    knowledge.learn_identity(WHO, UserId("@who:s"), SECOND)
     knowledge.place_of(CALL)
-    assert knowledge.user_of(WHO) == "@new:s"
-    assert (WHO, (UserId("@new:s"), SECOND)) in list(knowledge.users())
+    assert (WHO, (UserId("@who:s"), SECOND)) in list(knowledge.users())
+
+
+@pytest.mark.parametrize("rests", [False, True])
+def test_an_identity_that_was_issued_to_two_users_is_neither_of_them(rests: bool) -> None:
+    """`@x:s` with the device `8448:D`, and `@x:s:8448` with the device `D`."""
+    knowledge, both = learnt(CALL, SECOND), Identity("@x:s:8448:D")
+    knowledge.learn_identity(both, UserId("@x:s"), CALL)
+    if rests:
+        knowledge.rest({CALL})
+    knowledge.learn_identity(both, UserId("@x:s:8448"), SECOND)
+    knowledge.place_of(CALL)
+    assert knowledge.person(both) == both
+    knowledge.learn_identity(both, UserId("@x:s"), SECOND)
+    assert knowledge.user_of(both) == both, "asking again does not win it back"
 
 
 def test_resting_twice_keeps_both_halves() -> None:

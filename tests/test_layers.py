@@ -6,7 +6,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1] / "lotus_guard"
 LEVELS = [
     {"core"},
-    {"ports", "book", "flight", "bounded", "landing", "address", "systemd"},
+    {
+        "ports",
+        "book",
+        "flight",
+        "bounded",
+        "landing",
+        "address",
+        "systemd",
+        "credentials",
+        "hangup",
+    },
     {"policies", "presence", "pressure", "doubt", "turns"},
     {"admission"},
     {"live"},

@@ -127,6 +127,41 @@ async def test_a_drawer_token_is_put_out_and_nobody_else(world: World) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_was_put_out_and_is_back_at_once_is_gone_before_the_next_pass(
+    world: World,
+) -> None:
+    world.start_guard()
+    drawer = await full_room_and_a_drawer(world)
+    (alice,) = people(world, TWO)
+    identity = world.sandbox.sfu.join(drawer).identity
+    await world.guard.live.run_pass()
+    assert people(world, TWO) == {alice}
+    for _ in range(2):
+        world.sandbox.sfu.join(drawer)
+        end = time.monotonic() + 10.0
+        while people(world, TWO) != {alice} and time.monotonic() < end:
+            await deferLater(reactor, 0.02, lambda: None)
+        assert people(world, TWO) == {alice}, "no pass has come by"
+    assert identity in world.guard.seats.table(RoomId(TWO)).put_out
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_removal_revokes_the_tokens_given_before_and_none_that_come_after(
+    world: World,
+) -> None:
+    world.start_guard()
+    drawer = await full_room_and_a_drawer(world)
+    where = (alias_of(RoomId(TWO), "m.call#ROOM"), world.sandbox.sfu.join(drawer).identity)
+    await world.guard.live.run_pass()
+    begins = world.sandbox.sfu.open_token(drawer)["nbf"]
+    assert world.sandbox.sfu.revoked == {where: begins + 1}
+    world.guard.live.issued.pop(where[1])  # as after a restart
+    world.sandbox.sfu.join(drawer)
+    await world.guard.live.run_pass()
+    assert time.time() - 70.0 < world.sandbox.sfu.revoked[where] <= time.time() - 60.0
+
+
+@pytest_twisted.ensureDeferred
 async def test_no_pass_removes_more_than_its_bound(world: World) -> None:
     world.start_guard()
     states = world.sandbox.homeserver

@@ -131,7 +131,7 @@ def test_hostile_names_make_one_line() -> None:
     ruling = seat_refused(HOSTILE, "@u\r:s", 1, 1)
     line = line_of(Decision("id", 0.0, False, ruling))
     assert line.isprintable()
-    assert "1 of 1 seat is taken" in line
+    assert "1 in the call or about to join, 1 allowed" in line
     assert line_of(Decision("id", 0.0, True, ruling)).startswith("[id] would have been: refused")
 
 

@@ -34,7 +34,8 @@ AWAITS = st.dictionaries(
 )
 LOOKS = st.builds(Look, TIMES, IDENTITIES)
 HOLDS = st.builds(
-    lambda a, b, g, i: Hold(min(a, b), max(a, b), g, i), TIMES, TIMES, st.booleans(), AWAITS
+    lambda a, b, g, i, f: Hold(min(a, b), max(a, b), g, i, f),
+    *(TIMES, TIMES, st.booleans(), AWAITS, AWAITS),
 )
 ALIASES = st.sampled_from(["one", "two", "three"]).map(Alias)
 TABLES = st.builds(
@@ -45,6 +46,7 @@ TABLES = st.builds(
     st.dictionaries(NAMES, TIMES),
     st.sets(ALIASES),
     st.none() | st.tuples(TIMES, TIMES),
+    AWAITS,
 )
 
 
@@ -53,6 +55,19 @@ def test_a_table_comes_back_as_it_was_written(table: Table, lead: float) -> None
     lead = round(lead, 3)
     document = json.loads(json.dumps(write_table(table, lead)))
     assert read_table(document, lead) == table
+
+
+def test_a_guard_of_another_release_loses_no_seat_by_what_it_does_not_write() -> None:
+    """Two releases side by side on one Redis: each reads what the other wrote."""
+    token = {Identity("@a:s:D"): 1.0}
+    table = Table(holds={"@a:s": Hold(1.0, 61.0, awaits=token, firm={})})
+    document = write_table(table, 0.0)
+    # As the release before `firm` unpacks it: four fields, and nothing else that it asks for.
+    assert document["holds"] == {"@a:s": [1.0, 61.0, False, token]}
+    del document["firm"], document["put_out"]
+    found = read_table(document, 0.0)
+    assert found.holds["@a:s"].firm == token, "the doubt is for the people"
+    assert found.put_out == {}
 
 
 @given(TABLES, TABLES)
@@ -67,6 +82,7 @@ def test_merging_takes_no_seat_away_and_lets_nobody_stand_whom_one_side_seats(
             assert both.looks[alias].at >= look.at
         assert both.standing.keys() <= table.standing.keys()
         assert both.unwatched >= table.unwatched
+        assert both.put_out.keys() <= table.put_out.keys()
         if both.limited:
             assert table.limited
             assert both.limited[0] >= table.limited[0]

@@ -6,8 +6,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from lotus_guard.admission import LOOK_MAX_AGE
+from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.seats import MOST_AWAITED, TOGETHER, WATCHED, Look, Seats
+from lotus_guard.core.seats import (
+    MOST_AWAITED,
+    MOST_PUT_OUT,
+    PUT_OUT,
+    SPARE,
+    TOGETHER,
+    WATCHED,
+    Look,
+    Seats,
+)
 
 ROOM = RoomId("!r:s")
 CALL, OTHER = Alias("call"), Alias("other")
@@ -186,6 +196,30 @@ def test_a_device_id_like_a_port_costs_nobody_his_rejoin() -> None:
     assert seats.admit(ROOM, "@a:s", Identity("@a:s:NEW"), 1, 0.0, 0.0).admitted
 
 
+def test_a_name_that_begins_like_anothers_is_not_that_other() -> None:
+    """Another server on the same host: `@x:evil` is not there where `@x:evil:8448` sits."""
+    taught = {Identity("@x:evil:8448:D"): UserId("@x:evil:8448")}
+    for user, is_taught in (("@x:evil:8448", True), ("@x:evil", False)):
+        seats = Seats(60.0, 10.0, taught.get, lambda identity: taught.get(identity) or identity)
+        seats.saw(ROOM, {CALL: look(0.0, "@x:evil:8448:D")})
+        asked = seats.admit(ROOM, user, Identity("a hash"), 1, 0.0, 0.0)
+        assert asked.admitted is is_taught
+
+
+def test_who_asks_for_anothers_identity_is_not_there_by_that() -> None:
+    """Two users whom lk-jwt-service gives the same identity (`Knowledge.learn_identity`)."""
+    knowledge, both = Knowledge(), Identity("@x:evil:8448:D")
+    seats = Seats(60.0, 10.0, knowledge.user_of, knowledge.person)
+    one, other = UserId("@x:evil"), UserId("@x:evil:8448")
+    knowledge.learn_identity(both, one, CALL)
+    assert seats.admit(ROOM, one, both, 1, 0.0, 0.0).admitted
+    seats.saw(ROOM, {CALL: look(1.0, both)})
+    knowledge.learn_identity(both, other, CALL)
+    assert not seats.admit(ROOM, other, both, 1, 1.0, 1.0).admitted
+    assert not seats.admit(ROOM, one, Identity("a hash"), 1, 1.0, 1.0).admitted
+    assert seats.people(ROOM) == [both]
+
+
 def test_a_token_keeps_the_seat_of_one_who_is_there_until_it_is_used() -> None:
     seats = make()
     seats.saw(ROOM, {CALL: look(0.0, "@a:s:D")})
@@ -199,6 +233,54 @@ def test_a_token_keeps_the_seat_of_one_who_is_there_until_it_is_used() -> None:
     seats.saw(ROOM, {CALL: look(5.0)})
     seats.hung_up(ROOM, Identity("@a:s:2"))
     assert admit(seats, "b", 1, 5.0), "both have come and gone"
+
+
+def test_a_token_asked_for_in_the_call_keeps_the_seat_a_moment_only_once_they_hang_up() -> None:
+    """A new delay id's token, which nobody will use; or the one for the next device."""
+    seats = make(hold=60.0)
+    seats.saw(ROOM, {CALL: look(0.0)})
+    assert admit(seats, "a", 1, 0.5)
+    seats.saw(ROOM, {CALL: look(1.0, "@a:s:D")})
+    assert admit(seats, "a", 1, 30.0, "2")
+    seats.saw(ROOM, {CALL: look(31.0)})
+    seats.hung_up(ROOM, Identity("@a:s:D"))
+    assert not admit(seats, "b", 1, 31.0 + SPARE - 0.1), "enough to change devices"
+    assert admit(seats, "b", 1, 31.0 + SPARE)
+
+
+def test_a_token_asked_for_from_outside_keeps_its_seat_whatever_another_device_does() -> None:
+    seats = make(hold=60.0)
+    seats.saw(ROOM, {CALL: look(0.0)})
+    assert admit(seats, "a", 1, 0.5, "1")
+    assert admit(seats, "a", 1, 3.0, "2")
+    seats.saw(ROOM, {CALL: look(4.0, "@a:s:1")})
+    assert admit(seats, "a", 1, 5.0, "2"), "a new one for it, from within, does not prolong that"
+    seats.saw(ROOM, {CALL: look(6.0)})
+    seats.hung_up(ROOM, Identity("@a:s:1"))
+    assert not admit(seats, "b", 1, 62.9)
+    assert admit(seats, "b", 1, 63.0)
+
+
+def test_a_spare_token_is_not_cut_while_another_device_is_there_nor_where_the_line_breaks() -> None:
+    for on_purpose, freed in ((True, 30.0 + SPARE), (False, 62.0)):
+        seats = make(hold=60.0)
+        seats.saw(ROOM, {CALL: look(0.0, "@a:s:1", "@a:s:2")})
+        assert admit(seats, "a", 1, 2.0, "3")
+        seats.saw(ROOM, {CALL: look(4.0, "@a:s:2")})
+        seats.hung_up(ROOM, Identity("@a:s:1"))
+        seats.saw(ROOM, {CALL: look(30.0)})
+        if on_purpose:
+            seats.hung_up(ROOM, Identity("@a:s:2"))
+        assert not admit(seats, "b", 1, freed - 0.1)
+        assert admit(seats, "b", 1, freed)
+
+
+def test_a_seat_restored_after_a_restart_is_for_no_token_we_know_and_stays() -> None:
+    seats = make()
+    seats.restore(ROOM, {"@a:s": 65.0}, 5.0)
+    seats.saw(ROOM, {CALL: look(6.0)})
+    seats.hung_up(ROOM, Identity("@a:s:1"))
+    assert not admit(seats, "b", 1, 64.9)
 
 
 def test_who_reloads_the_page_keeps_his_seat() -> None:
@@ -291,6 +373,73 @@ def test_who_comes_without_a_seat_into_a_full_room_stands_newest_first() -> None
     assert seats.settle(ROOM, 3) == ["@d:s"]
     assert seats.settle(ROOM, None) == []
     assert seats.settle(ROOM, 1) == []
+
+
+def put_out(seats: Seats, *identities: str) -> None:
+    for identity in identities:
+        seats.put_out(ROOM, Identity(identity), 2.0)
+
+
+def test_who_was_put_out_and_is_back_with_the_same_token_stands_at_once() -> None:
+    """Also where nobody was watching, and nobody knows who they are."""
+    for name in ("@b:s:1", "hash"):
+        seats = watched("@a:s:1")
+        put_out(seats, name)
+        seats.lost_sight(ROOM, 3.0)
+        seats.saw(ROOM, {CALL: look(4.0, "@a:s:1", name)})
+        assert seats.settle(ROOM, 1) == [name.removesuffix(":1")]
+        seats.saw(ROOM, {CALL: look(5.0, "@a:s:1")})
+        seats.saw(ROOM, {OTHER: look(6.0, name)})
+        assert seats.settle(ROOM, 1) == [name.removesuffix(":1")], "and again"
+
+
+def test_who_was_put_out_and_got_a_seat_since_is_like_anybody() -> None:
+    def back(seats: Seats, *people: str) -> list[str]:
+        seats.lost_sight(ROOM, 5.0)
+        seats.saw(ROOM, {CALL: look(6.0, *people)})
+        return seats.settle(ROOM, 1)
+
+    for device in ("1", "2"):  # a token for that device, or for another one of theirs
+        seats = watched()
+        put_out(seats, "@b:s:1")
+        assert admit(seats, "b", 1, 3.0, device)
+        seats.saw(ROOM, {CALL: look(4.0, f"@b:s:{device}")})
+        seats.saw(ROOM, {CALL: look(4.5)})
+        seats.hung_up(ROOM, Identity(f"@b:s:{device}"))
+        assert back(seats, "@a:s:1", "@b:s:1") == []
+    seats = watched("@a:s:1")
+    assert admit(seats, "b", 2, 1.0)
+    put_out(seats, "@b:s:1")  # the seat was given while the removal was under way
+    assert seats.table(ROOM).put_out == {}
+    seats = watched()
+    put_out(seats, "@b:s:1")
+    seats.saw(ROOM, {CALL: look(3.0, "@b:s:1")})
+    assert seats.settle(ROOM, 1) == [], "there is a free seat by now"
+    assert seats.table(ROOM).put_out == {}
+
+
+def test_where_there_may_have_been_no_limit_nobody_is_known_as_put_out() -> None:
+    seats = watched("@a:s:1")
+    put_out(seats, "@b:s:1")
+    assert seats.settle(ROOM, None) == []
+    assert seats.table(ROOM).put_out == {}
+    seats = watched("@a:s:1")
+    put_out(seats, "@b:s:1")
+    seats.saw(ROOM, {CALL: look(WATCHED + 1.0, "@a:s:1", "@b:s:1")})
+    assert seats.settle(ROOM, 1) == [], "for too long nobody knew whether there was a limit"
+    assert seats.table(ROOM).put_out == {}
+
+
+def test_who_was_put_out_is_known_as_long_as_their_token_lives() -> None:
+    seats = watched()
+    for number in range(MOST_PUT_OUT + 2):
+        seats.put_out(ROOM, Identity(f"@u{number}:s:1"), float(number))
+    assert len(seats.table(ROOM).put_out) == MOST_PUT_OUT
+    assert "@u1:s:1" not in seats.table(ROOM).put_out
+    seats.sweep(PUT_OUT)
+    assert seats.rooms() == [ROOM]
+    seats.sweep(MOST_PUT_OUT + 2 + PUT_OUT)
+    assert seats.rooms() == []
 
 
 def test_one_who_stands_gets_no_seat_by_asking_for_it_unless_there_is_one() -> None:
@@ -448,6 +597,10 @@ class SeatsMachine(RuleBasedStateMachine):
         """Whose latest token has not been used, nor one for the same coming in or a later one."""
         self.asked: dict[str, float] = {}
         """When each was given his latest token."""
+        self.spare: set[str] = set()
+        """Whose latest token was asked for by a user whom the last look showed."""
+        self.shown: set[str] = set()
+        """Whom the last look showed."""
         self.ended: list[str] = []
         """Who has hung up, where LiveKit's word of it is still on its way."""
         self.seen = 0.0
@@ -455,7 +608,7 @@ class SeatsMachine(RuleBasedStateMachine):
 
     def look(self) -> None:
         self.seats.saw(ROOM, {CALL: look(self.now, *self.live)})
-        self.seen = self.now
+        self.seen, self.shown = self.now, self.users()
 
     def tick(self) -> None:
         """Let a moment pass: no two things happen at the very same one."""
@@ -484,6 +637,9 @@ class SeatsMachine(RuleBasedStateMachine):
         ):
             self.tokens[identity] = self.now + 60.0
             self.asked[identity] = self.now
+            self.spare.discard(identity)
+            if user in self.shown:
+                self.spare.add(identity)
             if identity in self.live:
                 self.use_up(identity)
             self.unused.add(identity)
@@ -551,7 +707,19 @@ class SeatsMachine(RuleBasedStateMachine):
         for identity in set(self.ended) - self.live:
             self.seats.hung_up(ROOM, Identity(identity))
             self.end_used(identity, self.now)
+            self.end_spare(identity.rpartition(":")[0])
         self.ended.clear()
+
+    def end_spare(self, user: str) -> None:
+        """Bound what a token asked for in the call still gives one who has hung up."""
+        if user in self.users():
+            return
+        for token in self.spare:
+            if token.startswith(f"{user}:") and token in self.tokens:
+                self.tokens[token] = min(self.tokens[token], self.now + SPARE)
+        hold = self.seats.table(ROOM).holds.get(user)
+        if hold and not hold.firm:
+            assert hold.until <= self.now + SPARE
 
     def end_used(self, identity: str, until: float) -> None:
         """Bound what his tokens still give a user none of whose devices is there."""
@@ -565,6 +733,27 @@ class SeatsMachine(RuleBasedStateMachine):
     def watch(self) -> None:
         self.look()
         assert self.seats.settle(ROOM, self.limit) == [], "nobody seated is ever put out"
+
+    @rule(user=USERS, device=DEVICES)
+    def come_from_a_drawer(self, user: str, device: str) -> None:
+        """Come in with an old token and no seat, and be put out where the room is full."""
+        self.watch()
+        identity = Identity(f"{user}:{device}")
+        if user in self.seats.taken(ROOM, self.now) or self.seats.table(ROOM).returning:
+            return  # who may return may be seated
+        was_put_out = identity in self.seats.table(ROOM).put_out
+        self.tick()
+        self.live.add(identity)
+        self.look()
+        is_full = len(self.seats.taken(ROOM, self.now)) > self.limit
+        standing = self.seats.settle(ROOM, self.limit)
+        assert set(standing) <= {user}, "nobody seated is ever put out"
+        assert not standing or is_full
+        assert standing or not (is_full and was_put_out), "who was put out is known again"
+        if standing:
+            self.live.discard(identity)
+            self.seats.put_out(ROOM, identity, self.now)
+        self.tick()
 
     @rule()
     def everybody_goes(self) -> None:

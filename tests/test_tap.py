@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lotus_guard.config import variable_names
-from tests.real.processes import free_port
+from tests.real.processes import free_port, until
 from tests.test_docs import GOOD
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,6 +149,47 @@ def answering(port: int) -> None:
         sock.settimeout(20.0)
         sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_sighup_reloads_and_ends_nobody(tmp_path: Path) -> None:
+    port, token = free_port(), tmp_path / "token"
+    token.write_text("the-first-token\n")
+    env = {
+        **os.environ,
+        **GOOD,
+        "PYTHONPATH": str(ROOT),
+        "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+        "LOTUS_GUARD_ADMIN_LISTEN": "",
+        "LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE": str(token),
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        guard = subprocess.Popen(
+            [TWISTD, "--nodaemon", "--pidfile=", "lotus-guard"],
+            cwd=tmp_path,
+            env=env,
+            stdout=out,
+            stderr=out,
+        )
+    unit = (ROOT / "systemd" / "voice-limit-guard.service").read_text()
+    (line,) = re.findall(r"^ExecReload=(.*)$", unit, re.MULTILINE)
+    reload = shlex.split(line)
+    try:
+        answering(port)
+        token.write_text("the-second-token\n")
+        for _ in range(3):
+            done = subprocess.run(reload, env={"MAINPID": str(guard.pid)}, timeout=20, check=False)
+            assert done.returncode == 0
+            answering(port)
+        until("it has reloaded", lambda: "Reloaded: " in log.read_text())
+        text = log.read_text()
+        assert "LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE was renewed" in text
+        assert "takes a restart" in text
+        assert "-token" not in text
+        guard.terminate()
+        assert guard.wait(10.0) in (0, -signal.SIGTERM)
+    finally:
+        guard.kill()
 
 
 def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from lotus_guard.admin import OperatorsSite
 from lotus_guard.config import Config, read_config
 from lotus_guard.sandbox.authorization import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
-from lotus_guard.service import Clocks, Guard, make_guard, pooled_agents
+from lotus_guard.service import Agents, Clocks, Guard, make_guard, pooled_agents
 from lotus_guard.web import PublicSite
 from tests.real.processes import free_port
 
@@ -85,10 +85,15 @@ class World:
             site = sandbox_site(app.resource())
             self._listen(int(address.rpartition(":")[2]), site)
 
-    def start_guard(self, redis: Any = None, **settings: str) -> None:
+    def start_guard(
+        self,
+        redis: Any = None,
+        by: Callable[[Agents], Agents] = lambda agents: agents,
+        **settings: str,
+    ) -> None:
         """Start the guard; its live loop runs only when a test runs it.
 
-        `redis` stands for the Redis that the settings name.
+        `redis` stands for the Redis that the settings name; `by` may change how it reaches others.
         """
         environment = {
             **self.sandbox.environment(),
@@ -97,7 +102,7 @@ class World:
             "LOTUS_GUARD_POLICY_MAX_AGE": "0",
             **settings,
         }
-        agents = evolve(pooled_agents(reactor), redis=redis)
+        agents = by(evolve(pooled_agents(reactor), redis=redis))
         clocks = Clocks(reactor, time.monotonic, time.time)
         self.config = read_config(environment)
         self.guard = make_guard(self.config, clocks, agents)

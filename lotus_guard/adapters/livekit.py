@@ -10,17 +10,16 @@ protobuf rather than JSON, because only protobuf carries fields that we do not k
 read and a write. An unknown room has no participants: an empty list, not a 404.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import jwt
 from attrs import define
 from google.protobuf.message import DecodeError, Message
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
-from lotus_guard.adapters.http import Http
+from lotus_guard.adapters.http import Http, HttpAnswer
+from lotus_guard.adapters.signing import Signer, Signing
 from lotus_guard.core.model import (
     Alias,
     Attendance,
@@ -34,7 +33,6 @@ from lotus_guard.ports import NO_LIVEKIT_ROOM, Now, Outage, Reason
 
 M = TypeVar("M", bound=Message)
 
-_TOKEN_LIFE = 60
 _MOST_BYTES = 32 * 1024 * 1024
 
 _KINDS = {lk_models.TrackType.AUDIO: Kind.AUDIO, lk_models.TrackType.VIDEO: Kind.VIDEO}
@@ -64,12 +62,10 @@ class LiveKit:
     http: Http
     api: str
     """Base address such as `http://127.0.0.1:7880`, without a trailing slash."""
-    key: str
-    secret: str
+    signer: Signer
     now: Now
     seconds: float
     """The deadline of one call."""
-    epoch: Callable[[], float] = time.time
     on_call: Callable[[str], None] = lambda _method: None
     """Told of each call, for metrics."""
     on_end: Callable[[Outage | None], None] = lambda _outage: None
@@ -123,12 +119,18 @@ class LiveKit:
             lk_models.ParticipantInfo,
         )
 
-    async def remove(self, alias: Alias, participant: Participant) -> None:
-        """Put a participant out of the room."""
+    async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:
+        """Put a participant out of the room; refuse their tokens with an `nbf` before `revoked`.
+
+        `revoke_token_ts` (livekit_room.proto) is in seconds as `nbf` is. Not sent, it would be in a
+        minute, and refuse a seat given within it. Servers that do not know it ignore it.
+        """
         await self._call(
             "RemoveParticipant",
             {"roomAdmin": True, "room": alias},
-            lk_room.RoomParticipantIdentity(room=alias, identity=participant.identity),
+            lk_room.RoomParticipantIdentity(
+                room=alias, identity=participant.identity, revoke_token_ts=revoked
+            ),
             lk_room.RemoveParticipantResponse,
         )
 
@@ -147,17 +149,13 @@ class LiveKit:
     async def _exchange(
         self, method: str, grant: Mapping[str, Any], request: Message, kind: type[M]
     ) -> M:
-        answer = await self.http.exchange(
-            b"POST",
-            f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),
-            {
-                b"Content-Type": b"application/protobuf",
-                b"Authorization": b"Bearer " + self._token(grant),
-            },
-            request.SerializeToString(),
-            seconds=self.seconds,
-            most=_MOST_BYTES,
-        )
+        body = request.SerializeToString()
+
+        async def ask(signing: Signing, seconds: float) -> HttpAnswer:
+            token = signing.token(grant, self.signer.clock.ours())
+            return await self._post(method, token, body, seconds)
+
+        answer = await self.signer.asked(self.seconds, ask)
         if answer.status != 200:
             raise Outage(_reason_of(answer.status), f"LiveKit answered {answer.status} to {method}")
         try:
@@ -167,10 +165,22 @@ class LiveKit:
                 Reason.GARBAGE, f"LiveKit's answer to {method} is no {kind.__name__}"
             ) from None
 
-    def _token(self, grant: Mapping[str, Any]) -> bytes:
-        now = int(self.epoch())
-        claims = {"iss": self.key, "nbf": now - 10, "exp": now + _TOKEN_LIFE, "video": dict(grant)}
-        return jwt.encode(claims, self.secret, algorithm="HS256").encode("ascii")
+    async def _post(self, method: str, token: bytes, body: bytes, seconds: float) -> HttpAnswer:
+        return await self.http.exchange(
+            b"POST",
+            f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),
+            {
+                b"Content-Type": b"application/protobuf",
+                b"Authorization": b"Bearer " + token,
+            },
+            body,
+            seconds=seconds,
+            most=_MOST_BYTES,
+        )
+
+    def epoch(self) -> float:
+        """Give the seconds since 1970 by LiveKit's clock."""
+        return self.signer.clock.epoch()
 
 
 def _read(info: Any) -> Participant:

@@ -40,13 +40,17 @@ from txredisapi import (
 
 from lotus_guard.core.ration import Ration
 from lotus_guard.core.shared import RedisAddress, Script
+from lotus_guard.credentials import Credential
 from lotus_guard.flight import ignoring, within
 from lotus_guard.ports import Now, Outage, Reason
 
 _log = Logger()
 
 SECONDS = 0.5
-"""How long a round trip may take: half of what a rule may keep an answer waiting."""
+"""How long a round trip may take at the most."""
+SHARE = 0.25
+"""The part of what a rule may keep an answer waiting that a round trip may take: a look is taken in
+with one, a seat taken with another, and between the two LiveKit or Synapse may be slow as well."""
 START_SECONDS = 1.0
 """For how long after the start a connection is waited for: whoever asks first is judged on what the
 other guards know."""
@@ -86,19 +90,25 @@ class _Factory(RedisFactory):  # type: ignore[misc]  # txredisapi has no types
         self,
         protocol: Callable[..., Any],
         address: RedisAddress,
+        password: Callable[[], str],
         on_refusal: Callable[[str], None],
     ) -> None:
         self._on_refusal = on_refusal
+        self._password = password
         super().__init__(
             None,
             address.database or None,
             1,
             charset="utf-8",
-            password=address.password or None,
             convertNumbers=False,
             username=address.user or None,
         )
         self.protocol = protocol
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Make a connection, with the password of the moment."""
+        self.password = self._password() or None
+        return super().buildProtocol(addr)
 
     def connectionError(self, why: str) -> None:
         """Say it; what was sent is not in it."""
@@ -141,6 +151,8 @@ class Redis:
     on_failed: Callable[[Outage], None] = lambda _outage: None
     """Told of each round trip that failed, whatever it was about."""
     seconds: float = SECONDS
+    password: Credential[str] | None = None
+    """Where the address has none."""
     lead: float = field(default=0.0, init=False)
     away_since: float | None = field(default=None, init=False)
     """Since when it has not answered; None while it does."""
@@ -148,6 +160,8 @@ class Redis:
     """What Redis said last when it refused to let us in."""
     _factories: list[_Factory] = field(init=False, factory=list)
     _services: list[ClientService] = field(init=False, factory=list)
+    _sent_word: str = field(default="", init=False, repr=False)
+    """The password that was sent last."""
     _begun: float | None = field(default=None, init=False)
     """When the reactor began to turn."""
     _measured: float | None = field(default=None, init=False)
@@ -208,7 +222,7 @@ class Redis:
         return await self._call(lambda connection: connection.eval(script.lua, *sent))
 
     def _connect(self, protocol: Callable[..., Any]) -> None:
-        factory = _Factory(protocol, self.address, self._refused)
+        factory = _Factory(protocol, self.address, self._current_word, self._refused)
         self._factories.append(factory)
         # Not txredisapi's own way of connecting again: it gives up for good after one refused
         # password, which may be put right while we run.
@@ -217,7 +231,19 @@ class Redis:
         service.startService()
         self._services.append(service)
 
+    def _current_word(self) -> str:
+        renewable = self.password.value if self.password is not None else ""
+        self._sent_word = self.address.password or renewable
+        return self._sent_word
+
+    def _renew(self) -> bool:
+        """Tell whether there is another password by now than the one that was refused."""
+        own = self.address.password
+        return not own and self.password is not None and self.password.renewed(self._sent_word)
+
     def _refused(self, why: str) -> None:
+        if self._renew():
+            return  # the next try to connect, in a moment, has the new one
         if why != self.refusal:
             _log.error("Redis refuses us: {why}", why=why)
         self.refusal = why
@@ -261,11 +287,15 @@ class Redis:
             pool = self._factories[0].pool
             if not pool:
                 raise NotConnected("not connected")
-            return await within(self.seconds, self.reactor, send(pool[0]))
+            connection = pool[0]
+            return await within(self.seconds, self.reactor, send(connection))
         except CancelledError:
             raise
         except Exception as failure:
-            raise _outage_of(failure) from None
+            outage = _outage_of(failure)
+            if outage.reason is Reason.UNAUTHORIZED and self._renew():
+                connection.transport.loseConnection()  # the next one has the new password
+            raise outage from None
 
     async def _find_out(self, first: Outage) -> None:
         """Ask until there is an answer whether Redis is there; from the first silence on it is not.

@@ -287,7 +287,7 @@ class RedisStore:
         return place is not None
 
     def _take_user(self, alias: Alias, identity: str, user: str) -> None:
-        if identity and user and fits(identity, MOST_NAME) and fits(user):
+        if identity and user and fits(identity, MOST_NAME) and fits(user, MOST_NAME):
             self._hearing(
                 lambda: self.knowledge.learn_identity(Identity(identity), UserId(user), alias)
             )

@@ -28,6 +28,7 @@ from lotus_guard.core.policy import (
     read_sources,
     set_at,
 )
+from lotus_guard.credentials import Credential
 from lotus_guard.ports import NO_ROOM, Outage, Reason
 
 _MOST_BYTES = 32 * 1024 * 1024  # a big room's whole state, from an old Synapse
@@ -45,7 +46,7 @@ class Synapse:
     http: Http
     url: str
     """Base address such as `http://127.0.0.1:8008`, without a trailing slash."""
-    token: str
+    token: Credential[str]
     seconds: float
     """The deadline of one call."""
     on_call: Callable[[str], None] = lambda _what: None
@@ -107,12 +108,21 @@ class Synapse:
         return found
 
     async def _get(self, path: str) -> HttpAnswer:
+        """Ask; with a token that was renewed meanwhile, ask again within the same deadline."""
+        token, begun = self.token.value, self.http.clock.seconds()
+        answer = await self._asked(path, token, self.seconds)
+        if answer.status not in (401, 403) or not self.token.renewed(token):
+            return answer
+        left = self.seconds - (self.http.clock.seconds() - begun)
+        return await self._asked(path, self.token.value, max(0.0, left))
+
+    async def _asked(self, path: str, token: str, seconds: float) -> HttpAnswer:
         return await self.http.exchange(
             b"GET",
             f"{self.url}{path}".encode("ascii"),
-            {b"Authorization": b"Bearer " + self.token.encode("ascii")},
+            {b"Authorization": b"Bearer " + token.encode("ascii")},
             None,
-            seconds=self.seconds,
+            seconds=seconds,
             most=_MOST_BYTES,
         )
 

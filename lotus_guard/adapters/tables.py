@@ -68,7 +68,7 @@ def _kept(table: str, most: int, **lengths: int) -> str:
 
 _KEPT = {
     "alias": _kept("alias", 100_000, alias=MOST_NAME, room=MOST_ID, slot=MOST_ID),
-    "identity": _kept("identity", 400_000, identity=MOST_NAME, user=MOST_ID, alias=MOST_NAME),
+    "identity": _kept("identity", 400_000, identity=MOST_NAME, user=MOST_NAME, alias=MOST_NAME),
     "seat": _kept("seat", 200_000, room=MOST_ID, person=MOST_NAME),
     "decision": _kept("decision", 100_000, body=MOST_BODY),
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from lotus_guard.address import is_loopback
@@ -93,6 +93,8 @@ def looks(means: Means, file: LiveKitFile | None) -> list[Look]:
     ]
     address = means.config.redis
     if address is not None:
+        word = address.password or means.config.credentials.redis.value
+        address = evolve(address, password=word)
         found.append(Look(redis.NAME, lambda: redis.look_at_redis(address, means.clock)))
     if means.user_token:
         found.append(Look(user.KEY, lambda: user.look_as_user(means)))

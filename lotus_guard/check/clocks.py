@@ -9,7 +9,7 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from lotus_guard.adapters.http import Http
 from lotus_guard.check.ask import Means, ask, skew_of
 from lotus_guard.check.finding import Finding, note, ok, warning
-from lotus_guard.check.livekit import MOST_SKEW
+from lotus_guard.core.server_clock import MOST_APART
 from lotus_guard.ports import Outage
 
 NAME = "clocks"
@@ -36,10 +36,10 @@ def judge(ahead: dict[str, float]) -> Finding:
     """Judge the clocks by how many seconds each is ahead of ours."""
     first, last = min(ahead, key=ahead.__getitem__), max(ahead, key=ahead.__getitem__)
     apart = ahead[last] - ahead[first]
-    if apart > MOST_SKEW:
+    if apart > MOST_APART:
         seen = f"the clock of {last} is {apart:.0f} s ahead of that of {first}"
         return warning(NAME, seen, WANTED)
-    return ok(NAME, f"{', '.join(ahead)} agree within {MOST_SKEW:.0f} s")
+    return ok(NAME, f"{', '.join(ahead)} agree within {MOST_APART:.0f} s")
 
 
 async def _skew(means: Means, http: Http, url: str) -> float | None:

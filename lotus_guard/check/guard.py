@@ -6,19 +6,31 @@ GET /readyz   {"dependencies": [{"name", "state", "age", "detail"}, ...],
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from attrs import field, frozen
 
 from lotus_guard.address import Listening, listening
 from lotus_guard.check.ask import Means, ask, described, echo_of, fields_of, probe_headers, trouble
-from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.check.clocks import WANTED as CLOCKS_WANTED
+from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
 from lotus_guard.config import Config
 from lotus_guard.core.push import HEARTBEAT
+from lotus_guard.hints import CLOCKS
 from lotus_guard.ports import Outage
 
 GUARD, OPERATORS, EXPOSED, PUSHES = "guard", "operators-port", "operators-port-exposed", "pushes"
-HEALTH = {"loop": "the live loop", "store": "the state file"}
+WORDS = {
+    "loop": "the live loop",
+    "store": "the state",
+    "clock": "the clock",
+    "synapse": "Synapse",
+    "livekit": "LiveKit",
+    "upstream": "lk-jwt-service",
+    "pushes": "the Synapse module's pushes",
+}
+"""How the report names what the guard depends on; what is not here is named as the guard does."""
 START = "start the guard: systemctl start voice-limit-guard"
 LOOPBACK = "LOTUS_GUARD_ADMIN_LISTEN=tcp:8072:interface=127.0.0.1"
 PUSH_WANTED = (
@@ -104,7 +116,9 @@ async def _look_at_operators_port(means: Means) -> list[Finding]:
         ready = await read_ready(means)
     except NotThere as why:
         return [warning(OPERATORS, str(why), f"update or restart the guard, or {LOOPBACK}")]
-    return [_health(ready), _pushes(means.config, ready)]
+    pushes = _pushes(means.config, ready)
+    told = {PUSHES} if pushes.level is Level.FAULT else set[str]()
+    return [_health(ready, told), pushes]
 
 
 def look_at_exposure(config: Config) -> list[Finding]:
@@ -118,10 +132,15 @@ def look_at_exposure(config: Config) -> list[Finding]:
     return [warning(EXPOSED, seen, LOOPBACK)]
 
 
-def _health(ready: Ready) -> Finding:
-    ill = [name for name in HEALTH if ready.states.get(name, {}).get("state") == "trouble"]
+def _health(ready: Ready, told: AbstractSet[str]) -> Finding:
+    """Judge by all that the guard depends on, but for what has been told of already."""
+    ill = {
+        name: each
+        for name, each in ready.states.items()
+        if each.get("state") == "trouble" and name not in told
+    }
     if ill:
-        said = "; ".join(f"{HEALTH[name]}: {ready.states[name].get('detail')}" for name in ill)
+        said = "; ".join(f"{WORDS.get(n, n)}: {each.get('detail')}" for n, each in ill.items())
         return warning(OPERATORS, f"the guard is in trouble: {said}", "see docs/troubleshooting.md")
     return ok(OPERATORS, "the operators' port answers, and the guard is well")
 
@@ -131,6 +150,11 @@ def _pushes(config: Config, ready: Ready) -> Finding:
     lately = age is not None and age <= 3 * HEARTBEAT
     better_since = isinstance(taken_age, int | float) and age is not None and taken_age < age
     if lately and not (ready.taken and better_since):
+        detail = str(ready.states.get("pushes", {}).get("detail"))
+        if CLOCKS in detail:
+            return fault(
+                PUSHES, f"the Synapse module's pushes are refused: {detail}", CLOCKS_WANTED
+            )
         why = (
             "with another secret"
             if config.push_secret

@@ -25,6 +25,7 @@ from lotus_guard.check.ask import (
 )
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.livekit_file import LiveKitFile
+from lotus_guard.core.server_clock import MOST_APART
 from lotus_guard.ports import Outage
 
 API, KEY, AUTO_CREATE = "livekit", "livekit-key", "auto-create"
@@ -33,7 +34,6 @@ SAME_KEY = (
     "LIVEKIT_KEY and LIVEKIT_SECRET (or LIVEKIT_KEY_FILE): a pair from `keys` in livekit.yaml"
 )
 NO_AUTO_CREATE = "in livekit.yaml: room: {auto_create: false}"
-MOST_SKEW = 30.0
 
 
 async def look_at_api(means: Means) -> list[Finding]:
@@ -102,7 +102,7 @@ async def call(
     body = json.dumps(request).encode()
     answer = await ask(means.livekit, "POST", url, _authorization(means, grant), body)
     skew = skew_of(answer, means.epoch())
-    if answer.status == 401 and skew is not None and abs(skew) > MOST_SKEW:
+    if answer.status == 401 and skew is not None and abs(skew) > MOST_APART:
         answer = await ask(means.livekit, "POST", url, _authorization(means, grant, skew), body)
     return answer
 

@@ -88,7 +88,7 @@ async def _judge(means: Means, room: RoomId, answer: HttpAnswer) -> Finding:
     gone = alias in set(known_aliases(room, ROOM_SLOT)) and await remove_room(means, alias)
     left = "" if gone else "; the LiveKit room it made was not removed, it ends in 5 minutes"
     try:
-        open_token(encoded, means.config.key, means.config.secret)
+        open_token(encoded, means.config.credentials.livekit.known())
     except NotOurs:
         seen = f"lk-jwt-service signs its tokens with another key or secret than ours{left}"
         return fault(KEY, f"{seen}: no rule holds", SAME)

@@ -8,7 +8,7 @@ As JSON, in the log, in the state file and on the operators' port:
 
     {"id": "k3v9t2xq", "at": 1790000000.123, "kind": "refused", "rule": "limit",
      "observed": false, "room": "!r:s", "user": "@u:s", "verdict": "refused",
-     "why": "2 of 2 seats are taken, none of them by this user",
+     "why": "2 in the call or about to join, 2 allowed, this user not among them",
      "inputs": {"max_users": 2, "taken": 2, "is_seated": false}, "people": ["@a:s", "@b:s"]}
 """
 
@@ -132,13 +132,12 @@ def masked(ruling: Ruling, mask: Callable[[Person], Person | None]) -> Ruling:
 def seat_refused(
     room: RoomId, user: Person, limit: int, taken: int, people: Iterable[Person] = ()
 ) -> Ruling:
-    """Rule that a call is full: nobody's seat is free, and he has none."""
-    seats = "seat is" if limit == 1 else "seats are"
+    """Rule that a call is full: no seat is free, and this user has none."""
     return Ruling(
         Deed.REFUSED,
         Rule.LIMIT,
         _REFUSED,
-        f"{taken} of {limit} {seats} taken, none of them by this user",
+        f"{taken} in the call or about to join, {limit} allowed, this user not among them",
         room,
         user,
         {"max_users": limit, "taken": taken, "is_seated": False},

@@ -188,13 +188,21 @@ class Knowledge:
             self.on_dropped(alias, list(packed.users()))
 
     def learn_identity(self, identity: Identity, user: UserId, alias: Alias) -> None:
-        """Remember whose identity this is and where it was issued; the newest teacher is right."""
-        if self._users.get(identity) != (user, alias):
+        """Remember whose identity this is and where it was issued.
+
+        `@x:s` with the device `8448:D` and `@x:s:8448` with the device `D` have one identity, and
+        LiveKit does not tell which of them is there. One that was issued to two users belongs to
+        neither from then on: it is a person of its own, and gives nobody else's seat away.
+        """
+        self._wake(alias)
+        known = self._users.get(identity)
+        user = _united(identity, user, known[0] if known else None)
+        if known != (user, alias):
             self._users.put(identity, (user, alias))
             self.on_learnt(Change(alias=alias, identity=identity, user=user))
 
     def user_of(self, identity: Identity) -> UserId | None:
-        """Tell whose identity this is, where somebody taught us."""
+        """Tell whose identity this is, where somebody taught us; itself where it was two users'."""
         known = self._users.get(identity)
         return known[0] if known else None
 
@@ -221,8 +229,9 @@ class Knowledge:
         """Unpack what was learnt in a LiveKit room, where it rests: its call may begin again."""
         packed = self._resting.pop(alias, None)
         for identity, user in (packed.users() if packed else {}).items():
-            if self._users.get(identity) is None:  # what has been learnt since is newer
-                self._users.put(identity, (user, alias))
+            since = self._users.get(identity)
+            known, where = since or (user, alias)  # what has been learnt since is newer
+            self._users.put(identity, (_united(identity, user, known), where))
 
     def _drop_alias(self, alias: Alias, place: Place) -> None:
         packed = self._resting.get(alias)
@@ -236,6 +245,11 @@ class Knowledge:
         aliases.pop(alias, None)
         if not aliases:
             self._aliases.pop(place.room, None)
+
+
+def _united(identity: Identity, user: UserId, known: UserId | None) -> UserId:
+    """Say whose an identity is that is a user's, and was known as one's before."""
+    return user if known in (None, user) else UserId(identity)
 
 
 def place_from(alias: Alias, request: TokenRequest, believe: bool) -> Place | None:

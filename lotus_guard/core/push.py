@@ -37,6 +37,10 @@ class Unsigned(ValueError):
     """A push that is not, or no longer, to be believed."""
 
 
+class Untimely(Unsigned):
+    """A push with our signature that is too old, or from the future, by our clock."""
+
+
 @frozen
 class Push:
     """A believed push; `room` is None for a heartbeat."""
@@ -73,7 +77,8 @@ def read_push(body: bytes, header: str, secret: str, epoch: float) -> Push:
         raise Unsigned("the signature is not of this body and our secret")
     sent = int(stamp) / 1000.0
     if abs(epoch - sent) > WINDOW:
-        raise Unsigned(f"sent {epoch - sent:.0f} s ago by its sender's clock")
+        way = "ago" if epoch > sent else "from now"
+        raise Untimely(f"sent {abs(epoch - sent):.0f} s {way} by its sender's clock")
     fields = json.loads(body)
     room = fields.get("room_id")
     return Push(

@@ -20,6 +20,9 @@ Three rules keep the count right although looks are old by the time they are use
 And one keeps us from throwing out anybody who may be in the right: somebody is standing only if we
 were watching when he came in, know who he is, know that he was not there a moment before, and there
 was a limit already: where there was none he got his token without a seat.
+
+Who was put out and comes back is known by his identity, as long as no token has been given to him
+since: he has the very one that he came in with before. Of him none of that is in doubt.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +36,10 @@ from lotus_guard.core.table import Hold, Look, Person, Table, merged
 WATCHED = 30.0
 """Looks at most so many seconds apart count as watching: over a longer gap anybody may come."""
 
+SPARE = 20.0
+"""Seconds for which a token keeps a seat that somebody asked for who was there, once they leave on
+purpose: enough to change devices, and to load the page again."""
+
 MOST_AWAITED = 16
 """For so many devices of one user with unused tokens a seat is kept; for more is his own affair."""
 
@@ -41,6 +48,12 @@ TOGETHER = 2.0
 
 Element Call asks for three or four within half a second, at both endpoints, and uses one (FACTS,
 Element Call); the homeserver that vouches for each may take longer for one than for another."""
+
+PUT_OUT = 3660.0
+"""Seconds for which those are known who were put out: a token's life, and LiveKit's leeway."""
+
+MOST_PUT_OUT = 256
+"""So many are known in one room; the first to be put out are forgotten first."""
 
 UNUSED = 3600.0
 """Looks that nobody has renewed for so many seconds are dropped."""
@@ -151,18 +164,25 @@ class Seats:
         table.unwatched.update(table.looks)
 
     def hung_up(self, room: RoomId, identity: Identity) -> None:
-        """Free the seat of one who left on purpose, where no device of his is there any more.
+        """Free the seat of one who left on purpose, where no device of theirs is there any more.
 
-        A seat kept for a token stays: he may have asked for it to come back.
+        A seat kept for a token stays, for they may have asked for it to come back: as long as for
+        any token where they asked from outside, for `SPARE` seconds where they were there.
         """
         table, person = self._tables.get(room), self.person(identity)
         if table is None:
             return
         table.returning.pop(person, None)
         hold = table.holds.get(person)
-        if hold and hold.is_grace:
+        if hold is None or person in self._present(table):
+            return
+        if hold.is_grace:
             del table.holds[person]
-            self.on_change(room)
+        elif hold.awaits:
+            firm = max(hold.firm.values(), default=-inf) + self.hold
+            spare = max((look.at for look in table.looks.values()), default=inf) + SPARE
+            table.holds[person] = evolve(hold, until=min(hold.until, max(firm, spare)))
+        self.on_change(room)
 
     def ask(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float
@@ -193,12 +213,27 @@ class Seats:
             self._tidy(table, now)
         kept = table.holds.get(person)
         if kept or len(table.holds) < self.most_holds:
-            awaits = dict(kept.awaits) if kept and kept.until > now else {}
+            alive = kept if kept and kept.until > now else Hold(now, now)
+            awaits, firm = dict(alive.awaits), dict(alive.firm)
+            is_there = self._is_there(table, person, identity)
             if identity in awaits or len(awaits) < MOST_AWAITED:
                 awaits[identity] = now
-            table.holds[person] = Hold(now, now + self.hold, awaits=awaits)
-            if not self._is_there(table, person, identity):
+                if not is_there:
+                    firm[identity] = now
+            table.holds[person] = Hold(now, now + self.hold, awaits=awaits, firm=firm)
+            if not is_there:
                 self.on_change(room)
+        self._excuse(table, person, identity)
+
+    def put_out(self, room: RoomId, identity: Identity, now: float) -> None:
+        """Remember who was put out of the room, unless a seat was given to them just then."""
+        table = self._tables.setdefault(room, Table())
+        if self.person(identity) in table.holds:
+            return
+        table.put_out.pop(identity, None)
+        table.put_out[identity] = now
+        for oldest in sorted(table.put_out, key=table.put_out.__getitem__)[:-MOST_PUT_OUT]:
+            del table.put_out[oldest]
 
     def settle(self, room: RoomId, limit: int | None) -> list[Person]:
         """Give free seats to those who stand, longest there first; list who is left, newest first.
@@ -210,6 +245,7 @@ class Seats:
             return []
         if limit is None or not table.looks:
             table.standing.clear()
+            table.put_out.clear()
             table.limited = None
             return []
         at = min(look.at for look in table.looks.values())
@@ -220,13 +256,20 @@ class Seats:
                 break
             taken.add(person)
             del table.standing[person]
+            self._excuse(table, person)
             self._take_place(table, person, limit, at)
         return sorted(table.standing, key=table.standing.__getitem__, reverse=True)
 
     def _pardon(self, table: Table, at: float) -> None:
         """Let those stand no more who may have come before there was a limit: they need no seat."""
         known = table.limited
-        begun = known[0] if known and at - known[1] <= WATCHED else at
+        if known is None or at - known[1] > WATCHED:
+            # There may have been no limit until now, and tokens without a seat.
+            table.limited = (at, at)
+            table.standing.clear()
+            table.put_out.clear()
+            return
+        begun = known[0]
         table.limited = (begun, at)
         seated = self._held(table, at)
         for person, since in list(table.standing.items()):
@@ -283,12 +326,13 @@ class Seats:
         for room, table in list(self._tables.items()):
             table.looks = {a: look for a, look in table.looks.items() if look.at > now - UNUSED}
             self._tidy(table, now)
-            if not table.holds and not self._present(table):
+            if not table.holds and not table.put_out and not self._present(table):
                 del self._tables[room]
                 self.on_change(room)
 
     def _settle_arrivals(self, table: Table, was_there: set[Person], arrivals: "_Arrivals") -> None:
         present = self._present(table)
+        self._know_again(table, was_there, arrivals)
         for person, since in arrivals.new.items():
             if person not in was_there and since is not None and self._is_known(table, person):
                 had_a_seat = (
@@ -309,6 +353,23 @@ class Seats:
             self._use_up(table, person, arrivals, latest)
         self._tidy(table, latest)
 
+    def _know_again(self, table: Table, was_there: set[Person], arrivals: "_Arrivals") -> None:
+        """Let those stand who were put out and are back, with nothing but the same tokens."""
+        if not table.put_out:
+            return
+        for identity in table.put_out.keys() & arrivals.at.keys():
+            person = self.person(identity)
+            if person in was_there or person in table.holds:
+                continue
+            if all(each in table.put_out for each in self._identities(table, person)):
+                table.standing.setdefault(person, arrivals.at[identity])
+
+    def _excuse(self, table: Table, person: Person, identity: Identity | None = None) -> None:
+        """Forget that somebody was put out: they have a seat."""
+        for each in list(table.put_out):
+            if each == identity or self.person(each) == person:
+                del table.put_out[each]
+
     def _use_up(self, table: Table, person: Person, arrivals: "_Arrivals", latest: float) -> None:
         """End the hold of one who is there, where it has served its purpose.
 
@@ -323,7 +384,8 @@ class Seats:
         if not left and kept.since <= latest:
             del table.holds[person]
         elif len(left) < len(kept.awaits):
-            table.holds[person] = evolve(kept, awaits=left)
+            firm = {i: asked for i, asked in kept.firm.items() if i in left and asked > spent}
+            table.holds[person] = evolve(kept, awaits=left, firm=firm)
 
     def _take_place(self, table: Table, person: Person, limit: int, at: float) -> None:
         """Let the places go that were kept for returning people, where a newcomer takes them.
@@ -350,12 +412,12 @@ class Seats:
 
     def _is_known(self, table: Table, person: Person) -> bool:
         """Tell whether we were taught who this is, for every identity that we count as him."""
-        return all(
-            self.user_of(identity) is not None
-            for look in table.looks.values()
-            for identity in look.people
-            if self.person(identity) == person
-        )
+        return all(self.user_of(each) is not None for each in self._identities(table, person))
+
+    def _identities(self, table: Table, person: Person) -> list[Identity]:
+        """List the identities that are there and count as this person."""
+        looks = table.looks.values()
+        return [i for look in looks for i in look.people if self.person(i) == person]
 
     def _sits(self, room: RoomId, person: Person, identity: Identity, at: float) -> bool:
         """Tell whether one has a seat already: is there, or has one held for him."""
@@ -377,17 +439,24 @@ class Seats:
         )
 
     def _is_there(self, table: Table, person: Person, identity: Identity) -> bool:
-        """Tell whether this user, or the very identity his token names, is in the call.
+        """Tell whether this user, or the very identity their token names, is in the call.
 
-        An identity that starts with his user id is his too, even where a device id that looks
-        like a port makes `person` read another user off it: a rejoin always passes.
+        An identity that nobody taught us is theirs too where it starts with their user id, even
+        where a device id that looks like a port makes `person` read another user off it: a rejoin
+        always passes. Of one that we were taught only the teacher's word counts: `@x:s:8448:D` is
+        a device of `@x:s:8448`, and lets nobody of the server `s` in.
         """
-        own = f"{person}:"
         return any(
-            identity in look.people
-            or any(self.person(i) == person or i.startswith(own) for i in look.people)
+            self._is_theirs(each, person, identity)
             for look in table.looks.values()
+            for each in look.people
         )
+
+    def _is_theirs(self, there: Identity, person: Person, identity: Identity) -> bool:
+        user = self.user_of(there)
+        if user is not None:
+            return user == person
+        return there == identity or self.person(there) == person or there.startswith(f"{person}:")
 
     def _tidy(self, table: Table, at: float) -> None:
         """Drop what has run out by the oldest look that a verdict could still rest on."""
@@ -396,6 +465,7 @@ class Seats:
             if hold.until <= min(at, oldest):
                 del table.holds[person]
         table.returning = {p: until for p, until in table.returning.items() if until > at}
+        table.put_out = {i: since for i, since in table.put_out.items() if since + PUT_OUT > at}
 
 
 __all__ = ["Hold", "Look", "Person", "Seating", "Seats", "may_sit"]

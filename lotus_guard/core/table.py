@@ -5,7 +5,11 @@ Written as JSON, for a book that several guards share:
     {"looks": {alias: [at, [identity, ...]]},
      "holds": {person: [since, until, is_grace, {awaited identity: asked}]},
      "standing": {person: at}, "returning": {person: until}, "unwatched": [alias, ...],
-     "limited": [from, to]}
+     "limited": [from, to], "firm": {person: {awaited identity: asked}},
+     "put_out": {identity: at}}
+
+A guard of another release may share the book: what has been added (`limited`, `firm`, `put_out`)
+may be missing, and every doubt is for the people.
 
 Times in a document are seconds of the clock that the guards share, to the microsecond; `lead` is
 how far that one is ahead of the clock of this guard.
@@ -14,7 +18,7 @@ how far that one is ahead of the clock of this guard.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from lotus_guard.core.model import Alias, Identity
 
@@ -33,6 +37,11 @@ class Hold:
     awaits: Mapping[Identity, float] = field(factory=dict)
     """Whom its tokens name, and when each was issued: it is used up by their coming in. Empty, for
     a seat that is kept for no token we know: anybody of the person's uses it up."""
+    firm: Mapping[Identity, float] = field(
+        default=Factory(lambda self: self.awaits, takes_self=True)
+    )
+    """When those were issued last that were asked for by one who was not there: on the way in, they
+    keep the seat whatever another device of the person's does."""
 
 
 @frozen
@@ -57,6 +66,8 @@ class Table:
     """LiveKit rooms of which a look failed: who is new in the next one may have been there."""
     limited: tuple[float, float] | None = None
     """From when until when the live loop has known of a limit in every look."""
+    put_out: dict[Identity, float] = field(factory=dict)
+    """When those were put out to whom no token has been given since."""
 
 
 def write_table(table: Table, lead: float) -> dict[str, Any]:
@@ -75,6 +86,8 @@ def write_table(table: Table, lead: float) -> dict[str, Any]:
         "returning": {p: shared(at) for p, at in table.returning.items()},
         "unwatched": sorted(table.unwatched),
         "limited": table.limited and [shared(at) for at in table.limited],
+        "firm": {p: _moved(h.firm, shared) for p, h in table.holds.items() if h.firm != h.awaits},
+        "put_out": {i: shared(at) for i, at in table.put_out.items()},
     }
 
 
@@ -88,8 +101,15 @@ def read_table(document: Mapping[str, Any], lead: float) -> Table:
         Alias(a): Look(ours(at), frozenset(map(Identity, people)))
         for a, (at, people) in document["looks"].items()
     }
+    firm = document.get("firm", {})
     holds = {
-        p: Hold(ours(since), ours(until), bool(grace), _moved(awaits, ours))
+        p: Hold(
+            ours(since),
+            ours(until),
+            bool(grace),
+            _moved(awaits, ours),
+            _moved(firm.get(p, awaits), ours),
+        )
         for p, (since, until, grace, awaits) in document["holds"].items()
     }
     limited = document.get("limited")
@@ -100,6 +120,7 @@ def read_table(document: Mapping[str, Any], lead: float) -> Table:
         {p: ours(at) for p, at in document["returning"].items()},
         {Alias(a) for a in document["unwatched"]},
         (ours(limited[0]), ours(limited[1])) if limited else None,
+        _moved(document.get("put_out", {}), ours),
     )
 
 
@@ -118,10 +139,11 @@ def merged(one: Table, other: Table) -> Table:
     return Table(
         _united(one.looks, other.looks, lambda a, b: max(a, b, key=_newer)),
         _united(one.holds, other.holds, _longer),
-        {p: min(at, other.standing[p]) for p, at in one.standing.items() if p in other.standing},
+        _common(one.standing, other.standing),
         _united(one.returning, other.returning, max),
         one.unwatched | other.unwatched,
         _both_limited(one.limited, other.limited),
+        _common(one.put_out, other.put_out),
     )
 
 
@@ -142,7 +164,12 @@ def _longer(one: Hold, other: Hold) -> Hold:
         # Whoever hangs up frees a seat kept for grace alone.
         one.is_grace and other.is_grace,
         _united(one.awaits, other.awaits, max),
+        _united(one.firm, other.firm, max),
     )
+
+
+def _common(one: Mapping[Any, float], other: Mapping[Any, float]) -> dict[Any, float]:
+    return {key: min(at, other[key]) for key, at in one.items() if key in other}
 
 
 def _united(one: Mapping[Any, Any], other: Mapping[Any, Any], choose: Any) -> dict[Any, Any]:

@@ -10,12 +10,13 @@ source; its names must be lower case (FACTS, LiveKit).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from math import isfinite
 from typing import Any, ClassVar
 
 import jwt
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from jwt.algorithms import HMACAlgorithm
 
 from lotus_guard.core.ids import MOST_NAME, fits
@@ -55,6 +56,14 @@ class Unfit(ValueError):
 
 
 @frozen
+class KeyPair:
+    """LiveKit's API key, and the secret that goes with it."""
+
+    key: str
+    secret: str = field(repr=False)
+
+
+@frozen
 class Token:
     """A verified token, as claims and as the three things in them that decide."""
 
@@ -62,6 +71,8 @@ class Token:
     alias: Alias
     identity: Identity
     grant: Grant
+    pair: KeyPair
+    """What upstream has signed it with, and what a narrower one is signed with."""
 
 
 class _AtobSafe(json.JSONEncoder):
@@ -82,20 +93,31 @@ class _AtobSafe(json.JSONEncoder):
 _PAYLOAD = _AtobSafe(separators=(",", ":"))
 
 
-def open_token(encoded: str, key: str, secret: str) -> Token:
-    """Verify a token and read it; `key` is the API key that must be its issuer.
+def open_token(encoded: str, pairs: Sequence[KeyPair]) -> Token:
+    """Verify a token by one of these pairs and read it; the pair's key must be its issuer.
 
-    Raises NotOurs where the signature, the issuer or the shape is not right: it must then go out
-    untouched, for whatever we signed instead, the SFU would refuse. Raises Unfit.
+    There are several while a secret is being changed. Raises NotOurs where the signature, the
+    issuer or the shape is not right: it must then go out untouched, for whatever we signed
+    instead, the SFU would refuse. Raises Unfit.
     """
+    why = NotOurs("no key and secret to verify it by")
+    for pair in pairs:
+        try:
+            return _open(encoded, pair)
+        except NotOurs as other:
+            why = other
+    raise why
+
+
+def _open(encoded: str, pair: KeyPair) -> Token:
     try:
         # Upstream has just made it: only whose it is matters here. The SFU checks the times.
-        claims: Any = json.loads(_JWS.decode(encoded, secret, algorithms=["HS256"]))
+        claims: Any = json.loads(_JWS.decode(encoded, pair.secret, algorithms=["HS256"]))
     except (jwt.PyJWTError, ValueError) as error:
         raise NotOurs(type(error).__name__) from None
     if not isinstance(claims, dict):
         raise NotOurs("no claims in it")
-    if claims.get("iss") != key:
+    if claims.get("iss") != pair.key:
         raise NotOurs("issuer is another API key")
     video, identity = claims.get("video"), claims.get("sub")
     if not isinstance(video, dict) or not isinstance(identity, str) or not video.get("room"):
@@ -103,7 +125,7 @@ def open_token(encoded: str, key: str, secret: str) -> Token:
     room = str(video["room"])
     if not (fits(room, MOST_NAME) and fits(identity, MOST_NAME)):
         raise Unfit("its room or its identity is too long")
-    return Token(claims, Alias(room), Identity(identity), _grant(video))
+    return Token(claims, Alias(room), Identity(identity), _grant(video), pair)
 
 
 def _grant(video: Mapping[str, Any]) -> Grant:
@@ -137,11 +159,21 @@ def lifetime(token: Token, now: float) -> float | None:
     return end - _start(token.claims, now) if isinstance(end, int | float) else None
 
 
+def begins(token: Token) -> int | None:
+    """Tell from when on a token is valid, in seconds since the epoch by upstream's clock."""
+    start = token.claims.get("nbf")
+    return int(start) if isinstance(start, int | float) and isfinite(start) else None
+
+
 def _start(claims: Mapping[str, Any], now: float) -> float:
     start = claims.get("nbf")
     return start if isinstance(start, int | float) else now
 
 
-def sign(token: Token, secret: str) -> str:
-    """Encode a token with our secret, safe for Element Call's `atob`."""
-    return _JWS.encode(_PAYLOAD.encode(token.claims).encode("ascii"), secret, algorithm="HS256")
+def sign(token: Token) -> str:
+    """Encode a token with the secret that verified it, safe for Element Call's `atob`.
+
+    With another one than upstream signs with, the SFU might refuse what it would have taken.
+    """
+    payload = _PAYLOAD.encode(token.claims).encode("ascii")
+    return _JWS.encode(payload, token.pair.secret, algorithm="HS256")

@@ -85,6 +85,15 @@ def announced(authorization: str, key: str, secret: str) -> str:
     return digest
 
 
+def is_announced(authorization: str, key: str, secret: str) -> bool:
+    """Tell whether a token is a webhook's."""
+    try:
+        announced(authorization, key, secret)
+    except Forged:
+        return False
+    return True
+
+
 def read_event(body: bytes, authorization: str, key: str, secret: str) -> Event | None:
     """Verify and read a webhook; None for one that is not worth a look. Raises Forged."""
     said = announced(authorization, key, secret).encode("utf-8", "replace")

@@ -31,7 +31,7 @@ def decision(number: int, **more: Any) -> dict[str, Any]:
         "room": "!0001:example.org",
         "user": "@carol:example.org",
         "verdict": "refused",
-        "why": "2 of 2 seats are taken, none of them by this user",
+        "why": "2 in the call or about to join, 2 allowed, this user not among them",
         "inputs": {"max_users": 2, "taken": 2, "is_seated": False},
         "people": ["@alice:example.org", "@bob:example.org"],
         **more,
@@ -99,7 +99,7 @@ def evening() -> dict[str, Any]:
             decision(
                 41,
                 room="!0001:example.org",
-                why="5 of 5 seats are taken, none of them by this user",
+                why="5 in the call or about to join, 5 allowed, this user not among them",
             ),
             decision(
                 67,
@@ -133,7 +133,7 @@ def evening() -> dict[str, Any]:
                 1207,
                 room="!0001:example.org",
                 user="@ines:example.org",
-                why="5 of 5 seats are taken, none of them by this user",
+                why="5 in the call or about to join, 5 allowed, this user not among them",
             ),
         ],
     }

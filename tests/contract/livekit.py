@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
+from lotus_guard.core.server_clock import seconds_ahead
 from tests.contract.subject import Response, Server
 
 JSON, PROTOBUF = "application/json", "application/protobuf"
@@ -188,6 +189,17 @@ class LiveKitContract:
         for claims in moments:
             header = f"Bearer {subject.token({'roomList': True}, **claims)}"
             assert subject.raw("ListRooms", b"{}", Authorization=header).status == 200, claims
+
+    def test_each_answer_says_what_time_it_is(self, subject: LiveKitSubject) -> None:
+        """Ours too, when they are refused: that is how a clock that is off is found out."""
+        header = {"Authorization": f"Bearer {subject.token({'roomList': True})}"}
+        for headers, status in ((header, 200), ({"Authorization": "Bearer garbage"}, 401)):
+            answer = subject.raw("ListRooms", b"{}", **headers)
+            assert answer.status == status
+            bounds = seconds_ahead(answer.headers["date"], time.time() - 5.0, time.time())
+            assert bounds is not None
+            assert bounds[0] <= 5.0
+            assert bounds[1] >= -5.0
 
     def test_protobuf_both_ways(self, subject: LiveKitSubject) -> None:
         def call(method: str, video: Mapping[str, Any], request: Message) -> bytes:

@@ -35,7 +35,7 @@ from lotus_guard.core.model import (
 )
 from lotus_guard.core.plan import plan
 from lotus_guard.core.text import printable
-from lotus_guard.core.token import Token, lifetime, restrain
+from lotus_guard.core.token import KeyPair, Token, lifetime, restrain
 
 texts = st.text(max_size=20)
 names = st.sampled_from([*Source, "unknown", "CAMERA"]).map(str)
@@ -79,7 +79,7 @@ def test_the_record_says_what_the_token_says(
 ) -> None:
     video: dict[str, Any] = {"room": "a", "canPublish": grant.can_publish}
     claims = {"sub": "i", "nbf": 1000, "exp": 1000 + seconds, "video": video}
-    token = Token(claims, Alias("a"), Identity("i"), grant)
+    token = Token(claims, Alias("a"), Identity("i"), grant, KeyPair("k", "s"))
     sent = restrain(token, forbids, life, 5000.0)
     verdict = token_changed(ROOM, USER, grant, forbids, lifetime(token, 5000.0), life).verdict
     assert verdict.endswith(f"valid for {sent.claims['exp'] - 1000} s")

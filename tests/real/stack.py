@@ -185,11 +185,13 @@ def running_stack(
     """
     with ExitStack() as ends:
         guard_port, admin_port = free_port(), free_port()
+        push_secret = directory / "push-secret"
+        push_secret.write_text(PUSH_SECRET)
         module: Mapping[str, Any] = {
             "module": "lotus_guard.synapse_module.LotusGuardModule",
             "config": {
                 "guard_url": f"http://127.0.0.1:{admin_port}",
-                "push_secret": PUSH_SECRET,
+                "push_secret_path": str(push_secret),
             },
         }
         synapse = Synapse(directory / "synapse", [module] if modules else [])

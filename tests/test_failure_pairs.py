@@ -1,0 +1,159 @@
+"""Two things in trouble at once: one case for each pair of facts and each pair of faults.
+
+A verdict rests on four things: the limit's look-up, the sources' look-up, LiveKit's attendance, and
+the Redis that several guards share. Whatever two of them do, and whether a policy is known from
+before or not, the verdict is the one of docs/failures.md, in time.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import combinations, product
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import define, evolve, field, frozen
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.task import deferLater
+
+from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.ports import Outage, Reason
+from lotus_guard.service import Agents
+from tests.model_redis import Memory, ModelRedis, Words
+from tests.test_failure_classes import FAULTS
+from tests.world import DEADLINE, FAST, Got, World
+
+reactor: Any = _reactor
+LIMIT, SOURCES, ATTENDANCE, REDIS = "limit", "sources", "attendance", "redis"
+MARKS = {LIMIT: LIMIT_EVENT.encode(), SOURCES: SOURCES_EVENT.encode(), ATTENDANCE: b"ListPart"}
+HTTP_FAULTS = ("refused", "hangs before headers", "hangs in the body", "5xx", "garbage")
+SLACK = 2.0  # seconds that a loaded machine may add, on which many cases run at once
+HELD = ["microphone", "screen_share", "screen_share_audio"]
+PAIRS = list(combinations((LIMIT, SOURCES, ATTENDANCE, REDIS), 2))
+ROUND_TRIP = DEADLINE / 4  # `adapters.redis.SHARE`
+
+
+@define
+class LameRedis(ModelRedis):
+    """Redis as a guard sees it that is slow, hangs, or is away."""
+
+    fault: str = ""
+    _rests_until: float = 0.0
+
+    async def script(self, script: Any, keys: Words, arguments: Words) -> Any:
+        if self.fault == "slow":
+            await deferLater(reactor, 0.9 * ROUND_TRIP, lambda: None)
+        elif self.fault:
+            await self.fail()
+        return await super().script(script, keys, arguments)
+
+    async def fail(self) -> None:
+        """Fail as `adapters.redis.Redis` does, which asks nothing for a second after that."""
+        if time.monotonic() >= self._rests_until:
+            if self.fault == "hangs":
+                await deferLater(reactor, ROUND_TRIP, lambda: None)
+            self._rests_until = time.monotonic() + 1.0
+        raise Outage(Reason.TIMEOUT, "made up")
+
+
+def faults_of(fact: str) -> tuple[str, ...]:
+    return ("away", "hangs", "slow") if fact == REDIS else HTTP_FAULTS
+
+
+@frozen
+class Astray:
+    """Leads the requests for some facts to neighbours that are in trouble."""
+
+    agent: Any
+    faults: dict[str, str]
+    """What each of them does; nothing as long as it is empty."""
+    places: dict[str, str]
+    """Where the neighbour with each fault listens."""
+
+    def request(self, method: bytes, uri: bytes, *more: Any) -> Deferred[Any]:
+        for fact, fault in self.faults.items():
+            if fact in MARKS and MARKS[fact] in uri:
+                uri = self.places[fault].encode() + b"/" + uri.split(b"/", 3)[3]
+        return self.agent.request(method, uri, *more)  # type: ignore[no-any-return]
+
+
+@define(eq=False)
+class Case:
+    """A guard of its own in front of a room of its own: at most one person, and no camera."""
+
+    world: World
+    number: int
+    wanted: dict[str, str]
+    is_known: bool
+    places: dict[str, str]
+    faults: dict[str, str] = field(factory=dict)
+    redis: LameRedis = field(factory=lambda: LameRedis(Memory()))
+    url: str = ""
+
+    @property
+    def room(self) -> str:
+        return f"!room{self.number}:sandbox"
+
+    def start(self) -> None:
+        homeserver = self.world.sandbox.homeserver
+        homeserver.add_room(self.room, "@admin:sandbox")
+        homeserver.set_state(self.room, LIMIT_EVENT, {"max_users": 1})
+        homeserver.set_state(self.room, SOURCES_EVENT, {"allow_camera": False})
+        state = str(self.world.directory / f"state{self.number}.sqlite")
+        if REDIS in self.wanted:
+            state = "redis://model"
+        self.world.start_guard(self.redis, self.lead, **FAST, LOTUS_GUARD_STATE=state)
+        self.url = self.world.url
+
+    def lead(self, agents: Agents) -> Agents:
+        return evolve(
+            agents,
+            synapse=Astray(agents.synapse, self.faults, self.places),
+            livekit=Astray(agents.livekit, self.faults, self.places),
+        )
+
+    async def run(self) -> list[str]:
+        """Give what is wrong, in words."""
+        base = self.url if self.is_known else self.world.sandbox.addresses.authorization
+        first = await self.world.ask("alice", self.room, base=base)
+        self.world.sandbox.sfu.join(first.json()["jwt"])
+        self.faults.update(self.wanted)
+        self.redis.fault = self.wanted.get(REDIS, "")
+        begun = time.monotonic()
+        alice, bob = await gatherResults([self.ask("alice"), self.ask("bob")])
+        wrong = list(self.judge(alice, bob))
+        if time.monotonic() - begun > DEADLINE + SLACK:
+            wrong.append("late")
+        return [f"{self.wanted}, {'known' if self.is_known else 'unknown'}: {w}" for w in wrong]
+
+    def ask(self, name: str) -> Deferred[Got]:
+        return ensureDeferred(self.world.ask(name, self.room, base=self.url))
+
+    def judge(self, alice: Got, bob: Got) -> Iterator[str]:
+        """Compare with docs/failures.md: an outage opens its own rule, unless a policy is known."""
+        has_limit = (LIMIT not in self.wanted or self.is_known) and ATTENDANCE not in self.wanted
+        has_sources = SOURCES not in self.wanted or self.is_known
+        if alice.status != 200:
+            yield "who is in the call was refused"
+            return
+        if bob.status != (403 if has_limit else 200):
+            yield f"one too many: {bob.status}"
+        for got in (alice, bob):
+            if got.status == 200 and (got.sources == HELD) is not has_sources:
+                yield f"sources: {got.sources}"
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize("pair", PAIRS, ids="+".join)
+@pytest_twisted.ensureDeferred
+async def test_two_things_in_trouble(world: World, pair: tuple[str, str], is_known: bool) -> None:
+    places = {fault: FAULTS[fault][0](world) for fault in HTTP_FAULTS}
+    cases = [
+        Case(world, number, dict(zip(pair, faults, strict=True)), is_known, places)
+        for number, faults in enumerate(product(*map(faults_of, pair)))
+    ]
+    for case in cases:
+        case.start()
+    found = await gatherResults([ensureDeferred(case.run()) for case in cases])
+    assert [wrong for each in found for wrong in each] == []

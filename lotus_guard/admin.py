@@ -25,11 +25,14 @@ from attrs import frozen
 from klein import Klein
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
+from twisted.web.http_headers import Headers
 
 from lotus_guard.adapters.metrics import Metrics
-from lotus_guard.bounded import BoundedRequest
+from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.core.decision import Decision
 from lotus_guard.core.push import HEADER, Unsigned
+from lotus_guard.core.ration import Ration
+from lotus_guard.core.webhook import MOST_WEBHOOK
 from lotus_guard.hints import Pushes, Webhooks
 from lotus_guard.overview import Overview
 from lotus_guard.status.pages import NAMES, Pages
@@ -68,6 +71,13 @@ class Desk:
     """Names with a dot by which the operator opens the port."""
 
 
+class OperatorsSite(QuietSite):
+    """The server of the operators' port."""
+
+    def __init__(self, admin: "Admin") -> None:
+        super().__init__(admin.app.resource(), bounds=admin.bound_of, requestFactory=BoundedRequest)
+
+
 class Admin:
     """The routes of the operators' port."""
 
@@ -75,6 +85,14 @@ class Admin:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._ration = Ration(desk.overview.now)
+
+    def bound_of(self, target: bytes, headers: Headers) -> int | None:
+        """Tell how long a webhook of LiveKit's may be; None for whatever else is asked."""
+        if target.partition(b"?")[0] != b"/webhook":
+            return None
+        authorization = headers.getRawHeaders(b"Authorization", [b""])[-1].decode("latin-1")
+        return MOST_WEBHOOK if self._desk.webhooks.are_livekits(authorization) else None
 
     @app.handle_errors(Misdirected)
     def misdirected(self, request: Any, failure: Any) -> Any:
@@ -176,7 +194,9 @@ class Admin:
                 raise Unsigned("it is too long")
             self._desk.push(request.content.read(), request.getHeader(HEADER) or "")
         except Unsigned as why:
-            _log.warn("A policy push was not believed: {why}", why=why)
+            more = self._ration.more("unsigned")
+            if more is not None:
+                _log.warn("A policy push was not believed: {why}{more}", why=why, more=more)
             request.setResponseCode(401)
             return f"{why}\n".encode()
         request.setResponseCode(204)

@@ -34,6 +34,7 @@ from lotus_guard.core.token import (
     KeyPair,
     NotOurs,
     Token,
+    Unfit,
     begins,
     lifetime,
     open_token,
@@ -193,7 +194,7 @@ class Admission:
         """Judge an issued token; `arrived` is when its request came in (seconds of `now`).
 
         Where the guard has more to do than it can, `hurry` says so: the token goes out unguarded,
-        and is only learnt from. Never raises but for CancelledError, when the client has gone.
+        and is only learnt from. Raises Unfit, and CancelledError when the client has gone.
         """
         try:
             token = self._open(encoded)
@@ -206,7 +207,7 @@ class Admission:
             return self._open_both(Outage(Reason.SECRET, str(why)))
         except _Crowded as crowded:
             return self._crowded(crowded)
-        except CancelledError:
+        except (CancelledError, Unfit):
             raise
         except Exception:
             _log.failure("A token could not be judged")

@@ -24,10 +24,11 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request, Site
 
 MOST_REQUEST = 64 * 1024
-"""Bytes of a request body. So no token, which repeats parts of it, can be long."""
+"""Bytes of a request body that anybody may send."""
 MOST_DRAINED = 16 * 1024 * 1024
 """Bytes of a body that is too long which are read and dropped before the client is cut off."""
 RECEIVE_SECONDS = 20.0
@@ -48,25 +49,38 @@ MOST_HELD = 32 * 1024 * 1024
 """Bytes of all requests together that are not whole yet."""
 
 
+TrustedBound = Callable[[bytes, Headers], int | None]
+"""Tells from a request's target and headers how long its body may be, where one of our own servers
+has sent it; None for everybody else's."""
+
+
 class BoundedRequest(Request):
     """A request whose body is bounded and stays in memory."""
 
     defaultContentType = None  # upstream's silence is handed on
     content: BytesIO
     too_long = False
+    most = MOST_REQUEST
+    """Bytes of its body that are kept."""
+    is_trusted = False
+    """Whether its head proves that it comes from one of our own servers."""
     gone = False
     """Whether the client has gone away."""
     _received = 0
 
     def gotLength(self, length: int | None) -> None:
-        """Keep the body in memory, whatever length was announced."""
+        """Keep the body in memory, whatever length was announced: all of the head is there."""
         self.content = BytesIO()
-        self.too_long = length is not None and length > MOST_REQUEST
+        channel: Any = self.channel
+        trusted = channel.site.bounds(channel._path, self.requestHeaders)
+        if trusted is not None:
+            self.is_trusted, self.most = True, trusted
+        self.too_long = length is not None and length > self.most
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a chunk of the body, or drop it where the body is too long."""
         self._received += len(data)
-        if self._received > MOST_REQUEST:
+        if self._received > self.most:
             self.too_long = True
         if not self.too_long:
             self.content.write(data)
@@ -246,7 +260,8 @@ class BoundedChannel(HTTPChannel):
             self.connections.begins(self)
         super().dataReceived(data)
         if not self._handlingRequest and not self._is_idle:
-            room = MOST_REQUEST + self.totalHeadersSize - self.held  # of more, nothing is kept
+            most = self.requests[-1].most if self.requests else MOST_REQUEST
+            room = most + self.totalHeadersSize - self.held  # of more, nothing is kept
             self.connections.hold(self, max(0, min(len(data), room)))
 
     def allContentReceived(self) -> None:
@@ -310,8 +325,15 @@ class QuietSite(Site):
 
     noisy = False
 
-    def __init__(self, resource: Any, connections: Connections | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        resource: Any,
+        connections: Connections | None = None,
+        bounds: TrustedBound = lambda _target, _headers: None,
+        **more: Any,
+    ) -> None:
         super().__init__(resource, timeout=None, **more)
+        self.bounds = bounds
         self.connections = connections or Connections()
         self.connections.now = self.reactor.seconds
         self._sweeping = LoopingCall(self.connections.sweep)

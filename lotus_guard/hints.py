@@ -9,8 +9,9 @@ from twisted.logger import Logger
 from lotus_guard.core.knowledge import Recent
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
 from lotus_guard.core.push import HEARTBEAT, Push, Unsigned, Untimely, read_push
+from lotus_guard.core.ration import Ration
 from lotus_guard.core.token import KeyPair
-from lotus_guard.core.webhook import Event, Forged, read_event
+from lotus_guard.core.webhook import Event, Forged, is_announced, read_event, write_event
 from lotus_guard.credentials import Credential
 from lotus_guard.health import described
 from lotus_guard.policies import Policies
@@ -30,18 +31,31 @@ class Webhooks:
     now: Now
     on_event: Callable[[Event], None]
     on_genuine: Callable[[bytes, str], None] = lambda _body, _authorization: None
-    """Told of each genuine one that came to this guard, for the other guards."""
+    """Told of each event that came to this guard, written anew and short, for the other guards."""
     last: float | None = field(default=None, init=False)
     """When the last genuine one came in."""
     genuine: int = field(default=0, init=False)
     forged: int = field(default=0, init=False)
     _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
+    _ration: Ration = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ration = Ration(self.now)
 
     def describe(self) -> dict[str, Any]:
         """Describe this dependency (`lotus_guard.health`). LiveKit is silent while nobody calls."""
         if self.last is None:
             return described("webhooks", "unknown", None, "none came yet: rooms are polled")
         return described("webhooks", "ok", round(self.now() - self.last, 1), "")
+
+    def are_livekits(self, authorization: str) -> bool:
+        """Tell from the head of a request whether its body will be a webhook, or at least ours.
+
+        A client has no such token; so a body may be longer here, and waits in no client's line.
+        """
+        return any(
+            is_announced(authorization, pair.key, pair.secret) for pair in self.keys.believed()
+        )
 
     def take(self, body: bytes, authorization: str, *, is_heard: bool = False) -> None:
         """Take in a webhook, whoever sent it; never raises.
@@ -51,19 +65,30 @@ class Webhooks:
         try:
             event = self._read(body, authorization)
         except Forged as why:
-            self.forged += 1
-            _log.debug("A webhook was not LiveKit's: {why}", why=why)
+            self._refused(str(why))
             return
         except Exception:  # whatever is in the body, upstream has been served already
             _log.failure("A webhook could not be read")
             return
         self.last = self.now()
         self.genuine += 1
+        if event is None or (event.id and self._seen.get(event.id)):
+            return
+        self._seen.put(event.id, True)
         if not is_heard:
-            self.on_genuine(body, authorization)
-        if event and not (event.id and self._seen.get(event.id)):
-            self._seen.put(event.id, True)
-            self.on_event(event)
+            self.on_genuine(*write_event(event, self.keys.value.key, self.keys.value.secret))
+        self.on_event(event)
+
+    def _refused(self, why: str) -> None:
+        self.forged += 1
+        more = self._ration.more("forged")
+        if more is not None:
+            _log.warn(
+                "A webhook was not LiveKit's: {why}{more}. Wanted, where it was: LIVEKIT_KEY and "
+                "LIVEKIT_SECRET are those that LiveKit signs with.",
+                why=why,
+                more=more,
+            )
 
     def _read(self, body: bytes, authorization: str) -> Event | None:
         """Read one that our secret signed, or our last one; raises Forged."""

@@ -13,20 +13,20 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.components import Componentized
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from lotus_guard.adapters.http import Endpoints, Http, KnownHosts
-from lotus_guard.adapters.log import DecisionLog, JsonLines
+from lotus_guard.adapters.log import DecisionLog, JsonLines, ration_all, unration_all
 from lotus_guard.adapters.metrics import Metrics
 from lotus_guard.adapters.neighbour import Neighbour
 from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.address import bracketed
-from lotus_guard.admin import Admin, Desk
+from lotus_guard.admin import Admin, Desk, OperatorsSite
 from lotus_guard.admission import Admission
-from lotus_guard.bounded import BoundedRequest, Connections, QuietSite
+from lotus_guard.bounded import Connections
 from lotus_guard.config import OBSERVABLE, Config
 from lotus_guard.core.decision import REQUEST
 from lotus_guard.core.knowledge import Knowledge
@@ -272,7 +272,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         _Traffic(metrics, health.noter(Dependency.UPSTREAM)),
         recorder,
         now,
-        webhooks.take,
+        webhooks,
         lambda probe: _is_probe(config, probe, clocks.epoch()),
         pressure,
         Clients(origins),
@@ -422,7 +422,7 @@ def make_guard_service(
     public = listener(reactor, PUBLIC, config.listen, gate, sockets, is_shared=is_worker)
     public.setServiceParent(service)
     if config.admin_listen or OPERATORS in sockets:
-        site = QuietSite(guard.admin.app.resource(), requestFactory=BoundedRequest)
+        site = OperatorsSite(guard.admin)
         listener(reactor, OPERATORS, config.admin_listen, site, sockets).setServiceParent(service)
     live = LiveService(guard, clocks, agents, config.reconcile_interval)
     live.setServiceParent(service)
@@ -452,7 +452,11 @@ class GuardService(MultiService):
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """Listen; a port that cannot be had ends the start, with a sentence and status 1."""
+        """Listen; a port that cannot be had ends the start, with a sentence and status 1.
+
+        By now twistd has begun to write its log: no stranger shall fill it.
+        """
+        ration_all(globalLogPublisher)
         try:
             super().privilegedStartService()
         except (CannotListenError, OSError) as error:
@@ -463,6 +467,12 @@ class GuardService(MultiService):
                 error=error,
             )
             raise SystemExit(1) from None
+
+    def stopService(self) -> Any:
+        """Stop, and leave the log to twistd as it was."""
+        stopped: Any = super().stopService()
+        unration_all(globalLogPublisher)
+        return stopped
 
 
 class Readiness(Service):

@@ -14,6 +14,7 @@ from lotus_guard.config import Config
 from lotus_guard.core.knowledge import Knowledge
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.push import Unsigned
+from lotus_guard.core.ration import Ration
 from lotus_guard.core.seats import Seats
 from lotus_guard.health import Dependency, Health
 from lotus_guard.hints import Webhooks
@@ -89,12 +90,19 @@ class Sharing:
         store = self.shared
         if store is None:
             return
+        ration = Ration(webhooks.now)
 
         def hear_push(body: bytes, header: str) -> None:
             try:
                 push(body, header)
             except Unsigned as why:
-                _log.debug("A push that another guard passed on is not taken: {why}", why=why)
+                more = ration.more("push")
+                if more is not None:
+                    _log.debug(
+                        "A push that another guard passed on is not taken: {why}{more}",
+                        why=why,
+                        more=more,
+                    )
 
         def hear_hook(body: bytes, authorization: str) -> None:
             webhooks.take(body, authorization, is_heard=True)
@@ -140,13 +148,22 @@ def make_sharing(
     def ended(outage: Outage | None) -> None:
         health.note(Dependency.STORE, None if outage is None else str(outage))
         if outage is not None:
-            metrics.redis_failed(outage)
+            metrics.redis_is_away(outage)
 
     seconds = min(SECONDS, config.deadline * SHARE)
+    credentials = config.credentials
     redis = (
         None
         if model
-        else Redis(address, clocks.reactor, now, ended, seconds, password=config.credentials.redis)
+        else Redis(
+            address,
+            clocks.reactor,
+            now,
+            ended,
+            metrics.redis_failed,
+            seconds,
+            password=credentials.redis,
+        )
     )
     server: Any = model or redis
     instance = short_id(clocks.random)

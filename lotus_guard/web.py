@@ -25,10 +25,13 @@ from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.adapters.upstream import Reply, Upstream, forwarded_headers
 from lotus_guard.admission import Admission, Asked, Crowd, Refusal, Verdict
-from lotus_guard.bounded import MOST_REQUEST, BoundedRequest, Connections, QuietSite
+from lotus_guard.bounded import BoundedRequest, Connections, QuietSite
 from lotus_guard.core import probe as probing
 from lotus_guard.core.decision import request_refused
 from lotus_guard.core.origin import Origin, Origins, end_of, entries_of
+from lotus_guard.core.ration import Ration
+from lotus_guard.core.token import Unfit
+from lotus_guard.core.webhook import MOST_WEBHOOK
 from lotus_guard.core.wire import (
     Unreadable,
     endpoint_of,
@@ -78,6 +81,16 @@ class Traffic(Protocol):
         """Note how long an answer took, apart from upstream's part of it."""
 
 
+class Hooks(Protocol):
+    """Takes LiveKit's webhooks in."""
+
+    def are_livekits(self, authorization: str) -> bool:
+        """Tell from a request's Authorization whether LiveKit has sent it."""
+
+    def take(self, body: bytes, authorization: str) -> None:
+        """Take a webhook in, whoever sent it; never raises."""
+
+
 class PublicSite(QuietSite):
     """The server of the public port."""
 
@@ -85,6 +98,7 @@ class PublicSite(QuietSite):
         super().__init__(
             gate,
             connections,
+            gate.bound_of,
             requestFactory=BoundedRequest,
             parsePOSTFormSubmission=False,
         )
@@ -196,7 +210,7 @@ class Gate(Resource):
         traffic: Traffic,
         records: Records,
         now: Now,
-        on_webhook: Callable[[bytes, str], None],
+        webhooks: Hooks,
         is_probe: Callable[[str], bool],
         pressure: Pressure,
         clients: Clients,
@@ -211,11 +225,12 @@ class Gate(Resource):
         self._is_probe = is_probe
         self._open = 0
         self._waiting: list[Deferred[None]] = []
-        self._on_webhook = on_webhook
+        self._webhooks = webhooks
         self._upstream = upstream
         self._admission = admission
         self._traffic = traffic
         self._now = now
+        self._failures = Ration(now)
 
     def render(self, request: Any) -> int:
         """Serve one request of any method to any path."""
@@ -253,7 +268,7 @@ class Gate(Resource):
         if probe and self._is_probe(probe):
             self._echo(request)
             return
-        hook = request.content.getvalue() if is_webhook(request.uri) else None
+        hook = self._hook(request)
         try:
             await self._answer_in_turn(request)
         except TurnedAway:
@@ -268,7 +283,22 @@ class Gate(Resource):
             self._refuse(request, problem)
         if hook is not None:
             # A hint for us too, once upstream has been served, whatever it made of it.
-            self._on_webhook(hook, request.getHeader("Authorization") or "")
+            self._webhooks.take(hook, request.getHeader("Authorization") or "")
+
+    def bound_of(self, target: bytes, headers: Headers) -> int | None:
+        """Tell how long a webhook of LiveKit's may be; None for whatever else is asked.
+
+        Its token is in the head, so a stranger's body is never kept at such length.
+        """
+        if not is_webhook(target):
+            return None
+        authorization = headers.getRawHeaders(b"Authorization", [b""])[-1].decode("latin-1")
+        return MOST_WEBHOOK if self._webhooks.are_livekits(authorization) else None
+
+    def _hook(self, request: BoundedRequest) -> bytes | None:
+        """Give the body of a webhook that is there as a whole, or that is not LiveKit's."""
+        is_cut = request.is_trusted and request.too_long
+        return request.content.getvalue() if is_webhook(request.uri) and not is_cut else None
 
     def _record(self, problem: Problem, observed: bool = False) -> str:
         ruling = request_refused(problem.status, problem.errcode, problem.error)
@@ -282,8 +312,14 @@ class Gate(Resource):
         self._record(problem, observed=True)
 
     async def _answer_in_turn(self, request: BoundedRequest) -> None:
-        """Answer a request once its client has not more than his share under way."""
+        """Answer a request once its client has not more than his share under way.
+
+        LiveKit is no client: what it tells waits in nobody's line.
+        """
         who, requests = self._clients.of(request), self._pressure.requests
+        if request.is_trusted:
+            await self._answer(request, who)
+            return
         self._pressure.arrivals.count(who, self._now())
         if not requests.enter(who):
             size = len(request.content.getbuffer())
@@ -297,7 +333,7 @@ class Gate(Resource):
         arrived = self._now()
         if request.too_long:
             raise Unacceptable(
-                413, "M_TOO_LARGE", f"The request body is longer than {MOST_REQUEST} bytes."
+                413, "M_TOO_LARGE", f"The request body is longer than {request.most} bytes."
             )
         body = request.content.read()
         target = self._target(request)
@@ -372,7 +408,14 @@ class Gate(Resource):
         if encoded is None:
             return answer
         asked = asked or self._asked_elsewhere(request_body)
-        verdict = await self._verdict(encoded, asked, arrived, who)
+        if asked and asked.at_token_endpoint and not asked.request.is_whole:
+            # Upstream has read more in it than we have: on what we read, no verdict can rest.
+            self._close(Unacceptable(400, "M_BAD_JSON", "The request names no room, or no user."))
+        try:
+            verdict = await self._verdict(encoded, asked, arrived, who)
+        except Unfit as why:
+            self._close(Unacceptable(400, "M_INVALID_PARAM", f"No token for this user: {why}."))
+            return answer
         if isinstance(verdict, Refusal):
             raise full(verdict)
         if isinstance(verdict, Crowd):
@@ -487,7 +530,9 @@ class Gate(Resource):
         """Answer a bug of ours; a client who has gone is none."""
         if request.gone or failure.check(CancelledError):
             return
-        _log.failure("A request could not be served", failure)
+        more = self._failures.more(str(failure.type))
+        if more is not None:
+            _log.failure("A request could not be served{more}", failure, more=more)
         if request.finished:
             return
         if request.startedWriting:

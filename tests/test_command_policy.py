@@ -53,6 +53,8 @@ ROOM = "!kitchen"
 """Of room version 12: without a server."""
 ALIAS = "#kitchen:sandbox"
 HOSTILE = "x\x1b[2J\u202e\n[bold red]\x9b31m"
+HOSTILE_ROOM = "!x\u202e[bold red]"
+"""As hostile as a room id can be: Matrix has none with control characters."""
 
 
 @define
@@ -247,7 +249,8 @@ async def test_rooms_that_there_are_not(kitchen: Kitchen) -> None:
     for text, kind, wanted in (
         ("#nowhere:sandbox", RefusedByHomeserver, "no room has the alias #nowhere:sandbox"),
         ("!nowhere:sandbox", RefusedByHomeserver, "Synapse knows no room !nowhere:sandbox"),
-        (f"!{HOSTILE}", RefusedByHomeserver, r"no room !x\x1b[2J\u202e\n[bold red]\x9b31m"),
+        (f"!{HOSTILE}", Failed, "is no room"),
+        (HOSTILE_ROOM, RefusedByHomeserver, r"no room !x\u202e[bold red]"),
         (f"#{HOSTILE}:s", RefusedByHomeserver, r"no room has the alias #x\x1b"),
         ("kitchen", Failed, "'kitchen' is no room; wanted: a room id such as"),
         ("#kitchen", Failed, "is no room"),
@@ -540,7 +543,7 @@ async def test_the_commands_from_set_to_clear(kitchen: Kitchen) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_commands_print_a_hostile_room_escaped(kitchen: Kitchen) -> None:
-    room = f"!{HOSTILE}:s"
+    room = f"{HOSTILE_ROOM}:s"
     kitchen.states.add_room(room, "@mod:sandbox")
     for arguments in (
         ("set", room, "--max-users", "5", "--token", MOD),

@@ -1,9 +1,14 @@
 """What was learnt in calls that are over: packed away, and there again when it is wanted."""
 
-import pytest
+from collections.abc import Collection
 
-from lotus_guard.core.knowledge import Grounds, Knowledge, Place
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lotus_guard.core.knowledge import Change, Grounds, Knowledge, Place, _Packed
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.recent import Recent, weight
 
 ROOM, OTHER = RoomId("!r:s"), RoomId("!other:s")
 CALL, SECOND = Alias("call"), Alias("second")
@@ -111,3 +116,88 @@ def test_an_identity_that_is_no_text_survives() -> None:
     knowledge.rest({CALL})
     knowledge.place_of(CALL)
     assert knowledge.user_of(odd) == "@u:s"
+
+
+class Told:
+    """Who has written down what is known, and is told what to delete."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self.aliases: set[Alias] = set()
+        self.identities: dict[Identity, Alias] = {}
+        self.knowledge = knowledge
+        knowledge.on_learnt, knowledge.on_dropped = self.learnt, self.dropped
+
+    def learnt(self, change: Change) -> None:
+        if change.place and change.alias:
+            self.aliases.add(change.alias)
+        if change.identity and change.alias:
+            self.identities[change.identity] = change.alias
+
+    def dropped(self, alias: Alias, identities: Collection[Identity] | None) -> None:
+        if identities is None:
+            self.aliases.remove(alias)
+        for identity in identities or ():
+            if self.identities.get(identity) == alias:
+                del self.identities[identity]
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 30), st.booleans()), max_size=80))
+def test_what_falls_out_is_told_whoever_has_written_it_down(
+    steps: list[tuple[int, int, bool]],
+) -> None:
+    knowledge = Knowledge(most_aliases=4, most_identities=6, most_packed=1500)
+    told = Told(knowledge)
+    for room, user, rests in steps:
+        call = Alias(f"call{room}")
+        knowledge.learn_alias(call, Place(RoomId(f"!{room}:s"), "slot", Grounds.BELIEF))
+        knowledge.learn_identity(Identity(f"i{room}.{user}"), UserId(f"@{user}:s"), call)
+        if rests:
+            knowledge.rest({call})
+    assert told.aliases == {alias for alias, _ in knowledge.places()}
+    # With an alias go its identities; the store deletes them by it.
+    known = {i for i, (_, call) in knowledge.users() if call in told.aliases}
+    assert {i for i, call in told.identities.items() if call in told.aliases} == known
+    assert len(told.aliases) <= 4
+
+
+def test_who_has_gone_on_to_another_call_is_not_dropped_with_the_first() -> None:
+    knowledge = Knowledge(most_packed=1)
+    told = Told(knowledge)
+    for call in (CALL, SECOND):
+        knowledge.learn_alias(call, Place(RoomId(f"!{call}:s"), "m", Grounds.PROOF))
+        knowledge.learn_identity(WHO, UserId("@who:s"), call)
+        if call == CALL:
+            knowledge._resting[CALL] = _Packed.of({WHO: UserId("@who:s")})
+    knowledge.rest({CALL})
+    assert told.identities == {WHO: SECOND}
+    assert knowledge.user_of(WHO) == "@who:s"
+
+
+@pytest.mark.parametrize("size", [10, 250])
+def test_what_is_kept_is_bounded_in_bytes(size: int) -> None:
+    most = 256 * 1024
+    knowledge = Knowledge(most_bytes=most, most_packed=most)
+    told = Told(knowledge)
+    for number in range(3000):
+        call, room = Alias(f"call{number}"), RoomId(f"!{number:0{size}}:s")
+        knowledge.learn_alias(call, Place(room, "s" * size, Grounds.BELIEF))
+        knowledge.learn_identity(Identity(f"{number:0{size}}"), UserId(f"@{number:0{size}}"), call)
+    kept = sum(weight(a, p.room, p.slot) for a, p in knowledge.places())
+    users = sum(weight(i, user) for i, (user, _) in knowledge.users())
+    assert most * 0.9 < kept <= most
+    assert most * 0.9 < users <= most
+    assert len(told.aliases) == sum(1 for _ in knowledge.places())
+    newest = Alias("call2999")
+    assert knowledge.place_of(newest) is not None
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.booleans()), max_size=60))
+def test_a_recent_one_weighs_what_is_in_it(steps: list[tuple[int, int, bool]]) -> None:
+    recent: Recent[int, int] = Recent(4, most_bytes=100, weigh=lambda _key, value: value)
+    for key, value, goes in steps:
+        if goes:
+            recent.pop(key)
+        else:
+            recent.put(key, value + 1)
+        assert recent.bytes == sum(value for _, value in recent.items()) <= 100
+        assert len(recent) <= 4

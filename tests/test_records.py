@@ -10,11 +10,23 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogLevel, LogPublisher, formatEvent
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from lotus_guard.adapters import tables
-from lotus_guard.adapters.log import MOST_A_SECOND, DecisionLog, JsonLines, line_of
+from lotus_guard.adapters.log import (
+    MOST_ALIKE,
+    MOST_DECISIONS,
+    MOST_KINDS,
+    MOST_LINES,
+    DecisionLog,
+    JsonLines,
+    Rationed,
+    line_of,
+    ration_all,
+    unration_all,
+)
 from lotus_guard.adapters.tables import SCHEMA, Batch, Beat, select_decisions
 from lotus_guard.core.decision import (
     Decision,
@@ -149,14 +161,90 @@ def test_hostile_names_make_one_line() -> None:
 def test_a_flood_of_decisions_is_counted_in_the_log(logged: list[Any]) -> None:
     clock = Clock()
     log = DecisionLog(clock.seconds)
-    clock.advance(10)
-    for number in range(MOST_A_SECOND + 7):
-        log.write(refusal(number))
-    assert len(logged) == MOST_A_SECOND
-    clock.advance(1.0)
+    clock.advance(100)
+    for number in range(MOST_DECISIONS + 7):
+        log.write(refusal(number, RoomId(f"!{number}:s")))
+    assert len(logged) == MOST_DECISIONS
+    clock.advance(60.0)
     log.write(refusal())
     assert formatEvent(logged[-2]) == "7 more decisions are not in the log"
-    assert len(logged) == MOST_A_SECOND + 2
+    assert len(logged) == MOST_DECISIONS + 2
+
+
+def test_one_user_in_one_room_takes_few_of_the_logs_lines(logged: list[Any]) -> None:
+    clock = Clock()
+    log = DecisionLog(clock.seconds)
+    clock.advance(100)
+    for number in range(200):
+        log.write(refusal(number))
+    log.write(refusal(201, RoomId("!other:s")))
+    assert len(logged) == MOST_ALIKE + 1
+    clock.advance(60.0)
+    log.write(refusal())
+    assert formatEvent(logged[-2]) == "195 more decisions are not in the log"
+
+
+def test_a_decision_names_as_many_people_as_there_is_room_for() -> None:
+    few = [f"@{number}:s" for number in range(60)]
+    assert seat_refused(ROOM, "@u:s", 2, 2, few).people == tuple(few[:50])
+    long = [f"@{number}{'x' * 990}:s" for number in range(60)]
+    assert seat_refused(ROOM, "@u:s", 2, 2, long).people == tuple(long[:4])
+
+
+def kept_in(out: list[Any]) -> Any:
+    """Make an observer that keeps all events."""
+
+    @implementer(ILogObserver)
+    def keep(event: Any) -> None:
+        out.append(event)
+
+    return keep
+
+
+def event(**more: Any) -> dict[str, Any]:
+    return {"log_namespace": "n", "log_format": "f {x}", "log_time": 1000.0, **more}
+
+
+def test_of_lines_that_are_alike_some_a_minute_are_written_and_the_others_counted() -> None:
+    out: list[Any] = []
+    rationed = Rationed(kept_in(out))
+    for number in range(200):
+        rationed(event(x=number, log_time=1000.0 + number / 10))
+    rationed(event(log_format="another"))
+    rationed(event(log_failure=Failure(ValueError("x"))))
+    assert len(out) == MOST_LINES + 2
+    rationed(event(log_time=1061.0, x=7))
+    assert formatEvent(out[-2]) == "180 more lines like this one in a minute: f {x}"
+    assert formatEvent(out[-1]) == "f 7"
+
+
+def test_lines_that_are_all_different_are_bounded_too() -> None:
+    out: list[Any] = []
+    rationed = Rationed(kept_in(out))
+    for number in range(5000):
+        rationed(event(log_format=f"format {number}"))
+    assert len(out) == MOST_KINDS + MOST_LINES
+
+
+def test_decisions_have_a_bound_of_their_own() -> None:
+    out: list[Any] = []
+    rationed = Rationed(kept_in(out))
+    for _ in range(200):
+        rationed(event(decision={}))
+    assert len(out) == 200
+
+
+def test_whatever_observers_there_are_get_a_ration_and_lose_it_again() -> None:
+    out: list[Any] = []
+    publisher = LogPublisher(kept_in(out))
+    ration_all(publisher)
+    ration_all(publisher)
+    for _ in range(200):
+        publisher(event())
+    assert len(out) == MOST_LINES
+    unration_all(publisher)
+    publisher(event())
+    assert len(out) == MOST_LINES + 1
 
 
 def test_a_fail_open_is_a_warning_and_carries_its_fields(logged: list[Any]) -> None:

@@ -10,6 +10,7 @@ from attrs import define, field
 from livekit.protocol import models as lk_models
 from livekit.protocol import webhook
 
+from lotus_guard.adapters import redis_book
 from lotus_guard.adapters.redis_lease import SECONDS, Lease
 from lotus_guard.adapters.redis_store import RedisStore
 from lotus_guard.core.model import RoomId
@@ -17,7 +18,7 @@ from lotus_guard.core.naming import alias_of
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.core.push import HEADER, sign_push, write_push
 from lotus_guard.sandbox.livekit import Source, sign_webhook
-from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO
+from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
 from lotus_guard.service import Guard
 from tests.model_redis import Memory, ModelRedis
 from tests.test_live import full_room_and_a_drawer, join, people
@@ -326,3 +327,50 @@ async def test_without_redis_one_is_alone_only_when_no_lease_can_be_alive() -> N
     await lease.renew()
     assert lease.may_remove()
     assert not lease.is_alone()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_falls_out_of_the_bounds_leaves_redis_and_not_the_other_guards(
+    ring: Ring,
+) -> None:
+    first = ring.guards[0]
+    store = first.sharing.store
+    first.knowledge._places._most = first.knowledge._users._most = 2
+    rooms = [f"!{number}:sandbox" for number in range(4)]
+    aliases = [alias_of(RoomId(room), "m.call#ROOM") for room in rooms]
+    for number, room in enumerate(rooms):
+        assert await ring.ask(0, "alice", room, device=f"D{number}") == 200
+    await store.close()
+    assert list(ring.memory.keys["lotus_guard:aliases"]) == aliases[2:]
+    users = {key for key, value in ring.memory.keys.items() if ":users:" in key and value}
+    assert users == {f"lotus_guard:users:{alias}" for alias in aliases[2:]}
+    assert all(ring.guards[1].knowledge.place_of(alias) for alias in aliases)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_in_redis_before_the_bounds_is_not_taken_up_and_leaves_it(
+    ring: Ring,
+) -> None:
+    long = "x" * 30_000
+    table = ring.memory.keys.setdefault("lotus_guard:aliases", {})
+    table.update({"a": json.dumps([f"!{long}", "", "belief"]), long: '["!r:s", "", "proof"]'})
+    table["b"] = json.dumps(["!r:s", "", "proof"])
+    ring.memory.keys["lotus_guard:users:b"] = {long: "@u:s", "i": "@u:s"}
+    late = ring.add()
+    await late.sharing.store.close()
+    assert [alias for alias, _ in late.knowledge.places()] == ["b"]
+    assert [identity for identity, _ in late.knowledge.users()] == ["i"]
+    assert list(table) == ["b"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_table_that_is_too_long_is_not_shared_and_keeps_nobody_waiting(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_book, "MOST_TABLE", 400)
+    for name in ("alice", "bob"):
+        assert await ring.ask(0, name, TWO, device="d" * 200) == 200
+    assert await ring.ask(0, "carol", TWO) == 403
+    assert len(ring.memory.keys[f"lotus_guard:seats:{TWO}"]["d"]) <= 400
+    assert not ring.guards[0].sharing.book.is_certain(RoomId(TWO))
+    assert await ring.ask(0, "carol", VOICE) == 200

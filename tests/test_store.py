@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from lotus_guard.adapters import tables
 from lotus_guard.adapters.store import Store
 from lotus_guard.adapters.tables import SeatRows
 from lotus_guard.core.knowledge import Grounds, Knowledge, Place
@@ -235,3 +236,82 @@ async def test_a_seat_given_up_after_a_restart_leaves_the_file(tmp_path: Path) -
     two.seats.sweep(time.monotonic() + 61.0)
     await two.close()
     assert rows(path) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_falls_out_of_the_bounds_leaves_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    one = Memory(path)
+    one.knowledge._places._most = one.knowledge._users._most = 3
+    for number in range(8):
+        one.learn(number)
+        await settled()
+    await one.close()
+    with sqlite3.connect(path) as connection:
+        kept = {a for (a,) in connection.execute("SELECT alias FROM alias")}
+        whose = {i for (i,) in connection.execute("SELECT identity FROM identity")}
+    assert kept == {"alias5", "alias6", "alias7"}
+    assert whose == {"i5", "i6", "i7"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_from_before_the_bounds_is_read_within_them_and_shrinks(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state.sqlite"
+    one = Memory(path)
+    one.learn(1)
+    await one.close()
+    long = "x" * 30_000
+    with sqlite3.connect(path) as connection:
+        for number in range(200):
+            room, who = f"!{number}{long}", f"{number}{long}{long}"
+            connection.execute("INSERT INTO alias VALUES (?, ?, 'm', 'belief')", (room, room))
+            connection.execute("INSERT INTO identity VALUES (?, '@u:s', ?)", (who, room))
+            connection.execute("INSERT INTO seat VALUES (?, ?, NULL)", (room, who))
+            row = (number, "refused", "limit", room, who, long)
+            connection.execute(
+                "INSERT INTO decision (at, kind, rule, room, user, body) VALUES (?, ?, ?, ?, ?, ?)",
+                row,
+            )
+    connection.close()
+    assert path.stat().st_size > 30_000_000
+    two = Memory(path)
+    assert two.failures == []
+    assert [alias for alias, _ in two.knowledge.places()] == ["alias1"]
+    assert [identity for identity, _ in two.knowledge.users()] == ["i1"]
+    assert two.seats.rooms() == [ROOM]
+    await two.close()
+    assert sum(each.stat().st_size for each in tmp_path.iterdir()) < 1_000_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_rows_than_there_is_room_for_are_read_newest_first_and_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.sqlite"
+    one = Memory(path)
+    for number in range(20):
+        one.learn(number)
+    await one.close()
+    monkeypatch.setitem(tables._KEPT, "alias", tables._kept("alias", 5, alias=512))
+    two = Memory(path)
+    assert [alias for alias, _ in two.knowledge.places()] == [f"alias{n}" for n in range(15, 20)]
+    await two.close()
+    assert known(path) == 5
+
+
+def test_an_identity_is_dropped_only_where_it_was_learnt() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(tables.SCHEMA)
+    first, second, who = Alias("first"), Alias("second"), Identity("i")
+    batch, later = tables.Batch(), tables.Batch()
+    batch.identities[who] = (UserId("@u:s"), second)
+    batch.drop(who, first)
+    batch.write(connection.cursor())
+    assert connection.execute("SELECT alias FROM identity").fetchall() == [("second",)]
+    again = tables.Batch(identities={who: (UserId("@u:s"), second)})
+    later.drop(who, second)
+    again.add(later)
+    again.write(connection.cursor())
+    assert connection.execute("SELECT alias FROM identity").fetchall() == []

@@ -131,3 +131,8 @@ def test_a_beat_that_fails_does_not_stop_for_good() -> None:
     Beats(Supervisor(told.append, 4.0), lambda: True, status, clock).start()
     clock.pump([1.0] * 5)
     assert told.count(b"WATCHDOG=1") == 6
+
+
+def test_the_unit_bounds_the_guards_memory() -> None:
+    unit = Path(__file__).parents[1] / "systemd" / "voice-limit-guard.service"
+    assert "\nMemoryMax=1G\n" in unit.read_text()

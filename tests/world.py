@@ -16,8 +16,9 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.admin import OperatorsSite
 from lotus_guard.config import Config, read_config
+from lotus_guard.sandbox.authorization import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
 from lotus_guard.service import Clocks, Guard, make_guard, pooled_agents
 from lotus_guard.web import PublicSite
@@ -81,7 +82,7 @@ class World:
         pool = HTTPConnectionPool(reactor, persistent=False)
         self.sandbox = Sandbox(Agent(reactor, pool=pool), time.time, Addresses(*ports))
         for address, app in self.sandbox.apps().items():
-            site = QuietSite(app.resource(), requestFactory=BoundedRequest)
+            site = sandbox_site(app.resource())
             self._listen(int(address.rpartition(":")[2]), site)
 
     def start_guard(self, redis: Any = None, by: Any = None, **settings: str) -> None:
@@ -104,7 +105,7 @@ class World:
         self.guard.store.open()
         port = self._listen(0, PublicSite(self.guard.gate, self.guard.connections))
         self.url = f"http://127.0.0.1:{port}"
-        site = QuietSite(self.guard.admin.app.resource(), requestFactory=BoundedRequest)
+        site = OperatorsSite(self.guard.admin)
         self.desk = f"http://127.0.0.1:{self._listen(0, site)}"
         self._ends += [self.guard.store.close, agents.close]
 

@@ -8,6 +8,11 @@ One decision is one event, with the decision's fields (`lotus_guard.core.decisio
      "decision": {...}}
 
 which `journalctl -o cat -u voice-limit-guard | jq 'select(.decision)'` takes apart.
+
+Nobody outside fills the log: of lines that are alike some a minute are written, the others are
+counted (`Rationed`), whatever part wrote them, ours or a library. Where we know that strangers
+cause a line, it is written once a minute (`lotus_guard.core.ration`). Decisions have bounds of
+their own (`DecisionLog`); all of them are kept on record, as far as those bounds go.
 """
 
 import json
@@ -15,17 +20,29 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from attrs import define, field
-from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent
+from twisted.logger import ILogObserver, Logger, LogLevel, LogPublisher, formatEvent
 from zope.interface import implementer
 
 from lotus_guard.core.decision import Decision, Deed
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.recent import Recent
+from lotus_guard.core.seats import Person
 from lotus_guard.core.text import printable
 from lotus_guard.ports import Now
 
-MOST_A_SECOND = 100
-"""More decisions in one second are counted in the log, and not written: clients make them."""
+MINUTE = 60.0
+MOST_DECISIONS = 600
+"""More decisions in one minute are counted in the log, and not written: clients make them."""
+MOST_ALIKE = 5
+"""The same for those of one kind on one user in one room: a join is three or four requests."""
+MOST_LINES = 20
+"""More lines in one minute that are alike are counted, and not written."""
+MOST_KINDS = 1000
+"""Kinds of lines that are told apart in one minute."""
 
 _log = Logger()
+
+Alike = tuple[str, str, RoomId | None, Person | None]
 
 
 @define(eq=False)
@@ -33,26 +50,31 @@ class DecisionLog:
     """Writes decisions to the log."""
 
     now: Now
-    _second: float = field(default=0.0, init=False)
+    _minute: float = field(default=0.0, init=False)
     _written: int = field(default=0, init=False)
     _left_out: int = field(default=0, init=False)
+    _alike: Recent[Alike, int] = field(init=False, factory=lambda: Recent(MOST_DECISIONS))
 
     def write(self, decision: Decision) -> None:
         """Write one decision, unless there are too many."""
-        if self.now() - self._second >= 1.0:
-            self._tell_left_out()
-            self._second, self._written = self.now(), 0
-        if self._written >= MOST_A_SECOND:
+        if self.now() - self._minute >= MINUTE:
+            self._turn()
+        ruling = decision.ruling
+        alike = (ruling.deed.value, str(ruling.rule), ruling.room, ruling.user)
+        times = self._alike.get(alike) or 0
+        if self._written >= MOST_DECISIONS or times >= MOST_ALIKE:
             self._left_out += 1
             return
         self._written += 1
+        self._alike.put(alike, times + 1)
         level = _level(decision)
         _log.emit(level, "{text}", text=line_of(decision), decision=decision.as_json())
 
-    def _tell_left_out(self) -> None:
+    def _turn(self) -> None:
         if self._left_out:
             _log.warn("{n} more decisions are not in the log", n=self._left_out)
-            self._left_out = 0
+        self._minute, self._written, self._left_out = self.now(), 0, 0
+        self._alike = Recent(MOST_DECISIONS)
 
 
 def line_of(decision: Decision) -> str:
@@ -72,6 +94,72 @@ def _level(decision: Decision) -> Any:
     is_open = ruling.deed in (Deed.FAIL_OPEN, Deed.UNENFORCED)
     is_grave = is_open or ruling.verdict in ("silenced", "curbed")
     return LogLevel.warn if is_grave else LogLevel.info
+
+
+@implementer(ILogObserver)
+@define(eq=False)
+class Rationed:
+    """Hands events on to another observer, of those that are alike some a minute.
+
+    Alike are events of one logger with one format, and with one type of error.
+    """
+
+    inner: ILogObserver
+    _minute: float = field(default=0.0, init=False)
+    _times: dict[tuple[str, str, str], int] = field(init=False, factory=dict)
+
+    def __call__(self, event: Any) -> None:
+        """Hand an event on, or count it."""
+        if "decision" in event:
+            self.inner(event)
+            return
+        at = event.get("log_time", 0.0)
+        if not 0.0 <= at - self._minute < MINUTE:
+            self._turn(at)
+        kind = _kind(event)
+        if kind not in self._times and len(self._times) >= MOST_KINDS:
+            kind = ("", "", "")
+        times = self._times[kind] = self._times.get(kind, 0) + 1
+        if times <= MOST_LINES:
+            self.inner(event)
+
+    def _turn(self, at: float) -> None:
+        """Begin another minute, and tell what was left out in the last one."""
+        self._minute, times, self._times = at, self._times, {}
+        for (namespace, text, error), number in times.items():
+            if number > MOST_LINES:
+                self.inner(
+                    {
+                        "log_time": at,
+                        "log_level": LogLevel.warn,
+                        "log_namespace": namespace,
+                        "log_format": "{number} more lines like this one in a minute: {like}",
+                        "number": number - MOST_LINES,
+                        "like": printable(f"{text} {error}".strip()),
+                    }
+                )
+
+
+def _kind(event: Any) -> tuple[str, str, str]:
+    failure = event.get("log_failure")
+    error = "" if failure is None else str(getattr(failure, "type", ""))
+    return str(event.get("log_namespace", "")), str(event.get("log_format", "")), error
+
+
+def ration_all(publisher: LogPublisher) -> None:
+    """Put a ration in front of all observers of a publisher, whoever has chosen them."""
+    for observer in list(publisher._observers):
+        if not isinstance(observer, Rationed):
+            publisher.removeObserver(observer)
+            publisher.addObserver(Rationed(observer))
+
+
+def unration_all(publisher: LogPublisher) -> None:
+    """Take the rations away again."""
+    for observer in list(publisher._observers):
+        if isinstance(observer, Rationed):
+            publisher.removeObserver(observer)
+            publisher.addObserver(observer.inner)
 
 
 @implementer(ILogObserver)

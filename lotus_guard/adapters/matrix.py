@@ -20,7 +20,7 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 
 from lotus_guard.adapters.http import Http, HttpAnswer
-from lotus_guard.adapters.synapse import is_room_id
+from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
 
 MOST_BYTES = 32 * 1024 * 1024

@@ -353,9 +353,12 @@ class Metrics:
                 why=why,
             )
 
-    def redis_failed(self, outage: Outage) -> None:
-        """Count a round trip to Redis that failed and log it, at most once a minute."""
+    def redis_failed(self, _outage: Outage) -> None:
+        """Count a round trip to Redis that failed."""
         self.store_failures.inc()
+
+    def redis_is_away(self, outage: Outage) -> None:
+        """Log that Redis does not answer, at most once a minute for each reason."""
         if self._may_say("redis", outage.reason):
             _log.error(
                 "Redis does not answer: {outage}. Wanted: it runs, at the address in "

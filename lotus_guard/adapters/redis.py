@@ -1,7 +1,9 @@
 """Redis: one connection for commands and scripts, one that listens for news.
 
-A round trip has one deadline. One that fails makes us leave Redis alone for a moment, so that a
-Redis that hangs costs the calls one deadline and not one each; then one is let through to see.
+A round trip has one deadline. What one that fails was about is a client's to choose, so it is no
+evidence that Redis is away: after it we put a neutral question of our own, which goes the way of
+all others. Only where that one fails as well is Redis left alone, so that a Redis that hangs costs
+the calls a deadline and not one each; then we ask once a second, and no call waits for that.
 
 Commands are sent one after the other on one connection and answered in that order, so a cancelled
 one must keep its place: txredisapi's ReplyQueue does that.
@@ -36,9 +38,10 @@ from txredisapi import (
     SubscriberProtocol,
 )
 
+from lotus_guard.core.ration import Ration
 from lotus_guard.core.shared import RedisAddress, Script
 from lotus_guard.credentials import Credential
-from lotus_guard.flight import within
+from lotus_guard.flight import ignoring, within
 from lotus_guard.ports import Now, Outage, Reason
 
 _log = Logger()
@@ -52,7 +55,9 @@ START_SECONDS = 1.0
 """For how long after the start a connection is waited for: whoever asks first is judged on what the
 other guards know."""
 REST_SECONDS = 1.0
-"""For how long Redis is left alone after a failure."""
+"""A Redis that is away is asked once in so many seconds whether it is back."""
+NEUTRAL_MILLISECONDS = 60_000
+"""For how long Redis keeps the key that the neutral question writes."""
 FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
 """Seconds between two tries to connect."""
 MEASURE_SECONDS = 60.0
@@ -142,6 +147,9 @@ class Redis:
     reactor: Any
     now: Now
     on_end: Callable[[Outage | None], None] = lambda _outage: None
+    """Told whether Redis is there, with each answer and each failure that says so."""
+    on_failed: Callable[[Outage], None] = lambda _outage: None
+    """Told of each round trip that failed, whatever it was about."""
     seconds: float = SECONDS
     password: Credential[str] | None = None
     """Where the address has none."""
@@ -158,7 +166,12 @@ class Redis:
     """When the reactor began to turn."""
     _measured: float | None = field(default=None, init=False)
     _measuring: bool = field(default=False, init=False)
-    _rest_until: float = field(default=0.0, init=False)
+    _doubt: Deferred[None] | None = field(default=None, init=False)
+    """We are finding out whether it is there."""
+    _ration: Ration = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ration = Ration(self.now)
 
     def start(
         self,
@@ -194,6 +207,8 @@ class Redis:
 
     def close(self) -> Deferred[Any]:
         """Close the connections."""
+        if self._doubt is not None:
+            self._doubt.cancel()
         return gatherResults([maybeDeferred(each.stopService) for each in self._services])
 
     async def command(self, *words: str | bytes | int) -> Any:
@@ -236,8 +251,8 @@ class Redis:
         self.refusal = why
 
     async def _call(self, send: Callable[[Any], Any]) -> Any:
-        if self.now() < self._rest_until:
-            raise Outage(Reason.TIMEOUT, "Redis is left alone for a moment")
+        if self.away_since is not None:
+            raise Outage(Reason.TIMEOUT, "Redis is left alone until it answers again")
         if self._measured is None:
             await self.connected()
             await self._measure()
@@ -247,29 +262,52 @@ class Redis:
 
     async def _round_trip(self, send: Callable[[Any], Any]) -> Any:
         try:
+            answer = await self._exchange(send)
+        except Outage as outage:
+            self.on_failed(outage)
+            if self._doubt is None or self._doubt.called:
+                self._doubt = ensureDeferred(self._find_out(outage))
+                ignoring(self._doubt, CancelledError)
+            raise
+        self.on_end(None)
+        return answer
+
+    async def _exchange(self, send: Callable[[Any], Any]) -> Any:
+        """Send a command and take its answer; raises Outage."""
+        try:
             pool = self._factories[0].pool
             if not pool:
                 raise NotConnected("not connected")
             connection = pool[0]
-            answer = await within(self.seconds, self.reactor, send(connection))
+            return await within(self.seconds, self.reactor, send(connection))
         except CancelledError:
             raise
         except Exception as failure:
             outage = _outage_of(failure)
             if outage.reason is Reason.UNAUTHORIZED and self._renew():
                 connection.transport.loseConnection()  # the next one has the new password
-            self._went(outage)
             raise outage from None
-        self._went(None)
-        return answer
 
-    def _went(self, outage: Outage | None) -> None:
-        if outage is None:
-            self.away_since = None
-        else:
-            self._rest_until = self.now() + REST_SECONDS
-            self.away_since = self.now() if self.away_since is None else self.away_since
-        self.on_end(outage)
+    async def _find_out(self, first: Outage) -> None:
+        """Ask until there is an answer whether Redis is there; from the first silence on it is not.
+
+        Asked is for a write, as all that rests on Redis needs one: a full or a read-only Redis is
+        as good as none.
+        """
+        key = f"{self.address.prefix}alive".encode()
+        words = (b"SET", key, b"1", b"PX", NEUTRAL_MILLISECONDS)
+        while True:
+            try:
+                await self._exchange(lambda connection: connection.execute_command(*words))
+                break
+            except Outage as outage:
+                self.away_since = self.now() if self.away_since is None else self.away_since
+                self.on_end(outage)
+            await deferLater(self.reactor, REST_SECONDS, lambda: None)
+        if self.away_since is None and (more := self._ration.more("odd")) is not None:
+            _log.warn("Redis answers, but not to everything: {why}{more}", why=first, more=more)
+        self.away_since = None
+        self.on_end(None)
 
     async def _measure(self) -> None:
         """Find out how far Redis' clock is ahead: the quickest of three round trips tells best."""

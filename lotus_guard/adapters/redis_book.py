@@ -20,10 +20,12 @@ from twisted.logger import Logger
 from lotus_guard.adapters.redis import Server
 from lotus_guard.core.knowledge import Recent
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.ration import Ration
 from lotus_guard.core.seats import Seats
 from lotus_guard.core.shared import REPLACE, Version, read_version
 from lotus_guard.core.table import Table, merged, read_table, write_table
-from lotus_guard.ports import Now, Outage
+from lotus_guard.core.text import printable
+from lotus_guard.ports import Now, Outage, Reason
 
 _log = Logger()
 
@@ -33,6 +35,9 @@ Work = Callable[[Seats], Any]
 KEEP_MILLISECONDS = 2 * 3600 * 1000
 """How long Redis keeps the table of a room that nobody changes."""
 MOST_TRIES = 50
+MOST_TABLE = 1024 * 1024
+"""Bytes of a table as JSON; a call of 2,000 people has a third. One that is longer would keep
+everybody else's waiting: its room goes on without the others, as if Redis were away."""
 
 
 @frozen
@@ -72,6 +77,10 @@ class RedisBook:
     on_contention: Callable[[], None] = lambda: None
     """Told of each round that has to be done again."""
     _pages: Recent[RoomId, _Page] = field(init=False, factory=lambda: Recent(20_000))
+    _ration: Ration = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ration = Ration(self.now)
 
     async def change(self, room: RoomId, work: Callable[[Seats], V]) -> V:
         """Do a piece of work on a room's seats and give its result."""
@@ -130,7 +139,12 @@ class RedisBook:
                 return results
             self.on_contention()
             self.seats.put_table(room, self._reconciled(page, before, *there))
-        _log.error("The seats of a room could not be written: others were faster each time")
+        more = self._ration.more("contended")
+        if more is not None:
+            _log.error(
+                "The seats of a room could not be written: others were faster each time{more}",
+                more=more,
+            )
         page.is_apart = True
         return self._do(works)
 
@@ -153,6 +167,7 @@ class RedisBook:
             lineage = page.version.lineage or self.lineage()
             wanted = Version(lineage, page.version.number + 1, self.instance)
             body = json.dumps(write_table(table, self.server.lead), separators=(",", ":"))
+            self._bound(room, body)
         key = f"{self.prefix}seats:{room}".encode("utf-8", "surrogatepass")
         arguments = (page.there, str(wanted), body, KEEP_MILLISECONDS)
         there = await self.server.script(REPLACE, [key], arguments)
@@ -163,6 +178,18 @@ class RedisBook:
             page.there, page.version, page.is_apart = str(wanted), wanted, False
         return None
 
+    def _bound(self, room: RoomId, body: str) -> None:
+        if len(body) <= MOST_TABLE:
+            return
+        more = self._ration.more("too long")
+        if more is not None:
+            _log.error(
+                "The seats of {room} are too many to be shared{more}: each guard goes by its own",
+                room=printable(room),
+                more=more,
+            )
+        raise Outage(Reason.OVERSIZED, "the room's table is too long")
+
     def _reconciled(self, page: _Page, mine: Table, version: str, document: str) -> Table:
         """Make the table to go on with from ours and the one that is in Redis."""
         before, page.there, page.version = page.version, version, Version()
@@ -170,7 +197,12 @@ class RedisBook:
             page.version = read_version(version)
             theirs = read_table(json.loads(document), self.server.lead) if version else Table()
         except (ValueError, TypeError, KeyError, AttributeError):
-            _log.error("What Redis has as a room's seats is none of ours; it is written anew")
+            more = self._ration.more("none of ours")
+            if more is not None:
+                _log.error(
+                    "What Redis has as a room's seats is none of ours; it is written anew{more}",
+                    more=more,
+                )
             page.is_apart = True
             return mine
         if not version:

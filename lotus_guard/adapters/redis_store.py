@@ -15,7 +15,14 @@ Whoever hears a push or a webhook verifies it himself.
 """
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Sequence,
+)
 from typing import Any
 
 from attrs import define, field
@@ -25,6 +32,7 @@ from twisted.logger import Logger
 from lotus_guard.adapters.redis import Server
 from lotus_guard.adapters.tables import MOST_DECISIONS, Batch
 from lotus_guard.core.decision import REQUEST, Decision, Deed, from_json
+from lotus_guard.core.ids import MOST_NAME, fits
 from lotus_guard.core.knowledge import Change, Grounds, Knowledge, Place, Recent
 from lotus_guard.core.model import Alias, Identity, RoomId, Rule, UserId
 from lotus_guard.core.shared import BIND, string
@@ -72,6 +80,9 @@ class RedisStore:
     _is_hearing: bool = field(default=False, init=False)
     """What is learnt at this moment came from the others."""
     _issued: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
+    _unbound: set[Alias] = field(init=False, factory=set)
+    _dropped: set[tuple[Alias, Identity]] = field(init=False, factory=set)
+    """Aliases and identities that are to be deleted."""
 
     @property
     def channel(self) -> str:
@@ -82,9 +93,14 @@ class RedisStore:
         """Begin to take note of changes."""
         self.knowledge.on_learnt = self.learnt
         self.knowledge.on_forgotten = self.forgotten
+        self.knowledge.on_dropped = self.dropped
 
     def learnt(self, change: Change) -> None:
         """Write down a thing learnt and tell the others."""
+        if change.alias:
+            self._unbound.discard(change.alias)
+        if change.alias and change.identity:
+            self._dropped.discard((change.alias, change.identity))
         if self._is_hearing:
             return
         if change.alias and change.place:
@@ -97,11 +113,20 @@ class RedisStore:
         if not self._is_hearing:
             self._go(self._forget(alias))
 
+    def dropped(self, alias: Alias, identities: Collection[Identity] | None) -> None:
+        """Delete what there is no room for here, with all else of the same half second.
+
+        The others are not told: what they have in use, they keep.
+        """
+        if identities is None:
+            self._unbound.add(alias)
+        self._dropped.update((alias, identity) for identity in identities or ())
+        self._shortly()
+
     def decided(self, decision: Decision) -> None:
         """Write down a decision, with all others of the same half second."""
         self._batch.decided(decision)
-        if self._soon is None:
-            self._soon = self.clock.callLater(SOON_SECONDS, self._write_decisions)
+        self._shortly()
 
     def pushed(self, room: RoomId | None, body: bytes, header: str) -> None:
         """Tell the others of a push that was believed, and keep it for who starts later."""
@@ -161,10 +186,34 @@ class RedisStore:
         """Write what is left."""
         if self._soon is not None and self._soon.active():
             self._soon.cancel()
-            self._write_decisions()
+            self._write()
         return succeed(None)
 
     # --- writing ---
+
+    def _shortly(self) -> None:
+        if self._soon is None:
+            self._soon = self.clock.callLater(SOON_SECONDS, self._write)
+
+    def _write(self) -> None:
+        self._soon = None
+        self._write_decisions()
+        unbound, self._unbound = self._unbound, set()
+        dropped, self._dropped = self._dropped, set()
+        if unbound or dropped:
+            self._go(self._delete(sorted(unbound), dropped))
+
+    async def _delete(
+        self, aliases: Sequence[Alias], identities: Collection[tuple[Alias, Identity]]
+    ) -> None:
+        for some in _pieces(aliases):
+            await self.server.command("HDEL", f"{self.prefix}aliases", *some)
+        by_alias: dict[Alias, list[Identity]] = {}
+        for alias, identity in identities:
+            by_alias.setdefault(alias, []).append(identity)
+        for alias, found in by_alias.items():
+            for some in _pieces(found):
+                await self.server.command("HDEL", f"{self.prefix}users:{alias}", *some)
 
     def _go(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do what nobody waits for; an outage has been counted where it happened."""
@@ -204,7 +253,6 @@ class RedisStore:
         await self.server.command("PEXPIRE", key, KEEP_MILLISECONDS)
 
     def _write_decisions(self) -> None:
-        self._soon = None
         batch, self._batch = self._batch, Batch()
         for decision in batch.in_order():
             key = self._stream(decision.ruling.deed, decision.ruling.rule)
@@ -231,13 +279,15 @@ class RedisStore:
         elif kind == "forget":
             self._hearing(lambda: self.knowledge.forget([alias]))
 
-    def _adopt(self, alias: Alias, written: Any) -> None:
-        place = _read(written)
+    def _adopt(self, alias: Alias, written: Any) -> bool:
+        """Take an alias up as another guard has it; tells whether it is one."""
+        place = _read(written) if fits(alias, MOST_NAME) else None
         if place is not None:
             self._hearing(lambda: self.knowledge.adopt(alias, place))
+        return place is not None
 
     def _take_user(self, alias: Alias, identity: str, user: str) -> None:
-        if identity and user:
+        if identity and user and fits(identity, MOST_NAME) and fits(user, MOST_NAME):
             self._hearing(
                 lambda: self.knowledge.learn_identity(Identity(identity), UserId(user), alias)
             )
@@ -252,11 +302,13 @@ class RedisStore:
     async def _load(self) -> None:
         ours = dict(self.knowledge.places())
         aliases: list[Alias] = []
-        for name, written in await self._pairs("aliases"):
-            self._adopt(Alias(name), json.loads(written))
-            aliases.append(Alias(name))
+        async for name, written in self._pairs("aliases"):
+            if self._adopt(Alias(name), _json(written)):
+                aliases.append(Alias(name))
+            else:
+                self.dropped(Alias(name), None)  # too long, or none of ours
         await some_at_once(AT_ONCE, (self._load_users(alias) for alias in aliases))
-        for _room, written in await self._pairs("policies"):
+        async for _room, written in self._pairs("policies"):
             header, body = json.loads(written)
             self.ears.recall(body.encode("latin-1", "replace"), header)
         # What we learnt while Redis was away, or had been emptied, the others do not know yet.
@@ -270,20 +322,19 @@ class RedisStore:
         )
 
     async def _load_users(self, alias: Alias) -> None:
-        found = await self.server.command("HGETALL", f"{self.prefix}users:{alias}")
-        for identity, user in zip(found[::2], found[1::2], strict=True):
+        async for identity, user in self._pairs(f"users:{alias}"):
             self._take_user(alias, identity, user)
 
-    async def _pairs(self, name: str) -> list[tuple[str, str]]:
-        """Read a hash in pieces."""
-        pairs: list[tuple[str, str]] = []
+    async def _pairs(self, name: str) -> AsyncIterator[tuple[str, str]]:
+        """Read a hash in pieces, each of which comes in time however many there are."""
         cursor = "0"
         while True:
             words = ("HSCAN", f"{self.prefix}{name}", cursor, "COUNT", PIECE)
             cursor, found = await self.server.command(*words)
-            pairs += zip(found[::2], found[1::2], strict=True)
+            for pair in zip(found[::2], found[1::2], strict=True):
+                yield pair
             if cursor == "0":
-                return pairs
+                return
 
     def _stream(self, deed: str, rule: str) -> str:
         return f"{self.prefix}decisions:{deed}:{rule}"
@@ -316,6 +367,19 @@ def _write(place: Place) -> list[str]:
 def _read(written: Any) -> Place | None:
     try:
         room, slot, grounds = written
-        return Place(RoomId(str(room)), str(slot), Grounds(grounds))
+        place = Place(RoomId(str(room)), str(slot), Grounds(grounds))
     except (ValueError, TypeError):
         return None
+    return place if fits(place.room) and fits(place.slot) else None
+
+
+def _json(written: str) -> Any:
+    try:
+        return json.loads(written)
+    except ValueError:
+        return None
+
+
+def _pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut a list into pieces, each of which Redis takes in time."""
+    return (names[start : start + PIECE] for start in range(0, len(names), PIECE))

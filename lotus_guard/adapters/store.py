@@ -10,7 +10,7 @@ The tables are in `lotus_guard.adapters.tables`.
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lotus_guard.adapters.tables import SCHEMA, Batch, Beat, Saved, SeatRows, select_decisions
+from lotus_guard.adapters.tables import (
+    SCHEMA,
+    Batch,
+    Beat,
+    Saved,
+    SeatRows,
+    select_decisions,
+    shrink,
+)
 from lotus_guard.core.decision import Decision
 from lotus_guard.core.knowledge import Change, Knowledge
-from lotus_guard.core.model import Alias, RoomId
+from lotus_guard.core.model import Alias, Identity, RoomId
 from lotus_guard.core.seats import Seats
 from lotus_guard.ports import Now
 
@@ -74,8 +82,10 @@ class Store:
         """Read the file and begin to take note of changes.
 
         Blocks: it is meant for the moment before anything listens. A file that is no database is
-        moved aside, one that cannot be opened is done without.
+        moved aside, one that cannot be opened is done without. What is in it beyond our bounds is
+        left, and deleted.
         """
+        self.knowledge.on_dropped = self.dropped
         try:
             self._read()
         except OSError as error:
@@ -88,6 +98,8 @@ class Store:
         self.knowledge.on_learnt = self.learnt
         self.knowledge.on_forgotten = self.forgotten
         self.seats.on_change = self.seats_changed
+        if self._batch:
+            self._shortly()
 
     def learnt(self, change: Change) -> None:
         """Write down a thing learnt, soon."""
@@ -101,6 +113,14 @@ class Store:
         """Delete an alias and the identities that were learnt in it, soon."""
         self._batch.aliases[alias] = None
         self._begin()
+
+    def dropped(self, alias: Alias, identities: Collection[Identity] | None) -> None:
+        """Delete what there is no room for any more, soon; None for the alias itself."""
+        if identities is None:
+            self._batch.unbind(alias)
+        for identity in identities or ():
+            self._batch.drop(identity, alias)
+        self._shortly()
 
     def seats_changed(self, room: RoomId) -> None:
         """Write down the seats of a room, with all other changes of the same moment."""
@@ -179,6 +199,7 @@ class Store:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(SCHEMA)
+                self._shrink(connection)
                 saved = Saved.read(connection, self.epoch() - self.now())
             finally:
                 connection.close()
@@ -192,6 +213,14 @@ class Store:
         for room, seats in saved.seats.items():
             # In the clock of the file again.
             self._rows.has(room, {p: u if u is None else u + lead for p, u in seats.items()})
+
+    def _shrink(self, connection: sqlite3.Connection) -> None:
+        try:
+            shrink(connection)
+        except sqlite3.OperationalError as error:
+            if _is_broken(error):
+                raise
+            self._fail(error)  # locked, or the disk is full: it stays as long as it is
 
     def _rows_read_only(self) -> Saved:
         address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from attrs import define, evolve
 
 from lotus_guard.adapters.http import Http, HttpAnswer
+from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
 from lotus_guard.core.policy import (
     LIMIT_EVENT,
@@ -33,7 +34,6 @@ from lotus_guard.ports import NO_ROOM, Outage, Reason
 _MOST_BYTES = 32 * 1024 * 1024  # a big room's whole state, from an old Synapse
 _PAGE = 500
 _MOST_NAME = 200
-_MOST_ROOM_ID = 255  # Matrix specification, appendices, "Identifier grammar"
 
 
 V = TypeVar("V")
@@ -125,14 +125,6 @@ class Synapse:
             seconds=seconds,
             most=_MOST_BYTES,
         )
-
-
-def is_room_id(room: str) -> bool:
-    """Tell whether Synapse could know a room by this id."""
-    try:
-        return room.startswith("!") and len(room.encode("utf-8")) <= _MOST_ROOM_ID
-    except UnicodeEncodeError:
-        return False
 
 
 def _events(answer: HttpAnswer) -> list[Any] | None:

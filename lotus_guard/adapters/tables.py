@@ -19,6 +19,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from lotus_guard.core.decision import Decision, Deed, from_json
+from lotus_guard.core.ids import MOST_ID, MOST_NAME
 from lotus_guard.core.knowledge import Grounds, Knowledge, Place
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.seats import Person, Seats
@@ -50,6 +51,41 @@ which would push itself out again soon (`MOST_DECISIONS`).
 """
 ALIVE_SECONDS = 150.0
 """A guard that has not shown itself for so long does not run any more: two beats and a half."""
+
+
+MOST_BODY = 16 * 1024
+"""Bytes of a decision as JSON; what the guard writes is shorter."""
+MOST_FREE = 8 * 1024 * 1024
+"""Bytes of a file that may be free; a file with more of them is made smaller at the start."""
+
+
+def _kept(table: str, most: int, **lengths: int) -> str:
+    """Write a condition: what is not too long, and of that the newest rows, so many."""
+    short = " AND ".join(f"length(CAST({c} AS BLOB)) <= {n}" for c, n in lengths.items())
+    oldest = f"SELECT rowid FROM {table} WHERE {short} ORDER BY rowid DESC LIMIT 1 OFFSET {most}"  # noqa: S608
+    return f"{short} AND rowid > COALESCE(({oldest}), 0)"
+
+
+_KEPT = {
+    "alias": _kept("alias", 100_000, alias=MOST_NAME, room=MOST_ID, slot=MOST_ID),
+    "identity": _kept("identity", 400_000, identity=MOST_NAME, user=MOST_NAME, alias=MOST_NAME),
+    "seat": _kept("seat", 200_000, room=MOST_ID, person=MOST_NAME),
+    "decision": _kept("decision", 100_000, body=MOST_BODY),
+}
+"""What is read of each table. A file from before these bounds may hold more, and longer things."""
+
+
+def shrink(connection: sqlite3.Connection) -> None:
+    """Delete what is not read, and give the space back where that is much. Blocks, for a second."""
+    for table, condition in _KEPT.items():
+        connection.execute(f"DELETE FROM {table} WHERE NOT ({condition})")  # noqa: S608
+    connection.commit()
+    (free,), (size,) = (
+        connection.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_size")
+    )
+    if free * size > MOST_FREE:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @frozen
@@ -115,6 +151,10 @@ class Batch:
     aliases: dict[Alias, Place | None] = field(factory=dict)
     """None for one to forget, with the identities learnt in it."""
     identities: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
+    dropped: set[tuple[Identity, Alias]] = field(factory=set)
+    """Identities to forget, where the one that is written is the one learnt in this alias."""
+    unbound: set[Alias] = field(factory=set)
+    """Aliases to forget, and nothing else with them."""
     seats: dict[tuple[RoomId, Person], tuple[float | None] | None] = field(factory=dict)
     """Until when each is held; None for one to delete."""
     decisions: dict[tuple[Deed, str], deque[Decision]] = field(factory=dict)
@@ -124,8 +164,20 @@ class Batch:
     """The instance of a guard that stops."""
 
     def __bool__(self) -> bool:
-        waiting = (self.aliases, self.identities, self.seats, self.decisions, self.beat, self.gone)
-        return any(waiting)
+        learnt = (self.aliases, self.identities, self.dropped, self.unbound)
+        return any((*learnt, self.seats, self.decisions, self.beat, self.gone))
+
+    def drop(self, identity: Identity, alias: Alias) -> None:
+        """Add an identity to forget."""
+        self.dropped.add((identity, alias))
+        if self.identities.get(identity, ("", ""))[1] == alias:
+            del self.identities[identity]
+
+    def unbind(self, alias: Alias) -> None:
+        """Add an alias to forget."""
+        self.unbound.add(alias)
+        if self.aliases.get(alias) is not None:
+            del self.aliases[alias]
 
     def decided(self, decision: Decision) -> None:
         """Add a decision."""
@@ -134,7 +186,11 @@ class Batch:
 
     def add(self, later: "Batch") -> None:
         """Add what came later."""
+        for alias in later.unbound:
+            self.unbind(alias)
         self.aliases.update(later.aliases)
+        for identity, alias in later.dropped:
+            self.drop(identity, alias)
         self.identities.update(later.identities)
         self.seats.update(later.seats)
         for decision in later.in_order():
@@ -148,6 +204,7 @@ class Batch:
 
     def write(self, cursor: Any) -> list[int]:
         """Write all of it; gives the pids of other guards on this file. Runs in a thread."""
+        cursor.executemany("DELETE FROM alias WHERE alias = ?", [(a,) for a in self.unbound])
         for alias, place in self.aliases.items():
             if place is None:
                 cursor.execute("DELETE FROM alias WHERE alias = ?", (alias,))
@@ -155,6 +212,9 @@ class Batch:
             else:
                 row = (alias, place.room, place.slot, place.grounds.value)
                 cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
+        cursor.executemany(
+            "DELETE FROM identity WHERE identity = ? AND alias = ?", sorted(self.dropped)
+        )
         cursor.executemany(
             "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
             [(identity, *taught) for identity, taught in self.identities.items()],
@@ -227,14 +287,16 @@ class Saved:
         """Read a file; `lead` is how far the epoch's clock is ahead of the one of the seats."""
         saved = cls()
         for alias, room, slot, grounds in connection.execute(
-            "SELECT alias, room, slot, grounds FROM alias"
+            f"SELECT alias, room, slot, grounds FROM alias WHERE {_KEPT['alias']}"  # noqa: S608
         ):
             saved.places[Alias(alias)] = Place(RoomId(room), str(slot), Grounds(grounds))
         for identity, user, alias in connection.execute(
-            "SELECT identity, user, alias FROM identity"
+            f"SELECT identity, user, alias FROM identity WHERE {_KEPT['identity']}"  # noqa: S608
         ):
             saved.users[Identity(identity)] = (UserId(user), Alias(alias))
-        for room, person, until in connection.execute("SELECT room, person, until FROM seat"):
+        for room, person, until in connection.execute(
+            f"SELECT room, person, until FROM seat WHERE {_KEPT['seat']}"  # noqa: S608
+        ):
             seats = saved.seats.setdefault(RoomId(room), {})
             seats[person] = None if until is None else float(until) - lead
         return saved

@@ -102,7 +102,8 @@ class Passage(Protocol):
         return result
 
     def abort(self) -> None:
-        """Close the connection to upstream."""
+        """Close the connection to upstream; nobody waits for the rest, nor for how it ends."""
+        self._finished.addErrback(lambda _failure: None)
         transport = self.transport
         if transport is not None:
             getattr(transport, "abortConnection", transport.loseConnection)()

@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 from attrs import evolve, frozen
 
 from lotus_guard.adapters.matrix import Denied, Matrix
-from lotus_guard.adapters.synapse import is_room_id
 from lotus_guard.check.ask import trouble
 from lotus_guard.commands.common import Failed
 from lotus_guard.commands.policy_words import Held, Policies, level_in_words
 from lotus_guard.core.edit import Wish, limit_content, sources_content
+from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT, content_of, event_of
 from lotus_guard.core.power import level_needed, level_of
@@ -64,7 +64,7 @@ def check_room(text: str) -> None:
         is_alias = text.startswith("#") and ":" in text and len(text.encode()) <= _LONGEST_ALIAS
     except UnicodeEncodeError:
         is_alias = False
-    if not is_alias and not (is_room_id(text) and len(text) > 1):
+    if not is_alias and not is_room_id(text):
         raise Failed(f"{printable(text, 80)!r} is no room; {WANTED_ROOM}")
 
 

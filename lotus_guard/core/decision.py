@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -39,7 +40,8 @@ from lotus_guard.core.seats import Person, may_sit
 from lotus_guard.core.text import printable
 
 MOST_PEOPLE = 50
-"""Of those who sit in a room, so many are written down."""
+MOST_PEOPLE_BYTES = 4096
+"""Of those who sit in a room, so many are written down, as far as they fit into so many bytes."""
 
 
 class Deed(StrEnum):
@@ -142,8 +144,18 @@ def seat_refused(
         room,
         user,
         {"max_users": limit, "taken": taken, "is_seated": False},
-        tuple(people)[:MOST_PEOPLE],
+        _some_of(people),
     )
+
+
+def _some_of(people: Iterable[Person]) -> tuple[Person, ...]:
+    found, left = [], MOST_PEOPLE_BYTES
+    for person in islice(people, MOST_PEOPLE):
+        left -= len(person.encode("utf-8", "replace"))
+        if left < 0:
+            break
+        found.append(person)
+    return tuple(found)
 
 
 def slots_refused(room: RoomId, user: Person | None, most: int) -> Ruling:

@@ -3,16 +3,15 @@
 Both are learnt when a token is issued. Whoever teaches us must have grounds: a hash that matches
 (a proof), or a strictly read request that upstream answered with a token (a belief). Either way
 the alias stays bound to its room from then on, so that nobody can talk a room's calls away from
-its policy later. Bounded: the longest unused entry goes first.
+its policy later. Bounded in entries and in bytes: the longest unused entry goes first, and whoever
+has written it down is told, to delete it as well.
 """
 
 import json
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
 from itertools import islice
-from typing import Generic, TypeVar
 
 from attrs import define, field, frozen
 
@@ -25,48 +24,11 @@ from lotus_guard.core.naming import (
     known_aliases,
     user_of_legacy,
 )
+from lotus_guard.core.recent import ENTRY, weight
+from lotus_guard.core.recent import Recent as Recent
 from lotus_guard.core.wire import Endpoint, TokenRequest
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Recent(Generic[K, V]):
-    """A dictionary of bounded size that forgets what was unused longest."""
-
-    def __init__(self, most: int, forgotten: Callable[[K, V], None] = lambda _k, _v: None) -> None:
-        self._entries: OrderedDict[K, V] = OrderedDict()
-        self._most = most
-        self._forgotten = forgotten
-
-    def get(self, key: K) -> V | None:
-        """Look an entry up and count that as a use."""
-        value = self._entries.get(key)
-        if value is not None:
-            self._entries.move_to_end(key)
-        return value
-
-    def put(self, key: K, value: V) -> None:
-        """Set an entry and forget the oldest ones over the bound."""
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        while len(self._entries) > self._most:
-            self._forgotten(*self._entries.popitem(last=False))
-
-    def pop(self, key: K) -> V | None:
-        """Take an entry out; None where there was none."""
-        return self._entries.pop(key, None)
-
-    def items(self) -> Iterator[tuple[K, V]]:
-        """Iterate over a copy of the entries, longest unused first."""
-        return iter(list(self._entries.items()))
-
-    def newest_first(self) -> Iterator[tuple[K, V]]:
-        """Iterate over the entries themselves, last used first; not while they change."""
-        return iter(reversed(self._entries.items()))
-
-    def __len__(self) -> int:
-        return len(self._entries)
+MIB = 1024 * 1024
 
 
 class Grounds(StrEnum):
@@ -106,6 +68,11 @@ class _Packed:
     def of(cls, users: dict[Identity, UserId]) -> "_Packed":
         return cls(len(users), zlib.compress(json.dumps(users).encode("ascii")))
 
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return ENTRY + len(self.body)
+
     def users(self) -> dict[Identity, UserId]:
         found: dict[Identity, UserId] = json.loads(zlib.decompress(self.body))
         return found
@@ -117,8 +84,16 @@ class Knowledge:
 
     most_aliases: int = 100_000
     most_identities: int = 200_000
+    """Of those at hand, and once more of those packed away."""
+    most_bytes: int = 96 * MIB
+    """Of the aliases, and once more of the identities at hand."""
+    most_packed: int = 64 * MIB
+    """Bytes of the identities packed away."""
     on_learnt: Callable[[Change], None] = lambda _change: None
     on_forgotten: Callable[[Alias], None] = lambda _alias: None
+    """Told of an alias that is of no use any more, to anybody, with the identities learnt in it."""
+    on_dropped: Callable[[Alias, Collection[Identity] | None], None] = lambda _a, _i: None
+    """Told of identities that have no room here any more; None for the alias itself."""
     _places: Recent[Alias, Place] = field(init=False)
     _users: Recent[Identity, tuple[UserId, Alias]] = field(init=False)
     _aliases: dict[RoomId, dict[Alias, None]] = field(init=False, factory=dict)
@@ -126,8 +101,18 @@ class Knowledge:
     """The identities of calls that are over, the first to be over first."""
 
     def __attrs_post_init__(self) -> None:
-        self._places = Recent(self.most_aliases, self._unlist)
-        self._users = Recent(self.most_identities)
+        self._places = Recent(
+            self.most_aliases,
+            self._drop_alias,
+            self.most_bytes,
+            lambda alias, place: weight(alias, place.room, place.slot),
+        )
+        self._users = Recent(
+            self.most_identities,
+            lambda identity, taught: self.on_dropped(taught[1], [identity]),
+            self.most_bytes,
+            lambda identity, taught: weight(identity, taught[0]),
+        )
 
     def place_of(self, alias: Alias) -> Place | None:
         """Tell where an alias belongs; None where nobody taught us."""
@@ -192,9 +177,16 @@ class Knowledge:
         for alias, users in found.items():
             before = self._resting.pop(alias, None)
             self._resting[alias] = _Packed.of({**(before.users() if before else {}), **users})
-        over = sum(each.count for each in self._resting.values()) - self.most_identities
-        while over > 0:
-            over -= self._resting.pop(next(iter(self._resting))).count
+        self._bound_resting()
+
+    def _bound_resting(self) -> None:
+        count = sum(each.count for each in self._resting.values())
+        size = sum(each.size for each in self._resting.values())
+        while self._resting and (count > self.most_identities or size > self.most_packed):
+            alias = next(iter(self._resting))
+            packed = self._resting.pop(alias)
+            count, size = count - packed.count, size - packed.size
+            self.on_dropped(alias, list(packed.users()))
 
     def learn_identity(self, identity: Identity, user: UserId, alias: Alias) -> None:
         """Remember whose identity this is and where it was issued.
@@ -203,6 +195,7 @@ class Knowledge:
         LiveKit does not tell which of them is there. One that was issued to two users belongs to
         neither from then on: it is a person of its own, and gives nobody else's seat away.
         """
+        self._wake(alias)
         known = self._users.get(identity)
         user = _united(identity, user, known[0] if known else None)
         if known != (user, alias):
@@ -246,6 +239,12 @@ class Knowledge:
             since = self._users.get(identity)
             known, where = since or (user, alias)  # what has been learnt since is newer
             self._users.put(identity, (_united(identity, user, known), where))
+
+    def _drop_alias(self, alias: Alias, place: Place) -> None:
+        packed = self._resting.get(alias)
+        self._unlist(alias, place)
+        self.on_dropped(alias, list(packed.users()) if packed else ())
+        self.on_dropped(alias, None)
 
     def _unlist(self, alias: Alias, place: Place) -> None:
         self._resting.pop(alias, None)

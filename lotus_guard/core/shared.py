@@ -9,6 +9,7 @@ Below a prefix of the operator's choice (`lotus_guard:`):
     users:<alias>      hash: identity -> user
     policies           hash: room -> [header, body] of Synapse's last push for it
     decisions:<kind>:<rule>   stream of decisions (core.decision) as JSON
+    alive              written to see whether Redis takes anything at all
     news               channel: what one guard has just learnt or heard, for the others
 
 A *version* names one writing of a table. Tables of one lineage follow each other; another lineage

@@ -19,6 +19,7 @@ import jwt
 from attrs import evolve, field, frozen
 from jwt.algorithms import HMACAlgorithm
 
+from lotus_guard.core.ids import MOST_NAME, fits
 from lotus_guard.core.model import Alias, Grant, Identity, Source
 from lotus_guard.core.narrow import narrow
 
@@ -45,6 +46,13 @@ _JWS.register_algorithm("HS256", _OurSecret(HMACAlgorithm.SHA256))
 
 class NotOurs(ValueError):
     """A token that our key and secret did not sign, or that is not a LiveKit join token."""
+
+
+class Unfit(ValueError):
+    """A token whose room or identity is longer than any that upstream makes of Matrix's ids.
+
+    A homeserver of the client's own has said who they are. LiveKit lets no such identity in.
+    """
 
 
 @frozen
@@ -90,7 +98,7 @@ def open_token(encoded: str, pairs: Sequence[KeyPair]) -> Token:
 
     There are several while a secret is being changed. Raises NotOurs where the signature, the
     issuer or the shape is not right: it must then go out untouched, for whatever we signed
-    instead, the SFU would refuse.
+    instead, the SFU would refuse. Raises Unfit.
     """
     why = NotOurs("no key and secret to verify it by")
     for pair in pairs:
@@ -114,7 +122,10 @@ def _open(encoded: str, pair: KeyPair) -> Token:
     video, identity = claims.get("video"), claims.get("sub")
     if not isinstance(video, dict) or not isinstance(identity, str) or not video.get("room"):
         raise NotOurs("no room or no identity in it")
-    return Token(claims, Alias(str(video["room"])), Identity(identity), _grant(video), pair)
+    room = str(video["room"])
+    if not (fits(room, MOST_NAME) and fits(identity, MOST_NAME)):
+        raise Unfit("its room or its identity is too long")
+    return Token(claims, Alias(room), Identity(identity), _grant(video), pair)
 
 
 def _grant(video: Mapping[str, Any]) -> Grant:

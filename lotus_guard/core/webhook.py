@@ -9,10 +9,16 @@ The wire (FACTS.md, LiveKit and lk-jwt-service; livekit_webhook.proto):
      "participant": {"identity", "sid", "disconnectReason", ...}, ...}
 
 They come in order for each room and URL, but late ones, doubles (the same id) and none at all are
-all usual. Bodies hold a `turnPassword`, so nothing of a body is ever logged.
+all usual. Bodies hold a `turnPassword`, so nothing of a body is ever logged; they also hold the
+participant's metadata and the track's name, so they are as long as a client makes them.
+
+The secret has signed the clients' own tokens too. What makes a token a webhook's is its `sha256`,
+which no client's has: lk-jwt-service writes none, or an empty one (FACTS).
 """
 
+import json
 from base64 import b64encode
+from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
@@ -20,11 +26,12 @@ from typing import Any
 
 import jwt
 from attrs import frozen
-from google.protobuf import json_format
-from livekit.protocol import models as lk_models
-from livekit.protocol import webhook as lk_webhook
 
 from lotus_guard.core.model import Alias, Identity
+
+MOST_WEBHOOK = 8 * 1024 * 1024
+"""Bytes of a webhook; upstream's own bound. LiveKit's metadata may have 512 KiB, a track's name has
+no bound at all."""
 
 
 class EventKind(StrEnum):
@@ -55,13 +62,16 @@ class Forged(ValueError):
 
 
 _OPTIONS: Any = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "sub", "jti")}
+_HUNG_UP = ("CLIENT_INITIATED", 1)
+"""How LiveKit says that somebody left on purpose: the enum's name or number, as JSON has it."""
 
 
-def read_event(body: bytes, authorization: str, key: str, secret: str) -> Event | None:
-    """Verify and read a webhook; None for one that is not worth a look.
+def announced(authorization: str, key: str, secret: str) -> str:
+    """Verify a webhook's token and give the hash of the body that it was made for.
 
-    Raises Forged. The times in the token are not checked: a repeated event does no more than
-    cost a look, and clocks differ.
+    It is there before the body is, so that a long body is taken from LiveKit alone. Raises Forged.
+    The times in the token are not checked: a repeated event does no more than cost a look, and
+    clocks differ.
     """
     try:
         claims = jwt.decode(
@@ -69,19 +79,81 @@ def read_event(body: bytes, authorization: str, key: str, secret: str) -> Event 
         )
     except jwt.PyJWTError as error:
         raise Forged(type(error).__name__) from None
-    if not compare_digest(str(claims.get("sha256")).encode(), b64encode(sha256(body).digest())):
-        raise Forged("the body is not the one that was signed")
-    event = lk_webhook.WebhookEvent()
+    digest = claims.get("sha256")
+    if not isinstance(digest, str) or not digest:
+        raise Forged("the token is no webhook's")
+    return digest
+
+
+def is_announced(authorization: str, key: str, secret: str) -> bool:
+    """Tell whether a token is a webhook's."""
     try:
-        json_format.Parse(body, event, ignore_unknown_fields=True)
-        kind = EventKind(event.event)
-    except (json_format.ParseError, ValueError):
+        announced(authorization, key, secret)
+    except Forged:
+        return False
+    return True
+
+
+def read_event(body: bytes, authorization: str, key: str, secret: str) -> Event | None:
+    """Verify and read a webhook; None for one that is not worth a look. Raises Forged."""
+    said = announced(authorization, key, secret).encode("utf-8", "replace")
+    if not compare_digest(said, _digest(body)):
+        raise Forged("the body is not the one that was signed")
+    fields = _fields(body)
+    room, participant = (_part(fields, name) for name in ("room", "participant"))
+    try:
+        kind = EventKind(_string(fields, "event"))
+    except ValueError:
         return None
+    reason = participant.get("disconnectReason", participant.get("disconnect_reason"))
     return Event(
-        event.id,
+        _string(fields, "id"),
         kind,
-        Alias(event.room.name),
-        Identity(event.participant.identity),
-        event.participant.sid,
-        event.participant.disconnect_reason == lk_models.DisconnectReason.CLIENT_INITIATED,
+        Alias(_string(room, "name")),
+        Identity(_string(participant, "identity")),
+        _string(participant, "sid"),
+        reason in _HUNG_UP,
     )
+
+
+def write_event(event: Event, key: str, secret: str) -> tuple[bytes, str]:
+    """Write a webhook of our own that says no more than an event; gives body and Authorization.
+
+    For the other guards, who verify it like LiveKit's: what is told them is short, whatever a
+    client has put into the participant, and has nothing in it that is secret.
+    """
+    participant = {"identity": event.identity, "sid": event.sid}
+    if event.on_purpose:
+        participant["disconnectReason"] = "CLIENT_INITIATED"
+    fields = {
+        "event": event.kind.value,
+        "id": event.id,
+        "room": {"name": event.alias},
+        "participant": participant,
+    }
+    body = json.dumps(fields).encode("ascii")
+    claims = {"iss": key, "sha256": _digest(body).decode("ascii")}
+    return body, jwt.encode(claims, secret, algorithm="HS256")
+
+
+def _digest(body: bytes) -> bytes:
+    return b64encode(sha256(body).digest())
+
+
+def _fields(body: bytes) -> Mapping[str, Any]:
+    """Read JSON that LiveKit has signed; nothing for what is none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _part(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _string(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""

@@ -12,8 +12,14 @@ The wire, as lk-jwt-service speaks it (FACTS.md; MSC4195 for `/get_token`):
 Upstream reads bodies with Go's encoding/json: keys match without regard to case (simple Unicode
 folding: U+017F is an `s`, U+212A a `k`), the last duplicate wins, what follows the first value is
 ignored, and broken UTF-8 or a lone surrogate becomes U+FFFD. Python's json agrees with none of
-it. A body that the two could read differently would let a client show us one room and upstream
-another, so such a body is refused here, as upstream refuses bad JSON.
+it. From 0.7 on it is written in Rust, whose serde takes an array of an object's values for the
+object. A body that two readers could read differently would let a client show us one room or user
+and upstream another, so such a body is refused here, as upstream refuses bad JSON: what we read
+must be of the very type that it has above.
+
+What a client names is kept, so it has a bound (`lotus_guard.core.ids`). A room id that no Matrix
+room can have is refused too: there is no policy to keep and nobody to meet, but what is kept of it
+would push out what is kept of others.
 """
 
 import json
@@ -27,6 +33,7 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 
+from lotus_guard.core.ids import MOST_ID, fits, is_room_id
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT
 
@@ -58,7 +65,7 @@ class Unreadable(ValueError):
 
 @frozen
 class TokenRequest:
-    """What a token request says; None for whatever is missing or of a wrong type."""
+    """What a token request says; None for whatever is missing."""
 
     endpoint: Endpoint
     room: RoomId | None
@@ -67,6 +74,11 @@ class TokenRequest:
     """`claimed_user_id`; always None at `/sfu/get`, where upstream asks the homeserver."""
     device: str | None
     member: str | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it names what upstream issues no token without: a room, and its user."""
+        return bool(self.room and (self.user or self.endpoint is Endpoint.LEGACY))
 
 
 WEBHOOK = b"/sfu_webhook"
@@ -132,7 +144,7 @@ def read_token_request(endpoint: Endpoint, body: bytes) -> TokenRequest:
 def _legacy(fields: Mapping[str, Any], _member: Mapping[str, Any]) -> TokenRequest:
     return TokenRequest(
         endpoint=Endpoint.LEGACY,
-        room=_room(_text(fields, "room")),
+        room=_room(fields, "room"),
         slot=ROOM_SLOT,
         user=None,
         device=_text(fields, "device_id"),
@@ -144,7 +156,7 @@ def _get_token(fields: Mapping[str, Any], member: Mapping[str, Any]) -> TokenReq
     user = _text(member, "claimed_user_id")
     return TokenRequest(
         endpoint=Endpoint.GET_TOKEN,
-        room=_room(_text(fields, "room_id")),
+        room=_room(fields, "room_id"),
         slot=_text(fields, "slot_id") or "",
         user=UserId(user) if user else None,
         device=_text(member, "claimed_device_id"),
@@ -152,17 +164,14 @@ def _get_token(fields: Mapping[str, Any], member: Mapping[str, Any]) -> TokenReq
     )
 
 
-def _room(text: str | None) -> RoomId | None:
-    return RoomId(text) if text else None
-
-
 def read_any(body: bytes) -> TokenRequest | None:
-    """Read the body of a request to a path that we do not know, if it looks like a token request.
+    """Read the body of a request to a path that we do not know, for which a token came back.
 
-    What it says is only ever used where a hash in the answer proves it. Raises Unreadable for
-    what looks like a JSON object and is not one that every reader reads alike.
+    What it says is only ever used where a hash in the answer proves it. None where it names no
+    room. Raises Unreadable for all that is not one JSON object which every reader reads alike,
+    but for no body at all, which says nothing.
     """
-    if not body.lstrip(b" \t\r\n\x00\xef\xbb\xbf").startswith(b"{"):
+    if not body:
         return None
     endpoint = Endpoint.GET_TOKEN if "room_id" in read_strictly(body) else Endpoint.LEGACY
     request = read_token_request(endpoint, body)
@@ -241,10 +250,24 @@ def _refuse_depth_and_surrogates(value: object, depth: int) -> None:
 
 
 def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = fields.get(name)
-    return value if isinstance(value, dict) else {}
+    value = fields.get(name, {})
+    if not isinstance(value, dict):
+        raise Unreadable("M_BAD_JSON", f"The field `{name}` must be an object.")
+    return value
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    return value if isinstance(value, str) else None
+    """Read an id, None where there is none."""
+    value = fields.get(name, "")
+    if not isinstance(value, str):
+        raise Unreadable("M_BAD_JSON", f"The field `{name}` must be a string.")
+    if not fits(value):
+        raise Unreadable("M_INVALID_PARAM", f"The field `{name}` is longer than {MOST_ID} bytes.")
+    return value if name in fields else None
+
+
+def _room(fields: Mapping[str, Any], name: str) -> RoomId | None:
+    room = _text(fields, name)
+    if room and not is_room_id(room):
+        raise Unreadable("M_INVALID_PARAM", f"The field `{name}` is no Matrix room's id.")
+    return RoomId(room) if room else None

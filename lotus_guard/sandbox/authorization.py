@@ -1,19 +1,19 @@
 """A small lk-jwt-service: checks an OpenID token with the homeserver and signs a LiveKit token.
 
 Answers as the real one does, also where it is odd: it routes as Go's ServeMux and reads JSON as
-Go's encoding/json. Keys match without regard to case, a key met again is read on top of the first
-one, and whatever follows the first value is ignored. Tests use that to show why the guard reads
-more strictly. Each oddity was seen on the real service; `tests/contract` asks both for it.
+Go's encoding/json, or as Rust's serde (`lotus_guard.sandbox.reading`). Tests use that to show why
+the guard reads more strictly. Each oddity was seen on the real service; `tests/contract` asks both
+for it.
 
 What it does not do: act on a delayed leave (it takes the fields and drops them), and look up the
 client-server API for that, which the real one refuses a request for when it finds none.
 
-As a process it reads lk-jwt-service's own environment, so that the real binary can take its place:
+As a process it reads lk-jwt-service's own environment, so that the real binary can take its place,
+and LOTUS_SANDBOX_READING, `go` or `rust`:
 
     python -m lotus_guard.sandbox.authorization
 """
 
-import codecs
 import json
 import os
 import re
@@ -44,6 +44,15 @@ from lotus_guard.adapters.http import BytesBody
 from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of, legacy_identity_of
+from lotus_guard.sandbox.reading import (
+    GET_TOKEN,
+    LEGACY,
+    MEMBER,
+    READINGS,
+    Reading,
+    Shape,
+    read_as_go,
+)
 
 CORS = {
     "Content-Type": "application/json",
@@ -54,38 +63,11 @@ CORS = {
     ),
 }
 
-# What each field must be; a mapping is an object with these fields. null leaves a field alone.
-Shape = Mapping[str, Any]
-_DELAY: Shape = {"delay_id": str, "delay_timeout": int, "delay_cs_api_url": str}
-_OPENID: Shape = {
-    "access_token": str,
-    "token_type": str,
-    "matrix_server_name": str,
-    "expires_in": int,
-}
-_MEMBER: Shape = {"id": str, "claimed_user_id": str, "claimed_device_id": str}
-_LEGACY: Shape = {"room": str, "openid_token": _OPENID, "device_id": str, **_DELAY}
-_GET_TOKEN: Shape = {
-    "room_id": str,
-    "slot_id": str,
-    "openid_token": _OPENID,
-    "member": _MEMBER,
-    **_DELAY,
-}
-_INT64 = range(-(2**63), 2**63)
-_SPACE = " \t\r\n"
-_SURROGATE = re.compile("[\ud800-\udfff]")
+MOST_BODY = 8 * 1024 * 1024
+"""Bytes of a body that upstream reads."""
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in ("<", ">", "&", "\u2028", "\u2029")}
 _ROUTES = ("/get_token", "/sfu/get", "/delegate_delayed_leave", "/sfu_webhook", "/healthz")
 
-
-def _replace_bytes(error: UnicodeError) -> tuple[str, int]:
-    """Put one U+FFFD for each invalid byte, as Go does; Python's own way is one for several."""
-    assert isinstance(error, UnicodeDecodeError), "only decoding uses this"
-    return "\ufffd" * (error.end - error.start), error.end
-
-
-codecs.register_error("lotus_guard.go", _replace_bytes)
 
 UserInfo = Callable[[str, str], Awaitable[str]]
 """Asks the homeserver of this name whose OpenID token this is; raises any error."""
@@ -143,12 +125,15 @@ class AuthorizationApp:
         create_room: Callable[[str], Awaitable[None]],
         on_webhook: Callable[[bytes, str], None] = lambda _body, _token: None,
         full_access: Sequence[str] = ("*",),
+        read: Reading = read_as_go,
     ) -> None:
         self.issuer = issuer
         self._userinfo = userinfo
         self._create_room = create_room
         self._on_webhook = on_webhook
         self._full_access = full_access
+        self.read = read
+        """How bodies are read; tests change that."""
 
     def resource(self) -> IResource:
         """Make the resource to serve: the routes behind a ServeMux."""
@@ -165,7 +150,7 @@ class AuthorizationApp:
         """Issue a token (MSC4195)."""
         if not _is_post(request):
             return b""
-        fields = _fields(request, _GET_TOKEN)
+        fields = self._fields(request, GET_TOKEN)
         _check_member(fields)
         delayed = _delayed(fields)
         user = await self._user(fields, fields["member"]["claimed_user_id"])
@@ -179,7 +164,7 @@ class AuthorizationApp:
         """Issue a token (legacy)."""
         if not _is_post(request):
             return b""
-        fields = _fields(request, _LEGACY)
+        fields = self._fields(request, LEGACY)
         if not fields.get("room"):
             raise Refused(400, "M_BAD_JSON", "The field `room` is missing")
         _check_openid(fields)
@@ -194,7 +179,7 @@ class AuthorizationApp:
         """Take over a delayed leave; no token comes back."""
         if not _is_post(request):
             return b""
-        fields = _fields(request, _GET_TOKEN)
+        fields = self._fields(request, GET_TOKEN)
         _check_member(fields)
         if not _delayed(fields):
             raise Refused(400, "M_BAD_JSON", "The field `delay_id` or `delay_timeout` is missing")
@@ -215,6 +200,12 @@ class AuthorizationApp:
         if request.method not in (b"GET", b"HEAD"):
             request.setResponseCode(405)
         return b""
+
+    def _fields(self, request: BoundedRequest, shape: Shape) -> dict[str, Any]:
+        try:
+            return self.read(request.content.read(), shape)
+        except (ValueError, RecursionError):
+            raise Refused(400, "M_NOT_JSON", "The body is not JSON that can be read") from None
 
     async def _user(self, fields: Mapping[str, Any], claimed: str = "") -> str:
         openid = fields["openid_token"]
@@ -246,6 +237,13 @@ class AuthorizationApp:
         """Tell whether a user's request makes the room; the others can only join one."""
         server = fields["openid_token"]["matrix_server_name"]
         return tuple(self._full_access) == ("*",) or server in self._full_access
+
+
+def sandbox_site(resource: IResource) -> QuietSite:
+    """Make a server that takes bodies as long as upstream does."""
+    return QuietSite(
+        resource, bounds=lambda _target, _headers: MOST_BODY, requestFactory=BoundedRequest
+    )
 
 
 class _ServeMux(Resource):
@@ -311,7 +309,7 @@ def _is_post(request: BoundedRequest) -> bool:
 def _check_member(fields: Mapping[str, Any]) -> None:
     if not fields.get("room_id") or not fields.get("slot_id"):
         raise Refused(400, "M_BAD_JSON", "The field `room_id` or `slot_id` is missing")
-    if not all(fields["member"].get(name) for name in _MEMBER):
+    if not all(fields["member"].get(name) for name in MEMBER):
         raise Refused(400, "M_BAD_JSON", "A field of `member` is missing")
     _check_openid(fields)
 
@@ -328,53 +326,6 @@ def _delayed(fields: Mapping[str, Any]) -> bool:
     if has_id != has_timeout:
         raise Refused(400, "M_BAD_JSON", "The field `delay_id` or `delay_timeout` is missing")
     return has_id
-
-
-def _fields(request: BoundedRequest, shape: Shape) -> dict[str, Any]:
-    """Read the body as Go would read it into a struct of this shape."""
-    text = request.content.read().decode("utf-8", "lotus_guard.go").lstrip(_SPACE)
-    reader = json.JSONDecoder(object_pairs_hook=_Pairs)
-    try:
-        value, _ = reader.raw_decode(text)
-        return _filled(value, shape, {})
-    except (ValueError, RecursionError):
-        raise Refused(400, "M_NOT_JSON", "The body is not JSON that can be read") from None
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """An object of the body, each key as often as it came."""
-
-
-def _filled(value: object, shape: Shape, found: dict[str, Any]) -> dict[str, Any]:
-    """Read an object on top of what was read before; null changes nothing."""
-    for name, wanted in shape.items():
-        if isinstance(wanted, Mapping):
-            found.setdefault(name, _filled(None, wanted, {}))
-    if value is None:
-        return found
-    if not isinstance(value, _Pairs):
-        raise ValueError("not an object")
-    for key, inner in value:
-        name = _folded(key)
-        if name not in shape:
-            raise ValueError("a field that is not known")
-        if isinstance(shape[name], Mapping):
-            _filled(inner, shape[name], found[name])
-        elif inner is not None:
-            found[name] = _scalar(inner, shape[name])
-    return found
-
-
-def _folded(key: str) -> str:
-    # Beside their capitals, simple folding takes two letters for ASCII ones: the long s and the
-    # Kelvin sign, of which lower() knows only the second. (casefold() would fold too much.)
-    return key.replace("\u017f", "s").lower()
-
-
-def _scalar(value: object, wanted: type) -> Any:
-    if type(value) is not wanted or (wanted is int and value not in _INT64):
-        raise ValueError("a field of another type")
-    return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def room_maker(agent: IAgent, api: str, key: str, secret: str) -> Callable[[str], Awaitable[None]]:
@@ -481,10 +432,11 @@ def main(reactor: Any, environment: Mapping[str, str] = os.environ) -> Deferred[
         userinfo_over(agent, federation_base),
         room_maker(agent, api, key, secret),
         full_access=_full_access(environment),
+        read=READINGS[environment.get("LOTUS_SANDBOX_READING", "go")],
     )
     listening = serverFromString(reactor, f"tcp:{port}:interface={host or '0.0.0.0'}")  # noqa: S104
     forever: Deferred[None] = Deferred()
-    site = QuietSite(app.resource(), requestFactory=BoundedRequest)
+    site = sandbox_site(app.resource())
     started: Deferred[None] = listening.listen(site).addCallback(lambda _: forever)
     return started
 

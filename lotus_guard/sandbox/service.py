@@ -13,8 +13,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.web.client import Agent
 
 from lotus_guard.address import listening
-from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.config import read_config
+from lotus_guard.sandbox.authorization import sandbox_site
 from lotus_guard.sandbox.stack import Sandbox, welcome
 from lotus_guard.service import make_service
 
@@ -29,7 +29,7 @@ def make_sandbox_service(reactor: Any, environment: Mapping[str, str]) -> Any:
     for address, app in sandbox.apps().items():
         port = address.rpartition(":")[2]
         endpoint = serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1")
-        site = QuietSite(app.resource(), requestFactory=BoundedRequest)
+        site = sandbox_site(app.resource())
         part = StreamServerEndpointService(endpoint, site)
         part._raiseSynchronously = True
         part.setServiceParent(service)

@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import IResource
 
-from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.sandbox.authorization import sandbox_site
 
 
 @frozen
@@ -67,7 +67,7 @@ class InMemory:
     """
 
     def __init__(self, resource: IResource) -> None:
-        self._site = QuietSite(resource, requestFactory=BoundedRequest)
+        self._site = sandbox_site(resource)
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""

@@ -14,15 +14,28 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from lotus_guard.adapters.redis import Redis
+from lotus_guard.adapters.redis_store import RedisStore
 from lotus_guard.check.finding import Level
 from lotus_guard.check.redis import look_at_redis
-from lotus_guard.core.shared import read_redis_address
+from lotus_guard.core.knowledge import Grounds, Knowledge, Place
+from lotus_guard.core.model import Alias, Identity, UserId
+from lotus_guard.core.shared import Script, read_redis_address
 from lotus_guard.ports import Outage, Reason
-from tests.contract.redis import Guard, RedisContract
+from tests.contract.redis import ROOM, Guard, RedisContract
 from tests.real.processes import Process, free_port
 from tests.real.redis import redis_server
 
 pytestmark = pytest.mark.real
+SLOW = Script(
+    "slow",
+    """
+local begun = redis.call('TIME')
+while true do
+  local now = redis.call('TIME')
+  if (now[1] - begun[1]) * 1000000 + now[2] - begun[2] > 1400000 then return 1 end
+end
+""",
+)
 reactor: Any = any_reactor
 
 
@@ -80,6 +93,64 @@ class TestReal(RedisContract):
         assert not await two.admit("bob", 1)
 
     @pytest_twisted.ensureDeferred
+    async def test_what_one_asks_for_in_vain_costs_nobody_else(self) -> None:
+        one = await self.connect()
+        one.seconds = 1.0
+        await one.command("SET", "text", "x")
+        for _ in range(5):
+            with pytest.raises(Outage):
+                await one.command("HSET", "text", "a", "b")
+            assert await one.command("GET", "text") == "x"
+        begun = reactor.seconds()
+        with pytest.raises(Outage):
+            await one.script(SLOW, [], [])
+        # The neutral question is put behind it, and answered in time once it is done.
+        await deferLater(reactor, 1.0, lambda: None)
+        assert await one.command("GET", "text") == "x"
+        assert one.away_since is None
+        assert reactor.seconds() - begun < 6.0
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_full_redis_is_away_though_it_answers(self) -> None:
+        one = await self.connect()
+        await one.command("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(Outage):
+            await one.command("HSET", "h", "a", "b")
+        await deferLater(reactor, 0.3, lambda: None)
+        assert one.away_since is not None
+        other = await self.connect_at_all()
+        await other.command("CONFIG", "SET", "maxmemory", "0")
+        await deferLater(reactor, 1.5, lambda: None)
+        assert one.away_since is None
+        assert await one.command("HSET", "h", "a", "b") == 1
+
+    async def connect_at_all(self) -> Redis:
+        """Connect to one that takes no writes."""
+        redis = Redis(address(self.process), reactor, reactor.seconds, seconds=10.0)
+        redis.start()
+        self.connections.append(redis)
+        await redis.connected()
+        return redis
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_falls_out_of_the_bounds_is_deleted(self) -> None:
+        server = await self.connect()
+        knowledge = Knowledge(most_aliases=3, most_identities=3)
+        clocks = (reactor, reactor.seconds, reactor.seconds)
+        store = RedisStore(server, "t:", knowledge, *clocks, "a")
+        store.open()
+        for number in range(8):
+            alias = Alias(f"alias{number}")
+            knowledge.learn_alias(alias, Place(ROOM, f"{number}", Grounds.BELIEF))
+            knowledge.learn_identity(Identity(f"i{number}"), UserId("@u:s"), alias)
+            await deferLater(reactor, 0.02, lambda: None)
+        await deferLater(reactor, 1.0, lambda: None)
+        kept = {f"alias{number}" for number in (5, 6, 7)}
+        assert set((await server.command("HGETALL", "t:aliases"))[::2]) == kept
+        found = await server.command("KEYS", "t:users:*")
+        assert set(found) == {f"t:users:{alias}" for alias in kept}
+
+    @pytest_twisted.ensureDeferred
     async def test_its_clock_is_taken(self) -> None:
         one = await self.connect()
         seconds, _ = await one.command("TIME")
@@ -116,7 +187,6 @@ async def connected(process: Process, made: list[Redis], options: str = "") -> R
             await redis.command("PING")
             return redis
         except Outage:
-            redis._rest_until = 0.0
             await deferLater(reactor, 0.05, lambda: None)
     raise AssertionError("not connected")
 

@@ -22,9 +22,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.adapters.http import BytesBody
-from lotus_guard.bounded import BoundedRequest, QuietSite
 from lotus_guard.core.policy import SOURCES_EVENT
-from lotus_guard.sandbox.authorization import AuthorizationApp, Issuer, room_maker, userinfo_over
+from lotus_guard.sandbox.authorization import (
+    AuthorizationApp,
+    Issuer,
+    room_maker,
+    sandbox_site,
+    userinfo_over,
+)
 from lotus_guard.sandbox.stack import Addresses, Sandbox
 from tests.real.processes import ROOT, Process, free_port
 from tests.real.redis import redis_server
@@ -126,7 +131,7 @@ class Town:
             self.relay,
         )
         for port, resource in zip(ports, resources, strict=True):
-            site = QuietSite(resource, requestFactory=BoundedRequest)
+            site = sandbox_site(resource)
             reactor.listenTCP(port, site, backlog=512, interface="127.0.0.1")
         for number in range(self.rooms):
             self.sandbox.homeserver.add_room(room_id(number), "@admin:sandbox")

@@ -1,0 +1,36 @@
+"""What Matrix's identifiers may look like, and how long what clients choose may be.
+
+Matrix bounds room ids and user ids by 255 bytes (specification, appendices, "Identifier grammar").
+Slots, devices and members have no bound there; clients' own are a few dozen bytes long, so the same
+one holds for them. A legacy identity is a user id, a colon and a device id.
+"""
+
+import re
+
+MOST_ID = 255
+"""Bytes, as UTF-8, of each id that a client names."""
+MOST_NAME = 2 * MOST_ID + 2
+"""Bytes of a LiveKit room's name and of an identity: what upstream makes of such ids."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def fits(text: str, most: int = MOST_ID) -> bool:
+    """Tell whether a text is that short, in bytes; half a character has no bytes at all."""
+    if len(text) > most:
+        return False
+    if text.isascii():
+        return True
+    try:
+        return len(text.encode("utf-8")) <= most
+    except UnicodeEncodeError:
+        return False
+
+
+def is_room_id(room: str) -> bool:
+    """Tell whether a homeserver could know a room by this id.
+
+    One that it could not is never asked for: what a database makes of such an id says nothing of
+    whether the homeserver is well (NUL is a 500 on PostgreSQL; FACTS, Synapse).
+    """
+    return room.startswith("!") and len(room) > 1 and fits(room) and not _CONTROL.search(room)

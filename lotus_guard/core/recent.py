@@ -1,0 +1,81 @@
+"""A dictionary that is bounded in entries and in bytes, and forgets what was unused longest."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from sys import getsizeof
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+ENTRY = 300
+"""Bytes that an entry takes beside its texts: tuples, links, its part of the tables (measured)."""
+
+
+MOST_BYTES = 64 * 1024 * 1024
+
+
+def weight(*texts: str) -> int:
+    """Tell how many bytes an entry with these texts takes."""
+    return ENTRY + sum(map(getsizeof, texts))
+
+
+class Recent(Generic[K, V]):
+    """A dictionary of bounded size that forgets what was unused longest.
+
+    `forgotten` is told of each entry that goes for its age, not of one that is taken out. With
+    `weigh`, which gives the bytes of an entry, the sum of them is bounded by `most_bytes` too.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        forgotten: Callable[[K, V], None] = lambda _k, _v: None,
+        most_bytes: int = MOST_BYTES,
+        weigh: Callable[[K, V], int] = lambda _k, _v: 0,
+    ) -> None:
+        self._entries: OrderedDict[K, V] = OrderedDict()
+        self._most = most
+        self._forgotten = forgotten
+        self._most_bytes = most_bytes
+        self._weigh = weigh
+        self.bytes = 0
+        """The sum of what `weigh` gave."""
+
+    def get(self, key: K) -> V | None:
+        """Look an entry up and count that as a use."""
+        value = self._entries.get(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        """Set an entry and forget the oldest ones over the bounds; the newest one always stays."""
+        self.pop(key)
+        self._entries[key] = value
+        self.bytes += self._weigh(key, value)
+        while len(self._entries) > 1 and self._is_over():
+            oldest, gone = self._entries.popitem(last=False)
+            self.bytes -= self._weigh(oldest, gone)
+            self._forgotten(oldest, gone)
+
+    def pop(self, key: K) -> V | None:
+        """Take an entry out; None where there was none."""
+        value = self._entries.pop(key, None)
+        if value is not None:
+            self.bytes -= self._weigh(key, value)
+        return value
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """Iterate over a copy of the entries, longest unused first."""
+        return iter(list(self._entries.items()))
+
+    def newest_first(self) -> Iterator[tuple[K, V]]:
+        """Iterate over the entries themselves, last used first; not while they change."""
+        return iter(reversed(self._entries.items()))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _is_over(self) -> bool:
+        return len(self._entries) > self._most or self.bytes > self._most_bytes

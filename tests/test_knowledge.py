@@ -63,7 +63,7 @@ def test_an_identity_that_was_issued_to_two_users_is_neither_of_them(rests: bool
     knowledge.place_of(CALL)
     assert knowledge.person(both) == both
     knowledge.learn_identity(both, UserId("@x:s"), SECOND)
-    assert knowledge.user_of(both) == both, "asking again does not win it back"
+    assert knowledge.person(both) == both, "asking again does not win it back"
 
 
 def test_resting_twice_keeps_both_halves() -> None:

@@ -47,7 +47,8 @@ class Room:
                 self.tokens[name] = user
         elif deed == "join" and self.tokens.get(name) == user and self.has_seat(user):
             self.live[name] = user  # LiveKit ends the other connection of this name
-        elif deed in ("leave", "hang up") and self.live.pop(name, None):
+        elif deed in ("leave", "hang up") and name in self.live:
+            del self.live[name]
             self.look()
             if deed == "hang up":
                 self.seats.hung_up(ROOM, name)

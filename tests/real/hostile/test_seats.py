@@ -47,8 +47,12 @@ def test_a_name_that_begins_like_anothers_is_not_that_other(hooked: Stack) -> No
     room = hooked.room(limit={"max_users": 1})
 
     def body(server: str, device: str) -> bytes:
-        openid = {"access_token": f"@x:{server}", "matrix_server_name": server}
-        openid |= {"token_type": "Bearer", "expires_in": 3600}
+        openid = {
+            "access_token": f"@x:{server}",
+            "matrix_server_name": server,
+            "token_type": "Bearer",
+            "expires_in": 3600,
+        }
         return json.dumps({"room": room, "openid_token": openid, "device_id": device}).encode()
 
     def ask(server: str, device: str) -> int:

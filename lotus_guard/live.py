@@ -30,6 +30,7 @@ from lotus_guard.core.decision import step_taken
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, Rule, SourcePolicy
 from lotus_guard.core.plan import Curb, Narrow, Remove, Silence, Step, bounded, plan
+from lotus_guard.core.recent import weight
 from lotus_guard.core.rota import INVENTED, OTHERS, RESTRICTED, Candidate, Class, Rota
 from lotus_guard.core.seats import Person, Seats
 from lotus_guard.core.text import printable
@@ -54,6 +55,8 @@ LIVE = "live"
 """What `Live.observed` calls all steps of the loop."""
 
 MOST_HUNG_UP = 1000
+"""In one LiveKit room; who is over that keeps their seat for the grace."""
+MOST_HUNG_UP_BYTES = 16 * 1024 * 1024
 MOST_LIMITED = 20_000
 LONGEST_POLL = 30.0
 """Seconds that a pass may spend on looking up policies: half of what it may last."""
@@ -197,8 +200,13 @@ class Live:
     turns: Turns["Finding"] = field(init=False)
     _rota: Rota = field(init=False, factory=Rota)
     _tried: dict[RoomId, dict[_Key, float]] = field(init=False, factory=dict)
-    _hung_up: Recent[Alias, dict[Identity, str]] = field(init=False, factory=lambda: Recent(1000))
-    """Who left on purpose, and with which sid, until a look confirms it."""
+    _hung_up: Recent[Alias, dict[Identity, str]] = field(
+        init=False,
+        factory=lambda: Recent(
+            1000, most_bytes=MOST_HUNG_UP_BYTES, weigh=lambda a, who: weight(a, *who, *who.values())
+        ),
+    )
+    """Who left a limited room on purpose, and with which sid, until a look confirms it."""
     _synapse: dict[Rule, Doubt] = field(init=False)
     """Whether Synapse answers, for each rule: where it does not, it is not asked about each room,
     so that it delays a pass by some deadlines and not by one for each room."""
@@ -325,15 +333,17 @@ class Live:
 
     def hint(self, event: Event) -> None:
         """Follow a webhook: remember who hung up, and have a look at their room."""
-        if event.kind is EventKind.LEFT and event.on_purpose:
+        place = self.knowledge.place_of(event.alias)
+        if place is None:
+            return
+        if event.kind in (EventKind.JOINED, EventKind.PUBLISHED):
+            self._heard.put(place.room, self.now())
+        limit = self.limits.last(place.room)
+        if event.kind is EventKind.LEFT and event.on_purpose and limit and limit.restricts:
             left = self._hung_up.get(event.alias) or {}
             if len(left) < MOST_HUNG_UP:
                 self._hung_up.put(event.alias, {**left, event.identity: event.sid})
-        place = self.knowledge.place_of(event.alias)
-        if place:
-            if event.kind in (EventKind.JOINED, EventKind.PUBLISHED):
-                self._heard.put(place.room, self.now())
-            self.wake(place.room)
+        self.wake(place.room)
 
     async def _turn(self, room: RoomId, poll: bool) -> Finding:
         if poll and self._livekit.outage:

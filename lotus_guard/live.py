@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
@@ -137,12 +138,14 @@ class Pace:
     now: Now
     _next: float = 0.0
 
-    async def turn(self) -> None:
-        """Wait for the next turn."""
+    async def turn(self) -> float:
+        """Wait for the next turn; gives the seconds that this took."""
         turn = max(self.now(), self._next)
+        wait = turn - self.now()
         self._next = turn + 1.0 / self.rate
-        if turn > self.now():
-            await deferLater(self.clock, turn - self.now(), lambda: None)
+        if wait > 0.0:
+            await deferLater(self.clock, wait, lambda: None)
+        return wait
 
 
 @frozen
@@ -220,6 +223,10 @@ class Live:
     """The rooms of which the loop knew a limit when it looked last."""
     _people: dict[RoomId, int] = field(factory=dict, init=False)
     """How many people were in each room under a policy when the loop looked last."""
+    _asked: int = field(default=0, init=False)
+    """How many policies this pass has looked up."""
+    _unasked: int = field(default=0, init=False)
+    """How many it has taken as they were, for the pace allowed no more look-ups."""
 
     def __attrs_post_init__(self) -> None:
         self.turns = Turns(self._turn, self.pace.clock, self.now, self.interval)
@@ -237,6 +244,7 @@ class Live:
         begun = self.now()
         for doubt in (self._livekit, *self._synapse.values()):
             doubt.begin()
+        self._asked = self._unasked = 0
         counts = await self.service.existing()
         self.counts = counts
         if not self.rank.leads():
@@ -249,7 +257,8 @@ class Live:
         if not found[Finding.TROUBLE]:
             self.last_good = self.now()
             seconds = self.last_good - begun
-            late = seconds > self.interval or choice.put_off + self.turns.behind > 0
+            waiting = choice.put_off + self.turns.behind + self._unasked
+            late = seconds > self.interval or waiting > 0
             people = sum(self._people.values())
             self.journal.passed(seconds, found[Finding.UNDER_POLICY], people, late)
         return frozenset(counts)
@@ -263,11 +272,12 @@ class Live:
                 del known[room]
 
     def _most(self) -> tuple[int, int, int]:
-        """Tell how many rooms of each class a pass may look up, at two look-ups each.
+        """Tell how many rooms of each class a pass may work on, at two look-ups each.
 
-        Of rooms that are known to be restricted as many as in `LONGEST_POLL`, of others as many as
-        in one interval. Anybody can have a LiveKit room made for a Matrix room that they invent:
-        such rooms must not keep those with a policy waiting.
+        Of rooms that are known to be restricted as many as may be asked about in `LONGEST_POLL`
+        (where the pace allows no more, their policies hold as they were), of others as many as in
+        one interval. Anybody can have a LiveKit room made for a Matrix room that they invent: such
+        rooms must not keep those with a policy waiting.
         """
         rate = self.pace.rate / 2
         restricted, others = int(rate * LONGEST_POLL), int(rate * self.interval)
@@ -280,7 +290,8 @@ class Live:
             place = self.knowledge.place_of(alias)
             if place:
                 people[place.room] = people.get(place.room, 0) + count
-        for room, count in people.items():
+        # Of rooms that have waited alike, those come first whose policy has been read longest ago.
+        for room, count in sorted(people.items(), key=self._read_at):
             has_people = bool(
                 count or self._people.get(room) or self._is_recent(self._heard, room, now)
             )
@@ -288,6 +299,10 @@ class Live:
                 kind = self._kind(room, has_people)
                 if kind is not None:
                     yield Candidate(room, has_people, kind)
+
+    def _read_at(self, of: tuple[RoomId, int]) -> float:
+        age = self.limits.age(of[0])
+        return -inf if age is None else -age
 
     def _kind(self, room: RoomId, has_people: bool) -> Class | None:
         """Tell how a room is to be polled; None where it needs no work."""
@@ -440,16 +455,30 @@ class Live:
         age, doubt = policies.age(room), self._synapse[rule]
         # Where nobody pushes, a pass always asks: only so does a change take one interval at most.
         asks = age is None or age > policies.max_age() or (poll and not self.pushing())
+        last = policies.last(room)
+        if asks and poll and last is not None and self._may_wait(age):
+            self._unasked += 1
+            return _Known(last, True)
         try:
             if asks and doubt.outage:
                 raise doubt.outage
             if asks and poll:
-                await self.pace.turn()
+                self._asked += 1
+                self.turns.excuse(room, await self.pace.turn())
             found = await policies.get(room, 0.0 if asks else None, in_background=True)
             return _Known(found, True)
         except Outage as outage:
             await doubt.is_out()
             return _Known(self._last_known(rule, policies, room, outage), False)
+
+    def _may_wait(self, age: float | None) -> bool:
+        """Tell whether a policy of that age need not be read in this pass.
+
+        However many rooms have one, what is known is enforced in each pass; with more rooms than
+        the pace allows look-ups it is only noticed later that it has changed.
+        """
+        is_spent = self._asked >= self.pace.rate * self.interval
+        return is_spent and age is not None and age <= LONGEST_POLL
 
     def _last_known(
         self, rule: Rule, policies: Policies[P], room: RoomId, outage: Outage

@@ -98,6 +98,8 @@ class Turns(Generic[V]):
     _is_stopped: bool = field(default=False, init=False)
     _woken: _Workers = field(init=False)
     _slow: _Workers = field(init=False)
+    _excused: dict[RoomId, float] = field(init=False, factory=dict)
+    """Seconds of a turn under way in which the room waited for others."""
     _polled: set[RoomId] = field(init=False, factory=set)
     """The slow rooms that a pass has asked for."""
     _found: list[V] = field(init=False, factory=list)
@@ -125,6 +127,11 @@ class Turns(Generic[V]):
                 self._resting[room] = self.clock.callLater(rest, self._rested, room)
             else:
                 self._queue(room)
+
+    def excuse(self, room: RoomId, seconds: float) -> None:
+        """Note that a room has waited for others in its turn: that does not make it slow."""
+        if room in self._running:
+            self._excused[room] = max(seconds, self._excused.get(room, 0.0))
 
     async def all(self, rooms: Iterable[RoomId], until: float) -> list[V]:
         """Work on the rooms of a pass; gives what came of it.
@@ -190,7 +197,8 @@ class Turns(Generic[V]):
         try:
             return await self.work(room, poll)
         finally:
-            self._last.put(room, (self.now(), self.now() - begun))
+            took = self.now() - begun - self._excused.pop(room, 0.0)
+            self._last.put(room, (self.now(), max(0.0, took)))
             if self._running.pop(room):
                 self.wake(room)
 

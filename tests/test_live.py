@@ -379,6 +379,36 @@ async def test_other_rooms_do_not_keep_those_with_a_policy_waiting(world: World)
 
 
 @pytest_twisted.ensureDeferred
+async def test_many_rooms_with_a_policy_delay_no_enforcement_of_what_is_known(
+    world: World,
+) -> None:
+    """Anybody can have rooms with a policy of their own, and somebody in each."""
+    world.start_guard(LOTUS_GUARD_POLICY_RATE="20", LOTUS_GUARD_RECONCILE_INTERVAL="0.5")
+    live, states = world.guard.live, world.sandbox.homeserver
+    rooms = [RoomId(f"!{number:02}:sandbox") for number in range(30)]
+    for room in rooms:
+        states.add_room(room, "@admin:sandbox")
+        states.set_state(room, SOURCES_EVENT, NO_CAMERA)
+        await join(world, "alice", room)
+    looks: list[Alias] = []
+    live.presence.in_background = Counting(live.service, looks)
+    asked = world.sandbox.synapse.asked = []
+    for number in range(1, 4):
+        begun = time.monotonic()
+        await live.run_pass()
+        assert len(looks) == 30 * number, "all are looked at in each pass"
+        assert time.monotonic() - begun < 2.0, "which waits for no more than its interval's pace"
+    assert len(asked) < 2 * 30 * 2
+    ages = [live.sources.age(room) or 0.0 for room in rooms]
+    await deferLater(reactor, 0.7, lambda: None)
+    await live.run_pass()
+    oldest = sorted(rooms, key=lambda room: -ages[rooms.index(room)])[:3]
+    assert all((live.sources.age(room) or 0.0) < 0.7 for room in oldest), (
+        "the oldest are read first"
+    )
+
+
+@pytest_twisted.ensureDeferred
 async def test_invented_rooms_have_a_small_share_and_wake_nobody(world: World) -> None:
     world.start_guard(LOTUS_GUARD_POLICY_RATE="10", LOTUS_GUARD_RECONCILE_INTERVAL="2")
     live = world.guard.live

@@ -149,6 +149,19 @@ def test_a_room_that_is_quick_again_is_slow_no_more(yard: Yard) -> None:
     assert found.called
 
 
+def test_who_waits_for_others_in_its_turn_is_not_slow(yard: Yard) -> None:
+    yard.turns.wake(A)
+    yard.turns.excuse(A, 2.0)
+    yard.end(A, 2.0)
+    yard.turns.excuse(A, 60.0)  # not in its turn
+    found = yard.all([A])
+    assert yard.turns.behind == 0
+    yard.end(A, 1.0)
+    assert found.called
+    yard.all([A], 0.0)
+    assert yard.turns.behind == 1, "this time it was its own doing"
+
+
 def test_so_many_woken_rooms_at_once_and_in_the_order_of_their_waking(yard: Yard) -> None:
     rooms = [RoomId(f"!{n}") for n in range(WOKEN_AT_ONCE + 2)]
     for room in [*rooms, *rooms]:

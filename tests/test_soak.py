@@ -51,6 +51,9 @@ def test_who_was_there_before_the_cap_may_stay_and_not_come_back() -> None:
     assert invariants(judge) == []
     watch(judge, 20, 22, "a")
     watch(judge, 22, 30, "a", "b")
+    assert invariants(judge) == [], "a page was reloaded: the seat is kept for its grace"
+    watch(judge, 30, 42, "a")
+    watch(judge, 42, 50, "a", "b")
     assert invariants(judge) == ["cap"]
 
 

@@ -26,6 +26,6 @@ def test_explain_tells_why_a_real_client_was_refused(stack: Stack) -> None:
     print(f"\n$ lotus-guard explain {carol.user_id} '{room}'\n{done.stdout}")
     assert done.returncode == 0, done.stderr
     assert f"[{refused.headers['Lotus-Guard-Decision']}]  refused" in done.stdout
-    assert "1 of 1 seat is taken" in done.stdout
+    assert "1 in the call or about to join, 1 allowed" in done.stdout
     assert f"seated  {alice.user_id}" in done.stdout
     assert "replay  the same: refused" in done.stdout

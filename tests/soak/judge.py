@@ -4,8 +4,9 @@ The invariants, each with what it allows:
 
 - **cap**: no room over its cap for longer than `GRACE` seconds. Nobody is put out for a cap that
   comes later: whoever was there, or had a token of the last minute, when a cap was lowered may come
-  and stay (*entitled*). So may he who got his token while a dependency was out, or in the first
-  `UNAWARE` seconds of a cap, of which his guard may not have known yet.
+  and stay (*entitled*), and come back as long as their seat is kept: a page is reloaded while the
+  cap is lowered. So may who got a token while a dependency was out, or in the first `UNAWARE`
+  seconds of a cap, of which the guard may not have known yet.
 - **tracks**: no forbidden track for longer than `GRACE` seconds after its policy.
 - **removed**: nobody is put out who got his token from a guard. But where LiveKit was killed since,
   and has forgotten him, his seat is kept for `SEAT_GRACE` only; and with a token of a cap's first
@@ -24,6 +25,7 @@ for neither, where only the seats are in doubt (`SEATS`) not for the cap.
 """
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from attrs import define, field, frozen
 
@@ -215,17 +217,22 @@ class Judge:
         tracks = not self.is_out(sight.at, (OUTAGE,)) and not self.is_out(begin, (OUTAGE,))
         for number, state in self._rooms.items():
             people = sight.rooms.get(number, {})
-            state.entitled -= state.people - people.keys()
-            state.entitled = {
-                user
-                for user in state.entitled
-                if user in people or sight.at - self._tokens.get((number, user), -HOLD) <= HOLD
-            }
             state.people = frozenset(people)
             state.seen.update(dict.fromkeys(people, sight.at))
+            state.entitled = {
+                user for user in state.entitled if self._may_return(number, user, sight.at)
+            }
             self._judge_cap(number, state, sight.at, passed if cap else 0.0)
             self._judge_tracks(number, state, people, sight.at, passed if tracks else 0.0)
         self._last = sight.at
+
+    def _may_return(self, room: int, user: str, at: float) -> bool:
+        """Tell whether a seat is still kept for one: from when they were seen, or for a token."""
+        seen = self._rooms[room].seen.get(user)
+        given = self._tokens.get((room, user), -inf)
+        if seen is None or seen < given:
+            return at - given <= HOLD
+        return at - seen <= SEAT_GRACE
 
     def _judge_cap(self, number: int, state: _Room, at: float, passed: float) -> None:
         cap = state.policy.cap

@@ -31,6 +31,10 @@ class Book(Protocol):
         """Tell whether all seats that anybody gave in a room are known here."""
         ...
 
+    async def reunite(self) -> None:
+        """Tell the others of what they could not be told, and hear of theirs; never raises."""
+        ...
+
 
 @define(eq=False)
 class OwnBook:
@@ -45,3 +49,6 @@ class OwnBook:
     def is_certain(self, _room: RoomId) -> bool:
         """Tell that nobody else gives seats."""
         return True
+
+    async def reunite(self) -> None:
+        """Do nothing: there is nobody to tell."""

@@ -673,9 +673,9 @@ class LiveService(Service):
 
     async def _renew(self) -> None:
         try:
-            lease = self._guard.sharing.lease
-            if lease is not None:
-                await lease.renew()
+            sharing = self._guard.sharing
+            if sharing.lease is not None and await sharing.lease.renew():
+                await sharing.book.reunite()
         except Exception:
             _log.failure("Who leads could not be found out")
 

@@ -25,6 +25,7 @@ from lotus_guard.core.seats import Seats
 from lotus_guard.core.shared import REPLACE, Version, read_version
 from lotus_guard.core.table import Table, merged, read_table, write_table
 from lotus_guard.core.text import printable
+from lotus_guard.flight import some_at_once
 from lotus_guard.ports import Now, Outage, Reason
 
 _log = Logger()
@@ -35,6 +36,8 @@ Work = Callable[[Seats], Any]
 KEEP_MILLISECONDS = 2 * 3600 * 1000
 """How long Redis keeps the table of a room that nobody changes."""
 MOST_TRIES = 50
+MOST_REUNITED, AT_ONCE = 200, 8
+"""Of the rooms that are apart so many are united at a time, a second later the next."""
 MOST_TABLE = 1024 * 1024
 """Bytes of a table as JSON; a call of 2,000 people has a third. One that is longer would keep
 everybody else's waiting: its room goes on without the others, as if Redis were away."""
@@ -77,6 +80,8 @@ class RedisBook:
     on_contention: Callable[[], None] = lambda: None
     """Told of each round that has to be done again."""
     _pages: Recent[RoomId, _Page] = field(init=False, factory=lambda: Recent(20_000))
+    _apart: set[RoomId] = field(init=False, factory=set)
+    """The rooms whose seats the others do not know as they are here."""
     _ration: Ration = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -106,6 +111,14 @@ class RedisBook:
             return False
         return page.lost_at is None or self.now() - page.lost_at > self.seats.hold
 
+    async def reunite(self) -> None:
+        """Tell the others of the seats that were given while Redis was away, and hear of theirs.
+
+        Else a room's would wait for its next change, and whoever leads might put its people out.
+        """
+        rooms = list(self._apart)[:MOST_REUNITED]
+        await some_at_once(AT_ONCE, (self.change(room, lambda _seats: None) for room in rooms))
+
     async def _rounds(self, room: RoomId, page: _Page) -> None:
         """Do what waits until nothing does."""
         try:
@@ -124,6 +137,7 @@ class RedisBook:
                         done.callback(result)
         finally:
             page.is_busy = False
+            (self._apart.add if page.is_apart else self._apart.discard)(room)
 
     async def _round(self, room: RoomId, page: _Page, works: list[Work]) -> list[Any]:
         for _ in range(MOST_TRIES):

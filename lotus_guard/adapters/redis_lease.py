@@ -10,6 +10,7 @@ it narrows, which several may do at once and which needs nothing that the others
 nobody, because it does not know whom the others gave a seat.
 """
 
+from math import inf
 from typing import Any
 
 from attrs import define, field
@@ -23,6 +24,9 @@ _log = Logger()
 
 SECONDS = 4.0
 """How long Redis keeps the key."""
+SETTLE_SECONDS = 10.0
+"""For so long after Redis was away nobody is put out. A guard connects again within
+`redis.LONGEST_DELAY` and asks once a second whether it is back."""
 MARGIN = 0.5
 """By how much less the leader believes in it."""
 
@@ -39,15 +43,22 @@ class Lease:
     _term: int = field(default=0, init=False)
     _failing_since: float | None = field(default=None, init=False)
     """Since when Redis does not say who leads; None while it does."""
-    _failed: float = field(default=-1.0, init=False)
+    _failed: float = field(default=-inf, init=False)
     """When it last did not."""
 
     def leads(self) -> bool:
         """Tell whether this guard runs the live loop at this moment."""
-        return self.may_remove() or self.is_alone()
+        return self._holds() or self.is_alone()
 
     def may_remove(self) -> bool:
-        """Tell whether it also knows whom the other guards gave seats."""
+        """Tell whether it also knows whom the other guards gave seats.
+
+        Each gave them by what it knew itself while Redis was away, and tells the others a moment
+        after it is back (`RedisBook.reunite`).
+        """
+        return self._holds() and self.now() - self._failed > SETTLE_SECONDS
+
+    def _holds(self) -> bool:
         return self.now() < self._until
 
     def is_alone(self) -> bool:
@@ -62,10 +73,10 @@ class Lease:
     @property
     def term(self) -> int:
         """The number of this guard's reign; 0 where it does not lead by Redis' word."""
-        return self._term if self.may_remove() else 0
+        return self._term if self._holds() else 0
 
-    async def renew(self) -> None:
-        """Ask Redis for the lead, or for more of it; never raises."""
+    async def renew(self) -> bool:
+        """Ask Redis for the lead, or for more of it; tells whether it has answered."""
         sent = self.now()
         keys = (f"{self.prefix}leader", f"{self.prefix}term")
         try:
@@ -74,9 +85,10 @@ class Lease:
             self._failed = self.now()
             if self._failing_since is None:
                 self._failing_since = sent
-            return
+            return False
         self._failing_since = None
         self._take(int(term), sent)
+        return True
 
     def _take(self, term: int, sent: float) -> None:
         if term and term != self._term:

@@ -24,6 +24,7 @@ _STEPS: dict[type[Step], str] = {
     Remove: "remove",
 }
 _QUIET_SECONDS = 60.0
+_NAMES = {"synapse": "Synapse", "livekit": "LiveKit"}
 _WANTED = {
     Reason.SECRET: "LIVEKIT_KEY and LIVEKIT_SECRET must be the very ones lk-jwt-service signs with",
     Reason.UNAUTHORIZED: "give LOTUS_GUARD_SYNAPSE_TOKEN an admin's valid access token, and see "
@@ -31,6 +32,7 @@ _WANTED = {
     Reason.DNS: "the host name in LOTUS_GUARD_SYNAPSE_URL or LOTUS_GUARD_LIVEKIT_URL must resolve",
     Reason.REFUSED: "start Synapse or LiveKit, or correct LOTUS_GUARD_SYNAPSE_URL or "
     "LOTUS_GUARD_LIVEKIT_URL",
+    Reason.TIMEOUT: "see why it is slow or hangs (`lotus-guard check` asks all of them)",
     Reason.BUSY: "Synapse or LiveKit is slow, see there",
     Reason.OVERLOAD: "more processors, or see docs/troubleshooting.md",
     Reason.NOT_FOUND: "LOTUS_GUARD_SYNAPSE_URL must reach /_synapse/admin, LOTUS_GUARD_LIVEKIT_URL "
@@ -187,7 +189,8 @@ class Metrics:
         )
         self.connections_cut = self._counter(
             "lotus_guard_connections_cut_total",
-            "Connections closed: idle, late (no whole request in time), room (made for new ones)",
+            "Connections closed: idle, late (no whole request in time), unread (nobody read the "
+            "answer), room (made for others)",
             ("reason",),
         )
 
@@ -202,9 +205,9 @@ class Metrics:
         _log.error(
             "{name} is not asked any more until it answers again: {outage}. Calls go on. "
             "Wanted: {wanted}.",
-            name=neighbour.capitalize(),
+            name=_NAMES.get(neighbour, neighbour),
             outage=outage,
-            wanted=_WANTED.get(outage.reason, "see docs/troubleshooting.md"),
+            wanted=_wanted(outage),
         )
 
     def closed(self, neighbour: str, seconds: float) -> None:
@@ -212,7 +215,7 @@ class Metrics:
         self.breakers.labels(neighbour).set(0)
         _log.info(
             "{name} answers again, after {seconds:.1f} s: it is asked as before",
-            name=neighbour.capitalize(),
+            name=_NAMES.get(neighbour, neighbour),
             seconds=seconds,
         )
 
@@ -226,7 +229,7 @@ class Metrics:
             )
 
     def cut(self, why: str) -> None:
-        """Count a connection that was closed: `idle`, `late` or `room`."""
+        """Count a connection that was closed: `idle`, `late`, `unread` or `room`."""
         self.connections_cut.labels(why).inc()
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:

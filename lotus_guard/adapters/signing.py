@@ -133,7 +133,7 @@ class Signer:
             return
         self._said = ahead
         _log.warn(
-            "The clocks are apart: {trouble}. Calls to it are signed by its own clock. Wanted: let "
-            "chrony or systemd-timesyncd set both clocks.",
+            "The clocks are apart: {trouble}. What the guard asks LiveKit is signed by LiveKit's "
+            "clock. Wanted: let chrony or systemd-timesyncd set both clocks.",
             trouble=trouble,
         )

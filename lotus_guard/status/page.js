@@ -20,6 +20,7 @@ const DEPENDENCIES = {
   loop: "Live loop",
   webhooks: "LiveKit\u2019s webhooks",
   pushes: "Synapse module",
+  clock: "This machine\u2019s clock",
 };
 const STATES = { ok: "well", trouble: "in trouble", unknown: "not known", off: "off" };
 

@@ -330,7 +330,9 @@ async def test_a_token_that_is_refused_and_not_renewed_is_the_outage_it_was(file
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_new_secret_is_no_matter_whoever_has_it_first(files: Files) -> None:
+async def test_a_new_secret_is_no_matter_whoever_has_it_first(
+    files: Files, logged: list[str]
+) -> None:
     files.start()
     world, sandbox = files.world, files.world.sandbox
     assert await held(world) == [200, 200, 403]
@@ -339,8 +341,11 @@ async def test_a_new_secret_is_no_matter_whoever_has_it_first(files: Files) -> N
     assert await held(world) == [200, 200, 403], "the guard first"
     joined = sandbox.sfu.join((await world.ask("alice", TWO)).json()["jwt"])
     assert joined.identity, "the SFU takes what we sign"
+    said = [line for line in logged if "does not take what LIVEKIT_KEY_FILE says now" in line]
+    assert len(said) == 1, "or a restart would come as a surprise"
     rotate(world)
     assert await held(world) == [200, 200, 403], "then the others"
+    assert len([line for line in logged if "does not take" in line]) == 1
     assert world.fail_opens() == {}
 
 

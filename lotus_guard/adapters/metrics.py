@@ -373,9 +373,15 @@ class Metrics:
         """Count a change of seats that was made again because another guard was faster."""
         self.contentions.inc()
 
-    def saw_partly(self) -> None:
-        """Count a look that could not name everybody."""
+    def saw_partly(self, room: RoomId) -> None:
+        """Count a look that could not name everybody and log it, at most once a minute."""
         self.partial_looks.inc()
+        if self._may_say("partly"):
+            _log.warn(
+                "{room} cannot be read as a whole: its participants write too much. Nobody is put "
+                "out of it for what was not seen.",
+                room=printable(room),
+            )
 
     def stepped(self, step: Step, is_done: bool) -> None:
         """Count a step."""

@@ -312,7 +312,7 @@ class Gate(Resource):
         self._record(problem, observed=True)
 
     async def _answer_in_turn(self, request: BoundedRequest) -> None:
-        """Answer a request once its client has not more than his share under way.
+        """Answer a request once its client has not more than their share under way.
 
         LiveKit is no client: what it tells waits in nobody's line.
         """

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from lotus_guard.core.decision import Deed, Ruling
 from lotus_guard.core.model import RoomId, Rule
 from lotus_guard.core.plan import Curb, Narrow, Remove, Silence, Step
+from lotus_guard.core.ration import Ration
 from lotus_guard.core.text import printable
 from lotus_guard.ports import Now, Outage, Reason
 
@@ -23,7 +24,6 @@ _STEPS: dict[type[Step], str] = {
     Curb: "curb",
     Remove: "remove",
 }
-_QUIET_SECONDS = 60.0
 _NAMES = {"synapse": "Synapse", "livekit": "LiveKit"}
 _WANTED = {
     Reason.SECRET: "LIVEKIT_KEY and LIVEKIT_SECRET must be the very ones lk-jwt-service signs with",
@@ -52,9 +52,10 @@ class Metrics:
     registry: CollectorRegistry = field(factory=CollectorRegistry)
     _answers: dict[tuple[str, int], Counter] = field(factory=dict)
     """A counter for each endpoint and status: `labels` costs ten times what counting does."""
-    _said: dict[tuple[str, ...], float] = field(factory=dict)
+    _ration: Ration = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._ration = Ration(self.now)
         self.requests = self._counter(
             "lotus_guard_requests_total", "Answers given to clients", ("endpoint", "status")
         )
@@ -418,8 +419,4 @@ class Metrics:
         self.people.set(people)
 
     def _may_say(self, *what: str) -> bool:
-        last = self._said.get(what)
-        if last is not None and self.now() - last < _QUIET_SECONDS:
-            return False
-        self._said[what] = self.now()
-        return True
+        return self._ration.more(*what) is not None

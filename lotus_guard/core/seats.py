@@ -21,8 +21,8 @@ And one keeps us from throwing out anybody who may be in the right: somebody is 
 were watching when he came in, know who he is, know that he was not there a moment before, and there
 was a limit already: where there was none he got his token without a seat.
 
-Who was put out and comes back is known by his identity, as long as no token has been given to him
-since: he has the very one that he came in with before. Of him none of that is in doubt.
+Who was put out and comes back is known by their identity, as long as no token has been given to
+them since: they have the very one that they came in with before. Of them none of that is in doubt.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -77,11 +77,12 @@ class Signer:
         """
         end, signing, tried = self.now() + seconds, self._first(), set[Signing]()
         while True:
+            newest = self.keys.value  # which may be another by the time of the answer
             sent = self.clock.ours()
             answer = await ask(signing, max(0.0, end - self.now()))
             self._saw(answer, sent)
             if answer.status != 401:
-                self._accept(signing, tried)
+                self._accept(signing, newest, tried)
                 return answer
             tried.add(signing)
             following = self._following(signing, tried)
@@ -112,8 +113,7 @@ class Signer:
         found = (Signing(pair, offset) for pair in pairs)
         return next((each for each in found if each not in tried), None)
 
-    def _accept(self, signing: Signing, refused: set[Signing]) -> None:
-        newest = self.keys.value
+    def _accept(self, signing: Signing, newest: KeyPair, refused: set[Signing]) -> None:
         self._taken = (signing.pair, newest)
         self.clock.followed = signing.offset
         is_refused = any(each.pair == newest for each in refused)

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define, field
 
-from lotus_guard.ports import Now, Outage, Reason
+from lotus_guard.ports import NotAsked, Now, Outage, Reason
 
 TROUBLE_SECONDS = 60.0
 """Trouble that nothing good has followed counts for so long; later nobody knows."""
@@ -46,6 +46,8 @@ class Health:
         """Make a function that takes the end of each exchange: an Outage, or None."""
 
         def note(outage: Outage | None) -> None:
+            if isinstance(outage, NotAsked) and outage.reason is not Reason.BUSY:
+                return  # no news of it: what happened before, and the remark on it, say all
             # What a client can cause is no trouble of ours.
             is_fine = outage is None or outage.reason is Reason.OVERSIZED
             self.note(name, None if is_fine else str(outage))

@@ -34,13 +34,11 @@ from lotus_guard.core.plan import Curb, Narrow, Remove, Silence, Step, bounded, 
 from lotus_guard.core.recent import weight
 from lotus_guard.core.rota import INVENTED, OTHERS, RESTRICTED, Candidate, Class, Rota
 from lotus_guard.core.seats import Person, Seats
-from lotus_guard.core.text import printable
 from lotus_guard.core.webhook import Event, EventKind
 from lotus_guard.doubt import Doubt
 from lotus_guard.flight import ignoring, some_at_once
 from lotus_guard.policies import Policies, Restricting
 from lotus_guard.ports import (
-    Flooded,
     Now,
     Outage,
     Rank,
@@ -104,7 +102,7 @@ class LiveJournal(Protocol):
     def used_stale(self, rule: Rule, outage: Outage) -> None:
         """Note that a policy known from before was used because Synapse is out."""
 
-    def saw_partly(self) -> None:
+    def saw_partly(self, room: RoomId) -> None:
         """Note a look at a room that could not name everybody there."""
 
     def stepped(self, step: Step, is_done: bool) -> None:
@@ -365,10 +363,6 @@ class Live:
             return Finding.TROUBLE
         try:
             return await self._enforce(room, poll)
-        except Flooded as flood:
-            # A client's doing: it must not make us look ill.
-            _log.warn("{room} cannot be watched: {flood}", room=printable(room), flood=flood)
-            return Finding.UNDER_POLICY
         except Outage as outage:
             self.note(outage)
             return Finding.TROUBLE if await self._livekit.is_out() else Finding.ALONE
@@ -401,7 +395,7 @@ class Live:
             return Finding.NO_POLICY
         seen = await self.presence.look(room, self.now(), in_background=True)
         if not all(attendance.is_whole for attendance in seen.rooms.values()):
-            self.journal.saw_partly()
+            self.journal.saw_partly(room)
         self._people[room] = sum(len(each.identities) for each in seen.rooms.values())
         await self._free_seats(room, seen)
         standing = await self._standing(room, known)

@@ -58,10 +58,11 @@ class Presence:
     async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
         """See to it that the seats of a room rest on a look begun at `not_before` or later.
 
-        Returns that look. Raises Outage when LiveKit does not say, Flooded where there is more to
-        read than a look may. Takes in all of the room's LiveKit rooms (`admission.MOST_SLOTS` at
-        the most) or none: half a picture is no picture, and LiveKit's own count of who is where is
-        up to five seconds old (room.go, `roomUpdateInterval`).
+        Returns that look. Raises Outage when LiveKit does not say, and Flooded where there is more
+        to read than there is time for, which in the background there is. Takes in all of the room's
+        LiveKit rooms (`admission.MOST_SLOTS` at the most) or none: half a picture is none, and
+        LiveKit's own count of who is where is up to five seconds old (room.go,
+        `roomUpdateInterval`).
         """
         aliases = self.knowledge.aliases_of(room)
         seen = self._seen.get(room)

@@ -99,7 +99,7 @@ class RollCall:
     async def thorough(
         self, service: RoomService, aliases: Sequence[Alias], before: Before
     ) -> dict[Alias, Attendance]:
-        """Read all lists, and piecewise those that cannot be read; raises Flooded, Outage."""
+        """Read all lists, and piecewise those that cannot be read; raises Outage."""
         budget = _Budget()
 
         async def read(alias: Alias) -> Attendance:

@@ -93,7 +93,7 @@ def ways_to_livekit(
             on_end,
         )
 
-    note, http = health.noter(Dependency.LIVEKIT), Http(agent, clocks.reactor)
+    note, http = health.noter(Dependency.LIVEKIT), Http(agent, clocks.reactor, peer="LiveKit")
     neighbour = _neighbour(Dependency.LIVEKIT, clocks, metrics, health)
     neighbour.question = reached(http, note).ping
     tokens, later = _lanes(http, neighbour)
@@ -116,7 +116,7 @@ def ways_to_synapse(
             on_end,
         )
 
-    note, http = health.noter(Dependency.SYNAPSE), Http(agent, clocks.reactor)
+    note, http = health.noter(Dependency.SYNAPSE), Http(agent, clocks.reactor, peer="Synapse")
     neighbour = _neighbour(Dependency.SYNAPSE, clocks, metrics, health)
     neighbour.question = reached(http, note).ping
     tokens, later = _lanes(http, neighbour)
@@ -139,8 +139,8 @@ def _lanes(http: Http, neighbour: Neighbour) -> tuple[Queued, Queued]:
     tokens = Lane(*FOR_TOKENS, http.clock)
     later = Lane(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)
     return (
-        Queued(http.agent, http.clock, neighbour, tokens),
-        Queued(http.agent, http.clock, neighbour, later),
+        Queued(http.agent, http.clock, neighbour, tokens, peer=http.peer),
+        Queued(http.agent, http.clock, neighbour, later, peer=http.peer),
     )
 
 

@@ -14,10 +14,14 @@ from attrs import define, field
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.adapters.signing import Signer, Signing
 from lotus_guard.config import Faulty, read_config
 from lotus_guard.core.push import sign_push
+from lotus_guard.core.server_clock import ServerClock
 from lotus_guard.core.token import KeyPair, NotOurs, open_token, sign
 from lotus_guard.credentials import (
     FORMER_SECONDS,
@@ -330,7 +334,9 @@ async def test_a_token_that_is_refused_and_not_renewed_is_the_outage_it_was(file
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_new_secret_is_no_matter_whoever_has_it_first(files: Files) -> None:
+async def test_a_new_secret_is_no_matter_whoever_has_it_first(
+    files: Files, logged: list[str]
+) -> None:
     files.start()
     world, sandbox = files.world, files.world.sandbox
     assert await held(world) == [200, 200, 403]
@@ -339,9 +345,29 @@ async def test_a_new_secret_is_no_matter_whoever_has_it_first(files: Files) -> N
     assert await held(world) == [200, 200, 403], "the guard first"
     joined = sandbox.sfu.join((await world.ask("alice", TWO)).json()["jwt"])
     assert joined.identity, "the SFU takes what we sign"
+    said = [line for line in logged if "does not take what LIVEKIT_KEY_FILE says now" in line]
+    assert len(said) == 1, "or a restart would come as a surprise"
     rotate(world)
     assert await held(world) == [200, 200, 403], "then the others"
+    assert len([line for line in logged if "does not take" in line]) == 1
     assert world.fail_opens() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_under_way_at_a_renewal_does_not_stand_for_the_new_secret() -> None:
+    old, new = KeyPair(KEY, SECRET), KeyPair(KEY, NEW_SECRET)
+    keys = Credential("LIVEKIT_KEY_FILE", old)
+    signer = Signer(keys, ServerClock("LiveKit", time.time), time.monotonic)
+    used: list[KeyPair] = []
+
+    async def ask(signing: Signing, _seconds: float) -> HttpAnswer:
+        used.append(signing.pair)
+        keys.value = new
+        return HttpAnswer(200, Headers(), b"")
+
+    for _ in range(3):
+        await signer.asked(1.0, ask)
+    assert used == [old, new, new]
 
 
 @pytest_twisted.ensureDeferred

@@ -33,6 +33,7 @@ from lotus_guard.core.decision import (
     Deed,
     Ruling,
     let_through,
+    not_enforced,
     request_refused,
     seat_refused,
 )
@@ -331,6 +332,35 @@ def test_names_that_sqlite_does_not_take_do_not_stop_the_rest(cursor: sqlite3.Cu
     batch.decided(refusal(room=RoomId("!\ud800:s")))
     batch.write(cursor)
     assert len(select_decisions(cursor, None, None, 100)) == 1
+
+
+KINDS_BEFORE = {"refused", "changed", "step", "fail_open"}
+"""What the release before `unenforced` could read; one other kind, and it showed no decision."""
+
+
+def test_an_earlier_release_that_is_put_back_can_read_what_this_one_wrote(
+    cursor: sqlite3.Cursor,
+) -> None:
+    batch = Batch()
+    batch.decided(refusal(0))
+    batch.decided(Decision("u", 1001.0, False, not_enforced(Rule.LIMIT, "timeout", "late")))
+    batch.write(cursor)
+    bodies = [json.loads(body) for (body,) in cursor.execute("SELECT body FROM decision")]
+    assert {body["kind"] for body in bodies} <= KINDS_BEFORE
+    newest, _ = select_decisions(cursor, None, None, 100)
+    assert (newest.id, newest.ruling.deed) == ("u", Deed.UNENFORCED)
+
+
+def test_what_a_later_release_wrote_is_left_out_and_hides_nothing(cursor: sqlite3.Cursor) -> None:
+    batch = Batch()
+    batch.decided(refusal(0))
+    batch.write(cursor)
+    for kind, body in (("new", "{}"), ("refused", "{}"), ("refused", "[")):
+        row = (1.0, kind, "limit", None, None, body)
+        cursor.execute(
+            "INSERT INTO decision (at, kind, rule, room, user, body) VALUES (?, ?, ?, ?, ?, ?)", row
+        )
+    assert [each.id for each in select_decisions(cursor, None, None, 100)] == ["id0"]
 
 
 def test_guards_on_one_file_see_each_other_until_one_stops(cursor: sqlite3.Cursor) -> None:

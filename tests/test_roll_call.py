@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 from twisted.internet import reactor as _reactor
+from twisted.logger import formatEvent
 
 from lotus_guard.adapters.livekit_list import read_list
 from lotus_guard.core.model import Identity, Kind, RoomId, kind_of
@@ -19,6 +20,7 @@ from lotus_guard.presence import KEPT
 from lotus_guard.roll_call import KEPT_OUT, MOST_BYTES
 from lotus_guard.sandbox.livekit import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
+from tests.test_decisions import logged
 from tests.test_live import (
     AUDIO,
     NO_CAMERA,
@@ -32,6 +34,7 @@ from tests.test_live import (
 from tests.test_live import people as present
 from tests.world import World
 
+__all__ = ["logged"]
 reactor: Any = _reactor
 TOO_LONG = "n" * (MOST_BYTES + 1)
 SLOT = "m.call#ROOM"
@@ -196,6 +199,24 @@ async def test_a_room_that_fails_while_livekit_answers_is_no_outage(
     presence.service = Troubled(presence.service, "attendance ping", reason)
     assert (await world.ask("carol", TWO)).status == 200
     assert world.fail_opens() == {("limit", reason): 1.0}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_room_that_is_seen_in_part_is_counted_and_named_once_a_minute(
+    world: World, logged: list[Any]
+) -> None:
+    world.start_guard()
+    await join(world, "alice", VOICE)
+    presence = world.guard.live.presence
+    presence.in_background = Troubled(presence.service, "attendance participant", "timeout")
+    for passes in (1.0, 2.0):
+        await world.guard.live.run_pass()
+        assert metric(world, "lotus_guard_live_partial_looks_total") == passes
+        presence.roll_call._flooded.pop(alias_of(RoomId(VOICE), SLOT))
+        presence._seen.pop(RoomId(VOICE))  # else who is slow twice is loud
+    lines = [line for line in map(formatEvent, logged) if "cannot be read as a whole" in line]
+    assert len(lines) == 1
+    assert VOICE in lines[0]
 
 
 @pytest_twisted.ensureDeferred

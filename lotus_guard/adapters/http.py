@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet import defer, error
 from twisted.internet.abstract import isIPAddress
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
@@ -185,6 +185,8 @@ class Http:
 
     agent: IAgent
     clock: IReactorTime
+    peer: str = field(default="", kw_only=True)
+    """Whom a failure is to name."""
 
     async def exchange(
         self,
@@ -214,7 +216,7 @@ class Http:
         except defer.CancelledError:
             raise
         except Exception as failure:
-            raise outage_of(failure) from None
+            raise outage_of(failure, self.peer) from None
 
     async def _exchange(
         self,
@@ -255,11 +257,12 @@ _CLASSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ..
 )
 
 
-def outage_of(failure: Exception) -> Outage:
-    """Put a failed exchange into its class.
+def outage_of(failure: Exception, peer: str = "") -> Outage:
+    """Put a failed exchange into its class, and name the peer where it is given.
 
     What is not recognised is the peer's garbage: nothing else of ours runs inside an exchange.
     """
+    who = f"{peer}: " if peer else ""
     causes = [failure]
     # ResponseFailed and its kin wrap what happened to the connection.
     causes += [reason.value for reason in getattr(failure, "reasons", ())]
@@ -268,7 +271,7 @@ def outage_of(failure: Exception) -> Outage:
     for kinds, reason in _CLASSES:
         for cause in causes:
             if isinstance(cause, kinds):
-                return Outage(reason, type(cause).__name__)
+                return Outage(reason, f"{who}{type(cause).__name__}")
     if isinstance(failure, ResponseFailed):
-        return Outage(Reason.GARBAGE, ", ".join(type(cause).__name__ for cause in causes))
-    return Outage(Reason.GARBAGE, type(failure).__name__)
+        return Outage(Reason.GARBAGE, who + ", ".join(type(cause).__name__ for cause in causes))
+    return Outage(Reason.GARBAGE, f"{who}{type(failure).__name__}")

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from lotus_guard.core.decision import Deed, Ruling
 from lotus_guard.core.model import RoomId, Rule
 from lotus_guard.core.plan import Curb, Narrow, Remove, Silence, Step
+from lotus_guard.core.ration import Ration
 from lotus_guard.core.text import printable
 from lotus_guard.ports import Now, Outage, Reason
 
@@ -23,7 +24,7 @@ _STEPS: dict[type[Step], str] = {
     Curb: "curb",
     Remove: "remove",
 }
-_QUIET_SECONDS = 60.0
+_NAMES = {"synapse": "Synapse", "livekit": "LiveKit"}
 _WANTED = {
     Reason.SECRET: "LIVEKIT_KEY and LIVEKIT_SECRET must be the very ones lk-jwt-service signs with",
     Reason.UNAUTHORIZED: "give LOTUS_GUARD_SYNAPSE_TOKEN an admin's valid access token, and see "
@@ -31,6 +32,7 @@ _WANTED = {
     Reason.DNS: "the host name in LOTUS_GUARD_SYNAPSE_URL or LOTUS_GUARD_LIVEKIT_URL must resolve",
     Reason.REFUSED: "start Synapse or LiveKit, or correct LOTUS_GUARD_SYNAPSE_URL or "
     "LOTUS_GUARD_LIVEKIT_URL",
+    Reason.TIMEOUT: "see why it is slow or hangs (`lotus-guard check` asks all of them)",
     Reason.BUSY: "Synapse or LiveKit is slow, see there",
     Reason.OVERLOAD: "more processors, or see docs/troubleshooting.md",
     Reason.NOT_FOUND: "LOTUS_GUARD_SYNAPSE_URL must reach /_synapse/admin, LOTUS_GUARD_LIVEKIT_URL "
@@ -50,9 +52,10 @@ class Metrics:
     registry: CollectorRegistry = field(factory=CollectorRegistry)
     _answers: dict[tuple[str, int], Counter] = field(factory=dict)
     """A counter for each endpoint and status: `labels` costs ten times what counting does."""
-    _said: dict[tuple[str, ...], float] = field(factory=dict)
+    _ration: Ration = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._ration = Ration(self.now)
         self.requests = self._counter(
             "lotus_guard_requests_total", "Answers given to clients", ("endpoint", "status")
         )
@@ -187,7 +190,8 @@ class Metrics:
         )
         self.connections_cut = self._counter(
             "lotus_guard_connections_cut_total",
-            "Connections closed: idle, late (no whole request in time), room (made for new ones)",
+            "Connections closed: idle, late (no whole request in time), unread (nobody read the "
+            "answer), room (made for others)",
             ("reason",),
         )
 
@@ -202,9 +206,9 @@ class Metrics:
         _log.error(
             "{name} is not asked any more until it answers again: {outage}. Calls go on. "
             "Wanted: {wanted}.",
-            name=neighbour.capitalize(),
+            name=_NAMES.get(neighbour, neighbour),
             outage=outage,
-            wanted=_WANTED.get(outage.reason, "see docs/troubleshooting.md"),
+            wanted=_wanted(outage),
         )
 
     def closed(self, neighbour: str, seconds: float) -> None:
@@ -212,7 +216,7 @@ class Metrics:
         self.breakers.labels(neighbour).set(0)
         _log.info(
             "{name} answers again, after {seconds:.1f} s: it is asked as before",
-            name=neighbour.capitalize(),
+            name=_NAMES.get(neighbour, neighbour),
             seconds=seconds,
         )
 
@@ -226,7 +230,7 @@ class Metrics:
             )
 
     def cut(self, why: str) -> None:
-        """Count a connection that was closed: `idle`, `late` or `room`."""
+        """Count a connection that was closed: `idle`, `late`, `unread` or `room`."""
         self.connections_cut.labels(why).inc()
 
     def show(self, name: str, text: str, value: Callable[[], float]) -> None:
@@ -370,9 +374,15 @@ class Metrics:
         """Count a change of seats that was made again because another guard was faster."""
         self.contentions.inc()
 
-    def saw_partly(self) -> None:
-        """Count a look that could not name everybody."""
+    def saw_partly(self, room: RoomId) -> None:
+        """Count a look that could not name everybody and log it, at most once a minute."""
         self.partial_looks.inc()
+        if self._may_say("partly"):
+            _log.warn(
+                "{room} cannot be read as a whole: its participants write too much. Nobody is put "
+                "out of it for what was not seen.",
+                room=printable(room),
+            )
 
     def stepped(self, step: Step, is_done: bool) -> None:
         """Count a step."""
@@ -409,8 +419,4 @@ class Metrics:
         self.people.set(people)
 
     def _may_say(self, *what: str) -> bool:
-        last = self._said.get(what)
-        if last is not None and self.now() - last < _QUIET_SECONDS:
-            return False
-        self._said[what] = self.now()
-        return True
+        return self._ration.more(*what) is not None

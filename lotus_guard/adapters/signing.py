@@ -61,6 +61,8 @@ class Signer:
     now: Now
     _taken: tuple[KeyPair, KeyPair] | None = field(default=None, init=False, repr=False)
     """What it was that LiveKit took last, and what was our newest then."""
+    _missed: KeyPair | None = field(default=None, init=False, repr=False)
+    """The newest pair of which was said that LiveKit does not take it."""
     _well: float | None = field(default=None, init=False)
     """When the clocks last agreed."""
     _said: float | None = field(default=None, init=False)
@@ -75,11 +77,12 @@ class Signer:
         """
         end, signing, tried = self.now() + seconds, self._first(), set[Signing]()
         while True:
+            newest = self.keys.value  # which may be another by the time of the answer
             sent = self.clock.ours()
             answer = await ask(signing, max(0.0, end - self.now()))
             self._saw(answer, sent)
             if answer.status != 401:
-                self._accept(signing)
+                self._accept(signing, newest, tried)
                 return answer
             tried.add(signing)
             following = self._following(signing, tried)
@@ -110,9 +113,18 @@ class Signer:
         found = (Signing(pair, offset) for pair in pairs)
         return next((each for each in found if each not in tried), None)
 
-    def _accept(self, signing: Signing) -> None:
-        self._taken = (signing.pair, self.keys.value)
+    def _accept(self, signing: Signing, newest: KeyPair, refused: set[Signing]) -> None:
+        self._taken = (signing.pair, newest)
         self.clock.followed = signing.offset
+        is_refused = any(each.pair == newest for each in refused)
+        if is_refused and newest not in (signing.pair, self._missed):
+            # Said once: a restart would forget the one that works.
+            self._missed = newest
+            _log.warn(
+                "LiveKit does not take what {name} says now, but what it said before, which serves "
+                "on until a restart. Wanted: the same key and secret here and in LiveKit.",
+                name=self.keys.name,
+            )
 
     def _saw(self, answer: HttpAnswer, sent: float) -> None:
         dates = answer.headers.getRawHeaders(b"Date", [])
@@ -133,7 +145,7 @@ class Signer:
             return
         self._said = ahead
         _log.warn(
-            "The clocks are apart: {trouble}. Calls to it are signed by its own clock. Wanted: let "
-            "chrony or systemd-timesyncd set both clocks.",
+            "The clocks are apart: {trouble}. What the guard asks LiveKit is signed by LiveKit's "
+            "clock. Wanted: let chrony or systemd-timesyncd set both clocks.",
             trouble=trouble,
         )

@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS guard (
 
 MOST_DECISIONS = 5_000
 """Decisions of one kind and rule that are kept: a flood of one leaves those of the others."""
+_AS_BEFORE = {Deed.UNENFORCED: Deed.FAIL_OPEN}
+"""What stands in a body in place of a kind that earlier releases do not know: to them one such row
+is a file that cannot be read, and they may be put back. The column `kind` says which it is."""
 MOST_WAITING = 20
 """Decisions of one kind and rule that may wait to be written; the oldest are dropped.
 
@@ -239,7 +242,8 @@ class Batch:
 def _row(decision: Decision) -> tuple[Any, ...]:
     ruling = decision.ruling
     named = (ruling.deed.value, str(ruling.rule), _text(ruling.room), _text(ruling.user))
-    return (decision.at, *named, json.dumps(decision.as_json()))
+    body = {**decision.as_json(), "kind": _AS_BEFORE.get(ruling.deed, ruling.deed).value}
+    return (decision.at, *named, json.dumps(body))
 
 
 def _text(name: str | None) -> str | None:
@@ -265,13 +269,24 @@ def _beat(cursor: Any, beat: Beat) -> list[int]:
 
 
 def select_decisions(cursor: Any, room: str | None, user: str | None, most: int) -> list[Decision]:
-    """Read the newest decisions on a room and a user, where these are given; newest first."""
+    """Read the newest decisions on a room and a user, where these are given; newest first.
+
+    What a later release has written and this one cannot read is left out.
+    """
     found = cursor.execute(
-        "SELECT body FROM decision WHERE (? IS NULL OR room = ?) AND (? IS NULL OR user = ?) "
+        "SELECT kind, body FROM decision WHERE (? IS NULL OR room = ?) AND (? IS NULL OR user = ?) "
         "ORDER BY number DESC LIMIT ?",
         (_text(room), _text(room), _text(user), _text(user), most),
     )
-    return [from_json(json.loads(body)) for (body,) in found.fetchall()]
+    read = (_read(kind, body) for kind, body in found.fetchall())
+    return [decision for decision in read if decision]
+
+
+def _read(kind: str, body: str) -> Decision | None:
+    try:
+        return from_json({**json.loads(body), "kind": kind})
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 @define

@@ -42,7 +42,7 @@ async def look_at_api(means: Means) -> list[Finding]:
     try:
         answer = await call(means, "ListRooms", {"roomList": True}, {"names": [PREFIX]})
     except Outage as outage:
-        return [fault(API, trouble(outage, base), WANTED)]
+        return [fault(API, trouble(outage, base), f"start LiveKit, or {WANTED}")]
     if _refuses_token(answer):
         return [
             ok(API, f"LiveKit's API answers at {base}"),

@@ -20,7 +20,7 @@ from lotus_guard.check.ask import words_for
 from lotus_guard.check.finding import Finding, fault, ok, warning
 from lotus_guard.core.shared import RedisAddress
 from lotus_guard.flight import within
-from lotus_guard.ports import Outage
+from lotus_guard.ports import Outage, Reason
 
 NAME = "redis"
 OLDEST = (6, 2)
@@ -106,7 +106,7 @@ class _Peek(Protocol):
 
 
 async def _peek(address: RedisAddress, clock: Any) -> bytes | Outage:
-    """Give the first bytes that come from there, none where it breaks off or says nothing."""
+    """Give the first bytes that come from there, none where it breaks off."""
     try:
         connecting = endpoint_of(address, clock).connect(Factory.forProtocol(_Peek))
         peek: Any = await within(SECONDS, clock, connecting)
@@ -116,7 +116,7 @@ async def _peek(address: RedisAddress, clock: Any) -> bytes | Outage:
         heard: bytes = await within(SECONDS, clock, peek.heard)
         return heard
     except TimeoutError:
-        return b""
+        return Outage(Reason.TIMEOUT, "it says nothing")
     except Exception as failure:
         return _outage_of(failure)
     finally:

@@ -64,7 +64,7 @@ def _wrong_with(url: str) -> str:
     if not url.isascii() or not url.isprintable() or " " in url:
         return "contains what no URL contains (a host in other letters is written as xn--…)"
     if not is_host(parts.hostname or ""):
-        return f"names no host: {parts.hostname or 'nothing'!r} is no host name"
+        return f"names no host: {parts.hostname!r} is none" if parts.hostname else "names no host"
     if parts.query or parts.fragment or parts.username:
         return "has a user name, a query or a fragment in it"
     return ""

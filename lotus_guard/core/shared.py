@@ -147,7 +147,7 @@ class RedisAddress:
 
 _URL = re.compile(r"(?:rediss?|unix):|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SCHEMES = {
-    "sentinel": "the guard does not ask Sentinel: name the master, or an address that follows it",
+    "sentinel": "the guard does not ask Sentinel; name the master, or an address that follows it",
     "cluster": "the guard needs one Redis that has all keys, no cluster",
     "unix": "the guard reaches Redis by TCP only (in redis.conf: port 6379, bind 127.0.0.1)",
     "socket": "the guard reaches Redis by TCP only (in redis.conf: port 6379, bind 127.0.0.1)",
@@ -171,8 +171,8 @@ def read_redis_address(text: str, password: str = "") -> RedisAddress:
     scheme = text.partition(":")[0].lower()
     if scheme not in ("redis", "rediss"):
         known = next((said for word, said in _SCHEMES.items() if word in scheme), "")
-        begins = f"it begins with {scheme[:30]}:"
-        raise ValueError(f"{begins} {known}" if known else f"{begins}, which names no Redis")
+        begins = f"it begins with {scheme[:30]}://"
+        raise ValueError(f"{begins}, but {known}" if known else f"{begins}, which names no Redis")
     try:
         parts = urlsplit(text)
         port = parts.port or PORT

@@ -20,6 +20,7 @@ const DEPENDENCIES = {
   loop: "Live loop",
   webhooks: "LiveKit\u2019s webhooks",
   pushes: "Synapse module",
+  clock: "This machine\u2019s clock",
 };
 const STATES = { ok: "well", trouble: "in trouble", unknown: "not known", off: "off" };
 
@@ -115,7 +116,7 @@ function showUnenforced() {
   const [last] = decisions.ofKind("unenforced");
   const isLasting = last && Date.now() / 1000 + skew - last.at < UNENFORCED_SECONDS;
   if (isLasting) {
-    const text = "Live calls are not being enforced; who asks for a token is judged all the same.";
+    const text = "Rules are not being enforced in calls that run. Nobody is let through by this.";
     write(at("unenforced"), `${text} The latest: ${last.rule}, at ${moment(last.at)} (${last.why}).`);
   }
   show(at("unenforced"), Boolean(isLasting));

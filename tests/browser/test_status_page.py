@@ -269,7 +269,7 @@ def test_calls_that_are_not_enforced_let_nobody_through(guard: Guard, visitor: V
     expect(page.locator(".decision")).to_have_count(1)
     expect(page.locator("#unenforced")).to_be_hidden()
     guard.show(decisions=[told])
-    text = "Live calls are not being enforced; who asks for a token is judged all the same."
+    text = "Rules are not being enforced in calls that run. Nobody is let through by this."
     expect(page.locator("#unenforced")).to_contain_text(text)
     expect(page.locator("#unenforced")).to_contain_text(f"({why})")
     expect(page.locator(".decision .kind").first).to_have_text("Not enforced in live calls")

@@ -175,7 +175,7 @@ def test_who_has_gone_on_to_another_call_is_not_dropped_with_the_first() -> None
 
 @pytest.mark.parametrize("ends", ["rests", "is forgotten", "rests, then is forgotten"])
 def test_who_is_known_in_two_calls_stays_known_where_one_goes_on(ends: str) -> None:
-    """A token for another LiveKit room, which soon is over, makes nobody a stranger in the first."""
+    """A token for another LiveKit room, which soon is over, makes nobody a stranger in it."""
     knowledge = learnt(CALL, SECOND)
     told = Told(knowledge)
     for call in (CALL, SECOND):

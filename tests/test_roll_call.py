@@ -15,6 +15,7 @@ from lotus_guard.adapters.livekit_list import read_list
 from lotus_guard.core.model import Identity, Kind, RoomId, kind_of
 from lotus_guard.core.naming import alias_of
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.flight import some_at_once
 from lotus_guard.presence import KEPT
 from lotus_guard.roll_call import KEPT_OUT, MOST_BYTES
 from lotus_guard.sandbox.livekit import Source
@@ -290,3 +291,16 @@ def test_a_list_that_is_cut_off_tells_all_that_it_can(infos: list[Any], cut: int
             wanted.append(info.identity)
     assert list(found) == wanted
     assert list(loud) == wanted_loud
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_answers_that_are_too_long_the_next_question_is_answered(world: World) -> None:
+    """Twisted keeps a connection whose answer came in one piece, although we are closing it."""
+    world.start_guard()
+    for number in range(4):
+        (await join(world, "alice", VOICE, member=f"m{number}")).metadata = "x" * 20_000
+    livekit, alias = world.guard.live.service, alias_of(RoomId(VOICE), SLOT)
+    there = (await livekit.attendance(alias)).participants
+    for _ in range(3):  # each is answered with all that alice is
+        await some_at_once(4, (livekit.permit(alias, each, each.grant) for each in there))
+        assert alias in await livekit.existing()

@@ -113,7 +113,6 @@ def test_nobody_hides_behind_a_token_for_another_slot(stack: Stack, flood: Flood
             watcher.hears("track_published", 20.0, identity=filler.identity)
         culprit = flood.begin(loud)
         watcher.hears("track_published", 20.0, identity=culprit)
-        time.sleep(2.5)  # a pass: from now on the list is not asked for
         hers = flood.join(old)
         since = flood.yard.begin_publishing(hers, "video", "camera")
         lived = flood.yard.lived(watcher, since, seconds=40.0, identity=hers.identity)

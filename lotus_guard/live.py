@@ -212,6 +212,8 @@ class Live:
     """The rooms of which the loop knew a limit when it looked last."""
     _people: dict[RoomId, int] = field(factory=dict, init=False)
     """How many people were in each room under a policy when the loop looked last."""
+    _seem_empty: set[RoomId] = field(init=False, factory=set)
+    """The rooms under a policy in which somebody is only expected in this pass."""
 
     def __attrs_post_init__(self) -> None:
         self.turns = Turns(self._turn, self.pace.clock, self.now, self.interval)
@@ -235,7 +237,11 @@ class Live:
             self._tried.clear()
             self.last_good = None
             return frozenset(counts)
-        choice = self._rota.choose(self._candidates(counts), self._most())
+        candidates = list(self._candidates(counts))
+        self._seem_empty = {
+            each.room for each in candidates if each.kind is RESTRICTED and not each.has_people
+        }
+        choice = self._rota.choose(candidates, self._most())
         found = Counter(await self.turns.all(choice.rooms, begun + self.interval))
         self._forget(counts)
         if not found[Finding.TROUBLE]:
@@ -339,6 +345,8 @@ class Live:
         if poll and self._livekit.outage:
             return Finding.TROUBLE
         try:
+            if poll and room in self._seem_empty and await self._is_empty(room):
+                return Finding.UNDER_POLICY
             return await self._enforce(room, poll)
         except Flooded as flood:
             # A client's doing: it must not make us look ill.
@@ -352,6 +360,15 @@ class Live:
         except Exception:
             _log.failure("A room could not be worked on")
         return Finding.TROUBLE
+
+    async def _is_empty(self, room: RoomId) -> bool:
+        """Tell whether nobody has come yet into a room for which a token was issued.
+
+        Then no policy is looked up: with tokens for enough rooms of their own, in which nobody
+        ever is, a client would make each pass as long as `LONGEST_POLL`.
+        """
+        seen = await self.presence.look(room, self.now(), in_background=True)
+        return not any(each.identities or not each.is_whole for each in seen.rooms.values())
 
     def note(self, outage: Outage) -> None:
         """Note that neither rule could be enforced."""

@@ -179,7 +179,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         return mask_of(config.log_users, config.secret)(person)  # by the secret of the moment
 
     recorder = Recorder(clocks.epoch, now, clocks.random, mask, metrics)
-    knowledge = Knowledge()
+    knowledge = Knowledge(now=now)
     seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
     signer = signer_for(config, clocks, metrics, health)
     livekit, livekit_later, to_livekit = ways_to_livekit(

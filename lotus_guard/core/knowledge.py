@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, takewhile
 
 from attrs import define, field, frozen
 
@@ -91,6 +91,7 @@ class Knowledge:
     """Of the aliases, and once more of the identities at hand."""
     most_packed: int = 64 * MIB
     """Bytes of the identities packed away."""
+    now: Callable[[], float] = lambda: 0.0
     on_learnt: Callable[[Change], None] = lambda _change: None
     on_forgotten: Callable[[Alias], None] = lambda _alias: None
     """Told of an alias that is of no use any more, to anybody, with the identities learnt in it."""
@@ -100,8 +101,8 @@ class Knowledge:
     _users: Recent[tuple[Alias, Identity], UserId] = field(init=False)
     """By where each identity was issued: the same may be issued for many LiveKit rooms, and what
     becomes of one of them must not make it unknown in the others."""
-    _issued: dict[Alias, dict[Identity, None]] = field(init=False, factory=dict)
-    """Whom tokens for each LiveKit room were issued to, the newest last."""
+    _issued: dict[Alias, dict[Identity, float]] = field(init=False, factory=dict)
+    """Whom tokens for each LiveKit room were issued to, and when; the newest last."""
     _where: dict[Identity, tuple[Alias, ...]] = field(init=False, factory=dict)
     _aliases: dict[RoomId, dict[Alias, None]] = field(init=False, factory=dict)
     _resting: dict[Alias, _Packed] = field(init=False, factory=dict)
@@ -163,7 +164,7 @@ class Knowledge:
         """Drop aliases whose LiveKit rooms are long finished, and the identities learnt there."""
         elsewhere: set[Identity] = set()
         for alias in aliases:
-            packed = self._resting.get(alias)
+            packed = self._resting.pop(alias, None)
             elsewhere.update(self._take_out(alias), packed.users() if packed else ())
             place = self._places.pop(alias)
             if place:
@@ -214,10 +215,15 @@ class Knowledge:
         where = self._where.get(identity)
         return self._users.get((where[-1], identity)) if where else None
 
-    def identities_of(self, alias: Alias, most: int) -> list[Identity]:
-        """List whom tokens for a LiveKit room were issued to, at most so many, the newest first."""
+    def identities_of(self, alias: Alias, most: int, since: float = 0.0) -> list[Identity]:
+        """List whom tokens for a LiveKit room were issued to, at most so many, the newest first.
+
+        None from before `since`: what rested, or was written down, counts from its return on.
+        """
         self._wake(alias)
-        return list(islice(reversed(self._issued.get(alias, {})), most))
+        newest = reversed(self._issued.get(alias, {}).items())
+        young = takewhile(lambda each: each[1] >= since, newest)
+        return [identity for identity, _ in islice(young, most)]
 
     def person(self, identity: Identity) -> str:
         """Name the person behind an identity, for counting heads.
@@ -259,7 +265,7 @@ class Knowledge:
                 self._where[identity] = (*(each for each in where if each != alias), alias)
         elif is_new:
             self._where[identity] = (alias, *where)
-        issued[identity] = None
+        issued[identity] = self.now()
         self._users.put((alias, identity), user)
         return is_new
 

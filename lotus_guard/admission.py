@@ -35,7 +35,7 @@ from lotus_guard.core.model import (
     SourcePolicy,
     UserId,
 )
-from lotus_guard.core.naming import ROOM_SLOT
+from lotus_guard.core.naming import USUAL_SLOTS
 from lotus_guard.core.seats import Person, Seating, Seats
 from lotus_guard.core.token import (
     KeyPair,
@@ -302,7 +302,7 @@ class Admission:
         return Seeker(place.room, person, token.identity, arrived, due, user)
 
     def _is_crowded(self, place: Place) -> bool:
-        return place.slot != ROOM_SLOT and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
+        return place.slot not in USUAL_SLOTS and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
 
     async def _rule(self, rule: Rule, seeker: Seeker, verdict: Coroutine[Any, Any, V]) -> V | None:
         """Run one rule; None where it had to let the call through."""

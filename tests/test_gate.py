@@ -499,6 +499,7 @@ async def test_no_user_opens_more_slots_than_can_be_looked_at(world: World) -> N
     assert (await world.ask("alice", OPEN, "/get_token", slot="one too many")).status == 403
     assert (await world.ask("alice", OPEN, "/get_token", slot="slot1")).status == 200
     assert (await world.ask("bob", OPEN, "/get_token")).status == 200
+    assert (await world.ask("bob", OPEN, "/get_token", slot="m.call#room")).status == 200
     assert (await world.ask("bob", OPEN)).status == 200
     assert (await world.ask("alice", VOICE, "/get_token", slot="x")).status == 200
 

@@ -199,7 +199,7 @@ async def test_a_call_that_is_over_makes_nobody_unknown_in_another(world: World)
     other = alias_of(RoomId(OPEN), SLOT)
     world.sandbox.sfu.delete(other)
     world.guard.knowledge.rest({other})
-    world.guard.seats._tables[TWO].holds.clear()  # a minute later
+    world.guard.seats._tables[RoomId(TWO)].holds.clear()  # a minute later
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
     assert len(present(world, TWO)) == 1

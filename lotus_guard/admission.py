@@ -302,7 +302,10 @@ class Admission:
         return Seeker(place.room, person, token.identity, arrived, due, user)
 
     def _is_crowded(self, place: Place) -> bool:
-        return place.slot not in USUAL_SLOTS and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
+        return (
+            place.slot not in USUAL_SLOTS
+            and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
+        )
 
     async def _rule(self, rule: Rule, seeker: Seeker, verdict: Coroutine[Any, Any, V]) -> V | None:
         """Run one rule; None where it had to let the call through."""

@@ -17,8 +17,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from lotus_guard.book import Book
-from lotus_guard.core.decision import seat_refused, slots_refused, token_changed
-from lotus_guard.core.knowledge import Knowledge, Place, Recent, place_from, user_from
+from lotus_guard.core.decision import (
+    Ruling,
+    hoard_refused,
+    seat_refused,
+    slots_refused,
+    token_changed,
+)
+from lotus_guard.core.hoard import Hoards
+from lotus_guard.core.knowledge import Grounds, Knowledge, Place, Recent, place_from, user_from
 from lotus_guard.core.model import (
     Identity,
     LimitPolicy,
@@ -28,7 +35,7 @@ from lotus_guard.core.model import (
     SourcePolicy,
     UserId,
 )
-from lotus_guard.core.naming import ROOM_SLOT
+from lotus_guard.core.naming import USUAL_SLOTS
 from lotus_guard.core.seats import Person, Seating, Seats
 from lotus_guard.core.token import (
     KeyPair,
@@ -104,7 +111,7 @@ class Refusal:
 
 @frozen
 class Crowd:
-    """The room has more slots in use than any honest client opens."""
+    """More was asked for than any honest client does: slots of a room, or tokens of one user."""
 
     decision: str = ""
 
@@ -135,13 +142,15 @@ class Cap:
     at: float
 
 
-class _Crowded(Exception):
-    """A token for one slot too many."""
+_NOWHERE = Place(RoomId(""), "", Grounds.BELIEF)
 
-    def __init__(self, room: RoomId, user: Person) -> None:
+
+class _Crowded(Exception):
+    """A token for one slot too many, or for one identity of a user."""
+
+    def __init__(self, ruling: Ruling) -> None:
         super().__init__()
-        self.room = room
-        self.user = user
+        self.ruling = ruling
 
 
 @define(eq=False)
@@ -170,6 +179,7 @@ class Admission:
     """Told of each room that a token is issued for."""
     issued: Recent[Identity, int] = field(factory=lambda: Recent(MOST_ISSUED))
     """From when on the last token that was given to each identity is valid (`nbf`)."""
+    hoards: Hoards = field(factory=Hoards)
     reserve: float = 0.0
     """Seconds of the deadline that are left for taking the seat, where the book is a server."""
 
@@ -266,8 +276,7 @@ class Admission:
 
     def _crowded(self, crowded: _Crowded) -> Verdict:
         observed = Rule.LIMIT in self.observed
-        ruling = slots_refused(crowded.room, crowded.user, MOST_SLOTS)
-        decision = self.records.decided(ruling, observed=observed)
+        decision = self.records.decided(crowded.ruling, observed=observed)
         return Pass() if observed else Crowd(decision)
 
     def _learn(self, token: Token, asked: Asked | None, arrived: float) -> Seeker | None:
@@ -277,7 +286,11 @@ class Admission:
             claimed = place_from(token.alias, asked.request, asked.at_token_endpoint)
             user = user_from(token.identity, asked.request, asked.at_token_endpoint)
             if claimed and not place and self._is_crowded(claimed):
-                raise _Crowded(claimed.room, user or self.knowledge.person(token.identity))
+                who = user or self.knowledge.person(token.identity)
+                raise _Crowded(slots_refused(claimed.room, who, MOST_SLOTS))
+            room = (place or claimed or _NOWHERE).room
+            if user and not self.hoards.may(user, room, token.identity, self.now()):
+                raise _Crowded(hoard_refused(room, user))
             place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
         if user and self.knowledge.user_of(token.identity) in (None, user):
             self.knowledge.learn_identity(token.identity, user, token.alias)
@@ -289,7 +302,10 @@ class Admission:
         return Seeker(place.room, person, token.identity, arrived, due, user)
 
     def _is_crowded(self, place: Place) -> bool:
-        return place.slot != ROOM_SLOT and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
+        return (
+            place.slot not in USUAL_SLOTS
+            and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
+        )
 
     async def _rule(self, rule: Rule, seeker: Seeker, verdict: Coroutine[Any, Any, V]) -> V | None:
         """Run one rule; None where it had to let the call through."""

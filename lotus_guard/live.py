@@ -221,6 +221,8 @@ class Live:
     """The rooms of which the loop knew a limit when it looked last."""
     _people: dict[RoomId, int] = field(factory=dict, init=False)
     """How many people were in each room under a policy when the loop looked last."""
+    _seem_empty: set[RoomId] = field(init=False, factory=set)
+    """The rooms in which somebody is only expected in this pass."""
     _asked: int = field(default=0, init=False)
     """How many policies this pass has looked up."""
     _unasked: int = field(default=0, init=False)
@@ -249,7 +251,9 @@ class Live:
             self._tried.clear()
             self.last_good = None
             return frozenset(counts)
-        choice = self._rota.choose(self._candidates(counts), self._most())
+        candidates = list(self._candidates(counts))
+        self._seem_empty = {each.room for each in candidates if not each.has_people}
+        choice = self._rota.choose(candidates, self._most())
         found = Counter(await self.turns.all(choice.rooms, begun + self.interval))
         self._forget(counts)
         if not found[Finding.TROUBLE]:
@@ -450,8 +454,7 @@ class Live:
         # Where nobody pushes, a pass always asks: only so does a change take one interval at most.
         asks = age is None or age > policies.max_age() or (poll and not self.pushing())
         last = policies.last(room)
-        if asks and poll and last is not None and self._may_wait(age):
-            self._unasked += 1
+        if asks and poll and last is not None and self._may_wait(room, age):
             return _Known(last, True)
         try:
             if asks and doubt.outage:
@@ -465,14 +468,20 @@ class Live:
             await doubt.is_out()
             return _Known(self._last_known(rule, policies, room, outage), False)
 
-    def _may_wait(self, age: float | None) -> bool:
+    def _may_wait(self, room: RoomId, age: float | None) -> bool:
         """Tell whether a policy of that age need not be read in this pass.
 
         However many rooms have one, what is known is enforced in each pass; with more rooms than
-        the pace allows look-ups it is only noticed later that it has changed.
+        the pace allows look-ups it is only noticed later that it has changed. It matters to nobody
+        where nobody has come yet: a token is all it takes to have a room looked at.
         """
+        if age is None or age > LONGEST_POLL:
+            return False
+        if room in self._seem_empty:
+            return True
         is_spent = self._asked >= self.pace.rate * self.interval
-        return is_spent and age is not None and age <= LONGEST_POLL
+        self._unasked += is_spent
+        return is_spent
 
     def _last_known(
         self, rule: Rule, policies: Policies[P], room: RoomId, outage: Outage

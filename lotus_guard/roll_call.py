@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
+from lotus_guard.core.hoard import LIFE
 from lotus_guard.core.knowledge import Knowledge, Recent
 from lotus_guard.core.model import Alias, Attendance, Identity, Participant
 from lotus_guard.flight import some_at_once, within
@@ -144,7 +145,7 @@ class RollCall:
         """
         was_there = before.identities if before else frozenset()
         slow_before = before.doubtful if before else ()
-        issued = self.knowledge.identities_of(alias, MOST_ASKED)
+        issued = self.knowledge.identities_of(alias, MOST_ASKED, self.now() - LIFE)
         missing = [i for i in dict.fromkeys([*was_there, *issued]) if i not in begun.identities]
         loud: list[Identity] = []
         slow: list[Identity] = []

@@ -137,7 +137,7 @@ def pooled_agents(reactor: Any) -> Agents:
     endpoints = Endpoints(reactor, CONNECT_SECONDS)
 
     def agent(most: int) -> Agent:
-        pool = HTTPConnectionPool(reactor, persistent=True)
+        pool = _Pool(reactor, persistent=True)
         pool._factory = _QuietClients  # else each connection makes two lines in the log
         pool.maxPersistentPerHost = most
         pool.cachedConnectionTimeout = 30
@@ -150,6 +150,19 @@ def pooled_agents(reactor: Any) -> Agents:
         return gatherResults([pool.closeCachedConnections() for pool in pools])
 
     return Agents(agent(64), agent(32), agent(32), close)
+
+
+class _Pool(HTTPConnectionPool):
+    """Keeps no connection that we are closing.
+
+    Of an answer that is too long we read no more and close its connection. Where all of it has
+    come with that very piece, Twisted takes the connection for one to be used again, and the next
+    question fails on it. How long answers are is the clients' doing (docs/facts.md).
+    """
+
+    def _putConnection(self, key: Any, connection: Any) -> None:
+        if not connection.transport.disconnecting:
+            super()._putConnection(key, connection)
 
 
 class _QuietClients(HTTPConnectionPool._factory):  # type: ignore[misc,valid-type]
@@ -166,7 +179,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         return mask_of(config.log_users, config.secret)(person)  # by the secret of the moment
 
     recorder = Recorder(clocks.epoch, now, clocks.random, mask, metrics)
-    knowledge = Knowledge()
+    knowledge = Knowledge(now=now)
     seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
     signer = signer_for(config, clocks, metrics, health)
     livekit, livekit_later, to_livekit = ways_to_livekit(

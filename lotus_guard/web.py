@@ -147,7 +147,7 @@ def crowded(crowd: Crowd) -> Problem:
     return Problem(
         403,
         "M_FORBIDDEN",
-        f"This room has too many calls. Try again later. (Reference: {crowd.decision})",
+        f"Too many calls or devices here. Try again later. (Reference: {crowd.decision})",
         decision=crowd.decision,
     )
 

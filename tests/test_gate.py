@@ -16,6 +16,7 @@ from twisted.web.client import URI
 from lotus_guard.adapters.http import BoundedBody, TooLong
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.admission import MOST_SLOTS
+from lotus_guard.core.hoard import MOST_IN_ROOM
 from lotus_guard.core.model import Alias, Identity
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.ports import Allowance, Outage, Reason
@@ -498,6 +499,7 @@ async def test_no_user_opens_more_slots_than_can_be_looked_at(world: World) -> N
     assert (await world.ask("alice", OPEN, "/get_token", slot="one too many")).status == 403
     assert (await world.ask("alice", OPEN, "/get_token", slot="slot1")).status == 200
     assert (await world.ask("bob", OPEN, "/get_token")).status == 200
+    assert (await world.ask("bob", OPEN, "/get_token", slot="m.call#room")).status == 200
     assert (await world.ask("bob", OPEN)).status == 200
     assert (await world.ask("alice", VOICE, "/get_token", slot="x")).status == 200
 
@@ -604,3 +606,17 @@ async def test_a_senseless_limit_is_no_limit_and_is_complained_of(world: World, 
         assert (await world.ask(name, TWO)).status == 200
     registry = world.guard.metrics.registry
     assert registry.get_sample_value("lotus_guard_policy_complaints_total") == 1.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_user_hides_among_identities_of_their_own(world: World) -> None:
+    world.start_guard()
+    for number in range(MOST_IN_ROOM):
+        got = await world.ask("alice", OPEN, "/get_token", member=f"m{number}")
+        assert got.status == 200
+    assert (await world.ask("alice", OPEN, "/get_token", member="one too many")).status == 403
+    assert (await world.ask("alice", OPEN, device="ANOTHER")).status == 403
+    assert (await world.ask("alice", OPEN, "/get_token", member="m1")).status == 200
+    assert (await world.ask("alice", TWO, "/get_token", member="m1")).status == 200
+    assert (await world.ask("bob", OPEN, "/get_token")).status == 200
+    assert world.fail_opens() == {}

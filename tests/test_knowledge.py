@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.knowledge import Change, Grounds, Knowledge, Place, _Packed
+from lotus_guard.core.knowledge import LISTED, Change, Grounds, Knowledge, Place, _Packed
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.recent import Recent, weight
 
@@ -173,6 +173,46 @@ def test_who_has_gone_on_to_another_call_is_not_dropped_with_the_first() -> None
     assert knowledge.user_of(WHO) == "@who:s"
 
 
+@pytest.mark.parametrize("ends", ["rests", "is forgotten", "rests, then is forgotten"])
+def test_who_is_known_in_two_calls_stays_known_where_one_goes_on(ends: str) -> None:
+    """A token for another LiveKit room, which soon is over, makes nobody a stranger in it."""
+    knowledge = learnt(CALL, SECOND)
+    told = Told(knowledge)
+    for call in (CALL, SECOND):
+        knowledge.learn_identity(WHO, UserId("@who:s"), call)
+        assert WHO in knowledge.identities_of(CALL, 512)
+    if "rests" in ends:
+        knowledge.rest({SECOND})
+    if "forgotten" in ends:
+        knowledge.forget({SECOND})
+    assert knowledge.user_of(WHO) == "@who:s"
+    assert knowledge.identities_of(CALL, 512)[0] == WHO
+    assert told.identities[WHO] == CALL or "forgotten" not in ends, "and it is written down so"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 3)), max_size=40))
+def test_whoever_was_issued_a_token_for_a_call_is_listed_there(
+    steps: list[tuple[int, int, int]],
+) -> None:
+    knowledge = learnt(*(Alias(f"c{number}") for number in range(4)), users=0)
+    issued: dict[Alias, dict[Identity, UserId]] = {}
+    for number, who, what in steps:
+        call, identity = Alias(f"c{number}"), Identity(f"i{who}")
+        if what < 2:
+            knowledge.learn_identity(identity, UserId(f"@{who}:s"), call)
+            issued.setdefault(call, {})[identity] = UserId(f"@{who}:s")
+        elif what == 2:
+            knowledge.rest({call})
+        else:
+            knowledge.forget({call})
+            issued.pop(call, None)
+    pairs = {(i, taught) for i, taught in knowledge.users()}
+    assert pairs == {(i, (u, c)) for c, users in issued.items() for i, u in users.items()}
+    for call, users in issued.items():
+        assert set(knowledge.identities_of(call, 512)) == set(users)
+        assert all(knowledge.user_of(identity) == user for identity, user in users.items())
+
+
 @pytest.mark.parametrize("size", [10, 250])
 def test_what_is_kept_is_bounded_in_bytes(size: int) -> None:
     most = 256 * 1024
@@ -183,7 +223,7 @@ def test_what_is_kept_is_bounded_in_bytes(size: int) -> None:
         knowledge.learn_alias(call, Place(room, "s" * size, Grounds.BELIEF))
         knowledge.learn_identity(Identity(f"{number:0{size}}"), UserId(f"@{number:0{size}}"), call)
     kept = sum(weight(a, p.room, p.slot) for a, p in knowledge.places())
-    users = sum(weight(i, user) for i, (user, _) in knowledge.users())
+    users = sum(weight(i, user) + LISTED for i, (user, _) in knowledge.users())
     assert most * 0.9 < kept <= most
     assert most * 0.9 < users <= most
     assert len(told.aliases) == sum(1 for _ in knowledge.places())

@@ -793,3 +793,29 @@ def test_the_pace_is_kept() -> None:
         ensureDeferred(pace.turn()).addCallback(lambda _: done.append(round(clock.seconds(), 2)))
     clock.pump([0.1] * 5)
     assert done == [0.0, 0.1, 0.2, 0.3, 0.4]
+
+
+@pytest_twisted.ensureDeferred
+async def test_tokens_for_rooms_in_which_nobody_is_make_no_pass_longer(world: World) -> None:
+    """Rooms of a client's own, with policies: each would cost two look-ups of fifty a second."""
+    world.start_guard()
+    for number in range(60):
+        room = f"!own{number:02}:sandbox"
+        world.sandbox.homeserver.add_room(room, "@alice:sandbox")
+        world.sandbox.homeserver.set_state(room, LIMIT_EVENT, {"max_users": 5})
+        assert (await world.ask("alice", room, "/get_token")).status == 200
+    bob = await join(world, "bob", VOICE)
+    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
+    world.sandbox.sfu.publish(alias, bob.identity, Source.MICROPHONE, VIDEO)
+    before, begun = lookups(world), time.monotonic()
+    await world.guard.live.run_pass()
+    assert list(bob.tracks) == []
+    assert time.monotonic() - begun < 1.0, "and not the 2.4 s of 120 look-ups"
+    assert lookups(world) - before <= 4.0
+
+
+def lookups(world: World) -> float:
+    return sum(
+        metric(world, "lotus_guard_synapse_calls_total", method=method)
+        for method in (LIMIT_EVENT, SOURCES_EVENT)
+    )

@@ -16,6 +16,7 @@ from lotus_guard.adapters.livekit_list import read_list
 from lotus_guard.core.model import Identity, Kind, RoomId, kind_of
 from lotus_guard.core.naming import alias_of
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.flight import some_at_once
 from lotus_guard.presence import KEPT
 from lotus_guard.roll_call import KEPT_OUT, MOST_BYTES
 from lotus_guard.sandbox.livekit import Source
@@ -165,6 +166,48 @@ async def test_who_is_as_loud_as_before_is_not_curbed_without_end(world: World) 
     assert steps(world, "curb") == 3.0
 
 
+@pytest_twisted.ensureDeferred
+async def test_nobody_hides_behind_a_token_for_another_room(world: World) -> None:
+    """The same device and member have one identity in all LiveKit rooms that they ask for."""
+    world.start_guard()
+    states, sfu = world.sandbox.homeserver, world.sandbox.sfu
+    states.set_state(VOICE, SOURCES_EVENT, {})
+    tokens = []
+    for room in (VOICE, OPEN):
+        for number in range(6):
+            got = await world.ask("alice", room, "/get_token", member=f"m{number}")
+            tokens.append(got.json()["jwt"])
+    states.set_state(VOICE, SOURCES_EVENT, NO_CAMERA)
+    for token in tokens[:4]:  # beside whom the beginning of the list names nobody else
+        sfu.join(token).metadata = "x" * 20_000
+    await world.guard.live.run_pass()
+    loud, hidden = sfu.join(tokens[4]), sfu.join(tokens[5])
+    publish(world, VOICE, loud, TOO_LONG)
+    sfu.publish(alias_of(RoomId(VOICE), SLOT), hidden.identity, Source.CAMERA, VIDEO)
+    await world.guard.live.run_pass()
+    assert list(hidden.tracks) == []
+    assert not loud.permission.can_publish
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_that_is_over_makes_nobody_unknown_in_another(world: World) -> None:
+    world.start_guard()
+    states = world.sandbox.homeserver
+    states.set_state(TWO, LIMIT_EVENT, {})
+    drawer = (await world.ask("carol", TWO, "/get_token")).json()["jwt"]
+    await world.ask("carol", OPEN, "/get_token")
+    await join(world, "alice", TWO)
+    states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    await world.guard.live.run_pass()
+    other = alias_of(RoomId(OPEN), SLOT)
+    world.sandbox.sfu.delete(other)
+    world.guard.knowledge.rest({other})
+    world.guard.seats._tables[RoomId(TWO)].holds.clear()  # a minute later
+    world.sandbox.sfu.join(drawer)
+    await world.guard.live.run_pass()
+    assert len(present(world, TWO)) == 1
+
+
 # Slow by volume is no outage.
 
 
@@ -269,3 +312,16 @@ def test_a_list_that_is_cut_off_tells_all_that_it_can(infos: list[Any], cut: int
             wanted.append(info.identity)
     assert list(found) == wanted
     assert list(loud) == wanted_loud
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_answers_that_are_too_long_the_next_question_is_answered(world: World) -> None:
+    """Twisted keeps a connection whose answer came in one piece, although we are closing it."""
+    world.start_guard()
+    for number in range(4):
+        (await join(world, "alice", VOICE, member=f"m{number}")).metadata = "x" * 20_000
+    livekit, alias = world.guard.live.service, alias_of(RoomId(VOICE), SLOT)
+    there = (await livekit.attendance(alias)).participants
+    for _ in range(3):  # each is answered with all that alice is
+        await some_at_once(4, (livekit.permit(alias, each, each.grant) for each in there))
+        assert alias in await livekit.existing()

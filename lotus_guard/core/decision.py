@@ -164,6 +164,12 @@ def slots_refused(room: RoomId, user: Person | None, most: int) -> Ruling:
     return Ruling(Deed.REFUSED, Rule.LIMIT, _REFUSED, why, room, user, {"slots": most})
 
 
+def hoard_refused(room: RoomId, user: Person) -> Ruling:
+    """Rule that a user has been given tokens for more identities than any honest client has."""
+    why = "the user has had tokens for too many devices or page loads within an hour"
+    return Ruling(Deed.REFUSED, Rule.LIMIT, _REFUSED, why, room, user)
+
+
 def request_refused(status: int, errcode: str, why: str) -> Ruling:
     """Rule that a request cannot be accepted; nothing of its body is written down."""
     inputs = {"status": status, "errcode": errcode}

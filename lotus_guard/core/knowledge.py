@@ -9,9 +9,9 @@ has written it down is told, to delete it as well.
 
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, takewhile
 
 from attrs import define, field, frozen
 
@@ -29,6 +29,8 @@ from lotus_guard.core.recent import Recent as Recent
 from lotus_guard.core.wire import Endpoint, TokenRequest
 
 MIB = 1024 * 1024
+LISTED = 150
+"""Bytes that an identity takes beside its entry, to be found by itself and by its LiveKit room."""
 
 
 class Grounds(StrEnum):
@@ -89,13 +91,19 @@ class Knowledge:
     """Of the aliases, and once more of the identities at hand."""
     most_packed: int = 64 * MIB
     """Bytes of the identities packed away."""
+    now: Callable[[], float] = lambda: 0.0
     on_learnt: Callable[[Change], None] = lambda _change: None
     on_forgotten: Callable[[Alias], None] = lambda _alias: None
     """Told of an alias that is of no use any more, to anybody, with the identities learnt in it."""
     on_dropped: Callable[[Alias, Collection[Identity] | None], None] = lambda _a, _i: None
     """Told of identities that have no room here any more; None for the alias itself."""
     _places: Recent[Alias, Place] = field(init=False)
-    _users: Recent[Identity, tuple[UserId, Alias]] = field(init=False)
+    _users: Recent[tuple[Alias, Identity], UserId] = field(init=False)
+    """By where each identity was issued: the same may be issued for many LiveKit rooms, and what
+    becomes of one of them must not make it unknown in the others."""
+    _issued: dict[Alias, dict[Identity, float]] = field(init=False, factory=dict)
+    """Whom tokens for each LiveKit room were issued to, and when; the newest last."""
+    _where: dict[Identity, tuple[Alias, ...]] = field(init=False, factory=dict)
     _aliases: dict[RoomId, dict[Alias, None]] = field(init=False, factory=dict)
     _resting: dict[Alias, _Packed] = field(init=False, factory=dict)
     """The identities of calls that are over, the first to be over first."""
@@ -109,9 +117,9 @@ class Knowledge:
         )
         self._users = Recent(
             self.most_identities,
-            lambda identity, taught: self.on_dropped(taught[1], [identity]),
+            self._drop_identity,
             self.most_bytes,
-            lambda identity, taught: weight(identity, taught[0]),
+            lambda key, user: weight(key[1], user) + LISTED,
         )
 
     def place_of(self, alias: Alias) -> Place | None:
@@ -154,14 +162,15 @@ class Knowledge:
 
     def forget(self, aliases: Collection[Alias]) -> None:
         """Drop aliases whose LiveKit rooms are long finished, and the identities learnt there."""
-        for identity, (_, where) in self._users.items():
-            if where in aliases:
-                self._users.pop(identity)
+        elsewhere: set[Identity] = set()
         for alias in aliases:
+            packed = self._resting.pop(alias, None)
+            elsewhere.update(self._take_out(alias), packed.users() if packed else ())
             place = self._places.pop(alias)
             if place:
                 self._unlist(alias, place)
                 self.on_forgotten(alias)
+        self._tell_again(elsewhere)
 
     def rest(self, aliases: Collection[Alias]) -> None:
         """Pack the identities learnt in these LiveKit rooms until somebody asks for the room again.
@@ -169,12 +178,8 @@ class Knowledge:
         An old token can bring somebody back for an hour, so they are kept; but a busy server has
         many more of them than of people in calls.
         """
-        found: dict[Alias, dict[Identity, UserId]] = {}
-        for identity, (user, alias) in self._users.items():
-            if alias in aliases:
-                found.setdefault(alias, {})[identity] = user
-                self._users.pop(identity)
-        for alias, users in found.items():
+        for alias in self._issued.keys() & set(aliases):
+            users = self._take_out(alias)
             before = self._resting.pop(alias, None)
             self._resting[alias] = _Packed.of({**(before.users() if before else {}), **users})
         self._bound_resting()
@@ -186,7 +191,9 @@ class Knowledge:
             alias = next(iter(self._resting))
             packed = self._resting.pop(alias)
             count, size = count - packed.count, size - packed.size
-            self.on_dropped(alias, list(packed.users()))
+            gone = list(packed.users())
+            self.on_dropped(alias, gone)
+            self._tell_again(gone)
 
     def learn_identity(self, identity: Identity, user: UserId, alias: Alias) -> None:
         """Remember whose identity this is and where it was issued.
@@ -196,22 +203,27 @@ class Knowledge:
         neither from then on: it is a person of its own, and gives nobody else's seat away.
         """
         self._wake(alias)
-        known = self._users.get(identity)
-        user = _united(identity, user, known[0] if known else None)
-        if known != (user, alias):
-            self._users.put(identity, (user, alias))
+        known = self.user_of(identity)
+        user = _united(identity, user, known)
+        if known not in (None, user):
+            self._unite(identity, user)
+        if self._put(alias, identity, user) or known != user:
             self.on_learnt(Change(alias=alias, identity=identity, user=user))
 
     def user_of(self, identity: Identity) -> UserId | None:
         """Tell whose identity this is, where somebody taught us; itself where it was two users'."""
-        known = self._users.get(identity)
-        return known[0] if known else None
+        where = self._where.get(identity)
+        return self._users.get((where[-1], identity)) if where else None
 
-    def identities_of(self, alias: Alias, most: int) -> list[Identity]:
-        """List whom tokens for a LiveKit room were issued to, at most so many, the newest first."""
+    def identities_of(self, alias: Alias, most: int, since: float = 0.0) -> list[Identity]:
+        """List whom tokens for a LiveKit room were issued to, at most so many, the newest first.
+
+        None from before `since`: what rested, or was written down, counts from its return on.
+        """
         self._wake(alias)
-        there = (i for i, (_, where) in self._users.newest_first() if where == alias)
-        return list(islice(there, most))
+        newest = reversed(self._issued.get(alias, {}).items())
+        young = takewhile(lambda each: each[1] >= since, newest)
+        return [identity for identity, _ in islice(young, most)]
 
     def person(self, identity: Identity) -> str:
         """Name the person behind an identity, for counting heads.
@@ -227,7 +239,8 @@ class Knowledge:
 
     def users(self) -> Iterator[tuple[Identity, tuple[UserId, Alias]]]:
         """Iterate over all that is known of identities."""
-        yield from self._users.items()
+        for (alias, identity), user in self._users.items():
+            yield identity, (user, alias)
         for alias, packed in list(self._resting.items()):
             for identity, user in packed.users().items():
                 yield identity, (user, alias)
@@ -236,15 +249,72 @@ class Knowledge:
         """Unpack what was learnt in a LiveKit room, where it rests: its call may begin again."""
         packed = self._resting.pop(alias, None)
         for identity, user in (packed.users() if packed else {}).items():
-            since = self._users.get(identity)
-            known, where = since or (user, alias)  # what has been learnt since is newer
-            self._users.put(identity, (_united(identity, user, known), where))
+            known = self.user_of(identity)  # what has been learnt since is newer
+            united = _united(identity, user, known)
+            if known not in (None, united):
+                self._unite(identity, united)
+            self._put(alias, identity, united, is_newest=False)
+
+    def _put(self, alias: Alias, identity: Identity, user: UserId, is_newest: bool = True) -> bool:
+        """Note whose an identity is that was issued for a LiveKit room; tells whether it is new."""
+        issued, where = self._issued.setdefault(alias, {}), self._where.get(identity, ())
+        is_new = identity not in issued
+        if is_newest:
+            issued.pop(identity, None)
+            if where[-1:] != (alias,):
+                self._where[identity] = (*(each for each in where if each != alias), alias)
+        elif is_new:
+            self._where[identity] = (alias, *where)
+        issued[identity] = self.now()
+        self._users.put((alias, identity), user)
+        return is_new
+
+    def _unite(self, identity: Identity, user: UserId) -> None:
+        for alias in self._where.get(identity, ()):
+            self._users.put((alias, identity), user)
+
+    def _take_out(self, alias: Alias) -> dict[Identity, UserId]:
+        """Take out who was issued a token for a LiveKit room; they stay known in others."""
+        found: dict[Identity, UserId] = {}
+        for identity in self._issued.get(alias, ()):
+            user = self._users.pop((alias, identity))
+            if user is not None:
+                found[identity] = user
+        for identity in found:
+            self._unplace(alias, identity)
+        return found
+
+    def _unplace(self, alias: Alias, identity: Identity) -> None:
+        issued = self._issued[alias]
+        del issued[identity]
+        if not issued:
+            del self._issued[alias]
+        left = tuple(each for each in self._where[identity] if each != alias)
+        if left:
+            self._where[identity] = left
+        else:
+            del self._where[identity]
+
+    def _drop_identity(self, key: tuple[Alias, Identity], _user: UserId) -> None:
+        alias, identity = key
+        self._unplace(alias, identity)
+        self.on_dropped(alias, [identity])
+        self._tell_again([identity])
+
+    def _tell_again(self, identities: Iterable[Identity]) -> None:
+        """Have written down where else these are known: the file has one place for each."""
+        for identity in identities:
+            user, where = self.user_of(identity), self._where.get(identity)
+            if user is not None and where:
+                self.on_learnt(Change(alias=where[-1], identity=identity, user=user))
 
     def _drop_alias(self, alias: Alias, place: Place) -> None:
         packed = self._resting.get(alias)
         self._unlist(alias, place)
-        self.on_dropped(alias, list(packed.users()) if packed else ())
+        gone = list(packed.users()) if packed else []
+        self.on_dropped(alias, gone)
         self.on_dropped(alias, None)
+        self._tell_again(gone)
 
     def _unlist(self, alias: Alias, place: Place) -> None:
         self._resting.pop(alias, None)

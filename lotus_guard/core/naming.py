@@ -28,6 +28,9 @@ from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 ROOM_SLOT = "m.call#ROOM"
 """The slot of a room's ordinary call, and the one `/sfu/get` always means."""
 
+USUAL_SLOTS = frozenset({ROOM_SLOT, "m.call#room"})
+"""The slots of a room's ordinary call: as Element Call names it, and as MSC4143 does."""
+
 LONGEST_KEPT = 512
 """Characters of a room and a slot whose alias is kept; a room's id has 255 bytes at the most."""
 

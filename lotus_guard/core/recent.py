@@ -70,10 +70,6 @@ class Recent(Generic[K, V]):
         """Iterate over a copy of the entries, longest unused first."""
         return iter(list(self._entries.items()))
 
-    def newest_first(self) -> Iterator[tuple[K, V]]:
-        """Iterate over the entries themselves, last used first; not while they change."""
-        return iter(reversed(self._entries.items()))
-
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -92,6 +92,34 @@ def test_a_camera_goes_from_a_room_that_cannot_be_read(stack: Stack, flood: Floo
     assert lived < 4.0
 
 
+def test_nobody_hides_behind_a_token_for_another_slot(stack: Stack, flood: Flood) -> None:
+    """The same identity may be issued for two LiveKit rooms; it is asked after in both.
+
+    Beside people who say as much as they may, the beginning of the list does not name the loud one.
+    """
+    mallory, bob = stack.users(2)
+    room = stack.room()
+    names = [f"m{number}" for number in range(9)]
+    fillers = [stack.ask(mallory, room, member=name).json()["jwt"] for name in names[:7]]
+    loud, old = (stack.ask(mallory, room, member=name).json()["jwt"] for name in names[7:])
+    for name in names:
+        assert stack.ask(mallory, room, member=name, slot="another").status == 200
+    stack.set_policy(room, QUALITY, NO_VIDEO)
+    watcher = flood.yard.watcher(bob, room, flood.others.url)
+    with SignalProxy(stack.livekit.port, named(30_000)) as wordy:
+        for token in fillers:
+            filler = flood.yard.join_with(token, wordy.url)
+            flood.yard.begin_publishing(filler, "audio", "microphone")
+            watcher.hears("track_published", 20.0, identity=filler.identity)
+        culprit = flood.begin(loud)
+        watcher.hears("track_published", 20.0, identity=culprit)
+        hers = flood.join(old)
+        since = flood.yard.begin_publishing(hers, "video", "camera")
+        lived = flood.yard.lived(watcher, since, seconds=40.0, identity=hers.identity)
+    print(f"\ncamera of one with a token for another slot: lived {milliseconds(lived)} ms")
+    assert lived < 4.0
+
+
 def test_who_has_no_seat_goes_from_a_room_that_cannot_be_read(stack: Stack, flood: Flood) -> None:
     alice, bob, carol = stack.users(3)
     room = stack.room()

@@ -53,7 +53,7 @@ from lotus_guard.credentials import Credential
 from lotus_guard.flight import ignoring, within
 from lotus_guard.policies import MOST_AHEAD, Policies, Restricting
 from lotus_guard.ports import Flooded, Now, Outage, Reason, Records
-from lotus_guard.presence import Presence
+from lotus_guard.presence import KEPT, Presence
 
 MOST_SLOTS = 64
 """How many LiveKit rooms of one Matrix room are known at once; the ordinary slot always is.
@@ -357,11 +357,22 @@ class Admission:
             if not seating.admitted and at < seeker.arrived:
                 at = await self._look(seeker, seeker.arrived)
                 seating = self._ask(seeker, limit, at)
-        except Flooded:
-            # A client's doing: nobody's way in. What was seen last and is held since counts.
+        except (Flooded, Outage) as why:
+            if isinstance(why, Outage) and not self._may_be_clients_doing(seeker.room, why):
+                raise
+            # Nobody's way in. What was seen last and is held since counts.
             at = await self.presence.last_resort(seeker.room)
             seating = self._ask(seeker, limit, at)
         return Cap(limit, at) if seating.admitted else Refusal(limit, seating.users)
+
+    def _may_be_clients_doing(self, room: RoomId, outage: Outage) -> bool:
+        """Tell whether clients may have made LiveKit slow, which a look of a moment ago outlasts.
+
+        One with a track name of 30 MB in a room of their own, and somebody who joins it twenty
+        times a second, are enough. Where LiveKit really hangs, nobody it could let in is kept out.
+        """
+        is_recent = self.now() - self.presence.last_look(room) <= KEPT
+        return outage.reason is Reason.TIMEOUT and is_recent
 
     def _ask(self, seeker: Seeker, limit: int, at: float) -> Seating:
         """Ask for a seat by what this guard knows; whoever takes one asks the book (`_take`)."""

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,22 +36,30 @@ def test_sockets_that_are_not_for_us_are_left_and_the_variables_go(
     assert environment == {"OTHER": "x"}
 
 
-@pytest.mark.parametrize("pid", ["7", None])
-def test_a_socket_comes_by_name_and_tells_its_family(pid: str | None) -> None:
-    """None: Twisted's own endpoints have taken the pid away, which was ours."""
-    saved = os.dup(FIRST_FD)
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
-            os.dup2(listening.fileno(), FIRST_FD)
-        environment = {"LISTEN_FDNAMES": "public", **({"LISTEN_PID": pid} if pid else {})}
-        found = handed_over(environment, 7)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), FIRST_FD)
-        nothing = handed_over({"LISTEN_FDNAMES": "public"}, 7)
-    finally:
-        os.dup2(saved, FIRST_FD)
-        os.close(saved)
-    assert found == [("public", HandedOver(FIRST_FD, socket.AF_INET6))]
-    assert nothing == []
+HANDED_OVER = """
+import os, socket, sys
+from lotus_guard.systemd import FIRST_FD, handed_over
+
+listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+os.dup2(listening.fileno(), FIRST_FD)  # which may be its own number
+environment = {"LISTEN_FDNAMES": "public", **({"LISTEN_PID": sys.argv[1]} if sys.argv[1] else {})}
+print(handed_over(environment, 7))
+os.dup2(os.open(os.devnull, os.O_RDONLY), FIRST_FD)
+print(handed_over({"LISTEN_FDNAMES": "public"}, 7))
+"""
+
+
+@pytest.mark.parametrize("pid", ["7", ""])
+def test_a_socket_comes_by_name_and_tells_its_family(pid: str) -> None:
+    """Empty: Twisted's own endpoints have taken the pid away, which was ours.
+
+    In a process of its own: where tests run side by side, the number is the one by which this
+    process hears which test is next, and for a moment it heard that there are none.
+    """
+    command = [sys.executable, "-c", HANDED_OVER, pid]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    found = [("public", HandedOver(FIRST_FD, socket.AF_INET6))]
+    assert done.stdout.splitlines() == [str(found), "[]"]
 
 
 @pytest.mark.parametrize("abstract", [False, True])

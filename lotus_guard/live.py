@@ -222,7 +222,7 @@ class Live:
     _people: dict[RoomId, int] = field(factory=dict, init=False)
     """How many people were in each room under a policy when the loop looked last."""
     _seem_empty: set[RoomId] = field(init=False, factory=set)
-    """The rooms in which somebody is only expected in this pass."""
+    """The rooms under a policy in which somebody is only expected in this pass."""
     _asked: int = field(default=0, init=False)
     """How many policies this pass has looked up."""
     _unasked: int = field(default=0, init=False)
@@ -252,7 +252,9 @@ class Live:
             self.last_good = None
             return frozenset(counts)
         candidates = list(self._candidates(counts))
-        self._seem_empty = {each.room for each in candidates if not each.has_people}
+        self._seem_empty = {
+            each.room for each in candidates if each.kind is RESTRICTED and not each.has_people
+        }
         choice = self._rota.choose(candidates, self._most())
         found = Counter(await self.turns.all(choice.rooms, begun + self.interval))
         self._forget(counts)
@@ -366,6 +368,8 @@ class Live:
         if poll and self._livekit.outage:
             return Finding.TROUBLE
         try:
+            if poll and room in self._seem_empty and await self._is_empty(room):
+                return Finding.UNDER_POLICY
             return await self._enforce(room, poll)
         except Outage as outage:
             self.note(outage)
@@ -375,6 +379,14 @@ class Live:
         except Exception:
             _log.failure("A room could not be worked on")
         return Finding.TROUBLE
+
+    async def _is_empty(self, room: RoomId) -> bool:
+        """Tell whether nobody has come yet into a room for which a token was issued.
+
+        Then no policy is looked up: a token is all it takes to have a room looked at.
+        """
+        seen = await self.presence.look(room, self.now(), in_background=True)
+        return not any(each.identities or not each.is_whole for each in seen.rooms.values())
 
     def note(self, outage: Outage) -> None:
         """Note that neither rule could be enforced."""
@@ -454,7 +466,7 @@ class Live:
         # Where nobody pushes, a pass always asks: only so does a change take one interval at most.
         asks = age is None or age > policies.max_age() or (poll and not self.pushing())
         last = policies.last(room)
-        if asks and poll and last is not None and self._may_wait(room, age):
+        if asks and poll and last is not None and self._may_wait(age):
             return _Known(last, True)
         try:
             if asks and doubt.outage:
@@ -468,20 +480,16 @@ class Live:
             await doubt.is_out()
             return _Known(self._last_known(rule, policies, room, outage), False)
 
-    def _may_wait(self, room: RoomId, age: float | None) -> bool:
+    def _may_wait(self, age: float | None) -> bool:
         """Tell whether a policy of that age need not be read in this pass.
 
         However many rooms have one, what is known is enforced in each pass; with more rooms than
-        the pace allows look-ups it is only noticed later that it has changed. It matters to nobody
-        where nobody has come yet: a token is all it takes to have a room looked at.
+        the pace allows look-ups it is only noticed later that it has changed.
         """
-        if age is None or age > LONGEST_POLL:
-            return False
-        if room in self._seem_empty:
-            return True
         is_spent = self._asked >= self.pace.rate * self.interval
-        self._unasked += is_spent
-        return is_spent
+        may_wait = is_spent and age is not None and age <= LONGEST_POLL
+        self._unasked += may_wait
+        return may_wait
 
     def _last_known(
         self, rule: Rule, policies: Policies[P], room: RoomId, outage: Outage

@@ -16,7 +16,7 @@ from lotus_guard.core.naming import alias_of
 from lotus_guard.core.plan import MOST, Remove
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT, Reading
 from lotus_guard.core.push import sign_push, write_push
-from lotus_guard.live import Pace
+from lotus_guard.live import JUST_LOOKED_UP, Pace
 from lotus_guard.ports import Outage, Reason
 from lotus_guard.sandbox.livekit import Source, sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
@@ -440,6 +440,30 @@ async def test_empty_rooms_cost_nothing_unless_somebody_is_expected(world: World
     assert chosen(world) == [VOICE], "what a token request has just looked up needs no poll"
     assert len(chosen(world, 2.0)) == 6
     assert chosen(world, 11.0) == []
+
+
+class Behind(Counting):
+    """A RoomService whose count of people is as old as LiveKit's."""
+
+    async def existing(self, *_args: Any) -> dict[Alias, int]:
+        return dict.fromkeys(await self._inner.existing(), 0)
+
+
+@pytest.mark.parametrize("event", [SOURCES_EVENT, LIMIT_EVENT])
+@pytest_twisted.ensureDeferred
+async def test_a_new_policy_holds_for_who_has_come_before_livekit_counts_them(
+    world: World, event: str
+) -> None:
+    world.start_guard()
+    states, live = world.sandbox.homeserver, world.guard.live
+    if event == LIMIT_EVENT:  # one that is known already
+        states.set_state(OPEN, LIMIT_EVENT, {"max_users": 5})
+    alice = await join(world, "alice", OPEN)
+    states.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
+    live.service = Behind(live.service, [])
+    await deferLater(reactor, JUST_LOOKED_UP + 0.1, lambda: None)
+    await live.run_pass()
+    assert Source.CAMERA not in (sources(alice) or [Source.CAMERA])
 
 
 @pytest_twisted.ensureDeferred

@@ -361,7 +361,7 @@ async def flood(crush: Crush, number: int, seconds: float, address: Callable[[in
             while time.monotonic() < end:
                 asked += 1
                 room = f"!invented{which}-{asked}:s"
-                status, _ = await ask(streams, question(address(which), room))
+                status, _ = await ask(streams, question(address(which), room, user=f"@f{which}:s"))
                 found[status] += 1
         streams[1].close()
 
@@ -396,7 +396,8 @@ def test_a_conference_behind_one_address_is_served(crush: Crush) -> None:
         async def person(number: int) -> list[tuple[int, Any]]:
             async def request(device: int) -> tuple[int, Any]:
                 streams = await connect(crush)
-                raw = question("203.0.113.7", device=f"{number}-{device}", close=True)
+                device_id, user = f"{number}-{device}", f"@p{number}:s"
+                raw = question("203.0.113.7", device=device_id, close=True, user=user)
                 answer = await ask(streams, raw)
                 streams[1].close()
                 return answer

@@ -18,6 +18,8 @@ class Yard:
 
     stack: Stack
     clients: Clients
+    last: int = 0
+    """The number of the last publication that was begun."""
 
     def watcher(self, user: User, room: str, url: str = "") -> Client:
         """Join as one who sees what is published and subscribes to nothing.
@@ -39,12 +41,23 @@ class Yard:
     def begin_publishing(self, client: Client, kind: str, source: str) -> int:
         """Publish, and do not wait for what the SDK makes of it; gives the events so far."""
         since = len(self.clients.events)
-        self.clients.send(client.name, "publish", kind=kind, source=source)
+        self.last = self.clients.send(client.name, "publish", kind=kind, source=source)
         return since
 
     def lived(self, watcher: Client, since: int, seconds: float = 15.0, **fields: str) -> float:
-        """Wait for the first track after these events to go; gives the seconds it was there."""
-        shown: Event = watcher.hears("track_published", seconds, since, **fields)
+        """Wait for the first track after these events to go; gives the seconds it was there.
+
+        0.0 where the SFU refused the last publication: the guard was quicker.
+        """
+        wanted = {"client": watcher.name, "event": "track_published", **fields}
+
+        def is_told(event: Event) -> bool:
+            is_refused = event.get("id") == self.last and bool(event.get("refused"))
+            return is_refused or wanted.items() <= event.items()
+
+        shown = self.clients.wait(is_told, seconds, since)
+        if shown.get("refused"):
+            return 0.0
         gone = watcher.hears("track_unpublished", seconds, since, sid=shown["sid"])
         return float(gone["at"] - shown["at"])
 

@@ -4,13 +4,19 @@ import time
 from email.utils import formatdate
 from typing import Any
 
+import jwt
 import pytest
 import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.web.http_headers import Headers
 
+from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.adapters.signing import Signer, Signing
 from lotus_guard.core.push import sign_push
 from lotus_guard.core.server_clock import MOST_APART, MOST_FOLLOWED, ServerClock, seconds_ahead
+from lotus_guard.core.token import KeyPair
+from lotus_guard.credentials import Credential
 from lotus_guard.sandbox import livekit as sandbox_livekit
 from lotus_guard.sandbox.stack import SECRET, TWO, VOICE
 from tests.test_credentials import make_rooms_itself
@@ -40,6 +46,22 @@ def test_a_clock_that_stays_is_told_within_a_second(
         clock.saw(formatdate(now[0] + truth, usegmt=True), now[0])
     assert clock.ahead is not None
     assert abs(clock.ahead - truth) <= 1.001
+
+
+@given(jump=st.floats(-1e5, 1e5), again=st.floats(0.0, 0.9))
+def test_an_answer_under_way_while_our_clock_is_set_hides_nothing(
+    jump: float, again: float
+) -> None:
+    """It bounds next to nothing itself; the next one tells, be it of the same second."""
+    now = [NOW]
+    clock = ServerClock("it", lambda: now[0])
+    clock.saw(formatdate(NOW, usegmt=True), NOW)
+    now[0] += jump
+    clock.saw(formatdate(NOW, usegmt=True), NOW)
+    now[0] += again
+    clock.saw(formatdate(NOW + again, usegmt=True), now[0])
+    assert clock.ahead is not None
+    assert abs(clock.ahead + jump) <= 1.001
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Foo 2026 99:99:99 GMT", "\x00" * 99])
@@ -97,6 +119,26 @@ async def test_no_clock_opens_a_call_wherever_it_goes(world: World) -> None:
         found = await clock_of(world)
         assert found["state"] == ("trouble" if seconds else "ok")
     assert world.fail_opens() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_clock_that_is_set_while_we_ask_costs_no_answer() -> None:
+    """The second question comes within the second of the first, which was under way."""
+    pair, ours, livekits = KeyPair("key", "s" * 32), [NOW], [NOW]
+    signer = Signer(Credential("it", pair), ServerClock("LiveKit", lambda: ours[0]), lambda: 0.0)
+    jumps = iter([1200.0, 0.0, 0.0, 0.0])
+
+    async def ask(signing: Signing, epoch: float, _seconds: float) -> HttpAnswer:
+        jump = next(jumps)
+        claims = jwt.decode(
+            signing.token({}, epoch), pair.secret, ["HS256"], options={"verify_signature": False}
+        )
+        is_valid = claims["nbf"] <= livekits[0] < claims["exp"]
+        ours[0] += jump
+        date = Headers({"Date": [formatdate(livekits[0], usegmt=True)]})
+        return HttpAnswer(200 if is_valid else 401, date, b"")
+
+    assert [(await signer.asked(1.0, ask)).status for _ in range(2)] == [200, 200]
 
 
 @pytest_twisted.ensureDeferred

@@ -360,7 +360,7 @@ async def test_what_is_under_way_at_a_renewal_does_not_stand_for_the_new_secret(
     signer = Signer(keys, ServerClock("LiveKit", time.time), time.monotonic)
     used: list[KeyPair] = []
 
-    async def ask(signing: Signing, _seconds: float) -> HttpAnswer:
+    async def ask(signing: Signing, _epoch: float, _seconds: float) -> HttpAnswer:
         used.append(signing.pair)
         keys.value = new
         return HttpAnswer(200, Headers(), b"")

@@ -204,8 +204,8 @@ class LiveKit:
     ) -> bytes:
         body = request.SerializeToString()
 
-        async def ask(signing: Signing, seconds: float) -> HttpAnswer:
-            token = signing.token(grant, self.signer.clock.ours())
+        async def ask(signing: Signing, epoch: float, seconds: float) -> HttpAnswer:
+            token = signing.token(grant, epoch)
             return await self._post(method, token, body, allowance, seconds)
 
         answer = await self.signer.asked(self.seconds, ask)

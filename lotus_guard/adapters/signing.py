@@ -69,17 +69,18 @@ class Signer:
     """How far the clocks were apart when that was last logged; None: they agreed."""
 
     async def asked(
-        self, seconds: float, ask: Callable[[Signing, float], Awaitable[HttpAnswer]]
+        self, seconds: float, ask: Callable[[Signing, float, float], Awaitable[HttpAnswer]]
     ) -> HttpAnswer:
         """Ask in at most so many seconds; again, where it is refused and something has changed.
 
-        `ask` gets what to sign with and the seconds that are left; raises what it raises.
+        `ask` gets what to sign with, the time by our clock and the seconds that are left; raises
+        what it raises.
         """
         end, signing, tried = self.now() + seconds, self._first(), set[Signing]()
         while True:
             newest = self.keys.value  # which may be another by the time of the answer
             sent = self.clock.ours()
-            answer = await ask(signing, max(0.0, end - self.now()))
+            answer = await ask(signing, sent, max(0.0, end - self.now()))
             self._saw(answer, sent)
             if answer.status != 401:
                 self._accept(signing, newest, tried)

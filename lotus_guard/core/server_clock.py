@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from attrs import define, field
 
@@ -13,6 +14,11 @@ MOST_FOLLOWED = 86_400.0
 _RESOLUTION = 1.0  # a Date has whole seconds
 
 
+@lru_cache(maxsize=8)
+def _epoch_of(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp()
+
+
 def seconds_ahead(date: str, sent: float, got: float) -> tuple[float, float] | None:
     """Tell between what bounds a server is ahead of us; None where its `Date` says no time.
 
@@ -20,7 +26,7 @@ def seconds_ahead(date: str, sent: float, got: float) -> tuple[float, float] | N
     our clock.
     """
     try:
-        at = parsedate_to_datetime(date).timestamp()
+        at = _epoch_of(date)
     except (ValueError, TypeError, OverflowError):
         return None
     return at - max(sent, got), at + _RESOLUTION - min(sent, got)
@@ -37,8 +43,6 @@ class ServerClock:
     """By how many seconds it is ahead of ours; None until it has told."""
     followed: float = field(default=0.0, init=False)
     """How far ahead of ours is what `epoch` gives: with this much it takes what we sign."""
-    _date: str = field(default="", init=False)
-    _from: float = field(default=0.0, init=False)
 
     def epoch(self) -> float:
         """Give the seconds since 1970 by the clock that it takes for right."""
@@ -46,13 +50,9 @@ class ServerClock:
 
     def saw(self, date: str, sent: float) -> None:
         """Take in the `Date` of an answer to a question that went out at `sent` (`ours`)."""
-        got = self.ours()
-        if date == self._date and self._from <= got < self._from + _RESOLUTION:
-            return  # the same second: nothing new
-        bounds = seconds_ahead(date, sent, got)
+        bounds = seconds_ahead(date, sent, self.ours())
         if bounds is None:
             return
-        self._date, self._from = date, got
         low, high = bounds
         if self.ahead is None or not low <= self.ahead <= high:
             self.ahead = (low + high) / 2

@@ -14,8 +14,8 @@ from livekit.protocol import webhook as lk_webhook
 from bench.neighbours import Ports, frame
 from bench.tools import Missing, libraries, ports, program, running
 from bench.traffic import ALLOWED, KEY, SECRET, Table, claims_of
-from lotus_guard.config import variable_names
-from lotus_guard.core.push import HEADER, sign_push
+from lotus_guard.run.config import variable_names
+from lotus_guard.rules.push import HEADER, sign_push
 from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, sign_webhook
 from tests.real.processes import ROOT, http
 

@@ -27,12 +27,12 @@ from bench.neighbours import Ports, neighbours
 from bench.tables import Series, markdown, number, plot_svg, plot_text
 from bench.tools import cpu_of_threads, finish, ports, running, say
 from bench.traffic import QUALITY, Ask, make_ask
-from lotus_guard.adapters.tables import SCHEMA
-from lotus_guard.config import Variables
-from lotus_guard.core.knowledge import Grounds
+from lotus_guard.memory.sqlite_schema import SCHEMA
+from lotus_guard.run.config import Variables
+from lotus_guard.core.directory import Grounds
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, alias_of
-from lotus_guard.live import LONGEST_POLL
+from lotus_guard.enforce.live import LONGEST_POLL
 from tests.real.processes import http, until
 
 INTERVAL = 0.5

@@ -26,14 +26,14 @@ from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from bench.traffic import KEY, LIMIT, QUALITY, SECRET
-from lotus_guard.config import read_config
+from lotus_guard.run.config import read_config
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of, legacy_identity_of
-from lotus_guard.core.push import sign_push, write_push
+from lotus_guard.rules.push import sign_push, write_push
 from lotus_guard.sandbox.authorization import Issuer
 from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, LiveKitState, sign_webhook
-from lotus_guard.service import Agents, Clocks, Guard, LiveService, make_guard
-from lotus_guard.web import PublicSite
+from lotus_guard.run.guard import Agents, Clocks, Guard, LiveService, make_guard
+from lotus_guard.web.public import PublicSite
 
 EPOCH = 1_800_000_000.0
 """When the simulation begins, in seconds since 1970."""

@@ -12,7 +12,7 @@ It runs in Synapse's process, so it does nothing there that could hold an event 
 back-off while the guard is away. A heartbeat goes out only while nothing is waiting, so that the
 guard polls again by itself as soon as pushes do not get through.
 
-The wire is in `lotus_guard.core.push`. Source of the callbacks: Synapse's documentation, "Third
+The wire is in `lotus_guard.rules.push`. Source of the callbacks: Synapse's documentation, "Third
 party rules callbacks"; that `check_event_allowed` may raise SynapseError is relied upon by other
 modules and kept for them (synapse/module_api/callbacks/third_party_event_rules_callbacks.py).
 """
@@ -30,8 +30,8 @@ from twisted.web.client import readBody
 from twisted.web.http_headers import Headers
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT, read_limit, read_sources
-from lotus_guard.core.push import HEADER, HEARTBEAT, sign_push, write_push
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, read_limit, read_sources
+from lotus_guard.rules.push import HEADER, HEARTBEAT, sign_push, write_push
 
 logger = logging.getLogger(__name__)
 

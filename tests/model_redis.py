@@ -6,8 +6,8 @@ from typing import Any
 
 from attrs import define, field
 
-from lotus_guard.core.shared import BIND, LEAD, REPLACE, STEP_DOWN, Script
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.memory.redis_scripts import BIND, LEAD, REPLACE, STEP_DOWN, Script
+from lotus_guard.enforce.ports import Outage, Reason
 
 Words = Sequence[str | bytes | int]
 

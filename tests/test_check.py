@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.core.model import Alias
-from lotus_guard.hints import CLOCKS
+from lotus_guard.enforce.hints import CLOCKS
 from lotus_guard.sandbox.stack import KEY, SECRET
 from tests.check_yard import OUTSIDE, PUBLIC, Proxy, Yard, port_of
 from tests.real.processes import free_port

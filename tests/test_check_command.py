@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
-from lotus_guard.address import leads_to, listening
+from lotus_guard.run.address import leads_to, listening
 from lotus_guard.check.all import Look, run
 from lotus_guard.check.clocks import judge
 from lotus_guard.check.finding import Finding, Level, fault, note, ok, plain, warning, worst

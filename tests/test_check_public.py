@@ -9,7 +9,7 @@ from lotus_guard.check.ask import Means
 from lotus_guard.check.finding import Level
 from lotus_guard.check.public_client import FAKE, judge_client
 from lotus_guard.check.public_paths import judge_paths
-from lotus_guard.config import read_config
+from lotus_guard.run.config import read_config
 from tests.test_docs import GOOD
 
 HTTPS = "https://call.example.org/livekit/jwt"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.config import Faulty, help_text, is_unconfigured, read_config, variable_names
+from lotus_guard.run.config import Faulty, help_text, is_unconfigured, read_config, variable_names
 from tests.test_docs import GOOD
 
 

@@ -17,13 +17,13 @@ from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from lotus_guard.adapters.http import HttpAnswer
-from lotus_guard.adapters.signing import Signer, Signing
-from lotus_guard.config import Faulty, read_config
-from lotus_guard.core.push import sign_push
-from lotus_guard.core.server_clock import ServerClock
+from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.neighbours.signing import Signer, Signing
+from lotus_guard.run.config import Faulty, read_config
+from lotus_guard.rules.push import sign_push
+from lotus_guard.core.clock import ServerClock
 from lotus_guard.core.token import KeyPair, NotOurs, open_token, sign
-from lotus_guard.credentials import (
+from lotus_guard.enforce.credentials import (
     FORMER_SECONDS,
     LOOK_SECONDS,
     MOST_BYTES,
@@ -31,10 +31,10 @@ from lotus_guard.credentials import (
     Credential,
     Place,
 )
-from lotus_guard.hangup import Hangups
+from lotus_guard.run.hangup import Hangups
 from lotus_guard.sandbox.livekit import sign_webhook
 from lotus_guard.sandbox.stack import KEY, SECRET, TWO, VOICE
-from lotus_guard.service import keep_steady
+from lotus_guard.run.guard import keep_steady
 from tests.test_docs import GOOD
 from tests.world import World
 

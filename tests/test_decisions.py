@@ -13,8 +13,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
-from lotus_guard.core.decision import Decision, from_json, replay
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.rules.decision import Decision, from_json, replay
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, SECRET, TWO, VOICE
 from tests.test_live import NO_CAMERA, full_room_and_a_drawer, join, people, sources
 from tests.world import FAST, Got, World, http_answer, reactor, token_request

@@ -11,9 +11,9 @@ import yaml
 from attrs import fields
 from twisted.internet.task import Clock
 
-from lotus_guard.config import Variables, read_config, variable_names
-from lotus_guard.ports import Reason
-from lotus_guard.service import Agents, Clocks, make_guard
+from lotus_guard.run.config import Variables, read_config, variable_names
+from lotus_guard.enforce.ports import Reason
+from lotus_guard.run.guard import Agents, Clocks, make_guard
 from tests.test_failure_classes import FAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,7 +136,7 @@ def test_every_other_line_is_explained() -> None:
 def answers_of_our_own() -> list[str]:
     """The sentences that clients get, `{}` where something is filled in."""
     found = []
-    for path in ("web.py", "core/wire.py"):
+    for path in ("web/public.py", "core/wire.py"):
         for node in ast.walk(ast.parse((ROOT / "lotus_guard" / path).read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ANSWERS:
                 texts = [ast.unparse(each) for each in node.args[1:] if is_sentence(each)]
@@ -163,7 +163,7 @@ def test_every_answer_of_our_own_is_explained() -> None:
 
 def test_every_verdict_is_explained() -> None:
     told = TROUBLE[TROUBLE.index("## Decisions in the log") :]
-    source = (ROOT / "lotus_guard/core/decision.py").read_text()
+    source = (ROOT / "lotus_guard/rules/decision.py").read_text()
     verdicts = ("refused", "let through", "not enforced", "narrowed: ", "silenced", "curbed")
     for verdict in (*verdicts, "put out of the call", "left alone", "valid for ", "may publish "):
         assert verdict in source

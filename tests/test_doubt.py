@@ -6,8 +6,8 @@ import pytest_twisted
 from attrs import define, field
 
 from lotus_guard.core.model import Rule
-from lotus_guard.doubt import AGAIN_SECONDS, Doubt
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.enforce.doubt import AGAIN_SECONDS, Doubt
+from lotus_guard.enforce.ports import Outage, Reason
 from tests.world import World
 
 

@@ -14,8 +14,8 @@ from livekit.protocol import models as lk_models
 from livekit.protocol import webhook as lk_webhook
 from twisted.logger import formatEvent
 
-from lotus_guard.adapters.http import Http
-from lotus_guard.adapters.synapse import Synapse
+from lotus_guard.neighbours.http import Http
+from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.core.ids import MOST_ID, fits, is_room_id
 from lotus_guard.core.model import Alias, Identity, RoomId
 from lotus_guard.core.naming import alias_of

@@ -18,10 +18,10 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.flight import some_at_once
-from lotus_guard.ports import Outage, Reason
-from lotus_guard.service import Agents
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.enforce.deferreds import some_at_once
+from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.run.guard import Agents
 from tests.model_redis import Memory, ModelRedis, Words
 from tests.test_failure_classes import FAULTS
 from tests.world import Got, World

@@ -9,8 +9,8 @@ from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from lotus_guard.config import Faulty, read_config
-from lotus_guard.fleet import (
+from lotus_guard.run.config import Faulty, read_config
+from lotus_guard.run.workers import (
     LONGEST_DELAY,
     NUMBER,
     STOP_SECONDS,
@@ -22,7 +22,7 @@ from lotus_guard.fleet import (
     own_environment,
     worker_of,
 )
-from lotus_guard.systemd import HandedOver, Supervisor
+from lotus_guard.run.systemd import HandedOver, Supervisor
 from tests.test_docs import GOOD
 
 

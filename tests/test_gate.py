@@ -13,13 +13,13 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.web.client import URI
 
-from lotus_guard.adapters.http import BoundedBody, TooLong
-from lotus_guard.adapters.upstream import Upstream
-from lotus_guard.admission import MOST_SLOTS
-from lotus_guard.core.hoard import MOST_IN_ROOM
+from lotus_guard.neighbours.http import BoundedBody, TooLong
+from lotus_guard.neighbours.upstream import Upstream
+from lotus_guard.enforce.admission import MOST_SLOTS
+from lotus_guard.enforce.hoard import MOST_IN_ROOM
 from lotus_guard.core.model import Alias, Identity
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.ports import Allowance, Outage, Reason
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.enforce.ports import Allowance, Outage, Reason
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.world import Got, World, http_answer, reactor, token_request
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.knowledge import LISTED, Change, Grounds, Knowledge, Place, _Packed
+from lotus_guard.core.directory import LISTED, Change, Grounds, Knowledge, Place, _Packed
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.recent import Recent, weight
+from lotus_guard.core.lru import Recent, weight
 
 ROOM, OTHER = RoomId("!r:s"), RoomId("!other:s")
 CALL, SECOND = Alias("call"), Alias("second")

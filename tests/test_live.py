@@ -13,14 +13,14 @@ from twisted.internet.task import Clock, deferLater
 
 from lotus_guard.core.model import Alias, LimitPolicy, RoomId, SourcePolicy
 from lotus_guard.core.naming import alias_of
-from lotus_guard.core.plan import MOST, Remove
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT, Reading
-from lotus_guard.core.push import sign_push, write_push
-from lotus_guard.live import JUST_LOOKED_UP, Pace
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.rules.plan import MOST, Remove
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, Reading
+from lotus_guard.rules.push import sign_push, write_push
+from lotus_guard.enforce.live import JUST_LOOKED_UP, Pace
+from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.sandbox.livekit import Source, sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
-from lotus_guard.service import Clocks, LiveService, LoopTick
+from lotus_guard.run.guard import Clocks, LiveService, LoopTick
 from tests.world import DEADLINE, FAST, World, reactor
 
 VIDEO, AUDIO = lk_models.TrackType.VIDEO, lk_models.TrackType.AUDIO
@@ -696,7 +696,7 @@ async def test_a_push_is_enforced_at_once_and_saves_the_polling(world: World) ->
 
 @pytest_twisted.ensureDeferred
 async def test_old_repeated_and_unsigned_pushes_change_nothing(world: World) -> None:
-    from lotus_guard.core.push import Unsigned
+    from lotus_guard.rules.push import Unsigned
 
     world.start_guard(**FAST, LOTUS_GUARD_PUSH_SECRET=PUSH)
     now = time.time()

@@ -7,9 +7,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.adapters.http import HttpAnswer
-from lotus_guard.adapters.neighbour import Lane, Neighbour, Queued
-from lotus_guard.ports import NotAsked, Outage, Reason
+from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.neighbours.bulkhead import Lane, Neighbour, Queued
+from lotus_guard.enforce.ports import NotAsked, Outage, Reason
 
 
 @define

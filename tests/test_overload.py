@@ -10,15 +10,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
-from lotus_guard.adapters.neighbour import Lane
-from lotus_guard.bounded import Connections
-from lotus_guard.core.fair import Bounds
+from lotus_guard.neighbours.bulkhead import Lane
+from lotus_guard.overload.http_limits import Connections
+from lotus_guard.overload.fair_share import Bounds
 from lotus_guard.core.model import RoomId, Source
-from lotus_guard.core.origin import Origin
-from lotus_guard.core.policy import SOURCES_EVENT
-from lotus_guard.pressure import TOKENS
+from lotus_guard.overload.client_address import Origin
+from lotus_guard.rules.policy import SOURCES_EVENT
+from lotus_guard.overload.load_shedding import TOKENS
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
-from lotus_guard.web import BLIND_REQUESTS, SLOW_SECONDS
+from lotus_guard.web.public import BLIND_REQUESTS, SLOW_SECONDS
 from tests.real.processes import free_port
 from tests.test_gate import CORS
 from tests.test_live import join

@@ -7,10 +7,10 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import LimitPolicy, RoomId
-from lotus_guard.core.policy import Reading
-from lotus_guard.flight import SingleFlight, within
-from lotus_guard.policies import MOST_AHEAD, Policies
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.rules.policy import Reading
+from lotus_guard.enforce.deferreds import SingleFlight, within
+from lotus_guard.enforce.policies import MOST_AHEAD, Policies
+from lotus_guard.enforce.ports import Outage, Reason
 
 ROOM = RoomId("!r:s")
 

@@ -7,12 +7,12 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.adapters.neighbour import FOR_TOKENS
-from lotus_guard.core.fair import Bounds, Shares
-from lotus_guard.core.origin import Origin
-from lotus_guard.policies import MOST_AHEAD
-from lotus_guard.ports import Reason
-from lotus_guard.pressure import (
+from lotus_guard.neighbours.bulkhead import FOR_TOKENS
+from lotus_guard.overload.fair_share import Bounds, Shares
+from lotus_guard.overload.client_address import Origin
+from lotus_guard.enforce.policies import MOST_AHEAD
+from lotus_guard.enforce.ports import Reason
+from lotus_guard.overload.load_shedding import (
     CROWD_TOKENS,
     MANY_TOKENS,
     TICK_SECONDS,
@@ -23,7 +23,7 @@ from lotus_guard.pressure import (
     TurnedAway,
     Turnstile,
 )
-from lotus_guard.roll_call import AT_ONCE
+from lotus_guard.enforce.roll_call import AT_ONCE
 
 A, B = Origin("192.0.2.1"), Origin("192.0.2.2")
 CROWD = Origin("127.0.0.1", is_crowd=True)

@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
-from lotus_guard.bounded import (
+from lotus_guard.overload.http_limits import (
     MOST_UNREAD,
     PIECE,
     UNREAD_SECONDS,

@@ -14,8 +14,8 @@ from twisted.logger import ILogObserver, LogLevel, LogPublisher, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lotus_guard.adapters import tables
-from lotus_guard.adapters.log import (
+from lotus_guard.memory import sqlite_schema as tables
+from lotus_guard.observe.log import (
     MOST_ALIKE,
     MOST_DECISIONS,
     MOST_KINDS,
@@ -27,8 +27,8 @@ from lotus_guard.adapters.log import (
     ration_all,
     unration_all,
 )
-from lotus_guard.adapters.tables import SCHEMA, Batch, Beat, select_decisions
-from lotus_guard.core.decision import (
+from lotus_guard.memory.sqlite_schema import SCHEMA, Batch, Beat, select_decisions
+from lotus_guard.rules.decision import (
     Decision,
     Deed,
     Ruling,
@@ -38,11 +38,11 @@ from lotus_guard.core.decision import (
     seat_refused,
 )
 from lotus_guard.core.model import RoomId, Rule
-from lotus_guard.health import TROUBLE_SECONDS, Dependency, Health
-from lotus_guard.live import Pace
-from lotus_guard.names import MOST_ASKED, Names
-from lotus_guard.ports import Outage, Reason
-from lotus_guard.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
+from lotus_guard.observe.health import TROUBLE_SECONDS, Dependency, Health
+from lotus_guard.enforce.live import Pace
+from lotus_guard.observe.room_names import MOST_ASKED, Names
+from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
 from tests.test_decisions import logged
 from tests.test_store import Memory
 

@@ -12,16 +12,16 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
-from lotus_guard.config import Faulty, read_config
+from lotus_guard.run.config import Faulty, read_config
 from lotus_guard.core.model import Alias, Identity
-from lotus_guard.core.shared import (
+from lotus_guard.memory.redis_scripts import (
     Script,
     Version,
     is_redis,
     read_redis_address,
     read_version,
 )
-from lotus_guard.core.table import Hold, Look, Table, merged, read_table, write_table
+from lotus_guard.core.seats_json import Hold, Look, Table, merged, read_table, write_table
 from tests.contract.redis import ROOM, Guard, RedisContract
 from tests.model_redis import Memory, ModelRedis, Words
 from tests.test_docs import GOOD

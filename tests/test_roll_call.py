@@ -12,13 +12,13 @@ from livekit.protocol import room as lk_room
 from twisted.internet import reactor as _reactor
 from twisted.logger import formatEvent
 
-from lotus_guard.adapters.livekit_list import read_list
+from lotus_guard.neighbours.livekit_list import read_list
 from lotus_guard.core.model import Identity, Kind, RoomId, kind_of
 from lotus_guard.core.naming import alias_of
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.flight import some_at_once
-from lotus_guard.presence import KEPT
-from lotus_guard.roll_call import KEPT_OUT, MOST_BYTES
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.enforce.deferreds import some_at_once
+from lotus_guard.enforce.presence import KEPT
+from lotus_guard.enforce.roll_call import KEPT_OUT, MOST_BYTES
 from lotus_guard.sandbox.livekit import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.test_decisions import logged

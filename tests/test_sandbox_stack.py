@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
-from lotus_guard.config import read_config
+from lotus_guard.run.config import read_config
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, alias_of
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.stack import (
     ADMIN_TOKEN,
     KEY,

@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from lotus_guard.admission import LOOK_MAX_AGE
-from lotus_guard.core.knowledge import Knowledge
+from lotus_guard.enforce.admission import LOOK_MAX_AGE
+from lotus_guard.core.directory import Knowledge
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.seats import (
     MOST_AWAITED,

@@ -10,16 +10,16 @@ from attrs import define, field
 from livekit.protocol import models as lk_models
 from livekit.protocol import webhook
 
-from lotus_guard.adapters import redis_book
-from lotus_guard.adapters.redis_lease import SECONDS, SETTLE_SECONDS, Lease
-from lotus_guard.adapters.redis_store import RedisStore
+from lotus_guard.memory import redis_seats as redis_book
+from lotus_guard.memory.redis_lease import SECONDS, SETTLE_SECONDS, Lease
+from lotus_guard.memory.redis_news import RedisStore
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import alias_of
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.core.push import HEADER, sign_push, write_push
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.rules.push import HEADER, sign_push, write_push
 from lotus_guard.sandbox.livekit import Source, sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
-from lotus_guard.service import Guard
+from lotus_guard.run.guard import Guard
 from tests.model_redis import Memory, ModelRedis
 from tests.test_live import full_room_and_a_drawer, join, people
 from tests.world import World

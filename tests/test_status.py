@@ -17,12 +17,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.sandbox.stack import VOICE
-from lotus_guard.service import STOP_SECONDS
-from lotus_guard.status.pages import NAMES, Pages
-from lotus_guard.status.picture import MOST_TEXT
-from lotus_guard.status.stream import HEARTBEAT_SECONDS, MOST_VIEWERS, STUCK_SECONDS, Stream
+from lotus_guard.run.guard import STOP_SECONDS
+from lotus_guard.web.status.pages import NAMES, Pages
+from lotus_guard.web.status.picture import MOST_TEXT
+from lotus_guard.web.status.stream import HEARTBEAT_SECONDS, MOST_VIEWERS, STUCK_SECONDS, Stream
 from tests.real.processes import ROOT, Process, free_port
 from tests.test_docs import GOOD
 from tests.test_tap import TWISTD

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from lotus_guard.adapters import tables
-from lotus_guard.adapters.store import Store
-from lotus_guard.adapters.tables import SeatRows
-from lotus_guard.core.knowledge import Grounds, Knowledge, Place
+from lotus_guard.memory import sqlite_schema as tables
+from lotus_guard.memory.sqlite import Store
+from lotus_guard.memory.sqlite_schema import SeatRows
+from lotus_guard.core.directory import Grounds, Knowledge, Place
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.seats import Seats
 from tests.world import reactor

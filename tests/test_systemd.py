@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from lotus_guard.systemd import (
+from lotus_guard.run.systemd import (
     FIRST_FD,
     Beats,
     HandedOver,
@@ -38,7 +38,7 @@ def test_sockets_that_are_not_for_us_are_left_and_the_variables_go(
 
 HANDED_OVER = """
 import os, socket, sys
-from lotus_guard.systemd import FIRST_FD, handed_over
+from lotus_guard.run.systemd import FIRST_FD, handed_over
 
 listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
 os.dup2(listening.fileno(), FIRST_FD)  # which may be its own number

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lotus_guard.config import variable_names
+from lotus_guard.run.config import variable_names
 from tests.real.processes import free_port, until
 from tests.test_docs import GOOD
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.turns import AT_ONCE, REST_TIMES, SLOW_AT_ONCE, WOKEN_AT_ONCE, Turns
+from lotus_guard.enforce.turns import AT_ONCE, REST_TIMES, SLOW_AT_ONCE, WOKEN_AT_ONCE, Turns
 
 A, B = RoomId("!a"), RoomId("!b")
 LONGEST = 2.0

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.address import is_loopback
+from lotus_guard.run.address import is_loopback
 from lotus_guard.check import clocks, guard, livekit, public, redis, state, synapse, upstream, user
 from lotus_guard.check import webhooks as hooks
 from lotus_guard.check.ask import Means
@@ -20,8 +20,8 @@ from lotus_guard.check.livekit_file import (
     look_at_file,
     read_livekit_file,
 )
-from lotus_guard.config import Config, Faulty, read_config
-from lotus_guard.flight import within
+from lotus_guard.run.config import Config, Faulty, read_config
+from lotus_guard.enforce.deferreds import within
 
 ENVIRONMENT = "environment"
 SECONDS = 60.0

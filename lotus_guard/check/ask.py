@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from lotus_guard.adapters.http import Http, HttpAnswer
-from lotus_guard.config import Config
+from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.run.config import Config
 from lotus_guard.core.probe import FIELD, HEADER, sign_probe
-from lotus_guard.ports import Now, Outage, Reason
+from lotus_guard.enforce.ports import Now, Outage, Reason
 
 SECONDS = 5.0
 """The deadline of one exchange."""

@@ -6,11 +6,11 @@ signs them by its own clock; Synapse's pushes are believed for a minute.
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.adapters.http import Http
+from lotus_guard.neighbours.http import Http
 from lotus_guard.check.ask import Means, ask, skew_of
 from lotus_guard.check.finding import Finding, note, ok, warning
-from lotus_guard.core.server_clock import MOST_APART
-from lotus_guard.ports import Outage
+from lotus_guard.core.clock import MOST_APART
+from lotus_guard.enforce.ports import Outage
 
 NAME = "clocks"
 WANTED = "let chrony or systemd-timesyncd set the clocks: `timedatectl set-ntp true` on each host"

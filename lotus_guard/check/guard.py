@@ -11,14 +11,14 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lotus_guard.address import Listening, listening
+from lotus_guard.run.address import Listening, listening
 from lotus_guard.check.ask import Means, ask, described, echo_of, fields_of, probe_headers, trouble
 from lotus_guard.check.clocks import WANTED as CLOCKS_WANTED
 from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
-from lotus_guard.config import Config
-from lotus_guard.core.push import HEARTBEAT
-from lotus_guard.hints import CLOCKS
-from lotus_guard.ports import Outage
+from lotus_guard.run.config import Config
+from lotus_guard.rules.push import HEARTBEAT
+from lotus_guard.enforce.hints import CLOCKS
+from lotus_guard.enforce.ports import Outage
 
 GUARD, OPERATORS, EXPOSED, PUSHES = "guard", "operators-port", "operators-port-exposed", "pushes"
 WORDS = {

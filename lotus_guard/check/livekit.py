@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 
-from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.check.ask import (
     PREFIX,
     Means,
@@ -25,8 +25,8 @@ from lotus_guard.check.ask import (
 )
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.livekit_file import LiveKitFile
-from lotus_guard.core.server_clock import MOST_APART
-from lotus_guard.ports import Outage
+from lotus_guard.core.clock import MOST_APART
+from lotus_guard.enforce.ports import Outage
 
 API, KEY, AUTO_CREATE = "livekit", "livekit-key", "auto-create"
 WANTED = "LOTUS_GUARD_LIVEKIT_URL=http://127.0.0.1:7880 (LiveKit itself, not the proxy before it)"

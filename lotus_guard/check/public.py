@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from attrs import frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.adapters.http import HttpAnswer
-from lotus_guard.address import listening
+from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.run.address import listening
 from lotus_guard.check.ask import (
     Means,
     ask,
@@ -30,7 +30,7 @@ from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
 from lotus_guard.check.public_client import CLIENT, LIES, judge_client
 from lotus_guard.check.public_paths import NAME as PREFIX
 from lotus_guard.check.public_paths import judge_paths
-from lotus_guard.ports import Outage
+from lotus_guard.enforce.ports import Outage
 
 ROUTE, ENDPOINTS = "public-route", "public-endpoints"
 SLASHES, CORS = "public-slashes", "public-cors"

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from lotus_guard.address import listening
+from lotus_guard.run.address import listening
 from lotus_guard.check.ask import Means
 from lotus_guard.check.finding import Finding, note, ok, warning
-from lotus_guard.core.origin import UNCLEAR, Origins, networks_of
+from lotus_guard.overload.client_address import UNCLEAR, Origins, networks_of
 
 CLIENT = "public-client"
 FAKE = "192.0.2.77"

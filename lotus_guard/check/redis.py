@@ -14,13 +14,13 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from lotus_guard.adapters.http import outage_of
-from lotus_guard.adapters.redis import Redis, endpoint_of
+from lotus_guard.neighbours.http import outage_of
+from lotus_guard.memory.redis_connection import Redis, endpoint_of
 from lotus_guard.check.ask import words_for
 from lotus_guard.check.finding import Finding, fault, ok, warning
-from lotus_guard.core.shared import RedisAddress
-from lotus_guard.flight import within
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.memory.redis_scripts import RedisAddress
+from lotus_guard.enforce.deferreds import within
+from lotus_guard.enforce.ports import Outage, Reason
 
 NAME = "redis"
 OLDEST = (6, 2)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
-from lotus_guard.config import variable_names
+from lotus_guard.run.config import variable_names
 
 STATE, ONE, SECRETS = "state-file", "one-guard", "secret-files"
 BEAT_SECONDS = 150.0

@@ -8,7 +8,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.check.ask import (
     Means,
     ask,
@@ -18,7 +18,7 @@ from lotus_guard.check.ask import (
     trouble,
 )
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.enforce.ports import Outage, Reason
 
 SYNAPSE, TOKEN, FILTER = "synapse", "synapse-token", "synapse-filter"
 WANTED = "LOTUS_GUARD_SYNAPSE_URL=http://127.0.0.1:8008 (Synapse itself, not the proxy before it)"

@@ -6,12 +6,12 @@ that path on, so what is asked carries a probe, which a guard answers itself (`c
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.adapters.http import HttpAnswer
-from lotus_guard.address import LOOPBACK, bracketed, host_and_port, leads_to, listening
+from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.run.address import LOOPBACK, bracketed, host_and_port, leads_to, listening
 from lotus_guard.check.ask import Means, ask, described, echo_of, probe_headers, trouble
 from lotus_guard.check.finding import Finding, fault, note, ok
-from lotus_guard.config import Config
-from lotus_guard.ports import Outage
+from lotus_guard.run.config import Config
+from lotus_guard.enforce.ports import Outage
 
 UPSTREAM, EXPOSED = "upstream", "upstream-exposed"
 WANTED = "LOTUS_GUARD_UPSTREAM=http://127.0.0.1:8071, and LIVEKIT_JWT_BIND=127.0.0.1:8071"

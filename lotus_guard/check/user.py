@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import jwt
 
-from lotus_guard.adapters.http import HttpAnswer
+from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.check.ask import (
     PREFIX,
     Means,
@@ -25,7 +25,7 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, known_aliases
 from lotus_guard.core.token import NotOurs, open_token
 from lotus_guard.core.wire import read_answer
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.enforce.ports import Outage, Reason
 
 USER, KEY = "user", "upstream-key"
 SAME = "the same LIVEKIT_KEY and LIVEKIT_SECRET (best: one LIVEKIT_KEY_FILE) for both services"

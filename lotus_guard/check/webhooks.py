@@ -6,13 +6,13 @@ later (measured), which the guard counts on its operators' port.
 
 from twisted.internet.task import deferLater
 
-from lotus_guard.address import host_and_port, listening
+from lotus_guard.run.address import host_and_port, listening
 from lotus_guard.check.ask import PREFIX, Means
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.guard import NotThere, Ready, own_webhook, read_ready
 from lotus_guard.check.livekit import call
 from lotus_guard.check.livekit_file import LiveKitFile
-from lotus_guard.ports import Outage
+from lotus_guard.enforce.ports import Outage
 
 NAME = "webhooks"
 PAUSE = 0.1

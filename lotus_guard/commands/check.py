@@ -16,17 +16,17 @@ from attrs import asdict, evolve
 from rich.console import Console
 from rich.text import Text
 
-from lotus_guard.adapters.http import Http
-from lotus_guard.address import is_host
+from lotus_guard.neighbours.http import Http
+from lotus_guard.run.address import is_host
 from lotus_guard.check.all import Still, look_around, look_still, own_addresses
 from lotus_guard.check.ask import Means
 from lotus_guard.check.finding import EXIT_CODES, Finding, Level, warning, worst
 from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.check.user import USER
 from lotus_guard.commands.common import Failed, on_the_reactor
-from lotus_guard.config import Config
+from lotus_guard.run.config import Config
 from lotus_guard.core.text import printable
-from lotus_guard.service import Agents, Clocks
+from lotus_guard.run.guard import Agents, Clocks
 
 _STYLES = {
     Level.OK: "green",

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from lotus_guard.address import listening
-from lotus_guard.config import Config, Faulty, read_config
-from lotus_guard.service import Agents, Clocks, pooled_agents
+from lotus_guard.run.address import listening
+from lotus_guard.run.config import Config, Faulty, read_config
+from lotus_guard.run.guard import Agents, Clocks, pooled_agents
 
 V = TypeVar("V")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lotus_guard.core.edit import Content
+from lotus_guard.rules.edit import Content
 from lotus_guard.core.model import LimitPolicy, RoomId, Source, SourcePolicy
-from lotus_guard.core.policy import (
+from lotus_guard.rules.policy import (
     LIMIT_EVENT,
     SOURCES_EVENT,
     Reading,

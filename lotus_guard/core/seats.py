@@ -31,7 +31,7 @@ from math import inf
 from attrs import define, evolve, field, frozen
 
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.table import Hold, Look, Person, Table, merged
+from lotus_guard.core.seats_json import Hold, Look, Person, Table, merged
 
 WATCHED = 30.0
 """Looks at most so many seconds apart count as watching: over a longer gap anybody may come."""

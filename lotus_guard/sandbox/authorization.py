@@ -40,8 +40,8 @@ from twisted.web.iweb import IAgent, IPolicyForHTTPS
 from twisted.web.resource import IResource, Resource
 from zope.interface import implementer
 
-from lotus_guard.adapters.http import BytesBody
-from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.neighbours.http import BytesBody
+from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of, legacy_identity_of
 from lotus_guard.sandbox.reading import (

@@ -25,8 +25,8 @@ from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
-from lotus_guard.adapters.http import BytesBody
-from lotus_guard.bounded import BoundedRequest
+from lotus_guard.neighbours.http import BytesBody
+from lotus_guard.overload.http_limits import BoundedRequest
 
 Source = lk_models.TrackSource
 LEEWAY = 60.0

@@ -12,11 +12,11 @@ from twisted.application.service import MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.web.client import Agent
 
-from lotus_guard.address import listening
-from lotus_guard.config import read_config
+from lotus_guard.run.address import listening
+from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.authorization import sandbox_site
 from lotus_guard.sandbox.stack import Sandbox, welcome
-from lotus_guard.service import make_service
+from lotus_guard.run.guard import make_service
 
 
 def make_sandbox_service(reactor: Any, environment: Mapping[str, str]) -> Any:

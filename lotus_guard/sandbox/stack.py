@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.authorization import AuthorizationApp, Issuer, room_maker, userinfo_over
 from lotus_guard.sandbox.livekit import LiveKitApp, LiveKitState
 from lotus_guard.sandbox.synapse import SynapseApp, SynapseState

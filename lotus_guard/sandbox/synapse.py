@@ -13,7 +13,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from lotus_guard.bounded import BoundedRequest
+from lotus_guard.overload.http_limits import BoundedRequest
 from lotus_guard.core.power import level_needed, level_of
 
 Event = dict[str, Any]

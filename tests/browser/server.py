@@ -14,8 +14,8 @@ from klein import Klein
 from twisted.internet import reactor as _reactor
 from twisted.web.server import Site
 
-from lotus_guard.status.pages import NAMES, Pages
-from lotus_guard.status.stream import Stream
+from lotus_guard.web.status.pages import NAMES, Pages
+from lotus_guard.web.status.stream import Stream
 
 reactor: Any = _reactor
 

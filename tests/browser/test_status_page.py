@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from lotus_guard.status.stream import MOST_VIEWERS
+from lotus_guard.web.status.stream import MOST_VIEWERS
 from tests.browser.conftest import Guard, Visitor
 from tests.browser.state import SCREEN, decision, dependency, evening, people, room
 from tests.real.processes import ROOT

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
-from lotus_guard.core.server_clock import seconds_ahead
+from lotus_guard.core.clock import seconds_ahead
 from tests.contract.subject import Response, Server
 
 JSON, PROTOBUF = "application/json", "application/protobuf"

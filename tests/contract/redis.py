@@ -9,11 +9,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
-from lotus_guard.adapters.redis_book import RedisBook
-from lotus_guard.core.knowledge import Knowledge
+from lotus_guard.memory.redis_seats import RedisBook
+from lotus_guard.core.directory import Knowledge
 from lotus_guard.core.model import Alias, Identity, RoomId
 from lotus_guard.core.seats import Look, Seats
-from lotus_guard.core.shared import BIND, LEAD, REPLACE, STEP_DOWN
+from lotus_guard.memory.redis_scripts import BIND, LEAD, REPLACE, STEP_DOWN
 
 ROOM, CALL = RoomId("!room:s"), Alias("call")
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.web.client import Agent
 
-from lotus_guard.bounded import BoundedRequest, QuietSite
+from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.sandbox.stack import Addresses, Sandbox
 
 

@@ -28,7 +28,7 @@ from deploy.lib.unit import (
     quoted,
     service_environment,
 )
-from lotus_guard.config import read_config
+from lotus_guard.run.config import read_config
 from tests.test_docs import GOOD
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -271,7 +271,7 @@ def test_a_guard_that_cannot_be_loaded_is_not_started(
 ) -> None:
     host.put_in_place()
     host.calls()
-    (unpacked(package, tmp_path) / SITE / "lotus_guard/service.py").write_text("import nowhere\n")
+    (unpacked(package, tmp_path) / SITE / "lotus_guard/run/guard.py").write_text("import nowhere\n")
     host.install(packed(tmp_path), check=False)
     assert host.calls() == [], "the guard that runs goes on"
 

@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lotus_guard.core.breaker import Breaker, State
+from lotus_guard.neighbours.breaker import Breaker, State
 
 
 class Neighbourly(RuleBasedStateMachine):

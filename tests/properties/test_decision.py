@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.decision import (
+from lotus_guard.rules.decision import (
     Decision,
     Deed,
     Ruling,
@@ -33,7 +33,7 @@ from lotus_guard.core.model import (
     SourcePolicy,
     Track,
 )
-from lotus_guard.core.plan import plan
+from lotus_guard.rules.plan import plan
 from lotus_guard.core.text import printable
 from lotus_guard.core.token import KeyPair, Token, lifetime, restrain
 

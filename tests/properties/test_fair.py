@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lotus_guard.core.fair import Arrivals, Bounds, Shares
+from lotus_guard.overload.fair_share import Arrivals, Bounds, Shares
 
 BOUNDS = Bounds(most=12, each=8, crowd=9, line=6, waiting=10, cap=2)
 CROWD = "crowd"

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.hoard import LIFE, MOST_IN_ROOM, Hoards
+from lotus_guard.enforce.hoard import LIFE, MOST_IN_ROOM, Hoards
 from lotus_guard.core.model import Identity, RoomId
 
 ROOM = RoomId("!r:s")

@@ -15,7 +15,7 @@ from lotus_guard.core.model import (
     Track,
 )
 from lotus_guard.core.narrow import EVERY_SOURCE
-from lotus_guard.core.plan import MOST, NOTHING, Curb, Narrow, Remove, Silence, Step, bounded, plan
+from lotus_guard.rules.plan import MOST, NOTHING, Curb, Narrow, Remove, Silence, Step, bounded, plan
 
 NAMES = st.sampled_from([*EVERY_SOURCE, "unknown"])
 GRANTS = st.builds(Grant, st.booleans(), st.lists(NAMES, max_size=4, unique=True).map(tuple))

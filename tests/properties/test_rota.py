@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.rota import INVENTED, OTHERS, RESTRICTED, Candidate, Rota
+from lotus_guard.enforce.rota import INVENTED, OTHERS, RESTRICTED, Candidate, Rota
 
 KINDS = st.sampled_from([RESTRICTED, OTHERS, INVENTED])
 MOST = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))

@@ -4,7 +4,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lotus_guard.core.knowledge import Knowledge
+from lotus_guard.core.directory import Knowledge
 from lotus_guard.core.model import Alias, Identity, RoomId, UserId
 from lotus_guard.core.naming import identity_of, legacy_identity_of
 from lotus_guard.core.seats import Look, Seats

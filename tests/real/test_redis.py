@@ -13,14 +13,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
-from lotus_guard.adapters.redis import Redis
-from lotus_guard.adapters.redis_store import RedisStore
+from lotus_guard.memory.redis_connection import Redis
+from lotus_guard.memory.redis_news import RedisStore
 from lotus_guard.check.finding import Level
 from lotus_guard.check.redis import look_at_redis
-from lotus_guard.core.knowledge import Grounds, Knowledge, Place
+from lotus_guard.core.directory import Grounds, Knowledge, Place
 from lotus_guard.core.model import Alias, Identity, UserId
-from lotus_guard.core.shared import Script, read_redis_address
-from lotus_guard.ports import Outage, Reason
+from lotus_guard.memory.redis_scripts import Script, read_redis_address
+from lotus_guard.enforce.ports import Outage, Reason
 from tests.contract.redis import ROOM, Guard, RedisContract
 from tests.real.processes import Process, free_port
 from tests.real.redis import redis_server

@@ -13,7 +13,7 @@ import pytest
 import pytest_twisted
 from attrs import define
 
-from lotus_guard.core.policy import LIMIT_EVENT
+from lotus_guard.rules.policy import LIMIT_EVENT
 from lotus_guard.sandbox.stack import TWO
 from tests.real.conftest import require_real
 from tests.real.homeserver import User

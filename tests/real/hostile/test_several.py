@@ -9,7 +9,7 @@ import pytest_twisted
 from attrs import define, field
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.livekit import Source
 from lotus_guard.sandbox.stack import TWO
 from lotus_guard.sandbox.synapse import Refused

@@ -1,1 +1,0 @@
-"""One outside system each, behind the protocols of `lotus_guard.ports`."""

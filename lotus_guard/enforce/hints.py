@@ -1,0 +1,220 @@
+"""Hints from outside: LiveKit's webhooks and Synapse's pushes. They wake looks, no more."""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from lotus_guard.core.directory import Recent
+from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.rules.push import HEARTBEAT, Push, Unsigned, Untimely, read_push
+from lotus_guard.core.ration import Ration
+from lotus_guard.core.token import KeyPair
+from lotus_guard.core.webhook import Event, Forged, is_announced, read_event, write_event
+from lotus_guard.enforce.credentials import Credential
+from lotus_guard.observe.health import described
+from lotus_guard.enforce.policies import Policies
+from lotus_guard.enforce.ports import Now
+
+_log = Logger()
+
+CLOCKS = "the clocks of Synapse and the guard are apart"
+"""Said of a push whose signature is right and whose time is not."""
+
+
+@define(eq=False)
+class Webhooks:
+    """Verifies LiveKit's webhooks and hands on each event once."""
+
+    keys: Credential[KeyPair]
+    now: Now
+    on_event: Callable[[Event], None]
+    on_genuine: Callable[[bytes, str], None] = lambda _body, _authorization: None
+    """Told of each event that came to this guard, written anew and short, for the other guards."""
+    last: float | None = field(default=None, init=False)
+    """When the last genuine one came in."""
+    genuine: int = field(default=0, init=False)
+    forged: int = field(default=0, init=False)
+    _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
+    _ration: Ration = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ration = Ration(self.now)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe this dependency (`lotus_guard.observe.health`). LiveKit is silent while nobody calls."""
+        if self.last is None:
+            return described("webhooks", "unknown", None, "none came yet: rooms are polled")
+        return described("webhooks", "ok", round(self.now() - self.last, 1), "")
+
+    def are_livekits(self, authorization: str) -> bool:
+        """Tell from the head of a request whether its body will be a webhook, or at least ours.
+
+        A client has no such token; so a body may be longer here, and waits in no client's line.
+        """
+        return any(
+            is_announced(authorization, pair.key, pair.secret) for pair in self.keys.believed()
+        )
+
+    def take(self, body: bytes, authorization: str, *, is_heard: bool = False) -> None:
+        """Take in a webhook, whoever sent it; never raises.
+
+        `is_heard` where another guard passed it on.
+        """
+        try:
+            event = self._read(body, authorization)
+        except Forged as why:
+            self._refused(str(why))
+            return
+        except Exception:  # whatever is in the body, upstream has been served already
+            _log.failure("A webhook could not be read")
+            return
+        self.last = self.now()
+        self.genuine += 1
+        if event is None or (event.id and self._seen.get(event.id)):
+            return
+        self._seen.put(event.id, True)
+        if not is_heard:
+            self.on_genuine(*write_event(event, self.keys.value.key, self.keys.value.secret))
+        self.on_event(event)
+
+    def _refused(self, why: str) -> None:
+        self.forged += 1
+        more = self._ration.more("forged")
+        if more is not None:
+            _log.warn(
+                "A webhook was not LiveKit's: {why}{more}. Wanted, where it was: LIVEKIT_KEY and "
+                "LIVEKIT_SECRET are those that LiveKit signs with.",
+                why=why,
+                more=more,
+            )
+
+    def _read(self, body: bytes, authorization: str) -> Event | None:
+        """Read one that our secret signed, or our last one; raises Forged."""
+        why = Forged("no secret to verify it by")
+        for pair in self.keys.believed():
+            try:
+                return read_event(body, authorization, pair.key, pair.secret)
+            except Forged as other:
+                why = other
+        raise why
+
+
+@define(eq=False)
+class Pushes:
+    """Verifies Synapse's pushes, keeps the policies up to date and knows whether they come."""
+
+    secret: Credential[str]
+    """Empty: pushes are off."""
+    max_age: float
+    """Seconds a policy is served without asking again where nobody pushes."""
+    poll: float
+    """The same while pushes come."""
+    now: Now
+    epoch: Callable[[], float]
+    last: float | None = field(default=None, init=False)
+    """When the last genuine push or heartbeat came in."""
+    taken: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+    last_refused: float | None = field(default=None, init=False)
+    _why: str = field(default="", init=False)
+    """Why the last one was refused."""
+    _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
+    _sent: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
+
+    def describe(self) -> dict[str, Any]:
+        """Describe this dependency (`lotus_guard.observe.health`)."""
+        age = None if self.last is None else round(self.now() - self.last, 1)
+        if not self.secret.value:
+            return described("pushes", "off", age, "LOTUS_GUARD_PUSH_SECRET is not set")
+        if self.last_refused is not None and self.last_refused > (self.last or 0.0):
+            return described("pushes", "trouble", age, self._why)
+        if age is None:
+            return described("pushes", "unknown", None, "none came yet: policies are polled")
+        late = "" if self.are_coming() else "they have stopped: policies are polled"
+        return described("pushes", "trouble" if late else "ok", age, late)
+
+    def refused_age(self) -> float | None:
+        """Tell how many seconds ago the last push was not believed; None where none was."""
+        return None if self.last_refused is None else round(self.now() - self.last_refused, 1)
+
+    def are_coming(self) -> bool:
+        """Tell whether Synapse tells us of changes by itself."""
+        return self.last is not None and self.now() - self.last <= 3 * HEARTBEAT
+
+    def policy_max_age(self) -> float:
+        """Tell for how many seconds a policy is served without asking again."""
+        return self.poll if self.are_coming() else self.max_age
+
+    def take(
+        self,
+        body: bytes,
+        header: str,
+        limits: Policies[LimitPolicy],
+        sources: Policies[SourcePolicy],
+    ) -> RoomId | None:
+        """Take in a push; tells which room's policies it changed. Raises Unsigned."""
+        try:
+            push = self._believed(body, header)
+        except Unsigned as why:
+            self.refused += 1
+            self.last_refused = self.now()
+            self._why = "the last one was not signed with our secret"
+            if isinstance(why, Untimely):
+                self._why = f"the last one was {why}: {CLOCKS}"
+            raise
+        self.last = self.now()
+        self.taken += 1
+        if push.room is None or push.sent < (self._sent.get(push.room) or 0.0):
+            return None
+        self._sent.put(push.room, push.sent)
+        limits.put(push.room, push.limit, self.now())
+        sources.put(push.room, push.sources, self.now())
+        return push.room
+
+    def recall(
+        self,
+        body: bytes,
+        header: str,
+        limits: Policies[LimitPolicy],
+        sources: Policies[SourcePolicy],
+    ) -> None:
+        """Take in a push that another guard got earlier, as old as it is."""
+        try:
+            sent = int(header.partition(".")[0]) / 1000.0
+            push = self._read(body, header, sent)
+        except Exception:  # kept where others may write as well: it is as good as its signature
+            return
+        if push.room is None or sent < (self._sent.get(push.room) or 0.0):
+            return
+        self._sent.put(push.room, sent)
+        at = self.now() - max(0.0, self.epoch() - sent)
+        limits.put(push.room, push.limit, at)
+        sources.put(push.room, push.sources, at)
+
+    def _believed(self, body: bytes, header: str) -> Push:
+        try:
+            push = self._read(body, header, self.epoch())
+        except Unsigned:
+            raise
+        except Exception:
+            raise Unsigned("it cannot be read") from None
+        if self._seen.get(push.signature):
+            raise Unsigned("it has been here before")
+        self._seen.put(push.signature, True)
+        return push
+
+    def _read(self, body: bytes, header: str, epoch: float) -> Push:
+        """Read one that our secret signed, or our last one; raises Unsigned."""
+        if not self.secret.value:
+            raise Unsigned("LOTUS_GUARD_PUSH_SECRET is not set")
+        why = Unsigned("no secret to verify it by")
+        for secret in self.secret.believed():
+            try:
+                return read_push(body, header, secret, epoch)
+            except Untimely:
+                raise
+            except Unsigned as other:
+                why = other
+        raise why

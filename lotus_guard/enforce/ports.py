@@ -1,0 +1,202 @@
+"""What the guard needs from outside, as protocols; `lotus_guard.adapters` fulfils them."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from attrs import define
+
+from lotus_guard.rules.decision import Ruling
+from lotus_guard.core.model import (
+    Alias,
+    Attendance,
+    Grant,
+    Identity,
+    LimitPolicy,
+    Participant,
+    RoomId,
+    Rule,
+    SourcePolicy,
+)
+from lotus_guard.rules.policy import Reading
+from lotus_guard.core.seats import Person
+
+Now = Callable[[], float]
+"""Seconds of a clock that never runs backwards."""
+
+
+NO_ROOM = RoomId("!lotus-guard:room.invalid")
+NO_LIVEKIT_ROOM = Alias("lotus-guard")
+"""Rooms that cannot be, for questions in which no client can have a hand: the domain is reserved,
+and lk-jwt-service's names of LiveKit rooms are 43 characters long."""
+
+
+class Reason(StrEnum):
+    """Why something of ours could not answer; the `reason` label of the fail-open counter."""
+
+    REFUSED = "refused"
+    DNS = "dns"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    SERVER_ERROR = "server_error"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    GARBAGE = "garbage"
+    OVERSIZED = "oversized"
+    SECRET = "secret"  # noqa: S105  (the reason "secret mismatch", not a secret)
+    UNKNOWN_ROOM = "unknown_room"
+    BUSY = "busy"
+    OVERLOAD = "overload"
+    BUG = "bug"
+
+
+class Outage(Exception):
+    """Something of ours did not answer, or not sensibly: the call goes on without it."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Oversized(Outage):
+    """The answer is longer than it may be: what clients have written, so no outage of anybody."""
+
+    def __init__(self, begins: bytes = b"") -> None:
+        super().__init__(Reason.OVERSIZED, "the answer is too long")
+        self.begins = begins
+        """What was read of it."""
+
+
+@define
+class Allowance:
+    """So many bytes may still be read, of one answer or of several."""
+
+    left: int
+
+    def take(self, count: int) -> bool:
+        """Take some of it; False where there are not so many left."""
+        self.left -= count
+        return self.left >= 0
+
+
+class NotAsked(Outage):
+    """A neighbour was not asked: too many questions wait for it, or it does not answer at all."""
+
+
+class Flooded(Exception):
+    """A room is too much to look at, which is its clients' doing: no outage, nobody's way in."""
+
+
+class Homeserver(Protocol):
+    """Synapse: the one teller of a room's policies."""
+
+    async def limit(self, room: RoomId) -> Reading[LimitPolicy]:
+        """Read `io.lotus.voice_limit` of a room; raises Outage."""
+        ...
+
+    async def sources(self, room: RoomId) -> Reading[SourcePolicy]:
+        """Read `io.lotus.room_quality` of a room; raises Outage."""
+        ...
+
+    async def name(self, room: RoomId) -> str | None:
+        """Tell a room's name, None where it has none; raises Outage."""
+        ...
+
+    async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
+        """List some rooms, and where to go on (None at the end); raises Outage."""
+        ...
+
+
+class RoomService(Protocol):
+    """LiveKit: the one teller of who is there, and the arm that carries steps out."""
+
+    async def attendance(self, alias: Alias, allowance: Allowance | None = None) -> Attendance:
+        """List the people in a LiveKit room, nobody for an unknown one; raises Outage.
+
+        Where their list is longer than the allowance, it is not whole: those with whom it begins.
+        """
+        ...
+
+    async def participant(
+        self, alias: Alias, identity: Identity, allowance: Allowance
+    ) -> Participant | None:
+        """Ask after one participant; None where there is no such person.
+
+        Raises Outage, and Oversized for one who says more than is read of one.
+        """
+        ...
+
+    async def ping(self) -> None:
+        """Ask what no client has a hand in; raises Outage."""
+        ...
+
+    async def existing(self, aliases: Sequence[Alias] = ()) -> Mapping[Alias, int]:
+        """Tell which of these LiveKit rooms there are, or of all, and how many are in each.
+
+        The count may be some seconds old. Raises Outage.
+        """
+        ...
+
+    async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
+        """Replace what a participant may publish, and leave the rest; raises Outage."""
+        ...
+
+    async def curb(self, alias: Alias, identity: Identity) -> None:
+        """Take from a participant, unread, all that they can fill a room's list with.
+
+        They keep their place and what they hear and see. Raises Outage.
+        """
+        ...
+
+    async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:
+        """Put a participant out of the room; raises Outage.
+
+        Their tokens that are valid from before `revoked` on (seconds since the epoch) let nobody in
+        any more, where the server knows how to do that.
+        """
+        ...
+
+
+class Rank(Protocol):
+    """This guard's place among several: one of them runs the live loop."""
+
+    def leads(self) -> bool:
+        """Tell whether this guard runs the live loop at this moment."""
+        ...
+
+    def may_remove(self) -> bool:
+        """Tell whether it knows all seats that were given, so that it may put people out."""
+        ...
+
+
+class Records(Protocol):
+    """Where every decision goes."""
+
+    def decided(
+        self, ruling: Ruling, *, observed: bool = False, once: Hashable | None = None
+    ) -> str:
+        """Put a ruling on record and give its id; with the same `once`, once a minute."""
+        ...
+
+    def failed_open(
+        self,
+        rule: Rule,
+        outage: Outage,
+        room: RoomId | None = None,
+        user: Person | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Record that a rule let a token out because something of ours failed.
+
+        `again` where the same is tried again and again: counted, but recorded once a minute.
+        """
+        ...
+
+    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+        """Record that a rule could not be enforced in calls that run; nobody asked for a token.
+
+        Counted each time, recorded once a minute for each rule and reason.
+        """
+        ...

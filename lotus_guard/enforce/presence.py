@@ -1,0 +1,138 @@
+"""Who is in a Matrix room's calls, over all its LiveKit rooms; one look for all who ask at once."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import define, field, frozen
+
+from lotus_guard.enforce.seat_store import Book
+from lotus_guard.core.directory import Knowledge, Recent
+from lotus_guard.core.model import Alias, Attendance, RoomId
+from lotus_guard.core.seats import Look, Seats
+from lotus_guard.enforce.deferreds import SingleFlight
+from lotus_guard.enforce.ports import Now, Outage, RoomService
+from lotus_guard.enforce.roll_call import RollCall
+
+KEPT = 60.0
+"""Seconds for which who was seen last counts in a room that is too much to look at, as long as a
+seat is held for a token: a flooder cannot keep a room full either."""
+
+
+@frozen
+class Seen:
+    """A look at a Matrix room: when it was begun, what it took in and who was there."""
+
+    at: float
+    aliases: Sequence[Alias]
+    rooms: Mapping[Alias, Attendance]
+
+
+@define(eq=False)
+class Presence:
+    """Keeps the seats up to date with LiveKit's word."""
+
+    service: RoomService
+    book: Book
+    knowledge: Knowledge
+    roll_call: RollCall
+    now: Now
+    on_use: Callable[[bool], None] = lambda _was_kept: None
+    """Told of each use whether a look was at hand."""
+    in_background: RoomService | None = None
+    """LiveKit for the background, in whose line nobody is to wait who has a deadline."""
+    _seen: Recent[RoomId, Seen] = field(init=False, factory=lambda: Recent(20_000))
+    _flights: SingleFlight[tuple[RoomId, bool], Seen] = field(init=False, factory=SingleFlight)
+
+    @property
+    def looks(self) -> int:
+        """How many looks are under way."""
+        return len(self._flights)
+
+    def at_hand(self, room: RoomId, not_before: float) -> float | None:
+        """Tell when the last look was begun, where it serves; None where one must be made."""
+        seen = self._seen.get(room)
+        if seen is None or not _serves(seen, not_before, self.knowledge.aliases_of(room)):
+            return None
+        self.on_use(True)
+        return seen.at
+
+    async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
+        """See to it that the seats of a room rest on a look begun at `not_before` or later.
+
+        Returns that look. Raises Outage when LiveKit does not say, and Flooded where there is more
+        to read than there is time for, which in the background there is. Takes in all of the room's
+        LiveKit rooms (`admission.MOST_SLOTS` at the most) or none: half a picture is none, and
+        LiveKit's own count of who is where is up to five seconds old (room.go,
+        `roomUpdateInterval`).
+        """
+        aliases = self.knowledge.aliases_of(room)
+        seen = self._seen.get(room)
+        self.on_use(seen is not None and _serves(seen, not_before, aliases))
+        if seen is None or not _serves(seen, not_before, aliases):
+            service = (self.in_background if in_background else None) or self.service
+            key = (room, in_background)
+            seen = await self._flights.join(key, lambda: self._look(room, service))
+            if not _serves(seen, not_before, aliases):
+                # We joined a look that was begun too early.
+                seen = await self._flights.join(key, lambda: self._look(room, service))
+        return seen
+
+    def last_look(self, room: RoomId) -> float:
+        """Tell when the last look at a room was begun; 0.0 where there was none."""
+        seen = self._seen.get(room)
+        return seen.at if seen else 0.0
+
+    async def last_resort(self, room: RoomId) -> float:
+        """Give the moment that a verdict on a flooded room rests on.
+
+        Who was seen last counts, but not for longer than `KEPT`.
+        """
+        oldest = self.now() - KEPT
+
+        def age(seats: Seats) -> None:
+            looks = seats.table(room).looks
+            old = [a for a, look in looks.items() if look.people and look.at < oldest]
+            seats.saw(room, {alias: Look(oldest, frozenset()) for alias in old})
+
+        await self.book.change(room, age)
+        return max(self.last_look(room), oldest)
+
+    async def _look(self, room: RoomId, service: RoomService) -> Seen:
+        begun, aliases = self.now(), self.knowledge.aliases_of(room)
+        try:
+            rooms = await self._roll_call(room, aliases, service)
+        except Outage:
+            if self.last_look(room) < begun:
+                await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
+            raise
+        looks = {alias: _as_look(attendance) for alias, attendance in rooms.items()}
+        is_whole = all(attendance.is_whole for attendance in rooms.values())
+
+        def take_in(seats: Seats) -> None:
+            seats.saw(room, looks)
+            if not is_whole:  # who is new in the next look may have been there already
+                seats.lost_sight(room, begun)
+
+        await self.book.change(room, take_in)
+        seen = Seen(begun, aliases, rooms)
+        if self.last_look(room) < begun:  # the token path and the background look on their own
+            self._seen.put(room, seen)
+        return seen
+
+    async def _roll_call(
+        self, room: RoomId, aliases: Sequence[Alias], service: RoomService
+    ) -> Mapping[Alias, Attendance]:
+        """Only in the background is there time to read a flooded room piecewise."""
+        if service is self.service:
+            return await self.roll_call.hurried(service, aliases)
+        seen = self._seen.get(room)
+        return await self.roll_call.thorough(service, aliases, seen.rooms if seen else {})
+
+
+def _as_look(attendance: Attendance) -> Look:
+    return Look(attendance.at, attendance.identities)
+
+
+def _serves(seen: Seen, not_before: float, aliases: Sequence[Alias]) -> bool:
+    if seen.at < not_before:
+        return False
+    return aliases == seen.aliases or set(aliases) <= set(seen.aliases)

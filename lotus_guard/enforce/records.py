@@ -1,0 +1,139 @@
+"""Puts every decision on record: stamps it, hides users, hands it to whoever keeps it.
+
+Whether users' ids are written is the operator's choice (`LOTUS_GUARD_LOG_USERS`): `yes` writes
+them, `hash` a keyed hash, the same for the same user, `no` leaves them out. It is applied here,
+once, for the log, the state file and the operators' port alike.
+"""
+
+import base64
+import hmac
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable
+from hashlib import sha256
+from typing import Protocol
+
+from attrs import define, field
+
+from lotus_guard.rules.decision import (
+    Decision,
+    Deed,
+    Ruling,
+    let_through,
+    masked,
+    not_enforced,
+)
+from lotus_guard.core.directory import Recent
+from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.core.seats import Person
+from lotus_guard.enforce.ports import Now, Outage
+
+Mask = Callable[[Person], Person | None]
+Sink = Callable[[Decision], None]
+
+ONCE_SECONDS = 60.0
+MOST_RECENT = 500
+
+
+class Counters(Protocol):
+    """Counts what is decided."""
+
+    def decided(self, ruling: Ruling, observed: bool) -> None:
+        """Count a decision."""
+
+    def failed_open(self, rule: Rule, outage: Outage) -> None:
+        """Count a token let out without a rule, and tell the operator."""
+
+    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+        """Count that calls that run were left without a rule, and tell the operator."""
+
+
+def mask_of(setting: str, secret: str) -> Mask:
+    """Make the mask for `yes`, `hash` or `no`; the hash is keyed with LiveKit's secret."""
+    if setting == "yes":
+        return lambda person: person
+    if setting == "no":
+        return lambda _person: None
+    key = hmac.new(secret.encode(), b"lotus_guard: users in logs", sha256).digest()
+
+    def hashed(person: Person) -> str:
+        digest = hmac.new(key, person.encode(errors="replace"), sha256).hexdigest()
+        return f"u:{digest[:12]}"
+
+    return hashed
+
+
+def short_id(random: Callable[[int], bytes]) -> str:
+    """Make an id that can be read out over the telephone; `random` gives so many random bytes."""
+    return base64.b32encode(random(5)).decode("ascii").lower()
+
+
+@define(eq=False)
+class Recorder:
+    """Stamps decisions and hands them on; the last ones stay in memory."""
+
+    epoch: Callable[[], float]
+    now: Now
+    random: Callable[[int], bytes]
+    mask: Mask
+    counters: Counters
+    sinks: list[Sink] = field(factory=list)
+    recent: deque[Decision] = field(init=False, factory=lambda: deque(maxlen=MOST_RECENT))
+    """The last decisions, newest last."""
+    recorded: int = field(default=0, init=False)
+    """How many there have been."""
+    _tallies: Recent[RoomId, Counter[Deed]] = field(init=False, factory=lambda: Recent(20_000))
+    _said: Recent[Hashable, tuple[float, str]] = field(init=False, factory=lambda: Recent(10_000))
+
+    def decided(
+        self, ruling: Ruling, *, observed: bool = False, once: Hashable | None = None
+    ) -> str:
+        """Put a ruling on record and give its id; with the same `once`, once a minute."""
+        self.counters.decided(ruling, observed)
+        if ruling.room:
+            tally = self._tallies.get(ruling.room) or Counter()
+            tally[ruling.deed] += 1
+            self._tallies.put(ruling.room, tally)
+        return self._record(ruling, observed, once)
+
+    def failed_open(
+        self,
+        rule: Rule,
+        outage: Outage,
+        room: RoomId | None = None,
+        user: Person | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Record that a rule let a token out because something of ours failed."""
+        self.counters.failed_open(rule, outage)
+        once = ("open", rule, outage.reason, room) if again else None
+        self.decided(let_through(rule, outage.reason, outage.detail, room, user), once=once)
+
+    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+        """Record that a rule could not be enforced in calls that run."""
+        self.counters.not_enforced(rule, outage)
+        once = ("unenforced", rule, outage.reason)
+        self.decided(not_enforced(rule, outage.reason, outage.detail), once=once)
+
+    def tally(self, room: RoomId) -> Counter[Deed]:
+        """Count what has been decided in a room since the guard started."""
+        return self._tallies.get(room) or Counter()
+
+    def shown(self, people: Iterable[Person]) -> list[Person]:
+        """Show people as far as they may be shown."""
+        return [shown for person in people if (shown := self.mask(person)) is not None]
+
+    def _record(self, ruling: Ruling, observed: bool, once: Hashable | None) -> str:
+        before = self._said.get(once) if once is not None else None
+        if before and self.now() - before[0] < ONCE_SECONDS:
+            return before[1]
+        decision = Decision(
+            short_id(self.random), self.epoch(), observed, masked(ruling, self.mask)
+        )
+        if once is not None:
+            self._said.put(once, (self.now(), decision.id))
+        self.recorded += 1
+        self.recent.append(decision)
+        for sink in self.sinks:
+            sink(decision)
+        return decision.id

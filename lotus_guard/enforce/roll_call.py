@@ -1,0 +1,198 @@
+"""Who is in the LiveKit rooms of a Matrix room, whatever they have written there.
+
+Participants write much of what LiveKit answers about a room, some of it without a bound. So one
+look has one allowance of bytes, over all the LiveKit rooms of a Matrix room. A LiveKit room whose
+list is longer is *flooded* and read piecewise: one small question for each who was there before or
+has been issued a token. Who says too much for that is there, and loud (`Curb` in rules/plan.py).
+
+Where a room's answer fails, LiveKit is asked something that no client has a hand in. If it answers
+that, what failed is the room's, and so its clients' doing: Flooded, not Outage.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import define, evolve, field
+from twisted.internet.interfaces import IReactorTime
+
+from lotus_guard.enforce.hoard import LIFE
+from lotus_guard.core.directory import Knowledge, Recent
+from lotus_guard.core.model import Alias, Attendance, Identity, Participant
+from lotus_guard.enforce.deferreds import some_at_once, within
+from lotus_guard.enforce.ports import (
+    Allowance,
+    Flooded,
+    NotAsked,
+    Now,
+    Outage,
+    Oversized,
+    Reason,
+    RoomService,
+)
+
+MOST_BYTES = 8 * 1024 * 1024
+"""Of the lists of one look at a Matrix room, and again of what is read piecewise. An honest
+participant takes 1 to 4 KiB."""
+LOUD = 32 * 1024
+"""Who takes more in a room that cannot be read is part of the reason: of 256 it is too much."""
+MOST_ASKED = 512
+"""So many participants are asked after one by one in one look."""
+AT_ONCE = 2
+"""How many questions of one look are under way; see `pressure.TOKENS`."""
+LISTS, NEUTRAL = 0.6, 0.2
+"""Parts of the deadline: for the lists, and for the question that no client has a hand in."""
+KEPT_OUT = 10.0
+"""Seconds for which the list of a flooded LiveKit room is not asked for again."""
+
+Before = Mapping[Alias, Attendance]
+"""Who was in each LiveKit room when it was looked at last."""
+
+
+@define
+class _Budget:
+    """What one look may still cost, over all the LiveKit rooms of a Matrix room."""
+
+    lists: Allowance = field(factory=lambda: Allowance(MOST_BYTES))
+    pieces: Allowance = field(factory=lambda: Allowance(MOST_BYTES))
+    questions: Allowance = field(factory=lambda: Allowance(MOST_ASKED))
+
+
+@define(eq=False)
+class RollCall:
+    """Asks who is there."""
+
+    knowledge: Knowledge
+    clock: IReactorTime
+    now: Now
+    seconds: float
+    """The deadline of a whole look that somebody waits for."""
+    _flooded: Recent[Alias, float] = field(init=False, factory=lambda: Recent(10_000))
+    """The LiveKit rooms whose lists were too long or too slow, and when that was."""
+    _calmed: Recent[tuple[Alias, Identity], float] = field(
+        init=False, factory=lambda: Recent(10_000)
+    )
+
+    async def hurried(
+        self, service: RoomService, aliases: Sequence[Alias]
+    ) -> dict[Alias, Attendance]:
+        """Read all lists while somebody waits; raises Flooded where that is too much, Outage."""
+        if any(map(self._is_flooded, aliases)):
+            raise Flooded("its participants write more than can be read")
+        allowance = Allowance(MOST_BYTES)
+        unread = set(aliases)
+
+        async def read(alias: Alias) -> Attendance:
+            found = await service.attendance(alias, allowance)
+            if found.is_whole:
+                unread.discard(alias)
+            return found
+
+        try:
+            reading = some_at_once(AT_ONCE, map(read, aliases))
+            found = await within(LISTS * self.seconds, self.clock, reading)
+        except TimeoutError:
+            await self._doubt(service, unread, Outage(Reason.TIMEOUT, "no list in time"))
+        except Outage as outage:
+            await self._doubt(service, unread, outage)
+        if unread:
+            raise self._flood(unread)
+        return dict(zip(aliases, found, strict=True))
+
+    async def thorough(
+        self, service: RoomService, aliases: Sequence[Alias], before: Before
+    ) -> dict[Alias, Attendance]:
+        """Read all lists, and piecewise those that cannot be read; raises Outage."""
+        budget = _Budget()
+
+        async def read(alias: Alias) -> Attendance:
+            begun = Attendance(self.now(), (), is_whole=False)
+            if not self._is_flooded(alias):
+                try:
+                    begun = await service.attendance(alias, budget.lists)
+                except Outage as outage:
+                    await self._doubt(service, [alias], outage)
+            if begun.is_whole:
+                return begun
+            self._flood([alias])
+            return await self._piecewise(service, alias, begun, before.get(alias), budget)
+
+        found = await some_at_once(AT_ONCE, map(read, aliases))
+        return dict(zip(aliases, found, strict=True))
+
+    def calmed(self, alias: Alias, identity: Identity) -> bool:
+        """Note that something was done about one who flooded a LiveKit room.
+
+        Tells whether to look at once how it is now; not where the same was done just now.
+        """
+        now, before = self.now(), self._calmed.get((alias, identity))
+        if before is not None and now - before < KEPT_OUT:
+            return False
+        self._calmed.put((alias, identity), now)
+        self._flooded.pop(alias)
+        return True
+
+    async def _piecewise(
+        self,
+        service: RoomService,
+        alias: Alias,
+        begun: Attendance,
+        before: Attendance | None,
+        budget: _Budget,
+    ) -> Attendance:
+        """Ask after everybody who may be there and is not in what was read of the list.
+
+        Whole is what comes of it where nobody had to be left out. Who twice in a row takes too long
+        to read, while LiveKit answers another question at once, is as loud as who is too long.
+        """
+        was_there = before.identities if before else frozenset()
+        slow_before = before.doubtful if before else ()
+        issued = self.knowledge.identities_of(alias, MOST_ASKED, self.now() - LIFE)
+        missing = [i for i in dict.fromkeys([*was_there, *issued]) if i not in begun.identities]
+        loud: list[Identity] = []
+        slow: list[Identity] = []
+        left_out: list[Identity] = []
+
+        async def ask(identity: Identity) -> Participant | None:
+            if budget.pieces.left < LOUD or not budget.questions.take(1):
+                left_out.append(identity)
+                return None
+            allowance = Allowance(LOUD)
+            try:
+                return await service.participant(alias, identity, allowance)
+            except Oversized:
+                loud.append(identity)
+            except Outage as outage:
+                await self._doubt(service, [alias], outage)
+                is_loud = outage.reason is Reason.TIMEOUT and identity in slow_before
+                (loud if is_loud else slow).append(identity)
+            finally:
+                budget.pieces.take(LOUD - allowance.left)
+            return None
+
+        found = await some_at_once(AT_ONCE, map(ask, missing))
+        return evolve(
+            begun,
+            participants=(*begun.participants, *(p for p in found if p)),
+            loud=(*begun.loud, *loud),
+            doubtful=(*slow, *(i for i in left_out if i in was_there)),
+            is_whole=not slow and not left_out and len(issued) < MOST_ASKED,
+        )
+
+    async def _doubt(self, service: RoomService, aliases: Iterable[Alias], outage: Outage) -> None:
+        """Raise the outage, unless LiveKit answers what no client has a hand in: then a flood."""
+        if isinstance(outage, NotAsked):
+            raise outage
+        try:
+            await within(NEUTRAL * self.seconds, self.clock, service.ping())
+        except (Outage, TimeoutError):
+            raise outage from None
+        self._flood(aliases)
+
+    def _flood(self, aliases: Iterable[Alias]) -> Flooded:
+        for alias in aliases:
+            if not self._is_flooded(alias):
+                self._flooded.put(alias, self.now())
+        return Flooded("its participants write more than can be read")
+
+    def _is_flooded(self, alias: Alias) -> bool:
+        at = self._flooded.get(alias)
+        return at is not None and self.now() - at < KEPT_OUT

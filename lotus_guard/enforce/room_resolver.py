@@ -1,0 +1,92 @@
+"""The room behind an alias that nobody taught us, looked for once among Synapse's rooms.
+
+LiveKit has a call that was begun before we came, or we have lost our memory: its alias is a hash.
+The known derivations of every room that Synapse has are compared with it, page by page; what is
+not found is not looked for again for a while.
+"""
+
+from collections.abc import Callable, Iterable
+
+from attrs import define, field
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
+
+from lotus_guard.core.directory import Grounds, Knowledge, Place, Recent
+from lotus_guard.core.model import Alias, RoomId
+from lotus_guard.core.naming import ROOM_SLOT, known_aliases
+from lotus_guard.enforce.live import Pace
+from lotus_guard.enforce.ports import Homeserver, Now, Outage
+
+_log = Logger()
+
+AGAIN_SECONDS = 600.0
+"""How long an alias that was not found is not looked for again."""
+MOST_PAGES = 200
+MOST_SLOTS = 8
+
+
+@define(eq=False)
+class Search:
+    """Looks for the rooms behind unknown aliases."""
+
+    homeserver: Homeserver
+    knowledge: Knowledge
+    pace: Pace
+    now: Now
+    on_found: Callable[[RoomId], None] = lambda _room: None
+    _looked_for: Recent[Alias, float] = field(init=False, factory=lambda: Recent(100_000))
+    _running: bool = field(default=False, init=False)
+
+    def begin(self, aliases: Iterable[Alias]) -> None:
+        """Look for those of these aliases that are unknown, unless a search is under way."""
+        missing = {alias for alias in aliases if self._is_missing(alias)}
+        if missing and not self._running:
+            ensureDeferred(self._run(missing))
+
+    @property
+    def unknown(self) -> int:
+        """How many LiveKit rooms belong to no room that we could find."""
+        return sum(
+            1
+            for alias, at in self._looked_for.items()
+            if self.now() - at <= AGAIN_SECONDS and self.knowledge.place_of(alias) is None
+        )
+
+    def _is_missing(self, alias: Alias) -> bool:
+        at = self._looked_for.get(alias)
+        return (at is None or self.now() - at > AGAIN_SECONDS) and (
+            self.knowledge.place_of(alias) is None
+        )
+
+    async def _run(self, missing: set[Alias]) -> None:
+        self._running = True
+        try:
+            await self._search(set(missing))
+            for alias in missing:
+                self._looked_for.put(alias, self.now())
+        except Outage as outage:
+            _log.warn("The rooms of {n} calls are not known: {why}", n=len(missing), why=outage)
+        except Exception:
+            _log.failure("The rooms behind unknown calls could not be looked for")
+        finally:
+            self._running = False
+
+    async def _search(self, missing: set[Alias]) -> None:
+        slots = self._slots()
+        start: int | None = 0
+        for _ in range(MOST_PAGES):
+            if start is None or not missing:
+                return
+            await self.pace.turn()
+            rooms, start = await self.homeserver.rooms(start)
+            for room in rooms:
+                for slot in slots:
+                    for alias in missing.intersection(known_aliases(room, slot)):
+                        self.knowledge.learn_alias(alias, Place(room, slot, Grounds.PROOF))
+                        missing.discard(alias)
+                        self.on_found(room)
+
+    def _slots(self) -> list[str]:
+        """List the ordinary slot, and some that we have seen: clients name them as they like."""
+        seen = dict.fromkeys([ROOM_SLOT, *(place.slot for _, place in self.knowledge.places())])
+        return list(seen)[:MOST_SLOTS]

@@ -1,0 +1,359 @@
+"""Redis: one connection for commands and scripts, one that listens for news.
+
+A round trip has one deadline. What one that fails was about is a client's to choose, so it is no
+evidence that Redis is away: after it we put a neutral question of our own, which goes the way of
+all others. Only where that one fails as well is Redis left alone, so that a Redis that hangs costs
+the calls a deadline and not one each; then we ask once a second, and no call waits for that.
+
+Commands are sent one after the other on one connection and answered in that order, so a cancelled
+one must keep its place: txredisapi's ReplyQueue does that.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    ensureDeferred,
+    gatherResults,
+    maybeDeferred,
+)
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from txredisapi import (
+    ConnectionError as NotConnected,
+)
+from txredisapi import (
+    RedisError,
+    RedisFactory,
+    RedisProtocol,
+    ResponseError,
+    SubscriberProtocol,
+)
+
+from lotus_guard.core.ration import Ration
+from lotus_guard.memory.redis_scripts import RedisAddress, Script
+from lotus_guard.enforce.credentials import Credential
+from lotus_guard.enforce.deferreds import ignoring, within
+from lotus_guard.enforce.ports import Now, Outage, Reason
+
+_log = Logger()
+
+SECONDS = 0.5
+"""How long a round trip may take at the most."""
+SHARE = 0.25
+"""The part of what a rule may keep an answer waiting that a round trip may take: a look is taken in
+with one, a seat taken with another, and between the two LiveKit or Synapse may be slow as well."""
+START_SECONDS = 1.0
+"""For how long after the start a connection is waited for: whoever asks first is judged on what the
+other guards know."""
+REST_SECONDS = 1.0
+"""A Redis that is away is asked once in so many seconds whether it is back."""
+NEUTRAL_MILLISECONDS = 60_000
+"""For how long Redis keeps the key that the neutral question writes."""
+FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
+"""Seconds between two tries to connect."""
+MEASURE_SECONDS = 60.0
+MOVED_SECONDS = 0.05
+"""The clocks' distance is kept until it is off by so much: times must not jitter."""
+
+_trust: Any = trustRootFromCertificates
+Words = Sequence[str | bytes | int]
+
+
+class Server(Protocol):
+    """A Redis server, or the model of one."""
+
+    lead: float
+    """How many seconds its clock is ahead of ours, as last measured."""
+
+    async def command(self, *words: str | bytes | int) -> Any:
+        """Run one command; raises Outage."""
+        ...
+
+    async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
+        """Run a script; raises Outage."""
+        ...
+
+
+class _Factory(RedisFactory):  # type: ignore[misc]  # txredisapi has no types
+    """Makes the connections; a `ClientService` sees to it that there is one."""
+
+    def __init__(
+        self,
+        protocol: Callable[..., Any],
+        address: RedisAddress,
+        password: Callable[[], str],
+        on_refusal: Callable[[str], None],
+    ) -> None:
+        self._on_refusal = on_refusal
+        self._password = password
+        super().__init__(
+            None,
+            address.database or None,
+            1,
+            charset="utf-8",
+            convertNumbers=False,
+            username=address.user or None,
+        )
+        self.protocol = protocol
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Make a connection, with the password of the moment."""
+        self.password = self._password() or None
+        return super().buildProtocol(addr)
+
+    def connectionError(self, why: str) -> None:
+        """Say it; what was sent is not in it."""
+        self._on_refusal(why)
+
+
+class _Hearing(SubscriberProtocol):  # type: ignore[misc]
+    """Listens to one channel."""
+
+    channel = ""
+    on_news: Callable[[dict[str, Any]], None]
+    on_listening: Callable[[], None]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.whenConnected().addCallback(self._listen)
+
+    def _listen(self, _self: Any) -> None:
+        self.subscribe([self.channel]).addCallbacks(lambda _: self.on_listening(), lambda _: None)
+
+    def messageReceived(self, _pattern: Any, _channel: Any, message: Any) -> None:
+        """Hand on one piece of news; whatever it is, the next one is heard too."""
+        try:
+            news = json.loads(message)
+            if isinstance(news, dict):
+                self.on_news(news)
+        except Exception:
+            _log.failure("News from another guard could not be taken in")
+
+
+@define(eq=False)
+class Redis:
+    """A Redis server."""
+
+    address: RedisAddress
+    reactor: Any
+    now: Now
+    on_end: Callable[[Outage | None], None] = lambda _outage: None
+    """Told whether Redis is there, with each answer and each failure that says so."""
+    on_failed: Callable[[Outage], None] = lambda _outage: None
+    """Told of each round trip that failed, whatever it was about."""
+    seconds: float = SECONDS
+    password: Credential[str] | None = None
+    """Where the address has none."""
+    lead: float = field(default=0.0, init=False)
+    away_since: float | None = field(default=None, init=False)
+    """Since when it has not answered; None while it does."""
+    refusal: str = field(default="", init=False)
+    """What Redis said last when it refused to let us in."""
+    _factories: list[_Factory] = field(init=False, factory=list)
+    _services: list[ClientService] = field(init=False, factory=list)
+    _sent_word: str = field(default="", init=False, repr=False)
+    """The password that was sent last."""
+    _begun: float | None = field(default=None, init=False)
+    """When the reactor began to turn."""
+    _measured: float | None = field(default=None, init=False)
+    _measuring: bool = field(default=False, init=False)
+    _doubt: Deferred[None] | None = field(default=None, init=False)
+    """We are finding out whether it is there."""
+    _ration: Ration = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ration = Ration(self.now)
+
+    def start(
+        self,
+        channel: str = "",
+        on_news: Callable[[dict[str, Any]], None] = lambda _news: None,
+        on_listening: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin to connect; listen to a channel, where one is named."""
+        self._connect(RedisProtocol)
+        self.reactor.callWhenRunning(self._begin)
+        if channel:
+            kind = type(
+                "Hearing",
+                (_Hearing,),
+                {
+                    "channel": channel,
+                    "on_news": staticmethod(on_news),
+                    "on_listening": staticmethod(on_listening),
+                },
+            )
+            self._connect(kind)
+
+    def _begin(self) -> None:
+        self._begun = self.now()
+
+    async def connected(self) -> None:
+        """Wait until we are connected; for a moment only, and only at the start."""
+        factory = self._factories[0]
+        while not factory.pool and (
+            self._begun is None or self.now() - self._begun < START_SECONDS
+        ):
+            await deferLater(self.reactor, 0.02, lambda: None)
+
+    def close(self) -> Deferred[Any]:
+        """Close the connections."""
+        if self._doubt is not None:
+            self._doubt.cancel()
+        return gatherResults([maybeDeferred(each.stopService) for each in self._services])
+
+    async def command(self, *words: str | bytes | int) -> Any:
+        """Run one command; raises Outage."""
+        sent = list(map(_word, words))
+        return await self._call(lambda connection: connection.execute_command(*sent))
+
+    async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
+        """Run a script; raises Outage."""
+        sent = list(map(_word, keys)), list(map(_word, arguments))
+        return await self._call(lambda connection: connection.eval(script.lua, *sent))
+
+    def _connect(self, protocol: Callable[..., Any]) -> None:
+        factory = _Factory(protocol, self.address, self._current_word, self._refused)
+        self._factories.append(factory)
+        # Not txredisapi's own way of connecting again: it gives up for good after one refused
+        # password, which may be put right while we run.
+        policy = backoffPolicy(FIRST_DELAY, LONGEST_DELAY)
+        service = ClientService(
+            endpoint_of(self.address, self.reactor), factory, policy, self.reactor
+        )
+        service.startService()
+        self._services.append(service)
+
+    def _current_word(self) -> str:
+        renewable = self.password.value if self.password is not None else ""
+        self._sent_word = self.address.password or renewable
+        return self._sent_word
+
+    def _renew(self) -> bool:
+        """Tell whether there is another password by now than the one that was refused."""
+        own = self.address.password
+        return not own and self.password is not None and self.password.renewed(self._sent_word)
+
+    def _refused(self, why: str) -> None:
+        if self._renew():
+            return  # the next try to connect, in a moment, has the new one
+        if why != self.refusal:
+            _log.error("Redis refuses us: {why}", why=why)
+        self.refusal = why
+
+    async def _call(self, send: Callable[[Any], Any]) -> Any:
+        if self.away_since is not None:
+            raise Outage(Reason.TIMEOUT, "Redis is left alone until it answers again")
+        if self._measured is None:
+            await self.connected()
+            await self._measure()
+        elif self.now() - self._measured > MEASURE_SECONDS and not self._measuring:
+            ensureDeferred(self._measure()).addErrback(lambda _: None)
+        return await self._round_trip(send)
+
+    async def _round_trip(self, send: Callable[[Any], Any]) -> Any:
+        try:
+            answer = await self._exchange(send)
+        except Outage as outage:
+            self.on_failed(outage)
+            if self._doubt is None or self._doubt.called:
+                self._doubt = ensureDeferred(self._find_out(outage))
+                ignoring(self._doubt, CancelledError)
+            raise
+        self.on_end(None)
+        return answer
+
+    async def _exchange(self, send: Callable[[Any], Any]) -> Any:
+        """Send a command and take its answer; raises Outage."""
+        try:
+            pool = self._factories[0].pool
+            if not pool:
+                raise NotConnected("not connected")
+            connection = pool[0]
+            return await within(self.seconds, self.reactor, send(connection))
+        except CancelledError:
+            raise
+        except Exception as failure:
+            outage = _outage_of(failure)
+            if outage.reason is Reason.UNAUTHORIZED and self._renew():
+                connection.transport.loseConnection()  # the next one has the new password
+            raise outage from None
+
+    async def _find_out(self, first: Outage) -> None:
+        """Ask until there is an answer whether Redis is there; from the first silence on it is not.
+
+        Asked is for a write, as all that rests on Redis needs one: a full or a read-only Redis is
+        as good as none.
+        """
+        key = f"{self.address.prefix}alive".encode()
+        words = (b"SET", key, b"1", b"PX", NEUTRAL_MILLISECONDS)
+        while True:
+            try:
+                await self._exchange(lambda connection: connection.execute_command(*words))
+                break
+            except Outage as outage:
+                self.away_since = self.now() if self.away_since is None else self.away_since
+                self.on_end(outage)
+            await deferLater(self.reactor, REST_SECONDS, lambda: None)
+        if self.away_since is None and (more := self._ration.more("odd")) is not None:
+            _log.warn("Redis answers, but not to everything: {why}{more}", why=first, more=more)
+        self.away_since = None
+        self.on_end(None)
+
+    async def _measure(self) -> None:
+        """Find out how far Redis' clock is ahead: the quickest of three round trips tells best."""
+        self._measuring = True
+        try:
+            found = []
+            for _ in range(3):
+                sent = self.now()
+                seconds, micros = await self._round_trip(lambda c: c.execute_command("TIME"))
+                taken = self.now() - sent
+                found.append((taken, int(seconds) + int(micros) / 1e6 - sent - taken / 2))
+            _, lead = min(found)
+            if self._measured is None or abs(lead - self.lead) > MOVED_SECONDS:
+                self.lead = lead
+            self._measured = self.now()
+        finally:
+            self._measuring = False
+
+
+def endpoint_of(address: RedisAddress, reactor: Any) -> Any:
+    """Make the endpoint that connects to Redis, with TLS where the address wants it."""
+    endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=2.0)
+    if not address.is_tls:
+        return endpoint
+    trust = None
+    if address.ca:
+        certificate: Any = Certificate.loadPEM(Path(address.ca).read_bytes())
+        trust = _trust([certificate])
+    return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust), endpoint)
+
+
+def _word(word: str | bytes | int) -> bytes | int:
+    """Make a word that can be sent: half a character in a name is no trouble of Redis."""
+    return word.encode("utf-8", "replace") if isinstance(word, str) else word
+
+
+def _outage_of(failure: Exception) -> Outage:
+    kind = type(failure).__name__
+    if isinstance(failure, TimeoutError):
+        return Outage(Reason.TIMEOUT, "Redis did not answer in time")
+    if isinstance(failure, NotConnected):
+        return Outage(Reason.REFUSED, "not connected to Redis")
+    if isinstance(failure, ResponseError):
+        word = str(failure).split(" ", 1)[0]
+        is_closed = word in ("NOAUTH", "WRONGPASS", "NOPERM")
+        return Outage(Reason.UNAUTHORIZED if is_closed else Reason.SERVER_ERROR, f"Redis: {word}")
+    if isinstance(failure, RedisError):
+        return Outage(Reason.GARBAGE, f"Redis: {kind}")
+    return Outage(Reason.RESET, f"Redis: {kind}")

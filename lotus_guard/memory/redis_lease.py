@@ -1,0 +1,110 @@
+"""Which of several guards runs the live loop: a key in Redis that runs out.
+
+The leader renews it each second. He counts it as his from the moment he *sent* the renewal, for
+less time than Redis keeps it: so whoever was paused, or cut off, has stopped leading by his own
+clock before another can begin, and asks before every single step. The term, which grows with each
+change, names a reign in the log.
+
+Where Redis is away for longer than a lease nobody can know who leads. Then each guard works alone:
+it narrows, which several may do at once and which needs nothing that the others know; it removes
+nobody, because it does not know whom the others gave a seat.
+"""
+
+from math import inf
+from typing import Any
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from lotus_guard.memory.redis_connection import Server
+from lotus_guard.memory.redis_scripts import LEAD, RENEW_SECONDS, STEP_DOWN
+from lotus_guard.enforce.ports import Now, Outage
+
+_log = Logger()
+
+SECONDS = 4.0
+"""How long Redis keeps the key."""
+SETTLE_SECONDS = 10.0
+"""For so long after Redis was away nobody is put out. A guard connects again within
+`redis.LONGEST_DELAY` and asks once a second whether it is back."""
+MARGIN = 0.5
+"""By how much less the leader believes in it."""
+
+
+@define(eq=False)
+class Lease:
+    """This guard's part in the question who leads."""
+
+    server: Server
+    prefix: str
+    instance: str
+    now: Now
+    _until: float = field(default=-1.0, init=False)
+    _term: int = field(default=0, init=False)
+    _failing_since: float | None = field(default=None, init=False)
+    """Since when Redis does not say who leads; None while it does."""
+    _failed: float = field(default=-inf, init=False)
+    """When it last did not."""
+
+    def leads(self) -> bool:
+        """Tell whether this guard runs the live loop at this moment."""
+        return self._holds() or self.is_alone()
+
+    def may_remove(self) -> bool:
+        """Tell whether it also knows whom the other guards gave seats.
+
+        Each gave them by what it knew itself while Redis was away, and tells the others a moment
+        after it is back (`RedisBook.reunite`).
+        """
+        return self._holds() and self.now() - self._failed > SETTLE_SECONDS
+
+    def _holds(self) -> bool:
+        return self.now() < self._until
+
+    def is_alone(self) -> bool:
+        """Tell whether Redis has been asked and said nothing for longer than any lease lasts.
+
+        Not having asked is another matter: a guard that was paused must ask first.
+        """
+        since = self._failing_since
+        has_just_asked = self.now() - self._failed < 3 * RENEW_SECONDS
+        return since is not None and self.now() - since > SECONDS and has_just_asked
+
+    @property
+    def term(self) -> int:
+        """The number of this guard's reign; 0 where it does not lead by Redis' word."""
+        return self._term if self._holds() else 0
+
+    async def renew(self) -> bool:
+        """Ask Redis for the lead, or for more of it; tells whether it has answered."""
+        sent = self.now()
+        keys = (f"{self.prefix}leader", f"{self.prefix}term")
+        try:
+            term: Any = await self.server.script(LEAD, keys, (self.instance, int(SECONDS * 1000)))
+        except Outage:
+            self._failed = self.now()
+            if self._failing_since is None:
+                self._failing_since = sent
+            return False
+        self._failing_since = None
+        self._take(int(term), sent)
+        return True
+
+    def _take(self, term: int, sent: float) -> None:
+        if term and term != self._term:
+            _log.info("This guard runs the live loop now (term {term})", term=term)
+        if not term and self._term:
+            _log.info("Another guard runs the live loop now")
+        self._term = term
+        self._until = sent + SECONDS - MARGIN if term else -1.0
+
+    async def step_down(self) -> None:
+        """Give the lead up, so that another need not wait for it to run out."""
+        self._until = -1.0
+        if not self._term:
+            return
+        self._term = 0
+        try:
+            await self.server.script(STEP_DOWN, (f"{self.prefix}leader",), (self.instance,))
+        except Outage:
+            return

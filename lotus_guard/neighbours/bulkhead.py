@@ -1,0 +1,176 @@
+"""The way to a neighbour: a bounded line before it, and a breaker (`lotus_guard.neighbours.breaker`).
+
+The token path and the background (live loop, search, names) have a line each: neither can crowd
+the other out, nor make it wait.
+"""
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.neighbours.breaker import Breaker
+from lotus_guard.enforce.deferreds import within
+from lotus_guard.enforce.ports import Allowance, NotAsked, Now, Outage, Reason
+
+FOR_TOKENS, IN_BACKGROUND = (64, 512), (16, 4096)
+"""Exchanges at once, and how many may wait; see `pressure.TOKENS`."""
+BACKGROUND_PATIENCE = 5.0
+"""Seconds that an exchange in the background may wait: nobody waits for it."""
+
+_log = Logger()
+
+
+class Journal(Protocol):
+    """Takes note of how a neighbour is dealt with, for metrics and the log."""
+
+    def not_asked(self, neighbour: str, why: str) -> None:
+        """Count a question that was not put; `why` is `open` or `busy`."""
+
+    def opened(self, neighbour: str, outage: Outage) -> None:
+        """Note that the breaker has opened, and what happened last."""
+
+    def closed(self, neighbour: str, seconds: float) -> None:
+        """Note that the breaker has closed, so many seconds after it opened."""
+
+
+@define(eq=False)
+class Lane:
+    """At most so many exchanges at once; others wait in line, first come, first served."""
+
+    most: int
+    line: int
+    clock: IReactorTime
+    patience: float | None = None
+    """Seconds that one may wait; None: half of his exchange's deadline, the rest being for it."""
+    under_way: int = field(default=0, init=False)
+    _waiting: deque[Deferred[None]] = field(factory=deque, init=False)
+    _calling: bool = field(default=False, init=False)
+
+    async def enter(self, seconds: float) -> None:
+        """Wait for a place, at most so long; raises NotAsked."""
+        if self.under_way < self.most and not self._waiting:
+            self.under_way += 1
+            return
+        if len(self._waiting) >= self.line:
+            raise NotAsked(Reason.BUSY, f"{self.line} questions wait for it already")
+        turn: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(turn)
+        try:
+            await within(seconds, self.clock, turn)
+        except TimeoutError:
+            raise NotAsked(Reason.BUSY, f"{self.most} questions are under way already") from None
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self.under_way -= 1
+        if self._calling:
+            return  # whom we have called has left at once: the loop below goes on
+        self._calling = True
+        try:
+            while self._waiting and self.under_way < self.most:
+                self.under_way += 1
+                self._waiting.popleft().callback(None)
+        finally:
+            self._calling = False
+
+
+@define(eq=False)
+class Neighbour:
+    """Synapse or LiveKit: knows whether it is to be asked."""
+
+    name: str
+    journal: Journal
+    now: Now
+    chance: Callable[[], float]
+    """Gives a random number from 0 to 1."""
+    breaker: Breaker = field(factory=Breaker)
+    question: Callable[[], Coroutine[Any, Any, None]] = field(init=False)
+    """Asks what no client can have a hand in; raises Outage."""
+    _last: Outage | None = field(default=None, init=False)
+    _opened: float = field(default=0.0, init=False)
+
+    def check(self) -> None:
+        """Raise NotAsked where the neighbour is not to be asked."""
+        if self.breaker.lets_through or self._last is None:
+            return
+        self.tend()
+        self.journal.not_asked(self.name, "open")
+        raise NotAsked(self._last.reason, f"{self._last.detail}; {self.remark()}")
+
+    def remark(self) -> str:
+        """Say that the neighbour is not asked, where that is so."""
+        return "" if self.breaker.lets_through else "not asked until it answers again"
+
+    def tend(self) -> None:
+        """Ask the question, if its time has come."""
+        if self.breaker.is_due(self.now()):
+            ensureDeferred(self._ask())
+
+    def ended(self, outage: Outage | None) -> None:
+        """Take note of how a call ended."""
+        if outage is None:
+            if self.breaker.succeeded():
+                self.journal.closed(self.name, self.now() - self._opened)
+        elif isinstance(outage, NotAsked):
+            if outage.reason is Reason.BUSY:
+                self.journal.not_asked(self.name, "busy")
+        elif outage.reason is not Reason.OVERSIZED:  # which is a client's doing
+            self._last = outage if self.breaker.lets_through else self._last
+            if self.breaker.failed():
+                ensureDeferred(self._ask())
+
+    async def _ask(self) -> None:
+        try:
+            await self.question()
+            fine = True
+        except Outage as outage:
+            self._last, fine = outage, False
+        except Exception:
+            _log.failure("{name} could not be asked whether it is there", name=self.name)
+            fine = True  # a bug of ours must not keep the breaker open
+        if not self.breaker.answered(fine, self.now(), self.chance()):
+            return
+        if fine:
+            self.journal.closed(self.name, self.now() - self._opened)
+        elif self._last:
+            self._opened = self.now()
+            self.journal.opened(self.name, self._last)
+
+
+@define(eq=False)
+class Queued(Http):
+    """Makes exchanges with one neighbour, a bounded number at once."""
+
+    neighbour: Neighbour
+    lane: Lane
+
+    async def exchange(
+        self,
+        method: bytes,
+        url: bytes,
+        headers: Mapping[bytes, bytes],
+        body: bytes | None,
+        *,
+        seconds: float,
+        most: int | Allowance,
+        glimpse: int = 0,
+    ) -> HttpAnswer:
+        """Make one exchange in at most so many seconds, once it is its turn; raises Outage."""
+        self.neighbour.check()
+        begun, patience = self.clock.seconds(), self.lane.patience
+        await self.lane.enter(seconds / 2 if patience is None else patience)
+        try:
+            self.neighbour.check()
+            if patience is None:
+                seconds -= self.clock.seconds() - begun
+            return await super().exchange(
+                method, url, headers, body, seconds=seconds, most=most, glimpse=glimpse
+            )
+        finally:
+            self.lane.leave()

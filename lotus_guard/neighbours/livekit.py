@@ -1,0 +1,299 @@
+"""LiveKit's RoomService over Twirp.
+
+The wire (FACTS.md, LiveKit; livekit_room.proto):
+
+    POST {api}/twirp/livekit.RoomService/{Method}
+    Authorization: Bearer <HS256 JWT: iss = API key, video = {"roomAdmin": true, "room": alias}>
+    Content-Type: application/protobuf           both ways
+
+protobuf rather than JSON, because only protobuf carries fields that we do not know through a
+read and a write. An unknown room has no participants: an empty list, not a 404.
+
+Participants write much of what LiveKit answers about them, some of it without a bound. So every
+answer has a bound in bytes, and what comes back from a change is not read at all.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from attrs import define
+from google.protobuf.message import DecodeError, Message
+from livekit.protocol import models as lk_models
+from livekit.protocol import room as lk_room
+
+from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.neighbours.livekit_list import read_list
+from lotus_guard.neighbours.signing import Signer, Signing
+from lotus_guard.core.model import (
+    Alias,
+    Attendance,
+    Grant,
+    Identity,
+    Participant,
+    Track,
+    kind_of,
+)
+from lotus_guard.enforce.ports import NO_LIVEKIT_ROOM, Allowance, Now, Outage, Oversized, Reason
+from lotus_guard.enforce.roll_call import LOUD, MOST_BYTES
+
+MOST_RECORD = 1024 * 1024
+"""Of one participant in a list that can be read: metadata may have 512 KiB, attributes 64 KiB."""
+_GLIMPSE = 64 * 1024
+"""Of a list that is too long, so much is read: it tells who some of those are that are there."""
+_MOST_ROOMS = 32 * 1024 * 1024
+_EMPTY_METADATA = "{}"
+"""LiveKit takes no empty string for a change, and some clients read JSON."""
+_MOST_SAID = 4096
+"""Of the answer to a change, which is not looked at."""
+
+_SEATLESS = frozenset(
+    {lk_models.ParticipantInfo.Kind.AGENT, lk_models.ParticipantInfo.Kind.INGRESS}
+)
+"""Of these kinds only who has LiveKit's secret makes one: they publish, and are no people."""
+
+
+def counts(participant: Any) -> bool:
+    """Tell whether a participant is of any interest: recorders only take in (FACTS)."""
+    return (
+        participant.kind != lk_models.ParticipantInfo.Kind.EGRESS
+        and not participant.permission.recorder
+        and participant.state != lk_models.ParticipantInfo.State.DISCONNECTED
+    )
+
+
+class _Gone(Outage):
+    """LiveKit says that the participant is not there: an answer, and a client's to bring about."""
+
+
+@define(eq=False)
+class LiveKit:
+    """The calls that the guard makes to LiveKit. Each raises Outage when it fails."""
+
+    http: Http
+    api: str
+    """Base address such as `http://127.0.0.1:7880`, without a trailing slash."""
+    signer: Signer
+    now: Now
+    seconds: float
+    """The deadline of one call."""
+    on_call: Callable[[str], None] = lambda _method: None
+    """Told of each call, for metrics."""
+    on_end: Callable[[Outage | None], None] = lambda _outage: None
+    """Told how each call ended."""
+
+    async def attendance(self, alias: Alias, allowance: Allowance | None = None) -> Attendance:
+        """List the people in a LiveKit room; agents, recorders and egress are left out.
+
+        A list that is longer than the allowance is read as far as it goes: it is not whole.
+        """
+        begun = self.now()
+        request = lk_room.ListParticipantsRequest(room=alias)
+        try:
+            body = await self._call(
+                "ListParticipants", _admin(alias), request, allowance or Allowance(MOST_BYTES)
+            )
+        except Oversized as oversized:
+            return await self._beginning(begun, oversized.begins)
+        with _decoding("ListParticipants"):
+            people, loud = await read_list(body, MOST_RECORD, self.http.clock, _read)
+        return Attendance(begun, people, loud)
+
+    async def _beginning(self, begun: float, body: bytes) -> Attendance:
+        try:
+            people, loud = await read_list(body, LOUD, self.http.clock, _read)
+        except DecodeError:  # that it is too long is certain all the same
+            people, loud = (), ()
+        return Attendance(begun, people, loud, is_whole=False)
+
+    async def participant(
+        self, alias: Alias, identity: Identity, allowance: Allowance
+    ) -> Participant | None:
+        """Ask after one participant; None where there is no such person."""
+        request = lk_room.RoomParticipantIdentity(room=alias, identity=identity)
+        try:
+            body = await self._call("GetParticipant", _admin(alias), request, allowance)
+        except _Gone:
+            return None
+        with _decoding("GetParticipant"):
+            return _read(lk_models.ParticipantInfo.FromString(body))
+
+    async def existing(self, aliases: Sequence[Alias] = ()) -> Mapping[Alias, int]:
+        """Tell which of these LiveKit rooms there are, or of all, and how many are in each."""
+        request = lk_room.ListRoomsRequest(names=list(aliases))
+        body = await self._call("ListRooms", {"roomList": True}, request, Allowance(_MOST_ROOMS))
+        with _decoding("ListRooms"):
+            answer = lk_room.ListRoomsResponse.FromString(body)
+        return {Alias(room.name): room.num_participants for room in answer.rooms}
+
+    async def ping(self) -> None:
+        """See whether LiveKit says who is in a room that nobody can have made; raises Outage."""
+        await self.attendance(NO_LIVEKIT_ROOM)
+
+    async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
+        """Replace what a participant may publish and send everything else back as it was read.
+
+        UpdateParticipant replaces the whole permission, and what is left out becomes false
+        (FACTS); a copy of the message that was read keeps fields that we do not know, too.
+        """
+        permission = lk_models.ParticipantPermission()
+        permission.CopyFrom(participant.permission)
+        permission.can_publish = grant.can_publish
+        del permission.can_publish_sources[:]
+        permission.can_publish_sources.extend(map(_source_number, grant.sources))
+        await self._change(
+            "UpdateParticipant",
+            alias,
+            lk_room.UpdateParticipantRequest(
+                room=alias, identity=participant.identity, permission=permission
+            ),
+        )
+
+    async def curb(self, alias: Alias, identity: Identity) -> None:
+        """Take from a participant, unread, all that they can fill a room's list with.
+
+        Their tracks and data tracks go, their metadata is emptied, and they may write no more of
+        it. What they may beyond that we do not know, for nobody reads it: no token of
+        lk-jwt-service is without `canSubscribe`, or has what is left out here (FACTS).
+        """
+        await self._change(
+            "UpdateParticipant",
+            alias,
+            lk_room.UpdateParticipantRequest(
+                room=alias,
+                identity=identity,
+                metadata=_EMPTY_METADATA,
+                permission=lk_models.ParticipantPermission(can_subscribe=True),
+            ),
+        )
+
+    async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:
+        """Put a participant out of the room; refuse their tokens with an `nbf` before `revoked`.
+
+        `revoke_token_ts` (livekit_room.proto) is in seconds as `nbf` is. Not sent, it would be in a
+        minute, and refuse a seat given within it. Servers that do not know it ignore it.
+        """
+        await self._change(
+            "RemoveParticipant",
+            alias,
+            lk_room.RoomParticipantIdentity(
+                room=alias, identity=participant.identity, revoke_token_ts=revoked
+            ),
+        )
+
+    async def _change(self, method: str, alias: Alias, request: Message) -> None:
+        """Have something done; LiveKit answers with the whole participant, of whatever length."""
+        with suppress(Oversized):
+            await self._call(method, _admin(alias), request, Allowance(_MOST_SAID))
+
+    async def _call(
+        self, method: str, grant: Mapping[str, Any], request: Message, allowance: Allowance
+    ) -> bytes:
+        self.on_call(method)
+        try:
+            found = await self._exchange(method, grant, request, allowance)
+        except Outage as outage:
+            self.on_end(None if isinstance(outage, _Gone) else outage)
+            raise
+        self.on_end(None)
+        return found
+
+    async def _exchange(
+        self, method: str, grant: Mapping[str, Any], request: Message, allowance: Allowance
+    ) -> bytes:
+        body = request.SerializeToString()
+
+        async def ask(signing: Signing, epoch: float, seconds: float) -> HttpAnswer:
+            token = signing.token(grant, epoch)
+            return await self._post(method, token, body, allowance, seconds)
+
+        answer = await self.signer.asked(self.seconds, ask)
+        if answer.status == 404 and _twirp_code(answer) == "not_found":
+            raise _Gone(Reason.NOT_FOUND, f"LiveKit knows no such participant: {method}")
+        if answer.status != 200:
+            raise Outage(_reason_of(answer.status), f"LiveKit answered {answer.status} to {method}")
+        return answer.body
+
+    async def _post(
+        self, method: str, token: bytes, body: bytes, allowance: Allowance, seconds: float
+    ) -> HttpAnswer:
+        return await self.http.exchange(
+            b"POST",
+            f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),
+            {
+                b"Content-Type": b"application/protobuf",
+                b"Authorization": b"Bearer " + token,
+            },
+            body,
+            seconds=seconds,
+            most=allowance,
+            glimpse=_GLIMPSE if method == "ListParticipants" else 0,
+        )
+
+    def epoch(self) -> float:
+        """Give the seconds since 1970 by LiveKit's clock."""
+        return self.signer.clock.epoch()
+
+
+def _admin(alias: Alias) -> Mapping[str, Any]:
+    return {"roomAdmin": True, "room": alias}
+
+
+@contextmanager
+def _decoding(method: str) -> Iterator[None]:
+    try:
+        yield
+    except DecodeError:
+        raise Outage(Reason.GARBAGE, f"LiveKit's answer to {method} makes no sense") from None
+
+
+def _read(info: Any) -> Participant | None:
+    """Read what the guard goes by, and whose word each is: docs/facts.md. None for nobody."""
+    if not counts(info):
+        return None
+    # A copy: the part would keep the whole answer in memory, all that its people have written.
+    permission = lk_models.ParticipantPermission()
+    permission.CopyFrom(info.permission)
+    sources = tuple(_source_name(number) for number in permission.can_publish_sources)
+    return Participant(
+        Identity(info.identity),
+        info.sid,
+        Grant(permission.can_publish, sources),
+        tuple(Track(kind_of(_mimes(track)), _source_name(track.source)) for track in info.tracks),
+        permission,
+        info.kind not in _SEATLESS,
+    )
+
+
+def _mimes(track: Any) -> Iterator[str]:
+    """List what LiveKit has seen a track carry; `type` is what its client says (docs/facts.md)."""
+    yield track.mime_type
+    for codec in track.codecs:
+        yield codec.mime_type
+
+
+def _source_name(number: int) -> str:
+    """Name a track source as tokens do; a number that we do not know keeps its digits."""
+    value = lk_models.TrackSource.DESCRIPTOR.values_by_number.get(number)
+    return value.name.lower() if value else str(number)
+
+
+def _source_number(name: str) -> Any:
+    return int(name) if name.isdigit() else lk_models.TrackSource.Value(name.upper())
+
+
+def _twirp_code(answer: HttpAnswer) -> object:
+    try:
+        error = json.loads(answer.body)
+    except ValueError:
+        return None
+    return error.get("code") if isinstance(error, dict) else None
+
+
+def _reason_of(status: int) -> Reason:
+    if status in (401, 403):
+        return Reason.UNAUTHORIZED
+    if status == 404:
+        return Reason.NOT_FOUND
+    return Reason.SERVER_ERROR if status >= 500 else Reason.GARBAGE

@@ -1,0 +1,172 @@
+"""Synapse's admin API, where the policies of a room are read.
+
+The wire (FACTS.md, Synapse):
+
+    GET {synapse}/_synapse/admin/v1/rooms/{room_id}/state?type={type}
+    Authorization: Bearer <an admin's access token>
+    200 {"state": [event, ...]}            older releases ignore `type` and send the whole state
+    404 {"errcode": "M_NOT_FOUND", ...}    no such room: an answer, not an outage
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from attrs import define, evolve
+
+from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.core.ids import is_room_id
+from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.rules.policy import (
+    LIMIT_EVENT,
+    SOURCES_EVENT,
+    Reading,
+    content_of,
+    event_of,
+    read_limit,
+    read_sources,
+    set_at,
+)
+from lotus_guard.enforce.credentials import Credential
+from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
+
+_MOST_BYTES = 32 * 1024 * 1024  # a big room's whole state, from an old Synapse
+_PAGE = 500
+_MOST_NAME = 200
+
+
+V = TypeVar("V")
+
+
+@define(eq=False)
+class Synapse:
+    """Reads policies with an admin's token. Each call raises Outage when it fails."""
+
+    http: Http
+    url: str
+    """Base address such as `http://127.0.0.1:8008`, without a trailing slash."""
+    token: Credential[str]
+    seconds: float
+    """The deadline of one call."""
+    on_call: Callable[[str], None] = lambda _what: None
+    """Told of each call, for metrics."""
+    on_end: Callable[[Outage | None], None] = lambda _outage: None
+    """Told how each call ended."""
+
+    async def limit(self, room: RoomId) -> Reading[LimitPolicy]:
+        """Read the limit of a room."""
+        state = await self._state(room, LIMIT_EVENT)
+        event = event_of(state or (), LIMIT_EVENT)
+        read = read_limit(content_of(event))
+        return evolve(read, set_at=set_at(event), is_unknown=state is None)
+
+    async def sources(self, room: RoomId) -> Reading[SourcePolicy]:
+        """Read the source policy of a room."""
+        state = await self._state(room, SOURCES_EVENT)
+        event = event_of(state or (), SOURCES_EVENT)
+        read = read_sources(content_of(event))
+        return evolve(read, set_at=set_at(event), is_unknown=state is None)
+
+    async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
+        """List up to `_PAGE` rooms from the `start`th on, and where to go on."""
+        self.on_call("rooms")
+        return await self._ask(f"/_synapse/admin/v1/rooms?from={start}&limit={_PAGE}", _page)
+
+    async def name(self, room: RoomId) -> str | None:
+        """Tell a room's name, or its alias where it has none; None where it has neither."""
+        for event_type, field in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
+            content = content_of(event_of(await self._state(room, event_type) or (), event_type))
+            name = (content or {}).get(field)
+            if name and isinstance(name, str):
+                return name[:_MOST_NAME]
+        return None
+
+    async def ping(self) -> None:
+        """See whether Synapse answers, by a question no client can have a hand in; raises Outage.
+
+        It goes the way of all others (the token, the database) up to the room, which cannot be.
+        """
+        await self._state(NO_ROOM, "m.room.create")
+
+    async def _state(self, room: RoomId, event_type: str) -> list[Any] | None:
+        """Read the events of a type; None where there is no such room."""
+        if not is_room_id(room):
+            return None
+        self.on_call(event_type)
+        path = f"/_synapse/admin/v1/rooms/{quote(room, safe='')}/state?type={event_type}"
+        return await self._ask(path, _events)
+
+    async def _ask(self, path: str, read: Callable[[HttpAnswer], V]) -> V:
+        """Make a call and read its answer; whoever wants to know hears how it ended."""
+        try:
+            found = read(await self._get(path))
+        except Outage as outage:
+            self.on_end(outage)
+            raise
+        self.on_end(None)
+        return found
+
+    async def _get(self, path: str) -> HttpAnswer:
+        """Ask; with a token that was renewed meanwhile, ask again within the same deadline."""
+        token, begun = self.token.value, self.http.clock.seconds()
+        answer = await self._asked(path, token, self.seconds)
+        if answer.status not in (401, 403) or not self.token.renewed(token):
+            return answer
+        left = self.seconds - (self.http.clock.seconds() - begun)
+        return await self._asked(path, self.token.value, max(0.0, left))
+
+    async def _asked(self, path: str, token: str, seconds: float) -> HttpAnswer:
+        return await self.http.exchange(
+            b"GET",
+            f"{self.url}{path}".encode("ascii"),
+            {b"Authorization": b"Bearer " + token.encode("ascii")},
+            None,
+            seconds=seconds,
+            most=_MOST_BYTES,
+        )
+
+
+def _events(answer: HttpAnswer) -> list[Any] | None:
+    fields = _json_object(answer)
+    if answer.status in (400, 404) and fields.get("errcode") in ("M_NOT_FOUND", "M_INVALID_PARAM"):
+        return None
+    state = fields.get("state")
+    if answer.status == 200 and isinstance(state, list):
+        return state
+    raise _outage(answer)
+
+
+def _page(answer: HttpAnswer) -> tuple[Sequence[RoomId], int | None]:
+    fields = _json_object(answer)
+    rooms, next_start = fields.get("rooms"), fields.get("next_batch")
+    if answer.status != 200 or not isinstance(rooms, list):
+        raise _outage(answer)
+    found = [RoomId(room["room_id"]) for room in rooms if _has_room_id(room)]
+    return found, next_start if isinstance(next_start, int) else None
+
+
+def _json_object(answer: HttpAnswer) -> dict[str, Any]:
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _has_room_id(room: object) -> bool:
+    return isinstance(room, dict) and isinstance(room.get("room_id"), str)
+
+
+def _outage(answer: HttpAnswer) -> Outage:
+    """Name what is wrong with an answer that says nothing."""
+    if answer.status in (401, 403):
+        errcode = _json_object(answer).get("errcode")
+        return Outage(
+            Reason.UNAUTHORIZED,
+            f"Synapse answered {answer.status} ({errcode!s:.40}) to the admin token",
+        )
+    if answer.status == 404:
+        return Outage(Reason.NOT_FOUND, "Synapse's admin API is not at LOTUS_GUARD_SYNAPSE_URL")
+    reason = Reason.SERVER_ERROR if answer.status >= 500 else Reason.GARBAGE
+    return Outage(reason, f"Synapse answered {answer.status} with something unexpected")

@@ -1,0 +1,213 @@
+"""lk-jwt-service, the upstream: every request goes there, every answer comes from there.
+
+What is not handed on, and why:
+
+- hop-by-hop headers (RFC 9110, 7.6.1), and those that `Connection` names;
+- `X-Matrix-User-Identifier`, `X-Matrix-Origin`: upstream's rewrite as an application service
+  (MSC4512) trusts them, so a public port must strip them, in any spelling;
+- `Accept-Encoding`, `Range`, `If-Range`: with them a client could get a token in a form that we
+  cannot read, from a compressing proxy in front of upstream;
+- `Expect`: our own server has answered it.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from attrs import define
+from twisted.internet import defer
+from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import URI, ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IResponse
+
+from lotus_guard.neighbours.http import BytesBody, outage_of
+from lotus_guard.enforce.deferreds import within
+
+MOST_JUDGED = 1024 * 1024
+"""Answers of up to so many bytes are read whole; longer ones are streamed through."""
+
+SECONDS = 60.0
+"""How long upstream may take; it asks the user's homeserver, which may be slow."""
+
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    b"transfer-encoding upgrade content-length".split()
+)
+_NOT_FORWARDED = _HOP_BY_HOP | frozenset(
+    b"x-matrix-user-identifier x-matrix-origin accept-encoding range if-range expect".split()
+)
+_TARGET = re.compile(rb"(?:[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*)?((?:/.*)?)", re.DOTALL)
+_PLAIN = re.compile(rb"(?:/[A-Za-z0-9_]+)+(?:\?[A-Za-z0-9_=&]+)?")
+"""Targets that the HTTP client below leaves as they are; nearly all."""
+_NOT_IN_A_URL = re.compile(rb"[^\x21\x22\x24-\x7e]")  # all but printable ASCII; and not "#"
+
+
+class Passage(Protocol):
+    """An answer's body: collected up to a bound, then streamed to whoever takes it over.
+
+    `ready` fires when the whole body is in `collected`, or when the bound is passed; `complete`
+    tells which.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.ready: defer.Deferred[None] = defer.Deferred(lambda _: self.abort())
+        self.complete = False
+        self._chunks: list[bytes] = []
+        self._left = most
+        self._finished: defer.Deferred[None] = defer.Deferred(lambda _: self.abort())
+        self._consumer: IConsumer | None = None
+
+    @property
+    def collected(self) -> bytes:
+        """What has come so far."""
+        return b"".join(self._chunks)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep a chunk, or hand it on once somebody takes them."""
+        if self._consumer is not None:
+            self._consumer.write(data)
+            return
+        self._chunks.append(data)
+        self._left -= len(data)
+        if self._left < 0 and not self.ready.called:
+            self.transport.pauseProducing()  # type: ignore[union-attr]
+            self.ready.callback(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell whoever waits that this is all, or that it was cut off."""
+        fine = bool(reason.check(ResponseDone, PotentialDataLoss))
+        if not self.ready.called:
+            self.complete = fine
+            self.ready.callback(None if fine else reason)
+        elif not self._finished.called:
+            self._finished.callback(None if fine else reason)
+
+    def stream(self, consumer: IConsumer) -> defer.Deferred[None]:
+        """Write what has come and what will come to a consumer, at its pace."""
+        consumer.write(self.collected)
+        self._chunks = []
+        self._consumer = consumer
+        if not self._finished.called:
+            consumer.registerProducer(self.transport, True)  # type: ignore[arg-type]
+            self._finished.addBoth(self._leave, consumer)
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+        return self._finished
+
+    def _leave(self, result: object, consumer: IConsumer) -> object:
+        consumer.unregisterProducer()
+        return result
+
+    def abort(self) -> None:
+        """Close the connection to upstream; nobody waits for the rest, nor for how it ends."""
+        self._finished.addErrback(lambda _failure: None)
+        transport = self.transport
+        if transport is not None:
+            getattr(transport, "abortConnection", transport.loseConnection)()
+
+
+@define(eq=False)
+class Reply:
+    """Upstream's answer; `body.complete` tells whether all of it has been read."""
+
+    status: int
+    phrase: bytes
+    headers: Headers
+    body: Passage
+
+
+@define(eq=False)
+class Upstream:
+    """Hands requests on to lk-jwt-service."""
+
+    agent: IAgent
+    base: bytes
+    """Base address such as `http://127.0.0.1:8071`, without a trailing slash."""
+    clock: IReactorTime
+    seconds: float = SECONDS
+    most: int = MOST_JUDGED
+
+    def target_of(self, raw: bytes) -> bytes:
+        """Give the request target that upstream will really get for the one a client sent.
+
+        The HTTP client below normalises a little (it drops an empty `;params` or query): whoever
+        looks at a path must look at what goes out, not at what came in. Raises ValueError for a
+        target that is neither a path nor an http URL.
+        """
+        return raw if _PLAIN.fullmatch(raw) else _target_of(raw)
+
+    async def forward(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Reply:
+        """Hand a request on and read the answer, up to its bound; `target` is of `target_of`.
+
+        Raises `ports.Outage` where upstream cannot be reached, is too slow or breaks off.
+        """
+        try:
+            return await within(
+                self.seconds, self.clock, self._forward(method, target, headers, body)
+            )
+        except defer.CancelledError:
+            raise
+        except Exception as failure:
+            raise outage_of(failure) from None
+
+    async def _forward(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Reply:
+        producer = BytesBody(body) if body else None
+        response: IResponse = await self.agent.request(
+            method, self.base + target, headers, producer
+        )
+        passage = Passage(self.most)
+        response.deliverBody(passage)
+        await passage.ready
+        return Reply(response.code, response.phrase, _end_to_end(response.headers), passage)
+
+
+@lru_cache(maxsize=64)
+def _target_of(raw: bytes) -> bytes:
+    match = _TARGET.fullmatch(raw)
+    if match is None:
+        raise ValueError("the request target is neither a path nor an http URL")
+    path = _NOT_IN_A_URL.sub(_quoted, match[1] or b"/")
+    wanted: bytes = URI.fromBytes(b"http://upstream" + path).originForm
+    return wanted
+
+
+def forwarded_headers(headers: Headers, peer: str | None, host: bytes | None) -> Headers:
+    """Choose the headers that upstream gets, and extend the `X-Forwarded-*` family.
+
+    `peer` is the address of who connected to us, `host` the host he asked for.
+    """
+    out = Headers()
+    named = _named_by_connection(headers)
+    for name, values in headers.getAllRawHeaders():
+        plain = name.lower().replace(b"_", b"-")
+        if plain not in _NOT_FORWARDED and plain not in named:
+            out.setRawHeaders(name, values)
+    if peer:
+        before = out.getRawHeaders(b"X-Forwarded-For", [])
+        out.setRawHeaders(b"X-Forwarded-For", [b", ".join([*before, peer.encode("ascii")])])
+    for name, value in ((b"X-Forwarded-Proto", b"http"), (b"X-Forwarded-Host", host)):
+        if value and not out.hasHeader(name):
+            out.setRawHeaders(name, [value])
+    return out
+
+
+def _end_to_end(headers: Headers) -> Headers:
+    out, named = Headers(), _named_by_connection(headers)
+    for name, values in headers.getAllRawHeaders():
+        if name.lower() not in _HOP_BY_HOP and name.lower() not in named:
+            out.setRawHeaders(name, values)
+    return out
+
+
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    values: Iterable[bytes] = headers.getRawHeaders(b"Connection", [])
+    return frozenset(
+        part.strip().lower().replace(b"_", b"-") for value in values for part in value.split(b",")
+    )
+
+
+def _quoted(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match[0][0]

@@ -1,0 +1,53 @@
+"""Names of rooms for whoever looks at them; asked for only while somebody looks, and slowly."""
+
+from attrs import define, field
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
+
+from lotus_guard.core.directory import Recent
+from lotus_guard.core.model import RoomId
+from lotus_guard.enforce.live import Pace
+from lotus_guard.enforce.ports import Homeserver, Now, Outage
+
+_log = Logger()
+
+AGAIN_SECONDS = 600.0
+"""How long a name is believed, and a room without one not asked for again."""
+MOST_ASKED = 20
+"""Names that are being asked for at the same time; who looks again asks for the rest."""
+
+
+@define(eq=False)
+class Names:
+    """Remembers the names of rooms."""
+
+    homeserver: Homeserver
+    pace: Pace
+    now: Now
+    _names: Recent[RoomId, tuple[float, str | None]] = field(
+        init=False, factory=lambda: Recent(5_000)
+    )
+    _asked: set[RoomId] = field(init=False, factory=set)
+
+    def name_of(self, room: RoomId) -> str | None:
+        """Give a room's name if it is known, and see to it that it soon is."""
+        known = self._names.get(room)
+        is_fresh = known is not None and self.now() - known[0] <= AGAIN_SECONDS
+        if not is_fresh and room not in self._asked and len(self._asked) < MOST_ASKED:
+            self._asked.add(room)
+            ensureDeferred(self._ask(room))
+        return known[1] if known else None
+
+    async def _ask(self, room: RoomId) -> None:
+        name = None
+        try:
+            await self.pace.turn()
+            name = await self.homeserver.name(room)
+        except Outage:
+            known = self._names.get(room)
+            name = known[1] if known else None
+        except Exception:
+            _log.failure("A room's name could not be read")
+        finally:
+            self._names.put(room, (self.now(), name))
+            self._asked.discard(room)

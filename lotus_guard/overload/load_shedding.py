@@ -1,0 +1,154 @@
+"""What the guard does when there is more to do than it can: who waits, and when it lets go.
+
+Three things, in this order:
+
+- **Shares.** Every client address has its fair share of the requests under way, and of the tokens
+  being judged. Who wants more waits in a line of his own; where that is full, he is turned away.
+- **Back-pressure.** Where the guard as a whole is behind, tokens go out unguarded rather than late.
+- **No client gets there alone.** Back-pressure counts of one address only so much, and lateness
+  only so far as others than the heaviest address have caused it.
+"""
+
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from lotus_guard.overload.fair_share import Arrivals, Bounds, Shares
+from lotus_guard.overload.client_address import Origin
+from lotus_guard.enforce.deferreds import within
+from lotus_guard.enforce.ports import Now, Outage, Reason
+
+WAIT_SECONDS = 20.0
+"""How long one may wait in line; a proxy's patience is longer (60 s in nginx, Caddy has none)."""
+REQUESTS = 1024
+"""Requests under way at once. One address gets half of them at the most."""
+CROWD_TOKENS = 24
+TOKENS = Bounds(most=1024, each=16, crowd=CROWD_TOKENS, line=4096, waiting=1 << 30, cap=16)
+"""Tokens being judged at once.
+
+Of one address so few that all their look-ups (two each at Synapse, `presence.AT_ONCE` at LiveKit)
+and those made ahead find a place at once with a neighbour: none waits there because of its own, and
+so long that it opens. What waits here instead is bounded by the requests under way.
+"""
+MANY_TOKENS = TOKENS.most // 2
+"""So many tokens being judged, none of more than `cap` from one address, are too many."""
+TICK_SECONDS = 0.1
+FADING = 0.8
+"""What is left of a lateness at the next tick: what has queued up meanwhile is late as well."""
+
+
+def requests(places: int) -> Bounds:
+    """Share out so many places for requests.
+
+    A conference behind one address (100 people, each with four requests at once) finds room in
+    the line; a place in it is a request of up to `web.PLACE_BYTES` bytes, a longer one takes more.
+    """
+    crowd = places - places // 8
+    return Bounds(places, places, crowd, line=places, waiting=2 * places, cap=places)
+
+
+class TurnedAway(Exception):
+    """One address wants more than fits into its line, or for longer than may be waited."""
+
+
+@define(eq=False)
+class Turnstile:
+    """Lets people in, each address up to its share; makes the others wait."""
+
+    shares: Shares[Origin, Deferred[None]]
+    clock: IReactorTime
+    _admitting: bool = field(default=False, init=False)
+
+    def enter(self, who: Origin) -> bool:
+        """Take a place, if one may have it at once; else `wait`. Then `leave`."""
+        return self.shares.enter(who)
+
+    async def wait(self, who: Origin, weight: int = 1, seconds: float = WAIT_SECONDS) -> None:
+        """Wait for a place and take it; raises TurnedAway."""
+        turn: Deferred[None] = Deferred(lambda mine: self.shares.give_up(who, mine))
+        waits, dropped = self.shares.wait(who, turn, weight)
+        if dropped is not None:
+            dropped.errback(TurnedAway())
+        if not waits:
+            raise TurnedAway
+        try:
+            await within(seconds, self.clock, turn)
+        except TimeoutError:
+            raise TurnedAway from None
+
+    def leave(self, who: Origin) -> None:
+        """Give a place back, and let in who may come now."""
+        self.shares.leave(who)
+        if self._admitting:
+            return  # whom we have let in has left at once: the loop below goes on
+        self._admitting = True
+        try:
+            while (turn := self.shares.admit()) is not None:
+                turn.callback(None)
+        finally:
+            self._admitting = False
+
+
+@define(eq=False)
+class Lag:
+    """How late the reactor is: ticks that come late say so, and so does one that is overdue."""
+
+    now: Now
+    _due: float | None = field(default=None, init=False)
+    _late: float = field(default=0.0, init=False)
+
+    def tick(self) -> None:
+        """Be called every `TICK_SECONDS`."""
+        now = self.now()
+        late = max(0.0, now - self._due) if self._due is not None else 0.0
+        self._late = max(late, FADING * self._late)
+        self._due = now + TICK_SECONDS
+
+    def seconds(self) -> float:
+        """Tell by how many seconds we are behind; 0.0 where nobody ticks."""
+        return 0.0 if self._due is None else max(self._late, self.now() - self._due)
+
+
+@define(eq=False)
+class Pressure:
+    """Shares out the guard's work, and tells when there is too much of it."""
+
+    clock: IReactorTime
+    now: Now
+    most_lag: float
+    """Seconds that we may be behind."""
+    places: int = REQUESTS
+    on_turned_away: Callable[[], None] = lambda: None
+    lag: Lag = field(init=False)
+    requests: Turnstile = field(init=False)
+    tokens: Turnstile = field(init=False)
+    arrivals: Arrivals[Origin] = field(init=False, factory=Arrivals)
+
+    def __attrs_post_init__(self) -> None:
+        self.lag = Lag(self.now)
+        self.requests = Turnstile(Shares(requests(self.places), _is_crowd), self.clock)
+        self.tokens = Turnstile(Shares(TOKENS, _is_crowd), self.clock)
+
+    def worked(self, who: Origin, times: int) -> None:
+        """Count what keeps the guard busy; a number below 0 takes some of it back."""
+        if times > 0:
+            self.arrivals.count(who, self.now())
+        else:
+            self.arrivals.take_back(who, -times)
+
+    def hurry(self) -> Outage | None:
+        """Tell why tokens are to go out unguarded, where they are."""
+        if self.tokens.shares.spread >= MANY_TOKENS:
+            return Outage(Reason.OVERLOAD, f"{MANY_TOKENS} tokens are being judged already")
+        late = self.lag.seconds()
+        if late > self.most_lag:
+            late *= self.arrivals.share_of_others(self.now())
+        if late > self.most_lag:
+            return Outage(Reason.OVERLOAD, f"the guard is {late:.1f} s behind")
+        return None
+
+
+def _is_crowd(who: Origin) -> bool:
+    return who.is_crowd

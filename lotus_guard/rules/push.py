@@ -1,0 +1,99 @@
+"""What Synapse's module tells the guard: changed policies, and that it is still there.
+
+The wire, ours at both ends (`lotus_guard.synapse_module` sends, `lotus_guard.web.operators` receives):
+
+    POST /policy
+    Lotus-Guard-Signature: <milliseconds since the epoch>.<hex HMAC-SHA256 of "ms.body">
+    {"room_id": "!r:s", "limit": <content of io.lotus.voice_limit> | null,
+     "sources": <content of io.lotus.room_quality> | null}
+    {}                                        a heartbeat
+    204                                       taken
+    401                                       not signed with our secret, too old, or seen before
+
+The milliseconds make a recorded push useless after a minute, and order two pushes for one room.
+"""
+
+import hmac
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from attrs import evolve, frozen
+
+from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.rules.policy import Reading, read_limit, read_sources
+
+HEADER = "Lotus-Guard-Signature"
+
+HEARTBEAT = 10.0
+"""Seconds between two signs of life of Synapse's module."""
+
+WINDOW = 60.0
+"""Seconds a push may be old, and its clock ahead of ours."""
+
+
+class Unsigned(ValueError):
+    """A push that is not, or no longer, to be believed."""
+
+
+class Untimely(Unsigned):
+    """A push with our signature that is too old, or from the future, by our clock."""
+
+
+@frozen
+class Push:
+    """A believed push; `room` is None for a heartbeat."""
+
+    sent: float
+    """Seconds since the epoch, by the sender's clock."""
+    signature: str
+    room: RoomId | None
+    limit: Reading[LimitPolicy]
+    sources: Reading[SourcePolicy]
+
+
+def sign_push(body: bytes, secret: str, epoch: float) -> str:
+    """Make the header's value for a body sent at `epoch` (seconds since the epoch)."""
+    stamp = str(int(epoch * 1000))
+    return f"{stamp}.{_digest(stamp, body, secret)}"
+
+
+def write_push(
+    room: RoomId, limit: Mapping[str, Any] | None, sources: Mapping[str, Any] | None
+) -> bytes:
+    """Write the body of a push."""
+    return json.dumps({"room_id": room, "limit": limit, "sources": sources}).encode()
+
+
+def read_push(body: bytes, header: str, secret: str, epoch: float) -> Push:
+    """Verify and read a push that arrived at `epoch`; raises Unsigned.
+
+    Whether the signature has been seen before is the caller's to know.
+    """
+    stamp, _, digest = header.partition(".")
+    expected = _digest(stamp, body, secret)
+    if not hmac.compare_digest(digest.encode(), expected.encode()):
+        raise Unsigned("the signature is not of this body and our secret")
+    sent = int(stamp) / 1000.0
+    if abs(epoch - sent) > WINDOW:
+        way = "ago" if epoch > sent else "from now"
+        raise Untimely(f"sent {abs(epoch - sent):.0f} s {way} by its sender's clock")
+    fields = json.loads(body)
+    room = fields.get("room_id")
+    return Push(
+        sent,
+        digest,
+        RoomId(room) if isinstance(room, str) else None,
+        evolve(read_limit(_content(fields, "limit")), set_at=sent),
+        evolve(read_sources(_content(fields, "sources")), set_at=sent),
+    )
+
+
+def _content(fields: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    value = fields.get(name)
+    return value if isinstance(value, dict) else None
+
+
+def _digest(stamp: str, body: bytes, secret: str) -> str:
+    return hmac.new(secret.encode(), stamp.encode() + b"." + body, sha256).hexdigest()

@@ -1,0 +1,229 @@
+"""The operators' port: metrics, health, and what Synapse's module and LiveKit tell us.
+
+GET  /           the status page, its files and its events under /status/ (`lotus_guard.web.status`)
+GET  /metrics    Prometheus' text format
+GET  /livez      200 while the process answers; nothing else is asked, so that no container
+                 platform takes the guard out because Synapse or LiveKit is down
+GET  /readyz     200, and how each dependency did lately (`lotus_guard.observe.health`)
+GET  /rooms      the live rooms (`lotus_guard.observe.overview`)
+GET  /decisions  the decisions on ?room= and ?user=, at most ?limit= (`lotus_guard.rules.decision`)
+POST /policy     what Synapse's module tells us (`lotus_guard.rules.push`)
+POST /webhook    LiveKit's webhooks, where the guard is named in `webhook.urls` itself
+
+Whoever reaches the port may read: it listens on loopback. A web page that the operator visits
+reaches it too, under a name of its own that it lets resolve to loopback (DNS rebinding): so what
+names people is given only under an address, a name without a dot, or one that the operator lists.
+"""
+
+import json
+from collections.abc import Callable, Collection
+from ipaddress import ip_address
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from attrs import frozen
+from klein import Klein
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+from twisted.web.http_headers import Headers
+
+from lotus_guard.observe.metrics import Metrics
+from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
+from lotus_guard.rules.decision import Decision
+from lotus_guard.rules.push import HEADER, Unsigned
+from lotus_guard.core.ration import Ration
+from lotus_guard.core.webhook import MOST_WEBHOOK
+from lotus_guard.enforce.hints import Pushes, Webhooks
+from lotus_guard.observe.overview import Overview
+from lotus_guard.web.status.pages import NAMES, Pages
+
+_log = Logger()
+
+MOST_DECISIONS = 1000
+
+
+class Kept(Protocol):
+    """Where decisions are kept."""
+
+    async def decisions(
+        self, room: str | None = None, user: str | None = None, most: int = 100
+    ) -> list[Decision]:
+        """Read the newest decisions on a room and a user."""
+
+
+class Misdirected(Exception):
+    """A request under a host name that is not known to be the operators' own."""
+
+
+@frozen
+class Desk:
+    """What the operators' port shows, and whom it hands things to."""
+
+    metrics: Metrics
+    overview: Overview
+    store: Kept
+    webhooks: Webhooks
+    pushes: Pushes
+    push: Callable[[bytes, str], None]
+    """Takes a push in; raises Unsigned."""
+    status: Pages
+    hosts: Collection[str] = ()
+    """Names with a dot by which the operator opens the port."""
+
+
+class OperatorsSite(QuietSite):
+    """The server of the operators' port."""
+
+    def __init__(self, admin: "Admin") -> None:
+        super().__init__(admin.app.resource(), bounds=admin.bound_of, requestFactory=BoundedRequest)
+
+
+class Admin:
+    """The routes of the operators' port."""
+
+    app = Klein()
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._ration = Ration(desk.overview.now)
+
+    def bound_of(self, target: bytes, headers: Headers) -> int | None:
+        """Tell how long a webhook of LiveKit's may be; None for whatever else is asked."""
+        if target.partition(b"?")[0] != b"/webhook":
+            return None
+        authorization = headers.getRawHeaders(b"Authorization", [b""])[-1].decode("latin-1")
+        return MOST_WEBHOOK if self._desk.webhooks.are_livekits(authorization) else None
+
+    @app.handle_errors(Misdirected)
+    def misdirected(self, request: Any, failure: Any) -> Any:
+        """Say under which name to come."""
+        request.setResponseCode(421)
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        return (
+            b"This page is shown under an IP address or localhost only. To open it under a name, "
+            b"add that name to LOTUS_GUARD_ADMIN_HOSTS.\n"
+        )
+
+    @app.route("/", methods=["GET"])
+    @app.route(f"/status/<any{NAMES}:name>", methods=["GET"])
+    def status(self, request: BoundedRequest, name: str = "page.html") -> Any:
+        """Show the status page."""
+        self._check_host(request)
+        return self._desk.status.serve(request, name)
+
+    def close(self) -> None:
+        """End what would stay open."""
+        self._desk.status.close()
+
+    @app.route("/metrics", methods=["GET"])
+    def metrics(self, request: BoundedRequest) -> bytes:
+        """Expose the metrics."""
+        request.setHeader(b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")
+        return self._desk.metrics.exposition()
+
+    @app.route("/livez", methods=["GET"])
+    def livez(self, request: BoundedRequest) -> bytes:
+        """Say that the process is alive."""
+        request.setHeader(b"Content-Type", b"text/plain")
+        return b"alive\n"
+
+    @app.route("/readyz", methods=["GET"])
+    def readyz(self, request: BoundedRequest) -> bytes:
+        """Tell how each dependency does; 200 whatever it is, for calls go on without any."""
+        overview, hooks, pushes = self._desk.overview, self._desk.webhooks, self._desk.pushes
+        return _json(
+            request,
+            {
+                "guard": overview.guard(),
+                "dependencies": overview.dependencies(),
+                "webhooks": {"genuine": hooks.genuine, "forged": hooks.forged},
+                "pushes": {
+                    "taken": pushes.taken,
+                    "refused": pushes.refused,
+                    "refused_age": pushes.refused_age(),
+                },
+            },
+        )
+
+    @app.route("/rooms", methods=["GET"])
+    def rooms(self, request: BoundedRequest) -> bytes:
+        """List the live rooms."""
+        self._check_host(request)
+        overview = self._desk.overview
+        return _json(request, {"now": overview.epoch(), "rooms": overview.rooms()})
+
+    @app.route("/decisions", methods=["GET"])
+    def decisions(self, request: BoundedRequest) -> Deferred[bytes]:
+        """List the recent decisions on a room and a user."""
+        self._check_host(request)
+        return ensureDeferred(self._decisions(request))
+
+    async def _decisions(self, request: BoundedRequest) -> bytes:
+        records = self._desk.overview.records
+        room, user = _argument(request, b"room"), _argument(request, b"user")
+        limit = _argument(request, b"limit") or "100"
+        most = min(int(limit), MOST_DECISIONS) if limit.isdecimal() and len(limit) < 9 else 100
+        shown = records.mask(user) if user else None
+        if user and shown is None:
+            return _json(request, {"decisions": [], "users": "not recorded"})
+        kept = {each.id: each for each in await self._desk.store.decisions(room, shown, most)}
+        for each in records.recent:  # these may not be written yet, or the file have trouble
+            if room in (None, each.ruling.room) and shown in (None, each.ruling.user):
+                kept[each.id] = each
+        newest = sorted(kept.values(), key=lambda each: each.at, reverse=True)[:most]
+        return _json(request, {"decisions": [each.as_json() for each in newest]})
+
+    def _check_host(self, request: BoundedRequest) -> None:
+        if not _is_own_host(request.getHeader("Host") or "", self._desk.hosts):
+            raise Misdirected
+
+    @app.route("/webhook", methods=["POST"])
+    def webhook(self, request: BoundedRequest) -> bytes:
+        """Take a webhook in; LiveKit is answered alike whatever it was, as upstream does."""
+        if not request.too_long:
+            self._desk.webhooks.take(
+                request.content.read(), request.getHeader("Authorization") or ""
+            )
+        return b""
+
+    @app.route("/policy", methods=["POST"])
+    def policy(self, request: BoundedRequest) -> bytes:
+        """Take a push in."""
+        try:
+            if request.too_long:
+                raise Unsigned("it is too long")
+            self._desk.push(request.content.read(), request.getHeader(HEADER) or "")
+        except Unsigned as why:
+            more = self._ration.more("unsigned")
+            if more is not None:
+                _log.warn("A policy push was not believed: {why}{more}", why=why, more=more)
+            request.setResponseCode(401)
+            return f"{why}\n".encode()
+        request.setResponseCode(204)
+        return b""
+
+
+def _json(request: BoundedRequest, value: Any) -> bytes:
+    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Cache-Control", b"no-store")
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    return json.dumps(value).encode() + b"\n"
+
+
+def _argument(request: BoundedRequest, name: bytes) -> str | None:
+    values = (request.args or {}).get(name)
+    return values[0].decode("utf-8", "replace") if values else None
+
+
+def _is_own_host(header: str, hosts: Collection[str]) -> bool:
+    """Tell whether a Host header can only be the operator's own: no stranger can rebind it."""
+    try:
+        host = urlsplit(f"//{header}").hostname or ""
+        if "." not in host and ":" not in host:
+            return True
+        if host in hosts:
+            return True
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -14,8 +14,8 @@ from livekit.protocol import webhook as lk_webhook
 from bench.neighbours import Ports, frame
 from bench.tools import Missing, libraries, ports, program, running
 from bench.traffic import ALLOWED, KEY, SECRET, Table, claims_of
-from lotus_guard.run.config import variable_names
 from lotus_guard.rules.push import HEADER, sign_push
+from lotus_guard.run.config import variable_names
 from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, sign_webhook
 from tests.real.processes import ROOT, http
 
@@ -205,11 +205,11 @@ def hinting(desk: str, table: Table | None = None, every: float = 1.0) -> Iterat
 def _webhook(desk: str, table: Table, number: int) -> None:
     """Say that somebody has come into one of the rooms."""
     asks = table.asks
-    alias = claims_of(asks[number * 7919 % len(asks)].answer)["video"]["room"]
+    livekit_room = claims_of(asks[number * 7919 % len(asks)].answer)["video"]["room"]
     event = lk_webhook.WebhookEvent(
         event="participant_joined",
         id=f"EV_{number}",
-        room=lk_models.Room(name=alias),
+        room=lk_models.Room(name=livekit_room),
         participant=lk_models.ParticipantInfo(identity=f"@new{number}:bench:D", sid="PA_n"),
     )
     body, signed = sign_webhook(event, KEY, SECRET, time.time())

@@ -27,12 +27,12 @@ from bench.neighbours import Ports, neighbours
 from bench.tables import Series, markdown, number, plot_svg, plot_text
 from bench.tools import cpu_of_threads, finish, ports, running, say
 from bench.traffic import QUALITY, Ask, make_ask
-from lotus_guard.memory.sqlite_schema import SCHEMA
-from lotus_guard.run.config import Variables
 from lotus_guard.core.directory import Grounds
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.naming import ROOM_SLOT, alias_of
+from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from lotus_guard.enforce.live import LONGEST_POLL
+from lotus_guard.memory.sqlite_schema import SCHEMA
+from lotus_guard.run.config import Variables
 from tests.real.processes import http, until
 
 INTERVAL = 0.5
@@ -73,7 +73,7 @@ class Guard:
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
-    def settle(self, rooms: int) -> None:
+    def reassess(self, rooms: int) -> None:
         """Wait until all rooms with a policy are known, and learn to tell when no pass is made."""
         name = "lotus_guard_live_rooms_under_policy"
         until("all rooms are known", lambda: self.metrics()[name] == rooms, 60.0)
@@ -147,7 +147,9 @@ def guarded(rooms: int, share: int) -> Iterator[Guard]:
     with ExitStack() as ends:
         directory = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         there, (port, admin) = Ports(*ports(3)), ports(2)
-        known = {name: str(alias_of(RoomId(name), ROOM_SLOT)) for name in policies(rooms, share)}
+        known = {
+            name: str(livekit_room_of(RoomId(name), ROOM_SLOT)) for name in policies(rooms, share)
+        }
         command = neighbours(
             directory, there, [one_ask()], policies(rooms, share), list(known.values())
         )
@@ -184,7 +186,7 @@ def cell(rooms: int, share: int, seconds: float) -> list[dict[str, Any]]:
     found = []
     with guarded(rooms, share) as guard:
         wanted = restricted(rooms, share)
-        guard.settle(wanted)
+        guard.reassess(wanted)
         found.append({"mode": "polling", **guard.passes(seconds)})
         heartbeat(guard.desk)
         with hinting(guard.desk, every=5.0):
@@ -236,7 +238,7 @@ def token_beside(rooms: int, share: int, seconds: float) -> dict[str, float]:
     for name, count in (("idle", 1), ("busy", rooms)):
         with guarded(count, share if count > 1 else 0) as guard:
             if count > 1:
-                guard.settle(restricted(rooms, share))
+                guard.reassess(restricted(rooms, share))
             took = sorted(latencies(guard, seconds))
         found[f"{name} p50"] = statistics.median(took)
         found[f"{name} p99"] = took[int(len(took) * 0.99)]

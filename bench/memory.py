@@ -105,25 +105,25 @@ class Crowd:
 
         def join(token: str) -> None:
             self.joined += 1
-            alias, identity = self.world.join(token)
+            livekit_room, identity = self.world.join(token)
             leaves = self.world.clock.seconds() + stays
-            self.at(leaves, lambda: self._leave(room, alias, identity))
+            self.at(leaves, lambda: self._leave(room, livekit_room, identity))
 
         if user % 3 == 0:
             self.world.ask(room, user, legacy=True)
         self.world.ask(room, user, legacy=False, on_token=join)
 
-    def _leave(self, room: int, alias: str, identity: str) -> None:
-        there = self.world.sfu.rooms.get(alias, {})
+    def _leave(self, room: int, livekit_room: str, identity: str) -> None:
+        there = self.world.sfu.rooms.get(livekit_room, {})
         if identity in there:
-            self.world.sfu.leave(alias, identity)
+            self.world.sfu.leave(livekit_room, identity)
         if not there:
             now = self.world.clock.seconds()
-            self.at(now + DEPARTURE, lambda: self._end(room, alias))
+            self.at(now + DEPARTURE, lambda: self._end(room, livekit_room))
 
-    def _end(self, room: int, alias: str) -> None:
-        if self.world.sfu.rooms.get(alias) == {}:
-            self.world.end(room, alias)
+    def _end(self, room: int, livekit_room: str) -> None:
+        if self.world.sfu.rooms.get(livekit_room) == {}:
+            self.world.end(room, livekit_room)
 
 
 async def simulate(reactor: Any, options: Options) -> dict[str, Any]:

@@ -60,10 +60,10 @@ def neighbours(
     ports: Ports,
     asks: Iterable[Ask],
     policies: Mapping[str, Mapping[str, Any]],
-    aliases: Iterable[str],
+    livekit_rooms: Iterable[str],
 ) -> list[str]:
     """Write all three down; gives the command that runs them."""
-    _write_livekit(directory, aliases)
+    _write_livekit(directory, livekit_rooms)
     _write_pages(directory / "pages", list(policies))
     answers = "\n".join(f"{ask.number} '{ask.answer}\\n';" for ask in asks)
     inner = (
@@ -102,10 +102,13 @@ def _write_pages(folder: Path, rooms: list[str]) -> None:
         (folder / str(start)).write_text(json.dumps(page))
 
 
-def _write_livekit(directory: Path, aliases: Iterable[str]) -> None:
+def _write_livekit(directory: Path, livekit_rooms: Iterable[str]) -> None:
     folder = directory / "twirp" / "livekit.RoomService"
     folder.mkdir(parents=True, exist_ok=True)
-    rooms = [lk_models.Room(name=alias, num_participants=PRESENT) for alias in aliases]
+    rooms = [
+        lk_models.Room(name=livekit_room, num_participants=PRESENT)
+        for livekit_room in livekit_rooms
+    ]
     listed = lk_room.ListRoomsResponse(rooms=rooms)
     people = lk_room.ListParticipantsResponse(participants=map(_person, range(PRESENT)))
     (folder / "ListRooms").write_bytes(listed.SerializeToString())

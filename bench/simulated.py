@@ -26,13 +26,13 @@ from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from bench.traffic import KEY, LIMIT, QUALITY, SECRET
-from lotus_guard.run.config import read_config
 from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of, legacy_identity_of
+from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
 from lotus_guard.rules.push import sign_push, write_push
+from lotus_guard.run.config import read_config
+from lotus_guard.run.guard import Agents, Clocks, Guard, LiveService, make_guard
 from lotus_guard.sandbox.authorization import Issuer
 from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, LiveKitState, sign_webhook
-from lotus_guard.run.guard import Agents, Clocks, Guard, LiveService, make_guard
 from lotus_guard.web.public import PublicSite
 
 EPOCH = 1_800_000_000.0
@@ -200,14 +200,14 @@ class Simulation:
     def join(self, token: str) -> tuple[str, str]:
         """Come in with a token; gives the LiveKit room and the identity."""
         info = self.sfu.join(token)
-        alias = self.sfu.open_token(token)["video"]["room"]
-        return alias, info.identity
+        livekit_room = self.sfu.open_token(token)["video"]["room"]
+        return livekit_room, info.identity
 
-    def end(self, room: int, alias: str) -> None:
+    def end(self, room: int, livekit_room: str) -> None:
         """End a call that is empty."""
-        self.sfu.delete(alias)
+        self.sfu.delete(livekit_room)
         self.begun.pop(room_name(room), None)
-        self._unheard.discard(alias)
+        self._unheard.discard(livekit_room)
 
     def push(self, room: int) -> None:
         """Let Synapse's module tell of a room's policies."""
@@ -282,10 +282,10 @@ class Simulation:
         else:
             who = fields["member"]
             identity = identity_of(name, who["claimed_device_id"], who["id"])
-        alias = alias_of(RoomId(room), ROOM_SLOT)
+        livekit_room = livekit_room_of(RoomId(room), ROOM_SLOT)
         if not is_heard(number_of(room)):
-            self._unheard.add(alias)
-        self.sfu.create(alias)
+            self._unheard.add(livekit_room)
+        self.sfu.create(livekit_room)
         self.begun.setdefault(room, self.clock.seconds())
         return 200, json.dumps(self._issuer.answer(room, ROOM_SLOT, identity)).encode()
 

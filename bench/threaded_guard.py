@@ -75,15 +75,15 @@ def policy(room: str) -> dict[str, Any]:
     return found
 
 
-def people(alias: str) -> set[str]:
+def people(livekit_room: str) -> set[str]:
     now = int(time.time())
-    grant = {"roomAdmin": True, "room": alias}
+    grant = {"roomAdmin": True, "room": livekit_room}
     claims = {"iss": KEY, "nbf": now - 10, "exp": now + 60, "video": grant}
     headers = {
         "Content-Type": "application/protobuf",
         "Authorization": f"Bearer {jwt.encode(claims, SECRET, algorithm='HS256')}",
     }
-    body = lk_room.ListParticipantsRequest(room=alias).SerializeToString()
+    body = lk_room.ListParticipantsRequest(room=livekit_room).SerializeToString()
     path = "/twirp/livekit.RoomService/ListParticipants"
     answer = lk_room.ListParticipantsResponse.FromString(ask(LIVEKIT, path, body, headers))
     return {each.identity for each in answer.participants}

@@ -71,9 +71,13 @@ class Bench:
 
     def run(self, names: Sequence[str]) -> None:
         """Measure these candidates, round after round."""
-        aliases = {str(claims_of(ask.answer)["video"]["room"]) for ask in self.table.asks}
+        livekit_rooms = {str(claims_of(ask.answer)["video"]["room"]) for ask in self.table.asks}
         everything = neighbours(
-            self.directory, self.there, self.table.asks, self.table.policies(), sorted(aliases)
+            self.directory,
+            self.there,
+            self.table.asks,
+            self.table.policies(),
+            sorted(livekit_rooms),
         )
         files = write_script(self.directory, self.table, list(KINDS))
         begun = time.monotonic()

@@ -17,7 +17,7 @@ import jwt
 from attrs import field, frozen
 
 from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of, legacy_identity_of
+from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
 
 KEY, SECRET = "bench", "a-secret-for-the-benchmark-of-32-bytes"
 LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
@@ -110,7 +110,7 @@ def token(room: str, identity: str) -> str:
     now = int(time.time())
     video = {
         "roomJoin": True,
-        "room": alias_of(RoomId(room), ROOM_SLOT),
+        "room": livekit_room_of(RoomId(room), ROOM_SLOT),
         "canPublish": True,
         "canSubscribe": True,
         "canUpdateOwnMetadata": True,

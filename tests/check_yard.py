@@ -18,15 +18,15 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from lotus_guard.neighbours.http import Http
-from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.check.all import look_around, look_still
-from lotus_guard.check.ask import Means
+from lotus_guard.check.ask import CheckContext
 from lotus_guard.check.finding import Finding, Level
 from lotus_guard.core.webhook import Forged, read_event
+from lotus_guard.neighbours.http import Http
+from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
+from lotus_guard.run.guard import pooled_agents
 from lotus_guard.sandbox.livekit import webhook_poster
 from lotus_guard.sandbox.stack import KEY, SECRET
-from lotus_guard.run.guard import pooled_agents
 from tests.real.processes import free_port
 from tests.world import World
 
@@ -237,7 +237,7 @@ class Yard:
             upstream, livekit, synapse = (
                 Http(agent, reactor) for agent in (agents.upstream, agents.livekit, agents.synapse)
             )
-            means = Means(
+            means = CheckContext(
                 config=still.config,
                 upstream=upstream,
                 livekit=livekit,

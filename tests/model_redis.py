@@ -6,8 +6,8 @@ from typing import Any
 
 from attrs import define, field
 
-from lotus_guard.memory.redis_scripts import BIND, LEAD, REPLACE, STEP_DOWN, Script
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.memory.redis_scripts import BIND, LEAD, REPLACE, STEP_DOWN, Script
 
 Words = Sequence[str | bytes | int]
 
@@ -41,7 +41,7 @@ class ModelRedis:
     """One guard's connection to it."""
 
     memory: Memory
-    lead: float = 0.0
+    clock_offset: float = 0.0
     is_away: bool = False
     away_since: float | None = None
     calls: int = 0
@@ -91,12 +91,12 @@ class ModelRedis:
             del self.memory.keys[leader]
         return 0
 
-    def _bind(self, key: str, alias: str, place: str, is_proof: str) -> str:
+    def _bind(self, key: str, livekit_room: str, place: str, is_proof: str) -> str:
         table = self.memory.keys.setdefault(key, {})
-        there = table.get(alias)
+        there = table.get(livekit_room)
         if there is not None and (is_proof != "1" or '"proof"' in there):
             return str(there)
-        table[alias] = place
+        table[livekit_room] = place
         return place
 
     def _pexpire(self, key: str, milliseconds: str) -> int:

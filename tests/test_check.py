@@ -12,7 +12,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from lotus_guard.check.finding import Level
-from lotus_guard.core.model import Alias
+from lotus_guard.core.model import LiveKitRoom
 from lotus_guard.enforce.hints import CLOCKS
 from lotus_guard.sandbox.stack import KEY, SECRET
 from tests.check_yard import OUTSIDE, PUBLIC, Proxy, Yard, port_of
@@ -592,7 +592,7 @@ async def test_a_room_that_is_not_surely_ours_is_never_removed(yard: Yard) -> No
     """Upstream names a room in which a call is going on."""
     sandbox = yard.world.sandbox
     sandbox.sfu.create("a call of others")
-    sandbox.authorization.issuer.alias = lambda _room, _slot: Alias("a call of others")
+    sandbox.authorization.issuer.livekit_room = lambda _room, _slot: LiveKitRoom("a call of others")
     found = await yard.check()
     assert found["upstream-key"].level is Level.OK
     assert "was not removed" in found["upstream-key"].seen

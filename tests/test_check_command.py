@@ -23,7 +23,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
-from lotus_guard.run.address import leads_to, listening
 from lotus_guard.check.all import Look, run
 from lotus_guard.check.clocks import judge
 from lotus_guard.check.finding import Finding, Level, fault, note, ok, plain, warning, worst
@@ -35,6 +34,7 @@ from lotus_guard.check.state import (
 )
 from lotus_guard.cli import main
 from lotus_guard.commands.check import _without
+from lotus_guard.run.address import leads_to, listening
 from tests.check_yard import Yard
 from tests.test_docs import GOOD
 from tests.world import World

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from lotus_guard.check.ask import Means
+from lotus_guard.check.ask import CheckContext
 from lotus_guard.check.finding import Level
 from lotus_guard.check.public_client import FAKE, judge_client
 from lotus_guard.check.public_paths import judge_paths
@@ -22,7 +22,7 @@ def judged(
     echo: dict[str, Any], url: str = HTTPS, trusted: str = "loopback,private"
 ) -> tuple[Level, str]:
     nobody: Any = None
-    means = Means(
+    means = CheckContext(
         config=read_config({**GOOD, "LOTUS_GUARD_TRUSTED_PROXIES": trusted}),
         upstream=nobody,
         livekit=nobody,

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.web.http_headers import Headers
 
-from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.neighbours.signing import Signer, Signing
-from lotus_guard.rules.push import sign_push
 from lotus_guard.core.clock import MOST_APART, MOST_FOLLOWED, ServerClock, seconds_ahead
 from lotus_guard.core.token import KeyPair
 from lotus_guard.enforce.credentials import Credential
+from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.neighbours.signing import Signer, Signing
+from lotus_guard.rules.push import sign_push
 from lotus_guard.sandbox import livekit as sandbox_livekit
 from lotus_guard.sandbox.stack import SECRET, TWO, VOICE
 from tests.test_credentials import make_rooms_itself

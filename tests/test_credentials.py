@@ -17,10 +17,6 @@ from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.neighbours.signing import Signer, Signing
-from lotus_guard.run.config import Faulty, read_config
-from lotus_guard.rules.push import sign_push
 from lotus_guard.core.clock import ServerClock
 from lotus_guard.core.token import KeyPair, NotOurs, open_token, sign
 from lotus_guard.enforce.credentials import (
@@ -31,10 +27,14 @@ from lotus_guard.enforce.credentials import (
     Credential,
     Place,
 )
+from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.neighbours.signing import Signer, Signing
+from lotus_guard.rules.push import sign_push
+from lotus_guard.run.config import Faulty, read_config
+from lotus_guard.run.guard import keep_steady
 from lotus_guard.run.hangup import Hangups
 from lotus_guard.sandbox.livekit import sign_webhook
 from lotus_guard.sandbox.stack import KEY, SECRET, TWO, VOICE
-from lotus_guard.run.guard import keep_steady
 from tests.test_docs import GOOD
 from tests.world import World
 

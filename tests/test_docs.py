@@ -11,8 +11,8 @@ import yaml
 from attrs import fields
 from twisted.internet.task import Clock
 
-from lotus_guard.run.config import Variables, read_config, variable_names
 from lotus_guard.enforce.ports import Reason
+from lotus_guard.run.config import Variables, read_config, variable_names
 from lotus_guard.run.guard import Agents, Clocks, make_guard
 from tests.test_failure_classes import FAULTS
 

@@ -6,20 +6,20 @@ import pytest_twisted
 from attrs import define, field
 
 from lotus_guard.core.model import Rule
-from lotus_guard.enforce.doubt import AGAIN_SECONDS, Doubt
+from lotus_guard.enforce.outage_check import AGAIN_SECONDS, OutageCheck
 from lotus_guard.enforce.ports import Outage, Reason
 from tests.world import World
 
 
 @define
-class Neighbour:
+class Backend:
     is_out: bool = False
     asked: int = 0
     at: float = 100.0
-    doubt: Doubt = field(init=False)
+    doubt: OutageCheck = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.doubt = Doubt(self.ask, lambda: self.at)
+        self.doubt = OutageCheck(self.ask, lambda: self.at)
 
     async def ask(self) -> None:
         self.asked += 1
@@ -29,7 +29,7 @@ class Neighbour:
 
 @pytest_twisted.ensureDeferred
 async def test_a_neighbour_that_answers_a_neutral_question_is_not_out() -> None:
-    there = Neighbour()
+    there = Backend()
     for _ in range(20):
         assert not await there.doubt.is_out()
         assert there.doubt.outage is None
@@ -38,7 +38,7 @@ async def test_a_neighbour_that_answers_a_neutral_question_is_not_out() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_neighbour_that_does_not_is_left_alone_for_a_while() -> None:
-    there = Neighbour(is_out=True)
+    there = Backend(is_out=True)
     assert there.doubt.outage is None, "nothing is believed of it before it was asked"
     assert await there.doubt.is_out()
     assert there.doubt.outage is not None
@@ -50,7 +50,7 @@ async def test_a_neighbour_that_does_not_is_left_alone_for_a_while() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_pass_begins_without_prejudice() -> None:
-    there = Neighbour(is_out=True)
+    there = Backend(is_out=True)
     await there.doubt.is_out()
     there.doubt.begin()
     assert there.doubt.outage is None

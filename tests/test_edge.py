@@ -14,11 +14,9 @@ from livekit.protocol import models as lk_models
 from livekit.protocol import webhook as lk_webhook
 from twisted.logger import formatEvent
 
-from lotus_guard.neighbours.http import Http
-from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.core.ids import MOST_ID, fits, is_room_id
-from lotus_guard.core.model import Alias, Identity, RoomId
-from lotus_guard.core.naming import alias_of
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
+from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.core.webhook import (
     MOST_WEBHOOK,
     Event,
@@ -29,6 +27,8 @@ from lotus_guard.core.webhook import (
     write_event,
 )
 from lotus_guard.core.wire import Endpoint, Unreadable, read_any, read_token_request
+from lotus_guard.neighbours.http import Http
+from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.sandbox.livekit import sign_webhook
 from lotus_guard.sandbox.reading import read_as_go, read_as_rust
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
@@ -247,7 +247,7 @@ async def test_a_token_for_nobody_or_nowhere_is_one_that_we_have_misread(
 def hook(metadata: int = 0, event: str = "room_finished", name: str = "EV_1") -> tuple[bytes, str]:
     """Sign a webhook about a participant with so many bytes of metadata."""
     who = lk_models.ParticipantInfo(identity="i", sid="PA_1", metadata="m" * metadata)
-    room = lk_models.Room(name=alias_of(RoomId(OPEN), "m.call#ROOM"))
+    room = lk_models.Room(name=livekit_room_of(RoomId(OPEN), "m.call#ROOM"))
     told = lk_webhook.WebhookEvent(event=event, id=name, room=room, participant=who)
     body, token = sign_webhook(told, KEY, SECRET, time.time())
     return body, token
@@ -337,7 +337,7 @@ EVENTS = st.builds(
     Event,
     st.text(max_size=20),
     st.sampled_from(EventKind),
-    st.text(max_size=20).map(Alias),
+    st.text(max_size=20).map(LiveKitRoom),
     st.text(max_size=20).map(Identity),
     st.text(max_size=20),
     st.booleans(),

@@ -11,13 +11,13 @@ import pytest_twisted
 from attrs import evolve
 from twisted.internet.utils import getProcessOutputAndValue
 
-from lotus_guard.neighbours.http import Http
 from lotus_guard.commands.common import Failed, admin_address
 from lotus_guard.commands.explain import lines_of, told
-from lotus_guard.rules.decision import Decision, let_through, seat_refused
 from lotus_guard.core.model import RoomId, Rule
-from lotus_guard.sandbox.stack import TWO, VOICE
+from lotus_guard.neighbours.http import Http
+from lotus_guard.rules.decision import Decision, let_through, seat_refused
 from lotus_guard.run.guard import pooled_agents
+from lotus_guard.sandbox.stack import TWO, VOICE
 from tests.test_decisions import fill
 from tests.world import World, reactor
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.stack import TWO, VOICE
 from tests.real.processes import free_port
 from tests.world import DEADLINE, FAST, World, http_answer
 
-Neighbour = Callable[[World], str]
+Backend = Callable[[World], str]
 
 HUGE = 10**12
-FAULTS: dict[str, tuple[Neighbour, str]] = {
+FAULTS: dict[str, tuple[Backend, str]] = {
     "refused": (lambda w: f"http://127.0.0.1:{free_port()}", "refused"),
     "hangs before headers": (lambda w: w.serve(), "timeout"),
     "hangs in the body": (

@@ -18,9 +18,9 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.enforce.deferreds import some_at_once
+from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.run.guard import Agents
 from tests.model_redis import Memory, ModelRedis, Words
 from tests.test_failure_classes import FAULTS
@@ -176,5 +176,5 @@ async def test_two_things_in_trouble(world: World, pair: tuple[str, str], is_kno
     ]
     for case in cases:
         case.start()
-    found = await some_at_once(AT_ONCE, (case.run() for case in cases))
+    found = await gather_bounded(AT_ONCE, (case.run() for case in cases))
     assert [wrong for each in found for wrong in each] == []

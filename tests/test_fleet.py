@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from lotus_guard.run.config import Faulty, read_config
+from lotus_guard.run.systemd import HandedOver, Supervisor
 from lotus_guard.run.workers import (
     LONGEST_DELAY,
     NUMBER,
@@ -22,7 +23,6 @@ from lotus_guard.run.workers import (
     own_environment,
     worker_of,
 )
-from lotus_guard.run.systemd import HandedOver, Supervisor
 from tests.test_docs import GOOD
 
 

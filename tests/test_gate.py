@@ -13,13 +13,13 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.web.client import URI
 
+from lotus_guard.core.model import Identity, LiveKitRoom
+from lotus_guard.enforce.admission import MOST_SLOTS
+from lotus_guard.enforce.identity_quota import MOST_IN_ROOM
+from lotus_guard.enforce.ports import Allowance, Outage, Reason
 from lotus_guard.neighbours.http import BoundedBody, TooLong
 from lotus_guard.neighbours.upstream import Upstream
-from lotus_guard.enforce.admission import MOST_SLOTS
-from lotus_guard.enforce.hoard import MOST_IN_ROOM
-from lotus_guard.core.model import Alias, Identity
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.enforce.ports import Allowance, Outage, Reason
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.world import Got, World, http_answer, reactor, token_request
 
@@ -159,8 +159,8 @@ async def test_nobody_is_refused_on_a_look_from_before_he_asked(world: World) ->
     world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
     alice = world.sandbox.sfu.join((await world.ask("alice", TWO)).json()["jwt"])
     assert (await world.ask("bob", TWO)).status == 403
-    (alias,) = world.sandbox.sfu.rooms
-    world.sandbox.sfu.leave(alias, alice.identity)
+    (livekit_room,) = world.sandbox.sfu.rooms
+    world.sandbox.sfu.leave(livekit_room, alice.identity)
     assert (await world.ask("bob", TWO)).status == 200
 
 
@@ -376,7 +376,7 @@ async def test_a_token_on_a_path_that_we_do_not_know_is_judged_by_what_is_in_it(
 async def test_an_alias_once_learnt_stays_bound_to_its_room(world: World) -> None:
     """Random aliases, as MSC4195 plans them: nobody talks a room's call away from its policy."""
     world.start_guard()
-    world.sandbox.authorization.issuer.alias = lambda _room, _slot: "random-1"  # type: ignore[assignment,return-value]
+    world.sandbox.authorization.issuer.livekit_room = lambda _room, _slot: "random-1"  # type: ignore[assignment,return-value]
     assert (await world.ask("alice", VOICE)).sources == ["microphone"]
     assert (await world.ask("alice", OPEN)).sources == ["microphone"]
 
@@ -507,7 +507,7 @@ async def test_no_user_opens_more_slots_than_can_be_looked_at(world: World) -> N
 @pytest_twisted.ensureDeferred
 async def test_a_request_to_an_unknown_path_is_not_believed_without_proof(world: World) -> None:
     issuer = world.sandbox.authorization.issuer
-    issuer.alias = lambda _room, _slot: Alias("random-1")
+    issuer.livekit_room = lambda _room, _slot: LiveKitRoom("random-1")
     token = json.dumps(issuer.answer(VOICE, "m.call#ROOM", Identity("x"))).encode()
     recording(world, http_answer(token))
     lie = token_request("alice", OPEN)
@@ -573,8 +573,8 @@ async def test_a_client_who_goes_away_is_no_failure_of_upstreams(world: World) -
 async def test_agents_and_recorders_are_nobody(world: World) -> None:
     world.start_guard()
     await world.ask("alice", TWO)
-    (alias,) = world.sandbox.sfu.rooms
-    people = world.sandbox.sfu.rooms[alias]
+    (livekit_room,) = world.sandbox.sfu.rooms
+    people = world.sandbox.sfu.rooms[livekit_room]
     token = (await world.ask("alice", TWO)).json()["jwt"]
     agent = world.sandbox.sfu.join(token)
     people["agent"] = type(agent)(identity="agent", kind=type(agent).Kind.AGENT, state=2)

@@ -6,27 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.directory import LISTED, Change, Grounds, Knowledge, Place, _Packed
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.lru import Recent, weight
+from lotus_guard.core.directory import LISTED, Change, Directory, Grounds, Place, _Packed
+from lotus_guard.core.lru import LruDict, weight
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 
 ROOM, OTHER = RoomId("!r:s"), RoomId("!other:s")
-CALL, SECOND = Alias("call"), Alias("second")
+CALL, SECOND = LiveKitRoom("call"), LiveKitRoom("second")
 WHO = Identity("a-hash")
 
 
-def learnt(*calls: Alias, users: int = 1, most: int = 1000) -> Knowledge:
+def learnt(*calls: LiveKitRoom, users: int = 1, most: int = 1000) -> Directory:
     """Make one that knows so many users of each of these calls; they have a room each."""
-    knowledge = Knowledge(most_identities=most)
+    knowledge = Directory(most_identities=most)
     for call in calls:
-        knowledge.learn_alias(call, Place(RoomId(f"!{call}:s"), "m.call#ROOM", Grounds.PROOF))
+        knowledge.learn_room(call, Place(RoomId(f"!{call}:s"), "m.call#ROOM", Grounds.PROOF))
         for number in range(users):
             identity = Identity(f"{call}{number}")
             knowledge.learn_identity(identity, UserId(f"@{identity}:s"), call)
     return knowledge
 
 
-def known(knowledge: Knowledge) -> int:
+def known(knowledge: Directory) -> int:
     return sum(1 for _ in knowledge.users())
 
 
@@ -39,7 +39,7 @@ def test_what_rests_is_there_again_once_somebody_asks_for_its_room(by: str) -> N
     if by == "alias":
         assert knowledge.place_of(CALL)
     else:
-        assert CALL in knowledge.aliases_of(RoomId("!call:s"))
+        assert CALL in knowledge.livekit_rooms_of(RoomId("!call:s"))
     assert knowledge.user_of(Identity("call0")) == "@call0:s"
 
 
@@ -87,12 +87,12 @@ def test_what_rests_is_listed_and_forgotten_like_the_rest() -> None:
 
 
 def test_an_alias_that_is_pushed_out_takes_along_what_rests_there() -> None:
-    knowledge = Knowledge(most_aliases=1)
-    knowledge.learn_alias(CALL, Place(ROOM, "m.call#ROOM", Grounds.PROOF))
+    knowledge = Directory(most_aliases=1)
+    knowledge.learn_room(CALL, Place(ROOM, "m.call#ROOM", Grounds.PROOF))
     knowledge.learn_identity(WHO, UserId("@who:s"), CALL)
     knowledge.rest({CALL})
     assert known(knowledge) == 1
-    knowledge.learn_alias(SECOND, Place(OTHER, "m.call#ROOM", Grounds.PROOF))
+    knowledge.learn_room(SECOND, Place(OTHER, "m.call#ROOM", Grounds.PROOF))
     assert known(knowledge) == 0
 
 
@@ -100,8 +100,8 @@ def test_what_rests_is_bounded_and_the_oldest_goes_first() -> None:
     knowledge = learnt(CALL, most=10)
     knowledge.rest({CALL})
     for number in range(4):
-        call = Alias(f"later{number}")
-        knowledge.learn_alias(call, Place(RoomId(f"!{call}:s"), "m.call#ROOM", Grounds.PROOF))
+        call = LiveKitRoom(f"later{number}")
+        knowledge.learn_room(call, Place(RoomId(f"!{call}:s"), "m.call#ROOM", Grounds.PROOF))
         for each in range(3):
             knowledge.learn_identity(Identity(f"{call}-{each}"), UserId("@u:s"), call)
         knowledge.rest({call})
@@ -121,23 +121,23 @@ def test_an_identity_that_is_no_text_survives() -> None:
 class Told:
     """Who has written down what is known, and is told what to delete."""
 
-    def __init__(self, knowledge: Knowledge) -> None:
-        self.aliases: set[Alias] = set()
-        self.identities: dict[Identity, Alias] = {}
+    def __init__(self, knowledge: Directory) -> None:
+        self.livekit_rooms: set[LiveKitRoom] = set()
+        self.identities: dict[Identity, LiveKitRoom] = {}
         self.knowledge = knowledge
         knowledge.on_learnt, knowledge.on_dropped = self.learnt, self.dropped
 
     def learnt(self, change: Change) -> None:
-        if change.place and change.alias:
-            self.aliases.add(change.alias)
-        if change.identity and change.alias:
-            self.identities[change.identity] = change.alias
+        if change.place and change.livekit_room:
+            self.livekit_rooms.add(change.livekit_room)
+        if change.identity and change.livekit_room:
+            self.identities[change.identity] = change.livekit_room
 
-    def dropped(self, alias: Alias, identities: Collection[Identity] | None) -> None:
+    def dropped(self, livekit_room: LiveKitRoom, identities: Collection[Identity] | None) -> None:
         if identities is None:
-            self.aliases.remove(alias)
+            self.livekit_rooms.remove(livekit_room)
         for identity in identities or ():
-            if self.identities.get(identity) == alias:
+            if self.identities.get(identity) == livekit_room:
                 del self.identities[identity]
 
 
@@ -145,26 +145,26 @@ class Told:
 def test_what_falls_out_is_told_whoever_has_written_it_down(
     steps: list[tuple[int, int, bool]],
 ) -> None:
-    knowledge = Knowledge(most_aliases=4, most_identities=6, most_packed=1500)
+    knowledge = Directory(most_aliases=4, most_identities=6, most_packed=1500)
     told = Told(knowledge)
     for room, user, rests in steps:
-        call = Alias(f"call{room}")
-        knowledge.learn_alias(call, Place(RoomId(f"!{room}:s"), "slot", Grounds.BELIEF))
+        call = LiveKitRoom(f"call{room}")
+        knowledge.learn_room(call, Place(RoomId(f"!{room}:s"), "slot", Grounds.BELIEF))
         knowledge.learn_identity(Identity(f"i{room}.{user}"), UserId(f"@{user}:s"), call)
         if rests:
             knowledge.rest({call})
-    assert told.aliases == {alias for alias, _ in knowledge.places()}
+    assert told.livekit_rooms == {livekit_room for livekit_room, _ in knowledge.places()}
     # With an alias go its identities; the store deletes them by it.
-    known = {i for i, (_, call) in knowledge.users() if call in told.aliases}
-    assert {i for i, call in told.identities.items() if call in told.aliases} == known
-    assert len(told.aliases) <= 4
+    known = {i for i, (_, call) in knowledge.users() if call in told.livekit_rooms}
+    assert {i for i, call in told.identities.items() if call in told.livekit_rooms} == known
+    assert len(told.livekit_rooms) <= 4
 
 
 def test_who_has_gone_on_to_another_call_is_not_dropped_with_the_first() -> None:
-    knowledge = Knowledge(most_packed=1)
+    knowledge = Directory(most_packed=1)
     told = Told(knowledge)
     for call in (CALL, SECOND):
-        knowledge.learn_alias(call, Place(RoomId(f"!{call}:s"), "m", Grounds.PROOF))
+        knowledge.learn_room(call, Place(RoomId(f"!{call}:s"), "m", Grounds.PROOF))
         knowledge.learn_identity(WHO, UserId("@who:s"), call)
         if call == CALL:
             knowledge._resting[CALL] = _Packed.of({WHO: UserId("@who:s")})
@@ -194,10 +194,10 @@ def test_who_is_known_in_two_calls_stays_known_where_one_goes_on(ends: str) -> N
 def test_whoever_was_issued_a_token_for_a_call_is_listed_there(
     steps: list[tuple[int, int, int]],
 ) -> None:
-    knowledge = learnt(*(Alias(f"c{number}") for number in range(4)), users=0)
-    issued: dict[Alias, dict[Identity, UserId]] = {}
+    knowledge = learnt(*(LiveKitRoom(f"c{number}") for number in range(4)), users=0)
+    issued: dict[LiveKitRoom, dict[Identity, UserId]] = {}
     for number, who, what in steps:
-        call, identity = Alias(f"c{number}"), Identity(f"i{who}")
+        call, identity = LiveKitRoom(f"c{number}"), Identity(f"i{who}")
         if what < 2:
             knowledge.learn_identity(identity, UserId(f"@{who}:s"), call)
             issued.setdefault(call, {})[identity] = UserId(f"@{who}:s")
@@ -206,7 +206,7 @@ def test_whoever_was_issued_a_token_for_a_call_is_listed_there(
         else:
             knowledge.forget({call})
             issued.pop(call, None)
-    pairs = {(i, taught) for i, taught in knowledge.users()}
+    pairs = {(i, registered) for i, registered in knowledge.users()}
     assert pairs == {(i, (u, c)) for c, users in issued.items() for i, u in users.items()}
     for call, users in issued.items():
         assert set(knowledge.identities_of(call, 512)) == set(users)
@@ -216,24 +216,24 @@ def test_whoever_was_issued_a_token_for_a_call_is_listed_there(
 @pytest.mark.parametrize("size", [10, 250])
 def test_what_is_kept_is_bounded_in_bytes(size: int) -> None:
     most = 256 * 1024
-    knowledge = Knowledge(most_bytes=most, most_packed=most)
+    knowledge = Directory(most_bytes=most, most_packed=most)
     told = Told(knowledge)
     for number in range(3000):
-        call, room = Alias(f"call{number}"), RoomId(f"!{number:0{size}}:s")
-        knowledge.learn_alias(call, Place(room, "s" * size, Grounds.BELIEF))
+        call, room = LiveKitRoom(f"call{number}"), RoomId(f"!{number:0{size}}:s")
+        knowledge.learn_room(call, Place(room, "s" * size, Grounds.BELIEF))
         knowledge.learn_identity(Identity(f"{number:0{size}}"), UserId(f"@{number:0{size}}"), call)
     kept = sum(weight(a, p.room, p.slot) for a, p in knowledge.places())
     users = sum(weight(i, user) + LISTED for i, (user, _) in knowledge.users())
     assert most * 0.9 < kept <= most
     assert most * 0.9 < users <= most
-    assert len(told.aliases) == sum(1 for _ in knowledge.places())
-    newest = Alias("call2999")
+    assert len(told.livekit_rooms) == sum(1 for _ in knowledge.places())
+    newest = LiveKitRoom("call2999")
     assert knowledge.place_of(newest) is not None
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.booleans()), max_size=60))
 def test_a_recent_one_weighs_what_is_in_it(steps: list[tuple[int, int, bool]]) -> None:
-    recent: Recent[int, int] = Recent(4, most_bytes=100, weigh=lambda _key, value: value)
+    recent: LruDict[int, int] = LruDict(4, most_bytes=100, weigh=lambda _key, value: value)
     for key, value, goes in steps:
         if goes:
             recent.pop(key)

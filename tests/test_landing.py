@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from lotus_guard.web.landing import landing_page
 from lotus_guard.sandbox.stack import OPEN
+from lotus_guard.web.landing import landing_page
 from tests.test_gate import raw
 from tests.world import World, token_request
 

@@ -11,16 +11,16 @@ from livekit.protocol import models as lk_models
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock, deferLater
 
-from lotus_guard.core.model import Alias, LimitPolicy, RoomId, SourcePolicy
-from lotus_guard.core.naming import alias_of
+from lotus_guard.core.model import LimitPolicy, LiveKitRoom, RoomId, SourcePolicy
+from lotus_guard.core.naming import livekit_room_of
+from lotus_guard.enforce.live import JUST_LOOKED_UP, RateLimiter
+from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.rules.plan import MOST, Remove
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, Reading
 from lotus_guard.rules.push import sign_push, write_push
-from lotus_guard.enforce.live import JUST_LOOKED_UP, Pace
-from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.run.guard import Clocks, LiveService, LoopTick
 from lotus_guard.sandbox.livekit import Source, sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
-from lotus_guard.run.guard import Clocks, LiveService, LoopTick
 from tests.world import DEADLINE, FAST, World, reactor
 
 VIDEO, AUDIO = lk_models.TrackType.VIDEO, lk_models.TrackType.AUDIO
@@ -50,7 +50,7 @@ def sources(info: Any) -> list[int]:
 
 
 def people(world: World, room: str) -> set[str]:
-    return set(world.sandbox.sfu.rooms[alias_of(RoomId(room), "m.call#ROOM")])
+    return set(world.sandbox.sfu.rooms[livekit_room_of(RoomId(room), "m.call#ROOM")])
 
 
 def metric(world: World, name: str, **labels: str) -> float:
@@ -64,9 +64,9 @@ async def test_a_pass_narrows_whoever_has_too_much_and_keeps_the_rest(world: Wor
     alice.permission.agent = True  # a field that the guard knows nothing of
     before = type(alice.permission)()
     before.CopyFrom(alice.permission)
-    alias = alias_of(RoomId(OPEN), "m.call#ROOM")
-    camera = world.sandbox.sfu.publish(alias, alice.identity, Source.CAMERA, VIDEO)
-    sound = world.sandbox.sfu.publish(alias, alice.identity, Source.MICROPHONE, AUDIO)
+    livekit_room = livekit_room_of(RoomId(OPEN), "m.call#ROOM")
+    camera = world.sandbox.sfu.publish(livekit_room, alice.identity, Source.CAMERA, VIDEO)
+    sound = world.sandbox.sfu.publish(livekit_room, alice.identity, Source.MICROPHONE, AUDIO)
     world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
     await world.guard.live.run_pass()
     wanted = [Source.MICROPHONE, Source.SCREEN_SHARE, Source.SCREEN_SHARE_AUDIO]
@@ -100,9 +100,9 @@ async def test_a_step_without_effect_is_tried_again_and_shows(world: World) -> N
 async def test_a_track_in_disguise_silences_its_publisher_alone(world: World) -> None:
     world.start_guard()
     alice, bob = await join(world, "alice", VOICE), await join(world, "bob", VOICE)
-    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
-    world.sandbox.sfu.publish(alias, alice.identity, Source.MICROPHONE, VIDEO)
-    world.sandbox.sfu.publish(alias, bob.identity, Source.MICROPHONE, AUDIO)
+    livekit_room = livekit_room_of(RoomId(VOICE), "m.call#ROOM")
+    world.sandbox.sfu.publish(livekit_room, alice.identity, Source.MICROPHONE, VIDEO)
+    world.sandbox.sfu.publish(livekit_room, bob.identity, Source.MICROPHONE, AUDIO)
     await world.guard.live.run_pass()
     assert not alice.permission.can_publish
     assert alice.permission.can_subscribe
@@ -151,7 +151,7 @@ async def test_a_removal_revokes_the_tokens_given_before_and_none_that_come_afte
 ) -> None:
     world.start_guard()
     drawer = await full_room_and_a_drawer(world)
-    where = (alias_of(RoomId(TWO), "m.call#ROOM"), world.sandbox.sfu.join(drawer).identity)
+    where = (livekit_room_of(RoomId(TWO), "m.call#ROOM"), world.sandbox.sfu.join(drawer).identity)
     await world.guard.live.run_pass()
     begins = world.sandbox.sfu.open_token(drawer)["nbf"]
     assert world.sandbox.sfu.revoked == {where: begins + 1}
@@ -207,23 +207,23 @@ async def test_calls_grow_with_restrictive_rooms_and_not_with_rooms(world: World
     for name in ("alice", "bob"):
         await join(world, name, OPEN)
         await join(world, name, VOICE)
-    looks: list[Alias] = []
+    looks: list[LiveKitRoom] = []
     service = world.guard.live.service
 
     world.guard.live.presence.in_background = Counting(service, looks)
     await world.guard.live.run_pass()
-    assert looks == [alias_of(RoomId(VOICE), "m.call#ROOM")]
+    assert looks == [livekit_room_of(RoomId(VOICE), "m.call#ROOM")]
 
 
 class Counting:
     """A RoomService that writes down which rooms are looked at."""
 
-    def __init__(self, inner: Any, looks: list[Alias]) -> None:
+    def __init__(self, inner: Any, looks: list[LiveKitRoom]) -> None:
         self._inner, self._looks = inner, looks
 
-    async def attendance(self, alias: Alias, allowance: Any = None) -> Any:
-        self._looks.append(alias)
-        return await self._inner.attendance(alias, allowance)
+    async def attendance(self, livekit_room: LiveKitRoom, allowance: Any = None) -> Any:
+        self._looks.append(livekit_room)
+        return await self._inner.attendance(livekit_room, allowance)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -390,7 +390,7 @@ async def test_many_rooms_with_a_policy_delay_no_enforcement_of_what_is_known(
         states.add_room(room, "@admin:sandbox")
         states.set_state(room, SOURCES_EVENT, NO_CAMERA)
         await join(world, "alice", room)
-    looks: list[Alias] = []
+    looks: list[LiveKitRoom] = []
     live.presence.in_background = Counting(live.service, looks)
     asked = world.sandbox.synapse.asked = []
     for number in range(1, 4):
@@ -420,7 +420,7 @@ async def test_invented_rooms_have_a_small_share_and_wake_nobody(world: World) -
         rooms = chosen(world, number)
         assert OPEN in rooms
         assert len(rooms) == 1 + 1
-    looks: list[Alias] = []
+    looks: list[LiveKitRoom] = []
     live.presence.in_background = Counting(live.service, looks)
     asked = world.sandbox.synapse.asked = []
     live.wake(RoomId("!invented00:sandbox"))
@@ -445,7 +445,7 @@ async def test_empty_rooms_cost_nothing_unless_somebody_is_expected(world: World
 class Behind(Counting):
     """A RoomService whose count of people is as old as LiveKit's."""
 
-    async def existing(self, *_args: Any) -> dict[Alias, int]:
+    async def existing(self, *_args: Any) -> dict[LiveKitRoom, int]:
         return dict.fromkeys(await self._inner.existing(), 0)
 
 
@@ -472,12 +472,12 @@ async def test_a_room_is_looked_at_until_the_loop_has_seen_it_empty(world: World
     alice = await join(world, "alice", VOICE)
     live = world.guard.live
     await live.run_pass()
-    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
-    world.sandbox.sfu.leave(alias, alice.identity)
-    live.counts = {alias: 0}
+    livekit_room = livekit_room_of(RoomId(VOICE), "m.call#ROOM")
+    world.sandbox.sfu.leave(livekit_room, alice.identity)
+    live.counts = {livekit_room: 0}
     assert chosen(world, 11.0) == [VOICE]
     await live.run_pass()
-    live.counts = {alias: 0}
+    live.counts = {livekit_room: 0}
     assert chosen(world, 11.0) == []
 
 
@@ -489,7 +489,7 @@ async def test_what_livekit_says_of_a_room_counts_before_its_count_does(world: W
     chosen(world, 11.0)
     world.sandbox.sfu.join(token)
     await delivered(world, sent)
-    world.guard.live.counts = {alias_of(RoomId(OPEN), "m.call#ROOM"): 0}
+    world.guard.live.counts = {livekit_room_of(RoomId(OPEN), "m.call#ROOM"): 0}
     assert chosen(world, 12.0) == [OPEN]
 
 
@@ -519,7 +519,7 @@ async def test_who_came_while_livekit_was_out_of_sight_is_not_put_out(world: Wor
 async def test_asked_for_twice_a_room_is_worked_on_once_more_and_not_at_once(world: World) -> None:
     world.start_guard()
     await join(world, "alice", VOICE)
-    looks: list[Alias] = []
+    looks: list[LiveKitRoom] = []
     live = world.guard.live
     live.presence.in_background = Counting(live.service, looks)
     for _ in range(5):
@@ -561,8 +561,8 @@ async def test_a_webhook_wakes_the_loop_for_its_room(world: World) -> None:
     world.start_guard()
     alice = await join(world, "alice", VOICE)
     sent = hook_up(world)
-    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
-    world.sandbox.sfu.publish(alias, alice.identity, Source.MICROPHONE, VIDEO)
+    livekit_room = livekit_room_of(RoomId(VOICE), "m.call#ROOM")
+    world.sandbox.sfu.publish(livekit_room, alice.identity, Source.MICROPHONE, VIDEO)
     await delivered(world, sent)
     assert not alice.permission.can_publish
 
@@ -613,8 +613,8 @@ async def test_who_hangs_up_frees_his_seat_and_who_is_cut_off_keeps_it(
     sent = hook_up(world)
     alice = await join(world, "alice", TWO)
     await delivered(world, sent)
-    alias = alias_of(RoomId(TWO), "m.call#ROOM")
-    world.sandbox.sfu.leave(alias, alice.identity, lk_models.DisconnectReason.Value(reason))
+    livekit_room = livekit_room_of(RoomId(TWO), "m.call#ROOM")
+    world.sandbox.sfu.leave(livekit_room, alice.identity, lk_models.DisconnectReason.Value(reason))
     await delivered(world, sent)
     expected = 200 if reason == "CLIENT_INITIATED" else 403
     assert (await world.ask("bob", TWO)).status == expected
@@ -629,8 +629,8 @@ async def test_a_late_departure_does_not_cost_who_is_back_his_seat(world: World)
         lambda event: events.append(type(event).FromString(event.SerializeToString()))
     )
     alice = await join(world, "alice", TWO)
-    alias = alias_of(RoomId(TWO), "m.call#ROOM")
-    world.sandbox.sfu.leave(alias, alice.identity)
+    livekit_room = livekit_room_of(RoomId(TWO), "m.call#ROOM")
+    world.sandbox.sfu.leave(livekit_room, alice.identity)
     await join(world, "alice", TWO)  # the same identity, a new sid
     left = next(event for event in events if event.event == "participant_left")
     for _ in range(2):  # late, and twice
@@ -644,7 +644,7 @@ async def test_a_late_departure_does_not_cost_who_is_back_his_seat(world: World)
 async def test_forged_webhooks_wake_nobody(world: World) -> None:
     world.start_guard()
     await join(world, "alice", VOICE)
-    looks: list[Alias] = []
+    looks: list[LiveKitRoom] = []
     live = world.guard.live
     live.presence.service = Counting(live.service, looks)
     event = {"event": "track_published", "id": "EV", "room": {"name": "x"}}
@@ -772,7 +772,7 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
     world.start_guard()
     knowledge = world.guard.knowledge
     alice, bob = await join(world, "alice", VOICE), await join(world, "bob", OPEN)
-    voice, open_ = (alias_of(RoomId(r), "m.call#ROOM") for r in (VOICE, OPEN))
+    voice, open_ = (livekit_room_of(RoomId(r), "m.call#ROOM") for r in (VOICE, OPEN))
     del world.sandbox.sfu.rooms[voice]
     await world.guard.live.run_pass()
     clock = Clock()
@@ -793,7 +793,7 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
     assert knowledge.user_of(bob.identity) is not None
     await deferLater(reactor, 0.2, lambda: None)
     rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT alias FROM alias")
-    assert [alias for (alias,) in rows] == [open_]
+    assert [livekit_room for (livekit_room,) in rows] == [open_]
 
 
 @pytest_twisted.ensureDeferred
@@ -811,7 +811,7 @@ async def test_policies_that_are_of_no_use_any_more_are_cleared_away(world: Worl
 
 def test_the_pace_is_kept() -> None:
     clock = Clock()
-    pace = Pace(10.0, clock, clock.seconds)
+    pace = RateLimiter(10.0, clock, clock.seconds)
     done: list[float] = []
     for _ in range(5):
         ensureDeferred(pace.turn()).addCallback(lambda _: done.append(round(clock.seconds(), 2)))
@@ -829,8 +829,8 @@ async def test_tokens_for_rooms_in_which_nobody_is_make_no_pass_longer(world: Wo
         world.sandbox.homeserver.set_state(room, LIMIT_EVENT, {"max_users": 5})
         assert (await world.ask("alice", room, "/get_token")).status == 200
     bob = await join(world, "bob", VOICE)
-    alias = alias_of(RoomId(VOICE), "m.call#ROOM")
-    world.sandbox.sfu.publish(alias, bob.identity, Source.MICROPHONE, VIDEO)
+    livekit_room = livekit_room_of(RoomId(VOICE), "m.call#ROOM")
+    world.sandbox.sfu.publish(livekit_room, bob.identity, Source.MICROPHONE, VIDEO)
     before, begun = lookups(world), time.monotonic()
     await world.guard.live.run_pass()
     assert list(bob.tracks) == []

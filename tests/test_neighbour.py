@@ -7,9 +7,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.neighbours.bulkhead import Lane, Neighbour, Queued
 from lotus_guard.enforce.ports import NotAsked, Outage, Reason
+from lotus_guard.neighbours.bulkhead import Backend, Bulkhead, QueuedHttp
+from lotus_guard.neighbours.http import HttpAnswer
 
 
 @define
@@ -36,13 +36,13 @@ class Street:
     said: Said = field(factory=Said)
     questions: list[Deferred[None]] = field(factory=list)
     requests: list[Deferred[Any]] = field(factory=list)
-    neighbour: Neighbour = field(init=False)
+    neighbour: Backend = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.neighbour = Neighbour("synapse", self.said, self.clock.seconds, lambda: 1.0)
-        self.neighbour.question = self.question
+        self.neighbour = Backend("synapse", self.said, self.clock.seconds, lambda: 1.0)
+        self.neighbour.probe = self.probe
 
-    async def question(self) -> None:
+    async def probe(self) -> None:
         asked: Deferred[None] = Deferred()
         self.questions.append(asked)
         await asked
@@ -52,7 +52,7 @@ class Street:
         self.requests.append(Deferred(lambda mine: self.requests.remove(mine)))
         return self.requests[-1]
 
-    def call(self, way: Queued, seconds: float = 1.0) -> Deferred[HttpAnswer]:
+    def call(self, way: QueuedHttp, seconds: float = 1.0) -> Deferred[HttpAnswer]:
         exchange = way.exchange(b"GET", b"http://s/", {}, None, seconds=seconds, most=10)
         return ensureDeferred(exchange)
 
@@ -73,7 +73,7 @@ def failure_of(done: Deferred[Any]) -> Any:
 
 def test_over_the_line_nobody_waits_and_in_it_not_for_ever() -> None:
     street = Street()
-    way = Queued(street, street.clock, street.neighbour, Lane(2, 1, street.clock))  # type: ignore[arg-type]
+    way = QueuedHttp(street, street.clock, street.neighbour, Bulkhead(2, 1, street.clock))  # type: ignore[arg-type]
     first, _second, third, fourth = (street.call(way) for _ in range(4))
     assert len(street.requests) == 2
     busy = failure_of(fourth)
@@ -91,8 +91,8 @@ def test_over_the_line_nobody_waits_and_in_it_not_for_ever() -> None:
 def test_waiting_is_part_of_the_time_but_in_the_background() -> None:
     for patience, wanted in ((None, 1.0), (5.0, 1.4)):
         street = Street()
-        lane = Lane(1, 1, street.clock, patience)
-        way = Queued(street, street.clock, street.neighbour, lane)  # type: ignore[arg-type]
+        lane = Bulkhead(1, 1, street.clock, patience)
+        way = QueuedHttp(street, street.clock, street.neighbour, lane)  # type: ignore[arg-type]
         first, second = street.call(way), street.call(way)
         street.clock.advance(0.4)
         first.cancel()
@@ -106,7 +106,7 @@ def test_waiting_is_part_of_the_time_but_in_the_background() -> None:
 
 def test_who_gives_up_leaves_the_line() -> None:
     street = Street()
-    way = Queued(street, street.clock, street.neighbour, Lane(1, 1, street.clock))  # type: ignore[arg-type]
+    way = QueuedHttp(street, street.clock, street.neighbour, Bulkhead(1, 1, street.clock))  # type: ignore[arg-type]
     first, second = street.call(way), street.call(way)
     second.cancel()
     failure_of(second)
@@ -119,8 +119,8 @@ def test_who_gives_up_leaves_the_line() -> None:
 
 def test_a_long_line_before_a_breaker_that_opens_is_no_deep_stack() -> None:
     street = Street()
-    lane = Lane(1, 3000, street.clock)
-    way = Queued(street, street.clock, street.neighbour, lane)  # type: ignore[arg-type]
+    lane = Bulkhead(1, 3000, street.clock)
+    way = QueuedHttp(street, street.clock, street.neighbour, lane)  # type: ignore[arg-type]
     calls = [street.call(way) for _ in range(3000)]
     street.open()
     calls[0].cancel()
@@ -183,10 +183,10 @@ def test_it_comes_back_by_one_question_after_a_while() -> None:
     assert len(street.questions) == 1, "one probe"
     street.questions.pop().errback(Outage(Reason.REFUSED, "test"))
     street.clock.advance(0.9)
-    street.neighbour.tend()
+    street.neighbour.probe_if_due()
     assert street.questions == [], "twice as long"
     street.clock.advance(0.1)
-    street.neighbour.tend()
+    street.neighbour.probe_if_due()
     street.questions.pop().callback(None)
     street.neighbour.check()
     assert street.neighbour.remark() == ""
@@ -200,6 +200,6 @@ def test_a_bug_in_the_question_does_not_keep_it_open() -> None:
     street = Street()
     street.open()
     street.clock.advance(1.0)
-    street.neighbour.tend()
+    street.neighbour.probe_if_due()
     street.questions.pop().errback(RuntimeError("a bug"))
     street.neighbour.check()

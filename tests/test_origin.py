@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.overload.client_address import MOST_READ, Origin, Origins, end_of, entries_of, networks_of
+from lotus_guard.overload.client_address import (
+    MOST_READ,
+    Origin,
+    Origins,
+    end_of,
+    entries_of,
+    networks_of,
+)
 
 ORIGINS = Origins(networks_of("loopback,private"))
 PROXY = "10.1.2.3"

@@ -10,13 +10,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
-from lotus_guard.neighbours.bulkhead import Lane
-from lotus_guard.overload.http_limits import Connections
-from lotus_guard.overload.fair_share import Bounds
 from lotus_guard.core.model import RoomId, Source
+from lotus_guard.neighbours.bulkhead import Bulkhead
 from lotus_guard.overload.client_address import Origin
-from lotus_guard.rules.policy import SOURCES_EVENT
+from lotus_guard.overload.fair_share import Bounds
+from lotus_guard.overload.http_limits import Connections
 from lotus_guard.overload.load_shedding import TOKENS
+from lotus_guard.rules.policy import SOURCES_EVENT
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from lotus_guard.web.public import BLIND_REQUESTS, SLOW_SECONDS
 from tests.real.processes import free_port
@@ -115,7 +115,7 @@ async def test_a_proxy_that_names_nobody_is_told_of_once(world: World, named: bo
 # Back-pressure.
 
 
-def hurry(world: World) -> None:
+def shed_reason(world: World) -> None:
     """Make the guard late, and have many ask."""
     pressure = world.guard.pressure
     for number in range(20):
@@ -126,7 +126,7 @@ def hurry(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_what_went_out_unguarded_is_mended_by_the_next_pass(world: World) -> None:
     world.start_guard()
-    hurry(world)
+    shed_reason(world)
     participant = await join(world, "alice", VOICE)
     assert (await ask_as(world, "192.0.2.1")).sources is None
     reasons = {reason for _, reason in world.fail_opens()}
@@ -141,7 +141,7 @@ async def test_what_went_out_unguarded_is_mended_by_the_next_pass(world: World) 
 @pytest_twisted.ensureDeferred
 async def test_who_got_in_by_it_is_counted(world: World) -> None:
     world.start_guard()
-    hurry(world)
+    shed_reason(world)
     for name in ("alice", "bob"):
         assert (await ask_as(world, "192.0.2.1", TWO, name)).status == 200
     world.guard.pressure.lag._due = None
@@ -187,7 +187,7 @@ def ways(world: World) -> tuple[Any, Any]:
 @pytest_twisted.ensureDeferred
 async def test_a_line_that_is_full_opens_and_is_counted(world: World) -> None:
     world.start_guard(**FAST)
-    ways(world)[0].lane = Lane(0, 0, reactor)
+    ways(world)[0].lane = Bulkhead(0, 0, reactor)
     assert (await ask_as(world, "192.0.2.1", VOICE)).sources is None
     assert world.fail_opens() == {("limit", "busy"): 1.0, ("sources", "busy"): 1.0}
     assert sample(world, "not_asked_total", neighbour="synapse", reason="busy") >= 2.0
@@ -199,7 +199,7 @@ async def test_the_background_does_not_crowd_out_tokens(world: World) -> None:
     world.start_guard()
     world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, {"allow_camera": False})
     _, later = ways(world)
-    later.lane = Lane(0, 1000, reactor, 0.5)
+    later.lane = Bulkhead(0, 1000, reactor, 0.5)
     world.guard.live.wake(RoomId(OPEN))
     assert len(later.lane._waiting) == 2
     assert (await ask_as(world, "192.0.2.1", OPEN)).sources is not None
@@ -213,7 +213,7 @@ async def test_tokens_do_not_crowd_out_the_background(world: World) -> None:
     participant = await join(world, "alice", OPEN)
     world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, {"allow_camera": False})
     tokens, _ = ways(world)
-    tokens.lane = Lane(0, 1000, reactor)
+    tokens.lane = Bulkhead(0, 1000, reactor)
     asked = ensureDeferred(ask_as(world, "192.0.2.1", OPEN))
     await soon(lambda: len(tokens.lane._waiting) == 2)
     await world.guard.live.run_pass()
@@ -240,7 +240,7 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
 
     for way in ways(world):
         way.agent = Hanging()
-    asking: Any = synapse.question
+    asking: Any = synapse.probe
     asking.__self__.http.agent = Hanging()
     for _ in range(4):
         assert (await ask_as(world, "192.0.2.1")).sources is None
@@ -260,7 +260,7 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
         way.agent = good
     asking.__self__.http.agent = good
     while not synapse.breaker.lets_through:
-        synapse.tend()
+        synapse.probe_if_due()
         await deferLater(reactor, 0.01, lambda: None)
     assert (await ask_as(world, "192.0.2.1")).sources == ["microphone"]
     assert sample(world, "breaker_open", neighbour="synapse") == 0.0

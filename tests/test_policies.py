@@ -7,10 +7,10 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import LimitPolicy, RoomId
-from lotus_guard.rules.policy import Reading
-from lotus_guard.enforce.deferreds import SingleFlight, within
+from lotus_guard.enforce.deferreds import SingleFlight, with_timeout
 from lotus_guard.enforce.policies import MOST_AHEAD, Policies
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.rules.policy import Reading
 
 ROOM = RoomId("!r:s")
 
@@ -169,7 +169,7 @@ def test_a_deadline_is_a_timeout_whatever_the_work_makes_of_being_cancelled(stub
     async def work() -> int:
         return await stuck
 
-    waiting = within(1.0, clock, work())
+    waiting = with_timeout(1.0, clock, work())
     clock.advance(1.0)
     assert result(waiting).check(TimeoutError)
 

@@ -7,23 +7,23 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.neighbours.bulkhead import FOR_TOKENS
-from lotus_guard.overload.fair_share import Bounds, Shares
-from lotus_guard.overload.client_address import Origin
 from lotus_guard.enforce.policies import MOST_AHEAD
 from lotus_guard.enforce.ports import Reason
+from lotus_guard.enforce.roll_call import AT_ONCE
+from lotus_guard.neighbours.bulkhead import FOR_TOKENS
+from lotus_guard.overload.client_address import Origin
+from lotus_guard.overload.fair_share import Bounds, Shares
 from lotus_guard.overload.load_shedding import (
     CROWD_TOKENS,
     MANY_TOKENS,
     TICK_SECONDS,
     TOKENS,
     WAIT_SECONDS,
+    ConcurrencyLimiter,
     Lag,
-    Pressure,
+    LoadShedding,
     TurnedAway,
-    Turnstile,
 )
-from lotus_guard.enforce.roll_call import AT_ONCE
 
 A, B = Origin("192.0.2.1"), Origin("192.0.2.2")
 CROWD = Origin("127.0.0.1", is_crowd=True)
@@ -34,11 +34,11 @@ class Hall:
     """A turnstile of four places; what has become of each who waits."""
 
     clock: Clock = field(factory=Clock)
-    turnstile: Turnstile = field(init=False)
+    turnstile: ConcurrencyLimiter = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         bounds = Bounds(most=4, each=4, crowd=4, line=2, waiting=3, cap=1)
-        self.turnstile = Turnstile(Shares(bounds), self.clock)
+        self.turnstile = ConcurrencyLimiter(Shares(bounds), self.clock)
 
     def wait(self, who: Origin, said: list[Any]) -> Deferred[Any]:
         waiting = ensureDeferred(self.turnstile.wait(who))
@@ -91,7 +91,7 @@ def test_who_goes_away_leaves_the_line() -> None:
 
 def test_a_long_line_of_those_who_leave_at_once_is_no_deep_stack() -> None:
     clock = Clock()
-    turnstile = Turnstile(Shares(Bounds(2, 2, 2, 5000, 5000, 1)), clock)
+    turnstile = ConcurrencyLimiter(Shares(Bounds(2, 2, 2, 5000, 5000, 1)), clock)
     left = []
 
     async def come_and_go() -> None:
@@ -125,8 +125,8 @@ def test_lateness_is_told_by_late_ticks_and_by_overdue_ones() -> None:
         assert lag.seconds() == pytest.approx(faded), "what queued up meanwhile is late as well"
 
 
-def pressure(clock: Clock) -> Pressure:
-    made = Pressure(clock, clock.seconds, most_lag=0.5)
+def pressure(clock: Clock) -> LoadShedding:
+    made = LoadShedding(clock, clock.seconds, most_lag=0.5)
     made.lag.tick()
     return made
 
@@ -136,12 +136,12 @@ def test_late_for_many_tokens_go_out_unguarded() -> None:
     guard = pressure(clock)
     for number in range(10):
         guard.arrivals.count(Origin(f"192.0.2.{number}"), clock.seconds())
-    assert guard.hurry() is None
+    assert guard.shed_reason() is None
     clock.advance(0.9)
-    hurry = guard.hurry()
-    assert hurry is not None
-    assert hurry.reason is Reason.OVERLOAD
-    assert "behind" in hurry.detail
+    shed_reason = guard.shed_reason()
+    assert shed_reason is not None
+    assert shed_reason.reason is Reason.OVERLOAD
+    assert "behind" in shed_reason.detail
 
 
 @pytest.mark.parametrize("others", [0, 3, 20])
@@ -154,7 +154,7 @@ def test_late_for_one_they_do_not(others: int) -> None:
     for _ in range(1000):
         guard.arrivals.count(A, clock.seconds())
     clock.advance(1.5)
-    assert guard.hurry() is None
+    assert guard.shed_reason() is None
 
 
 def test_lateness_counts_so_far_as_others_have_caused_it() -> None:
@@ -164,9 +164,9 @@ def test_lateness_counts_so_far_as_others_have_caused_it() -> None:
         guard.arrivals.count(Origin(f"198.51.100.{number}"), clock.seconds())
         guard.arrivals.count(B, clock.seconds())
     clock.advance(TICK_SECONDS + 0.9)
-    assert guard.hurry() is None, "0.9 s, of which others caused 0.45 s"
+    assert guard.shed_reason() is None, "0.9 s, of which others caused 0.45 s"
     clock.advance(0.2)
-    assert guard.hurry() is not None
+    assert guard.shed_reason() is not None
 
 
 def test_many_tokens_of_many_are_too_many_and_of_few_are_not() -> None:
@@ -176,11 +176,11 @@ def test_many_tokens_of_many_are_too_many_and_of_few_are_not() -> None:
     for who in few:
         while guard.tokens.enter(who):
             pass
-    assert guard.hurry() is None
+    assert guard.shed_reason() is None
     assert guard.tokens.enter(A), "whoever comes new is judged"
     while guard.tokens.enter(B):
         pass
-    assert guard.hurry() is not None
+    assert guard.shed_reason() is not None
 
 
 def test_a_crowd_is_one_client_to_back_pressure_and_not_to_shares() -> None:
@@ -200,7 +200,7 @@ def test_a_crowd_is_one_client_to_back_pressure_and_not_to_shares() -> None:
         taken += 1
     assert taken == 896
     assert guard.requests.enter(A)
-    assert guard.hurry() is None
+    assert guard.shed_reason() is None
 
 
 @pytest.mark.parametrize("most", [TOKENS.each, CROWD_TOKENS])

@@ -14,7 +14,13 @@ from twisted.logger import ILogObserver, LogLevel, LogPublisher, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.enforce.live import RateLimiter
+from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
 from lotus_guard.memory import sqlite_schema as tables
+from lotus_guard.memory.sqlite_schema import SCHEMA, Batch, Beat, select_decisions
+from lotus_guard.observe.health import TROUBLE_SECONDS, Dependency, Health
 from lotus_guard.observe.log import (
     MOST_ALIKE,
     MOST_DECISIONS,
@@ -27,7 +33,7 @@ from lotus_guard.observe.log import (
     ration_all,
     unration_all,
 )
-from lotus_guard.memory.sqlite_schema import SCHEMA, Batch, Beat, select_decisions
+from lotus_guard.observe.room_names import MOST_ASKED, RoomNames
 from lotus_guard.rules.decision import (
     Decision,
     Deed,
@@ -37,12 +43,6 @@ from lotus_guard.rules.decision import (
     request_refused,
     seat_refused,
 )
-from lotus_guard.core.model import RoomId, Rule
-from lotus_guard.observe.health import TROUBLE_SECONDS, Dependency, Health
-from lotus_guard.enforce.live import Pace
-from lotus_guard.observe.room_names import MOST_ASKED, Names
-from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.enforce.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
 from tests.test_decisions import logged
 from tests.test_store import Memory
 
@@ -439,7 +439,7 @@ class Namer:
 
 def test_names_are_asked_for_once_and_few_at_a_time() -> None:
     clock, namer = Clock(), Namer()
-    names = Names(namer, Pace(1000.0, clock, clock.seconds), clock.seconds)  # type: ignore[arg-type]
+    names = RoomNames(namer, RateLimiter(1000.0, clock, clock.seconds), clock.seconds)  # type: ignore[arg-type]
     rooms = [RoomId(f"!{n}:s") for n in range(100)]
     for _ in range(3):
         for room in rooms:

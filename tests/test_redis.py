@@ -12,8 +12,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
-from lotus_guard.run.config import Faulty, read_config
-from lotus_guard.core.model import Alias, Identity
+from lotus_guard.core.model import Identity, LiveKitRoom
+from lotus_guard.core.seats_json import Hold, Look, Table, merged, read_table, write_table
 from lotus_guard.memory.redis_scripts import (
     Script,
     Version,
@@ -21,7 +21,7 @@ from lotus_guard.memory.redis_scripts import (
     read_redis_address,
     read_version,
 )
-from lotus_guard.core.seats_json import Hold, Look, Table, merged, read_table, write_table
+from lotus_guard.run.config import Faulty, read_config
 from tests.contract.redis import ROOM, Guard, RedisContract
 from tests.model_redis import Memory, ModelRedis, Words
 from tests.test_docs import GOOD
@@ -39,7 +39,7 @@ HOLDS = st.builds(
     lambda a, b, g, i, f: Hold(min(a, b), max(a, b), g, i, f),
     *(TIMES, TIMES, st.booleans(), AWAITS, AWAITS),
 )
-ALIASES = st.sampled_from(["one", "two", "three"]).map(Alias)
+ALIASES = st.sampled_from(["one", "two", "three"]).map(LiveKitRoom)
 TABLES = st.builds(
     Table,
     st.dictionaries(ALIASES, LOOKS),
@@ -80,9 +80,9 @@ def test_merging_takes_no_seat_away_and_lets_nobody_stand_whom_one_side_seats(
     for table in (one, other):
         for person, hold in table.holds.items():
             assert both.holds[person].until >= hold.until
-        for alias, look in table.looks.items():
-            assert both.looks[alias].at >= look.at
-        assert both.standing.keys() <= table.standing.keys()
+        for livekit_room, look in table.looks.items():
+            assert both.looks[livekit_room].at >= look.at
+        assert both.unseated.keys() <= table.unseated.keys()
         assert both.unwatched >= table.unwatched
         assert both.put_out.keys() <= table.put_out.keys()
         if both.limited:

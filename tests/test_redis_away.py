@@ -11,9 +11,9 @@ from twisted.internet.task import Clock
 from txredisapi import ConnectionError as NotConnected
 from txredisapi import ResponseError
 
+from lotus_guard.enforce.ports import Outage
 from lotus_guard.memory.redis_connection import REST_SECONDS, SECONDS, Redis
 from lotus_guard.memory.redis_scripts import RedisAddress
-from lotus_guard.enforce.ports import Outage
 
 NEUTRAL = b"SET"
 FAULTS = {

@@ -12,13 +12,13 @@ from livekit.protocol import room as lk_room
 from twisted.internet import reactor as _reactor
 from twisted.logger import formatEvent
 
-from lotus_guard.neighbours.livekit_list import read_list
 from lotus_guard.core.model import Identity, Kind, RoomId, kind_of
-from lotus_guard.core.naming import alias_of
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.enforce.deferreds import some_at_once
+from lotus_guard.core.naming import livekit_room_of
+from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.roll_call import KEPT_OUT, MOST_BYTES
+from lotus_guard.neighbours.livekit_list import read_list
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.livekit import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.test_decisions import logged
@@ -42,8 +42,8 @@ SLOT = "m.call#ROOM"
 
 
 def publish(world: World, room: str, who: Any, title: str = "", slot: str = SLOT) -> None:
-    alias = alias_of(RoomId(room), slot)
-    world.sandbox.sfu.publish(alias, who.identity, Source.MICROPHONE, AUDIO, title=title)
+    livekit_room = livekit_room_of(RoomId(room), slot)
+    world.sandbox.sfu.publish(livekit_room, who.identity, Source.MICROPHONE, AUDIO, title=title)
 
 
 def steps(world: World, step: str) -> float:
@@ -74,10 +74,10 @@ def test_a_track_is_what_its_media_are(mimes: list[str], kind: Kind) -> None:
 async def test_a_video_that_is_declared_as_audio_silences_its_publisher(world: World) -> None:
     world.start_guard()
     alice, bob = await join(world, "alice", VOICE), await join(world, "bob", VOICE)
-    alias = alias_of(RoomId(VOICE), SLOT)
+    livekit_room = livekit_room_of(RoomId(VOICE), SLOT)
     sfu = world.sandbox.sfu
-    sfu.publish(alias, alice.identity, Source.MICROPHONE, AUDIO, mime="video/VP8")
-    sfu.publish(alias, bob.identity, Source.MICROPHONE, AUDIO)
+    sfu.publish(livekit_room, alice.identity, Source.MICROPHONE, AUDIO, mime="video/VP8")
+    sfu.publish(livekit_room, bob.identity, Source.MICROPHONE, AUDIO)
     await world.guard.live.run_pass()
     assert not alice.permission.can_publish
     assert bob.permission.can_publish
@@ -91,8 +91,8 @@ async def test_the_declared_type_alone_silences_nobody(world: World) -> None:
     """A track whose media have not come, or are sound whatever its publisher calls them."""
     world.start_guard()
     alice = await join(world, "alice", VOICE)
-    alias = alias_of(RoomId(VOICE), SLOT)
-    world.sandbox.sfu.publish(alias, alice.identity, Source.MICROPHONE, VIDEO)
+    livekit_room = livekit_room_of(RoomId(VOICE), SLOT)
+    world.sandbox.sfu.publish(livekit_room, alice.identity, Source.MICROPHONE, VIDEO)
     alice.tracks[0].mime_type = ""
     del alice.tracks[0].codecs[:]
     publish(world, VOICE, alice)
@@ -127,7 +127,7 @@ async def test_in_a_room_that_cannot_be_read_a_policy_holds(world: World) -> Non
 async def test_who_has_no_seat_is_put_out_of_a_room_that_cannot_be_read(world: World) -> None:
     world.start_guard()
     drawer = await full_room_and_a_drawer(world)
-    (alice,) = world.sandbox.sfu.rooms[alias_of(RoomId(TWO), SLOT)].values()
+    (alice,) = world.sandbox.sfu.rooms[livekit_room_of(RoomId(TWO), SLOT)].values()
     publish(world, TWO, alice, TOO_LONG)
     world.sandbox.sfu.permit = lambda *_: None  # type: ignore[method-assign]  # nothing helps
     for _ in range(2):
@@ -183,7 +183,7 @@ async def test_nobody_hides_behind_a_token_for_another_room(world: World) -> Non
     await world.guard.live.run_pass()
     loud, hidden = sfu.join(tokens[4]), sfu.join(tokens[5])
     publish(world, VOICE, loud, TOO_LONG)
-    sfu.publish(alias_of(RoomId(VOICE), SLOT), hidden.identity, Source.CAMERA, VIDEO)
+    sfu.publish(livekit_room_of(RoomId(VOICE), SLOT), hidden.identity, Source.CAMERA, VIDEO)
     await world.guard.live.run_pass()
     assert list(hidden.tracks) == []
     assert not loud.permission.can_publish
@@ -199,7 +199,7 @@ async def test_a_call_that_is_over_makes_nobody_unknown_in_another(world: World)
     await join(world, "alice", TWO)
     states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
     await world.guard.live.run_pass()
-    other = alias_of(RoomId(OPEN), SLOT)
+    other = livekit_room_of(RoomId(OPEN), SLOT)
     world.sandbox.sfu.delete(other)
     world.guard.knowledge.rest({other})
     world.guard.seats._tables[RoomId(TWO)].holds.clear()  # a minute later
@@ -238,7 +238,7 @@ async def test_a_room_that_fails_while_livekit_answers_is_no_outage(
     presence.service = Troubled(presence.service, "attendance", reason)
     assert (await world.ask("carol", TWO)).status == 403
     assert world.fail_opens() == {}
-    presence.roll_call._flooded.pop(alias_of(RoomId(TWO), SLOT))
+    presence.roll_call._flooded.pop(livekit_room_of(RoomId(TWO), SLOT))
     presence.service = Troubled(presence.service, "attendance ping", reason)
     if reason == "timeout":  # by which a client can keep LiveKit busy: the last look counts
         assert (await world.ask("carol", TWO)).status == 403
@@ -258,7 +258,7 @@ async def test_a_room_that_is_seen_in_part_is_counted_and_named_once_a_minute(
     for passes in (1.0, 2.0):
         await world.guard.live.run_pass()
         assert metric(world, "lotus_guard_live_partial_looks_total") == passes
-        presence.roll_call._flooded.pop(alias_of(RoomId(VOICE), SLOT))
+        presence.roll_call._flooded.pop(livekit_room_of(RoomId(VOICE), SLOT))
         presence._seen.pop(RoomId(VOICE))  # else who is slow twice is loud
     lines = [line for line in map(formatEvent, logged) if "cannot be read as a whole" in line]
     assert len(lines) == 1
@@ -323,8 +323,8 @@ async def test_after_answers_that_are_too_long_the_next_question_is_answered(wor
     world.start_guard()
     for number in range(4):
         (await join(world, "alice", VOICE, member=f"m{number}")).metadata = "x" * 20_000
-    livekit, alias = world.guard.live.service, alias_of(RoomId(VOICE), SLOT)
-    there = (await livekit.attendance(alias)).participants
+    livekit, livekit_room = world.guard.live.service, livekit_room_of(RoomId(VOICE), SLOT)
+    there = (await livekit.attendance(livekit_room)).participants
     for _ in range(3):  # each is answered with all that alice is
-        await some_at_once(4, (livekit.permit(alias, each, each.grant) for each in there))
-        assert alias in await livekit.existing()
+        await gather_bounded(4, (livekit.permit(livekit_room, each, each.grant) for each in there))
+        assert livekit_room in await livekit.existing()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.naming import ROOM_SLOT, known_aliases
+from lotus_guard.core.naming import ROOM_SLOT, known_livekit_rooms
 from lotus_guard.sandbox.authorization import (
     AuthorizationApp,
     Issuer,
@@ -106,11 +106,11 @@ def test_the_grant_can_be_chosen() -> None:
 
 def test_the_alias_can_be_that_of_any_release() -> None:
     service = Service()
-    for alias in known_aliases(RoomId(ROOM), ROOM_SLOT):
-        given = {(RoomId(ROOM), ROOM_SLOT): alias}
-        service.issuer.alias = lambda room, slot, given=given: given[room, slot]  # type: ignore[misc]
-        assert service.ask.room_of(service.ask.legacy()) == alias
-        assert service.made[-1] == alias
+    for livekit_room in known_livekit_rooms(RoomId(ROOM), ROOM_SLOT):
+        given = {(RoomId(ROOM), ROOM_SLOT): livekit_room}
+        service.issuer.livekit_room = lambda room, slot, given=given: given[room, slot]  # type: ignore[misc]
+        assert service.ask.room_of(service.ask.legacy()) == livekit_room
+        assert service.made[-1] == livekit_room
 
 
 def test_webhooks_arrive_as_they_were_sent() -> None:

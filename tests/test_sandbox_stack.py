@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
-from lotus_guard.run.config import read_config
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.naming import ROOM_SLOT, alias_of
+from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.stack import (
     ADMIN_TOKEN,
     KEY,
@@ -80,7 +80,7 @@ def test_everybody_gets_a_token_and_can_join(stack: Stack, name: str) -> None:
     assert answer.status == 200, answer.body
     info = stack.sandbox.sfu.join(answer.json()["jwt"])  # the room was made, over HTTP
     assert info.identity == f"@{name}:sandbox:PHONE"
-    assert list(stack.sandbox.sfu.rooms) == [alias_of(RoomId(OPEN), ROOM_SLOT)]
+    assert list(stack.sandbox.sfu.rooms) == [livekit_room_of(RoomId(OPEN), ROOM_SLOT)]
 
 
 def test_the_homeserver_is_asked_whose_token_it_is(stack: Stack) -> None:

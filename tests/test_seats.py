@@ -5,9 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from lotus_guard.enforce.admission import LOOK_MAX_AGE
-from lotus_guard.core.directory import Knowledge
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.seats import (
     MOST_AWAITED,
     MOST_PUT_OUT,
@@ -18,9 +17,10 @@ from lotus_guard.core.seats import (
     Look,
     Seats,
 )
+from lotus_guard.enforce.admission import LOOK_MAX_AGE
 
 ROOM = RoomId("!r:s")
-CALL, OTHER = Alias("call"), Alias("other")
+CALL, OTHER = LiveKitRoom("call"), LiveKitRoom("other")
 
 
 def user_of(identity: Identity) -> UserId | None:
@@ -90,15 +90,15 @@ def test_who_came_while_there_was_no_limit_does_not_stand() -> None:
     """Found by the soak: a look of before the limit, a token without a seat, then a limit."""
     seats = make()
     seats.saw(ROOM, {CALL: look(0.0, "@a:s:D")})
-    assert seats.settle(ROOM, 1) == []
-    assert seats.settle(ROOM, None) == []  # the limit is lifted
+    assert seats.reassess(ROOM, 1) == []
+    assert seats.reassess(ROOM, None) == []  # the limit is lifted
     seats.saw(ROOM, {CALL: look(10.0, "@a:s:D", "@b:s:D")})
-    assert seats.settle(ROOM, 1) == [], "he got his token without a seat, as anybody did"
+    assert seats.reassess(ROOM, 1) == [], "he got his token without a seat, as anybody did"
     seats.saw(ROOM, {CALL: look(12.0, "@a:s:D", "@b:s:D", "@c:s:D")})
-    assert seats.settle(ROOM, 1) == ["@c:s"], "by now there is a limit"
+    assert seats.reassess(ROOM, 1) == ["@c:s"], "by now there is a limit"
     seats.saw(ROOM, {CALL: look(60.0, "@a:s:D")})
     seats.saw(ROOM, {CALL: look(61.0, "@a:s:D", "@d:s:D")})
-    assert seats.settle(ROOM, 1) == [], "for too long nobody knew whether there was a limit"
+    assert seats.reassess(ROOM, 1) == [], "for too long nobody knew whether there was a limit"
 
 
 def test_who_left_unseen_and_comes_back_at_once_is_not_put_out() -> None:
@@ -107,16 +107,16 @@ def test_who_left_unseen_and_comes_back_at_once_is_not_put_out() -> None:
     assert admit(seats, "a", 2, 0.0)
     assert admit(seats, "b", 2, 0.0)
     seats.saw(ROOM, {CALL: look(0.0, "@a:s:D", "@b:s:D")})
-    seats.settle(ROOM, 99)  # the live loop knows of a limit
+    seats.reassess(ROOM, 99)  # the live loop knows of a limit
     seats.saw(ROOM, {CALL: look(20.0, "@a:s:D")})  # b has gone at some moment of these
     assert admit(seats, "a", 1, 20.0, "OTHER"), "who sits already takes nobody's place"
     seats.saw(ROOM, {CALL: look(20.1, "@a:s:D", "@b:s:D")})
-    assert seats.settle(ROOM, 1) == []
+    assert seats.reassess(ROOM, 1) == []
     seats.saw(ROOM, {CALL: look(20.2, "@a:s:D")})
     seats.saw(ROOM, {CALL: look(45.0, "@a:s:D")})
-    assert seats.settle(ROOM, 1) == []
+    assert seats.reassess(ROOM, 1) == []
     seats.saw(ROOM, {CALL: look(60.0, "@a:s:D", "@b:s:D")})
-    assert seats.settle(ROOM, 1) == ["@b:s"], "long after he left he may not"
+    assert seats.reassess(ROOM, 1) == ["@b:s"], "long after he left he may not"
 
 
 def test_an_older_look_changes_nothing() -> None:
@@ -146,14 +146,14 @@ def test_who_comes_back_after_his_grace_into_a_full_room_has_no_seat() -> None:
     """His token is still good for LiveKit; the seat went to somebody else meanwhile."""
     seats = make(hold=60.0, grace=10.0)
     seats.saw(ROOM, {CALL: look(0.0)})
-    seats.settle(ROOM, 99)  # the live loop knows of a limit
+    seats.reassess(ROOM, 99)  # the live loop knows of a limit
     assert admit(seats, "a", 1, 0.5)
     seats.saw(ROOM, {CALL: look(1.0, "@a:s:D")})
     seats.saw(ROOM, {CALL: look(2.0)})
     seats.saw(ROOM, {CALL: look(21.0)})
     assert admit(seats, "b", 1, 21.0)
     seats.saw(ROOM, {CALL: look(21.5, "@a:s:D")})
-    assert seats.settle(ROOM, 1) == ["@a:s"]
+    assert seats.reassess(ROOM, 1) == ["@a:s"]
 
 
 def test_hanging_up_frees_the_seat_at_once_but_not_that_of_another_device() -> None:
@@ -198,17 +198,19 @@ def test_a_device_id_like_a_port_costs_nobody_his_rejoin() -> None:
 
 def test_a_name_that_begins_like_anothers_is_not_that_other() -> None:
     """Another server on the same host: `@x:evil` is not there where `@x:evil:8448` sits."""
-    taught = {Identity("@x:evil:8448:D"): UserId("@x:evil:8448")}
+    registered = {Identity("@x:evil:8448:D"): UserId("@x:evil:8448")}
     for user, is_taught in (("@x:evil:8448", True), ("@x:evil", False)):
-        seats = Seats(60.0, 10.0, taught.get, lambda identity: taught.get(identity) or identity)
+        seats = Seats(
+            60.0, 10.0, registered.get, lambda identity: registered.get(identity) or identity
+        )
         seats.saw(ROOM, {CALL: look(0.0, "@x:evil:8448:D")})
         asked = seats.admit(ROOM, user, Identity("a hash"), 1, 0.0, 0.0)
         assert asked.admitted is is_taught
 
 
 def test_who_asks_for_anothers_identity_is_not_there_by_that() -> None:
-    """Two users whom lk-jwt-service gives the same identity (`Knowledge.learn_identity`)."""
-    knowledge, both = Knowledge(), Identity("@x:evil:8448:D")
+    """Two users whom lk-jwt-service gives the same identity (`Directory.learn_identity`)."""
+    knowledge, both = Directory(), Identity("@x:evil:8448:D")
     seats = Seats(60.0, 10.0, knowledge.user_of, knowledge.person)
     one, other = UserId("@x:evil"), UserId("@x:evil:8448")
     knowledge.learn_identity(both, one, CALL)
@@ -290,7 +292,7 @@ def test_who_reloads_the_page_keeps_his_seat() -> None:
     seats.saw(ROOM, {CALL: look(0.1, "@b:s:1")})
     seats.hung_up(ROOM, Identity("@a:s:1"))
     seats.saw(ROOM, {CALL: look(0.2, "@b:s:1", "@a:s:1")})
-    assert seats.settle(ROOM, 1) == []
+    assert seats.reassess(ROOM, 1) == []
 
 
 def test_a_token_issued_later_than_the_one_that_is_used_is_waited_for() -> None:
@@ -361,7 +363,7 @@ def test_how_many_tokens_are_waited_for_has_a_bound() -> None:
 def watched(*people: str) -> Seats:
     seats = make()
     seats.saw(ROOM, {CALL: look(0.0, *people)})
-    seats.settle(ROOM, 99)  # the live loop knows of a limit
+    seats.reassess(ROOM, 99)  # the live loop knows of a limit
     return seats
 
 
@@ -369,10 +371,10 @@ def test_who_comes_without_a_seat_into_a_full_room_stands_newest_first() -> None
     seats = watched("@a:s:1", "@b:s:1")
     seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1", "@c:s:1")})
     seats.saw(ROOM, {CALL: look(4.0, "@a:s:1", "@b:s:1", "@c:s:1", "@d:s:1")})
-    assert seats.settle(ROOM, 2) == ["@d:s", "@c:s"]
-    assert seats.settle(ROOM, 3) == ["@d:s"]
-    assert seats.settle(ROOM, None) == []
-    assert seats.settle(ROOM, 1) == []
+    assert seats.reassess(ROOM, 2) == ["@d:s", "@c:s"]
+    assert seats.reassess(ROOM, 3) == ["@d:s"]
+    assert seats.reassess(ROOM, None) == []
+    assert seats.reassess(ROOM, 1) == []
 
 
 def put_out(seats: Seats, *identities: str) -> None:
@@ -387,17 +389,17 @@ def test_who_was_put_out_and_is_back_with_the_same_token_stands_at_once() -> Non
         put_out(seats, name)
         seats.lost_sight(ROOM, 3.0)
         seats.saw(ROOM, {CALL: look(4.0, "@a:s:1", name)})
-        assert seats.settle(ROOM, 1) == [name.removesuffix(":1")]
+        assert seats.reassess(ROOM, 1) == [name.removesuffix(":1")]
         seats.saw(ROOM, {CALL: look(5.0, "@a:s:1")})
         seats.saw(ROOM, {OTHER: look(6.0, name)})
-        assert seats.settle(ROOM, 1) == [name.removesuffix(":1")], "and again"
+        assert seats.reassess(ROOM, 1) == [name.removesuffix(":1")], "and again"
 
 
 def test_who_was_put_out_and_got_a_seat_since_is_like_anybody() -> None:
     def back(seats: Seats, *people: str) -> list[str]:
         seats.lost_sight(ROOM, 5.0)
         seats.saw(ROOM, {CALL: look(6.0, *people)})
-        return seats.settle(ROOM, 1)
+        return seats.reassess(ROOM, 1)
 
     for device in ("1", "2"):  # a token for that device, or for another one of theirs
         seats = watched()
@@ -414,19 +416,19 @@ def test_who_was_put_out_and_got_a_seat_since_is_like_anybody() -> None:
     seats = watched()
     put_out(seats, "@b:s:1")
     seats.saw(ROOM, {CALL: look(3.0, "@b:s:1")})
-    assert seats.settle(ROOM, 1) == [], "there is a free seat by now"
+    assert seats.reassess(ROOM, 1) == [], "there is a free seat by now"
     assert seats.table(ROOM).put_out == {}
 
 
 def test_where_there_may_have_been_no_limit_nobody_is_known_as_put_out() -> None:
     seats = watched("@a:s:1")
     put_out(seats, "@b:s:1")
-    assert seats.settle(ROOM, None) == []
+    assert seats.reassess(ROOM, None) == []
     assert seats.table(ROOM).put_out == {}
     seats = watched("@a:s:1")
     put_out(seats, "@b:s:1")
     seats.saw(ROOM, {CALL: look(WATCHED + 1.0, "@a:s:1", "@b:s:1")})
-    assert seats.settle(ROOM, 1) == [], "for too long nobody knew whether there was a limit"
+    assert seats.reassess(ROOM, 1) == [], "for too long nobody knew whether there was a limit"
     assert seats.table(ROOM).put_out == {}
 
 
@@ -447,9 +449,9 @@ def test_one_who_stands_gets_no_seat_by_asking_for_it_unless_there_is_one() -> N
     seats = watched("@a:s:1")
     seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1")})
     assert not admit(seats, "b", 1, 2.0)
-    assert seats.settle(ROOM, 1) == ["@b:s"]
+    assert seats.reassess(ROOM, 1) == ["@b:s"]
     assert admit(seats, "b", 2, 2.0)
-    assert seats.settle(ROOM, 1) == []
+    assert seats.reassess(ROOM, 1) == []
 
 
 def test_who_may_have_come_before_the_limit_is_no_stranger_at_the_door() -> None:
@@ -465,7 +467,7 @@ def test_who_may_have_come_before_the_limit_is_no_stranger_at_the_door() -> None
     seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1")})
     other = make()
     other.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1")})
-    other.settle(ROOM, 1)
+    other.reassess(ROOM, 1)
     seats.put_table(ROOM, evolve(seats.table(ROOM), limited=other.table(ROOM).limited))
     assert admit(seats, "b", 1, 2.0), "another guard knows of a limit since a moment ago"
 
@@ -473,39 +475,39 @@ def test_who_may_have_come_before_the_limit_is_no_stranger_at_the_door() -> None
 def test_who_was_in_before_is_never_standing() -> None:
     seats = watched("@a:s:1", "@b:s:1", "@c:s:1")
     seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1", "@c:s:1")})
-    assert seats.settle(ROOM, 1) == []
+    assert seats.reassess(ROOM, 1) == []
 
 
 def test_a_held_seat_and_a_free_one_are_both_seats() -> None:
     seats = watched("@a:s:1")
     assert admit(seats, "b", 2, 1.0)
     seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1")})
-    assert seats.settle(ROOM, 2) == []
-    assert seats.settle(ROOM, 1) == []
+    assert seats.reassess(ROOM, 2) == []
+    assert seats.reassess(ROOM, 1) == []
     seats = watched("@a:s:1")
     seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1")})
-    assert seats.settle(ROOM, 2) == []
-    assert seats.settle(ROOM, 1) == []
+    assert seats.reassess(ROOM, 2) == []
+    assert seats.reassess(ROOM, 1) == []
 
 
 def test_a_held_seat_is_not_free_for_one_who_stands() -> None:
     seats = watched("@a:s:1")
     assert admit(seats, "b", 2, 1.0)
     seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@c:s:1")})
-    assert seats.settle(ROOM, 2) == ["@c:s"]
+    assert seats.reassess(ROOM, 2) == ["@c:s"]
 
 
 def test_doubt_seats_everybody() -> None:
     unknown = watched("@a:s:1")
     unknown.saw(ROOM, {CALL: look(2.0, "@a:s:1", "hash")})
-    assert unknown.settle(ROOM, 1) == []
+    assert unknown.reassess(ROOM, 1) == []
     late = watched("@a:s:1")
     late.saw(ROOM, {CALL: look(WATCHED + 1.0, "@a:s:1", "@b:s:1")})
-    assert late.settle(ROOM, 1) == []
+    assert late.reassess(ROOM, 1) == []
     failed = watched("@a:s:1")
     failed.lost_sight(ROOM, 1.0)
     failed.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1")})
-    assert failed.settle(ROOM, 1) == []
+    assert failed.reassess(ROOM, 1) == []
 
 
 def test_those_whom_livekit_forgot_all_at_once_may_come_back() -> None:
@@ -513,7 +515,7 @@ def test_those_whom_livekit_forgot_all_at_once_may_come_back() -> None:
     seats.saw(ROOM, {CALL: look(2.0)})
     seats.saw(ROOM, {CALL: look(20.0, "@a:s:1")})
     seats.saw(ROOM, {CALL: look(22.0, "@a:s:1", "@b:s:1", "@d:s:1")})
-    assert seats.settle(ROOM, 1) == ["@d:s"]
+    assert seats.reassess(ROOM, 1) == ["@d:s"]
 
 
 def test_a_hold_that_runs_out_between_joining_and_the_next_look_was_a_seat() -> None:
@@ -522,21 +524,21 @@ def test_a_hold_that_runs_out_between_joining_and_the_next_look_was_a_seat() -> 
     seats.saw(ROOM, {CALL: look(28.0, "@a:s:1")})
     seats.saw(ROOM, {CALL: look(56.0, "@a:s:1")})
     seats.saw(ROOM, {CALL: look(61.0, "@a:s:1", "@b:s:1")})
-    assert seats.settle(ROOM, 1) == []
+    assert seats.reassess(ROOM, 1) == []
 
 
 def test_a_place_kept_for_who_may_return_is_given_once() -> None:
     """Five leave a slot all at once, five newcomers take their seats, and the first come back."""
     seats = make()
     seats.saw(ROOM, {CALL: look(0.0), OTHER: look(0.0, "@a:s:1", "@b:s:1")})
-    seats.settle(ROOM, 99)  # the live loop knows of a limit
+    seats.reassess(ROOM, 99)  # the live loop knows of a limit
     seats.saw(ROOM, {CALL: look(2.0), OTHER: look(2.0)})
     seats.saw(ROOM, {CALL: look(13.0), OTHER: look(13.0)})
     assert admit(seats, "c", 2, 13.0)
     assert admit(seats, "d", 2, 13.0)
     seats.saw(ROOM, {CALL: look(14.0, "@c:s:1", "@d:s:1"), OTHER: look(14.0)})
     seats.saw(ROOM, {CALL: look(16.0, "@c:s:1", "@d:s:1", "@a:s:1", "@b:s:1"), OTHER: look(16.0)})
-    assert sorted(seats.settle(ROOM, 2)) == ["@a:s", "@b:s"]
+    assert sorted(seats.reassess(ROOM, 2)) == ["@a:s", "@b:s"]
 
 
 def test_who_hung_up_is_not_expected_back() -> None:
@@ -546,17 +548,17 @@ def test_who_hung_up_is_not_expected_back() -> None:
     seats.hung_up(ROOM, Identity("@b:s:1"))
     assert admit(seats, "c", 1, 2.0)
     seats.saw(ROOM, {CALL: look(4.0, "@c:s:1", "@a:s:1")})
-    assert seats.settle(ROOM, 1) == ["@a:s"]
+    assert seats.reassess(ROOM, 1) == ["@a:s"]
 
 
 def test_who_stands_and_goes_leaves_no_seat_behind() -> None:
     seats = watched("@a:s:1")
     seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1")})
-    assert seats.settle(ROOM, 1) == ["@b:s"]
+    assert seats.reassess(ROOM, 1) == ["@b:s"]
     seats.saw(ROOM, {CALL: look(4.0, "@a:s:1")})
     assert not admit(seats, "b", 1, 4.0)
     seats.saw(ROOM, {CALL: look(6.0, "@a:s:1", "@b:s:1")})
-    assert seats.settle(ROOM, 1) == ["@b:s"]
+    assert seats.reassess(ROOM, 1) == ["@b:s"]
 
 
 def test_seats_survive_being_written_down() -> None:
@@ -732,7 +734,7 @@ class SeatsMachine(RuleBasedStateMachine):
     @rule()
     def watch(self) -> None:
         self.look()
-        assert self.seats.settle(ROOM, self.limit) == [], "nobody seated is ever put out"
+        assert self.seats.reassess(ROOM, self.limit) == [], "nobody seated is ever put out"
 
     @rule(user=USERS, device=DEVICES)
     def come_from_a_drawer(self, user: str, device: str) -> None:
@@ -746,11 +748,11 @@ class SeatsMachine(RuleBasedStateMachine):
         self.live.add(identity)
         self.look()
         is_full = len(self.seats.taken(ROOM, self.now)) > self.limit
-        standing = self.seats.settle(ROOM, self.limit)
-        assert set(standing) <= {user}, "nobody seated is ever put out"
-        assert not standing or is_full
-        assert standing or not (is_full and was_put_out), "who was put out is known again"
-        if standing:
+        unseated = self.seats.reassess(ROOM, self.limit)
+        assert set(unseated) <= {user}, "nobody seated is ever put out"
+        assert not unseated or is_full
+        assert unseated or not (is_full and was_put_out), "who was put out is known again"
+        if unseated:
             self.live.discard(identity)
             self.seats.put_out(ROOM, identity, self.now)
         self.tick()

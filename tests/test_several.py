@@ -10,16 +10,16 @@ from attrs import define, field
 from livekit.protocol import models as lk_models
 from livekit.protocol import webhook
 
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.memory import redis_seats as redis_book
 from lotus_guard.memory.redis_lease import SECONDS, SETTLE_SECONDS, Lease
 from lotus_guard.memory.redis_news import RedisStore
-from lotus_guard.core.model import RoomId
-from lotus_guard.core.naming import alias_of
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.rules.push import HEADER, sign_push, write_push
+from lotus_guard.run.guard import Guard
 from lotus_guard.sandbox.livekit import Source, sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
-from lotus_guard.run.guard import Guard
 from tests.model_redis import Memory, ModelRedis
 from tests.test_live import full_room_and_a_drawer, join, people
 from tests.world import World
@@ -89,28 +89,28 @@ async def test_a_seat_given_by_one_is_taken_at_the_other(ring: Ring) -> None:
 @pytest_twisted.ensureDeferred
 async def test_what_one_is_taught_the_others_know_and_who_comes_later_too(ring: Ring) -> None:
     got = await ring.world.ask("alice", OPEN, "/get_token", base=ring.urls[0], slot="m.call#SIDE")
-    alias = got.claims["video"]["room"]
+    livekit_room = got.claims["video"]["room"]
     late = ring.add()
     for guard in (*ring.guards, late):
-        place = guard.knowledge.place_of(alias)
+        place = guard.knowledge.place_of(livekit_room)
         assert place is not None
         assert (place.room, place.slot) == (OPEN, "m.call#SIDE")
         assert guard.knowledge.user_of(got.claims["sub"]) == "@alice:sandbox"
-    ring.guards[0].knowledge.forget([alias])
-    assert [g.knowledge.place_of(alias) for g in ring.guards] == [None] * 3
+    ring.guards[0].knowledge.forget([livekit_room])
+    assert [g.knowledge.place_of(livekit_room) for g in ring.guards] == [None] * 3
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_was_learnt_while_redis_was_away_is_told_later(ring: Ring) -> None:
     ring.go_away()
     got = await ring.world.ask("alice", OPEN, "/get_token", base=ring.urls[0], slot="m.call#SIDE")
-    alias = got.claims["video"]["room"]
-    assert ring.guards[1].knowledge.place_of(alias) is None
+    livekit_room = got.claims["video"]["room"]
+    assert ring.guards[1].knowledge.place_of(livekit_room) is None
     ring.go_away(False)
     store = ring.guards[0].sharing.store
     assert isinstance(store, RedisStore)
     store.listen()
-    assert ring.guards[1].knowledge.place_of(alias) is not None
+    assert ring.guards[1].knowledge.place_of(livekit_room) is not None
     assert ring.guards[1].knowledge.user_of(got.claims["sub"]) == "@alice:sandbox"
 
 
@@ -188,8 +188,8 @@ async def test_who_is_deposed_in_the_middle_of_a_pass_does_nothing_more(ring: Ri
     class Pausing:
         """Between his look and his step he is paused for longer than his lease."""
 
-        async def attendance(self, alias: Any, allowance: Any) -> Any:
-            seen = await service.attendance(alias, allowance)
+        async def attendance(self, livekit_room: Any, allowance: Any) -> Any:
+            seen = await service.attendance(livekit_room, allowance)
             ring.lease(0)._until = 0.0
             await ring.lease(1).renew()
             return seen
@@ -274,7 +274,7 @@ async def test_without_redis_all_narrow_and_nobody_removes(ring: Ring) -> None:
             ring.lease(number).now = lambda now=now: now  # type: ignore[misc]
             await ring.lease(number).renew()
     ring.world.sandbox.sfu.join(drawer)
-    info = ring.world.sandbox.sfu.rooms[alias_of(RoomId(TWO), "m.call#ROOM")]
+    info = ring.world.sandbox.sfu.rooms[livekit_room_of(RoomId(TWO), "m.call#ROOM")]
     ring.world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, NO_CAMERA)
     for guard in ring.guards:
         await guard.live.run_pass()
@@ -378,14 +378,14 @@ async def test_what_falls_out_of_the_bounds_leaves_redis_and_not_the_other_guard
     store = first.sharing.store
     first.knowledge._places._most = first.knowledge._users._most = 2
     rooms = [f"!{number}:sandbox" for number in range(4)]
-    aliases = [alias_of(RoomId(room), "m.call#ROOM") for room in rooms]
+    livekit_rooms = [livekit_room_of(RoomId(room), "m.call#ROOM") for room in rooms]
     for number, room in enumerate(rooms):
         assert await ring.ask(0, "alice", room, device=f"D{number}") == 200
     await store.close()
-    assert list(ring.memory.keys["lotus_guard:aliases"]) == aliases[2:]
+    assert list(ring.memory.keys["lotus_guard:aliases"]) == livekit_rooms[2:]
     users = {key for key, value in ring.memory.keys.items() if ":users:" in key and value}
-    assert users == {f"lotus_guard:users:{alias}" for alias in aliases[2:]}
-    assert all(ring.guards[1].knowledge.place_of(alias) for alias in aliases)
+    assert users == {f"lotus_guard:users:{livekit_room}" for livekit_room in livekit_rooms[2:]}
+    assert all(ring.guards[1].knowledge.place_of(livekit_room) for livekit_room in livekit_rooms)
 
 
 @pytest_twisted.ensureDeferred
@@ -399,7 +399,7 @@ async def test_what_was_in_redis_before_the_bounds_is_not_taken_up_and_leaves_it
     ring.memory.keys["lotus_guard:users:b"] = {long: "@u:s", "i": "@u:s"}
     late = ring.add()
     await late.sharing.store.close()
-    assert [alias for alias, _ in late.knowledge.places()] == ["b"]
+    assert [livekit_room for livekit_room, _ in late.knowledge.places()] == ["b"]
     assert [identity for identity, _ in late.knowledge.users()] == ["i"]
     assert list(table) == ["b"]
 

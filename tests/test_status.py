@@ -18,8 +18,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
-from lotus_guard.sandbox.stack import VOICE
 from lotus_guard.run.guard import STOP_SECONDS
+from lotus_guard.sandbox.stack import VOICE
 from lotus_guard.web.status.pages import NAMES, Pages
 from lotus_guard.web.status.picture import MOST_TEXT
 from lotus_guard.web.status.stream import HEARTBEAT_SECONDS, MOST_VIEWERS, STUCK_SECONDS, Stream
@@ -106,7 +106,7 @@ class Page:
 
 
 @define(eq=False)
-class Desk:
+class OperatorDeps:
     """A stream over a state that the test changes."""
 
     clock: Clock = field(factory=Clock)
@@ -162,11 +162,11 @@ def policy(header: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk(rooms=[room(1), room(2)], dependencies=[dependency("synapse", None)])
+def desk() -> OperatorDeps:
+    return OperatorDeps(rooms=[room(1), room(2)], dependencies=[dependency("synapse", None)])
 
 
-def test_a_viewer_is_told_everything_at_once(desk: Desk) -> None:
+def test_a_viewer_is_told_everything_at_once(desk: OperatorDeps) -> None:
     desk.dependencies = [dependency("synapse", 2.0)]
     desk.decisions = [decision(1)]
     page = desk.open()
@@ -186,7 +186,7 @@ def test_a_viewer_is_told_everything_at_once(desk: Desk) -> None:
     }
 
 
-def test_then_only_what_changed(desk: Desk) -> None:
+def test_then_only_what_changed(desk: OperatorDeps) -> None:
     page = desk.open()
     page.told()
     desk.rooms = [room(1), room(2, people=3), room(3)]
@@ -205,7 +205,7 @@ def test_then_only_what_changed(desk: Desk) -> None:
     ]
 
 
-def test_nothing_is_said_because_time_passes(desk: Desk) -> None:
+def test_nothing_is_said_because_time_passes(desk: OperatorDeps) -> None:
     desk.dependencies = [dependency("synapse", 2.0)]
     page = desk.open()
     page.told()
@@ -221,7 +221,7 @@ def test_nothing_is_said_because_time_passes(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("state", ["trouble", "unknown"])
-def test_a_state_that_changes_is_told(desk: Desk, state: str) -> None:
+def test_a_state_that_changes_is_told(desk: OperatorDeps, state: str) -> None:
     page = desk.open()
     page.told()
     desk.dependencies = [dependency("synapse", None, state)]
@@ -230,7 +230,7 @@ def test_a_state_that_changes_is_told(desk: Desk, state: str) -> None:
     assert page.told() == [("dependencies", [expected])]
 
 
-def test_a_heartbeat_is_a_comment_and_an_event(desk: Desk) -> None:
+def test_a_heartbeat_is_a_comment_and_an_event(desk: OperatorDeps) -> None:
     page = desk.open()
     page.told()
     desk.tick(int(HEARTBEAT_SECONDS) - 1)
@@ -240,7 +240,7 @@ def test_a_heartbeat_is_a_comment_and_an_event(desk: Desk) -> None:
     assert page.told() == [("beat", {"now": EPOCH + HEARTBEAT_SECONDS})]
 
 
-def test_one_look_a_tick_for_all_and_none_for_nobody(desk: Desk) -> None:
+def test_one_look_a_tick_for_all_and_none_for_nobody(desk: OperatorDeps) -> None:
     desk.tick(5)
     assert desk.looks == 0
     pages = [desk.open() for _ in range(5)]
@@ -254,7 +254,7 @@ def test_one_look_a_tick_for_all_and_none_for_nobody(desk: Desk) -> None:
     assert desk.clock.getDelayedCalls() == []
 
 
-def test_who_comes_later_is_told_what_the_others_know(desk: Desk) -> None:
+def test_who_comes_later_is_told_what_the_others_know(desk: OperatorDeps) -> None:
     first = desk.open()
     desk.rooms = [room(7)]
     later = desk.open()
@@ -265,7 +265,7 @@ def test_who_comes_later_is_told_what_the_others_know(desk: Desk) -> None:
         assert events[1][1] == {"changed": [room(7)], "gone": ["!1:s", "!2:s"]}
 
 
-def test_the_seventeenth_is_told_why(desk: Desk) -> None:
+def test_the_seventeenth_is_told_why(desk: OperatorDeps) -> None:
     pages = [desk.open() for _ in range(MOST_VIEWERS)]
     refused = desk.open()
     assert refused.head()[0] == 503
@@ -274,7 +274,7 @@ def test_the_seventeenth_is_told_why(desk: Desk) -> None:
     assert desk.open().head()[0] == 200
 
 
-def test_who_does_not_read_is_skipped_then_told_everything(desk: Desk) -> None:
+def test_who_does_not_read_is_skipped_then_told_everything(desk: OperatorDeps) -> None:
     slow, quick = desk.open(), desk.open()
     slow.told(), quick.told()
     slow.stop_reading()
@@ -290,7 +290,7 @@ def test_who_does_not_read_is_skipped_then_told_everything(desk: Desk) -> None:
     assert quick.told() == []
 
 
-def test_who_missed_nothing_is_not_told_everything_again(desk: Desk) -> None:
+def test_who_missed_nothing_is_not_told_everything_again(desk: OperatorDeps) -> None:
     page = desk.open()
     page.told()
     page.stop_reading()
@@ -300,7 +300,7 @@ def test_who_missed_nothing_is_not_told_everything_again(desk: Desk) -> None:
     assert page.told() == []
 
 
-def test_who_never_reads_is_dropped(desk: Desk) -> None:
+def test_who_never_reads_is_dropped(desk: OperatorDeps) -> None:
     page = desk.open()
     page.stop_reading()
     desk.tick(int(STUCK_SECONDS) - 1)
@@ -313,7 +313,7 @@ def test_who_never_reads_is_dropped(desk: Desk) -> None:
     assert desk.clock.getDelayedCalls() == []
 
 
-def test_a_look_that_fails_is_said_once_and_survived(desk: Desk) -> None:
+def test_a_look_that_fails_is_said_once_and_survived(desk: OperatorDeps) -> None:
     page = desk.open()
     page.told()
     desk.broken = True
@@ -327,7 +327,7 @@ def test_a_look_that_fails_is_said_once_and_survived(desk: Desk) -> None:
     assert [name for name, _ in later.told()] == ["hello"]
 
 
-def test_who_comes_in_trouble_is_told_all_when_it_is_over(desk: Desk) -> None:
+def test_who_comes_in_trouble_is_told_all_when_it_is_over(desk: OperatorDeps) -> None:
     desk.broken = True
     page = desk.open()
     desk.tick(2)
@@ -339,7 +339,7 @@ def test_who_comes_in_trouble_is_told_all_when_it_is_over(desk: Desk) -> None:
     assert (name, hello["rooms"]) == ("hello", desk.rooms)
 
 
-def test_texts_are_bounded_and_stay_different(desk: Desk) -> None:
+def test_texts_are_bounded_and_stay_different(desk: OperatorDeps) -> None:
     long = "!" + "x" * 10_000
     desk.rooms = [room(0, room=long + str(n), name=long, users=[long]) for n in range(2)]
     desk.decisions = [{**decision(1), "room": long, "inputs": {"a": [long]}, "user": None}]
@@ -350,7 +350,7 @@ def test_texts_are_bounded_and_stay_different(desk: Desk) -> None:
     assert hello["decisions"][0]["inputs"]["a"][0].startswith("!xxx")
 
 
-def test_hostile_text_stays_within_its_event(desk: Desk) -> None:
+def test_hostile_text_stays_within_its_event(desk: OperatorDeps) -> None:
     name = "\n\ndata: x\n\nevent: hello\r\u2028\x00\ud800</script>"
     desk.rooms = [room(1, name=name)]
     page = desk.open()
@@ -358,7 +358,7 @@ def test_hostile_text_stays_within_its_event(desk: Desk) -> None:
     assert hello["rooms"][0]["name"] == name
 
 
-def test_closing_ends_the_streams_and_takes_no_more(desk: Desk) -> None:
+def test_closing_ends_the_streams_and_takes_no_more(desk: OperatorDeps) -> None:
     pages = [desk.open() for _ in range(3)]
     desk.stream.close()
     assert all(page.transport.disconnecting for page in pages)
@@ -367,18 +367,18 @@ def test_closing_ends_the_streams_and_takes_no_more(desk: Desk) -> None:
     assert (refused.head()[0], refused.body()) == (503, "The guard is about to stop.\n")
 
 
-def test_another_sites_page_takes_no_place(desk: Desk) -> None:
+def test_another_sites_page_takes_no_place(desk: OperatorDeps) -> None:
     assert desk.open(headers="Sec-Fetch-Site: cross-site\r\n").head()[0] == 403
     assert desk.open(headers="Sec-Fetch-Site: same-origin\r\n").head()[0] == 200
 
 
-def test_a_head_request_takes_no_place(desk: Desk) -> None:
+def test_a_head_request_takes_no_place(desk: OperatorDeps) -> None:
     page = desk.open(method="HEAD")
     assert (page.head()[0], desk.looks) == (200, 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_answer_is_guarded_by_its_headers(desk: Desk, name: str) -> None:
+def test_every_answer_is_guarded_by_its_headers(desk: OperatorDeps, name: str) -> None:
     status, headers = desk.open(name).head()
     assert status == 200
     assert policy(headers["content-security-policy"]) == ALLOWED
@@ -388,7 +388,7 @@ def test_every_answer_is_guarded_by_its_headers(desk: Desk, name: str) -> None:
 
 
 def test_nothing_is_inline() -> None:
-    page = Desk().open("page.html").body()
+    page = OperatorDeps().open("page.html").body()
     assert "<style" not in page
     assert " style=" not in page
     assert "<script>" not in page

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from lotus_guard.core.directory import Directory, Grounds, Place
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
+from lotus_guard.core.seats import Seats
 from lotus_guard.memory import sqlite_schema as tables
 from lotus_guard.memory.sqlite import Store
 from lotus_guard.memory.sqlite_schema import SeatRows
-from lotus_guard.core.directory import Grounds, Knowledge, Place
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.seats import Seats
 from tests.world import reactor
 
 ROOM = RoomId("!r:s")
@@ -30,7 +30,7 @@ class Memory:
 
     def __init__(self, path: Path) -> None:
         self.failures: list[str] = []
-        self.knowledge = Knowledge()
+        self.knowledge = Directory()
         self.seats = Seats(60.0, 10.0, self.knowledge.user_of, self.knowledge.person)
         self.store = Store(
             path,
@@ -44,9 +44,9 @@ class Memory:
         self.store.open()
 
     def learn(self, number: int) -> None:
-        alias = Alias(f"alias{number}")
-        self.knowledge.learn_alias(alias, PLACE)
-        self.knowledge.learn_identity(Identity(f"i{number}"), UserId("@u:s"), alias)
+        livekit_room = LiveKitRoom(f"alias{number}")
+        self.knowledge.learn_room(livekit_room, PLACE)
+        self.knowledge.learn_identity(Identity(f"i{number}"), UserId("@u:s"), livekit_room)
         self.seats.keep(ROOM, f"@u{number}:s", Identity(f"i{number}"), time.monotonic())
 
     def close(self) -> Deferred[None]:
@@ -74,13 +74,13 @@ async def test_what_is_learnt_is_there_after_a_restart(tmp_path: Path) -> None:
     one.learn(1)
     await one.close()
     two = Memory(path)
-    assert two.knowledge.place_of(Alias("alias1")) == PLACE
+    assert two.knowledge.place_of(LiveKitRoom("alias1")) == PLACE
     assert two.knowledge.user_of(Identity("i1")) == "@u:s"
     assert list(two.seats.seated(ROOM)) == ["@u1:s"]
-    two.knowledge.forget({Alias("alias1")})
+    two.knowledge.forget({LiveKitRoom("alias1")})
     await two.close()
     three = Memory(path)
-    assert three.knowledge.place_of(Alias("alias1")) is None
+    assert three.knowledge.place_of(LiveKitRoom("alias1")) is None
     assert three.knowledge.user_of(Identity("i1")) is None
     await three.close()
     assert one.failures == two.failures == three.failures == []
@@ -111,7 +111,7 @@ async def test_a_file_with_something_wrong_in_it_is_moved_aside(tmp_path: Path, 
     await two.close()
     three = Memory(path)
     assert three.failures == []
-    assert three.knowledge.place_of(Alias("alias2")) == PLACE
+    assert three.knowledge.place_of(LiveKitRoom("alias2")) == PLACE
     await three.close()
 
 
@@ -159,14 +159,14 @@ async def test_a_file_that_can_only_be_read_is_read(tmp_path: Path) -> None:
     one.learn(1)
     await one.close()
     saved = Memory.__new__(Memory)
-    saved.knowledge = Knowledge()
+    saved.knowledge = Directory()
     saved.seats = Seats(60.0, 10.0, saved.knowledge.user_of, saved.knowledge.person)
     store = Store(
         path, saved.knowledge, saved.seats, reactor, time.monotonic, time.time, lambda _why: None
     )
     # As root nothing is read-only, so the reading is asked for by itself.
     store._rows_read_only().take_up(saved.knowledge, saved.seats, time.monotonic())
-    assert saved.knowledge.place_of(Alias("alias1")) == PLACE
+    assert saved.knowledge.place_of(LiveKitRoom("alias1")) == PLACE
 
 
 @pytest_twisted.ensureDeferred
@@ -278,7 +278,7 @@ async def test_a_file_from_before_the_bounds_is_read_within_them_and_shrinks(
     assert path.stat().st_size > 30_000_000
     two = Memory(path)
     assert two.failures == []
-    assert [alias for alias, _ in two.knowledge.places()] == ["alias1"]
+    assert [livekit_room for livekit_room, _ in two.knowledge.places()] == ["alias1"]
     assert [identity for identity, _ in two.knowledge.users()] == ["i1"]
     assert two.seats.rooms() == [ROOM]
     await two.close()
@@ -296,7 +296,9 @@ async def test_more_rows_than_there_is_room_for_are_read_newest_first_and_delete
     await one.close()
     monkeypatch.setitem(tables._KEPT, "alias", tables._kept("alias", 5, alias=512))
     two = Memory(path)
-    assert [alias for alias, _ in two.knowledge.places()] == [f"alias{n}" for n in range(15, 20)]
+    assert [livekit_room for livekit_room, _ in two.knowledge.places()] == [
+        f"alias{n}" for n in range(15, 20)
+    ]
     await two.close()
     assert known(path) == 5
 
@@ -304,7 +306,7 @@ async def test_more_rows_than_there_is_room_for_are_read_newest_first_and_delete
 def test_an_identity_is_dropped_only_where_it_was_learnt() -> None:
     connection = sqlite3.connect(":memory:")
     connection.executescript(tables.SCHEMA)
-    first, second, who = Alias("first"), Alias("second"), Identity("i")
+    first, second, who = LiveKitRoom("first"), LiveKitRoom("second"), Identity("i")
     batch, later = tables.Batch(), tables.Batch()
     batch.identities[who] = (UserId("@u:s"), second)
     batch.drop(who, first)

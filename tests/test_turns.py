@@ -9,7 +9,13 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.enforce.turns import AT_ONCE, REST_TIMES, SLOW_AT_ONCE, WOKEN_AT_ONCE, Turns
+from lotus_guard.enforce.room_queue import (
+    AT_ONCE,
+    REST_TIMES,
+    SLOW_AT_ONCE,
+    WOKEN_AT_ONCE,
+    RoomQueue,
+)
 
 A, B = RoomId("!a"), RoomId("!b")
 LONGEST = 2.0
@@ -20,12 +26,12 @@ class Yard:
     """Rooms whose turns end when a test says so."""
 
     clock: Clock = field(factory=Clock)
-    turns: Turns[str] = field(init=False)
+    turns: RoomQueue[str] = field(init=False)
     open: dict[RoomId, Deferred[None]] = field(factory=dict)
     begun: list[tuple[RoomId, bool]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.turns = Turns(self.work, self.clock, self.clock.seconds, LONGEST)
+        self.turns = RoomQueue(self.work, self.clock, self.clock.seconds, LONGEST)
 
     async def work(self, room: RoomId, poll: bool) -> str:
         assert room not in self.open, "one turn of a room at a time"

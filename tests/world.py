@@ -16,11 +16,11 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from lotus_guard.web.operators import OperatorsSite
 from lotus_guard.run.config import Config, read_config
+from lotus_guard.run.guard import Clocks, Guard, make_guard, pooled_agents
 from lotus_guard.sandbox.authorization import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
-from lotus_guard.run.guard import Clocks, Guard, make_guard, pooled_agents
+from lotus_guard.web.operators import OperatorsSite
 from lotus_guard.web.public import PublicSite
 from tests.real.processes import free_port
 

@@ -8,10 +8,9 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.run.address import is_loopback
 from lotus_guard.check import clocks, guard, livekit, public, redis, state, synapse, upstream, user
 from lotus_guard.check import webhooks as hooks
-from lotus_guard.check.ask import Means
+from lotus_guard.check.ask import CheckContext
 from lotus_guard.check.finding import Finding, fault, ok, warning
 from lotus_guard.check.livekit_file import (
     NAME,
@@ -20,8 +19,9 @@ from lotus_guard.check.livekit_file import (
     look_at_file,
     read_livekit_file,
 )
+from lotus_guard.enforce.deferreds import with_timeout
+from lotus_guard.run.address import is_loopback
 from lotus_guard.run.config import Config, Faulty, read_config
-from lotus_guard.enforce.deferreds import within
 
 ENVIRONMENT = "environment"
 SECONDS = 60.0
@@ -37,7 +37,7 @@ class Look:
 
 
 @frozen
-class Still:
+class OfflineReport:
     """What can be seen without asking anybody."""
 
     findings: list[Finding]
@@ -46,12 +46,14 @@ class Still:
     file: LiveKitFile | None = None
 
 
-def look_still(environment: Mapping[str, str], livekit_config: Path | None, epoch: float) -> Still:
+def look_still(
+    environment: Mapping[str, str], livekit_config: Path | None, epoch: float
+) -> OfflineReport:
     """Look at the environment, the state file and LiveKit's file; nothing on the network."""
     try:
         config = read_config(environment)
     except Faulty as faulty:
-        return Still([_of_environment(line) for line in faulty.faults], None)
+        return OfflineReport([_of_environment(line) for line in faulty.faults], None)
     findings = [
         ok(ENVIRONMENT, "every variable is as it should be"),
         *upstream.look_at_address(config),
@@ -66,7 +68,7 @@ def look_still(environment: Mapping[str, str], livekit_config: Path | None, epoc
     if livekit_config is not None:
         where = livekit_config
         findings += _tried(NAME, lambda: _look_at_file(where, config, file))
-    return Still(findings, config, file[0] if file else None)
+    return OfflineReport(findings, config, file[0] if file else None)
 
 
 def _look_at_file(path: Path, config: Config, found: list[LiveKitFile]) -> list[Finding]:
@@ -95,7 +97,7 @@ def _of_environment(line: str) -> Finding:
     return fault(ENVIRONMENT, seen, f"{line.partition(':')[0]}: {wanted}")
 
 
-def looks(means: Means, file: LiveKitFile | None) -> list[Look]:
+def looks(means: CheckContext, file: LiveKitFile | None) -> list[Look]:
     """List the looks that ask others."""
     found = [
         Look(upstream.UPSTREAM, lambda: upstream.look_at_upstream(means)),
@@ -118,7 +120,7 @@ def looks(means: Means, file: LiveKitFile | None) -> list[Look]:
     return found
 
 
-async def look_around(means: Means, file: LiveKitFile | None) -> list[Finding]:
+async def look_around(means: CheckContext, file: LiveKitFile | None) -> list[Finding]:
     """Look at everything that answers; at the same time, told in a fixed order."""
     return await run(looks(means, file), means.clock)
 
@@ -131,7 +133,7 @@ async def run(wanted: list[Look], clock: Any) -> list[Finding]:
 
 async def _bounded(look: Look, clock: Any) -> list[Finding]:
     try:
-        return await within(SECONDS, clock, look.work())
+        return await with_timeout(SECONDS, clock, look.work())
     except Exception as failure:  # a bug of ours must not hide what the others have seen
         return [_broken(look.name, failure)]
 

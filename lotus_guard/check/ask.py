@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from lotus_guard.neighbours.http import Http, HttpAnswer
-from lotus_guard.run.config import Config
 from lotus_guard.core.probe import FIELD, HEADER, sign_probe
 from lotus_guard.enforce.ports import Now, Outage, Reason
+from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.run.config import Config
 
 SECONDS = 5.0
 """The deadline of one exchange."""
@@ -29,7 +29,7 @@ _WORDS = {
 
 
 @frozen
-class Means:
+class CheckContext:
     """What the looks look with."""
 
     config: Config
@@ -120,7 +120,7 @@ def skew_of(answer: HttpAnswer, epoch: float) -> float | None:
         return None
 
 
-def probe_headers(means: Means) -> dict[str, str]:
+def probe_headers(means: CheckContext) -> dict[str, str]:
     """Make the header that a guard with our secret answers itself."""
     return {HEADER: sign_probe(means.config.secret, means.epoch())}
 

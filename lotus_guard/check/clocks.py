@@ -6,17 +6,17 @@ signs them by its own clock; Synapse's pushes are believed for a minute.
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.neighbours.http import Http
-from lotus_guard.check.ask import Means, ask, skew_of
+from lotus_guard.check.ask import CheckContext, ask, skew_of
 from lotus_guard.check.finding import Finding, note, ok, warning
 from lotus_guard.core.clock import MOST_APART
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.neighbours.http import Http
 
 NAME = "clocks"
 WANTED = "let chrony or systemd-timesyncd set the clocks: `timedatectl set-ntp true` on each host"
 
 
-async def look_at_clocks(means: Means) -> list[Finding]:
+async def look_at_clocks(means: CheckContext) -> list[Finding]:
     """Compare the clocks; the two farthest apart count, and ours is one of them."""
     config = means.config
     places = {
@@ -42,7 +42,7 @@ def judge(ahead: dict[str, float]) -> Finding:
     return ok(NAME, f"{', '.join(ahead)} agree within {MOST_APART:.0f} s")
 
 
-async def _skew(means: Means, http: Http, url: str) -> float | None:
+async def _skew(means: CheckContext, http: Http, url: str) -> float | None:
     try:
         answer = await ask(http, "GET", url)
     except Outage:

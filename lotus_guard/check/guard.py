@@ -11,14 +11,22 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lotus_guard.run.address import Listening, listening
-from lotus_guard.check.ask import Means, ask, described, echo_of, fields_of, probe_headers, trouble
+from lotus_guard.check.ask import (
+    CheckContext,
+    ask,
+    described,
+    echo_of,
+    fields_of,
+    probe_headers,
+    trouble,
+)
 from lotus_guard.check.clocks import WANTED as CLOCKS_WANTED
 from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
-from lotus_guard.run.config import Config
-from lotus_guard.rules.push import HEARTBEAT
 from lotus_guard.enforce.hints import CLOCKS
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.rules.push import HEARTBEAT
+from lotus_guard.run.address import Listening, listening
+from lotus_guard.run.config import Config
 
 GUARD, OPERATORS, EXPOSED, PUSHES = "guard", "operators-port", "operators-port-exposed", "pushes"
 WORDS = {
@@ -56,7 +64,7 @@ class Ready:
     """By the name of each dependency."""
 
 
-async def read_ready(means: Means) -> Ready:
+async def read_ready(means: CheckContext) -> Ready:
     """Read /readyz; raises NotThere."""
     own = listening(means.config.admin_listen)
     if own is None:
@@ -87,7 +95,7 @@ async def read_ready(means: Means) -> Ready:
     )
 
 
-async def look_at_guard(means: Means) -> list[Finding]:
+async def look_at_guard(means: CheckContext) -> list[Finding]:
     """Ask for the guard where it should listen, then its operators' port."""
     own = listening(means.config.listen)
     if own is None:
@@ -108,7 +116,7 @@ async def look_at_guard(means: Means) -> list[Finding]:
     return [there, *await _look_at_operators_port(means)]
 
 
-async def _look_at_operators_port(means: Means) -> list[Finding]:
+async def _look_at_operators_port(means: CheckContext) -> list[Finding]:
     """Ask the operators' port how the guard is, and whether pushes are believed."""
     if listening(means.config.admin_listen) is None:
         return [note(OPERATORS, _no_port(means.config), LOOPBACK)]

@@ -12,10 +12,9 @@ from typing import Any
 
 import jwt
 
-from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.check.ask import (
     PREFIX,
-    Means,
+    CheckContext,
     ask,
     described,
     fields_of,
@@ -27,6 +26,7 @@ from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.core.clock import MOST_APART
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.neighbours.http import HttpAnswer
 
 API, KEY, AUTO_CREATE = "livekit", "livekit-key", "auto-create"
 WANTED = "LOTUS_GUARD_LIVEKIT_URL=http://127.0.0.1:7880 (LiveKit itself, not the proxy before it)"
@@ -36,7 +36,7 @@ SAME_KEY = (
 NO_AUTO_CREATE = "in livekit.yaml: room: {auto_create: false}"
 
 
-async def look_at_api(means: Means) -> list[Finding]:
+async def look_at_api(means: CheckContext) -> list[Finding]:
     """List rooms, as the guard does."""
     base = means.config.livekit_api
     try:
@@ -57,7 +57,7 @@ async def look_at_api(means: Means) -> list[Finding]:
     ]
 
 
-async def look_at_auto_create(means: Means, file: LiveKitFile | None) -> list[Finding]:
+async def look_at_auto_create(means: CheckContext, file: LiveKitFile | None) -> list[Finding]:
     """Ask whether a join would make a room; without joining."""
     room = f"{PREFIX}-{means.new_name()}"
     grant = {"roomJoin": True, "room": room}
@@ -91,7 +91,7 @@ def _would_make(answer: HttpAnswer) -> bool | None:
 
 
 async def call(
-    means: Means, method: str, grant: Mapping[str, Any], request: Mapping[str, Any]
+    means: CheckContext, method: str, grant: Mapping[str, Any], request: Mapping[str, Any]
 ) -> HttpAnswer:
     """Make a call to LiveKit's RoomService; raises Outage.
 
@@ -107,7 +107,9 @@ async def call(
     return answer
 
 
-def _authorization(means: Means, grant: Mapping[str, Any], skew: float = 0.0) -> dict[str, str]:
+def _authorization(
+    means: CheckContext, grant: Mapping[str, Any], skew: float = 0.0
+) -> dict[str, str]:
     now = int(means.epoch() + skew)
     claims = {
         "iss": means.config.key,

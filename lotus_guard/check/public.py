@@ -15,10 +15,8 @@ from urllib.parse import urlsplit
 from attrs import frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.run.address import listening
 from lotus_guard.check.ask import (
-    Means,
+    CheckContext,
     ask,
     described,
     echo_of,
@@ -31,6 +29,8 @@ from lotus_guard.check.public_client import CLIENT, LIES, judge_client
 from lotus_guard.check.public_paths import NAME as PREFIX
 from lotus_guard.check.public_paths import judge_paths
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.run.address import listening
 
 ROUTE, ENDPOINTS = "public-route", "public-endpoints"
 SLASHES, CORS = "public-slashes", "public-cors"
@@ -73,7 +73,7 @@ class Exchange:
         return isinstance(self.came, HttpAnswer) and self.came.status >= 500
 
 
-async def look_at_public_address(means: Means) -> list[Finding]:
+async def look_at_public_address(means: CheckContext) -> list[Finding]:
     """Send a client's requests to the public address."""
     base = means.public_url.rstrip("/")
     if not base:
@@ -101,7 +101,7 @@ async def look_at_public_address(means: Means) -> list[Finding]:
 
 
 async def _all(
-    means: Means, paths: Iterable[str], methods: Iterable[str], more: Mapping[str, str]
+    means: CheckContext, paths: Iterable[str], methods: Iterable[str], more: Mapping[str, str]
 ) -> list[Exchange]:
     """Ask for all of these at the same time."""
     asked = [
@@ -110,7 +110,9 @@ async def _all(
     return list(await gatherResults(asked))
 
 
-async def _exchange(means: Means, method: str, path: str, more: Mapping[str, str]) -> Exchange:
+async def _exchange(
+    means: CheckContext, method: str, path: str, more: Mapping[str, str]
+) -> Exchange:
     headers, body = (PREFLIGHT, None) if method == "OPTIONS" else (SENT, b"{}")
     url = means.public_url.rstrip("/") + path
     try:
@@ -120,7 +122,7 @@ async def _exchange(means: Means, method: str, path: str, more: Mapping[str, str
     return Exchange(method, path, answer)
 
 
-def _guard(means: Means) -> str:
+def _guard(means: CheckContext) -> str:
     own = listening(means.config.listen)
     return own.url if own else "http://127.0.0.1:8070"
 
@@ -146,7 +148,7 @@ def _endpoints(
     return ok(ENDPOINTS, "all paths that clients use reach the guard")
 
 
-async def _slashes(means: Means, paths: list[str], has_cors: bool) -> Finding:
+async def _slashes(means: CheckContext, paths: list[str], has_cors: bool) -> Finding:
     """Ask as a client whose livekit_service_url ends in a slash; the whole way, without a probe.
 
     What browsers need is worth a word here only where it is there without the slash.
@@ -180,7 +182,7 @@ def _not_served(asked: Exchange, has_cors: bool) -> str:
     return "; ".join(_origins("the answer", answer)) if has_cors else ""
 
 
-async def _cors(means: Means, paths: list[str], echoed: Mapping[str, HttpAnswer]) -> Finding:
+async def _cors(means: CheckContext, paths: list[str], echoed: Mapping[str, HttpAnswer]) -> Finding:
     asked = await _all(means, paths, ["POST", "OPTIONS"], {})
     if any(each.is_down for each in asked):
         return note(CORS, DOWN)
@@ -209,7 +211,7 @@ def _refused_by_browsers(method: str, answer: HttpAnswer) -> list[str]:
     return [*_origins("an answer to OPTIONS", answer), *_allowances(answer)]
 
 
-async def _client(means: Means, path: str) -> Finding:
+async def _client(means: CheckContext, path: str) -> Finding:
     (asked,) = await _all(means, [path], ["POST"], {**probe_headers(means), **LIES})
     if isinstance(asked.came, Outage):
         return warning(CLIENT, trouble(asked.came, path), "look again")

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from lotus_guard.run.address import listening
-from lotus_guard.check.ask import Means
+from lotus_guard.check.ask import CheckContext
 from lotus_guard.check.finding import Finding, note, ok, warning
 from lotus_guard.overload.client_address import UNCLEAR, Origins, networks_of
+from lotus_guard.run.address import listening
 
 CLIENT = "public-client"
 FAKE = "192.0.2.77"
@@ -69,7 +69,7 @@ def read_way(echo: Mapping[str, Any]) -> Way | None:
     )
 
 
-def judge_client(means: Means, echo: Mapping[str, Any]) -> Finding:
+def judge_client(means: CheckContext, echo: Mapping[str, Any]) -> Finding:
     """Judge whom the guard takes for whom."""
     way = read_way(echo)
     if way is None:
@@ -79,7 +79,7 @@ def judge_client(means: Means, echo: Mapping[str, Any]) -> Finding:
 
 @frozen
 class _Judge:
-    means: Means
+    means: CheckContext
     way: Way
     origins: Origins = field(init=False)
 

@@ -14,13 +14,13 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from lotus_guard.neighbours.http import outage_of
-from lotus_guard.memory.redis_connection import Redis, endpoint_of
 from lotus_guard.check.ask import words_for
 from lotus_guard.check.finding import Finding, fault, ok, warning
-from lotus_guard.memory.redis_scripts import RedisAddress
-from lotus_guard.enforce.deferreds import within
+from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.memory.redis_connection import Redis, endpoint_of
+from lotus_guard.memory.redis_scripts import RedisAddress
+from lotus_guard.neighbours.http import outage_of
 
 NAME = "redis"
 OLDEST = (6, 2)
@@ -42,7 +42,7 @@ async def look_at_redis(address: RedisAddress, clock: Any) -> list[Finding]:
         return [await _look(redis, address, clock)]
     finally:
         # A TLS connection to what speaks none never closes in order.
-        closing = within(1.0, clock, redis.close())
+        closing = with_timeout(1.0, clock, redis.close())
         closing.addErrback(lambda _: None)
         await closing
 
@@ -109,11 +109,11 @@ async def _peek(address: RedisAddress, clock: Any) -> bytes | Outage:
     """Give the first bytes that come from there, none where it breaks off."""
     try:
         connecting = endpoint_of(address, clock).connect(Factory.forProtocol(_Peek))
-        peek: Any = await within(SECONDS, clock, connecting)
+        peek: Any = await with_timeout(SECONDS, clock, connecting)
     except Exception as failure:  # whatever its file with a certificate is, too
         return _outage_of(failure)
     try:
-        heard: bytes = await within(SECONDS, clock, peek.heard)
+        heard: bytes = await with_timeout(SECONDS, clock, peek.heard)
         return heard
     except TimeoutError:
         return Outage(Reason.TIMEOUT, "it says nothing")

@@ -8,9 +8,8 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.check.ask import (
-    Means,
+    CheckContext,
     ask,
     described,
     errcode_of,
@@ -19,6 +18,7 @@ from lotus_guard.check.ask import (
 )
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.neighbours.http import HttpAnswer
 
 SYNAPSE, TOKEN, FILTER = "synapse", "synapse-token", "synapse-filter"
 WANTED = "LOTUS_GUARD_SYNAPSE_URL=http://127.0.0.1:8008 (Synapse itself, not the proxy before it)"
@@ -27,7 +27,7 @@ UPDATE = "update Synapse to 1.123.0 or later"
 SINCE = (1, 123)
 
 
-async def look_at_synapse(means: Means) -> list[Finding]:
+async def look_at_synapse(means: CheckContext) -> list[Finding]:
     """Go from the door (versions) to the token (rooms) to the filter (state)."""
     base = means.config.synapse_url
     try:
@@ -63,7 +63,7 @@ def _refusal(base: str, answer: HttpAnswer) -> list[Finding]:
     return []
 
 
-async def _look_at_filter(means: Means, rooms: Any) -> Finding:
+async def _look_at_filter(means: CheckContext, rooms: Any) -> Finding:
     version = await _version(means)
     room = next(
         (
@@ -84,7 +84,7 @@ async def _look_at_filter(means: Means, rooms: Any) -> Finding:
     return note(FILTER, f"Synapse {version} has no room yet to try it with")
 
 
-async def _types_sent(means: Means, room: str) -> set[str]:
+async def _types_sent(means: CheckContext, room: str) -> set[str]:
     path = f"v1/rooms/{quote(room, safe='')}/state?type=m.room.create"
     try:
         events = fields_of(await _admin(means, path)).get("state")
@@ -96,7 +96,7 @@ async def _types_sent(means: Means, room: str) -> set[str]:
     return {str(event.get("type")) for event in found if isinstance(event, dict)}
 
 
-async def _version(means: Means) -> str:
+async def _version(means: CheckContext) -> str:
     version = fields_of(await _admin(means, "v1/server_version")).get("server_version")
     return version.partition(" ")[0] if isinstance(version, str) else "(of unknown version)"
 
@@ -106,7 +106,7 @@ def _is_older(version: str) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) < SINCE
 
 
-async def _admin(means: Means, path: str) -> HttpAnswer:
+async def _admin(means: CheckContext, path: str) -> HttpAnswer:
     headers = {"Authorization": f"Bearer {means.config.synapse_token}"}
     url = f"{means.config.synapse_url}/_synapse/admin/{path}"
     return await ask(means.synapse, "GET", url, headers)

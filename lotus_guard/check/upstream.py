@@ -6,12 +6,12 @@ that path on, so what is asked carries a probe, which a guard answers itself (`c
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
+from lotus_guard.check.ask import CheckContext, ask, described, echo_of, probe_headers, trouble
+from lotus_guard.check.finding import Finding, fault, note, ok
+from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.run.address import LOOPBACK, bracketed, host_and_port, leads_to, listening
-from lotus_guard.check.ask import Means, ask, described, echo_of, probe_headers, trouble
-from lotus_guard.check.finding import Finding, fault, note, ok
 from lotus_guard.run.config import Config
-from lotus_guard.enforce.ports import Outage
 
 UPSTREAM, EXPOSED = "upstream", "upstream-exposed"
 WANTED = "LOTUS_GUARD_UPSTREAM=http://127.0.0.1:8071, and LIVEKIT_JWT_BIND=127.0.0.1:8071"
@@ -28,7 +28,7 @@ def look_at_address(config: Config) -> list[Finding]:
     return [fault(UPSTREAM, seen, WANTED)]
 
 
-async def look_at_upstream(means: Means) -> list[Finding]:
+async def look_at_upstream(means: CheckContext) -> list[Finding]:
     """Ask lk-jwt-service how it is."""
     if look_at_address(means.config):
         return []  # that has been said
@@ -45,7 +45,7 @@ async def look_at_upstream(means: Means) -> list[Finding]:
     return [ok(UPSTREAM, f"lk-jwt-service answers at {base}")]
 
 
-async def look_from_outside(means: Means) -> list[Finding]:
+async def look_from_outside(means: CheckContext) -> list[Finding]:
     """Knock at upstream's port on the addresses that others can reach."""
     hosts = list(means.addresses)
     public = host_and_port(means.public_url)[0]
@@ -64,7 +64,7 @@ async def look_from_outside(means: Means) -> list[Finding]:
     return [ok(EXPOSED, f"lk-jwt-service does not answer at {', '.join(urls)}")]
 
 
-async def _is_open(means: Means, url: str) -> bool:
+async def _is_open(means: CheckContext, url: str) -> bool:
     try:
         answer = await ask(
             means.upstream, "GET", f"{url}/healthz", probe_headers(means), seconds=KNOCK_SECONDS

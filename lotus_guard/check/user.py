@@ -9,10 +9,9 @@ from urllib.parse import quote
 
 import jwt
 
-from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.check.ask import (
     PREFIX,
-    Means,
+    CheckContext,
     ask,
     described,
     errcode_of,
@@ -22,10 +21,11 @@ from lotus_guard.check.ask import (
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.webhooks import remove_room
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.naming import ROOM_SLOT, known_aliases
+from lotus_guard.core.naming import ROOM_SLOT, known_livekit_rooms
 from lotus_guard.core.token import NotOurs, open_token
 from lotus_guard.core.wire import read_answer
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.neighbours.http import HttpAnswer
 
 USER, KEY = "user", "upstream-key"
 SAME = "the same LIVEKIT_KEY and LIVEKIT_SECRET (best: one LIVEKIT_KEY_FILE) for both services"
@@ -43,7 +43,7 @@ class Stopped(Exception):
         self.finding = finding
 
 
-async def look_as_user(means: Means) -> list[Finding]:
+async def look_as_user(means: CheckContext) -> list[Finding]:
     """Get a token as a client would, past the guard, and look at who signed it."""
     try:
         user = await _whoami(means)
@@ -57,7 +57,7 @@ async def look_as_user(means: Means) -> list[Finding]:
     return [ok(USER, "the user's token is good"), await _judge(means, room, answer)]
 
 
-async def _whoami(means: Means) -> str:
+async def _whoami(means: CheckContext) -> str:
     url = f"{means.config.synapse_url}/_matrix/client/v3/account/whoami"
     answer = await ask(means.synapse, "GET", url, _bearer(means))
     user = fields_of(answer).get("user_id")
@@ -70,7 +70,7 @@ async def _whoami(means: Means) -> str:
     return user
 
 
-async def _openid(means: Means, user: str) -> dict[str, object]:
+async def _openid(means: CheckContext, user: str) -> dict[str, object]:
     path = f"/_matrix/client/v3/user/{quote(user, safe='')}/openid/request_token"
     answer = await ask(
         means.synapse, "POST", means.config.synapse_url + path, _bearer(means), b"{}"
@@ -83,7 +83,7 @@ async def _openid(means: Means, user: str) -> dict[str, object]:
     return {name: fields[name] for name in names if name in fields}
 
 
-async def _token(means: Means, room: RoomId, openid: dict[str, object]) -> HttpAnswer:
+async def _token(means: CheckContext, room: RoomId, openid: dict[str, object]) -> HttpAnswer:
     body = json.dumps({"room": room, "openid_token": openid, "device_id": PREFIX}).encode()
     base = means.config.upstream
     headers = {"Content-Type": "application/json"}
@@ -100,13 +100,13 @@ def _no_answer(outage: Outage) -> Finding:
     return note(KEY, f"not looked at: {words_for(outage)} at lk-jwt-service")
 
 
-async def _judge(means: Means, room: RoomId, answer: HttpAnswer) -> Finding:
+async def _judge(means: CheckContext, room: RoomId, answer: HttpAnswer) -> Finding:
     encoded = read_answer(answer.body) if answer.status == 200 else None
     if encoded is None:
         return _refused(answer)
     alias = _alias_in(encoded)
     # Only what is surely of our making is removed: never a call's room, whatever the token says.
-    gone = alias in set(known_aliases(room, ROOM_SLOT)) and await remove_room(means, alias)
+    gone = alias in set(known_livekit_rooms(room, ROOM_SLOT)) and await remove_room(means, alias)
     left = "" if gone else "; the LiveKit room it made was not removed, it ends in 5 minutes"
     try:
         open_token(encoded, means.config.credentials.livekit.known())
@@ -136,5 +136,5 @@ def _alias_in(encoded: str) -> str:
         return ""
 
 
-def _bearer(means: Means) -> dict[str, str]:
+def _bearer(means: CheckContext) -> dict[str, str]:
     return {"Authorization": f"Bearer {means.user_token}", "Content-Type": "application/json"}

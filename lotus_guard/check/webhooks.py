@@ -6,13 +6,13 @@ later (measured), which the guard counts on its operators' port.
 
 from twisted.internet.task import deferLater
 
-from lotus_guard.run.address import host_and_port, listening
-from lotus_guard.check.ask import PREFIX, Means
+from lotus_guard.check.ask import PREFIX, CheckContext
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.guard import NotThere, Ready, own_webhook, read_ready
 from lotus_guard.check.livekit import call
 from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.run.address import host_and_port, listening
 
 NAME = "webhooks"
 PAUSE = 0.1
@@ -20,7 +20,7 @@ EMPTY_SECONDS = 5
 """LiveKit removes the room by itself after so long, should we not come to it."""
 
 
-async def look_at_webhooks(means: Means, file: LiveKitFile | None) -> list[Finding]:
+async def look_at_webhooks(means: CheckContext, file: LiveKitFile | None) -> list[Finding]:
     """Make a room and see whether the guard hears of it."""
     try:
         before = await read_ready(means)
@@ -43,7 +43,7 @@ async def look_at_webhooks(means: Means, file: LiveKitFile | None) -> list[Findi
     return [_judge(means, file, before, after)]
 
 
-async def remove_room(means: Means, room: str) -> bool:
+async def remove_room(means: CheckContext, room: str) -> bool:
     """Remove a room that the check made; tells whether it is gone."""
     try:
         answer = await call(means, "DeleteRoom", {"roomCreate": True}, {"room": room})
@@ -52,7 +52,7 @@ async def remove_room(means: Means, room: str) -> bool:
     return answer.status in (200, 404)
 
 
-async def _change(means: Means, before: Ready) -> Ready:
+async def _change(means: CheckContext, before: Ready) -> Ready:
     """Wait until a counter rises, or patience ends."""
     end = means.now() + means.patience
     while True:
@@ -63,7 +63,7 @@ async def _change(means: Means, before: Ready) -> Ready:
         await deferLater(means.clock, PAUSE)
 
 
-def _judge(means: Means, file: LiveKitFile | None, before: Ready, after: Ready) -> Finding:
+def _judge(means: CheckContext, file: LiveKitFile | None, before: Ready, after: Ready) -> Finding:
     if after.genuine > before.genuine:
         return ok(NAME, "LiveKit's webhooks come to the guard")
     if after.forged > before.forged:
@@ -73,7 +73,7 @@ def _judge(means: Means, file: LiveKitFile | None, before: Ready, after: Ready) 
     return warning(NAME, seen, _lines(means))
 
 
-def _unseen(means: Means, file: LiveKitFile | None, why: str) -> Finding:
+def _unseen(means: CheckContext, file: LiveKitFile | None, why: str) -> Finding:
     """Go by the file where the guard cannot tell."""
     if file is None:
         return note(NAME, f"not looked at: {why}")
@@ -87,7 +87,7 @@ def _unseen(means: Means, file: LiveKitFile | None, why: str) -> Finding:
     return note(NAME, f"wired by {file.path}; not tried, for {why}")
 
 
-def _why(means: Means, file: LiveKitFile | None) -> str:
+def _why(means: CheckContext, file: LiveKitFile | None) -> str:
     if file is None:
         return " (wired nowhere, or past the guard: --livekit-config tells which)"
     if not file.urls:
@@ -100,14 +100,14 @@ def _why(means: Means, file: LiveKitFile | None) -> str:
     return f": webhook.urls in {file.path} names the guard, but LiveKit does not reach it"
 
 
-def _is_upstreams(means: Means, url: str) -> bool:
+def _is_upstreams(means: CheckContext, url: str) -> bool:
     try:
         return host_and_port(url) == host_and_port(means.config.upstream)
     except ValueError:
         return False
 
 
-def _is_ours(means: Means, url: str) -> bool:
+def _is_ours(means: CheckContext, url: str) -> bool:
     config = means.config
     places = [(config.listen, "/sfu_webhook"), (config.admin_listen, "/webhook")]
     for endpoint, path in places:
@@ -118,7 +118,7 @@ def _is_ours(means: Means, url: str) -> bool:
     return bool(public) and url == f"{public}/sfu_webhook"
 
 
-def _lines(means: Means) -> str:
+def _lines(means: CheckContext) -> str:
     return (
         f"in livekit.yaml: webhook: {{urls: [{own_webhook(means.config)}], "
         f"api_key: {means.config.key}}}"

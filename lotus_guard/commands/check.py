@@ -16,16 +16,16 @@ from attrs import asdict, evolve
 from rich.console import Console
 from rich.text import Text
 
-from lotus_guard.neighbours.http import Http
-from lotus_guard.run.address import is_host
-from lotus_guard.check.all import Still, look_around, look_still, own_addresses
-from lotus_guard.check.ask import Means
+from lotus_guard.check.all import OfflineReport, look_around, look_still, own_addresses
+from lotus_guard.check.ask import CheckContext
 from lotus_guard.check.finding import EXIT_CODES, Finding, Level, warning, worst
 from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.check.user import USER
 from lotus_guard.commands.common import Failed, on_the_reactor
-from lotus_guard.run.config import Config
 from lotus_guard.core.text import printable
+from lotus_guard.neighbours.http import Http
+from lotus_guard.run.address import is_host
+from lotus_guard.run.config import Config
 from lotus_guard.run.guard import Agents, Clocks
 
 _STYLES = {
@@ -159,7 +159,7 @@ def _look_around(
     config: Config, file: LiveKitFile | None, public_url: str, user_token: str
 ) -> list[Finding]:
     async def work(clocks: Clocks, agents: Agents) -> list[Finding]:
-        means = Means(
+        means = CheckContext(
             config=config,
             upstream=Http(agents.upstream, clocks.reactor),
             livekit=Http(agents.livekit, clocks.reactor),
@@ -177,7 +177,7 @@ def _look_around(
     return on_the_reactor(work)
 
 
-def _secrets(still: Still) -> Iterable[str]:
+def _secrets(still: OfflineReport) -> Iterable[str]:
     if still.config is not None:
         yield from (still.config.secret, still.config.synapse_token, still.config.push_secret)
     if still.file is not None:

@@ -14,8 +14,6 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from lotus_guard.neighbours.http import Http
-from lotus_guard.neighbours.matrix import Matrix
 from lotus_guard.commands.common import Failed, configuration, on_the_reactor
 from lotus_guard.commands.policy_room import (
     WANTED_USER,
@@ -28,10 +26,12 @@ from lotus_guard.commands.policy_room import (
     set_policy,
 )
 from lotus_guard.commands.policy_words import as_json, lines_of, meaning
-from lotus_guard.rules.edit import MOST_USERS, Wish
 from lotus_guard.core.model import RoomId
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.core.text import printable
+from lotus_guard.neighbours.http import Http
+from lotus_guard.neighbours.matrix import Matrix
+from lotus_guard.rules.edit import MOST_USERS, Wish
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.run.guard import Agents, Clocks
 
 TOKEN_VARIABLE = "POLICY_USER_TOKEN"  # noqa: S105  (a name; LOTUS_GUARD_… is the service's own)

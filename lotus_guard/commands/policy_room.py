@@ -9,17 +9,17 @@ from typing import Any, NoReturn
 
 from attrs import evolve, frozen
 
-from lotus_guard.neighbours.matrix import Denied, Matrix
 from lotus_guard.check.ask import trouble
 from lotus_guard.commands.common import Failed
 from lotus_guard.commands.policy_words import Held, Policies, level_in_words
-from lotus_guard.rules.edit import Wish, limit_content, sources_content
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, content_of, event_of
 from lotus_guard.core.power import level_needed, level_of
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.neighbours.matrix import Denied, Matrix
+from lotus_guard.rules.edit import Wish, limit_content, sources_content
+from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, content_of, event_of
 
 WANTED_USER = (
     "wanted: a valid access token of a user who may set state in the room (Element: Settings, "

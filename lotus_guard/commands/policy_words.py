@@ -8,8 +8,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lotus_guard.rules.edit import Content
 from lotus_guard.core.model import LimitPolicy, RoomId, Source, SourcePolicy
+from lotus_guard.core.text import printable
+from lotus_guard.rules.edit import Content
 from lotus_guard.rules.policy import (
     LIMIT_EVENT,
     SOURCES_EVENT,
@@ -19,7 +20,6 @@ from lotus_guard.rules.policy import (
     read_sources,
     set_at,
 )
-from lotus_guard.core.text import printable
 
 MOST_UNKNOWN = 20
 """Unknown fields of an event that are named; the others are counted."""

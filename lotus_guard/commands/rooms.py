@@ -14,13 +14,13 @@ from rich.text import Text
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 
-from lotus_guard.neighbours.http import Http
 from lotus_guard.check.ask import trouble
 from lotus_guard.commands.common import Failed, admin_address, configuration, on_the_reactor
 from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
-from lotus_guard.run.config import Config
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.neighbours.http import Http
+from lotus_guard.run.config import Config
 from lotus_guard.run.guard import Agents, Clocks
 
 SECONDS = 5.0

@@ -23,7 +23,7 @@ _COUNTS = (
 
 @frozen
 class Room:
-    """A live room, as GET /rooms of the operators' port tells of it (`lotus_guard.observe.overview`)."""
+    """A live room as GET /rooms of the operators' port shows it (`observe.overview`)."""
 
     id: str
     name: str

@@ -15,17 +15,17 @@ from itertools import islice, takewhile
 
 from attrs import define, field, frozen
 
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.lru import ENTRY, weight
+from lotus_guard.core.lru import LruDict as LruDict
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.naming import (
     ROOM_SLOT,
-    alias_of,
     guess_legacy_user,
     identity_of,
-    known_aliases,
+    known_livekit_rooms,
+    livekit_room_of,
     user_of_legacy,
 )
-from lotus_guard.core.lru import ENTRY, weight
-from lotus_guard.core.lru import Recent as Recent
 from lotus_guard.core.wire import Endpoint, TokenRequest
 
 MIB = 1024 * 1024
@@ -53,7 +53,7 @@ class Place:
 class Change:
     """One thing learnt, for the store to write down."""
 
-    alias: Alias | None = None
+    livekit_room: LiveKitRoom | None = None
     place: Place | None = None
     identity: Identity | None = None
     user: UserId | None = None
@@ -81,7 +81,7 @@ class _Packed:
 
 
 @define(eq=False)
-class Knowledge:
+class Directory:
     """Aliases and identities that we were taught."""
 
     most_aliases: int = 100_000
@@ -93,135 +93,139 @@ class Knowledge:
     """Bytes of the identities packed away."""
     now: Callable[[], float] = lambda: 0.0
     on_learnt: Callable[[Change], None] = lambda _change: None
-    on_forgotten: Callable[[Alias], None] = lambda _alias: None
+    on_forgotten: Callable[[LiveKitRoom], None] = lambda _alias: None
     """Told of an alias that is of no use any more, to anybody, with the identities learnt in it."""
-    on_dropped: Callable[[Alias, Collection[Identity] | None], None] = lambda _a, _i: None
+    on_dropped: Callable[[LiveKitRoom, Collection[Identity] | None], None] = lambda _a, _i: None
     """Told of identities that have no room here any more; None for the alias itself."""
-    _places: Recent[Alias, Place] = field(init=False)
-    _users: Recent[tuple[Alias, Identity], UserId] = field(init=False)
+    _places: LruDict[LiveKitRoom, Place] = field(init=False)
+    _users: LruDict[tuple[LiveKitRoom, Identity], UserId] = field(init=False)
     """By where each identity was issued: the same may be issued for many LiveKit rooms, and what
     becomes of one of them must not make it unknown in the others."""
-    _issued: dict[Alias, dict[Identity, float]] = field(init=False, factory=dict)
+    _issued: dict[LiveKitRoom, dict[Identity, float]] = field(init=False, factory=dict)
     """Whom tokens for each LiveKit room were issued to, and when; the newest last."""
-    _where: dict[Identity, tuple[Alias, ...]] = field(init=False, factory=dict)
-    _aliases: dict[RoomId, dict[Alias, None]] = field(init=False, factory=dict)
-    _resting: dict[Alias, _Packed] = field(init=False, factory=dict)
+    _where: dict[Identity, tuple[LiveKitRoom, ...]] = field(init=False, factory=dict)
+    _aliases: dict[RoomId, dict[LiveKitRoom, None]] = field(init=False, factory=dict)
+    _resting: dict[LiveKitRoom, _Packed] = field(init=False, factory=dict)
     """The identities of calls that are over, the first to be over first."""
 
     def __attrs_post_init__(self) -> None:
-        self._places = Recent(
+        self._places = LruDict(
             self.most_aliases,
-            self._drop_alias,
+            self._drop_room,
             self.most_bytes,
-            lambda alias, place: weight(alias, place.room, place.slot),
+            lambda livekit_room, place: weight(livekit_room, place.room, place.slot),
         )
-        self._users = Recent(
+        self._users = LruDict(
             self.most_identities,
             self._drop_identity,
             self.most_bytes,
             lambda key, user: weight(key[1], user) + LISTED,
         )
 
-    def place_of(self, alias: Alias) -> Place | None:
+    def place_of(self, livekit_room: LiveKitRoom) -> Place | None:
         """Tell where an alias belongs; None where nobody taught us."""
-        self._wake(alias)
-        return self._places.get(alias)
+        self._wake(livekit_room)
+        return self._places.get(livekit_room)
 
-    def aliases_of(self, room: RoomId) -> tuple[Alias, ...]:
+    def livekit_rooms_of(self, room: RoomId) -> tuple[LiveKitRoom, ...]:
         """List the LiveKit rooms of a Matrix room: those learnt, and the ordinary call's."""
-        ordinary, learnt = alias_of(room, ROOM_SLOT), self._aliases.get(room, {})
-        for alias in learnt:
-            self._wake(alias)
+        ordinary, learnt = livekit_room_of(room, ROOM_SLOT), self._aliases.get(room, {})
+        for livekit_room in learnt:
+            self._wake(livekit_room)
         return tuple({ordinary: None} | learnt)
 
-    def learn_alias(self, alias: Alias, place: Place) -> Place:
+    def learn_room(self, livekit_room: LiveKitRoom, place: Place) -> Place:
         """Bind an alias to a place unless it is bound already; returns the place that holds.
 
         A proof overrules a belief: no hash matches by accident.
         """
-        known = self._places.get(alias)
+        known = self._places.get(livekit_room)
         if known and (known.grounds is Grounds.PROOF or place.grounds is Grounds.BELIEF):
             return known
         if known:
-            self._unlist(alias, known)
-        self._places.put(alias, place)
-        self._aliases.setdefault(place.room, {})[alias] = None
-        self.on_learnt(Change(alias=alias, place=place))
+            self._unlist(livekit_room, known)
+        self._places.put(livekit_room, place)
+        self._aliases.setdefault(place.room, {})[livekit_room] = None
+        self.on_learnt(Change(livekit_room=livekit_room, place=place))
         return place
 
-    def adopt(self, alias: Alias, place: Place) -> None:
+    def adopt(self, livekit_room: LiveKitRoom, place: Place) -> None:
         """Bind an alias as another guard has, who was taught first; a proof of ours stays."""
-        known = self._places.get(alias)
+        known = self._places.get(livekit_room)
         if known == place or (known and known.grounds is Grounds.PROOF):
             return
         if known:
-            self._unlist(alias, known)
-        self._places.put(alias, place)
-        self._aliases.setdefault(place.room, {})[alias] = None
-        self.on_learnt(Change(alias=alias, place=place))
+            self._unlist(livekit_room, known)
+        self._places.put(livekit_room, place)
+        self._aliases.setdefault(place.room, {})[livekit_room] = None
+        self.on_learnt(Change(livekit_room=livekit_room, place=place))
 
-    def forget(self, aliases: Collection[Alias]) -> None:
+    def forget(self, livekit_rooms: Collection[LiveKitRoom]) -> None:
         """Drop aliases whose LiveKit rooms are long finished, and the identities learnt there."""
         elsewhere: set[Identity] = set()
-        for alias in aliases:
-            packed = self._resting.pop(alias, None)
-            elsewhere.update(self._take_out(alias), packed.users() if packed else ())
-            place = self._places.pop(alias)
+        for livekit_room in livekit_rooms:
+            packed = self._resting.pop(livekit_room, None)
+            elsewhere.update(self._take_out(livekit_room), packed.users() if packed else ())
+            place = self._places.pop(livekit_room)
             if place:
-                self._unlist(alias, place)
-                self.on_forgotten(alias)
+                self._unlist(livekit_room, place)
+                self.on_forgotten(livekit_room)
         self._tell_again(elsewhere)
 
-    def rest(self, aliases: Collection[Alias]) -> None:
+    def rest(self, livekit_rooms: Collection[LiveKitRoom]) -> None:
         """Pack the identities learnt in these LiveKit rooms until somebody asks for the room again.
 
         An old token can bring somebody back for an hour, so they are kept; but a busy server has
         many more of them than of people in calls.
         """
-        for alias in self._issued.keys() & set(aliases):
-            users = self._take_out(alias)
-            before = self._resting.pop(alias, None)
-            self._resting[alias] = _Packed.of({**(before.users() if before else {}), **users})
+        for livekit_room in self._issued.keys() & set(livekit_rooms):
+            users = self._take_out(livekit_room)
+            before = self._resting.pop(livekit_room, None)
+            self._resting[livekit_room] = _Packed.of(
+                {**(before.users() if before else {}), **users}
+            )
         self._bound_resting()
 
     def _bound_resting(self) -> None:
         count = sum(each.count for each in self._resting.values())
         size = sum(each.size for each in self._resting.values())
         while self._resting and (count > self.most_identities or size > self.most_packed):
-            alias = next(iter(self._resting))
-            packed = self._resting.pop(alias)
+            livekit_room = next(iter(self._resting))
+            packed = self._resting.pop(livekit_room)
             count, size = count - packed.count, size - packed.size
             gone = list(packed.users())
-            self.on_dropped(alias, gone)
+            self.on_dropped(livekit_room, gone)
             self._tell_again(gone)
 
-    def learn_identity(self, identity: Identity, user: UserId, alias: Alias) -> None:
+    def learn_identity(self, identity: Identity, user: UserId, livekit_room: LiveKitRoom) -> None:
         """Remember whose identity this is and where it was issued.
 
         `@x:s` with the device `8448:D` and `@x:s:8448` with the device `D` have one identity, and
         LiveKit does not tell which of them is there. One that was issued to two users belongs to
         neither from then on: it is a person of its own, and gives nobody else's seat away.
         """
-        self._wake(alias)
+        self._wake(livekit_room)
         known = self.user_of(identity)
         user = _united(identity, user, known)
         if known not in (None, user):
             self._unite(identity, user)
-        if self._put(alias, identity, user) or known != user:
-            self.on_learnt(Change(alias=alias, identity=identity, user=user))
+        if self._put(livekit_room, identity, user) or known != user:
+            self.on_learnt(Change(livekit_room=livekit_room, identity=identity, user=user))
 
     def user_of(self, identity: Identity) -> UserId | None:
         """Tell whose identity this is, where somebody taught us; itself where it was two users'."""
         where = self._where.get(identity)
         return self._users.get((where[-1], identity)) if where else None
 
-    def identities_of(self, alias: Alias, most: int, since: float = 0.0) -> list[Identity]:
+    def identities_of(
+        self, livekit_room: LiveKitRoom, most: int, since: float = 0.0
+    ) -> list[Identity]:
         """List whom tokens for a LiveKit room were issued to, at most so many, the newest first.
 
         None from before `since`: what rested, or was written down, counts from its return on.
         """
-        self._wake(alias)
-        newest = reversed(self._issued.get(alias, {}).items())
+        self._wake(livekit_room)
+        newest = reversed(self._issued.get(livekit_room, {}).items())
         young = takewhile(lambda each: each[1] >= since, newest)
         return [identity for identity, _ in islice(young, most)]
 
@@ -233,72 +237,77 @@ class Knowledge:
         """
         return self.user_of(identity) or guess_legacy_user(identity) or identity
 
-    def places(self) -> Iterator[tuple[Alias, Place]]:
+    def places(self) -> Iterator[tuple[LiveKitRoom, Place]]:
         """Iterate over all that is known of aliases."""
         return self._places.items()
 
-    def users(self) -> Iterator[tuple[Identity, tuple[UserId, Alias]]]:
+    def users(self) -> Iterator[tuple[Identity, tuple[UserId, LiveKitRoom]]]:
         """Iterate over all that is known of identities."""
-        for (alias, identity), user in self._users.items():
-            yield identity, (user, alias)
-        for alias, packed in list(self._resting.items()):
+        for (livekit_room, identity), user in self._users.items():
+            yield identity, (user, livekit_room)
+        for livekit_room, packed in list(self._resting.items()):
             for identity, user in packed.users().items():
-                yield identity, (user, alias)
+                yield identity, (user, livekit_room)
 
-    def _wake(self, alias: Alias) -> None:
+    def _wake(self, livekit_room: LiveKitRoom) -> None:
         """Unpack what was learnt in a LiveKit room, where it rests: its call may begin again."""
-        packed = self._resting.pop(alias, None)
+        packed = self._resting.pop(livekit_room, None)
         for identity, user in (packed.users() if packed else {}).items():
             known = self.user_of(identity)  # what has been learnt since is newer
             united = _united(identity, user, known)
             if known not in (None, united):
                 self._unite(identity, united)
-            self._put(alias, identity, united, is_newest=False)
+            self._put(livekit_room, identity, united, is_newest=False)
 
-    def _put(self, alias: Alias, identity: Identity, user: UserId, is_newest: bool = True) -> bool:
+    def _put(
+        self, livekit_room: LiveKitRoom, identity: Identity, user: UserId, is_newest: bool = True
+    ) -> bool:
         """Note whose an identity is that was issued for a LiveKit room; tells whether it is new."""
-        issued, where = self._issued.setdefault(alias, {}), self._where.get(identity, ())
+        issued, where = self._issued.setdefault(livekit_room, {}), self._where.get(identity, ())
         is_new = identity not in issued
         if is_newest:
             issued.pop(identity, None)
-            if where[-1:] != (alias,):
-                self._where[identity] = (*(each for each in where if each != alias), alias)
+            if where[-1:] != (livekit_room,):
+                self._where[identity] = (
+                    *(each for each in where if each != livekit_room),
+                    livekit_room,
+                )
         elif is_new:
-            self._where[identity] = (alias, *where)
+            self._where[identity] = (livekit_room, *where)
         issued[identity] = self.now()
-        self._users.put((alias, identity), user)
+        self._users.put((livekit_room, identity), user)
         return is_new
 
     def _unite(self, identity: Identity, user: UserId) -> None:
-        for alias in self._where.get(identity, ()):
-            self._users.put((alias, identity), user)
+        for livekit_room in self._where.get(identity, ()):
+            self._users.put((livekit_room, identity), user)
 
-    def _take_out(self, alias: Alias) -> dict[Identity, UserId]:
+    def _take_out(self, livekit_room: LiveKitRoom) -> dict[Identity, UserId]:
         """Take out who was issued a token for a LiveKit room; they stay known in others."""
         found: dict[Identity, UserId] = {}
-        for identity in self._issued.get(alias, ()):
-            user = self._users.pop((alias, identity))
+        for identity in self._issued.get(livekit_room, ()):
+            user = self._users.pop((livekit_room, identity))
             if user is not None:
                 found[identity] = user
         for identity in found:
-            self._unplace(alias, identity)
+            self._unplace(livekit_room, identity)
         return found
 
-    def _unplace(self, alias: Alias, identity: Identity) -> None:
-        issued = self._issued[alias]
+    def _unplace(self, livekit_room: LiveKitRoom, identity: Identity) -> None:
+        issued = self._issued[livekit_room]
         del issued[identity]
         if not issued:
-            del self._issued[alias]
-        left = tuple(each for each in self._where[identity] if each != alias)
+            del self._issued[livekit_room]
+        left = tuple(each for each in self._where[identity] if each != livekit_room)
         if left:
             self._where[identity] = left
         else:
             del self._where[identity]
 
-    def _drop_identity(self, key: tuple[Alias, Identity], _user: UserId) -> None:
-        alias, identity = key
-        self._unplace(alias, identity)
-        self.on_dropped(alias, [identity])
+    def _drop_identity(self, key: tuple[LiveKitRoom, Identity], _user: UserId) -> None:
+        livekit_room, identity = key
+        self._unplace(livekit_room, identity)
+        self.on_dropped(livekit_room, [identity])
         self._tell_again([identity])
 
     def _tell_again(self, identities: Iterable[Identity]) -> None:
@@ -306,21 +315,21 @@ class Knowledge:
         for identity in identities:
             user, where = self.user_of(identity), self._where.get(identity)
             if user is not None and where:
-                self.on_learnt(Change(alias=where[-1], identity=identity, user=user))
+                self.on_learnt(Change(livekit_room=where[-1], identity=identity, user=user))
 
-    def _drop_alias(self, alias: Alias, place: Place) -> None:
-        packed = self._resting.get(alias)
-        self._unlist(alias, place)
+    def _drop_room(self, livekit_room: LiveKitRoom, place: Place) -> None:
+        packed = self._resting.get(livekit_room)
+        self._unlist(livekit_room, place)
         gone = list(packed.users()) if packed else []
-        self.on_dropped(alias, gone)
-        self.on_dropped(alias, None)
+        self.on_dropped(livekit_room, gone)
+        self.on_dropped(livekit_room, None)
         self._tell_again(gone)
 
-    def _unlist(self, alias: Alias, place: Place) -> None:
-        self._resting.pop(alias, None)
-        aliases = self._aliases.get(place.room, {})
-        aliases.pop(alias, None)
-        if not aliases:
+    def _unlist(self, livekit_room: LiveKitRoom, place: Place) -> None:
+        self._resting.pop(livekit_room, None)
+        livekit_rooms = self._aliases.get(place.room, {})
+        livekit_rooms.pop(livekit_room, None)
+        if not livekit_rooms:
             self._aliases.pop(place.room, None)
 
 
@@ -329,7 +338,7 @@ def _united(identity: Identity, user: UserId, known: UserId | None) -> UserId:
     return user if known in (None, user) else UserId(identity)
 
 
-def place_from(alias: Alias, request: TokenRequest, believe: bool) -> Place | None:
+def place_from(livekit_room: LiveKitRoom, request: TokenRequest, believe: bool) -> Place | None:
     """Say which room an issued token's alias belongs to, from the request that it answers.
 
     A known derivation that matches is proof. Where none does, the request is believed only when
@@ -338,7 +347,7 @@ def place_from(alias: Alias, request: TokenRequest, believe: bool) -> Place | No
     """
     if request.room is None:
         return None
-    if alias in known_aliases(request.room, request.slot):
+    if livekit_room in known_livekit_rooms(request.room, request.slot):
         return Place(request.room, request.slot, Grounds.PROOF)
     return Place(request.room, request.slot, Grounds.BELIEF) if believe else None
 

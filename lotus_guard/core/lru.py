@@ -20,7 +20,7 @@ def weight(*texts: str) -> int:
     return ENTRY + sum(map(getsizeof, texts))
 
 
-class Recent(Generic[K, V]):
+class LruDict(Generic[K, V]):
     """A dictionary of bounded size that forgets what was unused longest.
 
     `forgotten` is told of each entry that goes for its age, not of one that is taken out. With

@@ -12,7 +12,7 @@ RoomId = NewType("RoomId", str)
 UserId = NewType("UserId", str)
 """A Matrix user id, `@local:server`."""
 
-Alias = NewType("Alias", str)
+LiveKitRoom = NewType("LiveKitRoom", str)
 """The name of a LiveKit room. One Matrix room can have several (one for each slot)."""
 
 Identity = NewType("Identity", str)

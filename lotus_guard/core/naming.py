@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 
 ROOM_SLOT = "m.call#ROOM"
 """The slot of a room's ordinary call, and the one `/sfu/get` always means."""
@@ -56,26 +56,26 @@ def _digest64(data: bytes) -> str:
     return b64encode(sha256(data).digest()).decode("ascii").rstrip("=")
 
 
-def alias_of(room: RoomId, slot: str) -> Alias:
+def livekit_room_of(room: RoomId, slot: str) -> LiveKitRoom:
     """Name the LiveKit room of a Matrix room's slot as lk-jwt-service 0.4.3 and later do."""
     # The same few are asked for several times of each token. What is too long for any room's id
     # is not kept: it is the client's to choose.
     kept = len(room) + len(slot) <= LONGEST_KEPT
-    return _alias_of(room, slot) if kept else _alias_of.__wrapped__(room, slot)
+    return _livekit_room_of(room, slot) if kept else _livekit_room_of.__wrapped__(room, slot)
 
 
 @lru_cache(maxsize=4096)
-def _alias_of(room: RoomId, slot: str) -> Alias:
-    return Alias(_digest64(go_marshal([room, slot])))
+def _livekit_room_of(room: RoomId, slot: str) -> LiveKitRoom:
+    return LiveKitRoom(_digest64(go_marshal([room, slot])))
 
 
-def known_aliases(room: RoomId, slot: str) -> Iterator[Alias]:
+def known_livekit_rooms(room: RoomId, slot: str) -> Iterator[LiveKitRoom]:
     """Yield the alias under each derivation that a released lk-jwt-service used, newest first."""
     joined = f"{room}|{slot}".encode()
-    yield alias_of(room, slot)
-    yield Alias(_digest64(joined))
-    yield Alias(sha256(joined).hexdigest())
-    yield Alias(room)
+    yield livekit_room_of(room, slot)
+    yield LiveKitRoom(_digest64(joined))
+    yield LiveKitRoom(sha256(joined).hexdigest())
+    yield LiveKitRoom(room)
 
 
 def identity_of(user: UserId, device: str, member: str) -> Identity:

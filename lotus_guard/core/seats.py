@@ -30,7 +30,7 @@ from math import inf
 
 from attrs import define, evolve, field, frozen
 
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.seats_json import Hold, Look, Person, Table, merged
 
 WATCHED = 30.0
@@ -128,19 +128,19 @@ class Seats:
     """The bound for holds of one room; they can outnumber its limit during an outage only."""
     _tables: dict[RoomId, Table] = field(init=False, factory=dict)
 
-    def saw(self, room: RoomId, looks: Mapping[Alias, Look]) -> None:
+    def saw(self, room: RoomId, looks: Mapping[LiveKitRoom, Look]) -> None:
         """Take in who is in the room's LiveKit rooms."""
         table = self._tables.setdefault(room, Table())
         was_there = self._present(table)
         arrivals = _Arrivals()
-        for alias, look in looks.items():
-            before = table.looks.get(alias)
+        for livekit_room, look in looks.items():
+            before = table.looks.get(livekit_room)
             if before and before.at >= look.at:
                 continue
             watched = (
                 before is not None
                 and look.at - before.at <= WATCHED
-                and alias not in table.unwatched
+                and livekit_room not in table.unwatched
             )
             for identity in look.people - (before.people if before else frozenset()):
                 since = before.at if before and watched else None
@@ -148,8 +148,8 @@ class Seats:
             if before:
                 left = {self.person(identity) for identity in before.people - look.people}
                 arrivals.left(left, before.at, look, self.grace)
-            table.looks[alias] = look
-            table.unwatched.discard(alias)
+            table.looks[livekit_room] = look
+            table.unwatched.discard(livekit_room)
         self._settle_arrivals(table, was_there, arrivals)
         if self._present(table) != was_there:
             self.on_change(room)
@@ -159,7 +159,7 @@ class Seats:
         table = self._tables.get(room)
         if table is None:
             return
-        there = self._present(table) - table.standing.keys()
+        there = self._present(table) - table.unseated.keys()
         self._expect_back(table, there, at + self.hold)
         table.unwatched.update(table.looks)
 
@@ -223,7 +223,7 @@ class Seats:
             table.holds[person] = Hold(now, now + self.hold, awaits=awaits, firm=firm)
             if not is_there:
                 self.on_change(room)
-        self._excuse(table, person, identity)
+        self._forget_put_out(table, person, identity)
 
     def put_out(self, room: RoomId, identity: Identity, now: float) -> None:
         """Remember who was put out of the room, unless a seat was given to them just then."""
@@ -235,7 +235,7 @@ class Seats:
         for oldest in sorted(table.put_out, key=table.put_out.__getitem__)[:-MOST_PUT_OUT]:
             del table.put_out[oldest]
 
-    def settle(self, room: RoomId, limit: int | None) -> list[Person]:
+    def reassess(self, room: RoomId, limit: int | None) -> list[Person]:
         """Give free seats to those who stand, longest there first; list who is left, newest first.
 
         `limit` None, for no limit as for one that is not known for certain, seats everybody.
@@ -244,43 +244,43 @@ class Seats:
         if table is None:
             return []
         if limit is None or not table.looks:
-            table.standing.clear()
+            table.unseated.clear()
             table.put_out.clear()
             table.limited = None
             return []
         at = min(look.at for look in table.looks.values())
-        self._pardon(table, at)
-        taken = (self._present(table) - table.standing.keys()) | self._held(table, at)
-        for person in sorted(table.standing, key=table.standing.__getitem__):
+        self._excuse(table, at)
+        taken = (self._present(table) - table.unseated.keys()) | self._held(table, at)
+        for person in sorted(table.unseated, key=table.unseated.__getitem__):
             if len(taken) >= limit:
                 break
             taken.add(person)
-            del table.standing[person]
-            self._excuse(table, person)
+            del table.unseated[person]
+            self._forget_put_out(table, person)
             self._take_place(table, person, limit, at)
-        return sorted(table.standing, key=table.standing.__getitem__, reverse=True)
+        return sorted(table.unseated, key=table.unseated.__getitem__, reverse=True)
 
-    def _pardon(self, table: Table, at: float) -> None:
+    def _excuse(self, table: Table, at: float) -> None:
         """Let those stand no more who may have come before there was a limit: they need no seat."""
         known = table.limited
         if known is None or at - known[1] > WATCHED:
             # There may have been no limit until now, and tokens without a seat.
             table.limited = (at, at)
-            table.standing.clear()
+            table.unseated.clear()
             table.put_out.clear()
             return
         begun = known[0]
         table.limited = (begun, at)
         seated = self._held(table, at)
-        for person, since in list(table.standing.items()):
+        for person, since in list(table.unseated.items()):
             if since < begun or person in seated:
-                del table.standing[person]
+                del table.unseated[person]
 
     def seated(self, room: RoomId) -> dict[Person, float | None]:
         """List a room's seats: until when each is held, None for who is there; for the store."""
         table = self._tables.get(room) or Table()
         seats: dict[Person, float | None] = {p: hold.until for p, hold in table.holds.items()}
-        seats.update(dict.fromkeys(self._present(table) - table.standing.keys()))
+        seats.update(dict.fromkeys(self._present(table) - table.unseated.keys()))
         return seats
 
     def restore(self, room: RoomId, seats: Mapping[Person, float | None], now: float) -> None:
@@ -339,9 +339,9 @@ class Seats:
                     person in self._held(table, since) or table.returning.get(person, 0.0) > since
                 )
                 if not had_a_seat:
-                    table.standing.setdefault(person, since)
+                    table.unseated.setdefault(person, since)
         for person, hold in arrivals.gone.items():
-            if person not in present and table.standing.pop(person, None) is None:
+            if person not in present and table.unseated.pop(person, None) is None:
                 table.holds.setdefault(person, hold)
                 if person in arrivals.missed:
                     self._expect_back(table, [person], arrivals.missed[person] + self.grace)
@@ -362,9 +362,11 @@ class Seats:
             if person in was_there or person in table.holds:
                 continue
             if all(each in table.put_out for each in self._identities(table, person)):
-                table.standing.setdefault(person, arrivals.at[identity])
+                table.unseated.setdefault(person, arrivals.at[identity])
 
-    def _excuse(self, table: Table, person: Person, identity: Identity | None = None) -> None:
+    def _forget_put_out(
+        self, table: Table, person: Person, identity: Identity | None = None
+    ) -> None:
         """Forget that somebody was put out: they have a seat."""
         for each in list(table.put_out):
             if each == identity or self.person(each) == person:
@@ -432,9 +434,9 @@ class Seats:
         """Tell whether one is there without a seat, and came when there was a limit."""
         known = table.limited
         return (
-            person in table.standing
+            person in table.unseated
             and known is not None
-            and known[0] <= table.standing[person]
+            and known[0] <= table.unseated[person]
             and at - known[1] <= WATCHED
         )
 

@@ -11,8 +11,8 @@ Written as JSON, for a book that several guards share:
 A guard of another release may share the book: what has been added (`limited`, `firm`, `put_out`)
 may be missing, and every doubt is for the people.
 
-Times in a document are seconds of the clock that the guards share, to the microsecond; `lead` is
-how far that one is ahead of the clock of this guard.
+Times in a document are seconds of the clock that the guards share, to the microsecond;
+`clock_offset` is how far that one is ahead of the clock of this guard.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from typing import Any
 
 from attrs import Factory, define, field, frozen
 
-from lotus_guard.core.model import Alias, Identity
+from lotus_guard.core.model import Identity, LiveKitRoom
 
 Person = str
 """A user id where the user is known, else the identity: one head to count."""
@@ -56,13 +56,13 @@ class Look:
 class Table:
     """The seats of one Matrix room."""
 
-    looks: dict[Alias, Look] = field(factory=dict)
+    looks: dict[LiveKitRoom, Look] = field(factory=dict)
     holds: dict[Person, Hold] = field(factory=dict)
-    standing: dict[Person, float] = field(factory=dict)
+    unseated: dict[Person, float] = field(factory=dict)
     """When we first saw those who came in without a seat."""
     returning: dict[Person, float] = field(factory=dict)
     """Until when those may come back whom we lost sight of all at once."""
-    unwatched: set[Alias] = field(factory=set)
+    unwatched: set[LiveKitRoom] = field(factory=set)
     """LiveKit rooms of which a look failed: who is new in the next one may have been there."""
     limited: tuple[float, float] | None = None
     """From when until when the live loop has known of a limit in every look."""
@@ -70,11 +70,11 @@ class Table:
     """When those were put out to whom no token has been given since."""
 
 
-def write_table(table: Table, lead: float) -> dict[str, Any]:
+def write_table(table: Table, clock_offset: float) -> dict[str, Any]:
     """Write a table as what JSON can hold."""
 
     def shared(at: float) -> float:
-        return round(at + lead, 6)
+        return round(at + clock_offset, 6)
 
     return {
         "looks": {a: [shared(k.at), sorted(k.people)] for a, k in table.looks.items()},
@@ -82,7 +82,7 @@ def write_table(table: Table, lead: float) -> dict[str, Any]:
             p: [shared(h.since), shared(h.until), h.is_grace, _moved(h.awaits, shared)]
             for p, h in table.holds.items()
         },
-        "standing": {p: shared(at) for p, at in table.standing.items()},
+        "standing": {p: shared(at) for p, at in table.unseated.items()},
         "returning": {p: shared(at) for p, at in table.returning.items()},
         "unwatched": sorted(table.unwatched),
         "limited": table.limited and [shared(at) for at in table.limited],
@@ -91,14 +91,14 @@ def write_table(table: Table, lead: float) -> dict[str, Any]:
     }
 
 
-def read_table(document: Mapping[str, Any], lead: float) -> Table:
+def read_table(document: Mapping[str, Any], clock_offset: float) -> Table:
     """Read a table back; raises KeyError, ValueError or TypeError for what is none."""
 
     def ours(at: float) -> float:
-        return round(at - lead, 6)
+        return round(at - clock_offset, 6)
 
     looks = {
-        Alias(a): Look(ours(at), frozenset(map(Identity, people)))
+        LiveKitRoom(a): Look(ours(at), frozenset(map(Identity, people)))
         for a, (at, people) in document["looks"].items()
     }
     firm = document.get("firm", {})
@@ -118,7 +118,7 @@ def read_table(document: Mapping[str, Any], lead: float) -> Table:
         holds,
         {p: ours(at) for p, at in document["standing"].items()},
         {p: ours(at) for p, at in document["returning"].items()},
-        {Alias(a) for a in document["unwatched"]},
+        {LiveKitRoom(a) for a in document["unwatched"]},
         (ours(limited[0]), ours(limited[1])) if limited else None,
         _moved(document.get("put_out", {}), ours),
     )
@@ -139,7 +139,7 @@ def merged(one: Table, other: Table) -> Table:
     return Table(
         _united(one.looks, other.looks, lambda a, b: max(a, b, key=_newer)),
         _united(one.holds, other.holds, _longer),
-        _common(one.standing, other.standing),
+        _common(one.unseated, other.unseated),
         _united(one.returning, other.returning, max),
         one.unwatched | other.unwatched,
         _both_limited(one.limited, other.limited),

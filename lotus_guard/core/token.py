@@ -20,7 +20,7 @@ from attrs import evolve, field, frozen
 from jwt.algorithms import HMACAlgorithm
 
 from lotus_guard.core.ids import MOST_NAME, fits
-from lotus_guard.core.model import Alias, Grant, Identity, Source
+from lotus_guard.core.model import Grant, Identity, LiveKitRoom, Source
 from lotus_guard.core.narrow import narrow
 
 
@@ -68,7 +68,7 @@ class Token:
     """A verified token, as claims and as the three things in them that decide."""
 
     claims: Mapping[str, Any]
-    alias: Alias
+    livekit_room: LiveKitRoom
     identity: Identity
     grant: Grant
     pair: KeyPair
@@ -125,7 +125,7 @@ def _open(encoded: str, pair: KeyPair) -> Token:
     room = str(video["room"])
     if not (fits(room, MOST_NAME) and fits(identity, MOST_NAME)):
         raise Unfit("its room or its identity is too long")
-    return Token(claims, Alias(room), Identity(identity), _grant(video), pair)
+    return Token(claims, LiveKitRoom(room), Identity(identity), _grant(video), pair)
 
 
 def _grant(video: Mapping[str, Any]) -> Grant:

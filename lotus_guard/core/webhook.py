@@ -27,7 +27,7 @@ from typing import Any
 import jwt
 from attrs import frozen
 
-from lotus_guard.core.model import Alias, Identity
+from lotus_guard.core.model import Identity, LiveKitRoom
 
 MOST_WEBHOOK = 8 * 1024 * 1024
 """Bytes of a webhook; upstream's own bound. LiveKit's metadata may have 512 KiB, a track's name has
@@ -50,7 +50,7 @@ class Event:
 
     id: str
     kind: EventKind
-    alias: Alias
+    livekit_room: LiveKitRoom
     identity: Identity
     sid: str
     on_purpose: bool
@@ -109,7 +109,7 @@ def read_event(body: bytes, authorization: str, key: str, secret: str) -> Event 
     return Event(
         _string(fields, "id"),
         kind,
-        Alias(_string(room, "name")),
+        LiveKitRoom(_string(room, "name")),
         Identity(_string(participant, "identity")),
         _string(participant, "sid"),
         reason in _HUNG_UP,
@@ -128,7 +128,7 @@ def write_event(event: Event, key: str, secret: str) -> tuple[bytes, str]:
     fields = {
         "event": event.kind.value,
         "id": event.id,
-        "room": {"name": event.alias},
+        "room": {"name": event.livekit_room},
         "participant": participant,
     }
     body = json.dumps(fields).encode("ascii")

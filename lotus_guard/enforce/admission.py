@@ -16,16 +16,7 @@ from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from lotus_guard.enforce.seat_store import Book
-from lotus_guard.rules.decision import (
-    Ruling,
-    hoard_refused,
-    seat_refused,
-    slots_refused,
-    token_changed,
-)
-from lotus_guard.enforce.hoard import Hoards
-from lotus_guard.core.directory import Grounds, Knowledge, Place, Recent, place_from, user_from
+from lotus_guard.core.directory import Directory, Grounds, LruDict, Place, place_from, user_from
 from lotus_guard.core.model import (
     Identity,
     LimitPolicy,
@@ -50,10 +41,19 @@ from lotus_guard.core.token import (
 )
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.deferreds import ignoring, within
+from lotus_guard.enforce.deferreds import ignoring, with_timeout
+from lotus_guard.enforce.identity_quota import IdentityQuota
 from lotus_guard.enforce.policies import MOST_AHEAD, Policies, Restricting
 from lotus_guard.enforce.ports import Flooded, Now, Outage, Reason, Records
 from lotus_guard.enforce.presence import KEPT, Presence
+from lotus_guard.enforce.seat_store import SeatStore
+from lotus_guard.rules.decision import (
+    Ruling,
+    hoard_refused,
+    seat_refused,
+    slots_refused,
+    token_changed,
+)
 
 MOST_SLOTS = 64
 """How many LiveKit rooms of one Matrix room are known at once; the ordinary slot always is.
@@ -120,7 +120,7 @@ Verdict = Pass | Refusal | Crowd
 
 
 @frozen
-class Seeker:
+class Recipient:
     """Somebody who was issued a token, and for which room."""
 
     room: RoomId
@@ -161,10 +161,10 @@ class Admission:
     deadline: float
     """Seconds a rule may keep a finished upstream answer waiting."""
     token_life: int
-    knowledge: Knowledge
+    knowledge: Directory
     seats: Seats
     """What this guard knows of the seats; changes go through the book."""
-    book: Book
+    book: SeatStore
     presence: Presence
     limits: Policies[LimitPolicy]
     sources: Policies[SourcePolicy]
@@ -177,9 +177,9 @@ class Admission:
     """The rules that decide and record, and change nothing."""
     on_issued: Callable[[RoomId], None] = lambda _room: None
     """Told of each room that a token is issued for."""
-    issued: Recent[Identity, int] = field(factory=lambda: Recent(MOST_ISSUED))
+    issued: LruDict[Identity, int] = field(factory=lambda: LruDict(MOST_ISSUED))
     """From when on the last token that was given to each identity is valid (`nbf`)."""
-    hoards: Hoards = field(factory=Hoards)
+    hoards: IdentityQuota = field(factory=IdentityQuota)
     reserve: float = 0.0
     """Seconds of the deadline that are left for taking the seat, where the book is a server."""
 
@@ -199,16 +199,18 @@ class Admission:
             ignoring(ensureDeferred(self.presence.look(room, not_before)), Outage, Flooded)
 
     async def judge(
-        self, encoded: str, asked: Asked | None, arrived: float, hurry: Outage | None = None
+        self, encoded: str, asked: Asked | None, arrived: float, shed_reason: Outage | None = None
     ) -> Verdict:
         """Judge an issued token; `arrived` is when its request came in (seconds of `now`).
 
-        Where the guard has more to do than it can, `hurry` says so: the token goes out unguarded,
-        and is only learnt from. Raises Unfit, and CancelledError when the client has gone.
+        Where the guard has more to do than it can, `shed_reason` says so: the token goes out
+        unguarded, and is only learnt from.
+
+        Raises Unfit, and CancelledError when the client has gone.
         """
         try:
             token = self._open(encoded)
-            verdict = await self._judge(token, asked, arrived, hurry)
+            verdict = await self._judge(token, asked, arrived, shed_reason)
             begin = begins(token)
             if isinstance(verdict, Pass) and begin is not None:
                 self.issued.put(token.identity, begin)
@@ -234,23 +236,23 @@ class Admission:
         return open_token(encoded, self.keys.known())
 
     async def _judge(
-        self, token: Token, asked: Asked | None, arrived: float, hurry: Outage | None
+        self, token: Token, asked: Asked | None, arrived: float, shed_reason: Outage | None
     ) -> Verdict:
-        seeker = self._learn(token, asked, arrived)
-        if seeker is None:
+        recipient = self._learn(token, asked, arrived)
+        if recipient is None:
             person = self.knowledge.person(token.identity)
             return self._open_both(
                 Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias"), person
             )
-        if hurry:
-            return self._let_go(seeker, hurry)
+        if shed_reason:
+            return self._pass_unjudged(recipient, shed_reason)
         # A policy that is at hand needs no life of its own: a Deferred costs what a rule does.
-        policy = self.sources.at_hand(seeker.room)
-        sources = None if policy else ensureDeferred(self._sources_rule(seeker))
+        policy = self.sources.at_hand(recipient.room)
+        sources = None if policy else ensureDeferred(self._sources_rule(recipient))
         try:
-            found = await self._rule(Rule.LIMIT, seeker, self._limit(seeker))
+            found = await self._rule(Rule.LIMIT, recipient, self._limit(recipient))
             if isinstance(found, Refusal):
-                refusal = await self._refuse(seeker, found)
+                refusal = await self._refuse(recipient, found)
                 if refusal:
                     return refusal
                 found = None
@@ -260,13 +262,13 @@ class Admission:
             if sources is not None:
                 ignoring(sources, CancelledError)
                 sources.cancel()
-        return await self._conclude(seeker, token, found, policy)
+        return await self._conclude(recipient, token, found, policy)
 
-    def _let_go(self, seeker: Seeker, hurry: Outage) -> Pass:
+    def _pass_unjudged(self, recipient: Recipient, shed_reason: Outage) -> Pass:
         """Let a token out unguarded; the live loop sees to it when its user has come in."""
-        ignoring(ensureDeferred(self._keep(seeker)), Outage)  # not waited for
+        ignoring(ensureDeferred(self._keep(recipient)), Outage)  # not waited for
         for rule in Rule:
-            self.records.failed_open(rule, hurry, seeker.room, again=True)
+            self.records.failed_open(rule, shed_reason, recipient.room, again=True)
         return Pass()
 
     def _open_both(self, outage: Outage, user: Person | None = None) -> Pass:
@@ -279,11 +281,11 @@ class Admission:
         decision = self.records.decided(crowded.ruling, observed=observed)
         return Pass() if observed else Crowd(decision)
 
-    def _learn(self, token: Token, asked: Asked | None, arrived: float) -> Seeker | None:
-        place = self.knowledge.place_of(token.alias)
+    def _learn(self, token: Token, asked: Asked | None, arrived: float) -> Recipient | None:
+        place = self.knowledge.place_of(token.livekit_room)
         user = None
         if asked:
-            claimed = place_from(token.alias, asked.request, asked.at_token_endpoint)
+            claimed = place_from(token.livekit_room, asked.request, asked.at_token_endpoint)
             user = user_from(token.identity, asked.request, asked.at_token_endpoint)
             if claimed and not place and self._is_crowded(claimed):
                 who = user or self.knowledge.person(token.identity)
@@ -291,23 +293,25 @@ class Admission:
             room = (place or claimed or _NOWHERE).room
             if user and not self.hoards.may(user, room, token.identity, self.now()):
                 raise _Crowded(hoard_refused(room, user))
-            place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
+            place = self.knowledge.learn_room(token.livekit_room, claimed) if claimed else place
         if user and self.knowledge.user_of(token.identity) in (None, user):
-            self.knowledge.learn_identity(token.identity, user, token.alias)
+            self.knowledge.learn_identity(token.identity, user, token.livekit_room)
         if place is None:
             return None
         self.on_issued(place.room)
         person = user or self.knowledge.person(token.identity)
         due = self.now() + self.deadline - self.reserve
-        return Seeker(place.room, person, token.identity, arrived, due, user)
+        return Recipient(place.room, person, token.identity, arrived, due, user)
 
     def _is_crowded(self, place: Place) -> bool:
         return (
             place.slot not in USUAL_SLOTS
-            and len(self.knowledge.aliases_of(place.room)) >= MOST_SLOTS
+            and len(self.knowledge.livekit_rooms_of(place.room)) >= MOST_SLOTS
         )
 
-    async def _rule(self, rule: Rule, seeker: Seeker, verdict: Coroutine[Any, Any, V]) -> V | None:
+    async def _rule(
+        self, rule: Rule, recipient: Recipient, verdict: Coroutine[Any, Any, V]
+    ) -> V | None:
         """Run one rule; None where it had to let the call through."""
         try:
             return await verdict
@@ -318,51 +322,53 @@ class Admission:
         except Exception:
             _log.failure("The {rule} rule failed", rule=rule)
             outage = Outage(Reason.BUG, "see the traceback in the log")
-        self.records.failed_open(rule, outage, seeker.room, seeker.person)
+        self.records.failed_open(rule, outage, recipient.room, recipient.person)
         return None
 
-    async def _limit(self, seeker: Seeker) -> Cap | Refusal | None:
-        self._foresee(seeker)
+    async def _limit(self, recipient: Recipient) -> Cap | Refusal | None:
+        self._foresee(recipient)
         try:
-            policy, is_certain = await self._policy(Rule.LIMIT, self.limits, seeker)
+            policy, is_certain = await self._policy(Rule.LIMIT, self.limits, recipient)
             if policy.max_users is None:
                 if not is_certain:  # there may be a limit by now: it must not put him out
-                    await self._keep(seeker)
+                    await self._keep(recipient)
                 return None
-            return await self._cap(seeker, policy.max_users)
+            return await self._cap(recipient, policy.max_users)
         except Outage:
             # He may well come in: whoever is judged next must count him.
-            await self._keep(seeker)
+            await self._keep(recipient)
             raise
 
-    def _foresee(self, seeker: Seeker) -> None:
+    def _foresee(self, recipient: Recipient) -> None:
         """Begin the look that the last known limit asks for, beside the look-up of the policy.
 
         A look-up that hangs would leave LiveKit no time to answer.
         """
-        last = self.limits.last(seeker.room)
-        if last and last.max_users and self.limits.at_hand(seeker.room) is None:
-            self._begin_look(seeker.room, self._not_before(seeker, last.max_users))
+        last = self.limits.last(recipient.room)
+        if last and last.max_users and self.limits.at_hand(recipient.room) is None:
+            self._begin_look(recipient.room, self._not_before(recipient, last.max_users))
 
-    def _not_before(self, seeker: Seeker, limit: int) -> float:
+    def _not_before(self, recipient: Recipient, limit: int) -> float:
         """Tell how old a look may be: nobody is refused on one that was begun before they asked."""
         fresh = self.now() - LOOK_MAX_AGE
-        at = self.presence.at_hand(seeker.room, fresh)
-        return fresh if at is None or self._ask(seeker, limit, at).admitted else seeker.arrived
+        at = self.presence.at_hand(recipient.room, fresh)
+        return (
+            fresh if at is None or self._ask(recipient, limit, at).admitted else recipient.arrived
+        )
 
-    async def _cap(self, seeker: Seeker, limit: int) -> Cap | Refusal:
+    async def _cap(self, recipient: Recipient, limit: int) -> Cap | Refusal:
         try:
-            at = await self._look(seeker, self._not_before(seeker, limit))
-            seating = self._ask(seeker, limit, at)
-            if not seating.admitted and at < seeker.arrived:
-                at = await self._look(seeker, seeker.arrived)
-                seating = self._ask(seeker, limit, at)
+            at = await self._look(recipient, self._not_before(recipient, limit))
+            seating = self._ask(recipient, limit, at)
+            if not seating.admitted and at < recipient.arrived:
+                at = await self._look(recipient, recipient.arrived)
+                seating = self._ask(recipient, limit, at)
         except (Flooded, Outage) as why:
-            if isinstance(why, Outage) and not self._may_be_clients_doing(seeker.room, why):
+            if isinstance(why, Outage) and not self._may_be_clients_doing(recipient.room, why):
                 raise
             # Nobody's way in. What was seen last and is held since counts.
-            at = await self.presence.last_resort(seeker.room)
-            seating = self._ask(seeker, limit, at)
+            at = await self.presence.last_resort(recipient.room)
+            seating = self._ask(recipient, limit, at)
         return Cap(limit, at) if seating.admitted else Refusal(limit, seating.users)
 
     def _may_be_clients_doing(self, room: RoomId, outage: Outage) -> bool:
@@ -374,104 +380,110 @@ class Admission:
         is_recent = self.now() - self.presence.last_look(room) <= KEPT
         return outage.reason is Reason.TIMEOUT and is_recent
 
-    def _ask(self, seeker: Seeker, limit: int, at: float) -> Seating:
+    def _ask(self, recipient: Recipient, limit: int, at: float) -> Seating:
         """Ask for a seat by what this guard knows; whoever takes one asks the book (`_take`)."""
-        return self.seats.ask(seeker.room, seeker.person, seeker.identity, limit, at)
+        return self.seats.ask(recipient.room, recipient.person, recipient.identity, limit, at)
 
-    async def _keep(self, seeker: Seeker) -> None:
-        who = (seeker.room, seeker.person, seeker.identity)
-        await self.book.change(seeker.room, lambda seats: seats.keep(*who, self.now()))
+    async def _keep(self, recipient: Recipient) -> None:
+        who = (recipient.room, recipient.person, recipient.identity)
+        await self.book.change(recipient.room, lambda seats: seats.keep(*who, self.now()))
 
-    async def _look(self, seeker: Seeker, not_before: float) -> float:
-        at = self.presence.at_hand(seeker.room, not_before)
+    async def _look(self, recipient: Recipient, not_before: float) -> float:
+        at = self.presence.at_hand(recipient.room, not_before)
         if at is None:
-            seen = await self._in_time(seeker, self.presence.look(seeker.room, not_before))
+            seen = await self._in_time(recipient, self.presence.look(recipient.room, not_before))
             at = seen.at
         return at
 
-    async def _sources_rule(self, seeker: Seeker) -> SourcePolicy | None:
+    async def _sources_rule(self, recipient: Recipient) -> SourcePolicy | None:
         found = await self._rule(
-            Rule.SOURCES, seeker, self._policy(Rule.SOURCES, self.sources, seeker)
+            Rule.SOURCES, recipient, self._policy(Rule.SOURCES, self.sources, recipient)
         )
         return found[0] if found else None
 
-    async def _policy(self, rule: Rule, policies: Policies[P], seeker: Seeker) -> tuple[P, bool]:
+    async def _policy(
+        self, rule: Rule, policies: Policies[P], recipient: Recipient
+    ) -> tuple[P, bool]:
         """Find out about a policy, and whether it is certain or what was known before an outage.
 
         One that is known to restrict is waited for half the time: the other half is for what it
         asks for.
         """
-        policy = policies.at_hand(seeker.room)
+        policy = policies.at_hand(recipient.room)
         if policy is not None:
             return policy, True
-        last = policies.last(seeker.room)
+        last = policies.last(recipient.room)
         share = 0.5 if last is not None and last.restricts else 1.0
         try:
-            return await self._in_time(seeker, policies.get(seeker.room), share), True
+            return await self._in_time(recipient, policies.get(recipient.room), share), True
         except Outage as outage:
-            last = policies.last(seeker.room)
+            last = policies.last(recipient.room)
             if last is None:
                 raise
             self.journal.used_stale(rule, outage)
             return last, False
 
-    async def _in_time(self, seeker: Seeker, work: Coroutine[Any, Any, V], share: float = 1.0) -> V:
+    async def _in_time(
+        self, recipient: Recipient, work: Coroutine[Any, Any, V], share: float = 1.0
+    ) -> V:
         """Wait for something, for at most this share of the time that is left; raises Outage."""
         try:
-            return await within(max(0.0, seeker.due - self.now()) * share, self.clock, work)
+            return await with_timeout(
+                max(0.0, recipient.due - self.now()) * share, self.clock, work
+            )
         except TimeoutError:
             raise Outage(Reason.TIMEOUT, "our own deadline") from None
 
     async def _conclude(
-        self, seeker: Seeker, token: Token, cap: Cap | None, policy: SourcePolicy | None
+        self, recipient: Recipient, token: Token, cap: Cap | None, policy: SourcePolicy | None
     ) -> Verdict:
         """Take the seat, in one step, and narrow the token."""
         if cap:
-            seating = await self._take(seeker, cap)
+            seating = await self._take(recipient, cap)
             if not seating.admitted:
-                refusal = await self._refuse(seeker, Refusal(cap.limit, seating.users))
+                refusal = await self._refuse(recipient, Refusal(cap.limit, seating.users))
                 if refusal:
                     return refusal
                 cap = None
         forbidden = policy.forbidden if policy else frozenset()
-        return self._restrain(seeker, token, cap is not None, forbidden)
+        return self._restrain(recipient, token, cap is not None, forbidden)
 
-    async def _take(self, seeker: Seeker, cap: Cap) -> Seating:
+    async def _take(self, recipient: Recipient, cap: Cap) -> Seating:
         """Take a seat in the book, which may know of people whom this guard has not heard of.
 
         Where it says no by an older look, a new one decides, if LiveKit tells in time.
         """
-        seating = await self._admit(seeker, cap.limit, cap.at)
-        if seating.admitted or cap.at >= seeker.arrived:
+        seating = await self._admit(recipient, cap.limit, cap.at)
+        if seating.admitted or cap.at >= recipient.arrived:
             return seating
         try:
-            at = await self._look(seeker, seeker.arrived)
+            at = await self._look(recipient, recipient.arrived)
         except (Outage, Flooded):
             return seating
-        return await self._admit(seeker, cap.limit, at)
+        return await self._admit(recipient, cap.limit, at)
 
-    async def _admit(self, seeker: Seeker, limit: int, at: float) -> Seating:
-        who = (seeker.room, seeker.person, seeker.identity)
+    async def _admit(self, recipient: Recipient, limit: int, at: float) -> Seating:
+        who = (recipient.room, recipient.person, recipient.identity)
         return await self.book.change(
-            seeker.room, lambda seats: seats.admit(*who, limit, at, self.now())
+            recipient.room, lambda seats: seats.admit(*who, limit, at, self.now())
         )
 
     def _restrain(
-        self, seeker: Seeker, token: Token, is_capped: bool, forbidden: AbstractSet[Source]
+        self, recipient: Recipient, token: Token, is_capped: bool, forbidden: AbstractSet[Source]
     ) -> Pass:
         """Narrow and shorten a token by the rules that are enforced, record what others would."""
-        if seeker.user:  # whose identity was another's: they may be there by it from now on
-            self.knowledge.learn_identity(token.identity, seeker.user, token.alias)
+        if recipient.user:  # whose identity was another's: they may be there by it from now on
+            self.knowledge.learn_identity(token.identity, recipient.user, token.livekit_room)
         is_bound = is_capped and Rule.LIMIT not in self.observed
         taken = frozenset() if Rule.SOURCES in self.observed else forbidden
         if (is_bound, taken) != (is_capped, forbidden):
-            self._restrained(seeker, token, is_capped, forbidden, observed=True)
-        restrained, decision = self._restrained(seeker, token, is_bound, taken)
+            self._restrained(recipient, token, is_capped, forbidden, observed=True)
+        restrained, decision = self._restrained(recipient, token, is_bound, taken)
         return Pass(sign(restrained), decision) if restrained else Pass()
 
     def _restrained(
         self,
-        seeker: Seeker,
+        recipient: Recipient,
         token: Token,
         is_capped: bool,
         forbidden: AbstractSet[Source],
@@ -485,18 +497,18 @@ class Admission:
             return None, ""
         seconds = lifetime(token, self.epoch())
         ruling = token_changed(
-            seeker.room, seeker.person, token.grant, forbidden, seconds, self.token_life
+            recipient.room, recipient.person, token.grant, forbidden, seconds, self.token_life
         )
         return restrained, self.records.decided(ruling, observed=observed)
 
-    async def _refuse(self, seeker: Seeker, refusal: Refusal) -> Refusal | None:
+    async def _refuse(self, recipient: Recipient, refusal: Refusal) -> Refusal | None:
         """Put a refusal on record; None where the limit is only observed: he comes in."""
         observed = Rule.LIMIT in self.observed
-        room, person = seeker.room, seeker.person
+        room, person = recipient.room, recipient.person
         sitting = self.seats.taken(room, self.now())
         ruling = seat_refused(room, person, refusal.limit, refusal.users, sitting)
         decision = self.records.decided(ruling, observed=observed)
         if observed:
-            await self._keep(seeker)
+            await self._keep(recipient)
             return None
         return evolve(refusal, decision=decision)

@@ -44,7 +44,7 @@ class SingleFlight(Generic[K, V]):
             waiter.callback(result)
 
 
-async def some_at_once(most: int, works: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
+async def gather_bounded(most: int, works: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
     """Do all of these, at most so many at a time; gives their results in order.
 
     The first error ends it, and so does being cancelled: what runs is cancelled, what has not
@@ -77,7 +77,7 @@ def ignoring(work: Deferred[Any], *kinds: type[Exception]) -> None:
     work.addErrback(drop)
 
 
-def within(
+def with_timeout(
     seconds: float, clock: IReactorTime, work: Coroutine[Any, Any, V] | Deferred[V]
 ) -> Deferred[V]:
     """Wait for something at most so long; then it is cancelled and TimeoutError raised.

@@ -6,16 +6,16 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
-from lotus_guard.core.directory import Recent
+from lotus_guard.core.directory import LruDict
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
-from lotus_guard.rules.push import HEARTBEAT, Push, Unsigned, Untimely, read_push
 from lotus_guard.core.ration import Ration
 from lotus_guard.core.token import KeyPair
 from lotus_guard.core.webhook import Event, Forged, is_announced, read_event, write_event
+from lotus_guard.enforce.condition import described
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.observe.health import described
 from lotus_guard.enforce.policies import Policies
 from lotus_guard.enforce.ports import Now
+from lotus_guard.rules.push import HEARTBEAT, Push, Unsigned, Untimely, read_push
 
 _log = Logger()
 
@@ -36,14 +36,14 @@ class Webhooks:
     """When the last genuine one came in."""
     genuine: int = field(default=0, init=False)
     forged: int = field(default=0, init=False)
-    _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
+    _seen: LruDict[str, bool] = field(init=False, factory=lambda: LruDict(10_000))
     _ration: Ration = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._ration = Ration(self.now)
 
     def describe(self) -> dict[str, Any]:
-        """Describe this dependency (`lotus_guard.observe.health`). LiveKit is silent while nobody calls."""
+        """Describe this dependency (`observe.health`). LiveKit is silent while nobody calls."""
         if self.last is None:
             return described("webhooks", "unknown", None, "none came yet: rooms are polled")
         return described("webhooks", "ok", round(self.now() - self.last, 1), "")
@@ -120,8 +120,8 @@ class Pushes:
     last_refused: float | None = field(default=None, init=False)
     _why: str = field(default="", init=False)
     """Why the last one was refused."""
-    _seen: Recent[str, bool] = field(init=False, factory=lambda: Recent(10_000))
-    _sent: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
+    _seen: LruDict[str, bool] = field(init=False, factory=lambda: LruDict(10_000))
+    _sent: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(20_000))
 
     def describe(self) -> dict[str, Any]:
         """Describe this dependency (`lotus_guard.observe.health`)."""

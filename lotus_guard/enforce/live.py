@@ -25,18 +25,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from lotus_guard.enforce.admission import MOST_ISSUED
-from lotus_guard.enforce.seat_store import Book
-from lotus_guard.rules.decision import step_taken
-from lotus_guard.core.directory import Knowledge, Recent
-from lotus_guard.core.model import Alias, Identity, LimitPolicy, RoomId, Rule, SourcePolicy
-from lotus_guard.rules.plan import Curb, Narrow, Remove, Silence, Step, bounded, plan
+from lotus_guard.core.directory import Directory, LruDict
 from lotus_guard.core.lru import weight
-from lotus_guard.enforce.rota import INVENTED, OTHERS, RESTRICTED, Candidate, Class, Rota
+from lotus_guard.core.model import Identity, LimitPolicy, LiveKitRoom, RoomId, Rule, SourcePolicy
 from lotus_guard.core.seats import Person, Seats
 from lotus_guard.core.webhook import Event, EventKind
-from lotus_guard.enforce.doubt import Doubt
-from lotus_guard.enforce.deferreds import ignoring, some_at_once
+from lotus_guard.enforce.admission import MOST_ISSUED
+from lotus_guard.enforce.deferreds import gather_bounded, ignoring
+from lotus_guard.enforce.outage_check import OutageCheck
 from lotus_guard.enforce.policies import Policies, Restricting
 from lotus_guard.enforce.ports import (
     Now,
@@ -46,7 +42,11 @@ from lotus_guard.enforce.ports import (
     RoomService,
 )
 from lotus_guard.enforce.presence import Presence, Seen
-from lotus_guard.enforce.turns import AT_ONCE, Turns
+from lotus_guard.enforce.room_queue import AT_ONCE, RoomQueue
+from lotus_guard.enforce.rota import INVENTED, OTHERS, RESTRICTED, Candidate, Class, Rota
+from lotus_guard.enforce.seat_store import SeatStore
+from lotus_guard.rules.decision import step_taken
+from lotus_guard.rules.plan import Curb, Narrow, Remove, Silence, Step, bounded, plan
 
 _log = Logger()
 
@@ -93,7 +93,7 @@ class Finding(Enum):
 P = TypeVar("P", bound=Restricting)
 V = TypeVar("V")
 
-_Key = tuple[Alias, Identity, str, type[Step]]
+_Key = tuple[LiveKitRoom, Identity, str, type[Step]]
 
 
 class LiveJournal(Protocol):
@@ -128,7 +128,7 @@ class LiveJournal(Protocol):
 
 
 @define(eq=False)
-class Pace:
+class RateLimiter:
     """Lets through so many look-ups a second."""
 
     rate: float
@@ -173,13 +173,13 @@ class Live:
 
     service: RoomService
     presence: Presence
-    knowledge: Knowledge
-    book: Book
+    knowledge: Directory
+    book: SeatStore
     limits: Policies[LimitPolicy]
     sources: Policies[SourcePolicy]
     journal: LiveJournal
     records: Records
-    pace: Pace
+    pace: RateLimiter
     now: Now
     epoch: Callable[[], float]
     interval: float
@@ -190,32 +190,32 @@ class Live:
     """Whether who came into a full room without a seat is removed."""
     observed: AbstractSet[str] = frozenset()
     """What is planned and recorded, and not carried out: `live`, or one of the rules."""
-    issued: Recent[Identity, int] = field(factory=lambda: Recent(MOST_ISSUED))
+    issued: LruDict[Identity, int] = field(factory=lambda: LruDict(MOST_ISSUED))
     """From when on the last token that was given to each identity is valid (`nbf`)."""
     rank: Rank = field(factory=Only)
     """Whether it is for this guard to run the loop."""
     last_good: float | None = field(default=None, init=False)
     """When the last pass ended that saw the whole picture."""
-    counts: Mapping[Alias, int] = field(factory=dict, init=False)
+    counts: Mapping[LiveKitRoom, int] = field(factory=dict, init=False)
     """The LiveKit rooms there were at the last pass, and LiveKit's count of who is in each."""
-    turns: Turns["Finding"] = field(init=False)
+    turns: RoomQueue["Finding"] = field(init=False)
     _rota: Rota = field(init=False, factory=Rota)
     _tried: dict[RoomId, dict[_Key, float]] = field(init=False, factory=dict)
-    _hung_up: Recent[Alias, dict[Identity, str]] = field(
+    _hung_up: LruDict[LiveKitRoom, dict[Identity, str]] = field(
         init=False,
-        factory=lambda: Recent(
+        factory=lambda: LruDict(
             1000, most_bytes=MOST_HUNG_UP_BYTES, weigh=lambda a, who: weight(a, *who, *who.values())
         ),
     )
     """Who left a limited room on purpose, and with which sid, until a look confirms it."""
-    _synapse: dict[Rule, Doubt] = field(init=False)
+    _synapse: dict[Rule, OutageCheck] = field(init=False)
     """Whether Synapse answers, for each rule: where it does not, it is not asked about each room,
     so that it delays a pass by some deadlines and not by one for each room."""
-    _livekit: Doubt = field(init=False)
+    _livekit: OutageCheck = field(init=False)
     """Whether LiveKit says who is there, likewise."""
-    _expected: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
+    _expected: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(20_000))
     """When a token was issued for a room."""
-    _heard: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
+    _heard: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(20_000))
     """When LiveKit said of itself that somebody is in a room."""
     _limited: set[RoomId] = field(init=False, factory=set)
     """The rooms of which the loop knew a limit when it looked last."""
@@ -229,14 +229,14 @@ class Live:
     """How many it has taken as they were, for the pace allowed no more look-ups."""
 
     def __attrs_post_init__(self) -> None:
-        self.turns = Turns(self._turn, self.pace.clock, self.now, self.interval)
+        self.turns = RoomQueue(self._turn, self.pace.clock, self.now, self.interval)
         self._synapse = {
-            Rule.LIMIT: Doubt(self.limits.ask_neutrally, self.now),
-            Rule.SOURCES: Doubt(self.sources.ask_neutrally, self.now),
+            Rule.LIMIT: OutageCheck(self.limits.ask_neutrally, self.now),
+            Rule.SOURCES: OutageCheck(self.sources.ask_neutrally, self.now),
         }
-        self._livekit = Doubt(lambda: self.service.ping(), self.now)
+        self._livekit = OutageCheck(lambda: self.service.ping(), self.now)
 
-    async def run_pass(self) -> frozenset[Alias]:
+    async def run_pass(self) -> frozenset[LiveKitRoom]:
         """Work on every room that has a call; gives the LiveKit rooms there are.
 
         Raises Outage where LiveKit does not list them. A guard that does not lead only lists them.
@@ -267,7 +267,7 @@ class Live:
             self.journal.passed(seconds, found[Finding.UNDER_POLICY], people, late)
         return frozenset(counts)
 
-    def _forget(self, counts: Mapping[Alias, int]) -> None:
+    def _forget(self, counts: Mapping[LiveKitRoom, int]) -> None:
         """Drop what is known of rooms whose LiveKit rooms are gone."""
         places = map(self.knowledge.place_of, counts)
         rooms = {place.room for place in places if place}
@@ -287,11 +287,11 @@ class Live:
         restricted, others = int(rate * LONGEST_POLL), int(rate * self.interval)
         return max(1, restricted), max(1, others), max(1, others // INVENTED_SHARE)
 
-    def _candidates(self, counts: Mapping[Alias, int]) -> Iterable[Candidate]:
+    def _candidates(self, counts: Mapping[LiveKitRoom, int]) -> Iterable[Candidate]:
         """List the rooms in which somebody is, was at the last look, or will soon be."""
         now, people = self.now(), dict[RoomId, int]()
-        for alias, count in counts.items():
-            place = self.knowledge.place_of(alias)
+        for livekit_room, count in counts.items():
+            place = self.knowledge.place_of(livekit_room)
             if place:
                 people[place.room] = people.get(place.room, 0) + count
         # Of rooms that have waited alike, those come first whose policy has been read longest ago.
@@ -330,7 +330,7 @@ class Live:
         """
         self._expected.put(room, self.now())
 
-    def _is_recent(self, times: Recent[RoomId, float], room: RoomId, now: float) -> bool:
+    def _is_recent(self, times: LruDict[RoomId, float], room: RoomId, now: float) -> bool:
         at = times.get(room)
         return at is not None and now - at <= EXPECTED
 
@@ -352,16 +352,16 @@ class Live:
 
     def hint(self, event: Event) -> None:
         """Follow a webhook: remember who hung up, and have a look at their room."""
-        place = self.knowledge.place_of(event.alias)
+        place = self.knowledge.place_of(event.livekit_room)
         if place is None:
             return
         if event.kind in (EventKind.JOINED, EventKind.PUBLISHED):
             self._heard.put(place.room, self.now())
         limit = self.limits.last(place.room)
         if event.kind is EventKind.LEFT and event.on_purpose and limit and limit.restricts:
-            left = self._hung_up.get(event.alias) or {}
+            left = self._hung_up.get(event.livekit_room) or {}
             if len(left) < MOST_HUNG_UP:
-                self._hung_up.put(event.alias, {**left, event.identity: event.sid})
+                self._hung_up.put(event.livekit_room, {**left, event.identity: event.sid})
         self.wake(place.room)
 
     async def _turn(self, room: RoomId, poll: bool) -> Finding:
@@ -407,21 +407,21 @@ class Live:
             self._people.pop(room, None)
             if room in self._limited:  # whoever comes from now on needs no seat
                 self._limited.discard(room)
-                await self.book.change(room, lambda seats: seats.settle(room, None))
+                await self.book.change(room, lambda seats: seats.reassess(room, None))
             return Finding.NO_POLICY
         seen = await self.presence.look(room, self.now(), in_background=True)
         if not all(attendance.is_whole for attendance in seen.rooms.values()):
             self.journal.saw_partly(room)
         self._people[room] = sum(len(each.identities) for each in seen.rooms.values())
         await self._free_seats(room, seen)
-        standing = await self._standing(room, known)
+        unseated = await self._unseated(room, known)
         policy = sources or SourcePolicy()
-        steps = plan(seen.rooms, policy, standing, self.knowledge.person)
+        steps = plan(seen.rooms, policy, unseated, self.knowledge.person)
         kept, put_off = bounded(step for step in steps if not self._observes(room, step, policy))
         if put_off:
             self.journal.put_off(room, put_off)
         self._confirm(room, steps, kept)
-        await some_at_once(AT_ONCE, (self._carry_out(room, step, policy) for step in kept))
+        await gather_bounded(AT_ONCE, (self._carry_out(room, step, policy) for step in kept))
         return Finding.UNDER_POLICY
 
     def _observes(self, room: RoomId, step: Step, policy: SourcePolicy) -> bool:
@@ -434,7 +434,7 @@ class Live:
         self.records.decided(ruling, observed=True, once=("would", room, _key(step)))
         return True
 
-    async def _standing(self, room: RoomId, known: "_Known[LimitPolicy]") -> list[Person]:
+    async def _unseated(self, room: RoomId, known: "_Known[LimitPolicy]") -> list[Person]:
         """List who is to be put out; nobody on a policy that is not certain, nor seated by it."""
         if known.policy is None or not known.is_certain:
             return []
@@ -442,10 +442,10 @@ class Live:
             self._limited.add(room)
         is_sure = self.rank.may_remove() and self.book.is_certain(room)
         limit = known.policy.max_users if self.limit_on and is_sure else None
-        standing = await self.book.change(room, lambda seats: seats.settle(room, limit))
-        if not standing or not await self._is_still(room, known.policy):
+        unseated = await self.book.change(room, lambda seats: seats.reassess(room, limit))
+        if not unseated or not await self._is_still(room, known.policy):
             return []
-        return standing if self.book.is_certain(room) else []
+        return unseated if self.book.is_certain(room) else []
 
     async def _is_still(self, room: RoomId, limit: LimitPolicy) -> bool:
         """Tell whether Synapse says at this moment what we know of a room's limit.
@@ -504,13 +504,13 @@ class Live:
     async def _free_seats(self, room: RoomId, seen: Seen) -> None:
         """Free the seats of those who hung up, where LiveKit agrees that they are gone."""
         gone: set[Identity] = set()
-        for alias, attendance in seen.rooms.items():
-            left = self._hung_up.pop(alias) or {}
+        for livekit_room, attendance in seen.rooms.items():
+            left = self._hung_up.pop(livekit_room) or {}
             now_there = {p.identity: p.sid for p in attendance.participants}
             gone.update(left.keys() - attendance.identities)
             late = {i: sid for i, sid in left.items() if now_there.get(i) == sid}
             if late:  # LiveKit still lists the very connection that has ended
-                self._hung_up.put(alias, late)
+                self._hung_up.put(livekit_room, late)
         if gone:
 
             def free(seats: Seats) -> None:
@@ -555,10 +555,10 @@ class Live:
         try:
             self._may(step)
             if isinstance(step, Narrow | Silence):
-                await self.service.permit(step.alias, step.participant, step.grant)
+                await self.service.permit(step.livekit_room, step.participant, step.grant)
             elif isinstance(step, Curb):
-                await self.service.curb(step.alias, step.participant.identity)
-                if self.presence.roll_call.calmed(step.alias, step.participant.identity):
+                await self.service.curb(step.livekit_room, step.participant.identity)
+                if self.presence.roll_call.calmed(step.livekit_room, step.participant.identity):
                     self.wake(room)  # who else is there shows now
             elif isinstance(step, Remove):
                 await self._put_out(room, step)
@@ -576,7 +576,7 @@ class Live:
     async def _put_out(self, room: RoomId, step: Remove) -> None:
         """Remove a participant, and look again soon: they may be back with the same token."""
         identity = step.participant.identity
-        await self.service.remove(step.alias, step.participant, self._revoked(identity))
+        await self.service.remove(step.livekit_room, step.participant, self._revoked(identity))
         await self.book.change(room, lambda seats: seats.put_out(room, identity, self.now()))
         for seconds in BACK_SECONDS:
             self.pace.clock.callLater(seconds, self.wake, room)
@@ -594,4 +594,4 @@ class Live:
 
 def _key(step: Step) -> _Key:
     participant = step.participant
-    return step.alias, participant.identity, participant.sid, type(step)
+    return step.livekit_room, participant.identity, participant.sid, type(step)

@@ -6,11 +6,11 @@ from typing import Any, Generic, Protocol, TypeVar
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
-from lotus_guard.core.directory import Recent
+from lotus_guard.core.directory import LruDict
 from lotus_guard.core.model import RoomId
-from lotus_guard.rules.policy import Reading
 from lotus_guard.enforce.deferreds import SingleFlight, ignoring
 from lotus_guard.enforce.ports import NO_ROOM, Now, Outage
+from lotus_guard.rules.policy import Reading
 
 
 class Restricting(Protocol):
@@ -57,8 +57,8 @@ class Policies(Generic[P]):
     """Told of each use whether the policy was at hand."""
     fetch_in_background: Callable[[RoomId], Coroutine[Any, Any, Reading[P]]] | None = None
     """Reads a policy for the background, in whose line nobody is to wait who has a deadline."""
-    _kept: Recent[RoomId, Kept[P]] = field(init=False, factory=lambda: Recent(MOST_ROOMS))
-    _changes: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(MOST_ROOMS))
+    _kept: LruDict[RoomId, Kept[P]] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    _changes: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     _flights: SingleFlight[tuple[RoomId, bool], Kept[P]] = field(init=False, factory=SingleFlight)
 
     def ahead(self, room: RoomId) -> None:

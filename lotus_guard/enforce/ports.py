@@ -6,27 +6,27 @@ from typing import Protocol
 
 from attrs import define
 
-from lotus_guard.rules.decision import Ruling
 from lotus_guard.core.model import (
-    Alias,
     Attendance,
     Grant,
     Identity,
     LimitPolicy,
+    LiveKitRoom,
     Participant,
     RoomId,
     Rule,
     SourcePolicy,
 )
-from lotus_guard.rules.policy import Reading
 from lotus_guard.core.seats import Person
+from lotus_guard.rules.decision import Ruling
+from lotus_guard.rules.policy import Reading
 
 Now = Callable[[], float]
 """Seconds of a clock that never runs backwards."""
 
 
 NO_ROOM = RoomId("!lotus-guard:room.invalid")
-NO_LIVEKIT_ROOM = Alias("lotus-guard")
+NO_LIVEKIT_ROOM = LiveKitRoom("lotus-guard")
 """Rooms that cannot be, for questions in which no client can have a hand: the domain is reserved,
 and lk-jwt-service's names of LiveKit rooms are 43 characters long."""
 
@@ -111,7 +111,9 @@ class Homeserver(Protocol):
 class RoomService(Protocol):
     """LiveKit: the one teller of who is there, and the arm that carries steps out."""
 
-    async def attendance(self, alias: Alias, allowance: Allowance | None = None) -> Attendance:
+    async def attendance(
+        self, livekit_room: LiveKitRoom, allowance: Allowance | None = None
+    ) -> Attendance:
         """List the people in a LiveKit room, nobody for an unknown one; raises Outage.
 
         Where their list is longer than the allowance, it is not whole: those with whom it begins.
@@ -119,7 +121,7 @@ class RoomService(Protocol):
         ...
 
     async def participant(
-        self, alias: Alias, identity: Identity, allowance: Allowance
+        self, livekit_room: LiveKitRoom, identity: Identity, allowance: Allowance
     ) -> Participant | None:
         """Ask after one participant; None where there is no such person.
 
@@ -131,25 +133,31 @@ class RoomService(Protocol):
         """Ask what no client has a hand in; raises Outage."""
         ...
 
-    async def existing(self, aliases: Sequence[Alias] = ()) -> Mapping[Alias, int]:
+    async def existing(
+        self, livekit_rooms: Sequence[LiveKitRoom] = ()
+    ) -> Mapping[LiveKitRoom, int]:
         """Tell which of these LiveKit rooms there are, or of all, and how many are in each.
 
         The count may be some seconds old. Raises Outage.
         """
         ...
 
-    async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
+    async def permit(
+        self, livekit_room: LiveKitRoom, participant: Participant, grant: Grant
+    ) -> None:
         """Replace what a participant may publish, and leave the rest; raises Outage."""
         ...
 
-    async def curb(self, alias: Alias, identity: Identity) -> None:
+    async def curb(self, livekit_room: LiveKitRoom, identity: Identity) -> None:
         """Take from a participant, unread, all that they can fill a room's list with.
 
         They keep their place and what they hear and see. Raises Outage.
         """
         ...
 
-    async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:
+    async def remove(
+        self, livekit_room: LiveKitRoom, participant: Participant, revoked: int
+    ) -> None:
         """Put a participant out of the room; raises Outage.
 
         Their tokens that are valid from before `revoked` on (seconds since the epoch) let nobody in

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
-from lotus_guard.enforce.seat_store import Book
-from lotus_guard.core.directory import Knowledge, Recent
-from lotus_guard.core.model import Alias, Attendance, RoomId
+from lotus_guard.core.directory import Directory, LruDict
+from lotus_guard.core.model import Attendance, LiveKitRoom, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.enforce.deferreds import SingleFlight
 from lotus_guard.enforce.ports import Now, Outage, RoomService
 from lotus_guard.enforce.roll_call import RollCall
+from lotus_guard.enforce.seat_store import SeatStore
 
 KEPT = 60.0
 """Seconds for which who was seen last counts in a room that is too much to look at, as long as a
@@ -22,8 +22,8 @@ class Seen:
     """A look at a Matrix room: when it was begun, what it took in and who was there."""
 
     at: float
-    aliases: Sequence[Alias]
-    rooms: Mapping[Alias, Attendance]
+    livekit_rooms: Sequence[LiveKitRoom]
+    rooms: Mapping[LiveKitRoom, Attendance]
 
 
 @define(eq=False)
@@ -31,15 +31,15 @@ class Presence:
     """Keeps the seats up to date with LiveKit's word."""
 
     service: RoomService
-    book: Book
-    knowledge: Knowledge
+    book: SeatStore
+    knowledge: Directory
     roll_call: RollCall
     now: Now
     on_use: Callable[[bool], None] = lambda _was_kept: None
     """Told of each use whether a look was at hand."""
     in_background: RoomService | None = None
     """LiveKit for the background, in whose line nobody is to wait who has a deadline."""
-    _seen: Recent[RoomId, Seen] = field(init=False, factory=lambda: Recent(20_000))
+    _seen: LruDict[RoomId, Seen] = field(init=False, factory=lambda: LruDict(20_000))
     _flights: SingleFlight[tuple[RoomId, bool], Seen] = field(init=False, factory=SingleFlight)
 
     @property
@@ -50,7 +50,7 @@ class Presence:
     def at_hand(self, room: RoomId, not_before: float) -> float | None:
         """Tell when the last look was begun, where it serves; None where one must be made."""
         seen = self._seen.get(room)
-        if seen is None or not _serves(seen, not_before, self.knowledge.aliases_of(room)):
+        if seen is None or not _serves(seen, not_before, self.knowledge.livekit_rooms_of(room)):
             return None
         self.on_use(True)
         return seen.at
@@ -64,14 +64,14 @@ class Presence:
         LiveKit's own count of who is where is up to five seconds old (room.go,
         `roomUpdateInterval`).
         """
-        aliases = self.knowledge.aliases_of(room)
+        livekit_rooms = self.knowledge.livekit_rooms_of(room)
         seen = self._seen.get(room)
-        self.on_use(seen is not None and _serves(seen, not_before, aliases))
-        if seen is None or not _serves(seen, not_before, aliases):
+        self.on_use(seen is not None and _serves(seen, not_before, livekit_rooms))
+        if seen is None or not _serves(seen, not_before, livekit_rooms):
             service = (self.in_background if in_background else None) or self.service
             key = (room, in_background)
             seen = await self._flights.join(key, lambda: self._look(room, service))
-            if not _serves(seen, not_before, aliases):
+            if not _serves(seen, not_before, livekit_rooms):
                 # We joined a look that was begun too early.
                 seen = await self._flights.join(key, lambda: self._look(room, service))
         return seen
@@ -91,20 +91,20 @@ class Presence:
         def age(seats: Seats) -> None:
             looks = seats.table(room).looks
             old = [a for a, look in looks.items() if look.people and look.at < oldest]
-            seats.saw(room, {alias: Look(oldest, frozenset()) for alias in old})
+            seats.saw(room, {livekit_room: Look(oldest, frozenset()) for livekit_room in old})
 
         await self.book.change(room, age)
         return max(self.last_look(room), oldest)
 
     async def _look(self, room: RoomId, service: RoomService) -> Seen:
-        begun, aliases = self.now(), self.knowledge.aliases_of(room)
+        begun, livekit_rooms = self.now(), self.knowledge.livekit_rooms_of(room)
         try:
-            rooms = await self._roll_call(room, aliases, service)
+            rooms = await self._roll_call(room, livekit_rooms, service)
         except Outage:
             if self.last_look(room) < begun:
                 await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
             raise
-        looks = {alias: _as_look(attendance) for alias, attendance in rooms.items()}
+        looks = {livekit_room: _as_look(attendance) for livekit_room, attendance in rooms.items()}
         is_whole = all(attendance.is_whole for attendance in rooms.values())
 
         def take_in(seats: Seats) -> None:
@@ -113,26 +113,26 @@ class Presence:
                 seats.lost_sight(room, begun)
 
         await self.book.change(room, take_in)
-        seen = Seen(begun, aliases, rooms)
+        seen = Seen(begun, livekit_rooms, rooms)
         if self.last_look(room) < begun:  # the token path and the background look on their own
             self._seen.put(room, seen)
         return seen
 
     async def _roll_call(
-        self, room: RoomId, aliases: Sequence[Alias], service: RoomService
-    ) -> Mapping[Alias, Attendance]:
+        self, room: RoomId, livekit_rooms: Sequence[LiveKitRoom], service: RoomService
+    ) -> Mapping[LiveKitRoom, Attendance]:
         """Only in the background is there time to read a flooded room piecewise."""
         if service is self.service:
-            return await self.roll_call.hurried(service, aliases)
+            return await self.roll_call.hurried(service, livekit_rooms)
         seen = self._seen.get(room)
-        return await self.roll_call.thorough(service, aliases, seen.rooms if seen else {})
+        return await self.roll_call.thorough(service, livekit_rooms, seen.rooms if seen else {})
 
 
 def _as_look(attendance: Attendance) -> Look:
     return Look(attendance.at, attendance.identities)
 
 
-def _serves(seen: Seen, not_before: float, aliases: Sequence[Alias]) -> bool:
+def _serves(seen: Seen, not_before: float, livekit_rooms: Sequence[LiveKitRoom]) -> bool:
     if seen.at < not_before:
         return False
-    return aliases == seen.aliases or set(aliases) <= set(seen.aliases)
+    return livekit_rooms == seen.livekit_rooms or set(livekit_rooms) <= set(seen.livekit_rooms)

@@ -14,6 +14,10 @@ from typing import Protocol
 
 from attrs import define, field
 
+from lotus_guard.core.directory import LruDict
+from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.core.seats import Person
+from lotus_guard.enforce.ports import Now, Outage
 from lotus_guard.rules.decision import (
     Decision,
     Deed,
@@ -22,10 +26,6 @@ from lotus_guard.rules.decision import (
     masked,
     not_enforced,
 )
-from lotus_guard.core.directory import Recent
-from lotus_guard.core.model import RoomId, Rule
-from lotus_guard.core.seats import Person
-from lotus_guard.enforce.ports import Now, Outage
 
 Mask = Callable[[Person], Person | None]
 Sink = Callable[[Decision], None]
@@ -81,8 +81,8 @@ class Recorder:
     """The last decisions, newest last."""
     recorded: int = field(default=0, init=False)
     """How many there have been."""
-    _tallies: Recent[RoomId, Counter[Deed]] = field(init=False, factory=lambda: Recent(20_000))
-    _said: Recent[Hashable, tuple[float, str]] = field(init=False, factory=lambda: Recent(10_000))
+    _tallies: LruDict[RoomId, Counter[Deed]] = field(init=False, factory=lambda: LruDict(20_000))
+    _said: LruDict[Hashable, tuple[float, str]] = field(init=False, factory=lambda: LruDict(10_000))
 
     def decided(
         self, ruling: Ruling, *, observed: bool = False, once: Hashable | None = None

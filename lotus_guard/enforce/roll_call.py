@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
-from lotus_guard.enforce.hoard import LIFE
-from lotus_guard.core.directory import Knowledge, Recent
-from lotus_guard.core.model import Alias, Attendance, Identity, Participant
-from lotus_guard.enforce.deferreds import some_at_once, within
+from lotus_guard.core.directory import Directory, LruDict
+from lotus_guard.core.model import Attendance, Identity, LiveKitRoom, Participant
+from lotus_guard.enforce.deferreds import gather_bounded, with_timeout
+from lotus_guard.enforce.identity_quota import LIFE
 from lotus_guard.enforce.ports import (
     Allowance,
     Flooded,
@@ -43,7 +43,7 @@ LISTS, NEUTRAL = 0.6, 0.2
 KEPT_OUT = 10.0
 """Seconds for which the list of a flooded LiveKit room is not asked for again."""
 
-Before = Mapping[Alias, Attendance]
+Before = Mapping[LiveKitRoom, Attendance]
 """Who was in each LiveKit room when it was looked at last."""
 
 
@@ -60,80 +60,82 @@ class _Budget:
 class RollCall:
     """Asks who is there."""
 
-    knowledge: Knowledge
+    knowledge: Directory
     clock: IReactorTime
     now: Now
     seconds: float
     """The deadline of a whole look that somebody waits for."""
-    _flooded: Recent[Alias, float] = field(init=False, factory=lambda: Recent(10_000))
+    _flooded: LruDict[LiveKitRoom, float] = field(init=False, factory=lambda: LruDict(10_000))
     """The LiveKit rooms whose lists were too long or too slow, and when that was."""
-    _calmed: Recent[tuple[Alias, Identity], float] = field(
-        init=False, factory=lambda: Recent(10_000)
+    _calmed: LruDict[tuple[LiveKitRoom, Identity], float] = field(
+        init=False, factory=lambda: LruDict(10_000)
     )
 
     async def hurried(
-        self, service: RoomService, aliases: Sequence[Alias]
-    ) -> dict[Alias, Attendance]:
+        self, service: RoomService, livekit_rooms: Sequence[LiveKitRoom]
+    ) -> dict[LiveKitRoom, Attendance]:
         """Read all lists while somebody waits; raises Flooded where that is too much, Outage."""
-        if any(map(self._is_flooded, aliases)):
+        if any(map(self._is_flooded, livekit_rooms)):
             raise Flooded("its participants write more than can be read")
         allowance = Allowance(MOST_BYTES)
-        unread = set(aliases)
+        unread = set(livekit_rooms)
 
-        async def read(alias: Alias) -> Attendance:
-            found = await service.attendance(alias, allowance)
+        async def read(livekit_room: LiveKitRoom) -> Attendance:
+            found = await service.attendance(livekit_room, allowance)
             if found.is_whole:
-                unread.discard(alias)
+                unread.discard(livekit_room)
             return found
 
         try:
-            reading = some_at_once(AT_ONCE, map(read, aliases))
-            found = await within(LISTS * self.seconds, self.clock, reading)
+            reading = gather_bounded(AT_ONCE, map(read, livekit_rooms))
+            found = await with_timeout(LISTS * self.seconds, self.clock, reading)
         except TimeoutError:
             await self._doubt(service, unread, Outage(Reason.TIMEOUT, "no list in time"))
         except Outage as outage:
             await self._doubt(service, unread, outage)
         if unread:
             raise self._flood(unread)
-        return dict(zip(aliases, found, strict=True))
+        return dict(zip(livekit_rooms, found, strict=True))
 
     async def thorough(
-        self, service: RoomService, aliases: Sequence[Alias], before: Before
-    ) -> dict[Alias, Attendance]:
+        self, service: RoomService, livekit_rooms: Sequence[LiveKitRoom], before: Before
+    ) -> dict[LiveKitRoom, Attendance]:
         """Read all lists, and piecewise those that cannot be read; raises Outage."""
         budget = _Budget()
 
-        async def read(alias: Alias) -> Attendance:
+        async def read(livekit_room: LiveKitRoom) -> Attendance:
             begun = Attendance(self.now(), (), is_whole=False)
-            if not self._is_flooded(alias):
+            if not self._is_flooded(livekit_room):
                 try:
-                    begun = await service.attendance(alias, budget.lists)
+                    begun = await service.attendance(livekit_room, budget.lists)
                 except Outage as outage:
-                    await self._doubt(service, [alias], outage)
+                    await self._doubt(service, [livekit_room], outage)
             if begun.is_whole:
                 return begun
-            self._flood([alias])
-            return await self._piecewise(service, alias, begun, before.get(alias), budget)
+            self._flood([livekit_room])
+            return await self._piecewise(
+                service, livekit_room, begun, before.get(livekit_room), budget
+            )
 
-        found = await some_at_once(AT_ONCE, map(read, aliases))
-        return dict(zip(aliases, found, strict=True))
+        found = await gather_bounded(AT_ONCE, map(read, livekit_rooms))
+        return dict(zip(livekit_rooms, found, strict=True))
 
-    def calmed(self, alias: Alias, identity: Identity) -> bool:
+    def calmed(self, livekit_room: LiveKitRoom, identity: Identity) -> bool:
         """Note that something was done about one who flooded a LiveKit room.
 
         Tells whether to look at once how it is now; not where the same was done just now.
         """
-        now, before = self.now(), self._calmed.get((alias, identity))
+        now, before = self.now(), self._calmed.get((livekit_room, identity))
         if before is not None and now - before < KEPT_OUT:
             return False
-        self._calmed.put((alias, identity), now)
-        self._flooded.pop(alias)
+        self._calmed.put((livekit_room, identity), now)
+        self._flooded.pop(livekit_room)
         return True
 
     async def _piecewise(
         self,
         service: RoomService,
-        alias: Alias,
+        livekit_room: LiveKitRoom,
         begun: Attendance,
         before: Attendance | None,
         budget: _Budget,
@@ -145,7 +147,7 @@ class RollCall:
         """
         was_there = before.identities if before else frozenset()
         slow_before = before.doubtful if before else ()
-        issued = self.knowledge.identities_of(alias, MOST_ASKED, self.now() - LIFE)
+        issued = self.knowledge.identities_of(livekit_room, MOST_ASKED, self.now() - LIFE)
         missing = [i for i in dict.fromkeys([*was_there, *issued]) if i not in begun.identities]
         loud: list[Identity] = []
         slow: list[Identity] = []
@@ -157,18 +159,18 @@ class RollCall:
                 return None
             allowance = Allowance(LOUD)
             try:
-                return await service.participant(alias, identity, allowance)
+                return await service.participant(livekit_room, identity, allowance)
             except Oversized:
                 loud.append(identity)
             except Outage as outage:
-                await self._doubt(service, [alias], outage)
+                await self._doubt(service, [livekit_room], outage)
                 is_loud = outage.reason is Reason.TIMEOUT and identity in slow_before
                 (loud if is_loud else slow).append(identity)
             finally:
                 budget.pieces.take(LOUD - allowance.left)
             return None
 
-        found = await some_at_once(AT_ONCE, map(ask, missing))
+        found = await gather_bounded(AT_ONCE, map(ask, missing))
         return evolve(
             begun,
             participants=(*begun.participants, *(p for p in found if p)),
@@ -177,22 +179,24 @@ class RollCall:
             is_whole=not slow and not left_out and len(issued) < MOST_ASKED,
         )
 
-    async def _doubt(self, service: RoomService, aliases: Iterable[Alias], outage: Outage) -> None:
+    async def _doubt(
+        self, service: RoomService, livekit_rooms: Iterable[LiveKitRoom], outage: Outage
+    ) -> None:
         """Raise the outage, unless LiveKit answers what no client has a hand in: then a flood."""
         if isinstance(outage, NotAsked):
             raise outage
         try:
-            await within(NEUTRAL * self.seconds, self.clock, service.ping())
+            await with_timeout(NEUTRAL * self.seconds, self.clock, service.ping())
         except (Outage, TimeoutError):
             raise outage from None
-        self._flood(aliases)
+        self._flood(livekit_rooms)
 
-    def _flood(self, aliases: Iterable[Alias]) -> Flooded:
-        for alias in aliases:
-            if not self._is_flooded(alias):
-                self._flooded.put(alias, self.now())
+    def _flood(self, livekit_rooms: Iterable[LiveKitRoom]) -> Flooded:
+        for livekit_room in livekit_rooms:
+            if not self._is_flooded(livekit_room):
+                self._flooded.put(livekit_room, self.now())
         return Flooded("its participants write more than can be read")
 
-    def _is_flooded(self, alias: Alias) -> bool:
-        at = self._flooded.get(alias)
+    def _is_flooded(self, livekit_room: LiveKitRoom) -> bool:
+        at = self._flooded.get(livekit_room)
         return at is not None and self.now() - at < KEPT_OUT

@@ -11,10 +11,10 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from lotus_guard.core.directory import Grounds, Knowledge, Place, Recent
-from lotus_guard.core.model import Alias, RoomId
-from lotus_guard.core.naming import ROOM_SLOT, known_aliases
-from lotus_guard.enforce.live import Pace
+from lotus_guard.core.directory import Directory, Grounds, LruDict, Place
+from lotus_guard.core.model import LiveKitRoom, RoomId
+from lotus_guard.core.naming import ROOM_SLOT, known_livekit_rooms
+from lotus_guard.enforce.live import RateLimiter
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
 
 _log = Logger()
@@ -26,20 +26,20 @@ MOST_SLOTS = 8
 
 
 @define(eq=False)
-class Search:
+class RoomResolver:
     """Looks for the rooms behind unknown aliases."""
 
     homeserver: Homeserver
-    knowledge: Knowledge
-    pace: Pace
+    knowledge: Directory
+    pace: RateLimiter
     now: Now
     on_found: Callable[[RoomId], None] = lambda _room: None
-    _looked_for: Recent[Alias, float] = field(init=False, factory=lambda: Recent(100_000))
+    _looked_for: LruDict[LiveKitRoom, float] = field(init=False, factory=lambda: LruDict(100_000))
     _running: bool = field(default=False, init=False)
 
-    def begin(self, aliases: Iterable[Alias]) -> None:
+    def begin(self, livekit_rooms: Iterable[LiveKitRoom]) -> None:
         """Look for those of these aliases that are unknown, unless a search is under way."""
-        missing = {alias for alias in aliases if self._is_missing(alias)}
+        missing = {livekit_room for livekit_room in livekit_rooms if self._is_missing(livekit_room)}
         if missing and not self._running:
             ensureDeferred(self._run(missing))
 
@@ -48,22 +48,22 @@ class Search:
         """How many LiveKit rooms belong to no room that we could find."""
         return sum(
             1
-            for alias, at in self._looked_for.items()
-            if self.now() - at <= AGAIN_SECONDS and self.knowledge.place_of(alias) is None
+            for livekit_room, at in self._looked_for.items()
+            if self.now() - at <= AGAIN_SECONDS and self.knowledge.place_of(livekit_room) is None
         )
 
-    def _is_missing(self, alias: Alias) -> bool:
-        at = self._looked_for.get(alias)
+    def _is_missing(self, livekit_room: LiveKitRoom) -> bool:
+        at = self._looked_for.get(livekit_room)
         return (at is None or self.now() - at > AGAIN_SECONDS) and (
-            self.knowledge.place_of(alias) is None
+            self.knowledge.place_of(livekit_room) is None
         )
 
-    async def _run(self, missing: set[Alias]) -> None:
+    async def _run(self, missing: set[LiveKitRoom]) -> None:
         self._running = True
         try:
             await self._search(set(missing))
-            for alias in missing:
-                self._looked_for.put(alias, self.now())
+            for livekit_room in missing:
+                self._looked_for.put(livekit_room, self.now())
         except Outage as outage:
             _log.warn("The rooms of {n} calls are not known: {why}", n=len(missing), why=outage)
         except Exception:
@@ -71,7 +71,7 @@ class Search:
         finally:
             self._running = False
 
-    async def _search(self, missing: set[Alias]) -> None:
+    async def _search(self, missing: set[LiveKitRoom]) -> None:
         slots = self._slots()
         start: int | None = 0
         for _ in range(MOST_PAGES):
@@ -81,9 +81,9 @@ class Search:
             rooms, start = await self.homeserver.rooms(start)
             for room in rooms:
                 for slot in slots:
-                    for alias in missing.intersection(known_aliases(room, slot)):
-                        self.knowledge.learn_alias(alias, Place(room, slot, Grounds.PROOF))
-                        missing.discard(alias)
+                    for livekit_room in missing.intersection(known_livekit_rooms(room, slot)):
+                        self.knowledge.learn_room(livekit_room, Place(room, slot, Grounds.PROOF))
+                        missing.discard(livekit_room)
                         self.on_found(room)
 
     def _slots(self) -> list[str]:

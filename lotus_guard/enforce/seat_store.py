@@ -16,7 +16,7 @@ from lotus_guard.core.seats import Seats
 V = TypeVar("V")
 
 
-class Book(Protocol):
+class SeatStore(Protocol):
     """Takes in changes of seats."""
 
     async def change(self, room: RoomId, work: Callable[[Seats], V]) -> V:
@@ -37,7 +37,7 @@ class Book(Protocol):
 
 
 @define(eq=False)
-class OwnBook:
+class LocalSeats:
     """The book of a guard that shares its seats with nobody."""
 
     seats: Seats

@@ -39,10 +39,10 @@ from txredisapi import (
 )
 
 from lotus_guard.core.ration import Ration
-from lotus_guard.memory.redis_scripts import RedisAddress, Script
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.deferreds import ignoring, within
+from lotus_guard.enforce.deferreds import ignoring, with_timeout
 from lotus_guard.enforce.ports import Now, Outage, Reason
+from lotus_guard.memory.redis_scripts import RedisAddress, Script
 
 _log = Logger()
 
@@ -71,7 +71,7 @@ Words = Sequence[str | bytes | int]
 class Server(Protocol):
     """A Redis server, or the model of one."""
 
-    lead: float
+    clock_offset: float
     """How many seconds its clock is ahead of ours, as last measured."""
 
     async def command(self, *words: str | bytes | int) -> Any:
@@ -153,7 +153,7 @@ class Redis:
     seconds: float = SECONDS
     password: Credential[str] | None = None
     """Where the address has none."""
-    lead: float = field(default=0.0, init=False)
+    clock_offset: float = field(default=0.0, init=False)
     away_since: float | None = field(default=None, init=False)
     """Since when it has not answered; None while it does."""
     refusal: str = field(default="", init=False)
@@ -279,7 +279,7 @@ class Redis:
             if not pool:
                 raise NotConnected("not connected")
             connection = pool[0]
-            return await within(self.seconds, self.reactor, send(connection))
+            return await with_timeout(self.seconds, self.reactor, send(connection))
         except CancelledError:
             raise
         except Exception as failure:
@@ -319,9 +319,9 @@ class Redis:
                 seconds, micros = await self._round_trip(lambda c: c.execute_command("TIME"))
                 taken = self.now() - sent
                 found.append((taken, int(seconds) + int(micros) / 1e6 - sent - taken / 2))
-            _, lead = min(found)
-            if self._measured is None or abs(lead - self.lead) > MOVED_SECONDS:
-                self.lead = lead
+            _, clock_offset = min(found)
+            if self._measured is None or abs(clock_offset - self.clock_offset) > MOVED_SECONDS:
+                self.clock_offset = clock_offset
             self._measured = self.now()
         finally:
             self._measuring = False

@@ -16,9 +16,9 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
+from lotus_guard.enforce.ports import Now, Outage
 from lotus_guard.memory.redis_connection import Server
 from lotus_guard.memory.redis_scripts import LEAD, RENEW_SECONDS, STEP_DOWN
-from lotus_guard.enforce.ports import Now, Outage
 
 _log = Logger()
 
@@ -54,7 +54,7 @@ class Lease:
         """Tell whether it also knows whom the other guards gave seats.
 
         Each gave them by what it knew itself while Redis was away, and tells the others a moment
-        after it is back (`RedisBook.reunite`).
+        after it is back (`RedisSeats.reunite`).
         """
         return self._holds() and self.now() - self._failed > SETTLE_SECONDS
 

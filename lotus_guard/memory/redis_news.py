@@ -29,15 +29,15 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.logger import Logger
 
+from lotus_guard.core.directory import Change, Directory, Grounds, LruDict, Place
+from lotus_guard.core.ids import MOST_NAME, fits
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, Rule, UserId
+from lotus_guard.enforce.deferreds import gather_bounded, ignoring
+from lotus_guard.enforce.ports import Now, Outage
 from lotus_guard.memory.redis_connection import Server
+from lotus_guard.memory.redis_scripts import BIND, string
 from lotus_guard.memory.sqlite_schema import MOST_DECISIONS, Batch
 from lotus_guard.rules.decision import REQUEST, Decision, Deed, from_json
-from lotus_guard.core.ids import MOST_NAME, fits
-from lotus_guard.core.directory import Change, Grounds, Knowledge, Place, Recent
-from lotus_guard.core.model import Alias, Identity, RoomId, Rule, UserId
-from lotus_guard.memory.redis_scripts import BIND, string
-from lotus_guard.enforce.deferreds import ignoring, some_at_once
-from lotus_guard.enforce.ports import Now, Outage
 
 _log = Logger()
 
@@ -52,7 +52,7 @@ PIECE = 500
 
 
 @define
-class Ears:
+class Subscribers:
     """Who takes up what was heard."""
 
     push: Callable[[bytes, str], None] = lambda _body, _header: None
@@ -68,20 +68,20 @@ class RedisStore:
 
     server: Server
     prefix: str
-    knowledge: Knowledge
+    knowledge: Directory
     clock: Any
     now: Now
     epoch: Callable[[], float]
     instance: str
     keep_seconds: float = 7 * 86400.0
-    ears: Ears = field(factory=Ears)
+    ears: Subscribers = field(factory=Subscribers)
     _batch: Batch = field(init=False, factory=Batch)
     _soon: Any = field(default=None, init=False)
     _is_hearing: bool = field(default=False, init=False)
     """What is learnt at this moment came from the others."""
-    _issued: Recent[RoomId, float] = field(init=False, factory=lambda: Recent(20_000))
-    _unbound: set[Alias] = field(init=False, factory=set)
-    _dropped: set[tuple[Alias, Identity]] = field(init=False, factory=set)
+    _issued: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(20_000))
+    _unbound: set[LiveKitRoom] = field(init=False, factory=set)
+    _dropped: set[tuple[LiveKitRoom, Identity]] = field(init=False, factory=set)
     """Aliases and identities that are to be deleted."""
 
     @property
@@ -97,30 +97,32 @@ class RedisStore:
 
     def learnt(self, change: Change) -> None:
         """Write down a thing learnt and tell the others."""
-        if change.alias:
-            self._unbound.discard(change.alias)
-        if change.alias and change.identity:
-            self._dropped.discard((change.alias, change.identity))
+        if change.livekit_room:
+            self._unbound.discard(change.livekit_room)
+        if change.livekit_room and change.identity:
+            self._dropped.discard((change.livekit_room, change.identity))
         if self._is_hearing:
             return
-        if change.alias and change.place:
-            self._go(self._bind(change.alias, change.place))
+        if change.livekit_room and change.place:
+            self._go(self._bind(change.livekit_room, change.place))
         if change.identity and change.user:
-            self._go(self._name(change.alias or Alias(""), change.identity, change.user))
+            self._go(
+                self._name(change.livekit_room or LiveKitRoom(""), change.identity, change.user)
+            )
 
-    def forgotten(self, alias: Alias) -> None:
+    def forgotten(self, livekit_room: LiveKitRoom) -> None:
         """Delete an alias and the identities that were learnt in it, and tell the others."""
         if not self._is_hearing:
-            self._go(self._forget(alias))
+            self._go(self._forget(livekit_room))
 
-    def dropped(self, alias: Alias, identities: Collection[Identity] | None) -> None:
+    def dropped(self, livekit_room: LiveKitRoom, identities: Collection[Identity] | None) -> None:
         """Delete what there is no room for here, with all else of the same half second.
 
         The others are not told: what they have in use, they keep.
         """
         if identities is None:
-            self._unbound.add(alias)
-        self._dropped.update((alias, identity) for identity in identities or ())
+            self._unbound.add(livekit_room)
+        self._dropped.update((livekit_room, identity) for identity in identities or ())
         self._shortly()
 
     def decided(self, decision: Decision) -> None:
@@ -204,16 +206,18 @@ class RedisStore:
             self._go(self._delete(sorted(unbound), dropped))
 
     async def _delete(
-        self, aliases: Sequence[Alias], identities: Collection[tuple[Alias, Identity]]
+        self,
+        livekit_rooms: Sequence[LiveKitRoom],
+        identities: Collection[tuple[LiveKitRoom, Identity]],
     ) -> None:
-        for some in _pieces(aliases):
+        for some in _pieces(livekit_rooms):
             await self.server.command("HDEL", f"{self.prefix}aliases", *some)
-        by_alias: dict[Alias, list[Identity]] = {}
-        for alias, identity in identities:
-            by_alias.setdefault(alias, []).append(identity)
-        for alias, found in by_alias.items():
+        by_alias: dict[LiveKitRoom, list[Identity]] = {}
+        for livekit_room, identity in identities:
+            by_alias.setdefault(livekit_room, []).append(identity)
+        for livekit_room, found in by_alias.items():
             for some in _pieces(found):
-                await self.server.command("HDEL", f"{self.prefix}users:{alias}", *some)
+                await self.server.command("HDEL", f"{self.prefix}users:{livekit_room}", *some)
 
     def _go(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do what nobody waits for; an outage has been counted where it happened."""
@@ -223,29 +227,29 @@ class RedisStore:
         news = {"from": self.instance, "kind": kind, **fields}
         await self.server.command("PUBLISH", self.channel, json.dumps(news))
 
-    async def _bind(self, alias: Alias, place: Place) -> None:
+    async def _bind(self, livekit_room: LiveKitRoom, place: Place) -> None:
         written = _write(place)
         is_proof = int(place.grounds is Grounds.PROOF)
         held = await self.server.script(
-            BIND, [f"{self.prefix}aliases"], [alias, json.dumps(written), is_proof]
+            BIND, [f"{self.prefix}aliases"], [livekit_room, json.dumps(written), is_proof]
         )
         there = json.loads(held)
         if there != written:
-            self._adopt(alias, there)  # another guard was taught earlier
+            self._adopt(livekit_room, there)  # another guard was taught earlier
         else:
-            news = {"from": self.instance, "kind": "alias", "alias": alias, "place": written}
+            news = {"from": self.instance, "kind": "alias", "alias": livekit_room, "place": written}
             await self.server.command("PUBLISH", self.channel, json.dumps(news))
 
-    async def _name(self, alias: Alias, identity: Identity, user: UserId) -> None:
-        key = f"{self.prefix}users:{alias}"
+    async def _name(self, livekit_room: LiveKitRoom, identity: Identity, user: UserId) -> None:
+        key = f"{self.prefix}users:{livekit_room}"
         await self.server.command("HSET", key, identity, user)
         await self.server.command("PEXPIRE", key, KEEP_MILLISECONDS)
-        await self._say("identity", alias=alias, identity=identity, user=user)
+        await self._say("identity", alias=livekit_room, identity=identity, user=user)
 
-    async def _forget(self, alias: Alias) -> None:
-        await self.server.command("HDEL", f"{self.prefix}aliases", alias)
-        await self.server.command("DEL", f"{self.prefix}users:{alias}")
-        await self._say("forget", alias=alias)
+    async def _forget(self, livekit_room: LiveKitRoom) -> None:
+        await self.server.command("HDEL", f"{self.prefix}aliases", livekit_room)
+        await self.server.command("DEL", f"{self.prefix}users:{livekit_room}")
+        await self._say("forget", alias=livekit_room)
 
     async def _keep_policy(self, room: RoomId, written: str) -> None:
         key = f"{self.prefix}policies"
@@ -271,25 +275,27 @@ class RedisStore:
     # --- reading ---
 
     def _hear_knowledge(self, kind: str, news: dict[str, Any]) -> None:
-        alias = Alias(string(news, "alias"))
+        livekit_room = LiveKitRoom(string(news, "alias"))
         if kind == "alias":
-            self._adopt(alias, news.get("place"))
+            self._adopt(livekit_room, news.get("place"))
         elif kind == "identity":
-            self._take_user(alias, string(news, "identity"), string(news, "user"))
+            self._take_user(livekit_room, string(news, "identity"), string(news, "user"))
         elif kind == "forget":
-            self._hearing(lambda: self.knowledge.forget([alias]))
+            self._hearing(lambda: self.knowledge.forget([livekit_room]))
 
-    def _adopt(self, alias: Alias, written: Any) -> bool:
+    def _adopt(self, livekit_room: LiveKitRoom, written: Any) -> bool:
         """Take an alias up as another guard has it; tells whether it is one."""
-        place = _read(written) if fits(alias, MOST_NAME) else None
+        place = _read(written) if fits(livekit_room, MOST_NAME) else None
         if place is not None:
-            self._hearing(lambda: self.knowledge.adopt(alias, place))
+            self._hearing(lambda: self.knowledge.adopt(livekit_room, place))
         return place is not None
 
-    def _take_user(self, alias: Alias, identity: str, user: str) -> None:
+    def _take_user(self, livekit_room: LiveKitRoom, identity: str, user: str) -> None:
         if identity and user and fits(identity, MOST_NAME) and fits(user, MOST_NAME):
             self._hearing(
-                lambda: self.knowledge.learn_identity(Identity(identity), UserId(user), alias)
+                lambda: self.knowledge.learn_identity(
+                    Identity(identity), UserId(user), livekit_room
+                )
             )
 
     def _hearing(self, work: Callable[[], Any]) -> None:
@@ -301,29 +307,36 @@ class RedisStore:
 
     async def _load(self) -> None:
         ours = dict(self.knowledge.places())
-        aliases: list[Alias] = []
+        livekit_rooms: list[LiveKitRoom] = []
         async for name, written in self._pairs("aliases"):
-            if self._adopt(Alias(name), _json(written)):
-                aliases.append(Alias(name))
+            if self._adopt(LiveKitRoom(name), _json(written)):
+                livekit_rooms.append(LiveKitRoom(name))
             else:
-                self.dropped(Alias(name), None)  # too long, or none of ours
-        await some_at_once(AT_ONCE, (self._load_users(alias) for alias in aliases))
+                self.dropped(LiveKitRoom(name), None)  # too long, or none of ours
+        await gather_bounded(
+            AT_ONCE, (self._load_users(livekit_room) for livekit_room in livekit_rooms)
+        )
         async for _room, written in self._pairs("policies"):
             header, body = json.loads(written)
             self.ears.recall(body.encode("latin-1", "replace"), header)
         # What we learnt while Redis was away, or had been emptied, the others do not know yet.
-        await some_at_once(
-            AT_ONCE, (self._bind(a, place) for a, place in ours.items() if a not in set(aliases))
+        await gather_bounded(
+            AT_ONCE,
+            (self._bind(a, place) for a, place in ours.items() if a not in set(livekit_rooms)),
         )
         users = [(i, known) for i, known in self.knowledge.users() if known[1] in ours]
-        missing = [(i, known) for i, known in users if known[1] not in set(aliases)]
-        await some_at_once(
-            AT_ONCE, (self._name(alias, identity, user) for identity, (user, alias) in missing)
+        missing = [(i, known) for i, known in users if known[1] not in set(livekit_rooms)]
+        await gather_bounded(
+            AT_ONCE,
+            (
+                self._name(livekit_room, identity, user)
+                for identity, (user, livekit_room) in missing
+            ),
         )
 
-    async def _load_users(self, alias: Alias) -> None:
-        async for identity, user in self._pairs(f"users:{alias}"):
-            self._take_user(alias, identity, user)
+    async def _load_users(self, livekit_room: LiveKitRoom) -> None:
+        async for identity, user in self._pairs(f"users:{livekit_room}"):
+            self._take_user(livekit_room, identity, user)
 
     async def _pairs(self, name: str) -> AsyncIterator[tuple[str, str]]:
         """Read a hash in pieces, each of which comes in time however many there are."""

@@ -17,16 +17,16 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
-from lotus_guard.memory.redis_connection import Server
-from lotus_guard.core.directory import Recent
+from lotus_guard.core.directory import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.ration import Ration
 from lotus_guard.core.seats import Seats
-from lotus_guard.memory.redis_scripts import REPLACE, Version, read_version
 from lotus_guard.core.seats_json import Table, merged, read_table, write_table
 from lotus_guard.core.text import printable
-from lotus_guard.enforce.deferreds import some_at_once
+from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.ports import Now, Outage, Reason
+from lotus_guard.memory.redis_connection import Server
+from lotus_guard.memory.redis_scripts import REPLACE, Version, read_version
 
 _log = Logger()
 
@@ -51,7 +51,7 @@ class _Raised:
 
 
 @define(eq=False)
-class _Page:
+class _Entry:
     """What is known of one room's table in Redis."""
 
     there: str = ""
@@ -67,7 +67,7 @@ class _Page:
 
 
 @define(eq=False)
-class RedisBook:
+class RedisSeats:
     """Changes seats in Redis."""
 
     server: Server
@@ -79,7 +79,7 @@ class RedisBook:
     now: Now
     on_contention: Callable[[], None] = lambda: None
     """Told of each round that has to be done again."""
-    _pages: Recent[RoomId, _Page] = field(init=False, factory=lambda: Recent(20_000))
+    _pages: LruDict[RoomId, _Entry] = field(init=False, factory=lambda: LruDict(20_000))
     _apart: set[RoomId] = field(init=False, factory=set)
     """The rooms whose seats the others do not know as they are here."""
     _ration: Ration = field(init=False)
@@ -91,7 +91,7 @@ class RedisBook:
         """Do a piece of work on a room's seats and give its result."""
         page = self._pages.get(room)
         if page is None:
-            page = _Page()
+            page = _Entry()
             self._pages.put(room, page)
         done: Deferred[V] = Deferred()
         page.waiting.append((work, done))
@@ -117,9 +117,9 @@ class RedisBook:
         Else a room's would wait for its next change, and whoever leads might put its people out.
         """
         rooms = list(self._apart)[:MOST_REUNITED]
-        await some_at_once(AT_ONCE, (self.change(room, lambda _seats: None) for room in rooms))
+        await gather_bounded(AT_ONCE, (self.change(room, lambda _seats: None) for room in rooms))
 
-    async def _rounds(self, room: RoomId, page: _Page) -> None:
+    async def _rounds(self, room: RoomId, page: _Entry) -> None:
         """Do what waits until nothing does."""
         try:
             while page.waiting:
@@ -139,7 +139,7 @@ class RedisBook:
             page.is_busy = False
             (self._apart.add if page.is_apart else self._apart.discard)(room)
 
-    async def _round(self, room: RoomId, page: _Page, works: list[Work]) -> list[Any]:
+    async def _round(self, room: RoomId, page: _Entry, works: list[Work]) -> list[Any]:
         for _ in range(MOST_TRIES):
             before = self.seats.table(room)
             results = self._do(works)
@@ -172,7 +172,7 @@ class RedisBook:
         return results
 
     async def _offer(
-        self, room: RoomId, page: _Page, changed: Table | None
+        self, room: RoomId, page: _Entry, changed: Table | None
     ) -> tuple[str, str] | None:
         """Offer our table; gives None where Redis took it in, else what is there instead."""
         table = self.seats.table(room) if changed is None and page.is_apart else changed
@@ -180,7 +180,7 @@ class RedisBook:
         if table is not None:
             lineage = page.version.lineage or self.lineage()
             wanted = Version(lineage, page.version.number + 1, self.instance)
-            body = json.dumps(write_table(table, self.server.lead), separators=(",", ":"))
+            body = json.dumps(write_table(table, self.server.clock_offset), separators=(",", ":"))
             self._bound(room, body)
         key = f"{self.prefix}seats:{room}".encode("utf-8", "surrogatepass")
         arguments = (page.there, str(wanted), body, KEEP_MILLISECONDS)
@@ -204,12 +204,14 @@ class RedisBook:
             )
         raise Outage(Reason.OVERSIZED, "the room's table is too long")
 
-    def _reconciled(self, page: _Page, mine: Table, version: str, document: str) -> Table:
+    def _reconciled(self, page: _Entry, mine: Table, version: str, document: str) -> Table:
         """Make the table to go on with from ours and the one that is in Redis."""
         before, page.there, page.version = page.version, version, Version()
         try:
             page.version = read_version(version)
-            theirs = read_table(json.loads(document), self.server.lead) if version else Table()
+            theirs = (
+                read_table(json.loads(document), self.server.clock_offset) if version else Table()
+            )
         except (ValueError, TypeError, KeyError, AttributeError):
             more = self._ration.more("none of ours")
             if more is not None:

@@ -21,6 +21,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lotus_guard.core.directory import Change, Directory
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
+from lotus_guard.core.seats import Seats
+from lotus_guard.enforce.ports import Now
 from lotus_guard.memory.sqlite_schema import (
     SCHEMA,
     Batch,
@@ -31,10 +35,6 @@ from lotus_guard.memory.sqlite_schema import (
     shrink,
 )
 from lotus_guard.rules.decision import Decision
-from lotus_guard.core.directory import Change, Knowledge
-from lotus_guard.core.model import Alias, Identity, RoomId
-from lotus_guard.core.seats import Seats
-from lotus_guard.enforce.ports import Now
 
 _log = Logger()
 
@@ -49,7 +49,7 @@ class Store:
     """Reads at the start what was learnt before, and writes down what is learnt now."""
 
     path: Path
-    knowledge: Knowledge
+    knowledge: Directory
     seats: Seats
     clock: IReactorTime
     now: Now
@@ -103,23 +103,26 @@ class Store:
 
     def learnt(self, change: Change) -> None:
         """Write down a thing learnt, soon."""
-        if change.alias and change.place:
-            self._batch.aliases[change.alias] = change.place
+        if change.livekit_room and change.place:
+            self._batch.livekit_rooms[change.livekit_room] = change.place
         if change.identity and change.user:
-            self._batch.identities[change.identity] = (change.user, change.alias or Alias(""))
+            self._batch.identities[change.identity] = (
+                change.user,
+                change.livekit_room or LiveKitRoom(""),
+            )
         self._begin()
 
-    def forgotten(self, alias: Alias) -> None:
+    def forgotten(self, livekit_room: LiveKitRoom) -> None:
         """Delete an alias and the identities that were learnt in it, soon."""
-        self._batch.aliases[alias] = None
+        self._batch.livekit_rooms[livekit_room] = None
         self._begin()
 
-    def dropped(self, alias: Alias, identities: Collection[Identity] | None) -> None:
+    def dropped(self, livekit_room: LiveKitRoom, identities: Collection[Identity] | None) -> None:
         """Delete what there is no room for any more, soon; None for the alias itself."""
         if identities is None:
-            self._batch.unbind(alias)
+            self._batch.unbind(livekit_room)
         for identity in identities or ():
-            self._batch.drop(identity, alias)
+            self._batch.drop(identity, livekit_room)
         self._shortly()
 
     def seats_changed(self, room: RoomId) -> None:
@@ -164,9 +167,9 @@ class Store:
         self._begin()
 
     def _note_seats(self, room: RoomId) -> None:
-        lead = self.epoch() - self.now()
+        clock_offset = self.epoch() - self.now()
         seats = {
-            person: None if until is None else until + lead
+            person: None if until is None else until + clock_offset
             for person, until in self.seats.seated(room).items()
         }
         self._batch.seats.update(self._rows.changes(room, seats))
@@ -209,10 +212,12 @@ class Store:
             self._fail(error)  # it cannot be written; perhaps it can be read
             saved = self._rows_read_only()
         saved.take_up(self.knowledge, self.seats, self.now())
-        lead = self.epoch() - self.now()
+        clock_offset = self.epoch() - self.now()
         for room, seats in saved.seats.items():
             # In the clock of the file again.
-            self._rows.has(room, {p: u if u is None else u + lead for p, u in seats.items()})
+            self._rows.has(
+                room, {p: u if u is None else u + clock_offset for p, u in seats.items()}
+            )
 
     def _shrink(self, connection: sqlite3.Connection) -> None:
         try:
@@ -335,10 +340,10 @@ class Store:
 
     def _note_everything(self) -> None:
         self._rows.clear()
-        for alias, place in self.knowledge.places():
-            self._batch.aliases[alias] = place
-        for identity, taught in self.knowledge.users():
-            self._batch.identities[identity] = taught
+        for livekit_room, place in self.knowledge.places():
+            self._batch.livekit_rooms[livekit_room] = place
+        for identity, registered in self.knowledge.users():
+            self._batch.identities[identity] = registered
         for room in self.seats.rooms():
             self._note_seats(room)
 

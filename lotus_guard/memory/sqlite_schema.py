@@ -18,11 +18,11 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from lotus_guard.rules.decision import Decision, Deed, from_json
+from lotus_guard.core.directory import Directory, Grounds, Place
 from lotus_guard.core.ids import MOST_ID, MOST_NAME
-from lotus_guard.core.directory import Grounds, Knowledge, Place
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.seats import Person, Seats
+from lotus_guard.rules.decision import Decision, Deed, from_json
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS alias (
@@ -151,12 +151,12 @@ class SeatRows:
 class Batch:
     """What is to be written with the next transaction."""
 
-    aliases: dict[Alias, Place | None] = field(factory=dict)
+    livekit_rooms: dict[LiveKitRoom, Place | None] = field(factory=dict)
     """None for one to forget, with the identities learnt in it."""
-    identities: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
-    dropped: set[tuple[Identity, Alias]] = field(factory=set)
+    identities: dict[Identity, tuple[UserId, LiveKitRoom]] = field(factory=dict)
+    dropped: set[tuple[Identity, LiveKitRoom]] = field(factory=set)
     """Identities to forget, where the one that is written is the one learnt in this alias."""
-    unbound: set[Alias] = field(factory=set)
+    unbound: set[LiveKitRoom] = field(factory=set)
     """Aliases to forget, and nothing else with them."""
     seats: dict[tuple[RoomId, Person], tuple[float | None] | None] = field(factory=dict)
     """Until when each is held; None for one to delete."""
@@ -167,20 +167,20 @@ class Batch:
     """The instance of a guard that stops."""
 
     def __bool__(self) -> bool:
-        learnt = (self.aliases, self.identities, self.dropped, self.unbound)
+        learnt = (self.livekit_rooms, self.identities, self.dropped, self.unbound)
         return any((*learnt, self.seats, self.decisions, self.beat, self.gone))
 
-    def drop(self, identity: Identity, alias: Alias) -> None:
+    def drop(self, identity: Identity, livekit_room: LiveKitRoom) -> None:
         """Add an identity to forget."""
-        self.dropped.add((identity, alias))
-        if self.identities.get(identity, ("", ""))[1] == alias:
+        self.dropped.add((identity, livekit_room))
+        if self.identities.get(identity, ("", ""))[1] == livekit_room:
             del self.identities[identity]
 
-    def unbind(self, alias: Alias) -> None:
+    def unbind(self, livekit_room: LiveKitRoom) -> None:
         """Add an alias to forget."""
-        self.unbound.add(alias)
-        if self.aliases.get(alias) is not None:
-            del self.aliases[alias]
+        self.unbound.add(livekit_room)
+        if self.livekit_rooms.get(livekit_room) is not None:
+            del self.livekit_rooms[livekit_room]
 
     def decided(self, decision: Decision) -> None:
         """Add a decision."""
@@ -189,11 +189,11 @@ class Batch:
 
     def add(self, later: "Batch") -> None:
         """Add what came later."""
-        for alias in later.unbound:
-            self.unbind(alias)
-        self.aliases.update(later.aliases)
-        for identity, alias in later.dropped:
-            self.drop(identity, alias)
+        for livekit_room in later.unbound:
+            self.unbind(livekit_room)
+        self.livekit_rooms.update(later.livekit_rooms)
+        for identity, livekit_room in later.dropped:
+            self.drop(identity, livekit_room)
         self.identities.update(later.identities)
         self.seats.update(later.seats)
         for decision in later.in_order():
@@ -208,19 +208,19 @@ class Batch:
     def write(self, cursor: Any) -> list[int]:
         """Write all of it; gives the pids of other guards on this file. Runs in a thread."""
         cursor.executemany("DELETE FROM alias WHERE alias = ?", [(a,) for a in self.unbound])
-        for alias, place in self.aliases.items():
+        for livekit_room, place in self.livekit_rooms.items():
             if place is None:
-                cursor.execute("DELETE FROM alias WHERE alias = ?", (alias,))
-                cursor.execute("DELETE FROM identity WHERE alias = ?", (alias,))
+                cursor.execute("DELETE FROM alias WHERE alias = ?", (livekit_room,))
+                cursor.execute("DELETE FROM identity WHERE alias = ?", (livekit_room,))
             else:
-                row = (alias, place.room, place.slot, place.grounds.value)
+                row = (livekit_room, place.room, place.slot, place.grounds.value)
                 cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
         cursor.executemany(
             "DELETE FROM identity WHERE identity = ? AND alias = ?", sorted(self.dropped)
         )
         cursor.executemany(
             "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
-            [(identity, *taught) for identity, taught in self.identities.items()],
+            [(identity, *registered) for identity, registered in self.identities.items()],
         )
         cursor.executemany(
             "DELETE FROM seat WHERE room = ? AND person = ?",
@@ -293,34 +293,36 @@ def _read(kind: str, body: str) -> Decision | None:
 class Saved:
     """What a file holds."""
 
-    places: dict[Alias, Place] = field(factory=dict)
-    users: dict[Identity, tuple[UserId, Alias]] = field(factory=dict)
+    places: dict[LiveKitRoom, Place] = field(factory=dict)
+    users: dict[Identity, tuple[UserId, LiveKitRoom]] = field(factory=dict)
     seats: dict[RoomId, dict[Person, float | None]] = field(factory=dict)
 
     @classmethod
-    def read(cls, connection: sqlite3.Connection, lead: float) -> "Saved":
-        """Read a file; `lead` is how far the epoch's clock is ahead of the one of the seats."""
+    def read(cls, connection: sqlite3.Connection, clock_offset: float) -> "Saved":
+        """Read a file; `clock_offset`: how far the epoch's clock is ahead of that of the seats."""
         saved = cls()
-        for alias, room, slot, grounds in connection.execute(
+        for livekit_room, room, slot, grounds in connection.execute(
             f"SELECT alias, room, slot, grounds FROM alias WHERE {_KEPT['alias']}"  # noqa: S608
         ):
-            saved.places[Alias(alias)] = Place(RoomId(room), str(slot), Grounds(grounds))
-        for identity, user, alias in connection.execute(
+            saved.places[LiveKitRoom(livekit_room)] = Place(
+                RoomId(room), str(slot), Grounds(grounds)
+            )
+        for identity, user, livekit_room in connection.execute(
             f"SELECT identity, user, alias FROM identity WHERE {_KEPT['identity']}"  # noqa: S608
         ):
-            saved.users[Identity(identity)] = (UserId(user), Alias(alias))
+            saved.users[Identity(identity)] = (UserId(user), LiveKitRoom(livekit_room))
         for room, person, until in connection.execute(
             f"SELECT room, person, until FROM seat WHERE {_KEPT['seat']}"  # noqa: S608
         ):
             seats = saved.seats.setdefault(RoomId(room), {})
-            seats[person] = None if until is None else float(until) - lead
+            seats[person] = None if until is None else float(until) - clock_offset
         return saved
 
-    def take_up(self, knowledge: Knowledge, seats: Seats, now: float) -> None:
+    def take_up(self, knowledge: Directory, seats: Seats, now: float) -> None:
         """Learn it."""
-        for alias, place in self.places.items():
-            knowledge.learn_alias(alias, place)
-        for identity, (user, alias) in self.users.items():
-            knowledge.learn_identity(identity, user, alias)
+        for livekit_room, place in self.places.items():
+            knowledge.learn_room(livekit_room, place)
+        for identity, (user, livekit_room) in self.users.items():
+            knowledge.learn_identity(identity, user, livekit_room)
         for room, held in self.seats.items():
             seats.restore(room, held, now)

@@ -1,4 +1,4 @@
-"""The way to a neighbour: a bounded line before it, and a breaker (`lotus_guard.neighbours.breaker`).
+"""The way to a neighbour: a bounded line before it, and a breaker (`breaker.py`).
 
 The token path and the background (live loop, search, names) have a line each: neither can crowd
 the other out, nor make it wait.
@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from lotus_guard.neighbours.http import Http, HttpAnswer
-from lotus_guard.neighbours.breaker import Breaker
-from lotus_guard.enforce.deferreds import within
+from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Allowance, NotAsked, Now, Outage, Reason
+from lotus_guard.neighbours.breaker import Breaker
+from lotus_guard.neighbours.http import Http, HttpAnswer
 
 FOR_TOKENS, IN_BACKGROUND = (64, 512), (16, 4096)
 """Exchanges at once, and how many may wait; see `pressure.TOKENS`."""
@@ -40,7 +40,7 @@ class Journal(Protocol):
 
 
 @define(eq=False)
-class Lane:
+class Bulkhead:
     """At most so many exchanges at once; others wait in line, first come, first served."""
 
     most: int
@@ -62,7 +62,7 @@ class Lane:
         turn: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(turn)
         try:
-            await within(seconds, self.clock, turn)
+            await with_timeout(seconds, self.clock, turn)
         except TimeoutError:
             raise NotAsked(Reason.BUSY, f"{self.most} questions are under way already") from None
 
@@ -81,7 +81,7 @@ class Lane:
 
 
 @define(eq=False)
-class Neighbour:
+class Backend:
     """Synapse or LiveKit: knows whether it is to be asked."""
 
     name: str
@@ -90,7 +90,7 @@ class Neighbour:
     chance: Callable[[], float]
     """Gives a random number from 0 to 1."""
     breaker: Breaker = field(factory=Breaker)
-    question: Callable[[], Coroutine[Any, Any, None]] = field(init=False)
+    probe: Callable[[], Coroutine[Any, Any, None]] = field(init=False)
     """Asks what no client can have a hand in; raises Outage."""
     _last: Outage | None = field(default=None, init=False)
     _opened: float = field(default=0.0, init=False)
@@ -99,7 +99,7 @@ class Neighbour:
         """Raise NotAsked where the neighbour is not to be asked."""
         if self.breaker.lets_through or self._last is None:
             return
-        self.tend()
+        self.probe_if_due()
         self.journal.not_asked(self.name, "open")
         raise NotAsked(self._last.reason, f"{self._last.detail}; {self.remark()}")
 
@@ -107,7 +107,7 @@ class Neighbour:
         """Say that the neighbour is not asked, where that is so."""
         return "" if self.breaker.lets_through else "not asked until it answers again"
 
-    def tend(self) -> None:
+    def probe_if_due(self) -> None:
         """Ask the question, if its time has come."""
         if self.breaker.is_due(self.now()):
             ensureDeferred(self._ask())
@@ -127,7 +127,7 @@ class Neighbour:
 
     async def _ask(self) -> None:
         try:
-            await self.question()
+            await self.probe()
             fine = True
         except Outage as outage:
             self._last, fine = outage, False
@@ -144,11 +144,11 @@ class Neighbour:
 
 
 @define(eq=False)
-class Queued(Http):
+class QueuedHttp(Http):
     """Makes exchanges with one neighbour, a bounded number at once."""
 
-    neighbour: Neighbour
-    lane: Lane
+    neighbour: Backend
+    lane: Bulkhead
 
     async def exchange(
         self,

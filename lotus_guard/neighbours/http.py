@@ -22,7 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from lotus_guard.enforce.deferreds import within
+from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Allowance, Outage, Oversized, Reason
 
 
@@ -208,7 +208,7 @@ class Http:
         allowance = most if isinstance(most, Allowance) else Allowance(most)
         wanted = Headers({name: [value] for name, value in headers.items()})
         try:
-            return await within(
+            return await with_timeout(
                 seconds,
                 self.clock,
                 self._exchange(method, url, wanted, body, allowance, glimpse),
@@ -239,7 +239,7 @@ class Http:
         """Read the beginning of a body that is too long, as much as comes at once."""
         collected = BoundedBody(Allowance(most))
         response.deliverBody(collected)
-        reading = within(GLIMPSE_SECONDS if most else 0.0, self.clock, collected.done)
+        reading = with_timeout(GLIMPSE_SECONDS if most else 0.0, self.clock, collected.done)
         try:
             await reading
         except defer.CancelledError:

@@ -23,20 +23,20 @@ from google.protobuf.message import DecodeError, Message
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
-from lotus_guard.neighbours.http import Http, HttpAnswer
-from lotus_guard.neighbours.livekit_list import read_list
-from lotus_guard.neighbours.signing import Signer, Signing
 from lotus_guard.core.model import (
-    Alias,
     Attendance,
     Grant,
     Identity,
+    LiveKitRoom,
     Participant,
     Track,
     kind_of,
 )
 from lotus_guard.enforce.ports import NO_LIVEKIT_ROOM, Allowance, Now, Outage, Oversized, Reason
 from lotus_guard.enforce.roll_call import LOUD, MOST_BYTES
+from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.neighbours.livekit_list import read_list
+from lotus_guard.neighbours.signing import Signer, Signing
 
 MOST_RECORD = 1024 * 1024
 """Of one participant in a list that can be read: metadata may have 512 KiB, attributes 64 KiB."""
@@ -83,16 +83,21 @@ class LiveKit:
     on_end: Callable[[Outage | None], None] = lambda _outage: None
     """Told how each call ended."""
 
-    async def attendance(self, alias: Alias, allowance: Allowance | None = None) -> Attendance:
+    async def attendance(
+        self, livekit_room: LiveKitRoom, allowance: Allowance | None = None
+    ) -> Attendance:
         """List the people in a LiveKit room; agents, recorders and egress are left out.
 
         A list that is longer than the allowance is read as far as it goes: it is not whole.
         """
         begun = self.now()
-        request = lk_room.ListParticipantsRequest(room=alias)
+        request = lk_room.ListParticipantsRequest(room=livekit_room)
         try:
             body = await self._call(
-                "ListParticipants", _admin(alias), request, allowance or Allowance(MOST_BYTES)
+                "ListParticipants",
+                _admin(livekit_room),
+                request,
+                allowance or Allowance(MOST_BYTES),
             )
         except Oversized as oversized:
             return await self._beginning(begun, oversized.begins)
@@ -108,30 +113,34 @@ class LiveKit:
         return Attendance(begun, people, loud, is_whole=False)
 
     async def participant(
-        self, alias: Alias, identity: Identity, allowance: Allowance
+        self, livekit_room: LiveKitRoom, identity: Identity, allowance: Allowance
     ) -> Participant | None:
         """Ask after one participant; None where there is no such person."""
-        request = lk_room.RoomParticipantIdentity(room=alias, identity=identity)
+        request = lk_room.RoomParticipantIdentity(room=livekit_room, identity=identity)
         try:
-            body = await self._call("GetParticipant", _admin(alias), request, allowance)
+            body = await self._call("GetParticipant", _admin(livekit_room), request, allowance)
         except _Gone:
             return None
         with _decoding("GetParticipant"):
             return _read(lk_models.ParticipantInfo.FromString(body))
 
-    async def existing(self, aliases: Sequence[Alias] = ()) -> Mapping[Alias, int]:
+    async def existing(
+        self, livekit_rooms: Sequence[LiveKitRoom] = ()
+    ) -> Mapping[LiveKitRoom, int]:
         """Tell which of these LiveKit rooms there are, or of all, and how many are in each."""
-        request = lk_room.ListRoomsRequest(names=list(aliases))
+        request = lk_room.ListRoomsRequest(names=list(livekit_rooms))
         body = await self._call("ListRooms", {"roomList": True}, request, Allowance(_MOST_ROOMS))
         with _decoding("ListRooms"):
             answer = lk_room.ListRoomsResponse.FromString(body)
-        return {Alias(room.name): room.num_participants for room in answer.rooms}
+        return {LiveKitRoom(room.name): room.num_participants for room in answer.rooms}
 
     async def ping(self) -> None:
         """See whether LiveKit says who is in a room that nobody can have made; raises Outage."""
         await self.attendance(NO_LIVEKIT_ROOM)
 
-    async def permit(self, alias: Alias, participant: Participant, grant: Grant) -> None:
+    async def permit(
+        self, livekit_room: LiveKitRoom, participant: Participant, grant: Grant
+    ) -> None:
         """Replace what a participant may publish and send everything else back as it was read.
 
         UpdateParticipant replaces the whole permission, and what is left out becomes false
@@ -144,13 +153,13 @@ class LiveKit:
         permission.can_publish_sources.extend(map(_source_number, grant.sources))
         await self._change(
             "UpdateParticipant",
-            alias,
+            livekit_room,
             lk_room.UpdateParticipantRequest(
-                room=alias, identity=participant.identity, permission=permission
+                room=livekit_room, identity=participant.identity, permission=permission
             ),
         )
 
-    async def curb(self, alias: Alias, identity: Identity) -> None:
+    async def curb(self, livekit_room: LiveKitRoom, identity: Identity) -> None:
         """Take from a participant, unread, all that they can fill a room's list with.
 
         Their tracks and data tracks go, their metadata is emptied, and they may write no more of
@@ -159,16 +168,18 @@ class LiveKit:
         """
         await self._change(
             "UpdateParticipant",
-            alias,
+            livekit_room,
             lk_room.UpdateParticipantRequest(
-                room=alias,
+                room=livekit_room,
                 identity=identity,
                 metadata=_EMPTY_METADATA,
                 permission=lk_models.ParticipantPermission(can_subscribe=True),
             ),
         )
 
-    async def remove(self, alias: Alias, participant: Participant, revoked: int) -> None:
+    async def remove(
+        self, livekit_room: LiveKitRoom, participant: Participant, revoked: int
+    ) -> None:
         """Put a participant out of the room; refuse their tokens with an `nbf` before `revoked`.
 
         `revoke_token_ts` (livekit_room.proto) is in seconds as `nbf` is. Not sent, it would be in a
@@ -176,16 +187,16 @@ class LiveKit:
         """
         await self._change(
             "RemoveParticipant",
-            alias,
+            livekit_room,
             lk_room.RoomParticipantIdentity(
-                room=alias, identity=participant.identity, revoke_token_ts=revoked
+                room=livekit_room, identity=participant.identity, revoke_token_ts=revoked
             ),
         )
 
-    async def _change(self, method: str, alias: Alias, request: Message) -> None:
+    async def _change(self, method: str, livekit_room: LiveKitRoom, request: Message) -> None:
         """Have something done; LiveKit answers with the whole participant, of whatever length."""
         with suppress(Oversized):
-            await self._call(method, _admin(alias), request, Allowance(_MOST_SAID))
+            await self._call(method, _admin(livekit_room), request, Allowance(_MOST_SAID))
 
     async def _call(
         self, method: str, grant: Mapping[str, Any], request: Message, allowance: Allowance
@@ -236,8 +247,8 @@ class LiveKit:
         return self.signer.clock.epoch()
 
 
-def _admin(alias: Alias) -> Mapping[str, Any]:
-    return {"roomAdmin": True, "room": alias}
+def _admin(livekit_room: LiveKitRoom) -> Mapping[str, Any]:
+    return {"roomAdmin": True, "room": livekit_room}
 
 
 @contextmanager

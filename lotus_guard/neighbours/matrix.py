@@ -19,9 +19,9 @@ from urllib.parse import quote
 from attrs import define, field
 from twisted.internet.task import deferLater
 
-from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
+from lotus_guard.neighbours.http import Http, HttpAnswer
 
 MOST_BYTES = 32 * 1024 * 1024
 """Bytes of an answer: a big room's whole state, from a Synapse that ignores `type`."""

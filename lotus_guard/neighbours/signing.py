@@ -15,12 +15,12 @@ import jwt
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.core.clock import MOST_APART, ServerClock
 from lotus_guard.core.token import KeyPair
+from lotus_guard.enforce.condition import described
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.observe.health import described
 from lotus_guard.enforce.ports import Now
+from lotus_guard.neighbours.http import HttpAnswer
 
 _log = Logger()
 
@@ -92,7 +92,7 @@ class Signer:
             signing = following
 
     def describe(self) -> dict[str, Any]:
-        """Describe the clock as `lotus_guard.observe.health` describes what the guard depends on."""
+        """Describe the clock as `observe.health` describes what the guard depends on."""
         age = None if self._well is None else round(self.now() - self._well, 1)
         trouble = self.clock.trouble()
         state = "trouble" if trouble else "unknown" if self.clock.ahead is None else "ok"

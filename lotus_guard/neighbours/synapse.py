@@ -15,9 +15,11 @@ from urllib.parse import quote
 
 from attrs import define, evolve
 
-from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.enforce.credentials import Credential
+from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
+from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.rules.policy import (
     LIMIT_EVENT,
     SOURCES_EVENT,
@@ -28,8 +30,6 @@ from lotus_guard.rules.policy import (
     read_sources,
     set_at,
 )
-from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
 
 _MOST_BYTES = 32 * 1024 * 1024  # a big room's whole state, from an old Synapse
 _PAGE = 500

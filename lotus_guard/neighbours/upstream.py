@@ -24,8 +24,8 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
+from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.neighbours.http import BytesBody, outage_of
-from lotus_guard.enforce.deferreds import within
 
 MOST_JUDGED = 1024 * 1024
 """Answers of up to so many bytes are read whole; longer ones are streamed through."""
@@ -46,7 +46,7 @@ _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_]+)+(?:\?[A-Za-z0-9_=&]+)?")
 _NOT_IN_A_URL = re.compile(rb"[^\x21\x22\x24-\x7e]")  # all but printable ASCII; and not "#"
 
 
-class Passage(Protocol):
+class UpstreamBody(Protocol):
     """An answer's body: collected up to a bound, then streamed to whoever takes it over.
 
     `ready` fires when the whole body is in `collected`, or when the bound is passed; `complete`
@@ -116,7 +116,7 @@ class Reply:
     status: int
     phrase: bytes
     headers: Headers
-    body: Passage
+    body: UpstreamBody
 
 
 @define(eq=False)
@@ -145,7 +145,7 @@ class Upstream:
         Raises `ports.Outage` where upstream cannot be reached, is too slow or breaks off.
         """
         try:
-            return await within(
+            return await with_timeout(
                 self.seconds, self.clock, self._forward(method, target, headers, body)
             )
         except defer.CancelledError:
@@ -158,7 +158,7 @@ class Upstream:
         response: IResponse = await self.agent.request(
             method, self.base + target, headers, producer
         )
-        passage = Passage(self.most)
+        passage = UpstreamBody(self.most)
         response.deliverBody(passage)
         await passage.ready
         return Reply(response.code, response.phrase, _end_to_end(response.headers), passage)

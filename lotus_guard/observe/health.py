@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import define, field
 
+from lotus_guard.enforce.condition import described
 from lotus_guard.enforce.ports import NotAsked, Now, Outage, Reason
 
 TROUBLE_SECONDS = 60.0
@@ -87,8 +88,3 @@ class Health:
         if remark:
             state, detail = "trouble", f"{detail}; {remark}" if detail else remark
         return described(name, state, age, detail)
-
-
-def described(name: str, state: str, age: float | None, detail: str) -> dict[str, Any]:
-    """Write one dependency; `state` is ok, trouble, unknown or off, `age` in seconds."""
-    return {"name": str(name), "state": state, "age": age, "detail": detail}

@@ -23,12 +23,12 @@ from attrs import define, field
 from twisted.logger import ILogObserver, Logger, LogLevel, LogPublisher, formatEvent
 from zope.interface import implementer
 
-from lotus_guard.rules.decision import Decision, Deed
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.lru import Recent
 from lotus_guard.core.seats import Person
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Now
+from lotus_guard.rules.decision import Decision, Deed
 
 MINUTE = 60.0
 MOST_DECISIONS = 600
@@ -53,7 +53,7 @@ class DecisionLog:
     _minute: float = field(default=0.0, init=False)
     _written: int = field(default=0, init=False)
     _left_out: int = field(default=0, init=False)
-    _alike: Recent[Alike, int] = field(init=False, factory=lambda: Recent(MOST_DECISIONS))
+    _alike: LruDict[Alike, int] = field(init=False, factory=lambda: LruDict(MOST_DECISIONS))
 
     def write(self, decision: Decision) -> None:
         """Write one decision, unless there are too many."""
@@ -74,7 +74,7 @@ class DecisionLog:
         if self._left_out:
             _log.warn("{n} more decisions are not in the log", n=self._left_out)
         self._minute, self._written, self._left_out = self.now(), 0, 0
-        self._alike = Recent(MOST_DECISIONS)
+        self._alike = LruDict(MOST_DECISIONS)
 
 
 def line_of(decision: Decision) -> str:

@@ -9,12 +9,12 @@ from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from twisted.logger import Logger
 
-from lotus_guard.rules.decision import Deed, Ruling
 from lotus_guard.core.model import RoomId, Rule
-from lotus_guard.rules.plan import Curb, Narrow, Remove, Silence, Step
 from lotus_guard.core.ration import Ration
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Now, Outage, Reason
+from lotus_guard.rules.decision import Deed, Ruling
+from lotus_guard.rules.plan import Curb, Narrow, Remove, Silence, Step
 
 _log = Logger()
 

@@ -14,15 +14,15 @@ from typing import Any
 
 from attrs import define, field
 
-from lotus_guard.rules.decision import Deed
-from lotus_guard.core.directory import Knowledge
+from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
 from lotus_guard.core.seats import Seats
-from lotus_guard.observe.health import Health
 from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.policies import Policies
 from lotus_guard.enforce.ports import Now
 from lotus_guard.enforce.records import Recorder
+from lotus_guard.observe.health import Health
+from lotus_guard.rules.decision import Deed
 
 MOST_ROOMS = 1000
 """Rooms that are shown at once, those under a policy and those with most people first."""
@@ -35,7 +35,7 @@ class Overview:
     """Describes a guard; every method gives what JSON can hold."""
 
     live: Live
-    knowledge: Knowledge
+    knowledge: Directory
     seats: Seats
     limits: Policies[LimitPolicy]
     sources: Policies[SourcePolicy]
@@ -67,8 +67,8 @@ class Overview:
     def rooms(self) -> list[dict[str, Any]]:
         """Describe the live rooms, those under a policy first, then by people."""
         counts: dict[RoomId, int] = {}
-        for alias, count in self.live.counts.items():
-            place = self.knowledge.place_of(alias)
+        for livekit_room, count in self.live.counts.items():
+            place = self.knowledge.place_of(livekit_room)
             if place:
                 counts[place.room] = counts.get(place.room, 0) + count
         for room in self.seats.rooms():

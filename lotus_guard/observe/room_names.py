@@ -4,9 +4,9 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from lotus_guard.core.directory import Recent
+from lotus_guard.core.directory import LruDict
 from lotus_guard.core.model import RoomId
-from lotus_guard.enforce.live import Pace
+from lotus_guard.enforce.live import RateLimiter
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
 
 _log = Logger()
@@ -18,14 +18,14 @@ MOST_ASKED = 20
 
 
 @define(eq=False)
-class Names:
+class RoomNames:
     """Remembers the names of rooms."""
 
     homeserver: Homeserver
-    pace: Pace
+    pace: RateLimiter
     now: Now
-    _names: Recent[RoomId, tuple[float, str | None]] = field(
-        init=False, factory=lambda: Recent(5_000)
+    _names: LruDict[RoomId, tuple[float, str | None]] = field(
+        init=False, factory=lambda: LruDict(5_000)
     )
     _asked: set[RoomId] = field(init=False, factory=set)
 

@@ -15,10 +15,10 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from lotus_guard.overload.fair_share import Arrivals, Bounds, Shares
-from lotus_guard.overload.client_address import Origin
-from lotus_guard.enforce.deferreds import within
+from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Now, Outage, Reason
+from lotus_guard.overload.client_address import Origin
+from lotus_guard.overload.fair_share import Arrivals, Bounds, Shares
 
 WAIT_SECONDS = 20.0
 """How long one may wait in line; a proxy's patience is longer (60 s in nginx, Caddy has none)."""
@@ -54,7 +54,7 @@ class TurnedAway(Exception):
 
 
 @define(eq=False)
-class Turnstile:
+class ConcurrencyLimiter:
     """Lets people in, each address up to its share; makes the others wait."""
 
     shares: Shares[Origin, Deferred[None]]
@@ -74,7 +74,7 @@ class Turnstile:
         if not waits:
             raise TurnedAway
         try:
-            await within(seconds, self.clock, turn)
+            await with_timeout(seconds, self.clock, turn)
         except TimeoutError:
             raise TurnedAway from None
 
@@ -112,7 +112,7 @@ class Lag:
 
 
 @define(eq=False)
-class Pressure:
+class LoadShedding:
     """Shares out the guard's work, and tells when there is too much of it."""
 
     clock: IReactorTime
@@ -122,14 +122,14 @@ class Pressure:
     places: int = REQUESTS
     on_turned_away: Callable[[], None] = lambda: None
     lag: Lag = field(init=False)
-    requests: Turnstile = field(init=False)
-    tokens: Turnstile = field(init=False)
+    requests: ConcurrencyLimiter = field(init=False)
+    tokens: ConcurrencyLimiter = field(init=False)
     arrivals: Arrivals[Origin] = field(init=False, factory=Arrivals)
 
     def __attrs_post_init__(self) -> None:
         self.lag = Lag(self.now)
-        self.requests = Turnstile(Shares(requests(self.places), _is_crowd), self.clock)
-        self.tokens = Turnstile(Shares(TOKENS, _is_crowd), self.clock)
+        self.requests = ConcurrencyLimiter(Shares(requests(self.places), _is_crowd), self.clock)
+        self.tokens = ConcurrencyLimiter(Shares(TOKENS, _is_crowd), self.clock)
 
     def worked(self, who: Origin, times: int) -> None:
         """Count what keeps the guard busy; a number below 0 takes some of it back."""
@@ -138,7 +138,7 @@ class Pressure:
         else:
             self.arrivals.take_back(who, -times)
 
-    def hurry(self) -> Outage | None:
+    def shed_reason(self) -> Outage | None:
         """Tell why tokens are to go out unguarded, where they are."""
         if self.tokens.shares.spread >= MANY_TOKENS:
             return Outage(Reason.OVERLOAD, f"{MANY_TOKENS} tokens are being judged already")

@@ -22,11 +22,11 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from lotus_guard.core.model import (
-    Alias,
     Attendance,
     Grant,
     Identity,
     Kind,
+    LiveKitRoom,
     Participant,
     RoomId,
     Rule,
@@ -35,9 +35,9 @@ from lotus_guard.core.model import (
     Track,
 )
 from lotus_guard.core.narrow import narrow
-from lotus_guard.rules.plan import Curb, Narrow, Remove, Silence, Step, plan
 from lotus_guard.core.seats import Person, may_sit
 from lotus_guard.core.text import printable
+from lotus_guard.rules.plan import Curb, Narrow, Remove, Silence, Step, plan
 
 MOST_PEOPLE = 50
 MOST_PEOPLE_BYTES = 4096
@@ -294,11 +294,11 @@ def _token_verdict(inputs: Mapping[str, Any]) -> str:
 
 def _step_verdict(inputs: Mapping[str, Any]) -> str:
     """Plan for this one participant alone, and name the step that comes of it."""
-    alias, who = Alias("alias"), Identity("identity")
+    livekit_room, who = LiveKitRoom("alias"), Identity("identity")
     tracks = tuple(Track(Kind(kind), str(source)) for kind, source in inputs["tracks"])
     participants = (Participant(who, "", _read(inputs["grant"]), tracks),)
     is_loud = inputs.get("is_loud", False)  # not in decisions of before
-    room = {alias: Attendance(0.0, (), (who,)) if is_loud else Attendance(0.0, participants)}
+    room = {livekit_room: Attendance(0.0, (), (who,)) if is_loud else Attendance(0.0, participants)}
     policy = SourcePolicy(frozenset(Source(name) for name in inputs["forbidden"]))
     steps = plan(room, policy, [who] if inputs["is_standing"] else [], lambda identity: identity)
     if not steps:

@@ -1,7 +1,7 @@
 """What it takes to bring a live room back within its policy: a pure function.
 
 Carrying a plan out and planning again gives nothing. A plan never grants, and never removes
-anybody but those whom `Seats.settle` listed as standing in a full room.
+anybody but those whom `Seats.reassess` listed as standing in a full room.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from attrs import frozen
 
 from lotus_guard.core.model import (
-    Alias,
     Attendance,
     Grant,
     Identity,
     Kind,
+    LiveKitRoom,
     Participant,
     Source,
     SourcePolicy,
@@ -32,7 +32,7 @@ NOTHING = Grant(can_publish=False, sources=())
 class Step:
     """Something to do to one participant of one LiveKit room."""
 
-    alias: Alias
+    livekit_room: LiveKitRoom
     participant: Participant
 
 
@@ -77,27 +77,27 @@ would shield the others.
 
 
 def plan(
-    rooms: Mapping[Alias, Attendance],
+    rooms: Mapping[LiveKitRoom, Attendance],
     sources: SourcePolicy,
-    standing: Sequence[Person],
+    unseated: Sequence[Person],
     person: Callable[[Identity], Person],
 ) -> list[Step]:
     """Say what is to be done in a Matrix room's LiveKit rooms.
 
-    `standing` lists who has no seat, newest first (`Seats.settle`); they are removed in that
+    `standing` lists who has no seat, newest first (`Seats.reassess`); they are removed in that
     order. Whoever is removed needs no other step.
     """
-    removals = _removals(rooms, standing, person)
-    leaving = {(step.alias, step.participant.identity) for step in removals}
+    removals = _removals(rooms, unseated, person)
+    leaving = {(step.livekit_room, step.participant.identity) for step in removals}
     steps: list[Step] = list(removals)
-    for alias, attendance in rooms.items():
+    for livekit_room, attendance in rooms.items():
         for participant in attendance.participants:
-            if (alias, participant.identity) not in leaving:
-                steps += _restraint(alias, participant, sources.forbidden)
+            if (livekit_room, participant.identity) not in leaving:
+                steps += _restraint(livekit_room, participant, sources.forbidden)
         steps += [
-            Curb(alias, _unread(identity))
+            Curb(livekit_room, _unread(identity))
             for identity in attendance.loud
-            if (alias, identity) not in leaving
+            if (livekit_room, identity) not in leaving
         ]
     return steps
 
@@ -119,14 +119,14 @@ def bounded(steps: Iterable[Step]) -> tuple[list[Step], int]:
 
 
 def _removals(
-    rooms: Mapping[Alias, Attendance],
-    standing: Sequence[Person],
+    rooms: Mapping[LiveKitRoom, Attendance],
+    unseated: Sequence[Person],
     person: Callable[[Identity], Person],
 ) -> list[Remove]:
-    order = {who: rank for rank, who in enumerate(standing)}
+    order = {who: rank for rank, who in enumerate(unseated)}
     found = [
-        (order[who], Remove(alias, participant, who))
-        for alias, attendance in rooms.items()
+        (order[who], Remove(livekit_room, participant, who))
+        for livekit_room, attendance in rooms.items()
         for participant in (*attendance.participants, *map(_unread, attendance.loud))
         if (who := person(participant.identity)) in order
     ]
@@ -138,11 +138,13 @@ def _unread(identity: Identity) -> Participant:
     return Participant(identity, "", NOTHING)
 
 
-def _restraint(alias: Alias, participant: Participant, forbidden: frozenset[Source]) -> list[Step]:
+def _restraint(
+    livekit_room: LiveKitRoom, participant: Participant, forbidden: frozenset[Source]
+) -> list[Step]:
     if _is_disguised(participant, forbidden) and participant.grant.can_publish:
-        return [Silence(alias, participant)]
+        return [Silence(livekit_room, participant)]
     grant = narrow(participant.grant, forbidden)
-    return [] if grant is participant.grant else [Narrow(alias, participant, grant)]
+    return [] if grant is participant.grant else [Narrow(livekit_room, participant, grant)]
 
 
 def _is_disguised(participant: Participant, forbidden: frozenset[Source]) -> bool:

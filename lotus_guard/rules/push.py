@@ -1,6 +1,6 @@
 """What Synapse's module tells the guard: changed policies, and that it is still there.
 
-The wire, ours at both ends (`lotus_guard.synapse_module` sends, `lotus_guard.web.operators` receives):
+The wire, ours at both ends (`lotus_guard.synapse_module` sends, `web.operators` receives):
 
     POST /policy
     Lotus-Guard-Signature: <milliseconds since the epoch>.<hex HMAC-SHA256 of "ms.body">

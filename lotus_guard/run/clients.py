@@ -6,33 +6,33 @@ from typing import Any
 
 from attrs import frozen
 
-from lotus_guard.neighbours.http import Http
-from lotus_guard.neighbours.livekit import LiveKit
-from lotus_guard.observe.metrics import Metrics
+from lotus_guard.core.clock import ServerClock
+from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.bulkhead import (
     BACKGROUND_PATIENCE,
     FOR_TOKENS,
     IN_BACKGROUND,
-    Lane,
-    Neighbour,
-    Queued,
+    Backend,
+    Bulkhead,
+    QueuedHttp,
 )
+from lotus_guard.neighbours.http import Http
+from lotus_guard.neighbours.livekit import LiveKit
 from lotus_guard.neighbours.signing import Signer
 from lotus_guard.neighbours.synapse import Synapse
-from lotus_guard.overload.http_limits import MOST_CONNECTIONS, Connections
-from lotus_guard.run.config import Config
-from lotus_guard.core.clock import ServerClock
 from lotus_guard.observe.health import Dependency, Health
-from lotus_guard.enforce.ports import Outage
-from lotus_guard.overload.load_shedding import REQUESTS, Pressure
+from lotus_guard.observe.metrics import Metrics
+from lotus_guard.overload.http_limits import MOST_CONNECTIONS, Connections
+from lotus_guard.overload.load_shedding import REQUESTS, LoadShedding
 from lotus_guard.run.cluster import Clocks
+from lotus_guard.run.config import Config
 
 FILES = 20_000
 """Open files that we have a use for."""
 
 
 @frozen
-class Room:
+class FdBudget:
     """How much a process may have open at once; half of a request's files are upstream's."""
 
     connections: int = MOST_CONNECTIONS
@@ -41,13 +41,13 @@ class Room:
     """Of theirs that are under way."""
 
 
-def room_for(files: int) -> Room:
+def fd_budget(files: int) -> FdBudget:
     """Share out so many files: of them, clients' connections get half, upstream's an eighth.
 
     What is left is for Synapse, LiveKit, the state file and the log: a flood of connections must
     not leave the guard without a file to ask upstream by.
     """
-    return Room(min(MOST_CONNECTIONS, files // 2), min(REQUESTS, files // 8))
+    return FdBudget(min(MOST_CONNECTIONS, files // 2), min(REQUESTS, files // 8))
 
 
 def most_files() -> int:
@@ -77,9 +77,9 @@ def signer_for(config: Config, clocks: Clocks, metrics: Metrics, health: Health)
     return signer
 
 
-def ways_to_livekit(
+def livekit_clients(
     config: Config, clocks: Clocks, agent: Any, signer: Signer, metrics: Metrics, health: Health
-) -> tuple[LiveKit, LiveKit, Neighbour]:
+) -> tuple[LiveKit, LiveKit, Backend]:
     """Make the ways to LiveKit: for tokens, for the background, and what knows how it does."""
 
     def reached(http: Http, on_end: Callable[[Outage | None], None]) -> LiveKit:
@@ -95,15 +95,15 @@ def ways_to_livekit(
 
     note, http = health.noter(Dependency.LIVEKIT), Http(agent, clocks.reactor, peer="LiveKit")
     neighbour = _neighbour(Dependency.LIVEKIT, clocks, metrics, health)
-    neighbour.question = reached(http, note).ping
+    neighbour.probe = reached(http, note).ping
     tokens, later = _lanes(http, neighbour)
     on_end = _both(note, neighbour.ended)
     return reached(tokens, on_end), reached(later, on_end), neighbour
 
 
-def ways_to_synapse(
+def synapse_clients(
     config: Config, clocks: Clocks, agent: Any, metrics: Metrics, health: Health
-) -> tuple[Synapse, Synapse, Neighbour]:
+) -> tuple[Synapse, Synapse, Backend]:
     """Make the ways to Synapse, likewise."""
 
     def reached(http: Http, on_end: Callable[[Outage | None], None]) -> Synapse:
@@ -118,29 +118,29 @@ def ways_to_synapse(
 
     note, http = health.noter(Dependency.SYNAPSE), Http(agent, clocks.reactor, peer="Synapse")
     neighbour = _neighbour(Dependency.SYNAPSE, clocks, metrics, health)
-    neighbour.question = reached(http, note).ping
+    neighbour.probe = reached(http, note).ping
     tokens, later = _lanes(http, neighbour)
     on_end = _both(note, neighbour.ended)
     return reached(tokens, on_end), reached(later, on_end), neighbour
 
 
-def _neighbour(name: Dependency, clocks: Clocks, metrics: Metrics, health: Health) -> Neighbour:
+def _neighbour(name: Dependency, clocks: Clocks, metrics: Metrics, health: Health) -> Backend:
     def chance() -> float:
         return int.from_bytes(clocks.random(4)) / 2**32
 
-    made = Neighbour(name.value, metrics, clocks.now, chance)
+    made = Backend(name.value, metrics, clocks.now, chance)
     health.remark(name, made.remark)
     metrics.breakers.labels(name.value).set(0)
     return made
 
 
-def _lanes(http: Http, neighbour: Neighbour) -> tuple[Queued, Queued]:
+def _lanes(http: Http, neighbour: Backend) -> tuple[QueuedHttp, QueuedHttp]:
     """Make the line of the token path and that of the background."""
-    tokens = Lane(*FOR_TOKENS, http.clock)
-    later = Lane(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)
+    tokens = Bulkhead(*FOR_TOKENS, http.clock)
+    later = Bulkhead(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)
     return (
-        Queued(http.agent, http.clock, neighbour, tokens, peer=http.peer),
-        Queued(http.agent, http.clock, neighbour, later, peer=http.peer),
+        QueuedHttp(http.agent, http.clock, neighbour, tokens, peer=http.peer),
+        QueuedHttp(http.agent, http.clock, neighbour, later, peer=http.peer),
     )
 
 
@@ -154,7 +154,7 @@ def _both(
     return tell
 
 
-def show_load(metrics: Metrics, pressure: Pressure, connections: Connections) -> None:
+def show_load(metrics: Metrics, pressure: LoadShedding, connections: Connections) -> None:
     """Expose how much there is to do."""
     requests, tokens = pressure.requests.shares, pressure.tokens.shares
     numbers: tuple[tuple[str, str, Callable[[], float]], ...] = (

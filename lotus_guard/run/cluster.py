@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from twisted.logger import Logger
 
-from lotus_guard.observe.metrics import Metrics
-from lotus_guard.memory.sqlite import Store
-from lotus_guard.enforce.seat_store import Book, OwnBook
-from lotus_guard.run.config import Config
-from lotus_guard.core.directory import Knowledge
+from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import RoomId
-from lotus_guard.rules.push import Unsigned
 from lotus_guard.core.ration import Ration
 from lotus_guard.core.seats import Seats
-from lotus_guard.observe.health import Dependency, Health
 from lotus_guard.enforce.hints import Webhooks
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.records import short_id
+from lotus_guard.enforce.seat_store import LocalSeats, SeatStore
+from lotus_guard.memory.sqlite import Store
+from lotus_guard.observe.health import Dependency, Health
+from lotus_guard.observe.metrics import Metrics
+from lotus_guard.rules.push import Unsigned
+from lotus_guard.run.config import Config
 
 if TYPE_CHECKING:  # loaded by those who share only: it takes 0.08 s of the start
     from lotus_guard.memory.redis_connection import Redis, Server
@@ -43,10 +43,10 @@ class Clocks:
 
 
 @frozen
-class Sharing:
+class Cluster:
     """What ties this guard to others: nothing, or Redis."""
 
-    book: Book
+    book: SeatStore
     store: "Store | RedisStore"
     """Where this guard keeps what it learns."""
     shared: "RedisStore | None" = None
@@ -92,7 +92,7 @@ class Sharing:
             return
         ration = Ration(webhooks.now)
 
-        def hear_push(body: bytes, header: str) -> None:
+        def on_push(body: bytes, header: str) -> None:
             try:
                 push(body, header)
             except Unsigned as why:
@@ -104,12 +104,12 @@ class Sharing:
                         more=more,
                     )
 
-        def hear_hook(body: bytes, authorization: str) -> None:
+        def on_webhook(body: bytes, authorization: str) -> None:
             webhooks.take(body, authorization, is_heard=True)
 
         webhooks.on_genuine = store.hooked
         ears = store.ears
-        ears.push, ears.recall, ears.webhook, ears.issued = hear_push, recall, hear_hook, expect
+        ears.push, ears.recall, ears.webhook, ears.issued = on_push, recall, on_webhook, expect
 
     def start(self) -> None:
         """Begin to connect and to listen."""
@@ -126,22 +126,22 @@ class Sharing:
             await self.redis.close()
 
 
-def make_sharing(
+def make_cluster(
     config: Config,
     clocks: Clocks,
     model: "Server | None",
-    knowledge: Knowledge,
+    knowledge: Directory,
     seats: Seats,
     metrics: Metrics,
     health: Health,
-) -> Sharing:
+) -> Cluster:
     """Make what the configuration wants; `model` stands for the Redis that it names."""
     if config.redis is None:
-        return Sharing(OwnBook(seats), _store(config, clocks, knowledge, seats, metrics, health))
+        return Cluster(LocalSeats(seats), _store(config, clocks, knowledge, seats, metrics, health))
     from lotus_guard.memory.redis_connection import SECONDS, SHARE, Redis
-    from lotus_guard.memory.redis_seats import RedisBook
     from lotus_guard.memory.redis_lease import Lease
     from lotus_guard.memory.redis_news import RedisStore
+    from lotus_guard.memory.redis_seats import RedisSeats
 
     address, now = config.redis, clocks.now
 
@@ -167,7 +167,7 @@ def make_sharing(
     )
     server: Any = model or redis
     instance = short_id(clocks.random)
-    book = RedisBook(
+    book = RedisSeats(
         server,
         seats,
         address.prefix,
@@ -187,13 +187,13 @@ def make_sharing(
         config.keep_decisions * 86400.0,
     )
     lease = Lease(server, address.prefix, instance, now)
-    return Sharing(book, store, store, lease, redis, seconds)
+    return Cluster(book, store, store, lease, redis, seconds)
 
 
 def _store(
     config: Config,
     clocks: Clocks,
-    knowledge: Knowledge,
+    knowledge: Directory,
     seats: Seats,
     metrics: Metrics,
     health: Health,

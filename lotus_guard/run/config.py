@@ -14,11 +14,7 @@ import environ
 from attrs import define, field, fields, frozen
 from twisted.internet.endpoints import serverFromString
 
-from lotus_guard.run.address import is_host, leads_to, listening
-from lotus_guard.rules.decision import REQUEST
 from lotus_guard.core.model import Rule
-from lotus_guard.overload.client_address import Network, networks_of
-from lotus_guard.memory.redis_scripts import RedisAddress, is_redis, read_redis_address
 from lotus_guard.core.token import KeyPair
 from lotus_guard.enforce.credentials import (
     Credential,
@@ -31,6 +27,10 @@ from lotus_guard.enforce.credentials import (
     read_text,
 )
 from lotus_guard.enforce.live import LIVE
+from lotus_guard.memory.redis_scripts import RedisAddress, is_redis, read_redis_address
+from lotus_guard.overload.client_address import Network, networks_of
+from lotus_guard.rules.decision import REQUEST
+from lotus_guard.run.address import is_host, leads_to, listening
 
 OUR_PREFIX = "LOTUS_GUARD_"
 MOST_WORKERS = 64

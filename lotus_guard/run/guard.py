@@ -17,55 +17,56 @@ from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.components import Componentized
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from lotus_guard.neighbours.http import Endpoints, Http, KnownHosts
-from lotus_guard.observe.log import DecisionLog, JsonLines, ration_all, unration_all
-from lotus_guard.observe.metrics import Metrics
-from lotus_guard.neighbours.bulkhead import Neighbour
-from lotus_guard.memory.sqlite import Store
-from lotus_guard.neighbours.upstream import Upstream
-from lotus_guard.run.address import bracketed
-from lotus_guard.web.operators import Admin, Desk, OperatorsSite
-from lotus_guard.enforce.admission import Admission
-from lotus_guard.overload.http_limits import Connections
-from lotus_guard.run.config import OBSERVABLE, Config
-from lotus_guard.rules.decision import REQUEST
-from lotus_guard.core.directory import Knowledge
-from lotus_guard.core.model import Alias, RoomId
-from lotus_guard.overload.client_address import Origins
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.core.probe import FIELD, HEADER, is_genuine, sign_probe
 from lotus_guard.core.seats import Person, Seats
-from lotus_guard.memory.redis_scripts import RENEW_SECONDS
+from lotus_guard.enforce.admission import Admission
+from lotus_guard.enforce.condition import described
 from lotus_guard.enforce.credentials import LOOK_SECONDS, Credentials
-from lotus_guard.run.workers import WATCHDOG_SECONDS, Fleet, Lifeline, config_of, worker_of
-from lotus_guard.enforce.deferreds import within
-from lotus_guard.run.hangup import Hangups
-from lotus_guard.observe.health import Dependency, Health, described
+from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.hints import Pushes, Webhooks
-from lotus_guard.run.listeners import OPERATORS, PUBLIC, listener
-from lotus_guard.enforce.live import Live, Only, Pace
-from lotus_guard.observe.room_names import Names
-from lotus_guard.observe.overview import Overview
+from lotus_guard.enforce.live import Live, Only, RateLimiter
 from lotus_guard.enforce.policies import Policies
 from lotus_guard.enforce.ports import Now, Outage
 from lotus_guard.enforce.presence import Presence
-from lotus_guard.overload.load_shedding import TICK_SECONDS, Pressure
 from lotus_guard.enforce.records import Recorder, mask_of
 from lotus_guard.enforce.roll_call import RollCall
-from lotus_guard.enforce.room_resolver import Search
-from lotus_guard.run.cluster import Clocks, Sharing, make_sharing
-from lotus_guard.web.status.pages import Pages
-from lotus_guard.web.status.stream import Stream
-from lotus_guard.run.systemd import Beats, Supervisor, handed_over, supervisor_of
+from lotus_guard.enforce.room_resolver import RoomResolver
+from lotus_guard.memory.redis_scripts import RENEW_SECONDS
+from lotus_guard.memory.sqlite import Store
+from lotus_guard.neighbours.bulkhead import Backend
+from lotus_guard.neighbours.http import Endpoints, Http, KnownHosts
+from lotus_guard.neighbours.upstream import Upstream
+from lotus_guard.observe.health import Dependency, Health
+from lotus_guard.observe.log import DecisionLog, JsonLines, ration_all, unration_all
+from lotus_guard.observe.metrics import Metrics
+from lotus_guard.observe.overview import Overview
+from lotus_guard.observe.room_names import RoomNames
+from lotus_guard.overload.client_address import Origins
+from lotus_guard.overload.http_limits import Connections
+from lotus_guard.overload.load_shedding import TICK_SECONDS, LoadShedding
+from lotus_guard.rules.decision import REQUEST
+from lotus_guard.run.address import bracketed
 from lotus_guard.run.clients import (
-    Room,
+    FdBudget,
+    fd_budget,
+    livekit_clients,
     most_files,
-    room_for,
     show_load,
     signer_for,
-    ways_to_livekit,
-    ways_to_synapse,
+    synapse_clients,
 )
+from lotus_guard.run.cluster import Clocks, Cluster, make_cluster
+from lotus_guard.run.config import OBSERVABLE, Config
+from lotus_guard.run.hangup import Hangups
+from lotus_guard.run.listeners import OPERATORS, PUBLIC, listener
+from lotus_guard.run.systemd import Beats, Supervisor, handed_over, supervisor_of
+from lotus_guard.run.workers import WATCHDOG_SECONDS, Fleet, Lifeline, config_of, worker_of
+from lotus_guard.web.operators import Admin, OperatorDeps, OperatorsSite
 from lotus_guard.web.public import Clients, Gate, PublicSite
+from lotus_guard.web.status.pages import Pages
+from lotus_guard.web.status.stream import Stream
 
 if TYPE_CHECKING:
     from lotus_guard.memory.redis_connection import Server
@@ -107,13 +108,13 @@ class Guard:
     """The parts of one guard that its services need."""
 
     gate: Gate
-    pressure: Pressure
-    neighbours: tuple[Neighbour, ...]
+    pressure: LoadShedding
+    neighbours: tuple[Backend, ...]
     connections: Connections
     admin: Admin
     live: Live
-    search: Search
-    knowledge: Knowledge
+    search: RoomResolver
+    knowledge: Directory
     seats: Seats
     store: "Store | RedisStore"
     metrics: Metrics
@@ -121,7 +122,7 @@ class Guard:
     pushes: Pushes
     push: Callable[[bytes, str], None]
     """Takes in what Synapse's module tells; raises Unsigned."""
-    sharing: Sharing
+    sharing: Cluster
     credentials: Credentials
 
 
@@ -169,9 +170,11 @@ class _QuietClients(HTTPConnectionPool._factory):  # type: ignore[misc,valid-typ
     noisy = False
 
 
-def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None = None) -> Guard:
+def make_guard(
+    config: Config, clocks: Clocks, agents: Agents, room: FdBudget | None = None
+) -> Guard:
     """Put the parts together; nothing is started, and no file is opened."""
-    room = room or Room()
+    room = room or FdBudget()
     now, reactor = clocks.now, clocks.reactor
     metrics, health = Metrics(now), Health(now)
 
@@ -179,13 +182,13 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         return mask_of(config.log_users, config.secret)(person)  # by the secret of the moment
 
     recorder = Recorder(clocks.epoch, now, clocks.random, mask, metrics)
-    knowledge = Knowledge(now=now)
+    knowledge = Directory(now=now)
     seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
     signer = signer_for(config, clocks, metrics, health)
-    livekit, livekit_later, to_livekit = ways_to_livekit(
+    livekit, livekit_later, to_livekit = livekit_clients(
         config, clocks, agents.livekit, signer, metrics, health
     )
-    synapse, synapse_later, to_synapse = ways_to_synapse(
+    synapse, synapse_later, to_synapse = synapse_clients(
         config, clocks, agents.synapse, metrics, health
     )
     pushes = Pushes(
@@ -194,13 +197,13 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
     keep = (pushes.policy_max_age, config.policy_stale, metrics.complained)
     limits = Policies(synapse.limit, now, *keep, metrics.used("limit"), synapse_later.limit)
     sources = Policies(synapse.sources, now, *keep, metrics.used("sources"), synapse_later.sources)
-    sharing = make_sharing(config, clocks, agents.redis, knowledge, seats, metrics, health)
+    sharing = make_cluster(config, clocks, agents.redis, knowledge, seats, metrics, health)
     book, store = sharing.book, sharing.store
     roll_call = RollCall(knowledge, reactor, now, config.deadline)
     presence = Presence(
         livekit, book, knowledge, roll_call, now, metrics.used("look"), livekit_later
     )
-    pace = Pace(config.policy_rate, reactor, now)
+    pace = RateLimiter(config.policy_rate, reactor, now)
     live = Live(
         service=livekit_later,
         presence=presence,
@@ -255,7 +258,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
     recorder.sinks += [DecisionLog(now).write, store.decided]
     for describe in (lambda: _describe_loop(live, now), webhooks.describe, pushes.describe):
         health.watch(describe)
-    names = Names(synapse_later, Pace(config.policy_rate, reactor, now), now)
+    names = RoomNames(synapse_later, RateLimiter(config.policy_rate, reactor, now), now)
     overview = Overview(
         live=live,
         knowledge=knowledge,
@@ -271,7 +274,9 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
     )
     _show(metrics, overview, webhooks, pushes)
     origins = Origins(config.trusted_proxies)
-    pressure = Pressure(reactor, now, config.deadline / 2, room.requests, metrics.turned_one_away)
+    pressure = LoadShedding(
+        reactor, now, config.deadline / 2, room.requests, metrics.turned_one_away
+    )
     connections = Connections(
         room.connections,
         is_proxy=origins.is_proxy,
@@ -292,7 +297,9 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         observes=REQUEST in config.observed,
     )
     status = Pages(Stream(overview.snapshot, reactor, clocks.epoch))
-    desk = Desk(metrics, overview, store, webhooks, pushes, push, status, config.admin_hosts)
+    desk = OperatorDeps(
+        metrics, overview, store, webhooks, pushes, push, status, config.admin_hosts
+    )
     return Guard(
         gate=gate,
         pressure=pressure,
@@ -300,7 +307,7 @@ def make_guard(config: Config, clocks: Clocks, agents: Agents, room: Room | None
         connections=connections,
         admin=Admin(desk),
         live=live,
-        search=Search(synapse_later, knowledge, pace, now, live.wake),
+        search=RoomResolver(synapse_later, knowledge, pace, now, live.wake),
         knowledge=knowledge,
         seats=seats,
         store=store,
@@ -426,7 +433,7 @@ def make_guard_service(
     """Make the service of one guard; reads the state file."""
     clocks = Clocks(reactor, time.monotonic, time.time)
     agents = pooled_agents(reactor)
-    guard = make_guard(config, clocks, agents, room_for(most_files()))
+    guard = make_guard(config, clocks, agents, fd_budget(most_files()))
     guard.store.open()
     guard.sharing.start()
     sockets = dict(reversed(handed_over(os.environ, os.getpid())))
@@ -549,7 +556,7 @@ def _url_of(address: Any) -> str:
 class Ready(Service):
     """Says that a worker is ready: it listens, and knows of the others."""
 
-    def __init__(self, supervisor: Supervisor, sharing: Sharing) -> None:
+    def __init__(self, supervisor: Supervisor, sharing: Cluster) -> None:
         self._supervisor = supervisor
         self._sharing = sharing
 
@@ -596,7 +603,7 @@ class LoopTick:
     def __call__(self) -> Deferred[Any]:
         """Make one pass; the Deferred fires when it is over and never fails."""
         self.turned = self.clocks.now()
-        work = ensureDeferred(within(PASS_SECONDS, self.clocks.reactor, self._pass()))
+        work = ensureDeferred(with_timeout(PASS_SECONDS, self.clocks.reactor, self._pass()))
         self.running = work
         return work.addErrback(self._note).addBoth(self._over)
 
@@ -605,9 +612,9 @@ class LoopTick:
 
     async def _pass(self) -> None:
         for neighbour in self.guard.neighbours:
-            neighbour.tend()
-        aliases = await self.guard.live.run_pass()
-        self.guard.search.begin(aliases)
+            neighbour.probe_if_due()
+        livekit_rooms = await self.guard.live.run_pass()
+        self.guard.search.begin(livekit_rooms)
 
     def _note(self, failure: Any) -> None:
         if failure.check(Outage):
@@ -623,7 +630,7 @@ class LiveService(Service):
         self._guard = guard
         self._agents = agents
         self._clocks = clocks
-        self._alive: dict[Alias, float] = {}
+        self._alive: dict[LiveKitRoom, float] = {}
         self._tick = LoopTick(guard, clocks)
         self._loops = [
             (LoopingCall(self._tick), interval),
@@ -678,7 +685,7 @@ class LiveService(Service):
         # hung up on.
         await deferLater(self._clocks.reactor, LINGER_SECONDS, lambda: None)
         try:
-            await within(STOP_SECONDS, self._clocks.reactor, self._guard.gate.drained())
+            await with_timeout(STOP_SECONDS, self._clocks.reactor, self._guard.gate.drained())
         except TimeoutError:
             _log.warn("Some requests were still open after {n} s", n=STOP_SECONDS)
         await self._guard.sharing.close()
@@ -704,13 +711,19 @@ class LiveService(Service):
 
     def _forget_finished(self) -> None:
         """Forget the aliases whose LiveKit rooms have not been seen for an hour."""
-        now, known = self._clocks.now(), [alias for alias, _ in self._guard.knowledge.places()]
+        now, known = (
+            self._clocks.now(),
+            [livekit_room for livekit_room, _ in self._guard.knowledge.places()],
+        )
         seen = self._guard.live.counts
         self._alive = {
-            alias: now if alias in seen else self._alive.get(alias, now) for alias in known
+            livekit_room: now if livekit_room in seen else self._alive.get(livekit_room, now)
+            for livekit_room in known
         }
         self._guard.knowledge.rest({a for a, at in self._alive.items() if now - at > REST_SECONDS})
-        finished = {alias for alias, at in self._alive.items() if now - at > FORGET_SECONDS}
+        finished = {
+            livekit_room for livekit_room, at in self._alive.items() if now - at > FORGET_SECONDS
+        }
         if finished and self._guard.live.last_good is not None:
             self._guard.knowledge.forget(finished)
 

@@ -9,7 +9,7 @@ and starts one again that dies. What passes between the two:
                                       KEY=VALUE (sd_notify(3)): READY=1, WATCHDOG=1, STATUS=...
     LISTEN_FDS, LISTEN_FDNAMES        the socket that is this worker's, where systemd holds them
 
-Workers share their seats in Redis. Each listens with a socket of its own (`lotus_guard.run.listeners`);
+Workers share their seats in Redis. Each listens with a socket of its own (`run.listeners`);
 where systemd holds the port, with one of the sockets that it made. The operators' port of worker k
 is the configured one + k.
 """

@@ -40,10 +40,10 @@ from twisted.web.iweb import IAgent, IPolicyForHTTPS
 from twisted.web.resource import IResource, Resource
 from zope.interface import implementer
 
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
+from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
 from lotus_guard.neighbours.http import BytesBody
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
-from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of, legacy_identity_of
 from lotus_guard.sandbox.reading import (
     GET_TOKEN,
     LEGACY,
@@ -94,12 +94,12 @@ class Issuer:
     grant: dict[str, Any] = field(
         factory=lambda: {"canPublish": True, "canSubscribe": True, "canUpdateOwnMetadata": True}
     )
-    alias: Callable[[RoomId, str], Alias] = alias_of
+    livekit_room: Callable[[RoomId, str], LiveKitRoom] = livekit_room_of
 
     def answer(self, room: str, slot: str, identity: Identity) -> dict[str, str]:
         """Sign a token for an hour."""
         now = int(self.epoch())
-        video = {"roomJoin": True, "room": self.alias(RoomId(room), slot), **self.grant}
+        video = {"roomJoin": True, "room": self.livekit_room(RoomId(room), slot), **self.grant}
         claims = {
             "iss": self.key,
             "sub": identity,
@@ -228,7 +228,7 @@ class AuthorizationApp:
                 raise Refused(400, "M_BAD_JSON", "Users of this homeserver cannot delegate a leave")
             return answer
         try:
-            await self._create_room(self.issuer.alias(RoomId(room), slot))
+            await self._create_room(self.issuer.livekit_room(RoomId(room), slot))
         except Exception:
             raise Refused(500, "M_UNKNOWN", "The SFU did not make a room") from None
         return answer

@@ -13,8 +13,8 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from lotus_guard.overload.http_limits import BoundedRequest
 from lotus_guard.core.power import level_needed, level_of
+from lotus_guard.overload.http_limits import BoundedRequest
 
 Event = dict[str, Any]
 
@@ -282,7 +282,7 @@ class SynapseApp:
     def _room(self, room_id: str) -> dict[tuple[str, str], Event]:
         room = self.state.rooms.get(room_id)
         if room is None:
-            raise Refused(404, "M_NOT_FOUND", "Room not found")
+            raise Refused(404, "M_NOT_FOUND", "FdBudget not found")
         return room
 
 

@@ -27,14 +27,14 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
-from lotus_guard.observe.metrics import Metrics
-from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
-from lotus_guard.rules.decision import Decision
-from lotus_guard.rules.push import HEADER, Unsigned
 from lotus_guard.core.ration import Ration
 from lotus_guard.core.webhook import MOST_WEBHOOK
 from lotus_guard.enforce.hints import Pushes, Webhooks
+from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
+from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
+from lotus_guard.rules.decision import Decision
+from lotus_guard.rules.push import HEADER, Unsigned
 from lotus_guard.web.status.pages import NAMES, Pages
 
 _log = Logger()
@@ -56,7 +56,7 @@ class Misdirected(Exception):
 
 
 @frozen
-class Desk:
+class OperatorDeps:
     """What the operators' port shows, and whom it hands things to."""
 
     metrics: Metrics
@@ -83,7 +83,7 @@ class Admin:
 
     app = Klein()
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: OperatorDeps) -> None:
         self._desk = desk
         self._ration = Ration(desk.overview.now)
 

@@ -23,12 +23,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from lotus_guard.neighbours.upstream import Reply, Upstream, forwarded_headers
-from lotus_guard.enforce.admission import Admission, Asked, Crowd, Refusal, Verdict
-from lotus_guard.overload.http_limits import BoundedRequest, Connections, QuietSite
 from lotus_guard.core import probe as probing
-from lotus_guard.rules.decision import request_refused
-from lotus_guard.overload.client_address import Origin, Origins, end_of, entries_of
 from lotus_guard.core.ration import Ration
 from lotus_guard.core.token import Unfit
 from lotus_guard.core.webhook import MOST_WEBHOOK
@@ -42,9 +37,14 @@ from lotus_guard.core.wire import (
     replace_token,
     without_slashes,
 )
-from lotus_guard.web.landing import landing_page
+from lotus_guard.enforce.admission import Admission, Asked, Crowd, Refusal, Verdict
 from lotus_guard.enforce.ports import Now, Outage, Reason, Records
-from lotus_guard.overload.load_shedding import Pressure, TurnedAway
+from lotus_guard.neighbours.upstream import Reply, Upstream, forwarded_headers
+from lotus_guard.overload.client_address import Origin, Origins, end_of, entries_of
+from lotus_guard.overload.http_limits import BoundedRequest, Connections, QuietSite
+from lotus_guard.overload.load_shedding import LoadShedding, TurnedAway
+from lotus_guard.rules.decision import request_refused
+from lotus_guard.web.landing import landing_page
 
 PLACE_BYTES = 2048
 """A request takes one place in its client's line, and another one for so many bytes of body."""
@@ -212,7 +212,7 @@ class Gate(Resource):
         now: Now,
         webhooks: Hooks,
         is_probe: Callable[[str], bool],
-        pressure: Pressure,
+        pressure: LoadShedding,
         clients: Clients,
         observes: bool = False,
     ) -> None:
@@ -432,9 +432,9 @@ class Gate(Resource):
 
         His waiting for that is not the rules' deadline's: it would let him through.
         """
-        hurry, tokens = self._pressure.hurry(), self._pressure.tokens
-        if hurry:
-            return await self._admission.judge(encoded, asked, arrived, hurry)
+        shed_reason, tokens = self._pressure.shed_reason(), self._pressure.tokens
+        if shed_reason:
+            return await self._admission.judge(encoded, asked, arrived, shed_reason)
         if not tokens.enter(who):
             await tokens.wait(who)
         try:

@@ -11,7 +11,7 @@ import pytest
 from attrs import frozen
 
 from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of, legacy_identity_of
+from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
 from tests.contract.subject import Response, Server
 
 CLIENT_PATHS = ("/get_token", "/sfu/get", "/delegate_delayed_leave")
@@ -89,8 +89,8 @@ def refusal(answer: Response) -> tuple[int, Any]:
     return answer.status, fields["errcode"]
 
 
-def alias(room: str, slot: str = ROOM_SLOT) -> str:
-    return alias_of(RoomId(room), slot)
+def livekit_room(room: str, slot: str = ROOM_SLOT) -> str:
+    return livekit_room_of(RoomId(room), slot)
 
 
 class AuthorizationContract:
@@ -145,7 +145,7 @@ class AuthorizationContract:
     @pytest.mark.parametrize("path", ["/sfu/g%65t", "/%73fu/get", "/sfu/get?room=x"])
     def test_other_spelling(self, subject: AuthorizationSubject, path: str) -> None:
         claims = subject.claims(subject.post(path, subject.legacy()))
-        assert claims["video"]["room"] == alias(ROOM)
+        assert claims["video"]["room"] == livekit_room(ROOM)
 
     # The token
 
@@ -162,7 +162,7 @@ class AuthorizationContract:
         assert claims["exp"] - claims["nbf"] == 3600
         assert claims["video"] == {
             "roomJoin": True,
-            "room": alias(ROOM),
+            "room": livekit_room(ROOM),
             "canPublish": True,
             "canSubscribe": True,
             "canUpdateOwnMetadata": True,
@@ -193,8 +193,8 @@ class AuthorizationContract:
     )
     def test_alias(self, subject: AuthorizationSubject, room: str, slot: str) -> None:
         answer = subject.post("/get_token", subject.modern(room_id=room, slot_id=slot))
-        assert subject.claims(answer)["video"]["room"] == alias(room, slot)
-        assert subject.room_of(subject.legacy(room=room)) == alias(room)
+        assert subject.claims(answer)["video"]["room"] == livekit_room(room, slot)
+        assert subject.room_of(subject.legacy(room=room)) == livekit_room(room)
 
     # Refusals
 
@@ -290,29 +290,31 @@ class AuthorizationContract:
     def test_what_follows_the_first_value_is_ignored(self, subject: AuthorizationSubject) -> None:
         body = json.dumps(subject.legacy())
         for rest in ("}", "garbage", json.dumps(subject.legacy(room=OTHER))):
-            assert subject.room_of(f" \t\r\n{body}{rest}") == alias(ROOM)
+            assert subject.room_of(f" \t\r\n{body}{rest}") == livekit_room(ROOM)
 
     @pytest.mark.parametrize("key", ["room", "ROOM", "rOOm"])
     def test_the_last_of_two_keys_wins(self, subject: AuthorizationSubject, key: str) -> None:
         body = json.dumps(subject.legacy())
-        assert subject.room_of(f'{body[:-1]},"{key}":"{OTHER}"}}') == alias(OTHER)
+        assert subject.room_of(f'{body[:-1]},"{key}":"{OTHER}"}}') == livekit_room(OTHER)
 
     def test_null_leaves_what_was_there(self, subject: AuthorizationSubject) -> None:
         body = json.dumps(subject.legacy())
-        assert subject.room_of(f'{body[:-1]},"room":null,"openid_token":null}}') == alias(ROOM)
+        assert subject.room_of(f'{body[:-1]},"room":null,"openid_token":null}}') == livekit_room(
+            ROOM
+        )
 
     def test_an_object_met_twice_is_read_on_top(self, subject: AuthorizationSubject) -> None:
         body = json.dumps(subject.legacy())
-        assert subject.room_of(f'{body[:-1]},"openid_token":{{}}}}') == alias(ROOM)
+        assert subject.room_of(f'{body[:-1]},"openid_token":{{}}}}') == livekit_room(ROOM)
         answer = subject.post("/sfu/get", f'{body[:-1]},"openid_token":{{"access_token":"no"}}}}')
         assert refusal(answer) == UNAUTHORIZED
 
     def test_keys_fold_simply(self, subject: AuthorizationSubject) -> None:
         body = json.dumps(subject.legacy())
         for key in ("openid_to\u212aen", "OPENID_TOKEN"):  # the Kelvin sign is a k
-            assert subject.room_of(body.replace("openid_token", key)) == alias(ROOM)
+            assert subject.room_of(body.replace("openid_token", key)) == livekit_room(ROOM)
         long_s = body.replace("access_token", "acce\u017fs_token")
-        assert subject.room_of(long_s) == alias(ROOM)
+        assert subject.room_of(long_s) == livekit_room(ROOM)
         for wrong in ("acce\u00df_token", "acce\ufb06s_token"):  # full folding would take the first
             answer = subject.post("/sfu/get", body.replace("access_token", wrong))
             assert refusal(answer) == NOT_JSON
@@ -333,11 +335,11 @@ class AuthorizationContract:
         self, subject: AuthorizationSubject, raw: bytes, count: int
     ) -> None:
         body = json.dumps(subject.legacy(room="!X:s")).encode().replace(b"!X:", b"!" + raw + b":")
-        assert subject.room_of(body) == alias(f"!{chr(0xFFFD) * count}:s")
+        assert subject.room_of(body) == livekit_room(f"!{chr(0xFFFD) * count}:s")
 
     def test_a_pair_of_surrogates_is_a_character(self, subject: AuthorizationSubject) -> None:
         body = json.dumps(subject.legacy(room="!X:s")).replace("!X:", "!\\ud83d\\ude00:")
-        assert subject.room_of(body) == alias("!\U0001f600:s")
+        assert subject.room_of(body) == livekit_room("!\U0001f600:s")
 
     @pytest.mark.parametrize("raw", ["\t", "\\x41", "\\u12"])
     def test_text_that_go_refuses_too(self, subject: AuthorizationSubject, raw: str) -> None:

@@ -9,19 +9,19 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
-from lotus_guard.memory.redis_seats import RedisBook
-from lotus_guard.core.directory import Knowledge
-from lotus_guard.core.model import Alias, Identity, RoomId
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.memory.redis_scripts import BIND, LEAD, REPLACE, STEP_DOWN
+from lotus_guard.memory.redis_seats import RedisSeats
 
-ROOM, CALL = RoomId("!room:s"), Alias("call")
+ROOM, CALL = RoomId("!room:s"), LiveKitRoom("call")
 
 Connect = Callable[[], Awaitable[Any]]
 
 
 def seats_of() -> Seats:
-    knowledge = Knowledge()
+    knowledge = Directory()
     return Seats(60.0, 10.0, knowledge.user_of, knowledge.person)
 
 
@@ -34,7 +34,7 @@ class Guard:
         self.lineages = 0
         self.again = 0
         self.now = 0.0
-        self.book = RedisBook(
+        self.book = RedisSeats(
             server, self.seats, "t:", name, self._lineage, lambda: self.now, self._again
         )
         self.name = name

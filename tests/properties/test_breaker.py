@@ -57,7 +57,7 @@ class Neighbourly(RuleBasedStateMachine):
         self.in_a_row = 0
 
     @rule()
-    def tend(self) -> None:
+    def probe_if_due(self) -> None:
         due = self.breaker.state is State.OPEN and self.now >= self.breaker.until
         assert self.breaker.is_due(self.now) == due
         assert not self.breaker.is_due(self.now), "one probe at a time"

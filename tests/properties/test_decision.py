@@ -7,6 +7,21 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lotus_guard.core.model import (
+    Attendance,
+    Grant,
+    Identity,
+    Kind,
+    LiveKitRoom,
+    Participant,
+    RoomId,
+    Rule,
+    Source,
+    SourcePolicy,
+    Track,
+)
+from lotus_guard.core.text import printable
+from lotus_guard.core.token import KeyPair, Token, lifetime, restrain
 from lotus_guard.rules.decision import (
     Decision,
     Deed,
@@ -20,22 +35,7 @@ from lotus_guard.rules.decision import (
     step_taken,
     token_changed,
 )
-from lotus_guard.core.model import (
-    Alias,
-    Attendance,
-    Grant,
-    Identity,
-    Kind,
-    Participant,
-    RoomId,
-    Rule,
-    Source,
-    SourcePolicy,
-    Track,
-)
 from lotus_guard.rules.plan import plan
-from lotus_guard.core.text import printable
-from lotus_guard.core.token import KeyPair, Token, lifetime, restrain
 
 texts = st.text(max_size=20)
 names = st.sampled_from([*Source, "unknown", "CAMERA"]).map(str)
@@ -58,7 +58,7 @@ def test_a_step_is_planned_again_from_its_record(
     grant: Grant, forbids: frozenset[Source], published: tuple[Track, ...], stands: bool
 ) -> None:
     someone = Participant(Identity("i"), "sid", grant, published)
-    rooms = {Alias("a"): Attendance(0.0, (someone,))}
+    rooms = {LiveKitRoom("a"): Attendance(0.0, (someone,))}
     for step in plan(rooms, SourcePolicy(forbids), [USER] if stands else [], lambda _: USER):
         ruling = on_record(step_taken(ROOM, USER, step, forbids)).ruling
         assert replay(ruling) == ruling.verdict
@@ -79,7 +79,7 @@ def test_the_record_says_what_the_token_says(
 ) -> None:
     video: dict[str, Any] = {"room": "a", "canPublish": grant.can_publish}
     claims = {"sub": "i", "nbf": 1000, "exp": 1000 + seconds, "video": video}
-    token = Token(claims, Alias("a"), Identity("i"), grant, KeyPair("k", "s"))
+    token = Token(claims, LiveKitRoom("a"), Identity("i"), grant, KeyPair("k", "s"))
     sent = restrain(token, forbids, life, 5000.0)
     verdict = token_changed(ROOM, USER, grant, forbids, lifetime(token, 5000.0), life).verdict
     assert verdict.endswith(f"valid for {sent.claims['exp'] - 1000} s")

@@ -13,7 +13,7 @@ CROWD = "crowd"
 WHO = st.sampled_from(["a", "b", "c", "d", "e", CROWD])
 
 
-class Sharing(RuleBasedStateMachine):
+class Cluster(RuleBasedStateMachine):
     """Some clients and one crowd, who come, wait, give up and leave."""
 
     def __init__(self) -> None:
@@ -100,8 +100,8 @@ class Sharing(RuleBasedStateMachine):
         assert not any(self.lines.values())
 
 
-Sharing.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
-test_sharing_under_any_interleaving = Sharing.TestCase
+Cluster.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+test_sharing_under_any_interleaving = Cluster.TestCase
 
 
 @given(st.integers(2, 200), st.integers(1, 50))

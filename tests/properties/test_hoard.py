@@ -3,15 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.enforce.hoard import LIFE, MOST_IN_ROOM, Hoards
 from lotus_guard.core.model import Identity, RoomId
+from lotus_guard.enforce.identity_quota import LIFE, MOST_IN_ROOM, IdentityQuota
 
 ROOM = RoomId("!r:s")
 
 
 @given(st.lists(st.tuples(st.integers(0, 90), st.floats(0.0, 200.0)), max_size=200))
 def test_no_user_has_more_identities_in_a_room_than_may_be(asks: list[tuple[int, float]]) -> None:
-    hoards, now, given_at = Hoards(), 0.0, dict[int, float]()
+    hoards, now, given_at = IdentityQuota(), 0.0, dict[int, float]()
     for who, later in asks:
         now += later
         alive = {i for i, at in given_at.items() if at + LIFE >= now}
@@ -23,7 +23,7 @@ def test_no_user_has_more_identities_in_a_room_than_may_be(asks: list[tuple[int,
 
 
 def test_there_is_a_bound_over_all_rooms() -> None:
-    hoards = Hoards()
+    hoards = IdentityQuota()
     many = [
         hoards.may("@a:s", RoomId(f"!{n // 50}:s"), Identity(f"i{n}"), 0.0) for n in range(1100)
     ]

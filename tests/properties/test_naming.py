@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 
 from lotus_guard.core.model import Identity, RoomId, UserId
 from lotus_guard.core.naming import (
-    alias_of,
     go_marshal,
     guess_legacy_user,
     identity_of,
-    known_aliases,
+    known_livekit_rooms,
     legacy_identity_of,
+    livekit_room_of,
     user_of_legacy,
 )
 from tests.properties.oracle import Oracle
@@ -30,14 +30,14 @@ def test_go_marshal_is_gos(oracle: Oracle, strings: list[str]) -> None:
 
 def test_the_vectors() -> None:
     room = RoomId("!roomid:example.com")
-    assert alias_of(room, "m.call#ROOM") == "F4oOprKFBq6JHqy2qYpq6UQQmR7hCvxkQQoUrd0+SbI"
+    assert livekit_room_of(room, "m.call#ROOM") == "F4oOprKFBq6JHqy2qYpq6UQQmR7hCvxkQQoUrd0+SbI"
     identity = identity_of(UserId("@a&b:example.com"), "D<1>", "m")
     assert identity == "hCe95ag/mXr+8ZU++QIIDUMPjGkoZUXjCeYpL1SDiSM"
 
 
 def test_every_derivation_that_was_released_is_known() -> None:
-    assert len(set(known_aliases(RoomId("!r:s"), "m.call#ROOM"))) == 4
-    assert "!r:s" in list(known_aliases(RoomId("!r:s"), "x"))
+    assert len(set(known_livekit_rooms(RoomId("!r:s"), "m.call#ROOM"))) == 4
+    assert "!r:s" in list(known_livekit_rooms(RoomId("!r:s"), "x"))
 
 
 SERVERS = st.sampled_from(["s", "s.example", "s:8448", "[::1]", "[2001:db8::1]:443", "127.0.0.1:1"])

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lotus_guard.core.model import (
-    Alias,
     Attendance,
     Grant,
     Identity,
     Kind,
+    LiveKitRoom,
     Participant,
     Source,
     SourcePolicy,
@@ -36,7 +36,9 @@ LOUD = st.lists(st.sampled_from(["@u0:s:9", "@u1:s:9", "hash9"]), unique=True, m
     tuple
 )
 ATTENDANCES = st.builds(Attendance, st.just(0.0), people(), LOUD, is_whole=st.booleans())
-ROOMS = st.fixed_dictionaries({Alias("a"): ATTENDANCES}, optional={Alias("b"): ATTENDANCES})
+ROOMS = st.fixed_dictionaries(
+    {LiveKitRoom("a"): ATTENDANCES}, optional={LiveKitRoom("b"): ATTENDANCES}
+)
 STANDING = st.lists(st.sampled_from(PEOPLE), unique=True, max_size=3)
 
 
@@ -44,47 +46,49 @@ def person(identity: Identity) -> str:
     return identity.rpartition(":")[0] if identity.startswith("@") else identity
 
 
-def carried_out(rooms: dict[Alias, Attendance], steps: list[Step]) -> dict[Alias, Attendance]:
+def carried_out(
+    rooms: dict[LiveKitRoom, Attendance], steps: list[Step]
+) -> dict[LiveKitRoom, Attendance]:
     """Do as LiveKit does: tracks go whose declared source is no longer allowed.
 
     Who is curbed can be read in the next look.
     """
-    by_key = {(s.alias, s.participant.identity): s for s in steps}
+    by_key = {(s.livekit_room, s.participant.identity): s for s in steps}
     after = {}
-    for alias, attendance in rooms.items():
+    for livekit_room, attendance in rooms.items():
         left, loud = [], []
         for participant in attendance.participants:
-            step = by_key.get((alias, participant.identity))
+            step = by_key.get((livekit_room, participant.identity))
             if isinstance(step, Remove):
                 continue
             grant = step.grant if isinstance(step, Narrow | Silence) else participant.grant
             tracks = tuple(t for t in participant.tracks if not step or grant.allows(t.source))
             left.append(Participant(participant.identity, participant.sid, grant, tracks))
         for identity in attendance.loud:
-            step = by_key.get((alias, identity))
+            step = by_key.get((livekit_room, identity))
             if isinstance(step, Curb):
                 left.append(Participant(identity, "S", step.grant))
             elif step is None:
                 loud.append(identity)
-        after[alias] = Attendance(0.0, tuple(left), tuple(loud))
+        after[livekit_room] = Attendance(0.0, tuple(left), tuple(loud))
     return after
 
 
-@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+@given(rooms=ROOMS, forbidden=FORBIDDEN, unseated=STANDING)
 def test_carried_out_and_planned_again_it_is_empty(
-    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+    rooms: dict[LiveKitRoom, Attendance], forbidden: frozenset[Source], unseated: list[str]
 ) -> None:
     policy = SourcePolicy(forbidden)
-    after = carried_out(rooms, plan(rooms, policy, standing, person))
-    assert plan(after, policy, standing, person) == []
+    after = carried_out(rooms, plan(rooms, policy, unseated, person))
+    assert plan(after, policy, unseated, person) == []
 
 
-@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+@given(rooms=ROOMS, forbidden=FORBIDDEN, unseated=STANDING)
 def test_it_never_grants_and_touches_nobody_twice(
-    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+    rooms: dict[LiveKitRoom, Attendance], forbidden: frozenset[Source], unseated: list[str]
 ) -> None:
-    steps = plan(rooms, SourcePolicy(forbidden), standing, person)
-    keys = [(step.alias, step.participant.identity) for step in steps]
+    steps = plan(rooms, SourcePolicy(forbidden), unseated, person)
+    keys = [(step.livekit_room, step.participant.identity) for step in steps]
     assert len(keys) == len(set(keys))
     for step in steps:
         if isinstance(step, Curb):
@@ -94,22 +98,22 @@ def test_it_never_grants_and_touches_nobody_twice(
                 assert not step.grant.allows(name) or step.participant.grant.allows(name)
 
 
-@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+@given(rooms=ROOMS, forbidden=FORBIDDEN, unseated=STANDING)
 def test_it_removes_those_who_stand_and_nobody_else_newest_first(
-    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+    rooms: dict[LiveKitRoom, Attendance], forbidden: frozenset[Source], unseated: list[str]
 ) -> None:
-    steps = plan(rooms, SourcePolicy(forbidden), standing, person)
+    steps = plan(rooms, SourcePolicy(forbidden), unseated, person)
     removed = [person(s.participant.identity) for s in steps if isinstance(s, Remove)]
-    assert set(removed) <= set(standing)
-    assert removed == sorted(removed, key=standing.index)
+    assert set(removed) <= set(unseated)
+    assert removed == sorted(removed, key=unseated.index)
 
 
-@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+@given(rooms=ROOMS, forbidden=FORBIDDEN, unseated=STANDING)
 def test_nothing_forbidden_is_left_and_disguises_are_dropped(
-    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+    rooms: dict[LiveKitRoom, Attendance], forbidden: frozenset[Source], unseated: list[str]
 ) -> None:
     video = forbidden & {Source.CAMERA, Source.SCREEN_SHARE}
-    after = carried_out(rooms, plan(rooms, SourcePolicy(forbidden), standing, person))
+    after = carried_out(rooms, plan(rooms, SourcePolicy(forbidden), unseated, person))
     for attendance in after.values():
         for participant in attendance.participants:
             for source in forbidden:
@@ -122,21 +126,23 @@ def test_nothing_forbidden_is_left_and_disguises_are_dropped(
                     )
 
 
-@given(rooms=ROOMS, standing=STANDING)
+@given(rooms=ROOMS, unseated=STANDING)
 def test_without_a_policy_nobody_is_touched_but_the_loud(
-    rooms: dict[Alias, Attendance], standing: list[str]
+    rooms: dict[LiveKitRoom, Attendance], unseated: list[str]
 ) -> None:
     steps = plan(rooms, SourcePolicy(), [], person)
     assert [step for step in steps if not isinstance(step, Curb)] == []
 
 
-@given(rooms=ROOMS, forbidden=FORBIDDEN, standing=STANDING)
+@given(rooms=ROOMS, forbidden=FORBIDDEN, unseated=STANDING)
 def test_nobody_stays_loud_and_nobody_else_is_curbed(
-    rooms: dict[Alias, Attendance], forbidden: frozenset[Source], standing: list[str]
+    rooms: dict[LiveKitRoom, Attendance], forbidden: frozenset[Source], unseated: list[str]
 ) -> None:
-    steps = plan(rooms, SourcePolicy(forbidden), standing, person)
-    curbed = {(s.alias, s.participant.identity) for s in steps if isinstance(s, Curb)}
-    loud = {(alias, i) for alias, attendance in rooms.items() for i in attendance.loud}
+    steps = plan(rooms, SourcePolicy(forbidden), unseated, person)
+    curbed = {(s.livekit_room, s.participant.identity) for s in steps if isinstance(s, Curb)}
+    loud = {
+        (livekit_room, i) for livekit_room, attendance in rooms.items() for i in attendance.loud
+    }
     assert curbed <= loud
     after = carried_out(rooms, steps)
     assert all(attendance.loud == () for attendance in after.values())
@@ -144,8 +150,8 @@ def test_nobody_stays_loud_and_nobody_else_is_curbed(
 
 def test_bounds_keep_a_bug_from_emptying_a_room() -> None:
     one = Participant(Identity("i"), "S", Grant(True, ()))
-    removals: list[Step] = [Remove(Alias("a"), one, f"@u{i % 10}:s") for i in range(50)]
-    many = removals + [Silence(Alias("a"), one)] * 500
+    removals: list[Step] = [Remove(LiveKitRoom("a"), one, f"@u{i % 10}:s") for i in range(50)]
+    many = removals + [Silence(LiveKitRoom("a"), one)] * 500
     kept, put_off = bounded(many)
     removed = [s for s in kept if isinstance(s, Remove)]
     assert {s.person for s in removed} == {f"@u{i}:s" for i in range(MOST[Remove])}
@@ -160,14 +166,14 @@ def test_one_offence_never_touches_anothers_tracks() -> None:
     mic = Grant(True, ("microphone",))
     offender = Participant(Identity("@a:s:1"), "S1", mic, camera_as_sound)
     other = Participant(Identity("@b:s:1"), "S2", mic, honest)
-    rooms = {Alias("a"): Attendance(0.0, (offender, other))}
+    rooms = {LiveKitRoom("a"): Attendance(0.0, (offender, other))}
     policy = SourcePolicy(frozenset({Source.CAMERA}))
-    assert plan(rooms, policy, [], person) == [Silence(Alias("a"), offender)]
+    assert plan(rooms, policy, [], person) == [Silence(LiveKitRoom("a"), offender)]
 
 
 def test_who_may_not_publish_any_more_is_not_silenced_again() -> None:
     """LiveKit drops the track a moment after the right: a look in between needs no step."""
     lingering = (Track(Kind.VIDEO, "microphone"),)
     silenced = Participant(Identity("@a:s:1"), "S1", Grant(False, ()), lingering)
-    rooms = {Alias("a"): Attendance(0.0, (silenced,))}
+    rooms = {LiveKitRoom("a"): Attendance(0.0, (silenced,))}
     assert plan(rooms, SourcePolicy(frozenset({Source.CAMERA})), [], person) == []

@@ -4,12 +4,12 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lotus_guard.core.directory import Knowledge
-from lotus_guard.core.model import Alias, Identity, RoomId, UserId
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.naming import identity_of, legacy_identity_of
 from lotus_guard.core.seats import Look, Seats
 
-ROOM, CALL = RoomId("!r:s"), Alias("call")
+ROOM, CALL = RoomId("!r:s"), LiveKitRoom("call")
 USERS = st.sampled_from(["@x:e", "@x:e:84"]).map(UserId)
 DEVICES = st.sampled_from(["D", "84:D"])
 DEEDS = st.sampled_from(["ask", "join", "enter", "enter", "leave", "hang up", "wait"])
@@ -22,7 +22,7 @@ class Room:
 
     limit: int
     now: float = 0.0
-    knowledge: Knowledge = field(factory=Knowledge)
+    knowledge: Directory = field(factory=Directory)
     seats: Seats = field(init=False)
     live: dict[Identity, UserId] = field(factory=dict)
     tokens: dict[Identity, UserId] = field(factory=dict)

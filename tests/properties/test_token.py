@@ -130,4 +130,4 @@ def test_what_is_not_ours_is_refused(text: str) -> None:
 def test_a_token_that_has_run_out_or_not_begun_is_still_judged() -> None:
     """The SFU checks the times, with a leeway; a clock of ours must not open the door."""
     for nbf, exp in ((0, 1), (2**33, 2**34)):
-        assert open_token(encode({**GOOD, "nbf": nbf, "exp": exp}), [PAIR]).alias == "r"
+        assert open_token(encode({**GOOD, "nbf": nbf, "exp": exp}), [PAIR]).livekit_room == "r"

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.naming import ROOM_SLOT, alias_of
+from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from tests.real.client import Client, Clients
 from tests.real.homeserver import Synapse, User
 from tests.real.processes import ROOT, Answer, Process, free_port, http
@@ -165,10 +165,10 @@ class Stack:
         return client
 
     def identities(self, room: str, slot: str = ROOM_SLOT) -> set[str]:
-        return self.livekit.identities(alias_of(RoomId(room), slot))
+        return self.livekit.identities(livekit_room_of(RoomId(room), slot))
 
-    def alias(self, room: str) -> str:
-        return alias_of(RoomId(room), ROOM_SLOT)
+    def livekit_room(self, room: str) -> str:
+        return livekit_room_of(RoomId(room), ROOM_SLOT)
 
 
 @contextmanager

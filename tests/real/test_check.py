@@ -15,12 +15,12 @@ from pytest_twisted import ensureDeferred
 from twisted.internet import reactor as _reactor
 from twisted.internet.threads import deferToThread
 
-from lotus_guard.neighbours.http import Http
-from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.check.all import own_addresses
-from lotus_guard.check.ask import Means
+from lotus_guard.check.ask import CheckContext
 from lotus_guard.check.finding import Finding, Level
 from lotus_guard.check.webhooks import look_at_webhooks
+from lotus_guard.neighbours.http import Http
+from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.run.config import read_config
 from lotus_guard.run.guard import pooled_agents
 from tests.check_yard import OperatorsPort
@@ -239,7 +239,7 @@ async def _look(livekit: LiveKit, admin: int, agents: Any) -> Finding:
             "LOTUS_GUARD_SYNAPSE_TOKEN": "none",
         }
     )
-    means = Means(
+    means = CheckContext(
         config=config,
         upstream=Http(agents.upstream, reactor),
         livekit=Http(agents.livekit, reactor),

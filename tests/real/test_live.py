@@ -63,7 +63,7 @@ def test_a_late_joiner_with_a_token_from_before_the_policy_is_narrowed(stack: St
     hers = stack.join_with(old)
 
     def is_narrowed() -> bool:
-        there = {p["identity"]: p for p in stack.livekit.participants(stack.alias(room))}
+        there = {p["identity"]: p for p in stack.livekit.participants(stack.livekit_room(room))}
         sources = there[hers.identity]["permission"].get("can_publish_sources")
         return bool(sources == ["MICROPHONE"])
 

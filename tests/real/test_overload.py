@@ -171,10 +171,10 @@ class Others:
             f"guard {self.crush.rss():.0f} MiB"
         )
 
-    def were_served(self, within: float) -> None:
+    def were_served(self, with_timeout: float) -> None:
         assert set(self.statuses) == {200}
         assert self.unguarded == 0
-        assert sorted(self.took)[len(self.took) * 99 // 100] < within
+        assert sorted(self.took)[len(self.took) * 99 // 100] < with_timeout
         assert self.crush.fail_opens() == {}
 
 
@@ -207,7 +207,7 @@ def is_closed(sock: socket.socket) -> bool:
         return True
 
 
-def let_go(sockets: list[socket.socket]) -> None:
+def pass_unjudged(sockets: list[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
 
@@ -247,9 +247,9 @@ def test_ten_thousand_idle_connections(crush: Crush) -> None:
         assert len(sockets) == CONNECTIONS
         assert 5000 < open_now < 1024 + CONNECTIONS // 2 + 100, "of one client no more than 1,024"
         assert grown < 120
-        others.were_served(within=10.0)
+        others.were_served(with_timeout=10.0)
         # What is held goes within 20 s of its coming, also where it trickles on.
-        let_go(sockets)
+        pass_unjudged(sockets)
 
     apart(run())
 
@@ -272,8 +272,8 @@ def test_more_connections_than_there_is_room_for(crush: Crush) -> None:
         assert CONNECTIONS - 8192 <= gone <= CONNECTIONS - 8192 + 500
         assert is_closed(sockets[0])
         assert not is_closed(sockets[-1])
-        others.were_served(within=10.0)
-        let_go(sockets)
+        others.were_served(with_timeout=10.0)
+        pass_unjudged(sockets)
 
     apart(run())
 
@@ -294,8 +294,8 @@ def test_bodies_that_never_end(crush: Crush) -> None:
         grown = crush.rss() - before
         others.report(f"3000 unfinished bodies (188 MiB), {grown:.0f} MiB more")
         assert grown < 100
-        others.were_served(within=10.0)
-        let_go(sockets)
+        others.were_served(with_timeout=10.0)
+        pass_unjudged(sockets)
 
     apart(run())
 
@@ -326,7 +326,7 @@ def test_bodies_of_a_hundred_megabytes(crush: Crush) -> None:
         others.report(f"8 bodies of 100 MB, {max(sent) / 1e6:.0f} MB taken, {grown:.0f} MiB more")
         assert max(sent) < 30_000_000, "cut off after 16 MiB, and what lay in buffers"
         assert grown < 30
-        others.were_served(within=10.0)
+        others.were_served(with_timeout=10.0)
 
     apart(run())
 
@@ -382,7 +382,7 @@ def test_the_flood_of_one_address_does_not_open_the_door(crush: Crush) -> None:
         assert found[200] > 0
         assert set(found) == {200, 429}
         assert crush.count("turned_away_total") == found[429]
-        others.were_served(within=10.0)
+        others.were_served(with_timeout=10.0)
 
     apart(run())
 

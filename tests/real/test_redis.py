@@ -13,14 +13,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
-from lotus_guard.memory.redis_connection import Redis
-from lotus_guard.memory.redis_news import RedisStore
 from lotus_guard.check.finding import Level
 from lotus_guard.check.redis import look_at_redis
-from lotus_guard.core.directory import Grounds, Knowledge, Place
-from lotus_guard.core.model import Alias, Identity, UserId
-from lotus_guard.memory.redis_scripts import Script, read_redis_address
+from lotus_guard.core.directory import Directory, Grounds, Place
+from lotus_guard.core.model import Identity, LiveKitRoom, UserId
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.memory.redis_connection import Redis
+from lotus_guard.memory.redis_news import RedisStore
+from lotus_guard.memory.redis_scripts import Script, read_redis_address
 from tests.contract.redis import ROOM, Guard, RedisContract
 from tests.real.processes import Process, free_port
 from tests.real.redis import redis_server
@@ -135,26 +135,26 @@ class TestReal(RedisContract):
     @pytest_twisted.ensureDeferred
     async def test_what_falls_out_of_the_bounds_is_deleted(self) -> None:
         server = await self.connect()
-        knowledge = Knowledge(most_aliases=3, most_identities=3)
+        knowledge = Directory(most_aliases=3, most_identities=3)
         clocks = (reactor, reactor.seconds, reactor.seconds)
         store = RedisStore(server, "t:", knowledge, *clocks, "a")
         store.open()
         for number in range(8):
-            alias = Alias(f"alias{number}")
-            knowledge.learn_alias(alias, Place(ROOM, f"{number}", Grounds.BELIEF))
-            knowledge.learn_identity(Identity(f"i{number}"), UserId("@u:s"), alias)
+            livekit_room = LiveKitRoom(f"alias{number}")
+            knowledge.learn_room(livekit_room, Place(ROOM, f"{number}", Grounds.BELIEF))
+            knowledge.learn_identity(Identity(f"i{number}"), UserId("@u:s"), livekit_room)
             await deferLater(reactor, 0.02, lambda: None)
         await deferLater(reactor, 1.0, lambda: None)
         kept = {f"alias{number}" for number in (5, 6, 7)}
         assert set((await server.command("HGETALL", "t:aliases"))[::2]) == kept
         found = await server.command("KEYS", "t:users:*")
-        assert set(found) == {f"t:users:{alias}" for alias in kept}
+        assert set(found) == {f"t:users:{livekit_room}" for livekit_room in kept}
 
     @pytest_twisted.ensureDeferred
     async def test_its_clock_is_taken(self) -> None:
         one = await self.connect()
         seconds, _ = await one.command("TIME")
-        assert abs(float(seconds) - (one.now() + one.lead)) < 1.5
+        assert abs(float(seconds) - (one.now() + one.clock_offset)) < 1.5
 
     @pytest_twisted.ensureDeferred
     async def test_news_is_heard(self) -> None:

@@ -166,9 +166,9 @@ class Soak(Scene):
             try:
                 there = self.town.livekit.rooms()
                 rooms: dict[int, dict[str, frozenset[str]]] = {}
-                for alias, number in list(self.aliases.items()):
-                    if alias in there:
-                        self._people(self.town.livekit.participants(alias), rooms, number)
+                for livekit_room, number in list(self.livekit_rooms.items()):
+                    if livekit_room in there:
+                        self._people(self.town.livekit.participants(livekit_room), rooms, number)
             except Exception:
                 self.counts["looks that failed"] += 1
                 continue

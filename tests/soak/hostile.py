@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field
 
 from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.core.naming import ROOM_SLOT, alias_of, identity_of
+from lotus_guard.core.naming import ROOM_SLOT, identity_of, livekit_room_of
 from tests.real.processes import http
 from tests.soak.plan import Attack
 from tests.soak.scene import Scene, request, slot_request
@@ -97,10 +97,14 @@ class Hostile:
 
     def _webhooks(self, attack: Attack) -> None:
         """Sign webhooks with nothing; one in four is too long."""
-        alias = alias_of(RoomId(room_id(attack.room)), ROOM_SLOT)
+        livekit_room = livekit_room_of(RoomId(room_id(attack.room)), ROOM_SLOT)
 
         def hook(turn: int) -> None:
-            event = {"event": "participant_left", "room": {"name": alias}, "id": f"EV_{turn}"}
+            event = {
+                "event": "participant_left",
+                "room": {"name": livekit_room},
+                "id": f"EV_{turn}",
+            }
             event["pad"] = "x" * (100_000 if turn % 4 == 0 else 10)
             self._send("/sfu_webhook", json.dumps(event).encode(), "e30.e30.forged")
 
@@ -169,7 +173,7 @@ class Hostile:
         """Make many LiveKit rooms of one Matrix room, and come with a camera in the last."""
         for slot in SLOTS:
             self._ask_slot(attack.room, slot)
-        self.scene.aliases[alias_of(RoomId(room_id(attack.room)), SLOT)] = attack.room
+        self.scene.livekit_rooms[livekit_room_of(RoomId(room_id(attack.room)), SLOT)] = attack.room
         self._stay(attack, self._drawer.get((attack.room, SLOT), ""))
 
     def _use_drawer(self, attack: Attack) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.naming import ROOM_SLOT, alias_of
+from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from tests.real.processes import http
 from tests.soak.judge import Judge
 from tests.soak.plan import Plan
@@ -45,7 +45,7 @@ class Scene:
     is_over: bool = False
     where: dict[str, tuple[int, str]] = field(factory=dict)
     """The room and user of each client that is connected."""
-    aliases: dict[str, int] = field(factory=dict)
+    livekit_rooms: dict[str, int] = field(factory=dict)
     """The LiveKit rooms that are looked at, and whose they are."""
     users: dict[str, str] = field(factory=dict)
     """Whose an identity is that does not tell it."""
@@ -53,7 +53,7 @@ class Scene:
 
     def __attrs_post_init__(self) -> None:
         for number in range(self.town.rooms):
-            self.aliases[alias_of(RoomId(room_id(number)), ROOM_SLOT)] = number
+            self.livekit_rooms[livekit_room_of(RoomId(room_id(number)), ROOM_SLOT)] = number
 
     def now(self) -> float:
         """Seconds since the beginning."""

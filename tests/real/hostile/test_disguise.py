@@ -16,7 +16,9 @@ def test_a_video_declared_as_audio_is_gone_all_the_same(stack: Stack, tmp_path: 
         watcher = yard.watcher(bob, room)
         hers = yard.join_with(token, proxy.url)
         since = yard.begin_publishing(hers, "video", "camera")
-        listed = until("it is there", lambda: mimes(stack.livekit, stack.alias(room)), 10.0, 0.01)
+        listed = until(
+            "it is there", lambda: mimes(stack.livekit, stack.livekit_room(room)), 10.0, 0.01
+        )
         assert [each[:2] for each in listed] == [("AUDIO", "MICROPHONE")], "by its client's word"
         assert listed[0][2].startswith("video/"), "and what it is"
         lived = yard.lived(watcher, since)

@@ -108,8 +108,12 @@ def test_a_participant_with_long_metadata_loses_nobody_a_webhook(pushing: Stack)
     hers = pushing.join(alice, room)
     until("she is seen", lambda: pushing.identities(room))
     forged, refused, passed = (webhooks(pushing.guard, each) for each in ("forged", "413", "200"))
-    grant = {"roomAdmin": True, "room": pushing.alias(room)}
-    request = {"room": pushing.alias(room), "identity": hers.identity, "metadata": "m" * 70_000}
+    grant = {"roomAdmin": True, "room": pushing.livekit_room(room)}
+    request = {
+        "room": pushing.livekit_room(room),
+        "identity": hers.identity,
+        "metadata": "m" * 70_000,
+    }
     pushing.livekit.call("UpdateParticipant", grant, request)
     assert pushing.ask(bob, room).status == 403
     hers.disconnect()

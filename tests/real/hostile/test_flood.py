@@ -8,7 +8,7 @@ import pytest
 from attrs import define
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.naming import alias_of
+from lotus_guard.core.naming import livekit_room_of
 from tests.real.client import Client
 from tests.real.hostile.signalling import SignalProxy, named
 from tests.real.hostile.watching import Yard, is_narrowed, yard_beside
@@ -65,20 +65,20 @@ def flood(stack: Stack, tmp_path: Path, length: int) -> Iterator[Flood]:
         yield Flood(yard, loud, others)
 
 
-def is_listed(stack: Stack, alias: str, identity: str) -> bool:
+def is_listed(stack: Stack, livekit_room: str, identity: str) -> bool:
     """Tell whether LiveKit lists a track of one with a name that is too long."""
-    grant = {"roomAdmin": True, "room": alias}
-    told = stack.livekit.call("GetParticipant", grant, {"room": alias, "identity": identity})
+    grant = {"roomAdmin": True, "room": livekit_room}
+    told = stack.livekit.call("GetParticipant", grant, {"room": livekit_room, "identity": identity})
     return any(len(track.get("name", "")) >= LONG for track in told.get("tracks", []))
 
 
-def has_flooded(stack: Stack, alias: str, identity: str) -> bool:
+def has_flooded(stack: Stack, livekit_room: str, identity: str) -> bool:
     """Tell whether one publishes such a track, or has done so and been curbed for it already.
 
     Who watches need not have heard of it then: the guard may be quicker than 34 MB are.
     """
-    permission = stack.livekit.permission(alias, identity)
-    return not permission.get("can_publish") or is_listed(stack, alias, identity)
+    permission = stack.livekit.permission(livekit_room, identity)
+    return not permission.get("can_publish") or is_listed(stack, livekit_room, identity)
 
 
 def test_a_camera_goes_from_a_room_that_cannot_be_read(stack: Stack, flood: Flood) -> None:
@@ -89,15 +89,15 @@ def test_a_camera_goes_from_a_room_that_cannot_be_read(stack: Stack, flood: Floo
     before = curbed(stack)
     watcher = flood.yard.watcher(bob, room, flood.others.url)
     culprit = flood.begin(loud)
-    until("the flood is on", lambda: has_flooded(stack, stack.alias(room), culprit), 20.0)
+    until("the flood is on", lambda: has_flooded(stack, stack.livekit_room(room), culprit), 20.0)
     hers = flood.join(old)
     since = flood.yard.begin_publishing(hers, "video", "camera")
-    alias = stack.alias(room)
-    until("she is narrowed", lambda: is_narrowed(stack.livekit, alias, hers.identity), 4.0)
+    livekit_room = stack.livekit_room(room)
+    until("she is narrowed", lambda: is_narrowed(stack.livekit, livekit_room, hers.identity), 4.0)
     lived = flood.yard.lived(watcher, since, identity=hers.identity)
     print(f"\ncamera in a room that cannot be read: lived {milliseconds(lived)} ms")
     until("the culprit is curbed", lambda: curbed(stack) > before, 10.0)
-    permission = stack.livekit.permission(stack.alias(room), culprit)
+    permission = stack.livekit.permission(stack.livekit_room(room), culprit)
     assert not permission.get("can_publish")
     assert permission.get("can_subscribe")
     assert lived < 4.0
@@ -123,11 +123,15 @@ def test_nobody_hides_behind_a_token_for_another_slot(stack: Stack, flood: Flood
             flood.yard.begin_publishing(filler, "audio", "microphone")
             watcher.hears("track_published", 20.0, identity=filler.identity)
         culprit = flood.begin(loud)
-        until("the flood is on", lambda: has_flooded(stack, stack.alias(room), culprit), 20.0)
+        until(
+            "the flood is on", lambda: has_flooded(stack, stack.livekit_room(room), culprit), 20.0
+        )
         hers = flood.join(old)
         since = flood.yard.begin_publishing(hers, "video", "camera")
-        alias = stack.alias(room)
-        until("it is narrowed", lambda: is_narrowed(stack.livekit, alias, hers.identity), 4.0)
+        livekit_room = stack.livekit_room(room)
+        until(
+            "it is narrowed", lambda: is_narrowed(stack.livekit, livekit_room, hers.identity), 4.0
+        )
         lived = flood.yard.lived(watcher, since, identity=hers.identity)
     print(f"\ncamera of one with a token for another slot: lived {milliseconds(lived)} ms")
     assert lived < 4.0
@@ -145,7 +149,7 @@ def test_who_has_no_seat_goes_from_a_room_that_cannot_be_read(stack: Stack, floo
     time.sleep(4.5)  # two passes: from now on a newcomer is known to be new
     before = curbed(stack)
     culprit = flood.begin(loud)
-    until("the flood is on", lambda: has_flooded(stack, stack.alias(room), culprit), 20.0)
+    until("the flood is on", lambda: has_flooded(stack, stack.livekit_room(room), culprit), 20.0)
     hers, begun = flood.join(drawer), time.time()
     gone = hers.hears("disconnected", 20.0)
     print(f"\nno seat, in a room that cannot be read: {milliseconds(gone['at'] - begun)} ms")
@@ -164,11 +168,11 @@ def test_one_seated_user_opens_no_full_room_by_volume(stack: Stack, flood: Flood
         slot = f"slot{number}"
         token = stack.ask(alice, room, slot=slot).json()["jwt"]
         culprit = flood.begin(token)
-        alias = alias_of(RoomId(room), slot)
+        livekit_room = livekit_room_of(RoomId(room), slot)
         end = time.monotonic() + 5.0
         while time.monotonic() < end:
             statuses.append(stack.ask(outsider, room).status)
-            if is_listed(stack, alias, culprit):
+            if is_listed(stack, livekit_room, culprit):
                 watched += 1
                 break
     for _ in range(50):

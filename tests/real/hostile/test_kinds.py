@@ -17,9 +17,9 @@ from tests.real.stack import NO_VIDEO, Stack
 KINDS = ("sip", "ingress", "agent", "connector", "bridge")
 
 
-def token_of(alias: str, identity: str, kind: str) -> str:
+def token_of(livekit_room: str, identity: str, kind: str) -> str:
     now = int(time.time())
-    video = {"roomJoin": True, "room": alias, "canPublish": True, "canSubscribe": True}
+    video = {"roomJoin": True, "room": livekit_room, "canPublish": True, "canSubscribe": True}
     claims = {"iss": KEY, "sub": identity, "nbf": now, "exp": now + 600, "video": video}
     return jwt.encode({**claims, "kind": kind}, SECRET, algorithm="HS256")
 
@@ -29,19 +29,19 @@ def test_a_room_without_cameras_has_none_whoever_sends_it(stack: Stack, kind: st
     room = stack.room(quality=NO_VIDEO)
     (user,) = stack.users(1)
     person = stack.join(user, room)
-    alias = stack.alias(room)
-    service = stack.join_with(token_of(alias, f"svc-{kind}", kind))
+    livekit_room = stack.livekit_room(room)
+    service = stack.join_with(token_of(livekit_room, f"svc-{kind}", kind))
     identity = f"svc-{kind}"
-    there = {p["identity"]: p for p in stack.livekit.participants(alias)}
+    there = {p["identity"]: p for p in stack.livekit.participants(livekit_room)}
     assert there[identity]["kind"] == kind.upper()
     service.publish("video", "camera")
 
     def is_narrowed() -> bool:
-        may = stack.livekit.permission(alias, identity)["can_publish_sources"]
+        may = stack.livekit.permission(livekit_room, identity)["can_publish_sources"]
         return bool(may == ["MICROPHONE"])
 
     until("it may send no camera", is_narrowed, 10.0)
-    assert not any(p.get("tracks") for p in stack.livekit.participants(alias))
+    assert not any(p.get("tracks") for p in stack.livekit.participants(livekit_room))
     service.disconnect()
     person.disconnect()
 
@@ -52,8 +52,8 @@ def test_who_calls_by_telephone_takes_a_seat_and_a_stream_takes_none(
 ) -> None:
     room = stack.room(limit={"max_users": 1})
     (user,) = stack.users(1)
-    stack.livekit.create_room(stack.alias(room))
-    service = stack.join_with(token_of(stack.alias(room), f"svc-{kind}", kind))
+    stack.livekit.create_room(stack.livekit_room(room))
+    service = stack.join_with(token_of(stack.livekit_room(room), f"svc-{kind}", kind))
     until("it is there", lambda: f"svc-{kind}" in stack.identities(room))
     assert stack.ask(user, room).status == status
     service.disconnect()
@@ -75,7 +75,7 @@ def test_no_client_makes_itself_what_it_is_not(pushing: Stack) -> None:
     assert not claims["video"].get("recorder")
     client = stack.join_with(answer.json()["jwt"])
     client.process.answer(client.process.send(client.name, "metadata", length=10))
-    (found,) = stack.livekit.participants(stack.alias(room))
+    (found,) = stack.livekit.participants(stack.livekit_room(room))
     assert found.get("kind", "STANDARD") == "STANDARD"
     (late,) = stack.users(1)
     assert stack.ask(late, room).status == 403

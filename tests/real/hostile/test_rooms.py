@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.naming import alias_of
+from lotus_guard.core.naming import livekit_room_of
 from tests.real.conftest import require_real
 from tests.real.delays import policy_to_track_gone
 from tests.real.hostile.flood import flood, knock
@@ -75,11 +75,11 @@ def test_a_slot_beyond_the_sixteenth_is_looked_at_like_any_other(stack: Stack) -
     lived = []
     for number in (20, 25, 29):
         hers = stack.join_with(drawers[number])
-        alias = alias_of(RoomId(room), f"slot{number:02}")
+        livekit_room = livekit_room_of(RoomId(room), f"slot{number:02}")
         begun = time.monotonic()
         if hers.publish("video", "camera")["ok"]:
-            until("the camera is there", lambda: tracks(stack, alias), 1.0)  # noqa: B023
-            until("the camera is gone", lambda: not tracks(stack, alias), 20.0)  # noqa: B023
+            until("the camera is there", lambda: tracks(stack, livekit_room), 1.0)  # noqa: B023
+            until("the camera is gone", lambda: not tracks(stack, livekit_room), 20.0)  # noqa: B023
         lived.append(time.monotonic() - begun)
         hers.disconnect()
     his.disconnect()
@@ -87,8 +87,12 @@ def test_a_slot_beyond_the_sixteenth_is_looked_at_like_any_other(stack: Stack) -
     assert max(lived) < ENFORCED
 
 
-def tracks(stack: Stack, alias: str) -> list[object]:
-    return [track for each in stack.livekit.participants(alias) for track in each.get("tracks", [])]
+def tracks(stack: Stack, livekit_room: str) -> list[object]:
+    return [
+        track
+        for each in stack.livekit.participants(livekit_room)
+        for track in each.get("tracks", [])
+    ]
 
 
 def test_rooms_with_a_policy_and_nobody_in_them_cost_a_pass_nothing(stack: Stack) -> None:

@@ -23,7 +23,7 @@ from tests.real.test_overload import (
     files,
     held,
     is_guarded,
-    let_go,
+    pass_unjudged,
     question,
 )
 
@@ -62,7 +62,7 @@ def test_answers_that_nobody_reads_fill_no_memory(crush: Crush, name: str, path:
         grown = crush.rss() - before
         others.report(f"{sent[0] / 1e6:.0f} MB of requests on {DEAF}, {grown:.0f} MiB more")
         assert grown < 60
-        others.were_served(within=5.0)
+        others.were_served(with_timeout=5.0)
 
     apart(run())
 
@@ -88,7 +88,7 @@ def test_the_operators_port_bears_slow_clients(crush: Crush) -> None:
         )
         assert took < 3.0
         assert grown < 90, "32 MiB of unfinished requests are kept, and what each connection costs"
-        let_go(sockets)
+        pass_unjudged(sockets)
 
     apart(run())
 
@@ -161,7 +161,7 @@ def test_a_slow_homeserver_takes_the_places_of_its_own_users_alone(crush: Crush)
         assert len(given) > 200
         assert all(map(is_guarded, given))
         assert {status for status, _ in answers} <= {200, 429}
-        others.were_served(within=5.0)
+        others.were_served(with_timeout=5.0)
 
     apart(run())
 
@@ -178,6 +178,6 @@ def test_slow_users_of_many_addresses_leave_a_place_for_whoever_comes_new(crush:
 
         await others.during(asyncio.gather(*(slow(which) for which in range(1200))))
         others.report("1200 of a slow homeserver at 60 addresses")
-        others.were_served(within=5.0)
+        others.were_served(with_timeout=5.0)
 
     apart(run())

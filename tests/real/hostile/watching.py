@@ -66,10 +66,10 @@ class Yard:
         return float(gone["at"] - shown["at"])
 
 
-def is_narrowed(livekit: LiveKit, alias: str, identity: str) -> bool:
+def is_narrowed(livekit: LiveKit, livekit_room: str, identity: str) -> bool:
     """Tell whether LiveKit lets a participant publish no camera and no screen any more."""
-    grant = {"roomAdmin": True, "room": alias}
-    told = livekit.call("GetParticipant", grant, {"room": alias, "identity": identity})
+    grant = {"roomAdmin": True, "room": livekit_room}
+    told = livekit.call("GetParticipant", grant, {"room": livekit_room, "identity": identity})
     permission = told.get("permission", {})
     return not permission.get("can_publish") or permission["can_publish_sources"] == ["MICROPHONE"]
 
@@ -84,10 +84,10 @@ def yard_beside(stack: Stack, directory: Path) -> Iterator[Yard]:
         clients.close()
 
 
-def mimes(livekit: LiveKit, alias: str) -> list[tuple[str, str, str]]:
+def mimes(livekit: LiveKit, livekit_room: str) -> list[tuple[str, str, str]]:
     """List what LiveKit says of the tracks in a room: type, source and what the media are."""
     return [
         (track.get("type", "AUDIO"), track.get("source", "UNKNOWN"), track.get("mime_type", ""))
-        for person in livekit.participants(alias)
+        for person in livekit.participants(livekit_room)
         for track in person.get("tracks", [])
     ]

@@ -7,8 +7,8 @@ and of what is known of identities at all. No honest client comes near: a page l
 
 from attrs import define, field
 
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import Identity, RoomId
-from lotus_guard.core.lru import Recent
 
 MOST_IN_ROOM = 128
 """Identities of one user with tokens for one room that may still be valid."""
@@ -23,12 +23,12 @@ _Given = dict[tuple[RoomId, Identity], float]
 
 
 @define(eq=False)
-class Hoards:
+class IdentityQuota:
     """Who was given tokens for what, and when."""
 
-    _given: Recent[str, _Given] = field(
+    _given: LruDict[str, _Given] = field(
         init=False,
-        factory=lambda: Recent(
+        factory=lambda: LruDict(
             20_000, most_bytes=32 * 1024 * 1024, weigh=lambda _user, given: len(given) * _BYTES
         ),
     )

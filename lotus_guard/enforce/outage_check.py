@@ -19,7 +19,7 @@ AGAIN_SECONDS = 1.0
 
 
 @define(eq=False)
-class Doubt:
+class OutageCheck:
     """What is to be believed of a neighbour that has failed a question."""
 
     ask: Callable[[], Coroutine[Any, Any, object]]

@@ -18,9 +18,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from lotus_guard.core.directory import Recent
+from lotus_guard.core.directory import LruDict
 from lotus_guard.core.model import RoomId
-from lotus_guard.enforce.deferreds import some_at_once, within
+from lotus_guard.enforce.deferreds import gather_bounded, with_timeout
 from lotus_guard.enforce.ports import Now
 
 AT_ONCE = 4
@@ -81,7 +81,7 @@ class _Workers:
 
 
 @define(eq=False)
-class Turns(Generic[V]):
+class RoomQueue(Generic[V]):
     """Gives rooms their turns."""
 
     work: Callable[[RoomId, bool], Coroutine[Any, Any, V]]
@@ -93,7 +93,7 @@ class Turns(Generic[V]):
     _running: dict[RoomId, bool] = field(init=False, factory=dict)
     """The rooms being worked on, and whether each has been asked for again since."""
     _resting: dict[RoomId, IDelayedCall] = field(init=False, factory=dict)
-    _last: Recent[RoomId, tuple[float, float]] = field(init=False, factory=lambda: Recent(20_000))
+    _last: LruDict[RoomId, tuple[float, float]] = field(init=False, factory=lambda: LruDict(20_000))
     """When the last turn of a room was over, and how many seconds it took."""
     _is_stopped: bool = field(default=False, init=False)
     _woken: _Workers = field(init=False)
@@ -145,9 +145,9 @@ class Turns(Generic[V]):
                 self._slow.add(room)
             else:
                 quick.append(room)
-        found = await some_at_once(AT_ONCE, (self._take(room, True) for room in quick))
+        found = await gather_bounded(AT_ONCE, (self._take(room, True) for room in quick))
         with suppress(TimeoutError):
-            await within(max(0.0, until - self.now()), self.clock, self._slow.done())
+            await with_timeout(max(0.0, until - self.now()), self.clock, self._slow.done())
         late, self._found = self._found, []
         return [each for each in found if each is not None] + late
 

@@ -33,7 +33,7 @@ from lotus_guard.run.config import read_config
 from lotus_guard.run.guard import Agents, Clocks, Guard, LiveService, make_guard
 from lotus_guard.sandbox.authorization import Issuer
 from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, LiveKitState, sign_webhook
-from lotus_guard.web.public import PublicSite
+from lotus_guard.web.door import DoorSite
 
 EPOCH = 1_800_000_000.0
 """When the simulation begins, in seconds since 1970."""
@@ -143,7 +143,7 @@ class Simulation:
     _unheard: set[str] = field(factory=set)
     """The LiveKit rooms of which no webhook comes."""
     _issuer: Issuer = field(init=False)
-    _site: PublicSite = field(init=False)
+    _site: DoorSite = field(init=False)
     _ids: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -159,7 +159,7 @@ class Simulation:
         config = read_config(self._environment())
         self.guard = make_guard(config, clocks, agents)
         self.guard.store.open()
-        self._site = PublicSite(self.guard.gate)
+        self._site = DoorSite(self.guard.gate)
         self._site.reactor = self.clock
         self.service = LiveService(self.guard, clocks, agents, config.reconcile_interval)
         self.service.startService()

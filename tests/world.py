@@ -20,8 +20,8 @@ from lotus_guard.run.config import Config, read_config
 from lotus_guard.run.guard import Clocks, Guard, make_guard, pooled_agents
 from lotus_guard.sandbox.authorization import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
+from lotus_guard.web.door import DoorSite
 from lotus_guard.web.operators import OperatorsSite
-from lotus_guard.web.public import PublicSite
 from tests.real.processes import free_port
 
 reactor: Any = _reactor
@@ -103,7 +103,7 @@ class World:
         self.config = read_config(environment)
         self.guard = make_guard(self.config, clocks, agents)
         self.guard.store.open()
-        port = self._listen(0, PublicSite(self.guard.gate, self.guard.connections))
+        port = self._listen(0, DoorSite(self.guard.gate, self.guard.connections))
         self.url = f"http://127.0.0.1:{port}"
         site = OperatorsSite(self.guard.admin)
         self.desk = f"http://127.0.0.1:{self._listen(0, site)}"

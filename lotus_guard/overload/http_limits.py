@@ -64,8 +64,6 @@ class BoundedRequest(Request):
     """Bytes of its body that are kept."""
     is_trusted = False
     """Whether its head proves that it comes from one of our own servers."""
-    gone = False
-    """Whether the client has gone away."""
     _received = 0
 
     def gotLength(self, length: int | None) -> None:

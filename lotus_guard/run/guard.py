@@ -63,10 +63,16 @@ from lotus_guard.run.hangup import Hangups
 from lotus_guard.run.listeners import OPERATORS, PUBLIC, listener
 from lotus_guard.run.systemd import Beats, Supervisor, handed_over, supervisor_of
 from lotus_guard.run.workers import WATCHDOG_SECONDS, Fleet, Lifeline, config_of, worker_of
+from lotus_guard.web.answers import Answers
+from lotus_guard.web.client_request import Clients
+from lotus_guard.web.door import Door, DoorSite
 from lotus_guard.web.operators import Admin, OperatorDeps, OperatorsSite
-from lotus_guard.web.public import Clients, Gate, PublicSite
+from lotus_guard.web.pass_through import PassThrough
+from lotus_guard.web.problems import Objections
+from lotus_guard.web.public import PublicApp
 from lotus_guard.web.status.pages import Pages
 from lotus_guard.web.status.stream import Stream
+from lotus_guard.web.token_exchange import TokenExchange
 
 if TYPE_CHECKING:
     from lotus_guard.memory.redis_connection import Server
@@ -107,7 +113,7 @@ class Agents:
 class Guard:
     """The parts of one guard that its services need."""
 
-    gate: Gate
+    gate: Door
     pressure: LoadShedding
     neighbours: tuple[Backend, ...]
     connections: Connections
@@ -285,17 +291,22 @@ def make_guard(
         on_work=lambda peer, times: pressure.worked(origins.of(peer, None, None), times),
     )
     show_load(metrics, pressure, connections)
-    gate = Gate(
-        Upstream(agents.upstream, config.upstream.encode("ascii"), reactor),
-        admission,
-        _Traffic(metrics, health.noter(Dependency.UPSTREAM)),
-        recorder,
-        now,
-        webhooks,
-        lambda probe: _is_probe(config, probe, clocks.epoch()),
-        pressure,
+    answers, objections, clients = (
+        Answers(traffic := _Traffic(metrics, health.noter(Dependency.UPSTREAM))),
+        Objections(recorder, REQUEST in config.observed),
         Clients(origins),
-        observes=REQUEST in config.observed,
+    )
+    upstream = Upstream(agents.upstream, config.upstream.encode("ascii"), reactor)
+    exchange = TokenExchange(
+        PassThrough(upstream, answers, traffic), admission, objections, pressure, clients, now
+    )
+    gate = Door(
+        PublicApp(exchange, webhooks, answers),
+        clients,
+        pressure,
+        answers,
+        objections,
+        lambda probe: _is_probe(config, probe, clocks.epoch()),
     )
     status = Pages(Stream(overview.snapshot, reactor, clocks.epoch))
     desk = OperatorDeps(
@@ -439,7 +450,7 @@ def make_guard_service(
     guard.sharing.start()
     sockets = dict(reversed(handed_over(os.environ, os.getpid())))
     service = GuardService(config.log_format)
-    gate = PublicSite(guard.gate, guard.connections)
+    gate = DoorSite(guard.gate, guard.connections)
     public = listener(reactor, PUBLIC, config.listen, gate, sockets, is_shared=is_worker)
     public.setServiceParent(service)
     if config.admin_listen or OPERATORS in sockets:

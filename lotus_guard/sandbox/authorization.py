@@ -42,7 +42,7 @@ from zope.interface import implementer
 
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
-from lotus_guard.neighbours.http import BytesBody
+from lotus_guard.neighbours.bodies import BytesBody
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.sandbox.reading import (
     GET_TOKEN,

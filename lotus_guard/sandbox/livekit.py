@@ -25,7 +25,7 @@ from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
-from lotus_guard.neighbours.http import BytesBody
+from lotus_guard.neighbours.bodies import BytesBody
 from lotus_guard.overload.http_limits import BoundedRequest
 
 Source = lk_models.TrackSource

@@ -6,7 +6,7 @@ The token, as lk-jwt-service makes it: HS256, header `{"alg":"HS256","typ":"JWT"
      "video": {"roomJoin": true, "room": alias, "canPublish": true, "canSubscribe": true, ...}}
 
 `canPublish` absent or null means true; `canPublishSources` absent, null or empty means every
-source; its names must be lower case (FACTS, LiveKit).
+source; its names must be lower case (docs/facts.md, LiveKit: permissions).
 """
 
 import json
@@ -78,9 +78,10 @@ class Token:
 class _AtobSafe(json.JSONEncoder):
     """Writes JSON whose base64url form never contains `-` or `_`.
 
-    Element Call decodes a token's payload with `atob`, which knows neither (FACTS). In ASCII they
-    can only come from `>`, `?`, `~` or DEL as the third of three bytes: those are escaped (DEL by
-    json itself), and they stand in strings only, so the JSON stays the same.
+    Element Call decodes a token's payload with `atob`, which knows neither (docs/facts.md, Element
+    Call: reading a token). In ASCII they can only come from `>`, `?`, `~` or DEL as the third of
+    three bytes: those are escaped (DEL by json itself), and they stand in strings only, so the JSON
+    stays the same.
     """
 
     _ESCAPES: ClassVar = {ord(c): f"\\u{ord(c):04x}" for c in ">?~"}

@@ -6,7 +6,8 @@ all others. Only where that one fails as well is Redis left alone, so that a Red
 the calls a deadline and not one each; then we ask once a second, and no call waits for that.
 
 Commands are sent one after the other on one connection and answered in that order, so a cancelled
-one must keep its place: txredisapi's ReplyQueue does that.
+one must keep its place (docs/facts.md, Redis: what the guard uses): txredisapi's ReplyQueue does
+that.
 """
 
 import json

@@ -7,7 +7,7 @@
     GET  /_synapse/admin/v1/rooms/{room}/state?type={type}           {"state": [event, …]}
 
 Refusals are `{"errcode": "M_…", "error": "…"}`; 429 says in `retry_after_ms`, and in the header
-`Retry-After` in seconds, how long to wait. `tests/contract/synapse.py` asks a real Synapse.
+`Retry-After` in seconds, how long to wait (docs/facts.md, Synapse: client API).
 """
 
 import json

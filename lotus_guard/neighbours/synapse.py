@@ -1,6 +1,6 @@
 """Synapse's admin API, where the policies of a room are read.
 
-The wire (FACTS.md, Synapse):
+The wire (docs/facts.md, Synapse: admin API):
 
     GET {synapse}/_synapse/admin/v1/rooms/{room_id}/state?type={type}
     Authorization: Bearer <an admin's access token>

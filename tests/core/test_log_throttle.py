@@ -38,7 +38,7 @@ def test_no_line_is_lost_from_the_count(steps: list[float]) -> None:
         if more is not None:
             written += 1
             counted += int(more.split()[1]) if more else 0
-    at[0] += QUIET_SECONDS
+    at[0] += 2 * QUIET_SECONDS
     last = throttle.more("x")
     assert last is not None
     counted += int(last.split()[1]) if last else 0

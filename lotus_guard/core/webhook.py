@@ -29,6 +29,7 @@ import jwt
 from attrs import frozen
 
 from lotus_guard.core.model import Identity, LiveKitRoom
+from lotus_guard.core.token import KeyPair, mint
 
 MOST_WEBHOOK = 8 * 1024 * 1024
 """Bytes of a webhook; upstream's own bound. LiveKit's metadata may have 512 KiB, a track's name has
@@ -133,8 +134,7 @@ def write_event(event: Event, key: str, secret: str) -> tuple[bytes, str]:
         "participant": participant,
     }
     body = json.dumps(fields).encode("ascii")
-    claims = {"iss": key, "sha256": _digest(body).decode("ascii")}
-    return body, jwt.encode(claims, secret, algorithm="HS256")
+    return body, mint(KeyPair(key, secret), sha256=_digest(body).decode("ascii"))
 
 
 def _digest(body: bytes) -> bytes:

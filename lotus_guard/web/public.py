@@ -24,7 +24,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.core import probe as probing
-from lotus_guard.core.ration import Ration
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.token import Unfit
 from lotus_guard.core.webhook import MOST_WEBHOOK
 from lotus_guard.core.wire import (
@@ -230,7 +230,7 @@ class Gate(Resource):
         self._admission = admission
         self._traffic = traffic
         self._now = now
-        self._failures = Ration(now)
+        self._failures = LogThrottle(now)
 
     def render(self, request: Any) -> int:
         """Serve one request of any method to any path."""

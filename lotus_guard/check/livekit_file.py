@@ -1,7 +1,6 @@
 """LiveKit's own configuration file, where it can be read: only what the check asks of it.
 
-Names and defaults as in livekit-server's config.go: `room.auto_create` is true where it is not
-set; `webhook.urls` is a list and `webhook.api_key` names the key that webhooks are signed with.
+Names and defaults are those of livekit-server (docs/facts.md, LiveKit: configuration).
 """
 
 from collections.abc import Mapping

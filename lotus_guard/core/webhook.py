@@ -1,6 +1,6 @@
 """LiveKit's webhooks, read as hints: they only wake a look, LiveKit's own answer is what counts.
 
-The wire (FACTS.md, LiveKit and lk-jwt-service; livekit_webhook.proto):
+The wire (docs/facts.md, LiveKit: webhooks; livekit_webhook.proto):
 
     POST /sfu_webhook
     Content-Type: application/webhook+json
@@ -13,7 +13,8 @@ all usual. Bodies hold a `turnPassword`, so nothing of a body is ever logged; th
 participant's metadata and the track's name, so they are as long as a client makes them.
 
 The secret has signed the clients' own tokens too. What makes a token a webhook's is its `sha256`,
-which no client's has: lk-jwt-service writes none, or an empty one (FACTS).
+which no client's has: lk-jwt-service writes none, or an empty one (docs/facts.md, lk-jwt-service:
+tokens).
 """
 
 import json
@@ -29,6 +30,7 @@ from attrs import frozen
 
 from lotus_guard.core.model import Identity, LiveKitRoom
 from lotus_guard.core.objects import json_object, part_of
+from lotus_guard.core.token import KeyPair, mint
 
 MOST_WEBHOOK = 8 * 1024 * 1024
 """Bytes of a webhook; upstream's own bound. LiveKit's metadata may have 512 KiB, a track's name has
@@ -133,8 +135,7 @@ def write_event(event: Event, key: str, secret: str) -> tuple[bytes, str]:
         "participant": participant,
     }
     body = json.dumps(fields).encode("ascii")
-    claims = {"iss": key, "sha256": _digest(body).decode("ascii")}
-    return body, jwt.encode(claims, secret, algorithm="HS256")
+    return body, mint(KeyPair(key, secret), sha256=_digest(body).decode("ascii"))
 
 
 def _digest(body: bytes) -> bytes:

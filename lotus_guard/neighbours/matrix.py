@@ -6,7 +6,7 @@
     PUT  /_matrix/client/v3/rooms/{room}/state/{type}/               {"event_id": "$…"}
 
 Refusals are `{"errcode": "M_…", "error": "…"}`; 429 says in `retry_after_ms`, and in the header
-`Retry-After` in seconds, how long to wait. `tests/contract/synapse.py` asks a real Synapse.
+`Retry-After` in seconds, how long to wait (docs/facts.md, Synapse: client API).
 """
 
 import json

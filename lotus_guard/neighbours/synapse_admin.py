@@ -1,5 +1,7 @@
 """Synapse's admin API about rooms: the paths that we ask, and how their answers are read.
 
+The wire (docs/facts.md, Synapse: admin API):
+
 GET {synapse}/_synapse/admin/v1/rooms?from={n}&limit={n}
 GET {synapse}/_synapse/admin/v1/rooms/{room_id}/state?type={type}
 Authorization: Bearer <an admin's access token>

@@ -1,4 +1,4 @@
-"""Open a LiveKit token that our secret signed; sign the narrower one.
+"""LiveKit tokens: open one that our secret signed, sign the narrower one, mint our own.
 
 The token, as lk-jwt-service makes it: HS256, header `{"alg":"HS256","typ":"JWT"}`, claims
 
@@ -172,9 +172,14 @@ def _start(claims: Mapping[str, Any], now: float) -> float:
 
 
 def sign(token: Token) -> str:
-    """Encode a token with the secret that verified it, safe for Element Call's `atob`.
+    """Encode a token with the secret that verified it.
 
     With another one than upstream signs with, the SFU might refuse what it would have taken.
     """
-    payload = _PAYLOAD.encode(token.claims).encode("ascii")
-    return _JWS.encode(payload, token.pair.secret, algorithm="HS256")
+    return mint(token.pair, **token.claims)
+
+
+def mint(pair: KeyPair, /, **claims: Any) -> str:
+    """Sign a token with these claims, safe for Element Call's `atob`; its issuer is the key."""
+    payload = _PAYLOAD.encode({"iss": pair.key, **claims}).encode("ascii")
+    return _JWS.encode(payload, pair.secret, algorithm="HS256")

@@ -36,6 +36,7 @@ from attrs import frozen
 from lotus_guard.core.ids import MOST_ID, fits, is_room_id
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT
+from lotus_guard.core.objects import json_object
 
 MAX_DEPTH = 32
 """How deep a request may be nested; upstream's own requests are two levels deep."""
@@ -210,11 +211,7 @@ def read_answer(body: bytes) -> str | None:
     """
     if b'"jwt"' not in body:
         return None
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    jwt = value.get("jwt") if isinstance(value, dict) else None
+    jwt = (json_object(body) or {}).get("jwt")
     return jwt if isinstance(jwt, str) and jwt else None
 
 

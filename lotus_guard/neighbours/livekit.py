@@ -13,7 +13,6 @@ Participants write much of what LiveKit answers about them, some of it without a
 answer has a bound in bytes, and what comes back from a change is not read at all.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -32,6 +31,7 @@ from lotus_guard.core.model import (
     Track,
     kind_of,
 )
+from lotus_guard.core.objects import json_object
 from lotus_guard.enforce.ports import NO_LIVEKIT_ROOM, Allowance, Now, Outage, Oversized, Reason
 from lotus_guard.enforce.roll_call import LOUD, MOST_BYTES
 from lotus_guard.neighbours.http import Http, HttpAnswer
@@ -307,11 +307,7 @@ def _source_number(name: str) -> Any:
 
 
 def _twirp_code(answer: HttpAnswer) -> object:
-    try:
-        error = json.loads(answer.body)
-    except ValueError:
-        return None
-    return error.get("code") if isinstance(error, dict) else None
+    return (json_object(answer.body) or {}).get("code")
 
 
 def _reason_of(status: int) -> Reason:

@@ -25,6 +25,7 @@ from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
+from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.neighbours.bodies import BytesBody
 from lotus_guard.overload.http_limits import BoundedRequest
 
@@ -224,8 +225,8 @@ def sign_webhook(event: Any, key: str, secret: str, epoch: float) -> tuple[bytes
     """
     body = json_format.MessageToJson(event).encode()
     digest = b64encode(hashlib.sha256(body).digest()).decode()
-    claims = {"iss": key, "nbf": int(epoch), "exp": int(epoch) + 300, "sha256": digest}
-    return body, jwt.encode(claims, secret, algorithm="HS256")
+    now = int(epoch)
+    return body, mint(KeyPair(key, secret), nbf=now, exp=now + 300, sha256=digest)
 
 
 def webhook_poster(

@@ -24,7 +24,7 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.routing import Map
 
 from lotus_guard.core import probe as probing
-from lotus_guard.core.ration import Ration
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.wire import served_path, without_slashes
 from lotus_guard.neighbours.upstream import target_of
 from lotus_guard.overload.client_address import entries_of
@@ -112,7 +112,7 @@ class Door(KleinResource):
         self._answers = answers
         self._objections = objections
         self._is_probe = is_probe
-        self._failures = Ration(shedding.now)
+        self._failures = LogThrottle(shedding.now)
         self._open = 0
         self._waiting: list[Deferred[None]] = []
 

@@ -13,8 +13,8 @@ from zope.interface import implementer
 from lotus_guard.core.model import RoomId, Source
 from lotus_guard.neighbours.bulkhead import Bulkhead
 from lotus_guard.overload.client_address import Origin
+from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.fair_share import Bounds
-from lotus_guard.overload.http_limits import Connections
 from lotus_guard.overload.load_shedding import TOKENS
 from lotus_guard.rules.policy import SOURCES_EVENT
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE

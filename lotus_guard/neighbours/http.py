@@ -11,6 +11,7 @@ from http.cookiejar import CookieJar
 from typing import Any
 
 from attrs import define, field, frozen
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet import defer, error
 from twisted.internet.abstract import isIPAddress
@@ -116,6 +117,25 @@ class NoCookies(CookieJar):
 _NO_COOKIES: Any = NoCookies()  # to treq it must be a jar of its own
 
 
+class ReadyUrl(EncodedURL):
+    """A URL that goes out as it is written: every id in it has been quoted.
+
+    To parse it and to write it again, as treq does with text, takes four times as long as all else
+    that treq does.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def to_uri(self) -> "ReadyUrl":
+        """Return it as it is."""
+        return self
+
+    def to_text(self, with_password: bool = False) -> str:
+        """Return its text."""
+        return self._text
+
+
 @implementer(IAgent)
 @frozen
 class Uncompressed:
@@ -200,7 +220,7 @@ class Http:
         clock: Any = self.clock
         response: IResponse = await self.client.request(
             method.decode("ascii"),
-            url,
+            ReadyUrl(url.decode("ascii")),
             headers=headers,
             data=body,
             cookies=_NO_COOKIES,

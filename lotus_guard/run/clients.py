@@ -22,7 +22,7 @@ from lotus_guard.neighbours.signing import Signer
 from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.observe.health import Dependency, Health
 from lotus_guard.observe.metrics import Metrics
-from lotus_guard.overload.http_limits import MOST_CONNECTIONS, Connections
+from lotus_guard.overload.connections import MOST_CONNECTIONS, Connections
 from lotus_guard.overload.load_shedding import REQUESTS, LoadShedding
 from lotus_guard.run.cluster import Clocks
 from lotus_guard.run.config import Config

@@ -44,7 +44,7 @@ from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
 from lotus_guard.observe.room_names import RoomNames
 from lotus_guard.overload.client_address import Origins
-from lotus_guard.overload.http_limits import Connections
+from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.load_shedding import TICK_SECONDS, LoadShedding
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.address import bracketed
@@ -288,6 +288,7 @@ def make_guard(
         room.connections,
         is_proxy=origins.is_proxy,
         on_cut=metrics.cut,
+        now=now,
         on_work=lambda peer, times: pressure.worked(origins.of(peer, None, None), times),
     )
     show_load(metrics, pressure, connections)

@@ -28,7 +28,8 @@ from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.wire import served_path, without_slashes
 from lotus_guard.neighbours.upstream import target_of
 from lotus_guard.overload.client_address import entries_of
-from lotus_guard.overload.http_limits import Connections, QuietSite
+from lotus_guard.overload.connections import Connections
+from lotus_guard.overload.http_limits import QuietSite
 from lotus_guard.overload.load_shedding import LoadShedding, TurnedAway
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest, Clients

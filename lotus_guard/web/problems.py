@@ -1,7 +1,7 @@
 """The answers of our own making: Matrix errors, and those of them that are put on record.
 
 Each is JSON and has upstream's CORS headers; without these a browser reports nothing but a network
-failure, and Element Call retries for half a minute (docs/facts.md, Element Call).
+failure, and Element Call retries for half a minute (docs/facts.md, Element Call: refusals).
 """
 
 import json

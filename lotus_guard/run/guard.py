@@ -184,7 +184,7 @@ def make_guard(
 
     recorder = Recorder(clocks.epoch, now, clocks.random, mask, metrics)
     knowledge = Directory(now=now)
-    seats = Seats(config.seat_hold, config.seat_grace, knowledge.user_of, knowledge.person)
+    seats = Seats(config.seat_hold, config.seat_grace, knowledge)
     signer = signer_for(config, clocks, metrics, health)
     livekit, livekit_later, to_livekit = livekit_clients(
         config, clocks, agents.livekit, signer, metrics, health

@@ -28,8 +28,8 @@ TOGETHER = 2.0
 """Tokens that are issued to a user at most so many seconds apart are for one coming in.
 
 Element Call asks for three or four within half a second, at both endpoints, and uses one
-(docs/facts.md, Element Call); the homeserver that vouches for each may take longer for one than
-for another."""
+(docs/facts.md, Element Call: asking for a token); the homeserver that vouches for each may take
+longer for one than for another."""
 
 
 @define

@@ -55,7 +55,8 @@ class _Pool(HTTPConnectionPool):
 
     Of an answer that is too long we read no more and close its connection. Where all of it has
     come with that very piece, Twisted takes the connection for one to be used again, and the next
-    question fails on it. How long answers are is the clients' doing (docs/facts.md).
+    question fails on it. How long answers are is the clients' doing (docs/facts.md, LiveKit: how
+    long an answer may be).
     """
 
     def _putConnection(self, key: Any, connection: Any) -> None:

@@ -22,7 +22,8 @@ SOURCES_EVENT = "io.lotus.room_quality"
 
 _FORBIDS = {
     "allow_camera": frozenset({Source.CAMERA}),
-    # Element Call cannot stop a share whose audio alone is forbidden (FACTS): the two go together.
+    # Element Call cannot stop a share whose audio alone is forbidden: the two go together
+    # (docs/facts.md, Element Call: microphones and screens).
     "allow_screenshare": frozenset({Source.SCREEN_SHARE, Source.SCREEN_SHARE_AUDIO}),
 }
 
@@ -43,7 +44,7 @@ def event_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] | N
     """Find the state event of this type with the empty state key.
 
     Looks at the type of every event, for older releases of Synapse ignore the `type` filter and
-    send the whole state (FACTS, Synapse). None where there is no such event.
+    send the whole state (docs/facts.md, Synapse: admin API). None where there is no such event.
     """
     for event in events:
         if (

@@ -3,8 +3,8 @@
 from attrs import define, field
 from twisted.logger import Logger
 
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.ration import Ration
 from lotus_guard.enforce.hints import Pushes, Webhooks
 from lotus_guard.enforce.live import Live
 from lotus_guard.rules.push import Unsigned
@@ -26,10 +26,10 @@ class Hints:
     _policies: BothPolicies
     _live: Live
     _cluster: Cluster
-    _ration: Ration = field(init=False)
+    _throttle: LogThrottle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ration = Ration(self.webhooks.now)
+        self._throttle = LogThrottle(self.webhooks.now)
 
     def push(self, body: bytes, header: str) -> None:
         """Take in what Synapse's module tells; raises Unsigned."""
@@ -48,7 +48,7 @@ class Hints:
         try:
             self._take(body, header)
         except Unsigned as why:
-            more = self._ration.more("push")
+            more = self._throttle.more("push")
             if more is not None:
                 _log.debug(
                     "A push that another guard passed on is not taken: {why}{more}",

@@ -229,13 +229,6 @@ WITHOUT_TESTS: set[str] = {
     "run/start.py",
     "run/systemd.py",
     "run/workers.py",
-    # sandbox
-    "sandbox/authorization.py",
-    "sandbox/livekit.py",
-    "sandbox/reading.py",
-    "sandbox/service.py",
-    "sandbox/stack.py",
-    "sandbox/synapse.py",
     # root
     "synapse_module.py",
     # web
@@ -269,10 +262,6 @@ LONG_MODULES: set[str] = {
     # run
     "run/config.py",
     "run/workers.py",
-    # sandbox
-    "sandbox/authorization.py",
-    "sandbox/livekit.py",
-    "sandbox/synapse.py",
     # web
     "web/public.py",
 }
@@ -298,8 +287,6 @@ WIDE_CONSTRUCTORS: set[str] = {
     "observe/overview.py Overview",
     # run
     "run/workers.py Worker",
-    # sandbox
-    "sandbox/livekit.py LiveKitState",
     # web
     "web/public.py Gate",
 }

@@ -12,8 +12,10 @@ from attrs import fields
 from twisted.internet.task import Clock
 
 from lotus_guard.enforce.ports import Reason
+from lotus_guard.neighbours.agents import Agents
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Variables, read_config, variable_names
-from lotus_guard.run.guard import Agents, Clocks, make_guard
+from lotus_guard.run.guard import make_guard
 from tests.test_failure_classes import FAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -217,7 +219,7 @@ def blocks(*kinds: str) -> list[tuple[str, str, str]]:
 
 
 def test_every_command_is_run_by_a_test_or_marked() -> None:
-    """`make run` and `make test` are what CI and `test_sandbox_stack.py` run."""
+    """`make run` and `make test` are what CI and `tests/sandbox/test_stack.py` run."""
     for page, _, block in blocks("sh"):
         is_run = block in ("make run\n", "make test\n")
         assert is_run or block.startswith("# real-host\n"), (page, block)

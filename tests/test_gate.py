@@ -530,7 +530,7 @@ async def test_a_request_to_an_unknown_path_is_not_believed_without_proof(world:
 async def test_a_slow_upstream_does_not_age_the_policy(world: World) -> None:
     """A client can hold upstream up for as long as his own homeserver likes."""
     world.start_guard(LOTUS_GUARD_POLICY_MAX_AGE="2")
-    ask = world.sandbox.authorization._userinfo
+    ask = world.sandbox.authorization.userinfo
     states = world.sandbox.homeserver
 
     async def slow(server: str, token: str) -> str:
@@ -538,7 +538,7 @@ async def test_a_slow_upstream_does_not_age_the_policy(world: World) -> None:
         await wait(world, 2.2)
         return str(await ask(server, token))
 
-    world.sandbox.authorization._userinfo = slow
+    world.sandbox.authorization.userinfo = slow
     assert "camera" not in (await world.ask("alice", OPEN)).sources
 
 
@@ -575,7 +575,7 @@ async def test_a_client_who_goes_away_is_no_failure_of_upstreams(world: World) -
     await wait(world, 0.2)
     (failures,) = world.guard.metrics.upstream_failures.collect()
     assert failures.samples == [], "whatever the reason"
-    await world.guard.gate.drained()
+    await world.guard.public.door.drained()
 
 
 @pytest_twisted.ensureDeferred

@@ -19,7 +19,7 @@ from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.roll_call import KEPT_OUT, MOST_BYTES
 from lotus_guard.neighbours.livekit_list import read_list
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.sandbox.livekit import Source
+from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.test_decisions import logged
 from tests.test_live import (
@@ -201,8 +201,8 @@ async def test_a_call_that_is_over_makes_nobody_unknown_in_another(world: World)
     await world.guard.live.run_pass()
     other = livekit_room_of(RoomId(OPEN), SLOT)
     world.sandbox.sfu.delete(other)
-    world.guard.knowledge.rest({other})
-    world.guard.seats._tables[RoomId(TWO)].holds.clear()  # a minute later
+    world.guard.memory.directory.rest({other})
+    world.guard.memory.seats._tables[RoomId(TWO)].holds.clear()  # a minute later
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
     assert len(present(world, TWO)) == 1
@@ -274,7 +274,7 @@ async def test_a_flooder_does_not_keep_a_room_full(world: World) -> None:
     guard, now = world.guard, time.monotonic()
     presence = guard.live.presence
     presence.service = Troubled(presence.service, "attendance", "timeout")
-    public: Any = guard.gate.behind
+    public: Any = guard.public.door.behind
     for part in (presence, presence.roll_call, public.exchange.admission):
         part.now = lambda: now + KEPT + world.config.seat_grace + KEPT_OUT
     assert (await world.ask("carol", TWO)).status == 200

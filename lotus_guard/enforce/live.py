@@ -21,8 +21,6 @@ from twisted.internet.defer import (
     CancelledError,
     ensureDeferred,
 )
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from lotus_guard.core.directory import Directory, LruDict
@@ -42,6 +40,7 @@ from lotus_guard.enforce.ports import (
     RoomService,
 )
 from lotus_guard.enforce.presence import Presence, Seen
+from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.room_queue import AT_ONCE, RoomQueue
 from lotus_guard.enforce.rota import INVENTED, OTHERS, RESTRICTED, Candidate, Class, Rota
 from lotus_guard.enforce.seat_store import SeatStore
@@ -125,25 +124,6 @@ class LiveJournal(Protocol):
 
         `rooms` and `people` are those under a policy.
         """
-
-
-@define(eq=False)
-class RateLimiter:
-    """Lets through so many look-ups a second."""
-
-    rate: float
-    clock: IReactorTime
-    now: Now
-    _next: float = 0.0
-
-    async def turn(self) -> float:
-        """Wait for the next turn; gives the seconds that this took."""
-        turn = max(self.now(), self._next)
-        wait = turn - self.now()
-        self._next = turn + 1.0 / self.rate
-        if wait > 0.0:
-            await deferLater(self.clock, wait, lambda: None)
-        return wait
 
 
 @frozen

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError
 
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.upstream import WITHHELD, Reply, Upstream, forwarded_headers
-from lotus_guard.web.answers import Answers, Traffic
+from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.problems import Problem
 
@@ -21,7 +21,6 @@ class PassThrough:
 
     upstream: Upstream
     answers: Answers
-    traffic: Traffic
     withheld: AbstractSet[bytes] = WITHHELD
     """The headers of a request that upstream does not get."""
 
@@ -35,9 +34,9 @@ class PassThrough:
         except Outage as outage:
             if request.is_gone:  # nobody waits: it was we who broke the exchange off
                 raise CancelledError from None
-            self.traffic.upstream_did(outage)
+            self.answers.traffic.upstream_did(outage)
             raise _problem(outage) from None
-        self.traffic.upstream_did(None)
+        self.answers.traffic.upstream_did(None)
         return reply
 
     async def stream(self, request: ClientRequest, reply: Reply) -> None:

@@ -74,7 +74,7 @@ class TokenExchange:
         try:
             answer = await self._judged(reply, asked, body, arrived, request.origin)
         finally:
-            self.way.traffic.added(begun - arrived + self.now() - answered)
+            self.way.answers.traffic.added(begun - arrived + self.now() - answered)
         self.way.finish(request, reply, answer)
 
     def _may_be_long(self, reply: Reply, asked: Asked | None) -> None:

@@ -50,8 +50,11 @@ class TokenExchange:
 
     def _body(self, request: ClientRequest) -> bytes:
         if request.too_long:
-            text = f"The request body is longer than {request.most} bytes."
-            self.objections.refuse(Problem(413, "M_TOO_LARGE", text))
+            self.objections.refuse(
+                Problem(
+                    413, "M_TOO_LARGE", f"The request body is longer than {request.most} bytes."
+                )
+            )
         return request.content.read()
 
     def _asked(self, read: Read, body: bytes) -> Asked | None:
@@ -83,8 +86,9 @@ class TokenExchange:
             return
         if not self.objections.observes:
             reply.body.abort()
-        text = "The call service's answer is too long for a token."
-        self.objections.object(Problem(502, "M_UNKNOWN", text))
+        self.objections.object(
+            Problem(502, "M_UNKNOWN", "The call service's answer is too long for a token.")
+        )
 
     async def _judged(
         self,
@@ -102,13 +106,15 @@ class TokenExchange:
         asked = asked or self._asked_elsewhere(request_body)
         if asked and asked.at_token_endpoint and not asked.request.is_whole:
             # Upstream has read more in it than we have: on what we read, no verdict can rest.
-            text = "The request names no room, or no user."
-            self.objections.object(Problem(400, "M_BAD_JSON", text))
+            self.objections.object(
+                Problem(400, "M_BAD_JSON", "The request names no room, or no user.")
+            )
         try:
             verdict = await self._verdict(encoded, asked, arrived, who)
         except Unfit as why:
-            text = f"No token for this user: {why}."
-            self.objections.object(Problem(400, "M_INVALID_PARAM", text))
+            self.objections.object(
+                Problem(400, "M_INVALID_PARAM", f"No token for this user: {why}.")
+            )
             return answer
         if isinstance(verdict, Refusal):
             raise full(verdict)

@@ -27,7 +27,7 @@ from lotus_guard.enforce.credentials import (
     read_text,
 )
 from lotus_guard.enforce.live import LIVE
-from lotus_guard.memory.redis_scripts import RedisAddress, is_redis, read_redis_address
+from lotus_guard.memory.redis_address import RedisAddress, is_redis, read_redis_address
 from lotus_guard.overload.client_address import Network, networks_of
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.address import is_host, leads_to, listening

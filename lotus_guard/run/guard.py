@@ -26,7 +26,7 @@ from lotus_guard.observe.room_names import RoomNames
 from lotus_guard.run.basics import Basics, make_basics
 from lotus_guard.run.clients import Clients, livekit_clients, make_signer, synapse_clients
 from lotus_guard.run.clocks import Clocks
-from lotus_guard.run.cluster import make_cluster
+from lotus_guard.run.cluster import make_cluster, make_seat_store
 from lotus_guard.run.config import OBSERVABLE, Config
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.gauges import show_what_is_known
@@ -40,7 +40,7 @@ from lotus_guard.web.status.pages import Pages
 from lotus_guard.web.status.stream import Stream
 
 if TYPE_CHECKING:
-    from lotus_guard.memory.redis_connection import Server
+    from lotus_guard.memory.redis_keys import Server
 
 
 @frozen
@@ -95,7 +95,6 @@ def make_guard(
     live = make_live(basics, judging, livekit.background, pushes, pace)
     webhooks = make_webhooks(basics, live, memory)
     hints = Hints(webhooks, pushes, policies, live, memory.cluster)
-    memory.cluster.subscribe(hints)
     admission = make_admission(basics, judging, signer.clock, live, hints)
     overview = make_overview(basics, judging, live, synapse)
     show_what_is_known(basics, overview, hints)
@@ -115,9 +114,10 @@ def make_guard(
 def make_memory(basics: Basics, redis: "Server | None") -> Memory:
     """Make what is remembered, and what keeps it."""
     config = basics.config
-    directory = Directory(now=basics.clocks.now)
-    seats = Seats(config.seat_hold, config.seat_grace, directory)
-    return Memory(directory, seats, make_cluster(basics, directory, seats, redis))
+    cluster = make_cluster(basics, redis)
+    directory = Directory(basics.clocks.now, cluster.store.learns)
+    seats = Seats(config.seat_hold, config.seat_grace, directory, cluster.store.seats_changed)
+    return Memory(directory, seats, make_seat_store(basics, cluster, seats), cluster)
 
 
 def make_recorder(basics: Basics, memory: Memory) -> Recorder:
@@ -160,7 +160,7 @@ def make_presence(basics: Basics, livekit: Clients[LiveKit], memory: Memory) -> 
     roll_call = RollCall(memory.directory, clocks.reactor, clocks.now, basics.config.deadline)
     return Presence(
         livekit.tokens,
-        memory.cluster.book,
+        memory.seat_store,
         memory.directory,
         roll_call,
         clocks.now,
@@ -178,7 +178,7 @@ def make_live(
         service=livekit,
         presence=judging.presence,
         knowledge=memory.directory,
-        book=memory.cluster.book,
+        book=memory.seat_store,
         limits=judging.policies.limits,
         sources=judging.policies.sources,
         journal=basics.metrics,
@@ -205,7 +205,7 @@ def make_admission(
         token_life=config.token_life,
         knowledge=memory.directory,
         seats=memory.seats,
-        book=memory.cluster.book,
+        book=memory.seat_store,
         presence=judging.presence,
         limits=judging.policies.limits,
         sources=judging.policies.sources,

@@ -194,6 +194,18 @@ class Seats:
         # One who stands takes up room, but does not stand in his own way.
         return Seating(may_sit(limit, len(taken - {person}), seated), len(taken))
 
+    def others(self, room: RoomId, person: Person, at: float) -> int:
+        """How many seats are taken up by anybody but this person. `at` dates the looks behind it.
+
+        Who has no seat takes up room all the same, but does not stand in their own way.
+        """
+        table = self._tables.get(room) or Table()
+        return len((self._present(table) | self._held(table, at)) - {person})
+
+    def is_seated(self, room: RoomId, person: Person, identity: Identity, at: float) -> bool:
+        """Whether one has a seat already, by the looks that `at` dates."""
+        return self._sits(room, person, identity, at)
+
     def admit(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float, now: float
     ) -> Seating:

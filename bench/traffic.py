@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jwt
 from attrs import field, frozen
 
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
+from lotus_guard.core.token import KeyPair, mint
 
 KEY, SECRET = "bench", "a-secret-for-the-benchmark-of-32-bytes"
 LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
@@ -115,8 +115,7 @@ def token(room: str, identity: str) -> str:
         "canSubscribe": True,
         "canUpdateOwnMetadata": True,
     }
-    claims = {"iss": KEY, "sub": identity, "nbf": now, "exp": now + 3600, "video": video}
-    return jwt.encode(claims, SECRET, algorithm="HS256")
+    return mint(KeyPair(KEY, SECRET), sub=identity, nbf=now, exp=now + 3600, video=video)
 
 
 def claims_of(answer: str | bytes) -> Mapping[str, Any]:

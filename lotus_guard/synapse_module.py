@@ -14,7 +14,7 @@ guard polls again by itself as soon as pushes do not get through.
 
 The wire is in `lotus_guard.rules.push`. Source of the callbacks: Synapse's documentation, "Third
 party rules callbacks"; that `check_event_allowed` may raise SynapseError is relied upon by other
-modules and kept for them (synapse/module_api/callbacks/third_party_event_rules_callbacks.py).
+modules and kept for them (docs/facts.md, Synapse: modules).
 """
 
 import logging

@@ -170,15 +170,28 @@ def test_every_verdict_is_explained() -> None:
         assert f"`{verdict.strip()}" in told or verdict in told
 
 
-def test_every_module_is_in_the_table_of_modules() -> None:
-    table = (ROOT / "docs/architecture.md").read_text()
-    for path in (ROOT / "lotus_guard").rglob("*.py"):
-        name = str(path.relative_to(ROOT / "lotus_guard"))
-        known = [name, *(f"{parent}/" for parent in Path(name).parents if str(parent) != "core")]
-        if path.name != "__init__.py":
-            assert any(f"`{each}`" in table for each in known), name
+def packages() -> list[str]:
+    """All packages of the guard, and the modules that are in none."""
+    root = ROOT / "lotus_guard"
+    modules = [path.name for path in root.glob("*.py") if path.name != "__init__.py"]
+    return sorted(modules + [f"{path.parent.name}/" for path in root.glob("*/__init__.py")])
+
+
+def test_every_package_is_in_the_table_of_packages_once() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    table = page[page.index("| package |") : page.index("## Where to change what")]
+    assert sorted(re.findall(r"^\| `([\w./]+)` \|", table, re.MULTILINE)) == packages()
     for path in (ROOT / "deploy/lib").glob("[a-z]*.py"):
-        assert f"`{path.name}`" in table, path
+        assert page.count(f"`{path.name}`") == 1, path
+
+
+def test_every_module_that_a_page_names_exists() -> None:
+    named = set()
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        named |= set(re.findall(r"`((?:lotus_guard/)?(?:\w+/)+\w+\.py)`", page.read_text()))
+    roots = (ROOT, ROOT / "lotus_guard", ROOT / "tests")
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+    assert len(named) > 20
 
 
 def test_every_metric_is_explained() -> None:

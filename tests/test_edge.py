@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jwt
 import pytest
 import pytest_twisted
 from hypothesis import given
@@ -17,6 +16,7 @@ from twisted.logger import formatEvent
 from lotus_guard.core.ids import MOST_ID, fits, is_room_id
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
 from lotus_guard.core.naming import livekit_room_of
+from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.core.webhook import (
     MOST_WEBHOOK,
     Event,
@@ -275,16 +275,16 @@ async def test_a_long_webhook_goes_through_whole_and_is_a_hint(world: World, siz
 
 def forgeries() -> dict[str, str]:
     now = int(time.time())
-    join = {"iss": KEY, "sub": "i", "exp": now + 60, "video": {"roomJoin": True, "room": "r"}}
-    of_rust = {**join, "sha256": ""}
+    ours, join = KeyPair(KEY, SECRET), {"roomJoin": True, "room": "r"}
+    client: dict[str, Any] = {"sub": "i", "exp": now + 60, "video": join}
     _, other = hook(70_000)
     return {
         "none": "",
-        "a client's token": jwt.encode(join, SECRET, algorithm="HS256"),
-        "a client's token of Rust's": jwt.encode(of_rust, SECRET, algorithm="HS256"),
-        "no text": jwt.encode({**join, "sha256": 7}, SECRET, algorithm="HS256"),
-        "another secret": jwt.encode({"iss": KEY, "sha256": "x"}, "y" * 40, algorithm="HS256"),
-        "another issuer": jwt.encode({"iss": "z", "sha256": "x"}, SECRET, algorithm="HS256"),
+        "a client's token": mint(ours, **client),
+        "a client's token of Rust's": mint(ours, **client, sha256=""),
+        "no text": mint(ours, **client, sha256=7),
+        "another secret": mint(KeyPair(KEY, "y" * 40), sha256="x"),
+        "another issuer": mint(KeyPair("z", SECRET), sha256="x"),
         "no JWT": other[:-3],
     }
 
@@ -377,9 +377,9 @@ def sign_bytes(body: bytes) -> str:
     from base64 import b64encode
     from hashlib import sha256
 
-    claims = {"iss": KEY, "sha256": b64encode(sha256(body).digest()).decode()}
-    token = jwt.encode(claims, SECRET, algorithm="HS256")
-    assert announced(token, KEY, SECRET) == claims["sha256"]
+    digest = b64encode(sha256(body).digest()).decode()
+    token = mint(KeyPair(KEY, SECRET), sha256=digest)
+    assert announced(token, KEY, SECRET) == digest
     return token
 
 

@@ -148,7 +148,6 @@ WITHOUT_TESTS: set[str] = {
     "core/narrow.py",
     "core/power.py",
     "core/probe.py",
-    "core/ration.py",
     "core/seats.py",
     "core/seats_json.py",
     "core/text.py",

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock, deferLater
 
 from lotus_guard.core.model import LimitPolicy, LiveKitRoom, RoomId, SourcePolicy
 from lotus_guard.core.naming import livekit_room_of
+from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.enforce.live import JUST_LOOKED_UP, RateLimiter
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.rules.plan import MOST, Remove
@@ -665,11 +666,9 @@ def sign_webhook_json(event: dict[str, Any], secret: str) -> tuple[bytes, str]:
     import base64
     import hashlib
 
-    import jwt
-
     body = json.dumps(event).encode()
     digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
-    return body, jwt.encode({"iss": KEY, "sha256": digest}, secret, algorithm="HS256")
+    return body, mint(KeyPair(KEY, secret), sha256=digest)
 
 
 # Pushes.

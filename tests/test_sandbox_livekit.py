@@ -11,6 +11,7 @@ import pytest
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
+from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.sandbox.livekit import LiveKitApp, LiveKitState, NotAllowed, sign_webhook
 from tests.contract.subject import InMemory, Response
 
@@ -34,8 +35,8 @@ class Sfu:
 
     def token(self, identity: str = "alice", claims: Any = None, **video: Any) -> str:
         grant = {"roomJoin": True, "room": "room", **video}
-        base = {"iss": KEY, "sub": identity, "exp": int(self.now) + 60, "video": grant}
-        return jwt.encode({**base, **(claims or {})}, SECRET, algorithm="HS256")
+        base = {"sub": identity, "exp": int(self.now) + 60, "video": grant}
+        return mint(KeyPair(KEY, SECRET), **{**base, **(claims or {})})
 
     def join(self, identity: str = "alice", claims: Any = None, **video: Any) -> Any:
         return self.state.join(self.token(identity, claims, **video))

@@ -1,6 +1,5 @@
 """How the looks ask: one bounded exchange, and its failure in words."""
 
-import json
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -8,6 +7,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from lotus_guard.core.objects import json_object
 from lotus_guard.core.probe import FIELD, HEADER, sign_probe
 from lotus_guard.enforce.ports import Now, Outage, Reason
 from lotus_guard.neighbours.http import Http, HttpAnswer
@@ -99,11 +99,7 @@ def header(answer: HttpAnswer, name: str) -> str:
 
 def fields_of(answer: HttpAnswer) -> dict[str, Any]:
     """Read the object in an answer; empty where there is none."""
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return json_object(answer.body) or {}
 
 
 def errcode_of(answer: HttpAnswer) -> str:

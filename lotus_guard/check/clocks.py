@@ -1,7 +1,7 @@
 """The clocks of the neighbours against ours, by the Date headers of their answers.
 
-LiveKit takes a token up to 60 s before and after its times (FACTS, LiveKit), and lk-jwt-service
-signs them by its own clock; Synapse's pushes are believed for a minute.
+LiveKit takes a token up to 60 s before and after its times (docs/facts.md, LiveKit: clocks), and
+lk-jwt-service signs them by its own clock; Synapse's pushes are believed for a minute.
 """
 
 from twisted.internet.defer import ensureDeferred, gatherResults

@@ -22,6 +22,7 @@ from lotus_guard.check.ask import (
 )
 from lotus_guard.check.clocks import WANTED as CLOCKS_WANTED
 from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
+from lotus_guard.core.objects import part_of
 from lotus_guard.enforce.hints import CLOCKS
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.rules.push import HEARTBEAT
@@ -78,7 +79,7 @@ async def read_ready(means: CheckContext) -> Ready:
     fields = fields_of(answer)
     if answer.status != 200 or "webhooks" not in fields:
         raise NotThere(f"{own.url}/readyz answers {described(answer)}, as no guard does")
-    webhooks, pushes = _mapping(fields.get("webhooks")), _mapping(fields.get("pushes"))
+    webhooks, pushes = part_of(fields, "webhooks"), part_of(fields, "pushes")
     age = pushes.get("refused_age")
     listed = fields.get("dependencies")
     return Ready(
@@ -187,10 +188,6 @@ def own_webhook(config: Config) -> str:
     """Give the address that LiveKit's webhooks should go to."""
     own: Listening | None = listening(config.listen)
     return f"{own.url if own else 'http://127.0.0.1:8070'}/sfu_webhook"
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _count(fields: Mapping[str, Any], name: str) -> int:

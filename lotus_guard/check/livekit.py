@@ -10,8 +10,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import jwt
-
 from lotus_guard.check.ask import (
     PREFIX,
     CheckContext,
@@ -25,6 +23,7 @@ from lotus_guard.check.ask import (
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.core.clock import MOST_APART
+from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
 
@@ -111,14 +110,8 @@ def _authorization(
     means: CheckContext, grant: Mapping[str, Any], skew: float = 0.0
 ) -> dict[str, str]:
     now = int(means.epoch() + skew)
-    claims = {
-        "iss": means.config.key,
-        "sub": PREFIX,
-        "nbf": now - 10,
-        "exp": now + 60,
-        "video": dict(grant),
-    }
-    token = jwt.encode(claims, means.config.secret, algorithm="HS256")
+    pair = KeyPair(means.config.key, means.config.secret)
+    token = mint(pair, sub=PREFIX, nbf=now - 10, exp=now + 60, video=dict(grant))
     return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
 

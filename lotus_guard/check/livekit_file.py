@@ -1,17 +1,16 @@
 """LiveKit's own configuration file, where it can be read: only what the check asks of it.
 
-Names and defaults as in livekit-server's config.go: `room.auto_create` is true where it is not
-set; `webhook.urls` is a list and `webhook.api_key` names the key that webhooks are signed with.
+Names and defaults are those of livekit-server (docs/facts.md, LiveKit: configuration).
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from attrs import field, frozen
 
 from lotus_guard.check.finding import Finding, fault, note, ok
+from lotus_guard.core.objects import part_of
 
 NAME = "livekit-config"
 
@@ -42,7 +41,7 @@ def read_livekit_file(path: Path) -> LiveKitFile:
         raise Unusable(f"{path} is no YAML") from None
     if not isinstance(fields, dict):
         raise Unusable(f"{path} holds no settings")
-    room, webhook, keys = (_mapping(fields, name) for name in ("room", "webhook", "keys"))
+    room, webhook, keys = (part_of(fields, name) for name in ("room", "webhook", "keys"))
     urls = webhook.get("urls")
     return LiveKitFile(
         str(path),
@@ -62,8 +61,3 @@ def look_at_file(file: LiveKitFile, key: str, secret: str) -> list[Finding]:
         wanted = "LIVEKIT_KEY and LIVEKIT_SECRET: a pair from `keys` in that file"
         return [fault(NAME, seen, wanted)]
     return [ok(NAME, f"{file.path} was read; it has our key and secret")]
-
-
-def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[Any, Any]:
-    value = fields.get(name)
-    return value if isinstance(value, dict) else {}

@@ -6,7 +6,6 @@ The state filter (`?type=` of the Room State admin API) came with Synapse 1.123.
 
 import re
 from typing import Any
-from urllib.parse import quote
 
 from lotus_guard.check.ask import (
     CheckContext,
@@ -19,6 +18,7 @@ from lotus_guard.check.ask import (
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.neighbours.synapse_admin import events_in, rooms_path, state_path
 
 SYNAPSE, TOKEN, FILTER = "synapse", "synapse-token", "synapse-filter"
 WANTED = "LOTUS_GUARD_SYNAPSE_URL=http://127.0.0.1:8008 (Synapse itself, not the proxy before it)"
@@ -35,7 +35,7 @@ async def look_at_synapse(means: CheckContext) -> list[Finding]:
         if versions.status != 200 or "versions" not in fields_of(versions):
             seen = f"{base} answers {described(versions)}: that is no homeserver"
             return [fault(SYNAPSE, seen, WANTED)]
-        rooms = await _admin(means, "v1/rooms?limit=10")
+        rooms = await _admin(means, rooms_path(limit=10))
         refused = _refusal(base, rooms)
         if refused:
             return refused
@@ -85,19 +85,20 @@ async def _look_at_filter(means: CheckContext, rooms: Any) -> Finding:
 
 
 async def _types_sent(means: CheckContext, room: str) -> set[str]:
-    path = f"v1/rooms/{quote(room, safe='')}/state?type=m.room.create"
     try:
-        events = fields_of(await _admin(means, path)).get("state")
+        answer = await _admin(means, state_path(room, "m.room.create"))
     except Outage as outage:
         if outage.reason is Reason.OVERSIZED:
             return {"a whole state"}  # nothing else is that long
         raise
-    found = events if isinstance(events, list) else []
-    return {str(event.get("type")) for event in found if isinstance(event, dict)}
+    events = events_in(fields_of(answer)) or []
+    return {str(event.get("type")) for event in events if isinstance(event, dict)}
 
 
 async def _version(means: CheckContext) -> str:
-    version = fields_of(await _admin(means, "v1/server_version")).get("server_version")
+    version = fields_of(await _admin(means, "/_synapse/admin/v1/server_version")).get(
+        "server_version"
+    )
     return version.partition(" ")[0] if isinstance(version, str) else "(of unknown version)"
 
 
@@ -108,5 +109,4 @@ def _is_older(version: str) -> bool:
 
 async def _admin(means: CheckContext, path: str) -> HttpAnswer:
     headers = {"Authorization": f"Bearer {means.config.synapse_token}"}
-    url = f"{means.config.synapse_url}/_synapse/admin/{path}"
-    return await ask(means.synapse, "GET", url, headers)
+    return await ask(means.synapse, "GET", means.config.synapse_url + path, headers)

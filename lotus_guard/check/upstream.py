@@ -1,7 +1,8 @@
 """lk-jwt-service: is it there, and can it be reached past the guard?
 
-`GET /healthz` of lk-jwt-service answers 200 without a body (FACTS, lk-jwt-service). A guard hands
-that path on, so what is asked carries a probe, which a guard answers itself (`core.probe`).
+`GET /healthz` of lk-jwt-service answers 200 without a body (docs/facts.md, lk-jwt-service:
+endpoints). A guard hands that path on, so what is asked carries a probe, which a guard answers
+itself (`core.probe`).
 """
 
 from twisted.internet.defer import ensureDeferred, gatherResults

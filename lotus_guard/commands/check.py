@@ -5,13 +5,11 @@ import os
 import secrets
 import sys
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
-import jwt
 from attrs import asdict, evolve
 from rich.console import Console
 from rich.text import Text
@@ -108,8 +106,6 @@ def check(
     Exits with 0 where nothing is wrong, 1 with warnings, 2 with faults. Calls are left alone: a
     LiveKit room that nobody is in is made and removed again.
     """
-    # LiveKit says itself what it makes of a short secret; this is no place for a library's line.
-    warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
     token, no_token = _token(as_user)
     still = look_still(os.environ, livekit_config, time.time())
     findings = [*still.findings, *no_token]

@@ -18,6 +18,7 @@ from lotus_guard.core.power import level_needed, level_of
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.matrix import Denied, Matrix
+from lotus_guard.neighbours.synapse_admin import is_unknown_room
 from lotus_guard.rules.edit import Wish, limit_content, sources_content
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, content_of, event_of
 
@@ -158,7 +159,7 @@ async def _event(admin: Matrix, room: RoomId, event_type: str) -> Mapping[str, A
     except Outage as outage:
         _unreachable(admin, outage)
     except Denied as denied:
-        if denied.status in (400, 404) and denied.errcode in ("M_NOT_FOUND", "M_INVALID_PARAM"):
+        if is_unknown_room(denied.status, denied.errcode):
             raise RefusedByHomeserver(
                 f"Synapse knows no room {printable(room, 300)}; {WANTED_ROOM}, of a room that "
                 "somebody of this server is in"

@@ -355,8 +355,9 @@ def place_from(livekit_room: LiveKitRoom, request: TokenRequest, believe: bool) 
 def user_from(identity: Identity, request: TokenRequest, believe: bool) -> UserId | None:
     """Say who an issued token's identity is, from the request that it answers.
 
-    Upstream has checked `claimed_user_id` against the OpenID token when a token comes back, and
-    has put the checked user in front of the device at `/sfu/get` (FACTS, lk-jwt-service).
+    Upstream has checked `claimed_user_id` against the OpenID token when a token comes back, and has
+    put the checked user in front of the device at `/sfu/get` (docs/facts.md, lk-jwt-service:
+    identities).
     """
     if request.endpoint is Endpoint.LEGACY:
         return user_of_legacy(identity, request.device or "")

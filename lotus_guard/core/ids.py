@@ -31,6 +31,6 @@ def is_room_id(room: str) -> bool:
     """Tell whether a homeserver could know a room by this id.
 
     One that it could not is never asked for: what a database makes of such an id says nothing of
-    whether the homeserver is well (NUL is a 500 on PostgreSQL; FACTS, Synapse).
+    whether the homeserver is well (NUL is a 500 on PostgreSQL; docs/facts.md, Synapse: admin API).
     """
     return room.startswith("!") and len(room) > 1 and fits(room) and not _CONTROL.search(room)

@@ -34,7 +34,8 @@ class Grant:
 
     can_publish: bool
     sources: tuple[str, ...]
-    """Lower-case names of the allowed sources. Empty means *every* source (FACTS, LiveKit)."""
+    """Lower-case names of the allowed sources. Empty means *every* source (docs/facts.md, LiveKit:
+    permissions)."""
 
     def allows(self, source: str) -> bool:
         """Tell whether LiveKit would let this source be published."""
@@ -42,7 +43,8 @@ class Grant:
 
 
 class Kind(StrEnum):
-    """What a track really carries, as LiveKit sees it from the media: `docs/facts.md`."""
+    """What a track really carries, as LiveKit sees it from the media (docs/facts.md, LiveKit: a
+    track)."""
 
     AUDIO = "audio"
     VIDEO = "video"

@@ -12,8 +12,8 @@
 | `/sfu/get` | `@user:server:DEVICE`; the device id is the client's word and may contain `:` |
 | `/get_token` | unpadded base64 of SHA-256 over `json.Marshal([user, device, member])` |
 
-A derivation that matches proves its inputs. One that does not match proves nothing
-(MSC4195 plans random aliases). Source: FACTS.md, "lk-jwt-service"; helper.go upstream.
+A derivation that matches proves its inputs. One that does not match proves nothing (MSC4195 plans
+random aliases). See docs/facts.md, lk-jwt-service: names of LiveKit rooms, and helper.go upstream.
 """
 
 import json

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
+from lotus_guard.core.objects import part_of
+
 Event = Mapping[str, Any]
 
 _STATE_DEFAULT = 50
@@ -22,12 +24,12 @@ def level_needed(power_levels: Mapping[str, Any] | None, event_type: str) -> int
     if power_levels is None:
         return 0
     default = _number(power_levels.get("state_default"), _STATE_DEFAULT)
-    return _number(_within(power_levels, "events").get(event_type), default)
+    return _number(part_of(power_levels, "events").get(event_type), default)
 
 
 def level_of(user: str, power_levels: Mapping[str, Any] | None, create: Event | None) -> float:
     """Tell a user's level; infinite where he is a creator and the room's version says so."""
-    content = _within(create or {}, "content")
+    content = part_of(create or {}, "content")
     is_creator = user == (create or {}).get("sender")
     if _version(content) >= _CREATORS_ABOVE_ALL:
         additional = content.get("additional_creators")
@@ -36,17 +38,12 @@ def level_of(user: str, power_levels: Mapping[str, Any] | None, create: Event | 
     if power_levels is None:
         return _CREATOR if is_creator else 0
     default = _number(power_levels.get("users_default"), 0)
-    return _number(_within(power_levels, "users").get(user), default)
+    return _number(part_of(power_levels, "users").get(user), default)
 
 
 def _version(create: Mapping[str, Any]) -> int:
     text = str(create.get("room_version", "1"))
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 0
-
-
-def _within(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = fields.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def _number(value: object, default: int) -> int:

@@ -46,11 +46,13 @@ MOST_AWAITED = 16
 TOGETHER = 2.0
 """Tokens that are issued to a user at most so many seconds apart are for one coming in.
 
-Element Call asks for three or four within half a second, at both endpoints, and uses one (FACTS,
-Element Call); the homeserver that vouches for each may take longer for one than for another."""
+Element Call asks for three or four within half a second, at both endpoints, and uses one
+(docs/facts.md, Element Call: asking for a token); the homeserver that vouches for each may take
+longer for one than for another."""
 
 PUT_OUT = 3660.0
-"""Seconds for which those are known who were put out: a token's life, and LiveKit's leeway."""
+"""Seconds for which those are known who were put out: a token's life, and LiveKit's leeway
+(docs/facts.md, LiveKit: joining and leaving)."""
 
 MOST_PUT_OUT = 256
 """So many are known in one room; the first to be put out are forgotten first."""

@@ -1,4 +1,4 @@
-"""Open a LiveKit token that our secret signed; sign the narrower one.
+"""LiveKit tokens: open one that our secret signed, sign the narrower one, mint our own.
 
 The token, as lk-jwt-service makes it: HS256, header `{"alg":"HS256","typ":"JWT"}`, claims
 
@@ -6,7 +6,7 @@ The token, as lk-jwt-service makes it: HS256, header `{"alg":"HS256","typ":"JWT"
      "video": {"roomJoin": true, "room": alias, "canPublish": true, "canSubscribe": true, ...}}
 
 `canPublish` absent or null means true; `canPublishSources` absent, null or empty means every
-source; its names must be lower case (FACTS, LiveKit).
+source; its names must be lower case (docs/facts.md, LiveKit: permissions).
 """
 
 import json
@@ -78,9 +78,10 @@ class Token:
 class _AtobSafe(json.JSONEncoder):
     """Writes JSON whose base64url form never contains `-` or `_`.
 
-    Element Call decodes a token's payload with `atob`, which knows neither (FACTS). In ASCII they
-    can only come from `>`, `?`, `~` or DEL as the third of three bytes: those are escaped (DEL by
-    json itself), and they stand in strings only, so the JSON stays the same.
+    Element Call decodes a token's payload with `atob`, which knows neither (docs/facts.md, Element
+    Call: reading a token). In ASCII they can only come from `>`, `?`, `~` or DEL as the third of
+    three bytes: those are escaped (DEL by json itself), and they stand in strings only, so the JSON
+    stays the same.
     """
 
     _ESCAPES: ClassVar = {ord(c): f"\\u{ord(c):04x}" for c in ">?~"}
@@ -171,9 +172,14 @@ def _start(claims: Mapping[str, Any], now: float) -> float:
 
 
 def sign(token: Token) -> str:
-    """Encode a token with the secret that verified it, safe for Element Call's `atob`.
+    """Encode a token with the secret that verified it.
 
     With another one than upstream signs with, the SFU might refuse what it would have taken.
     """
-    payload = _PAYLOAD.encode(token.claims).encode("ascii")
-    return _JWS.encode(payload, token.pair.secret, algorithm="HS256")
+    return mint(token.pair, **token.claims)
+
+
+def mint(pair: KeyPair, /, **claims: Any) -> str:
+    """Sign a token with these claims, safe for Element Call's `atob`; its issuer is the key."""
+    payload = _PAYLOAD.encode({"iss": pair.key, **claims}).encode("ascii")
+    return _JWS.encode(payload, pair.secret, algorithm="HS256")

@@ -1,6 +1,6 @@
 """LiveKit's webhooks, read as hints: they only wake a look, LiveKit's own answer is what counts.
 
-The wire (FACTS.md, LiveKit and lk-jwt-service; livekit_webhook.proto):
+The wire (docs/facts.md, LiveKit: webhooks; livekit_webhook.proto):
 
     POST /sfu_webhook
     Content-Type: application/webhook+json
@@ -13,7 +13,8 @@ all usual. Bodies hold a `turnPassword`, so nothing of a body is ever logged; th
 participant's metadata and the track's name, so they are as long as a client makes them.
 
 The secret has signed the clients' own tokens too. What makes a token a webhook's is its `sha256`,
-which no client's has: lk-jwt-service writes none, or an empty one (FACTS).
+which no client's has: lk-jwt-service writes none, or an empty one (docs/facts.md, lk-jwt-service:
+tokens).
 """
 
 import json
@@ -28,6 +29,8 @@ import jwt
 from attrs import frozen
 
 from lotus_guard.core.model import Identity, LiveKitRoom
+from lotus_guard.core.objects import json_object, part_of
+from lotus_guard.core.token import KeyPair, mint
 
 MOST_WEBHOOK = 8 * 1024 * 1024
 """Bytes of a webhook; upstream's own bound. LiveKit's metadata may have 512 KiB, a track's name has
@@ -99,8 +102,8 @@ def read_event(body: bytes, authorization: str, key: str, secret: str) -> Event 
     said = announced(authorization, key, secret).encode("utf-8", "replace")
     if not compare_digest(said, _digest(body)):
         raise Forged("the body is not the one that was signed")
-    fields = _fields(body)
-    room, participant = (_part(fields, name) for name in ("room", "participant"))
+    fields = json_object(body) or {}
+    room, participant = (part_of(fields, name) for name in ("room", "participant"))
     try:
         kind = EventKind(_string(fields, "event"))
     except ValueError:
@@ -132,26 +135,11 @@ def write_event(event: Event, key: str, secret: str) -> tuple[bytes, str]:
         "participant": participant,
     }
     body = json.dumps(fields).encode("ascii")
-    claims = {"iss": key, "sha256": _digest(body).decode("ascii")}
-    return body, jwt.encode(claims, secret, algorithm="HS256")
+    return body, mint(KeyPair(key, secret), sha256=_digest(body).decode("ascii"))
 
 
 def _digest(body: bytes) -> bytes:
     return b64encode(sha256(body).digest())
-
-
-def _fields(body: bytes) -> Mapping[str, Any]:
-    """Read JSON that LiveKit has signed; nothing for what is none."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _part(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = fields.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def _string(fields: Mapping[str, Any], name: str) -> str:

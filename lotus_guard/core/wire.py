@@ -1,6 +1,6 @@
 """Strict reading of the JSON that crosses our borders.
 
-The wire, as lk-jwt-service speaks it (FACTS.md; MSC4195 for `/get_token`):
+The wire, as lk-jwt-service speaks it (docs/facts.md, lk-jwt-service: endpoints; MSC4195):
 
     POST /get_token   {"room_id", "slot_id", "openid_token": {...},
                        "member": {"id", "claimed_user_id", "claimed_device_id"},
@@ -13,9 +13,9 @@ Upstream reads bodies with Go's encoding/json: keys match without regard to case
 folding: U+017F is an `s`, U+212A a `k`), the last duplicate wins, what follows the first value is
 ignored, and broken UTF-8 or a lone surrogate becomes U+FFFD. Python's json agrees with none of
 it. From 0.7 on it is written in Rust, whose serde takes an array of an object's values for the
-object. A body that two readers could read differently would let a client show us one room or user
-and upstream another, so such a body is refused here, as upstream refuses bad JSON: what we read
-must be of the very type that it has above.
+object (docs/facts.md, lk-jwt-service: how it reads JSON). A body that two readers could read
+differently would let a client show us one room or user and upstream another, so such a body is
+refused here, as upstream refuses bad JSON: what we read must be of the very type that it has above.
 
 What a client names is kept, so it has a bound (`lotus_guard.core.ids`). A room id that no Matrix
 room can have is refused too: there is no policy to keep and nobody to meet, but what is kept of it
@@ -36,6 +36,7 @@ from attrs import frozen
 from lotus_guard.core.ids import MOST_ID, fits, is_room_id
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT
+from lotus_guard.core.objects import json_object
 
 MAX_DEPTH = 32
 """How deep a request may be nested; upstream's own requests are two levels deep."""
@@ -91,8 +92,8 @@ def without_slashes(target: bytes) -> bytes:
 
     So asks whose livekit_service_url, or LiveKit's webhook URL, has a base that ends in a slash.
     Upstream in Go answers it by a redirect without CORS headers, which no browser follows, and in
-    Rust by 404 (FACTS). No client writes a slash behind a path, so `/get_token/` is left to
-    upstream.
+    Rust by 404 (docs/facts.md, lk-jwt-service: paths). No client writes a slash behind a path, so
+    `/get_token/` is left to upstream.
     """
     merged = b"/" + target.lstrip(b"/")
     return merged if merged.partition(b"?")[0] in PATHS else target
@@ -201,11 +202,7 @@ def read_answer(body: bytes) -> str | None:
     """
     if b'"jwt"' not in body:
         return None
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    jwt = value.get("jwt") if isinstance(value, dict) else None
+    jwt = (json_object(body) or {}).get("jwt")
     return jwt if isinstance(jwt, str) and jwt else None
 
 

@@ -7,8 +7,8 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from lotus_guard.core.directory import LruDict
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.ration import Ration
 from lotus_guard.core.token import KeyPair
 from lotus_guard.core.webhook import Event, Forged, is_announced, read_event, write_event
 from lotus_guard.enforce.condition import described
@@ -38,10 +38,10 @@ class Webhooks:
     genuine: int = field(default=0, init=False)
     forged: int = field(default=0, init=False)
     _seen: LruDict[str, bool] = field(init=False, factory=lambda: LruDict(10_000))
-    _ration: Ration = field(init=False)
+    _throttle: LogThrottle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ration = Ration(self.now)
+        self._throttle = LogThrottle(self.now)
 
     def describe(self) -> dict[str, Any]:
         """Describe this dependency (`observe.health`). LiveKit is silent while nobody calls."""
@@ -82,7 +82,7 @@ class Webhooks:
 
     def _refused(self, why: str) -> None:
         self.forged += 1
-        more = self._ration.more("forged")
+        more = self._throttle.more("forged")
         if more is not None:
             _log.warn(
                 "A webhook was not LiveKit's: {why}{more}. Wanted, where it was: LIVEKIT_KEY and "

@@ -6,7 +6,8 @@ all others. Only where that one fails as well is Redis left alone, so that a Red
 the calls a deadline and not one each; then we ask once a second, and no call waits for that.
 
 Commands are sent one after the other on one connection and answered in that order, so a cancelled
-one must keep its place: txredisapi's ReplyQueue does that.
+one must keep its place (docs/facts.md, Redis: what the guard uses): txredisapi's ReplyQueue does
+that.
 """
 
 import json
@@ -38,7 +39,7 @@ from txredisapi import (
     SubscriberProtocol,
 )
 
-from lotus_guard.core.ration import Ration
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.deferreds import ignoring, with_timeout
 from lotus_guard.enforce.ports import Now, Outage, Reason
@@ -168,10 +169,10 @@ class Redis:
     _measuring: bool = field(default=False, init=False)
     _doubt: Deferred[None] | None = field(default=None, init=False)
     """We are finding out whether it is there."""
-    _ration: Ration = field(init=False)
+    _throttle: LogThrottle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ration = Ration(self.now)
+        self._throttle = LogThrottle(self.now)
 
     def start(
         self,
@@ -304,7 +305,7 @@ class Redis:
                 self.away_since = self.now() if self.away_since is None else self.away_since
                 self.on_end(outage)
             await deferLater(self.reactor, REST_SECONDS, lambda: None)
-        if self.away_since is None and (more := self._ration.more("odd")) is not None:
+        if self.away_since is None and (more := self._throttle.more("odd")) is not None:
             _log.warn("Redis answers, but not to everything: {why}{more}", why=first, more=more)
         self.away_since = None
         self.on_end(None)

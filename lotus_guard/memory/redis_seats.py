@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
 from lotus_guard.core.directory import LruDict
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.ration import Ration
 from lotus_guard.core.seats import Seats
 from lotus_guard.core.seats_json import Table, merged, read_table, write_table
 from lotus_guard.core.text import printable
@@ -82,10 +82,10 @@ class RedisSeats:
     _pages: LruDict[RoomId, _Entry] = field(init=False, factory=lambda: LruDict(20_000))
     _apart: set[RoomId] = field(init=False, factory=set)
     """The rooms whose seats the others do not know as they are here."""
-    _ration: Ration = field(init=False)
+    _throttle: LogThrottle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ration = Ration(self.now)
+        self._throttle = LogThrottle(self.now)
 
     async def change(self, room: RoomId, work: Callable[[Seats], V]) -> V:
         """Do a piece of work on a room's seats and give its result."""
@@ -153,7 +153,7 @@ class RedisSeats:
                 return results
             self.on_contention()
             self.seats.put_table(room, self._reconciled(page, before, *there))
-        more = self._ration.more("contended")
+        more = self._throttle.more("contended")
         if more is not None:
             _log.error(
                 "The seats of a room could not be written: others were faster each time{more}",
@@ -195,7 +195,7 @@ class RedisSeats:
     def _bound(self, room: RoomId, body: str) -> None:
         if len(body) <= MOST_TABLE:
             return
-        more = self._ration.more("too long")
+        more = self._throttle.more("too long")
         if more is not None:
             _log.error(
                 "The seats of {room} are too many to be shared{more}: each guard goes by its own",
@@ -213,7 +213,7 @@ class RedisSeats:
                 read_table(json.loads(document), self.server.clock_offset) if version else Table()
             )
         except (ValueError, TypeError, KeyError, AttributeError):
-            more = self._ration.more("none of ours")
+            more = self._throttle.more("none of ours")
             if more is not None:
                 _log.error(
                     "What Redis has as a room's seats is none of ours; it is written anew{more}",

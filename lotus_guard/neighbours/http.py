@@ -2,7 +2,7 @@
 
 Used towards Synapse and LiveKit. A fresh exchange each time over one shared agent and pool: no
 cookies, no redirects, no gzip asked for, nothing that one user could leave behind for another
-(ARCHITECTURE.md, traps of treq).
+(docs/facts.md, Twisted, Klein and treq: traps).
 """
 
 import re

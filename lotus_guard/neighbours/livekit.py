@@ -1,6 +1,6 @@
 """LiveKit's RoomService over Twirp.
 
-The wire (FACTS.md, LiveKit; livekit_room.proto):
+The wire (docs/facts.md, LiveKit: API; livekit_room.proto):
 
     POST {api}/twirp/livekit.RoomService/{Method}
     Authorization: Bearer <HS256 JWT: iss = API key, video = {"roomAdmin": true, "room": alias}>
@@ -13,7 +13,6 @@ Participants write much of what LiveKit answers about them, some of it without a
 answer has a bound in bytes, and what comes back from a change is not read at all.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -32,6 +31,7 @@ from lotus_guard.core.model import (
     Track,
     kind_of,
 )
+from lotus_guard.core.objects import json_object
 from lotus_guard.enforce.ports import NO_LIVEKIT_ROOM, Allowance, Now, Outage, Oversized, Reason
 from lotus_guard.enforce.roll_call import LOUD, MOST_BYTES
 from lotus_guard.neighbours.http import Http, HttpAnswer
@@ -55,7 +55,10 @@ _SEATLESS = frozenset(
 
 
 def counts(participant: Any) -> bool:
-    """Tell whether a participant is of any interest: recorders only take in (FACTS)."""
+    """Whether a participant is of any interest: recorders only take in.
+
+    See docs/facts.md, LiveKit: a participant.
+    """
     return (
         participant.kind != lk_models.ParticipantInfo.Kind.EGRESS
         and not participant.permission.recorder
@@ -144,7 +147,8 @@ class LiveKit:
         """Replace what a participant may publish and send everything else back as it was read.
 
         UpdateParticipant replaces the whole permission, and what is left out becomes false
-        (FACTS); a copy of the message that was read keeps fields that we do not know, too.
+        (docs/facts.md, LiveKit: permissions); a copy of the message that was read keeps fields that
+        we do not know, too.
         """
         permission = lk_models.ParticipantPermission()
         permission.CopyFrom(participant.permission)
@@ -164,7 +168,8 @@ class LiveKit:
 
         Their tracks and data tracks go, their metadata is emptied, and they may write no more of
         it. What they may beyond that we do not know, for nobody reads it: no token of
-        lk-jwt-service is without `canSubscribe`, or has what is left out here (FACTS).
+        lk-jwt-service is without `canSubscribe`, or has what is left out here (docs/facts.md,
+        lk-jwt-service: tokens).
         """
         await self._change(
             "UpdateParticipant",
@@ -183,7 +188,8 @@ class LiveKit:
         """Put a participant out of the room; refuse their tokens with an `nbf` before `revoked`.
 
         `revoke_token_ts` (livekit_room.proto) is in seconds as `nbf` is. Not sent, it would be in a
-        minute, and refuse a seat given within it. Servers that do not know it ignore it.
+        minute, and refuse a seat given within it. Servers that do not know it ignore it
+        (docs/facts.md, LiveKit: joining and leaving).
         """
         await self._change(
             "RemoveParticipant",
@@ -260,7 +266,10 @@ def _decoding(method: str) -> Iterator[None]:
 
 
 def _read(info: Any) -> Participant | None:
-    """Read what the guard goes by, and whose word each is: docs/facts.md. None for nobody."""
+    """Read what the guard goes by, and whose word each is; None for nobody.
+
+    See docs/facts.md, LiveKit: a participant.
+    """
     if not counts(info):
         return None
     # A copy: the part would keep the whole answer in memory, all that its people have written.
@@ -278,7 +287,10 @@ def _read(info: Any) -> Participant | None:
 
 
 def _mimes(track: Any) -> Iterator[str]:
-    """List what LiveKit has seen a track carry; `type` is what its client says (docs/facts.md)."""
+    """List what LiveKit has seen a track carry; `type` is what its client says.
+
+    See docs/facts.md, LiveKit: a track.
+    """
     yield track.mime_type
     for codec in track.codecs:
         yield codec.mime_type
@@ -295,11 +307,7 @@ def _source_number(name: str) -> Any:
 
 
 def _twirp_code(answer: HttpAnswer) -> object:
-    try:
-        error = json.loads(answer.body)
-    except ValueError:
-        return None
-    return error.get("code") if isinstance(error, dict) else None
+    return (json_object(answer.body) or {}).get("code")
 
 
 def _reason_of(status: int) -> Reason:

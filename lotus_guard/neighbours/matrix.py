@@ -4,27 +4,25 @@
     GET  /_matrix/client/v3/account/whoami                           {"user_id": "@…"}
     GET  /_matrix/client/v3/rooms/{room}/state/m.room.member/{user}  {"membership": "join"}
     PUT  /_matrix/client/v3/rooms/{room}/state/{type}/               {"event_id": "$…"}
-    GET  /_synapse/admin/v1/rooms/{room}/state?type={type}           {"state": [event, …]}
 
 Refusals are `{"errcode": "M_…", "error": "…"}`; 429 says in `retry_after_ms`, and in the header
-`Retry-After` in seconds, how long to wait. `tests/contract/synapse.py` asks a real Synapse.
+`Retry-After` in seconds, how long to wait (docs/facts.md, Synapse: client API).
 """
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from attrs import define, field
 from twisted.internet.task import deferLater
 
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.objects import json_object
 from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.neighbours.synapse_admin import MOST_BYTES, events_in, quoted, state_path
 
-MOST_BYTES = 32 * 1024 * 1024
-"""Bytes of an answer: a big room's whole state, from a Synapse that ignores `type`."""
 _LEAST_WAIT = 0.5
 _LEAST_HIDDEN = 8
 """Shorter tokens are not looked for in what Synapse says: they are in every other word."""
@@ -62,7 +60,7 @@ class Matrix:
 
     async def room_of(self, alias: str) -> RoomId:
         """Find the room of an alias."""
-        fields = await self._ask("GET", f"/_matrix/client/v3/directory/room/{_quoted(alias)}")
+        fields = await self._ask("GET", f"/_matrix/client/v3/directory/room/{quoted(alias)}")
         room = _text(fields, "room_id")
         if not is_room_id(room):
             raise Denied(200, "", "")
@@ -74,19 +72,18 @@ class Matrix:
 
     async def membership(self, room: RoomId, user: str) -> str:
         """Tell a user's membership, as he sees it himself; Denied (403) where he was never in."""
-        path = f"{_state_path(room, 'm.room.member')}{_quoted(user)}"
+        path = f"{_client_state_path(room, 'm.room.member')}{quoted(user)}"
         return _text(await self._ask("GET", path), "membership")
 
     async def set_state(self, room: RoomId, event_type: str, content: Mapping[str, Any]) -> None:
         """Set a state event with the empty state key."""
         body = json.dumps(dict(content)).encode("ascii")
-        await self._ask("PUT", _state_path(room, event_type), body)
+        await self._ask("PUT", _client_state_path(room, event_type), body)
 
     async def events(self, room: RoomId, event_type: str) -> Sequence[Any]:
         """List a room's state events of a type, as an admin; older releases send all types."""
-        path = f"/_synapse/admin/v1/rooms/{_quoted(room)}/state?type={_quoted(event_type)}"
-        events = (await self._ask("GET", path)).get("state")
-        if not isinstance(events, list):
+        events = events_in(await self._ask("GET", state_path(room, event_type)))
+        if events is None:
             raise Denied(200, "", "")
         return events
 
@@ -94,7 +91,7 @@ class Matrix:
         left = self.patience
         while True:
             answer = await self._exchange(method, path, body)
-            fields = _object(answer)
+            fields = json_object(answer.body)
             if answer.status == 200 and fields is not None:
                 return fields
             denied = self._denied(answer, fields or {})
@@ -127,20 +124,8 @@ class Matrix:
         return Denied(answer.status, known, said, _retry_after(answer, fields))
 
 
-def _state_path(room: RoomId, event_type: str) -> str:
-    return f"/_matrix/client/v3/rooms/{_quoted(room)}/state/{_quoted(event_type)}/"
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="", errors="replace")
-
-
-def _object(answer: HttpAnswer) -> dict[str, Any] | None:
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+def _client_state_path(room: RoomId, event_type: str) -> str:
+    return f"/_matrix/client/v3/rooms/{quoted(room)}/state/{quoted(event_type)}/"
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

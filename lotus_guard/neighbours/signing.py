@@ -11,12 +11,11 @@ day: it is used for nothing that a client gets.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import jwt
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from lotus_guard.core.clock import MOST_APART, ServerClock
-from lotus_guard.core.token import KeyPair
+from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.enforce.condition import described
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.ports import Now
@@ -43,13 +42,8 @@ class Signing:
     def token(self, grant: Mapping[str, Any], epoch: float) -> bytes:
         """Make a token with this grant; `epoch` is the time by our clock."""
         now = int(epoch + self.offset)
-        claims = {
-            "iss": self.pair.key,
-            "nbf": now - BEGUN,
-            "exp": now + TOKEN_LIFE,
-            "video": dict(grant),
-        }
-        return jwt.encode(claims, self.pair.secret, algorithm="HS256").encode("ascii")
+        token = mint(self.pair, nbf=now - BEGUN, exp=now + TOKEN_LIFE, video=dict(grant))
+        return token.encode("ascii")
 
 
 @define(eq=False)

@@ -1,29 +1,26 @@
-"""Synapse's admin API, where the policies of a room are read.
+"""Synapse's admin API, where the policies of a room are read."""
 
-The wire (FACTS.md, Synapse):
-
-    GET {synapse}/_synapse/admin/v1/rooms/{room_id}/state?type={type}
-    Authorization: Bearer <an admin's access token>
-    200 {"state": [event, ...]}            older releases ignore `type` and send the whole state
-    404 {"errcode": "M_NOT_FOUND", ...}    no such room: an answer, not an outage
-"""
-
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from attrs import define
 
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.objects import json_object
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
 from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.neighbours.synapse_admin import (
+    MOST_BYTES,
+    events_in,
+    is_unknown_room,
+    rooms_path,
+    state_path,
+)
 from lotus_guard.rules.rule import P, Reading, Rule
 from lotus_guard.rules.state_event import content_of, event_of, read_events
 
-_MOST_BYTES = 32 * 1024 * 1024  # a big room's whole state, from an old Synapse
 _PAGE = 500
 _MOST_NAME = 200
 
@@ -53,7 +50,7 @@ class Synapse:
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List up to `_PAGE` rooms from the `start`th on, and where to go on."""
         self.on_call("rooms")
-        return await self._ask(f"/_synapse/admin/v1/rooms?from={start}&limit={_PAGE}", _page)
+        return await self._ask(rooms_path(_PAGE, start), _page)
 
     async def name(self, room: RoomId) -> str | None:
         """Tell a room's name, or its alias where it has none; None where it has neither."""
@@ -76,8 +73,7 @@ class Synapse:
         if not is_room_id(room):
             return None
         self.on_call(event_type)
-        path = f"/_synapse/admin/v1/rooms/{quote(room, safe='')}/state?type={event_type}"
-        return await self._ask(path, _events)
+        return await self._ask(state_path(room, event_type), _events)
 
     async def _ask(self, path: str, read: Callable[[HttpAnswer], V]) -> V:
         """Make a call and read its answer; whoever wants to know hears how it ended."""
@@ -105,35 +101,27 @@ class Synapse:
             {b"Authorization": b"Bearer " + token.encode("ascii")},
             None,
             seconds=seconds,
-            most=_MOST_BYTES,
+            most=MOST_BYTES,
         )
 
 
 def _events(answer: HttpAnswer) -> list[Any] | None:
-    fields = _json_object(answer)
-    if answer.status in (400, 404) and fields.get("errcode") in ("M_NOT_FOUND", "M_INVALID_PARAM"):
+    fields = json_object(answer.body) or {}
+    if is_unknown_room(answer.status, fields.get("errcode")):
         return None
-    state = fields.get("state")
-    if answer.status == 200 and isinstance(state, list):
-        return state
+    events = events_in(fields)
+    if answer.status == 200 and events is not None:
+        return events
     raise _outage(answer)
 
 
 def _page(answer: HttpAnswer) -> tuple[Sequence[RoomId], int | None]:
-    fields = _json_object(answer)
+    fields = json_object(answer.body) or {}
     rooms, next_start = fields.get("rooms"), fields.get("next_batch")
     if answer.status != 200 or not isinstance(rooms, list):
         raise _outage(answer)
     found = [RoomId(room["room_id"]) for room in rooms if _has_room_id(room)]
     return found, next_start if isinstance(next_start, int) else None
-
-
-def _json_object(answer: HttpAnswer) -> dict[str, Any]:
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _has_room_id(room: object) -> bool:
@@ -143,7 +131,7 @@ def _has_room_id(room: object) -> bool:
 def _outage(answer: HttpAnswer) -> Outage:
     """Name what is wrong with an answer that says nothing."""
     if answer.status in (401, 403):
-        errcode = _json_object(answer).get("errcode")
+        errcode = (json_object(answer.body) or {}).get("errcode")
         return Outage(
             Reason.UNAUTHORIZED,
             f"Synapse answered {answer.status} ({errcode!s:.40}) to the admin token",

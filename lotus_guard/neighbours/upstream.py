@@ -4,7 +4,8 @@ What is not handed on, and why:
 
 - hop-by-hop headers (RFC 9110, 7.6.1), and those that `Connection` names;
 - `X-Matrix-User-Identifier`, `X-Matrix-Origin`: upstream's rewrite as an application service
-  (MSC4512) trusts them, so a public port must strip them, in any spelling;
+  (MSC4512) trusts them, so a public port must strip them, in any spelling (docs/facts.md,
+  lk-jwt-service: what it does not check);
 - `Accept-Encoding`, `Range`, `If-Range`: with them a client could get a token in a form that we
   cannot read, from a compressing proxy in front of upstream;
 - `Expect`: our own server has answered it.

@@ -11,8 +11,8 @@ which `journalctl -o cat -u voice-limit-guard | jq 'select(.decision)'` takes ap
 
 Nobody outside fills the log: of lines that are alike some a minute are written, the others are
 counted (`Rationed`), whatever part wrote them, ours or a library. Where we know that strangers
-cause a line, it is written once a minute (`lotus_guard.core.ration`). Decisions have bounds of
-their own (`DecisionLog`); all of them are kept on record, as far as those bounds go.
+cause a line, it is written once a minute (`lotus_guard.core.log_throttle`). Decisions have bounds
+of their own (`DecisionLog`); all of them are kept on record, as far as those bounds go.
 """
 
 import json

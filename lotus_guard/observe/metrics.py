@@ -9,8 +9,8 @@ from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from twisted.logger import Logger
 
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.model import RoomId, Rule
-from lotus_guard.core.ration import Ration
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Now, Outage, Reason
 from lotus_guard.rules.decision import Deed, Ruling
@@ -52,10 +52,10 @@ class Metrics:
     registry: CollectorRegistry = field(factory=CollectorRegistry)
     _answers: dict[tuple[str, int], Counter] = field(factory=dict)
     """A counter for each endpoint and status: `labels` costs ten times what counting does."""
-    _ration: Ration = field(init=False)
+    _throttle: LogThrottle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ration = Ration(self.now)
+        self._throttle = LogThrottle(self.now)
         self.requests = self._counter(
             "lotus_guard_requests_total", "Answers given to clients", ("endpoint", "status")
         )
@@ -419,4 +419,4 @@ class Metrics:
         self.people.set(people)
 
     def _may_say(self, *what: str) -> bool:
-        return self._ration.more(*what) is not None
+        return self._throttle.more(*what) is not None

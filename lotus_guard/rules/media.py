@@ -24,8 +24,8 @@ from lotus_guard.rules.rule import (
 
 _FORBIDS = {
     "allow_camera": frozenset({Source.CAMERA}),
-    # Element Call cannot stop a share whose audio alone is forbidden (docs/facts.md): the two go
-    # together.
+    # Element Call cannot stop a share whose audio alone is forbidden: the two go together
+    # (docs/facts.md, Element Call: microphones and screens).
     "allow_screenshare": frozenset({Source.SCREEN_SHARE, Source.SCREEN_SHARE_AUDIO}),
 }
 

@@ -179,9 +179,10 @@ def _unread(identity: Identity) -> Participant:
 def _is_disguised(participant: Participant, forbidden: AbstractSet[Source]) -> bool:
     """Whether a track is of a kind that the policies forbid, declared as one that they allow.
 
-    LiveKit checks only what the client declares (docs/facts.md): a camera declared as a microphone
-    gets through. Video may be a camera or a screen, and no honest client declares it as sound: it
-    is an offence where either is forbidden. A screen sent as a camera cannot be told apart.
+    LiveKit checks only what the client declares (docs/facts.md, LiveKit: sources): a camera
+    declared as a microphone gets through. Video may be a camera or a screen, and no honest client
+    declares it as sound: it is an offence where either is forbidden. A screen sent as a camera
+    cannot be told apart.
     """
     return any(
         (track.kind is Kind.VIDEO and track.source in AUDIO_SOURCES and forbidden & VIDEO_SOURCES)

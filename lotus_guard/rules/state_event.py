@@ -18,7 +18,7 @@ def event_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] | N
     """Find the state event of this type with the empty state key.
 
     Looks at the type of every event, for older releases of Synapse ignore the `type` filter and
-    send the whole state (docs/facts.md, Synapse). None where there is no such event.
+    send the whole state (docs/facts.md, Synapse: admin API). None where there is no such event.
     """
     for event in events:
         if (

@@ -8,8 +8,8 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from lotus_guard.core.directory import Directory
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.ration import Ration
 from lotus_guard.core.seats import Seats
 from lotus_guard.enforce.hints import Webhooks
 from lotus_guard.enforce.ports import Outage
@@ -90,13 +90,13 @@ class Cluster:
         store = self.shared
         if store is None:
             return
-        ration = Ration(webhooks.now)
+        throttle = LogThrottle(webhooks.now)
 
         def on_push(body: bytes, header: str) -> None:
             try:
                 push(body, header)
             except Unsigned as why:
-                more = ration.more("push")
+                more = throttle.more("push")
                 if more is not None:
                     _log.debug(
                         "A push that another guard passed on is not taken: {why}{more}",

@@ -1,8 +1,8 @@
 """The environment → one frozen Config, or every fault in it at once.
 
-`LIVEKIT_*` are read as lk-jwt-service reads them (FACTS.md; config.go upstream), so that both can
-share one file: `LIVEKIT_KEY_FILE` wins over `…_FROM_FILE`, which win over the plain ones, and
-blanks, CR and LF around a key or a secret do not count.
+`LIVEKIT_*` are read as lk-jwt-service reads them (docs/facts.md, lk-jwt-service: environment), so
+that both can share one file: `LIVEKIT_KEY_FILE` wins over `…_FROM_FILE`, which win over the plain
+ones, and blanks, CR and LF around a key or a secret do not count.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -156,9 +156,10 @@ def pooled_agents(reactor: Any) -> Agents:
 class _Pool(HTTPConnectionPool):
     """Keeps no connection that we are closing.
 
-    Of an answer that is too long we read no more and close its connection. Where all of it has
-    come with that very piece, Twisted takes the connection for one to be used again, and the next
-    question fails on it. How long answers are is the clients' doing (docs/facts.md).
+    Of an answer that is too long we read no more and close its connection. Where all of it has come
+    with that very piece, Twisted takes the connection for one to be used again, and the next
+    question fails on it. How long answers are is the clients' doing (docs/facts.md, LiveKit: how
+    long an answer may be).
     """
 
     def _putConnection(self, key: Any, connection: Any) -> None:

@@ -42,6 +42,7 @@ from zope.interface import implementer
 
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
+from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.neighbours.http import BytesBody
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.sandbox.reading import (
@@ -332,8 +333,8 @@ def room_maker(agent: IAgent, api: str, key: str, secret: str) -> Callable[[str]
     """Make what makes a room on the SFU."""
 
     async def create(name: str) -> None:
-        claims = {"iss": key, "exp": int(time.time()) + 60, "video": {"roomCreate": True}}
-        token = jwt.encode(claims, secret, algorithm="HS256")
+        exp = int(time.time()) + 60
+        token = mint(KeyPair(key, secret), exp=exp, video={"roomCreate": True})
         wanted = {"name": name, "empty_timeout": 300, "departure_timeout": 20}
         response = await agent.request(
             b"POST",

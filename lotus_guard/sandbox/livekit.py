@@ -25,6 +25,7 @@ from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
+from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.neighbours.http import BytesBody
 from lotus_guard.overload.http_limits import BoundedRequest
 
@@ -164,9 +165,10 @@ class LiveKitState:
     def publish(
         self, name: str, identity: str, source: Any, kind: Any, mime: str = "", title: str = ""
     ) -> Any:
-        """Publish a track; only the *declared* source is checked, as the real SFU does (FACTS).
+        """Publish a track; only the *declared* source is checked, as the real SFU does.
 
-        `mime` is what the media are, where they are not of the declared `kind`.
+        See docs/facts.md, LiveKit: sources. `mime` is what the media are, where they are not of the
+        declared `kind`.
         """
         info = self.rooms[name][identity]
         if not _allows(info.permission, source):
@@ -223,8 +225,8 @@ def sign_webhook(event: Any, key: str, secret: str, epoch: float) -> tuple[bytes
     """
     body = json_format.MessageToJson(event).encode()
     digest = b64encode(hashlib.sha256(body).digest()).decode()
-    claims = {"iss": key, "nbf": int(epoch), "exp": int(epoch) + 300, "sha256": digest}
-    return body, jwt.encode(claims, secret, algorithm="HS256")
+    now = int(epoch)
+    return body, mint(KeyPair(key, secret), nbf=now, exp=now + 300, sha256=digest)
 
 
 def webhook_poster(
@@ -243,7 +245,10 @@ def webhook_poster(
 
 
 def _permission(video: dict[str, Any]) -> Any:
-    """Turn a token's grant into a permission; what is absent is true (FACTS, LiveKit)."""
+    """Turn a token's grant into a permission; what is absent is true.
+
+    See docs/facts.md, LiveKit: permissions.
+    """
     publish = video.get("canPublish") is not False
     data = video.get("canPublishData")
     return lk_models.ParticipantPermission(
@@ -391,7 +396,7 @@ class LiveKitApp:
         return lk_room.ListRoomsResponse(rooms=[self.state.room(name) for name in names])
 
     def _list_participants(self, wanted: Any) -> Any:
-        # A room that there is not has no participants; it is no error (FACTS, LiveKit).
+        # An unknown room has no participants; it is no error (docs/facts.md, LiveKit: API).
         found = self.state.rooms.get(wanted.room, {}).values()
         return lk_room.ListParticipantsResponse(participants=list(found))
 

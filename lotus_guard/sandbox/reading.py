@@ -2,7 +2,8 @@
 
 Go's encoding/json matches keys without regard to case, reads a key met again on top of the first
 one, lets null leave a field alone and ignores whatever follows the first value. Rust's serde is
-strict in all of that, but takes an array of an object's values, in order, for the object.
+strict in all of that, but takes an array of an object's values, in order, for the object
+(docs/facts.md, lk-jwt-service: how it reads JSON).
 """
 
 import codecs

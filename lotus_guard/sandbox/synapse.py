@@ -43,7 +43,8 @@ class SynapseState:
     """So often, one after another, "later" is said to who wants to set state: wait so many ms."""
     version: str = "1.163.0"
     ignores_type: bool = False
-    """Older releases send a room's whole state whatever `type` asks for (FACTS, Synapse)."""
+    """Older releases send a room's whole state whatever `type` asks for (docs/facts.md, Synapse:
+    admin API)."""
     set_count: int = 0
     """How often state was set; gives events their ids and their order."""
 

@@ -27,7 +27,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
-from lotus_guard.core.ration import Ration
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.webhook import MOST_WEBHOOK
 from lotus_guard.enforce.hints import Pushes, Webhooks
 from lotus_guard.observe.metrics import Metrics
@@ -85,7 +85,7 @@ class Admin:
 
     def __init__(self, desk: OperatorDeps) -> None:
         self._desk = desk
-        self._ration = Ration(desk.overview.now)
+        self._throttle = LogThrottle(desk.overview.now)
 
     def bound_of(self, target: bytes, headers: Headers) -> int | None:
         """Tell how long a webhook of LiveKit's may be; None for whatever else is asked."""
@@ -194,7 +194,7 @@ class Admin:
                 raise Unsigned("it is too long")
             self._desk.push(request.content.read(), request.getHeader(HEADER) or "")
         except Unsigned as why:
-            more = self._ration.more("unsigned")
+            more = self._throttle.more("unsigned")
             if more is not None:
                 _log.warn("A policy push was not believed: {why}{more}", why=why, more=more)
             request.setResponseCode(401)

@@ -1,12 +1,12 @@
 """The public port: everything goes to upstream and comes back as it was, but for issued tokens.
 
-A plain leaf resource, not Klein: a proxy's one handler takes every path, and routing would only
-add spellings of its own (Klein answers a path that is not UTF-8 itself, merges slashes and decodes
-`%2F`; ARCHITECTURE.md, traps).
+A plain leaf resource, not Klein: a proxy's one handler takes every path, and routing would only add
+spellings of its own (Klein answers a path that is not UTF-8 itself, merges slashes and decodes
+`%2F`; docs/facts.md, Twisted, Klein and treq: traps).
 
 Every answer that we make ourselves is a Matrix error as JSON with upstream's CORS headers; without
 these a browser reports nothing but a network failure, and Element Call retries for half a minute
-(FACTS, Element Call).
+(docs/facts.md, Element Call: refusals).
 """
 
 import json
@@ -24,7 +24,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.core import probe as probing
-from lotus_guard.core.ration import Ration
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.token import Unfit
 from lotus_guard.core.webhook import MOST_WEBHOOK
 from lotus_guard.core.wire import (
@@ -230,7 +230,7 @@ class Gate(Resource):
         self._admission = admission
         self._traffic = traffic
         self._now = now
-        self._failures = Ration(now)
+        self._failures = LogThrottle(now)
 
     def render(self, request: Any) -> int:
         """Serve one request of any method to any path."""

@@ -1,4 +1,4 @@
-"""Aliases and identities agree with Go's encoding/json, and with the vectors in FACTS."""
+"""Aliases and identities agree with Go's encoding/json, and with two known names."""
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lotus_guard.core.model import Source
-from lotus_guard.core.token import KeyPair, NotOurs, open_token, restrain, sign
+from lotus_guard.core.token import KeyPair, NotOurs, mint, open_token, restrain, sign
 
 KEY, SECRET = "key", "a-secret-of-32-characters-or-more"
 PAIR = KeyPair(KEY, SECRET)
@@ -102,6 +102,12 @@ def test_a_flipped_bit_is_refused(claims: dict[str, Any], data: st.DataObject) -
     text = ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in pieces)
     with pytest.raises(NotOurs):
         open_token(text, [PAIR])
+
+
+def test_a_token_of_our_own_names_the_key_whatever_its_claims_are_called() -> None:
+    claims = jwt.decode(mint(PAIR, sub="i", pair=1), SECRET, algorithms=["HS256"])
+    assert claims == {"iss": KEY, "sub": "i", "pair": 1}
+    assert open_token(mint(PAIR, **GOOD), [PAIR]).identity == "i"
 
 
 GOOD: dict[str, Any] = {"iss": KEY, "sub": "i", "nbf": 0, "exp": 1, "video": {"room": "r"}}

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import unquote
 
-import jwt
-
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
+from lotus_guard.core.token import KeyPair, mint
 
 KEY, SECRET = "flood", "a-secret-for-tests-of-overload-0000000"
 SLOW_SECONDS = 6.0
@@ -28,8 +27,8 @@ Answer = Callable[[str, bytes], tuple[str, bytes]]
 @lru_cache(4096)
 def _token(room: str, user: str, device: str, second: int) -> str:
     video = {"roomJoin": True, "room": livekit_room_of(RoomId(room), ROOM_SLOT), "canPublish": True}
-    claims = {"iss": KEY, "sub": f"{user}:{device}", "nbf": second, "exp": second + 3600}
-    return jwt.encode({**claims, "video": video}, SECRET, algorithm="HS256")
+    sub = f"{user}:{device}"
+    return mint(KeyPair(KEY, SECRET), sub=sub, nbf=second, exp=second + 3600, video=video)
 
 
 def upstream(path: str, body: bytes) -> tuple[str, bytes]:

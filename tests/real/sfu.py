@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jwt
 from attrs import define, field
 
+from lotus_guard.core.token import KeyPair, mint
 from tests.real.processes import REAL, Process, free_port, http
 
 KEY = "testkey"
@@ -40,8 +40,7 @@ class LiveKit:
         self.process.start()
 
     def call(self, method: str, grant: dict[str, Any], request: dict[str, Any]) -> Any:
-        claims = {"iss": KEY, "exp": int(time.time()) + 60, "video": grant}
-        token = jwt.encode(claims, SECRET, algorithm="HS256")
+        token = mint(KeyPair(KEY, SECRET), exp=int(time.time()) + 60, video=grant)
         answer = http(
             "POST",
             f"{self.api}/twirp/livekit.RoomService/{method}",
@@ -106,5 +105,4 @@ def make_token(room: str, identity: str, life: int = 600, **video: Any) -> str:
     """Sign a token as lk-jwt-service would, for tests without the guard."""
     now = int(time.time())
     grant = {"roomJoin": True, "room": room, "canPublish": True, "canSubscribe": True, **video}
-    claims = {"iss": KEY, "sub": identity, "nbf": now, "exp": now + life, "video": grant}
-    return jwt.encode(claims, SECRET, algorithm="HS256")
+    return mint(KeyPair(KEY, SECRET), sub=identity, nbf=now, exp=now + life, video=grant)

@@ -53,7 +53,8 @@ class Moody(Resource):
         """Answer as the mood is."""
         if self.mood == "hangs":
             return NOT_DONE_YET
-        # PostgreSQL keeps no NUL, so that Synapse fails for a room named so (FACTS, Synapse).
+        # PostgreSQL keeps no NUL, so that Synapse fails for a room named so (docs/facts.md,
+        # Synapse: admin API).
         if self.mood == "fails" or b"%00" in request.uri:
             request.setResponseCode(500)
             return b"{}"

@@ -10,6 +10,7 @@ import time
 import jwt
 import pytest
 
+from lotus_guard.core.token import KeyPair, mint
 from tests.real.processes import http, until
 from tests.real.sfu import KEY, SECRET
 from tests.real.stack import NO_VIDEO, Stack
@@ -20,8 +21,7 @@ KINDS = ("sip", "ingress", "agent", "connector", "bridge")
 def token_of(livekit_room: str, identity: str, kind: str) -> str:
     now = int(time.time())
     video = {"roomJoin": True, "room": livekit_room, "canPublish": True, "canSubscribe": True}
-    claims = {"iss": KEY, "sub": identity, "nbf": now, "exp": now + 600, "video": video}
-    return jwt.encode({**claims, "kind": kind}, SECRET, algorithm="HS256")
+    return mint(KeyPair(KEY, SECRET), sub=identity, nbf=now, exp=now + 600, video=video, kind=kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)

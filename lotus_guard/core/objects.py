@@ -1,0 +1,20 @@
+"""JSON objects in what others send, read leniently: what is no object counts as nothing."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def json_object(body: bytes | str) -> dict[str, Any] | None:
+    """Read the JSON object that a body is; None where it is none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def part_of(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Take the object that a field holds; an empty one where it holds none."""
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,25 @@
+"""Objects in what others send."""
+
+import pytest
+
+from lotus_guard.core.objects import json_object, part_of
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1}', '{"a": 1}', b' {"a": 2, "a": 1}\n'])
+def test_an_object_is_read(body: bytes | str) -> None:
+    assert json_object(body) == {"a": 1}
+
+
+def test_an_empty_object_is_one() -> None:
+    assert json_object(b"{}") == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"a"', b"null", b"\xff", b"[" * 100_000])
+def test_whatever_else_there_is_is_none(body: bytes) -> None:
+    assert json_object(body) is None
+
+
+def test_a_part_is_an_object_or_empty() -> None:
+    fields = {"a": {"b": 1}, "c": [1], "d": None}
+    assert part_of(fields, "a") == {"b": 1}
+    assert [part_of(fields, name) for name in ("c", "d", "e")] == [{}, {}, {}]

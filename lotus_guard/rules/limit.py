@@ -110,7 +110,12 @@ class Limit(Rule[LimitPolicy]):
         most = policy.max_users
         fields = {"max_users": most}
         if most is None:
-            return Shown(("Any number of people may be in the room's calls.",), (), fields)
-        people = "1 person" if most == 1 else f"{most} different people"
-        sentence = f"At most {people} may be in the room's calls."
-        return Shown((sentence,), (f"at most {most}",), fields)
+            return Shown(("Any number of people may be in the room's calls.",), fields=fields)
+        different = "1 person" if most == 1 else f"{most} different people"
+        people = "1 person" if most == 1 else f"{most} people"
+        return Shown(
+            (f"At most {different} may be in the room's calls.",),
+            (f"at most {people}",),
+            (f"at most {most}",),
+            fields,
+        )

@@ -91,5 +91,11 @@ class Media(Rule[SourcePolicy]):
             "Nobody may publish a camera." if camera else "Cameras are allowed.",
             "Nobody may share a screen." if screen else "Screens may be shared.",
         )
-        brief = (*(["no camera"] if camera else []), *(["no screen"] if screen else []))
-        return Shown(sentences, brief, {"forbidden": sorted(policy.forbidden)})
+        words = [("no camera", camera), ("no screen share", screen)]
+        brief = [("no camera", camera), ("no screen", screen)]
+        return Shown(
+            sentences,
+            tuple(each for each, holds in words if holds),
+            tuple(each for each, holds in brief if holds),
+            {"forbidden": sorted(policy.forbidden)},
+        )

@@ -119,8 +119,10 @@ class Shown:
 
     sentences: tuple[str, ...]
     """For `lotus-guard policy show`."""
+    words: tuple[str, ...] = ()
+    """Only what is restricted, in few words each: for the status page."""
     brief: tuple[str, ...] = ()
-    """In two or three words each, only what is restricted: for tables and the status page."""
+    """The same in as few words as can be, for tables."""
     fields: Mapping[str, Any] = field(factory=dict)
     """For machines: `policy show --json`, GET /rooms."""
 

@@ -28,9 +28,12 @@ from zope.interface import implementer
 from bench.traffic import KEY, LIMIT, QUALITY, SECRET
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
+from lotus_guard.neighbours.agents import Agents
 from lotus_guard.rules.push import sign_push, write_push
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import read_config
-from lotus_guard.run.guard import Agents, Clocks, Guard, LiveService, make_guard
+from lotus_guard.run.guard import Guard, make_guard
+from lotus_guard.run.live_service import LiveService
 from lotus_guard.sandbox.authorization import Issuer
 from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, LiveKitState, sign_webhook
 from lotus_guard.web.public import PublicSite
@@ -158,10 +161,10 @@ class Simulation:
         )
         config = read_config(self._environment())
         self.guard = make_guard(config, clocks, agents)
-        self.guard.store.open()
-        self._site = PublicSite(self.guard.gate)
+        self.guard.memory.cluster.store.open()
+        self._site = PublicSite(self.guard.public.gate)
         self._site.reactor = self.clock
-        self.service = LiveService(self.guard, clocks, agents, config.reconcile_interval)
+        self.service = LiveService(self.guard, config, clocks, agents)
         self.service.startService()
 
     def epoch(self) -> float:
@@ -170,7 +173,7 @@ class Simulation:
 
     def is_writing(self) -> bool:
         """Tell whether the guard is writing to its state file."""
-        return getattr(self.guard.store, "_writing", None) is not None
+        return getattr(self.guard.memory.cluster.store, "_writing", None) is not None
 
     def ask(
         self, room: int, user: int, legacy: bool, on_token: Callable[[str], None] | None = None
@@ -215,11 +218,11 @@ class Simulation:
             return
         found = self.policies(room)
         body = write_push(RoomId(room_name(room)), found.get(LIMIT), found.get(QUALITY))
-        self.guard.push(body, sign_push(body, PUSH_SECRET, self.epoch()))
+        self.guard.hints.push(body, sign_push(body, PUSH_SECRET, self.epoch()))
 
     def heartbeat(self) -> None:
         """Let Synapse's module show that it is there."""
-        self.guard.push(b"{}", sign_push(b"{}", PUSH_SECRET, self.epoch()))
+        self.guard.hints.push(b"{}", sign_push(b"{}", PUSH_SECRET, self.epoch()))
 
     def policies(self, room: int) -> Mapping[str, Any]:
         """Tell what a room says now."""

@@ -22,9 +22,9 @@ from lotus_guard.check.all import look_around, look_still
 from lotus_guard.check.ask import CheckContext
 from lotus_guard.check.finding import Finding, Level
 from lotus_guard.core.webhook import Forged, read_event
+from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
-from lotus_guard.run.guard import pooled_agents
 from lotus_guard.sandbox.livekit import webhook_poster
 from lotus_guard.sandbox.stack import KEY, SECRET
 from tests.real.processes import free_port

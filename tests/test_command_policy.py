@@ -38,11 +38,11 @@ from lotus_guard.commands.policy_room import (
 from lotus_guard.commands.policy_words import Held, Policies, as_json, lines_of, meaning
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.power import level_needed, level_of
+from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.matrix import Matrix
 from lotus_guard.rules.edit import Wish, limit_content, sources_content
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.run.guard import pooled_agents
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, TWO
 from tests.test_docs import GOOD
 from tests.test_explain import ROOT, run

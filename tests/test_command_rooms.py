@@ -24,8 +24,9 @@ from twisted.web.server import NOT_DONE_YET, Site
 from lotus_guard.cli import main
 from lotus_guard.commands.rooms import Asking, Lost, Watch
 from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
+from lotus_guard.neighbours.agents import Agents, pooled_agents
 from lotus_guard.neighbours.http import Http
-from lotus_guard.run.guard import Agents, Clocks, pooled_agents
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.test_docs import GOOD
 from tests.test_explain import ROOT, run

@@ -30,8 +30,8 @@ from lotus_guard.enforce.credentials import (
 from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.neighbours.signing import Signer, Signing
 from lotus_guard.rules.push import sign_push
+from lotus_guard.run.clocks import keep_steady
 from lotus_guard.run.config import Faulty, read_config
-from lotus_guard.run.guard import keep_steady
 from lotus_guard.run.hangup import Hangups
 from lotus_guard.sandbox.livekit import sign_webhook
 from lotus_guard.sandbox.stack import KEY, SECRET, TWO, VOICE
@@ -341,7 +341,7 @@ async def test_a_new_secret_is_no_matter_whoever_has_it_first(
     world, sandbox = files.world, files.world.sandbox
     assert await held(world) == [200, 200, 403]
     files.put("keys", f"{KEY}: {NEW_SECRET}")
-    world.guard.credentials.reload()
+    world.config.credentials.reload()
     assert await held(world) == [200, 200, 403], "the guard first"
     joined = sandbox.sfu.join((await world.ask("alice", TWO)).json()["jwt"])
     assert joined.identity, "the SFU takes what we sign"
@@ -388,7 +388,7 @@ async def test_webhooks_and_pushes_may_lag_behind(files: Files) -> None:
     world = files.world
     files.put("keys", f"{KEY}: {NEW_SECRET}")
     files.put("push", NEW_PUSH)
-    world.guard.credentials.reload()
+    world.config.credentials.reload()
     event = world.sandbox.sfu.create("room")
     for secret, push, status in (
         (SECRET, PUSH, 204),
@@ -414,17 +414,18 @@ async def test_no_secret_is_in_a_dump_a_log_or_a_page(files: Files, logged: list
     files.put("token", "an-admin-token-that-was-renewed")
     files.put("keys", f"{KEY}: {NEW_SECRET}")
     files.put("push", NEW_PUSH)
-    world.guard.credentials.reload()
+    world.config.credentials.reload()
     await asked(world)
     make_rooms_itself(world)
     world.sandbox.sfu.secret = "a-secret-that-nobody-told-the-guard"
     await asked(world)
     for name in ("token", "keys", "push"):
         files.put(name, "a secret of\nno use")
-    world.guard.credentials.reload()
+    world.config.credentials.reload()
     signed = {"Lotus-Guard-Signature": sign_push(b"{}", "x" * 32, time.time())}
     await world.request("POST", "/policy", b"{}", signed, world.desk)
-    for part in (world.guard.live, world.guard.pushes, world.guard.gate, *world.guard.neighbours):
+    guard = world.guard
+    for part in (guard.live, guard.hints.pushes, guard.public.gate, *guard.loop.backends):
         shown.append(repr(part))
     shown += [repr(each) for each in (world.config.credentials, world.config)]
     for path in ("/metrics", "/readyz", "/decisions", "/rooms"):

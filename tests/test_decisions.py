@@ -140,7 +140,7 @@ async def test_a_live_step_is_on_record_once_though_it_is_tried_again(world: Wor
 async def test_decisions_outlive_the_guard(world: World) -> None:
     world.start_guard()
     refused = (await fill(world)).headers[HEADER]
-    await world.guard.store.close()
+    await world.guard.memory.cluster.store.close()
     world.start_guard()
     assert [each.id for each in await decisions(world, user="@carol:sandbox")] == [refused]
     assert await decisions(world, user="@carol:sandbox", room=OPEN) == []
@@ -158,7 +158,7 @@ async def test_users_are_nowhere_where_the_operator_does_not_want_them(
     assert (await world.ask("bob", TWO)).status == 403
     await world.ask("alice", VOICE)
     pages = [await world.request("GET", page, base=world.desk) for page in ("/rooms", "/decisions")]
-    await world.guard.store.close()
+    await world.guard.memory.cluster.store.close()
     rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT * FROM decision")
     told = f"{[page.body for page in pages]}{rows.fetchall()}{[str(event) for event in logged]}"
     assert len(deeds(world)) > 2
@@ -191,7 +191,7 @@ async def test_no_secret_reaches_log_records_metrics_or_pages(
         (await world.request("GET", page, base=world.desk)).body.decode()
         for page in ("/metrics", "/readyz", "/rooms", "/decisions")
     ]
-    await world.guard.store.close()
+    await world.guard.memory.cluster.store.close()
     rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT * FROM decision")
     told = f"{pages}{rows.fetchall()}{[str(event) for event in logged]}"
     assert "fail_open" in told

@@ -12,8 +12,10 @@ from attrs import fields
 from twisted.internet.task import Clock
 
 from lotus_guard.enforce.ports import Reason
+from lotus_guard.neighbours.agents import Agents
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Variables, read_config, variable_names
-from lotus_guard.run.guard import Agents, Clocks, make_guard
+from lotus_guard.run.guard import make_guard
 from tests.test_failure_classes import FAULTS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -140,14 +140,14 @@ async def test_ids_that_are_just_short_enough_get_their_token(world: World) -> N
 @pytest_twisted.ensureDeferred
 async def test_a_flood_of_long_ids_leaves_nothing_behind(world: World) -> None:
     world.start_guard()
-    before = len(list(world.guard.knowledge.places()))
+    before = len(list(world.guard.memory.directory.places()))
     for number in range(60):
         room, device = f"!{number}{'r' * 30_000}:s", f"{number}{'d' * 60_000}"
         for fields in (modern(room_id=room), legacy(device_id=device), modern(slot_id=room)):
             path = "/get_token" if "member" in fields else "/sfu/get"
             assert (await world.request("POST", path, json.dumps(fields).encode())).status == 400
-    assert len(list(world.guard.knowledge.places())) == before
-    assert list(world.guard.knowledge.users()) == []
+    assert len(list(world.guard.memory.directory.places())) == before
+    assert list(world.guard.memory.directory.users()) == []
     assert len(world.guard.overview.records.recent) <= 3
 
 
@@ -159,7 +159,7 @@ async def test_who_has_a_name_too_long_by_their_own_homeserver_gets_no_token(wor
         recording(world, http_answer(token))
         got = await world.ask("alice", VOICE)
         assert (got.status, got.json()["errcode"]) == (400, "M_INVALID_PARAM")
-        assert list(world.guard.knowledge.users()) == []
+        assert list(world.guard.memory.directory.users()) == []
 
 
 @given(st.text(max_size=300))
@@ -258,11 +258,11 @@ def hook(metadata: int = 0, event: str = "room_finished", name: str = "EV_1") ->
 async def test_a_long_webhook_goes_through_whole_and_is_a_hint(world: World, size: int) -> None:
     got = recording(world, http_answer(b""))
     events: list[Event] = []
-    world.guard.gate._webhooks.on_event = events.append  # type: ignore[attr-defined]
+    world.guard.public.gate._webhooks.on_event = events.append  # type: ignore[attr-defined]
     body, token = hook(size)
     for base, path in ((world.url, "/sfu_webhook"), (world.desk, "/webhook")):
         events.clear()
-        world.guard.gate._webhooks._seen.pop("EV_1")  # type: ignore[attr-defined]
+        world.guard.public.gate._webhooks._seen.pop("EV_1")  # type: ignore[attr-defined]
         answer = await world.request("POST", path, body, {"Authorization": token}, base=base)
         assert answer.status == 200
         assert [(each.kind, each.sid) for each in events] == [(EventKind.FINISHED, "PA_1")]
@@ -325,7 +325,7 @@ async def test_a_webhook_over_its_bound_is_refused_and_not_called_forged(world: 
 async def test_livekit_waits_in_nobodys_line(world: World) -> None:
     """All clients may come by the address that LiveKit comes by."""
     recording(world, http_answer(b""))
-    shares = world.guard.pressure.requests.shares
+    shares = world.guard.public.load.requests.shares
     shares.bounds = shares.bounds.__class__(most=0, each=0, crowd=0, line=0, waiting=0, cap=0)
     body, token = hook(70_000)
     answer = await world.request("POST", "/sfu_webhook", body, {"Authorization": token})

@@ -14,9 +14,9 @@ from twisted.internet.utils import getProcessOutputAndValue
 from lotus_guard.commands.common import Failed, admin_address
 from lotus_guard.commands.explain import lines_of, told
 from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.rules.decision import Decision, let_through, seat_refused
-from lotus_guard.run.guard import pooled_agents
 from lotus_guard.sandbox.stack import TWO, VOICE
 from tests.test_decisions import fill
 from tests.world import World, reactor
@@ -77,7 +77,7 @@ async def test_for_machines_it_is_a_json_object_a_line(world: World) -> None:
 async def test_without_a_guard_the_state_file_is_read(world: World) -> None:
     world.start_guard()
     await fill(world)
-    await world.guard.store.close()
+    await world.guard.memory.cluster.store.close()
     out, _, code = await run(
         world, "explain", "@carol:sandbox", TWO, LOTUS_GUARD_ADMIN_LISTEN="tcp:1"
     )

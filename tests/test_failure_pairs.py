@@ -20,8 +20,8 @@ from twisted.internet.task import deferLater
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.neighbours.agents import Agents
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.run.guard import Agents
 from tests.model_redis import Memory, ModelRedis, Words
 from tests.test_failure_classes import FAULTS
 from tests.world import Got, World

@@ -566,7 +566,7 @@ async def test_a_client_who_goes_away_is_no_failure_of_upstreams(world: World) -
     await wait(world, 0.2)
     (failures,) = world.guard.metrics.upstream_failures.collect()
     assert failures.samples == [], "whatever the reason"
-    await world.guard.gate.drained()
+    await world.guard.public.gate.drained()
 
 
 @pytest_twisted.ensureDeferred

@@ -14,12 +14,14 @@ from twisted.internet.task import Clock, deferLater
 from lotus_guard.core.model import LimitPolicy, LiveKitRoom, RoomId, SourcePolicy
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.core.token import KeyPair, mint
-from lotus_guard.enforce.live import JUST_LOOKED_UP, RateLimiter
+from lotus_guard.enforce.live import JUST_LOOKED_UP
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.rules.plan import MOST, Remove
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, Reading
 from lotus_guard.rules.push import sign_push, write_push
-from lotus_guard.run.guard import Clocks, LiveService, LoopTick
+from lotus_guard.run.clocks import Clocks
+from lotus_guard.run.loop import LoopTick
+from lotus_guard.run.memory import Housekeeping
 from lotus_guard.sandbox.livekit import Source, sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
 from tests.world import DEADLINE, FAST, World, reactor
@@ -143,7 +145,7 @@ async def test_who_was_put_out_and_is_back_at_once_is_gone_before_the_next_pass(
         while people(world, TWO) != {alice} and time.monotonic() < end:
             await deferLater(reactor, 0.02, lambda: None)
         assert people(world, TWO) == {alice}, "no pass has come by"
-    assert identity in world.guard.seats.table(RoomId(TWO)).put_out
+    assert identity in world.guard.memory.seats.table(RoomId(TWO)).put_out
 
 
 @pytest_twisted.ensureDeferred
@@ -264,7 +266,7 @@ async def test_no_fault_at_any_call_kills_the_loop_or_throws_anybody_out(
     bob = await join(world, "bob", TWO)
     world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, NO_CAMERA)
     live, good = world.guard.live, world.guard.live.service
-    tick = LoopTick(world.guard, Clocks(reactor, time.monotonic, time.time))
+    tick = LoopTick(world.guard.loop, Clocks(reactor, time.monotonic, time.time))
     troubled = Troubled(good, method, fault)
     live.service = live.presence.in_background = troubled
     await tick()
@@ -290,7 +292,7 @@ async def test_a_pass_that_is_stuck_is_given_up_and_tokens_flow_meanwhile(world:
 
     live = world.guard.live
     live.service = Stuck(live.service, "existing", "")
-    running = LoopTick(world.guard, Clocks(clock, time.monotonic, time.time))()
+    running = LoopTick(world.guard.loop, Clocks(clock, time.monotonic, time.time))()
     assert (await world.ask("alice", VOICE)).sources == ["microphone"]
     assert not running.called
     clock.advance(61.0)
@@ -676,7 +678,7 @@ def sign_webhook_json(event: dict[str, Any], secret: str) -> tuple[bytes, str]:
 
 def push(world: World, room: str, sources: dict[str, Any], sent: float | None = None) -> None:
     body = write_push(RoomId(room), None, sources)
-    world.guard.push(body, sign_push(body, PUSH, sent or time.time()))
+    world.guard.hints.push(body, sign_push(body, PUSH, sent or time.time()))
 
 
 @pytest_twisted.ensureDeferred
@@ -708,11 +710,11 @@ async def test_old_repeated_and_unsigned_pushes_change_nothing(world: World) -> 
         sign_push(body, PUSH, now - 61),
     ):
         with pytest.raises(Unsigned):
-            world.guard.push(body, header)
+            world.guard.hints.push(body, header)
     once = sign_push(body, PUSH, now - 1)
-    world.guard.push(body, once)  # genuine, but sent before what we have
+    world.guard.hints.push(body, once)  # genuine, but sent before what we have
     with pytest.raises(Unsigned):
-        world.guard.push(body, once)
+        world.guard.hints.push(body, once)
     world.sandbox.synapse.hangs_for = SOURCES_EVENT
     assert "camera" not in ((await world.ask("alice", OPEN)).sources or ["camera"])
 
@@ -727,7 +729,7 @@ async def test_a_restart_forgets_nobody(world: World) -> None:
     await world.guard.live.run_pass()
     await deferLater(reactor, 0.2, lambda: None)  # written behind; nothing is closed: kill -9
     world.start_guard()
-    knowledge = world.guard.knowledge
+    knowledge = world.guard.memory.directory
     assert knowledge.user_of(alice.identity) == "@alice:sandbox"
     assert knowledge.user_of(bob.identity) == "@bob:sandbox"
     assert (await world.ask("carol", TWO)).status == 403
@@ -755,7 +757,7 @@ async def test_the_room_behind_an_unknown_alias_is_looked_for_once(world: World)
     alice = world.sandbox.sfu.join(got.json()["jwt"])
     world.sandbox.sfu.rooms["an alias of nobody's"] = {}
     asked = world.sandbox.synapse.asked = []
-    tick = LoopTick(world.guard, Clocks(reactor, time.monotonic, time.time))
+    tick = LoopTick(world.guard.loop, Clocks(reactor, time.monotonic, time.time))
     for _ in range(3):
         await tick()
         await deferLater(reactor, 0.1, lambda: None)
@@ -769,23 +771,23 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
     world: World,
 ) -> None:
     world.start_guard()
-    knowledge = world.guard.knowledge
+    knowledge = world.guard.memory.directory
     alice, bob = await join(world, "alice", VOICE), await join(world, "bob", OPEN)
     voice, open_ = (livekit_room_of(RoomId(r), "m.call#ROOM") for r in (VOICE, OPEN))
     del world.sandbox.sfu.rooms[voice]
     await world.guard.live.run_pass()
     clock = Clock()
-    service = LiveService(world.guard, Clocks(clock, clock.seconds, time.time), None, 2.0)  # type: ignore[arg-type]
-    service._tidy()
+    housekeeping = Housekeeping(world.guard.memory, world.guard.live, clock.seconds)
+    housekeeping.tidy()
     clock.advance(301.0)
-    service._tidy()
+    housekeeping.tidy()
     assert knowledge.user_of(alice.identity) is None, "what was learnt in it is packed away"
     assert knowledge.user_of(bob.identity) is not None
     assert knowledge.place_of(voice) is not None
     assert knowledge.user_of(alice.identity) is not None, "and there again"
     for seconds, known in ((0.0, True), (3298.0, True), (2.0, False)):
         clock.advance(seconds)
-        service._tidy()
+        housekeeping.tidy()
         assert (knowledge.place_of(voice) is not None) == known
         assert (knowledge.user_of(alice.identity) is not None) == known
     assert knowledge.place_of(open_) is not None
@@ -802,20 +804,10 @@ async def test_policies_that_are_of_no_use_any_more_are_cleared_away(world: Worl
     live.limits.put(RoomId("!old:s"), Reading(LimitPolicy(3)), old)
     live.sources.put(RoomId("!old:s"), Reading(SourcePolicy()), old)
     clock = Clock()
-    service = LiveService(world.guard, Clocks(clock, clock.seconds, time.time), None, 2.0)  # type: ignore[arg-type]
-    service._tidy()
+    housekeeping = Housekeeping(world.guard.memory, world.guard.live, clock.seconds)
+    housekeeping.tidy()
     assert live.limits.age(RoomId("!old:s")) is None
     assert live.sources.age(RoomId("!old:s")) is None
-
-
-def test_the_pace_is_kept() -> None:
-    clock = Clock()
-    pace = RateLimiter(10.0, clock, clock.seconds)
-    done: list[float] = []
-    for _ in range(5):
-        ensureDeferred(pace.turn()).addCallback(lambda _: done.append(round(clock.seconds(), 2)))
-    clock.pump([0.1] * 5)
-    assert done == [0.0, 0.1, 0.2, 0.3, 0.4]
 
 
 @pytest_twisted.ensureDeferred

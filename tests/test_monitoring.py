@@ -12,8 +12,10 @@ from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from twisted.internet.task import Clock
 
+from lotus_guard.neighbours.agents import Agents
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import read_config
-from lotus_guard.run.guard import Agents, Clocks, make_guard
+from lotus_guard.run.guard import make_guard
 from tests.test_docs import GOOD
 
 MONITORING = Path(__file__).resolve().parents[1] / "deploy" / "monitoring"

@@ -49,7 +49,7 @@ async def soon(what: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_over_its_share_an_address_is_refused_and_others_are_served(world: World) -> None:
     world.start_guard(LOTUS_GUARD_UPSTREAM=world.serve(), LOTUS_GUARD_MODE="observe")
-    shares = world.guard.pressure.requests.shares
+    shares = world.guard.public.load.requests.shares
     shares.bounds = Bounds(most=4, each=4, crowd=4, line=2, waiting=4, cap=4)
     asked = [ensureDeferred(ask_as(world, "192.0.2.1")) for _ in range(4)]
     await soon(lambda: shares.used == 2 and shares.waiting == 2)
@@ -74,7 +74,7 @@ async def test_over_its_share_an_address_is_refused_and_others_are_served(world:
 @pytest_twisted.ensureDeferred
 async def test_a_long_body_takes_more_of_the_line(world: World) -> None:
     world.start_guard(LOTUS_GUARD_UPSTREAM=world.serve())
-    shares = world.guard.pressure.requests.shares
+    shares = world.guard.public.load.requests.shares
     shares.bounds = Bounds(most=2, each=2, crowd=2, line=20, waiting=40, cap=2)
     headers = {"X-Real-IP": "192.0.2.1"}
     first = ensureDeferred(ask_as(world, "192.0.2.1"))
@@ -117,7 +117,7 @@ async def test_a_proxy_that_names_nobody_is_told_of_once(world: World, named: bo
 
 def shed_reason(world: World) -> None:
     """Make the guard late, and have many ask."""
-    pressure = world.guard.pressure
+    pressure = world.guard.public.load
     for number in range(20):
         pressure.arrivals.count(Origin(f"198.51.100.{number}"), pressure.now())
     pressure.lag._due = pressure.now() - 60.0
@@ -144,14 +144,14 @@ async def test_who_got_in_by_it_is_counted(world: World) -> None:
     shed_reason(world)
     for name in ("alice", "bob"):
         assert (await ask_as(world, "192.0.2.1", TWO, name)).status == 200
-    world.guard.pressure.lag._due = None
+    world.guard.public.load.lag._due = None
     assert (await ask_as(world, "192.0.2.1", TWO, "carol")).status == 403
 
 
 @pytest_twisted.ensureDeferred
 async def test_one_address_however_late_it_makes_the_guard_is_guarded(world: World) -> None:
     world.start_guard()
-    world.guard.pressure.lag._due = world.guard.pressure.now() - 60.0
+    world.guard.public.load.lag._due = world.guard.public.load.now() - 60.0
     for _ in range(30):
         assert (await ask_as(world, "192.0.2.1")).sources == ["microphone"]
     assert world.fail_opens() == {}
@@ -163,7 +163,7 @@ async def test_invented_rooms_of_one_address_do_not_fill_synapses_line(world: Wo
     world.start_guard(LOTUS_GUARD_DEADLINE="2.0")
     requests = [ask_as(world, "192.0.2.1", f"!no{number}:sandbox") for number in range(150)]
     asked = gatherResults([ensureDeferred(each) for each in requests])
-    tokens = world.guard.pressure.tokens.shares
+    tokens = world.guard.public.load.tokens.shares
     most = 0
     while not asked.called:
         most = max(most, tokens.used)
@@ -231,7 +231,7 @@ async def dependency(world: World, name: str) -> Any:
 async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) -> None:
     """After some have waited for the deadline, all others are answered at once; then it is back."""
     world.start_guard(**FAST)
-    synapse = world.guard.neighbours[1]
+    synapse = world.guard.loop.backends[1]
     good = ways(world)[0].agent
 
     class Hanging:
@@ -273,10 +273,10 @@ async def test_an_open_breaker_is_shown_also_where_nobody_asks(world: World) -> 
     world.start_guard()
     assert (await ask_as(world, "192.0.2.1")).sources == ["microphone"]
     assert (await dependency(world, "synapse"))["state"] == "ok"
-    breaker = world.guard.neighbours[1].breaker
+    breaker = world.guard.loop.backends[1].breaker
     while not breaker.failed():
         pass
-    breaker.answered(False, world.guard.pressure.now() + 60.0, 1.0)
+    breaker.answered(False, world.guard.public.load.now() + 60.0, 1.0)
     told = await dependency(world, "synapse")
     assert (told["state"], told["detail"]) == ("trouble", "not asked until it answers again")
 
@@ -289,7 +289,7 @@ async def test_one_that_refuses_opens_its_own_breaker_alone(world: World, neighb
     world.start_guard(**FAST, **settings)
     for _ in range(8):
         assert (await ask_as(world, "192.0.2.1", TWO)).status == 200
-    names = {each.name: each.breaker.lets_through for each in world.guard.neighbours}
+    names = {each.name: each.breaker.lets_through for each in world.guard.loop.backends}
     await soon(lambda: sample(world, "breaker_open", neighbour=neighbour.lower()) == 1.0)
     assert names["livekit" if neighbour == "SYNAPSE" else "synapse"]
     assert {reason for _, reason in world.fail_opens()} == {"refused"}
@@ -321,7 +321,7 @@ async def test_a_room_that_fails_opens_no_breaker(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_over_the_bound_the_longest_idle_one_goes(world: World) -> None:
     world.start_guard()
-    connections: Connections = world.guard.connections
+    connections: Connections = world.guard.public.connections
     connections.most = 3
     idle = [await connected(world) for _ in range(3)]
     await soon(lambda: connections.open == 3)

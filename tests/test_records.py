@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lotus_guard.core.model import RoomId, Rule
-from lotus_guard.enforce.live import RateLimiter
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
 from lotus_guard.memory import sqlite_schema as tables
 from lotus_guard.memory.sqlite_schema import SCHEMA, Batch, Beat, select_decisions

@@ -45,7 +45,7 @@ class Ring:
         state = "redis://model"
         self.world.start_guard(server, LOTUS_GUARD_STATE=state, **settings)
         guard = self.world.guard
-        store = guard.sharing.store
+        store = guard.memory.cluster.store
         assert isinstance(store, RedisStore)
         ears = self.memory.ears.setdefault(store.channel, [])
         ears.append(lambda message: store.hear(json.loads(message)))
@@ -61,7 +61,7 @@ class Ring:
         return got.status
 
     def lease(self, number: int) -> Lease:
-        lease = self.guards[number].sharing.lease
+        lease = self.guards[number].memory.cluster.lease
         assert lease is not None
         return lease
 
@@ -92,12 +92,12 @@ async def test_what_one_is_taught_the_others_know_and_who_comes_later_too(ring: 
     livekit_room = got.claims["video"]["room"]
     late = ring.add()
     for guard in (*ring.guards, late):
-        place = guard.knowledge.place_of(livekit_room)
+        place = guard.memory.directory.place_of(livekit_room)
         assert place is not None
         assert (place.room, place.slot) == (OPEN, "m.call#SIDE")
-        assert guard.knowledge.user_of(got.claims["sub"]) == "@alice:sandbox"
-    ring.guards[0].knowledge.forget([livekit_room])
-    assert [g.knowledge.place_of(livekit_room) for g in ring.guards] == [None] * 3
+        assert guard.memory.directory.user_of(got.claims["sub"]) == "@alice:sandbox"
+    ring.guards[0].memory.directory.forget([livekit_room])
+    assert [g.memory.directory.place_of(livekit_room) for g in ring.guards] == [None] * 3
 
 
 @pytest_twisted.ensureDeferred
@@ -105,13 +105,13 @@ async def test_what_was_learnt_while_redis_was_away_is_told_later(ring: Ring) ->
     ring.go_away()
     got = await ring.world.ask("alice", OPEN, "/get_token", base=ring.urls[0], slot="m.call#SIDE")
     livekit_room = got.claims["video"]["room"]
-    assert ring.guards[1].knowledge.place_of(livekit_room) is None
+    assert ring.guards[1].memory.directory.place_of(livekit_room) is None
     ring.go_away(False)
-    store = ring.guards[0].sharing.store
+    store = ring.guards[0].memory.cluster.store
     assert isinstance(store, RedisStore)
     store.listen()
-    assert ring.guards[1].knowledge.place_of(livekit_room) is not None
-    assert ring.guards[1].knowledge.user_of(got.claims["sub"]) == "@alice:sandbox"
+    assert ring.guards[1].memory.directory.place_of(livekit_room) is not None
+    assert ring.guards[1].memory.directory.user_of(got.claims["sub"]) == "@alice:sandbox"
 
 
 async def push(ring: Ring, number: int, body: bytes) -> None:
@@ -154,12 +154,12 @@ async def hooks(ring: Ring, number: int) -> Any:
 async def test_any_guard_tells_what_another_has_decided(ring: Ring) -> None:
     for name, status in (("alice", 200), ("bob", 200), ("carol", 403)):
         assert await ring.ask(0, name, TWO) == status
-    store = ring.guards[0].sharing.store
+    store = ring.guards[0].memory.cluster.store
     await store.close()
     got = await ring.world.request("GET", "/decisions?user=@carol:sandbox", base=ring.desks[1])
     (decision,) = got.json()["decisions"]
     assert decision["verdict"] == "refused"
-    assert len(await ring.guards[1].store.decisions(TWO, None, 10)) == 3
+    assert len(await ring.guards[1].memory.cluster.store.decisions(TWO, None, 10)) == 3
 
 
 @pytest_twisted.ensureDeferred
@@ -240,7 +240,7 @@ async def test_who_sat_down_while_redis_was_away_is_not_put_out_once_it_is_back(
     ring.world.sandbox.sfu.join(got.json()["jwt"])
     await ring.guards[1].live.run_pass()
     assert {name.split(":")[0] for name in named(ring)} == {"@alice", "@bob"}
-    await ring.guards[0].sharing.book.reunite()
+    await ring.guards[0].memory.cluster.book.reunite()
     ring.lease(1)._failed -= SETTLE_SECONDS
     assert ring.lease(1).may_remove()
     await ring.guards[1].live.run_pass()
@@ -252,12 +252,12 @@ async def test_seats_of_an_outage_are_told_without_a_further_change(ring: Ring) 
     ring.go_away()
     assert [await ring.ask(0, name, TWO) for name in ("alice", "bob")] == [200, 200]
     ring.go_away(False)
-    await ring.guards[0].sharing.book.reunite()
+    await ring.guards[0].memory.cluster.book.reunite()
     assert await ring.ask(1, "carol", TWO) == 403
 
 
 def named(ring: Ring) -> list[str]:
-    known = ring.guards[1].knowledge
+    known = ring.guards[1].memory.directory
     return [known.person(identity) for identity in people(ring.world, TWO)]  # type: ignore[arg-type]
 
 
@@ -375,8 +375,9 @@ async def test_what_falls_out_of_the_bounds_leaves_redis_and_not_the_other_guard
     ring: Ring,
 ) -> None:
     first = ring.guards[0]
-    store = first.sharing.store
-    first.knowledge._places._most = first.knowledge._users._most = 2
+    store = first.memory.cluster.store
+    directory = first.memory.directory
+    directory._places._most = directory._users._most = 2
     rooms = [f"!{number}:sandbox" for number in range(4)]
     livekit_rooms = [livekit_room_of(RoomId(room), "m.call#ROOM") for room in rooms]
     for number, room in enumerate(rooms):
@@ -385,7 +386,8 @@ async def test_what_falls_out_of_the_bounds_leaves_redis_and_not_the_other_guard
     assert list(ring.memory.keys["lotus_guard:aliases"]) == livekit_rooms[2:]
     users = {key for key, value in ring.memory.keys.items() if ":users:" in key and value}
     assert users == {f"lotus_guard:users:{livekit_room}" for livekit_room in livekit_rooms[2:]}
-    assert all(ring.guards[1].knowledge.place_of(livekit_room) for livekit_room in livekit_rooms)
+    directory = ring.guards[1].memory.directory
+    assert all(directory.place_of(livekit_room) for livekit_room in livekit_rooms)
 
 
 @pytest_twisted.ensureDeferred
@@ -398,9 +400,9 @@ async def test_what_was_in_redis_before_the_bounds_is_not_taken_up_and_leaves_it
     table["b"] = json.dumps(["!r:s", "", "proof"])
     ring.memory.keys["lotus_guard:users:b"] = {long: "@u:s", "i": "@u:s"}
     late = ring.add()
-    await late.sharing.store.close()
-    assert [livekit_room for livekit_room, _ in late.knowledge.places()] == ["b"]
-    assert [identity for identity, _ in late.knowledge.users()] == ["i"]
+    await late.memory.cluster.store.close()
+    assert [livekit_room for livekit_room, _ in late.memory.directory.places()] == ["b"]
+    assert [identity for identity, _ in late.memory.directory.users()] == ["i"]
     assert list(table) == ["b"]
 
 
@@ -413,5 +415,5 @@ async def test_a_table_that_is_too_long_is_not_shared_and_keeps_nobody_waiting(
         assert await ring.ask(0, name, TWO, device="d" * 200) == 200
     assert await ring.ask(0, "carol", TWO) == 403
     assert len(ring.memory.keys[f"lotus_guard:seats:{TWO}"]["d"]) <= 400
-    assert not ring.guards[0].sharing.book.is_certain(RoomId(TWO))
+    assert not ring.guards[0].memory.cluster.book.is_certain(RoomId(TWO))
     assert await ring.ask(0, "carol", VOICE) == 200

@@ -18,7 +18,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
-from lotus_guard.run.guard import STOP_SECONDS
+from lotus_guard.run.live_service import STOP_SECONDS
 from lotus_guard.sandbox.stack import VOICE
 from lotus_guard.web.status.pages import NAMES, Pages
 from lotus_guard.web.status.picture import MOST_TEXT
@@ -425,7 +425,7 @@ async def test_an_open_stream_tells_of_the_guard_and_ends_with_it(world: World) 
     world.start_guard()
     waiting: Deferred[Any] = ensureDeferred(world.request("GET", "/status/events", base=world.desk))
     await world.ask("alice", VOICE)
-    world.guard.admin.close()
+    world.guard.operators.close()
     got = await waiting
     assert b"event: hello" in got.body
     assert b'"rules":{"limit":"enforce"' in got.body

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import treq
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
@@ -16,8 +16,10 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
+from lotus_guard.neighbours.agents import pooled_agents
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config, read_config
-from lotus_guard.run.guard import Clocks, Guard, make_guard, pooled_agents
+from lotus_guard.run.guard import Guard, make_guard
 from lotus_guard.sandbox.authorization import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
 from lotus_guard.web.operators import OperatorsSite
@@ -97,17 +99,17 @@ class World:
             "LOTUS_GUARD_POLICY_MAX_AGE": "0",
             **settings,
         }
-        agents = evolve(pooled_agents(reactor), redis=redis)
+        agents = pooled_agents(reactor)
         agents = by(agents) if by else agents
         clocks = Clocks(reactor, time.monotonic, time.time)
         self.config = read_config(environment)
-        self.guard = make_guard(self.config, clocks, agents)
-        self.guard.store.open()
-        port = self._listen(0, PublicSite(self.guard.gate, self.guard.connections))
+        self.guard = make_guard(self.config, clocks, agents, redis=redis)
+        self.guard.memory.cluster.store.open()
+        port = self._listen(0, PublicSite(self.guard.public.gate, self.guard.public.connections))
         self.url = f"http://127.0.0.1:{port}"
-        site = OperatorsSite(self.guard.admin)
+        site = OperatorsSite(self.guard.operators)
         self.desk = f"http://127.0.0.1:{self._listen(0, site)}"
-        self._ends += [self.guard.store.close, agents.close]
+        self._ends += [self.guard.memory.cluster.store.close, agents.close]
 
     def serve(self, answer: bytes | None = None, abort: bool = False) -> str:
         """Start a faulty neighbour; gives its address."""

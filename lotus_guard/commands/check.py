@@ -21,10 +21,11 @@ from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.check.user import USER
 from lotus_guard.commands.common import Failed, on_the_reactor
 from lotus_guard.core.text import printable
+from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.run.address import is_host
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config
-from lotus_guard.run.guard import Agents, Clocks
 
 _STYLES = {
     Level.OK: "green",

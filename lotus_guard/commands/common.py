@@ -11,9 +11,10 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
+from lotus_guard.neighbours.agents import Agents, pooled_agents
 from lotus_guard.run.address import listening
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config, Faulty, read_config
-from lotus_guard.run.guard import Agents, Clocks, pooled_agents
 
 V = TypeVar("V")
 

@@ -14,12 +14,13 @@ from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.records import mask_of
 from lotus_guard.memory.sqlite_schema import select_decisions
+from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.decision import Decision, from_json
 from lotus_guard.rules.rulings import replay
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config
-from lotus_guard.run.guard import Agents, Clocks
 
 SECONDS = 5.0
 MOST_BYTES = 8 * 1024 * 1024

@@ -19,9 +19,10 @@ from lotus_guard.commands.common import Failed, admin_address, configuration, on
 from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config
-from lotus_guard.run.guard import Agents, Clocks
 
 SECONDS = 5.0
 """The deadline of one question to the guard."""

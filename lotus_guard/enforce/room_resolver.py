@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from lotus_guard.core.directory import Directory, Grounds, LruDict, Place
 from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.core.naming import ROOM_SLOT, known_livekit_rooms
-from lotus_guard.enforce.live import RateLimiter
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
+from lotus_guard.enforce.rate_limiter import RateLimiter
 
 _log = Logger()
 

@@ -6,8 +6,8 @@ from twisted.logger import Logger
 
 from lotus_guard.core.directory import LruDict
 from lotus_guard.core.model import RoomId
-from lotus_guard.enforce.live import RateLimiter
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
+from lotus_guard.enforce.rate_limiter import RateLimiter
 
 _log = Logger()
 

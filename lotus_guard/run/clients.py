@@ -1,8 +1,7 @@
-"""The ways to Synapse and LiveKit: for tokens, for the background; and how much room there is."""
+"""The clients of LiveKit and Synapse: one for tokens, one for the background."""
 
-import resource
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
 
@@ -20,56 +19,41 @@ from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.livekit import LiveKit
 from lotus_guard.neighbours.signing import Signer
 from lotus_guard.neighbours.synapse import Synapse
-from lotus_guard.observe.health import Dependency, Health
-from lotus_guard.observe.metrics import Metrics
-from lotus_guard.overload.http_limits import MOST_CONNECTIONS, Connections
-from lotus_guard.overload.load_shedding import REQUESTS, LoadShedding
-from lotus_guard.run.cluster import Clocks
-from lotus_guard.run.config import Config
+from lotus_guard.observe.health import Dependency
+from lotus_guard.run.basics import Basics
 
-FILES = 20_000
-"""Open files that we have a use for."""
+OnEnd = Callable[[Outage | None], None]
+"""Told how each call ends."""
+
+
+class Pingable(Protocol):
+    """A client that can ask whether its neighbour is there at all."""
+
+    async def ping(self) -> None:
+        """Ask what no client of ours has a hand in; raises Outage."""
+
+
+C = TypeVar("C", bound=Pingable)
 
 
 @frozen
-class FdBudget:
-    """How much a process may have open at once; half of a request's files are upstream's."""
+class Clients(Generic[C]):
+    """How one neighbour is asked: background questions have a line of their own."""
 
-    connections: int = MOST_CONNECTIONS
-    """Of clients, on the public port."""
-    requests: int = REQUESTS
-    """Of theirs that are under way."""
-
-
-def fd_budget(files: int) -> FdBudget:
-    """Share out so many files: of them, clients' connections get half, upstream's an eighth.
-
-    What is left is for Synapse, LiveKit, the state file and the log: a flood of connections must
-    not leave the guard without a file to ask upstream by.
-    """
-    return FdBudget(min(MOST_CONNECTIONS, files // 2), min(REQUESTS, files // 8))
+    tokens: C
+    """Asked while a client waits for a token."""
+    background: C
+    backend: Backend
+    """Knows whether the neighbour is to be asked at all."""
 
 
-def most_files() -> int:
-    """Raise our bound on open files as far as we need and may; gives what it is then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = FILES
-    if soft == resource.RLIM_INFINITY or soft >= FILES:
-        return FILES
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(FILES, hard)), hard))
-    except (OSError, ValueError):
-        return soft
-    return max(soft, min(FILES, hard))
-
-
-def signer_for(config: Config, clocks: Clocks, metrics: Metrics, health: Health) -> Signer:
+def make_signer(basics: Basics) -> Signer:
     """Make what signs our calls to LiveKit; its clock is shown, and health tells of it."""
+    clocks = basics.clocks
     clock = ServerClock("LiveKit", clocks.epoch)
-    signer = Signer(config.credentials.livekit, clock, clocks.now)
-    health.watch(signer.describe)
-    metrics.show(
+    signer = Signer(basics.config.credentials.livekit, clock, clocks.now)
+    basics.health.watch(signer.describe)
+    basics.metrics.show(
         "lotus_guard_clock_offset_seconds",
         "Seconds that LiveKit's clock is ahead of ours, by its answers; 0 until it has told",
         lambda: clock.ahead or 0.0,
@@ -77,92 +61,68 @@ def signer_for(config: Config, clocks: Clocks, metrics: Metrics, health: Health)
     return signer
 
 
-def livekit_clients(
-    config: Config, clocks: Clocks, agent: Any, signer: Signer, metrics: Metrics, health: Health
-) -> tuple[LiveKit, LiveKit, Backend]:
-    """Make the ways to LiveKit: for tokens, for the background, and what knows how it does."""
+def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> Clients[LiveKit]:
+    """Make the clients of LiveKit."""
 
-    def reached(http: Http, on_end: Callable[[Outage | None], None]) -> LiveKit:
+    def client(http: Http, on_end: OnEnd) -> LiveKit:
         return LiveKit(
             http,
-            config.livekit_api,
+            basics.config.livekit_api,
             signer,
-            clocks.now,
-            config.deadline,
-            metrics.called_livekit,
+            basics.clocks.now,
+            basics.config.deadline,
+            basics.metrics.called_livekit,
             on_end,
         )
 
-    note, http = health.noter(Dependency.LIVEKIT), Http(agent, clocks.reactor, peer="LiveKit")
-    neighbour = _neighbour(Dependency.LIVEKIT, clocks, metrics, health)
-    neighbour.probe = reached(http, note).ping
-    tokens, later = _lanes(http, neighbour)
-    on_end = _both(note, neighbour.ended)
-    return reached(tokens, on_end), reached(later, on_end), neighbour
+    http = Http(agent, basics.clocks.reactor, peer="LiveKit")
+    return _clients(basics, Dependency.LIVEKIT, http, client)
 
 
-def synapse_clients(
-    config: Config, clocks: Clocks, agent: Any, metrics: Metrics, health: Health
-) -> tuple[Synapse, Synapse, Backend]:
-    """Make the ways to Synapse, likewise."""
+def synapse_clients(basics: Basics, agent: Any) -> Clients[Synapse]:
+    """Make the clients of Synapse."""
 
-    def reached(http: Http, on_end: Callable[[Outage | None], None]) -> Synapse:
+    def client(http: Http, on_end: OnEnd) -> Synapse:
         return Synapse(
             http,
-            config.synapse_url,
-            config.credentials.synapse,
-            config.deadline,
-            metrics.called_synapse,
+            basics.config.synapse_url,
+            basics.config.credentials.synapse,
+            basics.config.deadline,
+            basics.metrics.called_synapse,
             on_end,
         )
 
-    note, http = health.noter(Dependency.SYNAPSE), Http(agent, clocks.reactor, peer="Synapse")
-    neighbour = _neighbour(Dependency.SYNAPSE, clocks, metrics, health)
-    neighbour.probe = reached(http, note).ping
-    tokens, later = _lanes(http, neighbour)
-    on_end = _both(note, neighbour.ended)
-    return reached(tokens, on_end), reached(later, on_end), neighbour
+    http = Http(agent, basics.clocks.reactor, peer="Synapse")
+    return _clients(basics, Dependency.SYNAPSE, http, client)
 
 
-def _neighbour(name: Dependency, clocks: Clocks, metrics: Metrics, health: Health) -> Backend:
+def _clients(
+    basics: Basics, name: Dependency, http: Http, client: Callable[[Http, OnEnd], C]
+) -> Clients[C]:
+    """Make a neighbour's clients; its probe goes past the lines and the breaker."""
+    note = basics.health.noter(name)
+    backend = _backend(basics, name)
+    backend.probe = client(http, note).ping
+
+    def on_end(outage: Outage | None) -> None:
+        note(outage)
+        backend.ended(outage)
+
+    def queued(bulkhead: Bulkhead) -> C:
+        return client(QueuedHttp(http.agent, http.clock, backend, bulkhead, peer=http.peer), on_end)
+
+    return Clients(
+        tokens=queued(Bulkhead(*FOR_TOKENS, http.clock)),
+        background=queued(Bulkhead(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)),
+        backend=backend,
+    )
+
+
+def _backend(basics: Basics, name: Dependency) -> Backend:
     def chance() -> float:
-        return int.from_bytes(clocks.random(4)) / 2**32
+        return int.from_bytes(basics.clocks.random(4)) / 2**32
 
-    made = Backend(name.value, metrics, clocks.now, chance)
-    health.remark(name, made.remark)
-    metrics.breakers.labels(name.value).set(0)
+    made = Backend(name.value, basics.metrics, basics.clocks.now, chance)
+    basics.health.remark(name, made.remark)
+    basics.metrics.breakers.labels(name.value).set(0)
     return made
-
-
-def _lanes(http: Http, neighbour: Backend) -> tuple[QueuedHttp, QueuedHttp]:
-    """Make the line of the token path and that of the background."""
-    tokens = Bulkhead(*FOR_TOKENS, http.clock)
-    later = Bulkhead(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)
-    return (
-        QueuedHttp(http.agent, http.clock, neighbour, tokens, peer=http.peer),
-        QueuedHttp(http.agent, http.clock, neighbour, later, peer=http.peer),
-    )
-
-
-def _both(
-    one: Callable[[Outage | None], None], other: Callable[[Outage | None], None]
-) -> Callable[[Outage | None], None]:
-    def tell(outage: Outage | None) -> None:
-        one(outage)
-        other(outage)
-
-    return tell
-
-
-def show_load(metrics: Metrics, pressure: LoadShedding, connections: Connections) -> None:
-    """Expose how much there is to do."""
-    requests, tokens = pressure.requests.shares, pressure.tokens.shares
-    numbers: tuple[tuple[str, str, Callable[[], float]], ...] = (
-        ("connections", "Connections of clients", lambda: connections.open),
-        ("requests_under_way", "Requests being served", lambda: requests.used),
-        ("requests_waiting", "Places taken in the clients' lines", lambda: requests.waiting),
-        ("tokens_under_way", "Tokens being judged", lambda: tokens.used),
-        ("loop_lag_seconds", "How late the reactor is", pressure.lag.seconds),
-    )
-    for name, text, value in numbers:
-        metrics.show(f"lotus_guard_{name}", text, value)

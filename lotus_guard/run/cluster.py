@@ -1,45 +1,40 @@
 """What ties a guard to others: nothing, and a SQLite file of its own; or a Redis."""
 
-from collections.abc import Callable
-from secrets import token_bytes
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
-from twisted.logger import Logger
 
 from lotus_guard.core.directory import Directory
-from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Seats
-from lotus_guard.enforce.hints import Webhooks
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.records import short_id
 from lotus_guard.enforce.seat_store import LocalSeats, SeatStore
+from lotus_guard.memory.redis_scripts import RedisAddress
 from lotus_guard.memory.sqlite import Store
-from lotus_guard.observe.health import Dependency, Health
-from lotus_guard.observe.metrics import Metrics
-from lotus_guard.rules.push import Unsigned
-from lotus_guard.run.config import Config
+from lotus_guard.observe.health import Dependency
+from lotus_guard.run.basics import Basics
 
 if TYPE_CHECKING:  # loaded by those who share only: it takes 0.08 s of the start
     from lotus_guard.memory.redis_connection import Redis, Server
     from lotus_guard.memory.redis_lease import Lease
     from lotus_guard.memory.redis_news import RedisStore
 
-_log = Logger()
 
+class Listener(Protocol):
+    """Takes up what the other guards tell."""
 
-@frozen
-class Clocks:
-    """Where the guard takes time from."""
+    def on_push(self, body: bytes, header: str) -> None:
+        """Take in a push that another guard got."""
 
-    reactor: Any
-    now: Callable[[], float]
-    """Seconds that never run backwards."""
-    epoch: Callable[[], float]
-    """Seconds since 1970, as the tokens count them."""
-    random: Callable[[int], bytes] = token_bytes
-    """Gives so many random bytes."""
+    def on_old_push(self, body: bytes, header: str) -> None:
+        """Take in a push that another guard got before this one listened."""
+
+    def on_webhook(self, body: bytes, authorization: str) -> None:
+        """Take in a webhook that another guard got."""
+
+    def on_issued(self, room: RoomId) -> None:
+        """Take note that another guard has given out a token for a room."""
 
 
 @frozen
@@ -56,60 +51,27 @@ class Cluster:
     seconds: float = 0.0
     """How long a change of seats may take."""
 
-    def issued(self, expect: Callable[[RoomId], None]) -> Callable[[RoomId], None]:
-        """Tell the others of each token that is given out, too."""
-        store = self.shared
-        if store is None:
-            return expect
+    def tell_issued(self, room: RoomId) -> None:
+        """Tell the others, where there are any, that a token was given out for a room."""
+        if self.shared is not None:
+            self.shared.issued(room)
 
-        def told(room: RoomId) -> None:
-            expect(room)
-            store.issued(room)
+    def tell_push(self, room: RoomId | None, body: bytes, header: str) -> None:
+        """Tell the others of a push that was believed."""
+        if self.shared is not None:
+            self.shared.pushed(room, body, header)
 
-        return told
+    def tell_webhook(self, body: bytes, authorization: str) -> None:
+        """Tell the others of a genuine webhook."""
+        if self.shared is not None:
+            self.shared.hooked(body, authorization)
 
-    def push(self, take: Callable[[bytes, str], RoomId | None]) -> Callable[[bytes, str], None]:
-        """Tell the others of each push that was believed, too."""
-        store = self.shared
-
-        def taken(body: bytes, header: str) -> None:
-            room = take(body, header)
-            if store is not None:
-                store.pushed(room, body, header)
-
-        return taken
-
-    def listen(
-        self,
-        webhooks: Webhooks,
-        push: Callable[[bytes, str], object],
-        recall: Callable[[bytes, str], None],
-        expect: Callable[[RoomId], None],
-    ) -> None:
-        """Take up what the others tell."""
-        store = self.shared
-        if store is None:
-            return
-        throttle = LogThrottle(webhooks.now)
-
-        def on_push(body: bytes, header: str) -> None:
-            try:
-                push(body, header)
-            except Unsigned as why:
-                more = throttle.more("push")
-                if more is not None:
-                    _log.debug(
-                        "A push that another guard passed on is not taken: {why}{more}",
-                        why=why,
-                        more=more,
-                    )
-
-        def on_webhook(body: bytes, authorization: str) -> None:
-            webhooks.take(body, authorization, is_heard=True)
-
-        webhooks.on_genuine = store.hooked
-        ears = store.ears
-        ears.push, ears.recall, ears.webhook, ears.issued = on_push, recall, on_webhook, expect
+    def subscribe(self, hints: "Listener") -> None:
+        """Hand on what the others tell."""
+        if self.shared is not None:
+            ears = self.shared.ears
+            ears.push, ears.recall = hints.on_push, hints.on_old_push
+            ears.webhook, ears.issued = hints.on_webhook, hints.on_issued
 
     def start(self) -> None:
         """Begin to connect and to listen."""
@@ -127,91 +89,89 @@ class Cluster:
 
 
 def make_cluster(
-    config: Config,
-    clocks: Clocks,
-    model: "Server | None",
-    knowledge: Directory,
-    seats: Seats,
-    metrics: Metrics,
-    health: Health,
+    basics: Basics, directory: Directory, seats: Seats, server: "Server | None"
 ) -> Cluster:
-    """Make what the configuration wants; `model` stands for the Redis that it names."""
-    if config.redis is None:
-        return Cluster(LocalSeats(seats), _store(config, clocks, knowledge, seats, metrics, health))
-    from lotus_guard.memory.redis_connection import SECONDS, SHARE, Redis
-    from lotus_guard.memory.redis_lease import Lease
-    from lotus_guard.memory.redis_news import RedisStore
-    from lotus_guard.memory.redis_seats import RedisSeats
-
-    address, now = config.redis, clocks.now
-
-    def ended(outage: Outage | None) -> None:
-        health.note(Dependency.STORE, None if outage is None else str(outage))
-        if outage is not None:
-            metrics.redis_is_away(outage)
-
-    seconds = min(SECONDS, config.deadline * SHARE)
-    credentials = config.credentials
-    redis = (
-        None
-        if model
-        else Redis(
-            address,
-            clocks.reactor,
-            now,
-            ended,
-            metrics.redis_failed,
-            seconds,
-            password=credentials.redis,
-        )
-    )
-    server: Any = model or redis
-    instance = short_id(clocks.random)
-    book = RedisSeats(
-        server,
-        seats,
-        address.prefix,
-        instance,
-        lambda: short_id(clocks.random),
-        now,
-        metrics.contended,
-    )
-    store = RedisStore(
-        server,
-        address.prefix,
-        knowledge,
-        clocks.reactor,
-        now,
-        clocks.epoch,
-        instance,
-        config.keep_decisions * 86400.0,
-    )
-    lease = Lease(server, address.prefix, instance, now)
-    return Cluster(book, store, store, lease, redis, seconds)
+    """Make what the settings want; `server` stands for the Redis that they name."""
+    address = basics.config.redis
+    if address is None:
+        return Cluster(LocalSeats(seats), _state_file(basics, directory, seats))
+    return _sharing(basics, directory, seats, address, server)
 
 
-def _store(
-    config: Config,
-    clocks: Clocks,
-    knowledge: Directory,
-    seats: Seats,
-    metrics: Metrics,
-    health: Health,
-) -> Store:
+def _state_file(basics: Basics, directory: Directory, seats: Seats) -> Store:
+    config, clocks = basics.config, basics.clocks
+
     def failed(why: str) -> None:
-        metrics.store_failed(why)
-        health.note(Dependency.STORE, why)
+        basics.metrics.store_failed(why)
+        basics.health.note(Dependency.STORE, why)
 
     return Store(
         config.state,
-        knowledge,
+        directory,
         seats,
         clocks.reactor,
         clocks.now,
         clocks.epoch,
         on_failure=failed,
-        on_written=lambda: health.note(Dependency.STORE, None),
+        on_written=lambda: basics.health.note(Dependency.STORE, None),
         instance=short_id(clocks.random),
         listen=config.listen,
         keep_seconds=config.keep_decisions * 86400.0,
+    )
+
+
+def _sharing(
+    basics: Basics,
+    directory: Directory,
+    seats: Seats,
+    address: RedisAddress,
+    server: "Server | None",
+) -> Cluster:
+    from lotus_guard.memory.redis_connection import SECONDS, SHARE
+    from lotus_guard.memory.redis_lease import Lease
+    from lotus_guard.memory.redis_news import RedisStore
+    from lotus_guard.memory.redis_seats import RedisSeats
+
+    config, clocks, prefix = basics.config, basics.clocks, address.prefix
+    seconds = min(SECONDS, config.deadline * SHARE)
+    redis = None if server else _connection(basics, address, seconds)
+    reached: Any = server or redis
+    instance = short_id(clocks.random)
+
+    def new_id() -> str:
+        return short_id(clocks.random)
+
+    seat_store = RedisSeats(
+        reached, seats, prefix, instance, new_id, clocks.now, basics.metrics.contended
+    )
+    store = RedisStore(
+        reached,
+        prefix,
+        directory,
+        clocks.reactor,
+        clocks.now,
+        clocks.epoch,
+        instance,
+        config.keep_decisions * 86400.0,
+    )
+    lease = Lease(reached, prefix, instance, clocks.now)
+    return Cluster(seat_store, store, store, lease, redis, seconds)
+
+
+def _connection(basics: Basics, address: RedisAddress, seconds: float) -> "Redis":
+    from lotus_guard.memory.redis_connection import Redis
+
+    def ended(outage: Outage | None) -> None:
+        basics.health.note(Dependency.STORE, None if outage is None else str(outage))
+        if outage is not None:
+            basics.metrics.redis_is_away(outage)
+
+    return Redis(
+        address,
+        basics.clocks.reactor,
+        basics.clocks.now,
+        ended,
+        basics.metrics.redis_failed,
+        seconds,
+        password=basics.config.credentials.redis,
     )

@@ -14,7 +14,7 @@ from twisted.web.client import Agent
 
 from lotus_guard.run.address import listening
 from lotus_guard.run.config import read_config
-from lotus_guard.run.guard import make_service
+from lotus_guard.run.start import make_service
 from lotus_guard.sandbox.authorization import sandbox_site
 from lotus_guard.sandbox.stack import Sandbox, welcome
 

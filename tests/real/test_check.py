@@ -19,10 +19,10 @@ from lotus_guard.check.all import own_addresses
 from lotus_guard.check.ask import CheckContext
 from lotus_guard.check.finding import Finding, Level
 from lotus_guard.check.webhooks import look_at_webhooks
+from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.run.config import read_config
-from lotus_guard.run.guard import pooled_agents
 from tests.check_yard import OperatorsPort
 from tests.real.conftest import require_real
 from tests.real.homeserver import User

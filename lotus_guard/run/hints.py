@@ -1,0 +1,75 @@
+"""Where hints meet: from LiveKit, from Synapse, from the other guards, and to them."""
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from lotus_guard.core.log_throttle import LogThrottle
+from lotus_guard.core.model import RoomId
+from lotus_guard.enforce.hints import Pushes, Webhooks
+from lotus_guard.enforce.live import Live
+from lotus_guard.rules.push import Unsigned
+from lotus_guard.run.cluster import Cluster
+from lotus_guard.run.policies import BothPolicies
+
+_log = Logger()
+
+
+@define(eq=False)
+class Hints:
+    """Hands each hint to whom it concerns, here and at the other guards.
+
+    What the others tell is verified as if it had come from outside, and told to nobody again.
+    """
+
+    webhooks: Webhooks
+    pushes: Pushes
+    _policies: BothPolicies
+    _live: Live
+    _cluster: Cluster
+    _throttle: LogThrottle = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._throttle = LogThrottle(self.webhooks.now)
+
+    def push(self, body: bytes, header: str) -> None:
+        """Take in what Synapse's module tells; raises Unsigned."""
+        room = self._take(body, header)
+        self._cluster.tell_push(room, body, header)
+
+    def issued(self, room: RoomId) -> None:
+        """Take note that a token was given out for a room."""
+        self._live.expect(room)
+        self._cluster.tell_issued(room)
+
+    # --- what the other guards tell ---
+
+    def on_push(self, body: bytes, header: str) -> None:
+        """Take in a push that another guard got."""
+        try:
+            self._take(body, header)
+        except Unsigned as why:
+            more = self._throttle.more("push")
+            if more is not None:
+                _log.debug(
+                    "A push that another guard passed on is not taken: {why}{more}",
+                    why=why,
+                    more=more,
+                )
+
+    def on_old_push(self, body: bytes, header: str) -> None:
+        """Take in a push that another guard got before this one listened."""
+        self.pushes.recall(body, header, self._policies.limits, self._policies.sources)
+
+    def on_webhook(self, body: bytes, authorization: str) -> None:
+        """Take in a webhook that another guard got."""
+        self.webhooks.take(body, authorization, is_heard=True)
+
+    def on_issued(self, room: RoomId) -> None:
+        """Take note that another guard has given out a token for a room."""
+        self._live.expect(room)
+
+    def _take(self, body: bytes, header: str) -> RoomId | None:
+        room = self.pushes.take(body, header, self._policies.limits, self._policies.sources)
+        if room:
+            self._live.wake(room)
+        return room

@@ -1,0 +1,81 @@
+"""The live loop's passes: what belongs to each, and how none of them can end the loop."""
+
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from lotus_guard.enforce.condition import described
+from lotus_guard.enforce.deferreds import with_timeout
+from lotus_guard.enforce.live import Live
+from lotus_guard.enforce.ports import Now, Outage
+from lotus_guard.enforce.room_resolver import RoomResolver
+from lotus_guard.neighbours.bulkhead import Backend
+from lotus_guard.run.clocks import Clocks
+
+_log = Logger()
+
+LATE_PASSES, LATE_SECONDS = 5, 10.0
+"""A loop without a good pass for so many intervals and seconds is in trouble."""
+PASS_SECONDS = 60.0
+"""After so many seconds a pass is given up: nothing in it takes that long unless it is stuck."""
+
+
+@frozen
+class Loop:
+    """What a pass goes through."""
+
+    live: Live
+    resolver: RoomResolver
+    backends: tuple[Backend, ...]
+
+    async def run_pass(self) -> None:
+        """Probe the neighbours that are out, work on all rooms, look for unknown ones."""
+        for backend in self.backends:
+            backend.probe_if_due()
+        self.resolver.begin(await self.live.run_pass())
+
+
+def describe_loop(live: Live, now: Now) -> dict[str, Any]:
+    """Describe the live loop as `lotus_guard.observe.health` describes what it depends on."""
+    if live.last_good is None:
+        return described("loop", "unknown", None, "no pass has seen the whole picture yet")
+    age = round(now() - live.last_good, 1)
+    late = age > LATE_PASSES * live.interval + LATE_SECONDS
+    return described("loop", "trouble" if late else "ok", age, "passes fail" if late else "")
+
+
+@define(eq=False)
+class LoopTick:
+    """What the LoopingCall calls: a LoopingCall stops for good at its first error, so none here."""
+
+    loop: Loop
+    clocks: Clocks
+    running: Deferred[Any] | None = None
+    turned: float = 0.0
+    """When a pass was last begun or over."""
+
+    def __call__(self) -> Deferred[Any]:
+        """Make one pass; the Deferred fires when it is over and never fails."""
+        self.turned = self.clocks.now()
+        self.running = with_timeout(PASS_SECONDS, self.clocks.reactor, self.loop.run_pass())
+        return self.running.addErrback(self._note).addBoth(self._over)
+
+    def is_turning(self) -> bool:
+        """Whether passes begin and end, whatever they see.
+
+        This, and not the age of the last good pass, is what the watchdog rests on: with LiveKit or
+        Synapse away no pass is good, and a guard that hands tokens through must not be killed for
+        it. A pass ends within `PASS_SECONDS`.
+        """
+        return self.clocks.now() - self.turned <= PASS_SECONDS + LATE_SECONDS
+
+    def _over(self, _result: object) -> None:
+        self.turned = self.clocks.now()
+
+    def _note(self, failure: Any) -> None:
+        if failure.check(Outage):
+            self.loop.live.note(failure.value)
+        else:
+            _log.failure("A pass of the live loop failed", failure)

@@ -1,0 +1,66 @@
+"""What the guard remembers, and what of it is cleared away once a minute."""
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
+
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.model import LiveKitRoom
+from lotus_guard.core.seats import Seats
+from lotus_guard.enforce.live import Live
+from lotus_guard.enforce.ports import Now
+from lotus_guard.run.cluster import Cluster
+
+_log = Logger()
+
+HOUSEKEEPING_SECONDS = 60.0
+FORGET_SECONDS = 3600.0
+"""How long after its LiveKit room is finished an alias is forgotten."""
+REST_SECONDS = 300.0
+"""How long after its LiveKit room is finished what was learnt in it is packed away."""
+
+
+@frozen
+class Memory:
+    """Who and what is behind LiveKit's names, who has a seat, and what keeps it."""
+
+    directory: Directory
+    seats: Seats
+    cluster: Cluster
+
+
+@define(eq=False)
+class Housekeeping:
+    """Clears away what has run out."""
+
+    memory: Memory
+    live: Live
+    now: Now
+    _alive: dict[LiveKitRoom, float] = field(init=False, factory=dict)
+    """When each LiveKit room was last seen."""
+
+    def tidy(self) -> None:
+        """Clear away; never raises, because a LoopingCall stops for good at its first error."""
+        try:
+            self.memory.cluster.store.beat()
+            self.memory.seats.sweep(self.now())
+            self.live.limits.sweep()
+            self.live.sources.sweep()
+            self._forget_finished()
+        except Exception:
+            _log.failure("What has run out could not be cleared away")
+
+    def _forget_finished(self) -> None:
+        """Forget the aliases whose LiveKit rooms have not been seen for an hour."""
+        now, directory, seen = self.now(), self.memory.directory, self.live.counts
+        self._alive = {
+            livekit_room: now if livekit_room in seen else self._alive.get(livekit_room, now)
+            for livekit_room, _ in list(directory.places())
+        }
+        directory.rest(self._unseen_for(REST_SECONDS))
+        finished = self._unseen_for(FORGET_SECONDS)
+        if finished and self.live.last_good is not None:
+            directory.forget(finished)
+
+    def _unseen_for(self, seconds: float) -> set[LiveKitRoom]:
+        now = self.now()
+        return {livekit_room for livekit_room, at in self._alive.items() if now - at > seconds}

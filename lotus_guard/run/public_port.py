@@ -1,0 +1,106 @@
+"""The public port: what serves clients, and how much of it there may be at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, frozen
+
+from lotus_guard.core.probe import is_genuine
+from lotus_guard.enforce.admission import Admission
+from lotus_guard.enforce.ports import Outage
+from lotus_guard.enforce.records import Recorder
+from lotus_guard.neighbours.upstream import Upstream
+from lotus_guard.observe.health import Dependency
+from lotus_guard.observe.metrics import Metrics
+from lotus_guard.overload.client_address import Origins
+from lotus_guard.overload.http_limits import Connections
+from lotus_guard.overload.load_shedding import LoadShedding
+from lotus_guard.rules.decision import REQUEST
+from lotus_guard.run.basics import Basics
+from lotus_guard.run.fd_budget import FdBudget
+from lotus_guard.web.public import Clients, Gate, Hooks
+
+
+@frozen
+class PublicPort:
+    """What serves clients."""
+
+    gate: Gate
+    connections: Connections
+    load: LoadShedding
+
+
+def make_public_port(
+    basics: Basics,
+    budget: FdBudget,
+    upstream: Any,
+    admission: Admission,
+    recorder: Recorder,
+    webhooks: Hooks,
+) -> PublicPort:
+    """Make what serves clients; `upstream` is the agent by which lk-jwt-service is reached."""
+    config, clocks, metrics = basics.config, basics.clocks, basics.metrics
+    origins = Origins(config.trusted_proxies)
+    load = LoadShedding(
+        clocks.reactor, clocks.now, config.deadline / 2, budget.requests, metrics.turned_one_away
+    )
+    connections = Connections(
+        budget.connections,
+        is_proxy=origins.is_proxy,
+        on_cut=metrics.cut,
+        on_work=lambda peer, times: load.worked(origins.of(peer, None, None), times),
+    )
+    _show_load(metrics, load, connections)
+    gate = Gate(
+        Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor),
+        admission,
+        _Traffic(metrics, basics.health.noter(Dependency.UPSTREAM)),
+        recorder,
+        clocks.now,
+        webhooks,
+        lambda probe: _is_probe(basics, probe),
+        load,
+        Clients(origins),
+        observes=REQUEST in config.observed,
+    )
+    return PublicPort(gate, connections, load)
+
+
+def _is_probe(basics: Basics, probe: str) -> bool:
+    pairs = basics.config.credentials.livekit.believed()
+    return any(is_genuine(probe, pair.secret, basics.clocks.epoch()) for pair in pairs)
+
+
+def _show_load(metrics: Metrics, load: LoadShedding, connections: Connections) -> None:
+    """Expose how much there is to do."""
+    requests, tokens = load.requests.shares, load.tokens.shares
+    numbers: tuple[tuple[str, str, Callable[[], float]], ...] = (
+        ("connections", "Connections of clients", lambda: connections.open),
+        ("requests_under_way", "Requests being served", lambda: requests.used),
+        ("requests_waiting", "Places taken in the clients' lines", lambda: requests.waiting),
+        ("tokens_under_way", "Tokens being judged", lambda: tokens.used),
+        ("loop_lag_seconds", "How late the reactor is", load.lag.seconds),
+    )
+    for name, text, value in numbers:
+        metrics.show(f"lotus_guard_{name}", text, value)
+
+
+@define(eq=False)
+class _Traffic:
+    """Counts traffic, and has upstream's health noted."""
+
+    metrics: Metrics
+    on_end: Callable[[Outage | None], None]
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """Note an answer that a client got."""
+        self.metrics.answered(endpoint, status)
+
+    def added(self, seconds: float) -> None:
+        """Note how long an answer took, apart from upstream's part of it."""
+        self.metrics.added(seconds)
+
+    def upstream_did(self, outage: Outage | None) -> None:
+        """Note that lk-jwt-service answered, or why it did not."""
+        self.metrics.upstream_did(outage)
+        self.on_end(outage)

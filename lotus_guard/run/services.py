@@ -1,0 +1,68 @@
+"""The services that every process of ours has: the root of all, and the one that says we live."""
+
+import sys
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.error import CannotListenError
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.python.components import Componentized
+
+from lotus_guard.observe.log import JsonLines, ration_all, unration_all
+from lotus_guard.run.systemd import Beats
+
+_log = Logger()
+
+
+class GuardService(MultiService):
+    """All of the guard's services; says how the log is to be written, if not as twistd does."""
+
+    def __init__(self, log_format: str) -> None:
+        super().__init__()
+        self._log_format = log_format
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Give the application its log observer, which twistd starts only after this."""
+        if self._log_format == "json" and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, JsonLines(sys.stdout))
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Listen; a port that cannot be had ends the start, with a sentence and status 1.
+
+        By now twistd has begun to write its log: no stranger shall fill it.
+        """
+        ration_all(globalLogPublisher)
+        try:
+            super().privilegedStartService()
+        except (CannotListenError, OSError) as error:
+            _log.critical(
+                "lotus-guard cannot listen: {error}. Wanted: LOTUS_GUARD_LISTEN and "
+                "LOTUS_GUARD_ADMIN_LISTEN name free ports on addresses of this machine (is another "
+                "guard running, or lk-jwt-service still on its old port?).",
+                error=error,
+            )
+            raise SystemExit(1) from None
+
+    def stopService(self) -> Any:
+        """Stop, and leave the log to twistd as it was."""
+        stopped: Any = super().stopService()
+        unration_all(globalLogPublisher)
+        return stopped
+
+
+class BeatService(Service):
+    """Keeps the supervisor informed while the guard runs."""
+
+    def __init__(self, beats: Beats) -> None:
+        self._beats = beats
+
+    def startService(self) -> None:
+        """Begin."""
+        super().startService()
+        self._beats.start()
+
+    def stopService(self) -> None:
+        """Say that we stop."""
+        super().stopService()
+        self._beats.stop()

@@ -1,0 +1,85 @@
+"""Makes the service that twistd runs: a guard, a worker, or the supervisor of several."""
+
+import os
+from typing import Any
+
+from twisted.application.service import Service
+
+from lotus_guard.neighbours.agents import pooled_agents
+from lotus_guard.run.clocks import clocks_of, keep_steady
+from lotus_guard.run.config import Config
+from lotus_guard.run.fd_budget import fd_budget, most_files
+from lotus_guard.run.guard import make_guard
+from lotus_guard.run.hangup import Hangups
+from lotus_guard.run.listeners import OPERATORS, PUBLIC, listener
+from lotus_guard.run.live_service import LiveService
+from lotus_guard.run.readiness import Readiness, WorkerReadiness
+from lotus_guard.run.services import BeatService, GuardService
+from lotus_guard.run.systemd import Beats, Supervisor, handed_over, supervisor_of
+from lotus_guard.run.workers import WATCHDOG_SECONDS, Fleet, Lifeline, config_of, worker_of
+from lotus_guard.web.operators import OperatorsSite
+from lotus_guard.web.public import PublicSite
+
+
+def make_service(config: Config, reactor: Any, hangups: Hangups | None = None) -> Any:
+    """Make the service that twistd runs.
+
+    `hangups` has the credentials read again; None where SIGHUP is somebody else's.
+    """
+    keep_steady(reactor)
+    hangups = hangups or Hangups()
+    number, send = worker_of(os.environ)
+    if number is not None or config.workers == 1:
+        hangups.lead_to(reactor, config.credentials.reload)
+    if number is not None and send is not None:
+        reactor.addReader(Lifeline(reactor))
+        told = Supervisor(send, WATCHDOG_SECONDS)
+        return make_guard_service(config_of(config, number), reactor, told, is_worker=True)
+    supervisor = supervisor_of(os.environ, os.getpid())
+    if config.workers == 1:
+        return make_guard_service(config, reactor, supervisor)
+    return make_fleet_service(config, reactor, supervisor, hangups)
+
+
+def make_fleet_service(
+    config: Config, reactor: Any, supervisor: Supervisor, hangups: Hangups
+) -> Any:
+    """Make the service of the process that keeps several workers running."""
+    service = GuardService(config.log_format)
+    sockets = handed_over(os.environ, os.getpid())
+    fleet = Fleet(reactor, config.workers, os.environ, sockets, supervisor)
+    fleet.setServiceParent(service)
+    hangups.lead_to(reactor, fleet.reload)
+    beats = Beats(supervisor, fleet.is_well, fleet.status, reactor)
+    BeatService(beats).setServiceParent(service)
+    return service
+
+
+def make_guard_service(
+    config: Config, reactor: Any, supervisor: Supervisor, is_worker: bool = False
+) -> Any:
+    """Make the service of one guard; reads the state file."""
+    clocks, agents = clocks_of(reactor), pooled_agents(reactor)
+    guard = make_guard(config, clocks, agents, fd_budget(most_files()))
+    guard.memory.cluster.store.open()
+    guard.memory.cluster.start()
+    service = GuardService(config.log_format)
+    sockets = dict(reversed(handed_over(os.environ, os.getpid())))
+    site = PublicSite(guard.public.gate, guard.public.connections)
+    public = listener(reactor, PUBLIC, config.listen, site, sockets, is_shared=is_worker)
+    public.setServiceParent(service)
+    if config.admin_listen or OPERATORS in sockets:
+        operators = OperatorsSite(guard.operators)
+        wanted = config.admin_listen
+        listener(reactor, OPERATORS, wanted, operators, sockets).setServiceParent(service)
+    live = LiveService(guard, config, clocks, agents)
+    live.setServiceParent(service)
+    ready: Service = (
+        WorkerReadiness(supervisor, guard.memory.cluster)
+        if is_worker
+        else Readiness(config, clocks, agents, public, supervisor)
+    )
+    ready.setServiceParent(service)
+    beats = Beats(supervisor, live.is_turning, live.status, reactor)
+    BeatService(beats).setServiceParent(service)
+    return service

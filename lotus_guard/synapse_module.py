@@ -93,12 +93,7 @@ class LotusGuardModule:
     ) -> tuple[bool, dict[str, Any] | None]:
         """Tell a user of this server that the policy that he sets makes no sense."""
         rule = self._rules.get(event.type) if self._settings.reject_senseless else None
-        if (
-            rule
-            and event.is_state()
-            and event.state_key == ""
-            and self._api.is_mine(event.sender)
-        ):
+        if rule and event.is_state() and event.state_key == "" and self._api.is_mine(event.sender):
             complaints = rule.read(event.content).complaints
             if complaints:
                 raise SynapseError(400, "; ".join(complaints), Codes.BAD_JSON)

@@ -14,7 +14,6 @@ from zope.interface import implementer
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.stack import (
     ADMIN_TOKEN,
@@ -29,6 +28,7 @@ from lotus_guard.sandbox.stack import (
     welcome,
 )
 from tests.contract.subject import InMemory, Response
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 
 GUARD = "http://127.0.0.1:8070"
 

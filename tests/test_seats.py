@@ -17,7 +17,7 @@ from lotus_guard.core.seats import (
     Look,
     Seats,
 )
-from lotus_guard.enforce.admission import LOOK_MAX_AGE
+from lotus_guard.enforce.seating import LOOK_MAX_AGE
 
 ROOM = RoomId("!r:s")
 CALL, OTHER = LiveKitRoom("call"), LiveKitRoom("other")

@@ -60,7 +60,9 @@ def explain(user: str, room: str | None, limit: int, as_json: bool) -> None:
     found = on_the_reactor(ask)
     if as_json:
         for decision in found.decisions:
-            click.echo(json.dumps({**decision.as_json(), "replayed": replay(decision.ruling, RULES)}))
+            click.echo(
+                json.dumps({**decision.as_json(), "replayed": replay(decision.ruling, RULES)})
+            )
         return
     if not found.decisions:
         where = f" in {printable(room)}" if room else ""

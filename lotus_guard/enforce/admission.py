@@ -20,7 +20,7 @@ from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.introduction import Crowded, Introductions
 from lotus_guard.enforce.issuing import Issuing, Pass
 from lotus_guard.enforce.judge import Finding, Judge
-from lotus_guard.enforce.ports import Now, Outage, Reason, Records
+from lotus_guard.enforce.ports import Outage, Reason, Records
 from lotus_guard.enforce.recipient import Asked, Recipient
 from lotus_guard.enforce.seating import SeatDesk
 from lotus_guard.rules.limit import Limit

@@ -1,4 +1,4 @@
-"""Who left a call on purpose: their seat is free at once, where LiveKit agrees that they are gone."""
+"""Who left a call on purpose: their seat is free at once, where LiveKit agrees that they left."""
 
 from attrs import define, field
 

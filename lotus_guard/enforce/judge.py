@@ -58,9 +58,7 @@ class Judge:
         if self.policies.seats(room) is not None:
             self.desk.look_ahead(room)
 
-    async def findings(
-        self, recipient: Recipient, observed: AbstractSet[str]
-    ) -> Sequence[Finding]:
+    async def findings(self, recipient: Recipient, observed: AbstractSet[str]) -> Sequence[Finding]:
         """What each rule found, in the order of the rules, without those that let the call through.
 
         Ends with the first refusal by a rule that is not only observed: what the others find does

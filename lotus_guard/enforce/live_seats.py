@@ -1,6 +1,5 @@
 """The seats of the calls that run: freed for who hung up, and missing to who came without one."""
 
-from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field

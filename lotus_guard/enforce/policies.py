@@ -1,6 +1,6 @@
 """Policies of rooms, remembered: fresh for a moment, usable for a while when Synapse is out."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol
 
 from attrs import define, field, frozen
@@ -16,8 +16,7 @@ MOST_ROOMS = 20_000
 UNKNOWN_SECONDS = 60.0
 """For so long a room that Synapse did not know counts as one that somebody has invented."""
 MOST_AHEAD = 8
-"""How many look-ups nobody has vouched for yet may be under way at once; see `load_shedding.TOKENS`.
-"""
+"""How many look-ups nobody has vouched for yet may be under way at once."""
 
 
 @frozen
@@ -230,7 +229,7 @@ class AllPolicies:
         return any(policies.restricts(room) for policies in self.each)
 
     def may_restrict(self, room: RoomId) -> bool:
-        """Whether nobody can say that a room has no policy, without asking: most rooms have none."""
+        """Whether it takes a look-up to be sure that a room has no policy, as most have none."""
         return any(policies.may_restrict(room) for policies in self.each)
 
     def seats(self, room: RoomId) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import ignoring
@@ -19,7 +20,6 @@ from lotus_guard.enforce.ports import Now, Outage, Records
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.turn import Turn
 from lotus_guard.rules.rule import P
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 LONGEST_POLL = 30.0
 """Seconds that a pass may spend on looking up policies: half of what it may last."""
@@ -72,13 +72,13 @@ class PolicyReader:
                 known.cancel()
         return {name: known for name, known in found if known is not None}
 
-    async def _known(
-        self, policies: Policies[P], room: RoomId, turn: Turn
-    ) -> Known[P] | None:
+    async def _known(self, policies: Policies[P], room: RoomId, turn: Turn) -> Known[P] | None:
         age, last = policies.age(room), policies.last(room)
         # Where nobody pushes, a pass always asks: only so does a change take one interval at most.
-        asks = age is None or age > policies.freshness.max_age() or (
-            turn.is_poll and not self.pushing()
+        asks = (
+            age is None
+            or age > policies.freshness.max_age()
+            or (turn.is_poll and not self.pushing())
         )
         if asks and turn.is_poll and last is not None and self._may_wait(age):
             return Known(last, True)

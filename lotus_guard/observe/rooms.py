@@ -77,7 +77,7 @@ class Rooms:
             "name": self.name_of(room),
             "people": max(count, len(seen)),
             "users": self.records.shown(seen[:MOST_USERS]),
-            "policy": [_described(rule, policy) for rule, policy in last if policy.restricts],
+            "policy": [described(rule, policy) for rule, policy in last if policy.restricts],
             "taken": len(self.seats.taken(room, self.now())) if has_seats else None,
             "refused": tally[Deed.REFUSED],
             "narrowed": tally[Deed.CHANGED],
@@ -95,7 +95,8 @@ def _last(policies: Policies[P], room: RoomId) -> P:
     return policies.rule.read(None).policy if last is None else last
 
 
-def _described(rule: Rule[P], policy: P) -> dict[str, Any]:
+def described(rule: Rule[P], policy: P) -> dict[str, Any]:
+    """Describe what a rule says of a room, as JSON can hold it."""
     shown = rule.show(policy)
     return {
         "rule": rule.name,

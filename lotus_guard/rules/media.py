@@ -1,6 +1,6 @@
 """Whether people may publish a camera, and share a screen. The microphone is never forbidden.
 
-    io.lotus.room_quality  {"allow_camera": false, "allow_screenshare": false}
+io.lotus.room_quality  {"allow_camera": false, "allow_screenshare": false}
 """
 
 from attrs import frozen

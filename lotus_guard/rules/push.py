@@ -9,8 +9,8 @@ The wire, ours at both ends (`lotus_guard.synapse_module` sends, `web.operators`
     204                                       taken
     401                                       not signed with our secret, too old, or seen before
 
-Release 0.1 has the name of each rule with its event's content in place of `events`; both are written
-and read for one release, so that the module and the guard need not be upgraded together.
+Release 0.1 has the name of each rule with its event's content in place of `events`; both are
+written and read for one release, so that the module and the guard need not be upgraded together.
 
 The milliseconds make a recorded push useless after a minute, and order two pushes for one room.
 """
@@ -63,7 +63,7 @@ def sign_push(body: bytes, secret: str, epoch: float) -> str:
 
 
 def write_push(room: RoomId, contents: Mapping[str, Content | None], rules: Rules) -> bytes:
-    """Write the body of a push; `contents` of the rules' events by type, None where there is none."""
+    """Write the body of a push: the contents of the rules' events by type, None without one."""
     old = {rule.name: contents[rule.event] for rule in rules if rule.event in contents}
     return json.dumps({"room_id": room, **old, "events": dict(contents)}).encode()
 

@@ -44,7 +44,7 @@ def set_at(event: Mapping[str, Any] | None) -> float | None:
 
 
 def read_events(rule: Rule[P], events: Iterable[object] | None) -> Reading[P]:
-    """Read a rule's policy in the events of a room; None where the homeserver knows no such room."""
+    """Read a rule's policy in a room's events; None for a room the homeserver does not know."""
     event = event_of(events or (), rule.event)
     reading = rule.read(content_of(event))
     return evolve(reading, set_at=set_at(event), is_unknown=events is None)

@@ -22,7 +22,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.neighbours.http import BytesBody
-from lotus_guard.rules.policy import SOURCES_EVENT
 from lotus_guard.sandbox.authorization import (
     AuthorizationApp,
     Issuer,
@@ -31,6 +30,7 @@ from lotus_guard.sandbox.authorization import (
     userinfo_over,
 )
 from lotus_guard.sandbox.stack import Addresses, Sandbox
+from tests.events import SOURCES_EVENT
 from tests.real.processes import ROOT, Process, free_port
 from tests.real.redis import redis_server
 from tests.real.sfu import KEY, SECRET, LiveKit

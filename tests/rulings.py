@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from attrs import evolve
 
 from lotus_guard.core.model import Identity, RoomId
+from lotus_guard.core.seats import Occupancy
 from lotus_guard.rules.decision import Ruling
 from lotus_guard.rules.limit import Limit, LimitPolicy
-from lotus_guard.rules.rule import Facts, Occupancy, Refuse, Who
+from lotus_guard.rules.rule import Facts, Refuse, Who
 from lotus_guard.rules.rulings import refused
 
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import Identity, RoomId
-from lotus_guard.core.seats import Person
+from lotus_guard.core.seats import Occupancy, Person
 from lotus_guard.core.token import KeyPair, NotOurs, Token, Unfit, begins, open_token
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.enforce.credentials import Credential
@@ -24,7 +24,7 @@ from lotus_guard.enforce.ports import Outage, Reason, Records
 from lotus_guard.enforce.recipient import Asked, Recipient
 from lotus_guard.enforce.seating import SeatDesk
 from lotus_guard.rules.limit import Limit
-from lotus_guard.rules.rule import Facts, Occupancy, Refuse
+from lotus_guard.rules.rule import Facts, Refuse
 from lotus_guard.rules.rulings import refused
 
 MOST_ISSUED = 20_000

@@ -12,14 +12,14 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.seats import Person, Seating, Seats
+from lotus_guard.core.seats import Occupancy, Person, Seating, Seats
 from lotus_guard.enforce.deferreds import ignoring, with_timeout
 from lotus_guard.enforce.policies import MOST_AHEAD
 from lotus_guard.enforce.ports import Flooded, Now, Outage, Reason
 from lotus_guard.enforce.presence import KEPT, Presence
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.enforce.seat_store import SeatStore
-from lotus_guard.rules.rule import Occupancy, Refuse, Verdict
+from lotus_guard.rules.rule import Refuse, Verdict
 
 LOOK_MAX_AGE = 3.0
 """Seconds for which a look may let somebody in: so long that those of the live loop serve."""
@@ -119,12 +119,7 @@ class SeatDesk:
 
     def occupancy(self, recipient: Recipient, at: float) -> Occupancy:
         """The seats of a room as its recipient sees them, by what this guard knows."""
-        room, person = recipient.room, recipient.person
-        return Occupancy(
-            self.seats.ask(room, person, recipient.identity, 0, at).users,
-            self.seats.others(room, person, at),
-            self.seats.is_seated(room, person, recipient.identity, at),
-        )
+        return self.seats.occupancy(recipient.room, recipient.person, recipient.identity, at)
 
     async def _admit(self, recipient: Recipient, limit: int, at: float) -> Seating:
         who = (recipient.room, recipient.person, recipient.identity)

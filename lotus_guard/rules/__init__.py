@@ -1,6 +1,6 @@
 """The per-room rules, and all that is decided by them without asking anybody.
 
-A new rule is one module here and one entry in `RULES`; docs/architecture.md ("Where to change what") says how to go about it.
+A new rule is one module here and one entry in `RULES`; docs/architecture.md, Where to change what.
 """
 
 from collections.abc import Sequence

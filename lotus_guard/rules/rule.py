@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from attrs import field, frozen
 
 from lotus_guard.core.model import Identity, Source, UserId
-from lotus_guard.core.seats import Person
+from lotus_guard.core.seats import Occupancy, Person
 from lotus_guard.rules.option import Option
 
 Content = Mapping[str, Any]
@@ -53,18 +53,6 @@ class Fact(Enum):
 
     ATTENDANCE = "attendance"
     """How many people are in the room's calls or about to join, and whether this one is."""
-
-
-@frozen
-class Occupancy:
-    """The seats of a room, as seen by one person who wants in."""
-
-    taken: int
-    """How many people have a seat or take up room, this person included where they do."""
-    others: int
-    """How many of them are somebody else."""
-    is_seated: bool
-    """Whether this person has a seat already."""
 
 
 @frozen

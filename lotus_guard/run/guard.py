@@ -2,33 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import frozen
 
-from lotus_guard.core.clock import ServerClock
 from lotus_guard.core.directory import Directory
-from lotus_guard.core.lru import LruDict
-from lotus_guard.core.model import Identity
 from lotus_guard.core.seats import Person, Seats
-from lotus_guard.enforce.admission import MOST_ISSUED, Admission, Issued
-from lotus_guard.enforce.candidates import Candidates
-from lotus_guard.enforce.effects import Effects, Removals
-from lotus_guard.enforce.hang_ups import HangUps
 from lotus_guard.enforce.hints import Pushes, Webhooks
-from lotus_guard.enforce.introduction import Introductions
-from lotus_guard.enforce.issuing import Issuing
-from lotus_guard.enforce.judge import Judge
-from lotus_guard.enforce.live import Live, Only
-from lotus_guard.enforce.live_seats import LiveSeats
+from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.policies import AllPolicies, Freshness, Policies
-from lotus_guard.enforce.policy_reader import PolicyReader
-from lotus_guard.enforce.ports import Rank
 from lotus_guard.enforce.presence import Presence
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.records import Recorder, Sink, mask_of
 from lotus_guard.enforce.roll_call import RollCall
-from lotus_guard.enforce.room_pass import LIVE, RoomPass
+from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.enforce.room_resolver import RoomResolver
-from lotus_guard.enforce.seating import SeatDesk
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.livekit import LiveKit
 from lotus_guard.neighbours.synapse import Synapse
@@ -43,6 +29,7 @@ from lotus_guard.run.clients import Clients, livekit_clients, make_signer, synap
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.cluster import make_cluster
 from lotus_guard.run.config import Config
+from lotus_guard.run.enforcement import Judging, make_admission, make_live
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.gauges import show_what_is_known
 from lotus_guard.run.hints import Hints
@@ -75,18 +62,6 @@ class Guard:
         return self.loop.live
 
 
-@frozen
-class _Judging:
-    """What the token path and the live loop both judge by, and where they write what they did."""
-
-    memory: Memory
-    presence: Presence
-    policies: AllPolicies
-    recorder: Recorder
-    begins: LruDict[Identity, int] = field(factory=lambda: LruDict(MOST_ISSUED))
-    """From when on the last token that was given to each identity is valid (`nbf`)."""
-
-
 def make_guard(
     config: Config,
     clocks: Clocks,
@@ -107,7 +82,7 @@ def make_guard(
     synapse = synapse_clients(basics, agents.synapse)
     pushes = make_pushes(basics, rules)
     policies = make_policies(basics, rules, synapse, pushes)
-    judging = _Judging(memory, make_presence(basics, livekit, memory), policies, recorder)
+    judging = Judging(memory, make_presence(basics, livekit, memory), policies, recorder)
     pace = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
     live = make_live(basics, judging, livekit.background, pushes, pace)
     webhooks = make_webhooks(basics, live, memory)
@@ -133,7 +108,7 @@ def make_memory(basics: Basics, redis: "Server | None") -> Memory:
     """Make what is remembered, and what keeps it."""
     config = basics.config
     directory = Directory(now=basics.clocks.now)
-    seats = Seats(config.seat_hold, config.seat_grace, directory.user_of, directory.person)
+    seats = Seats(config.seat_hold, config.seat_grace, directory)
     return Memory(directory, seats, make_cluster(basics, directory, seats, redis))
 
 
@@ -188,81 +163,6 @@ def make_presence(basics: Basics, livekit: Clients[LiveKit], memory: Memory) -> 
     )
 
 
-def make_live(
-    basics: Basics, judging: _Judging, livekit: LiveKit, pushes: Pushes, limiter: RateLimiter
-) -> Live:
-    """Make what enforces the rules in calls that run."""
-    clocks, directory, policies = basics.clocks, judging.memory.directory, judging.policies
-    interval, rank = basics.config.reconcile_interval, _rank(judging)
-    reader = PolicyReader(
-        policies, pushes.are_coming, limiter, judging.recorder, clocks.now, interval
-    )
-    room_pass = make_room_pass(basics, judging, livekit, reader)
-    candidates = Candidates(directory, policies, pushes.are_coming, clocks.now)
-    return Live(
-        livekit,
-        room_pass,
-        candidates,
-        rank,
-        basics.metrics,
-        clocks.reactor,
-        clocks.now,
-        interval,
-    )
-
-
-def make_room_pass(
-    basics: Basics, judging: _Judging, livekit: LiveKit, reader: PolicyReader
-) -> RoomPass:
-    """Make what brings one room within its policies."""
-    config, clocks, memory = basics.config, basics.clocks, judging.memory
-    store, rank, metrics = memory.cluster.book, _rank(judging), basics.metrics
-    removals = Removals(livekit, store, judging.begins, clocks.now, clocks.epoch)
-    effects = Effects(
-        livekit,
-        removals,
-        judging.presence,
-        memory.directory,
-        rank,
-        metrics,
-        judging.recorder,
-        clocks.now,
-    )
-    seats = LiveSeats(judging.policies, store, rank, HangUps(), config.live_limit)
-    return RoomPass(
-        reader,
-        judging.presence,
-        memory.directory,
-        seats,
-        effects,
-        metrics,
-        clocks.epoch,
-        config.observed,
-    )
-
-
-def _rank(judging: _Judging) -> Rank:
-    return judging.memory.cluster.lease or Only()
-
-
-def make_admission(
-    basics: Basics, judging: _Judging, livekit_clock: ServerClock, hints: Hints
-) -> Admission:
-    """Make what judges tokens."""
-    config, clocks, memory = basics.config, basics.clocks, judging.memory
-    desk = SeatDesk(memory.seats, memory.cluster.book, judging.presence, clocks.reactor, clocks.now)
-    return Admission(
-        config.credentials.livekit,
-        Introductions(memory.directory, clocks.now),
-        Judge(judging.policies, desk, judging.recorder, clocks.reactor, clocks.now),
-        desk,
-        Issuing(config.token_life, judging.recorder, livekit_clock.epoch, config.observed),
-        judging.recorder,
-        config.deadline - memory.cluster.seconds,
-        Issued(hints.issued, judging.begins),
-    )
-
-
 def make_webhooks(basics: Basics, live: Live, memory: Memory) -> Webhooks:
     """Make what takes in LiveKit's webhooks."""
     keys, tell = basics.config.credentials.livekit, memory.cluster.tell_webhook
@@ -270,7 +170,7 @@ def make_webhooks(basics: Basics, live: Live, memory: Memory) -> Webhooks:
 
 
 def make_overview(
-    basics: Basics, judging: _Judging, live: Live, synapse: Clients[Synapse]
+    basics: Basics, judging: Judging, live: Live, synapse: Clients[Synapse]
 ) -> Overview:
     """Make what describes this guard to its operator."""
     config, clocks, memory = basics.config, basics.clocks, judging.memory

@@ -236,12 +236,6 @@ WITHOUT_TESTS: set[str] = {
     "run/start.py",
     "run/systemd.py",
     "run/workers.py",
-    "sandbox/authorization.py",
-    "sandbox/livekit.py",
-    "sandbox/reading.py",
-    "sandbox/service.py",
-    "sandbox/stack.py",
-    "sandbox/synapse.py",
     "synapse_module.py",
     "web/landing.py",
     "web/operators.py",
@@ -261,9 +255,6 @@ LONG_MODULES: set[str] = {
     "overload/http_limits.py",
     "run/config.py",
     "run/workers.py",
-    "sandbox/authorization.py",
-    "sandbox/livekit.py",
-    "sandbox/synapse.py",
     "web/public.py",
 }
 LONG_FUNCTIONS: set[str] = {
@@ -276,6 +267,5 @@ WIDE_CONSTRUCTORS: set[str] = {
     "memory/redis_news.py RedisStore",
     "memory/sqlite.py Store",
     "run/workers.py Worker",
-    "sandbox/livekit.py LiveKitState",
     "web/public.py Gate",
 }

@@ -17,7 +17,8 @@ from lotus_guard.memory.redis_lease import SECONDS, SETTLE_SECONDS, Lease
 from lotus_guard.memory.redis_news import RedisStore
 from lotus_guard.rules.push import HEADER, sign_push
 from lotus_guard.run.guard import Guard
-from lotus_guard.sandbox.livekit import Source, sign_webhook
+from lotus_guard.sandbox.livekit_state import Source
+from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
 from tests.events import LIMIT_EVENT, SOURCES_EVENT, push_of
 from tests.model_redis import Memory, ModelRedis

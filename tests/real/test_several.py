@@ -17,7 +17,7 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
-from lotus_guard.sandbox.livekit import Source
+from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN, TWO
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.real.processes import ROOT, Process, free_port, http

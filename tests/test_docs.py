@@ -165,7 +165,7 @@ def test_every_answer_of_our_own_is_explained() -> None:
 
 def test_every_verdict_is_explained() -> None:
     told = TROUBLE[TROUBLE.index("## Decisions in the log") :]
-    source = (ROOT / "lotus_guard/rules/decision.py").read_text()
+    source = (ROOT / "lotus_guard/rules/rulings.py").read_text()
     verdicts = ("refused", "let through", "not enforced", "narrowed: ", "silenced", "curbed")
     for verdict in (*verdicts, "put out of the call", "left alone", "valid for ", "may publish "):
         assert verdict in source
@@ -219,7 +219,7 @@ def blocks(*kinds: str) -> list[tuple[str, str, str]]:
 
 
 def test_every_command_is_run_by_a_test_or_marked() -> None:
-    """`make run` and `make test` are what CI and `test_sandbox_stack.py` run."""
+    """`make run` and `make test` are what CI and `tests/sandbox/test_stack.py` run."""
     for page, _, block in blocks("sh"):
         is_run = block in ("make run\n", "make test\n")
         assert is_run or block.startswith("# real-host\n"), (page, block)

@@ -5,14 +5,16 @@ from typing import Any
 
 from attrs import define, field
 
-from lotus_guard.core.model import Rule
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.memory.redis_keys import PIECE, Keyspace, in_background
 from lotus_guard.memory.store import Clocks
 from lotus_guard.memory.waiting_decisions import MOST_DECISIONS, WaitingDecisions
+from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST, Decision, Deed, from_json
 
 SOON_SECONDS = 0.5
+_DECIDERS = (*(rule.name for rule in RULES), REQUEST)
+"""Who decides: each has a stream of decisions of its own."""
 
 
 @define(eq=False)
@@ -86,4 +88,4 @@ def _stream(deed: str, rule: str) -> str:
 
 
 def _streams() -> list[str]:
-    return [_stream(deed, rule) for deed in Deed for rule in (*Rule, REQUEST)]
+    return [_stream(deed, rule) for deed in Deed for rule in _DECIDERS]

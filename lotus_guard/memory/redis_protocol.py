@@ -1,7 +1,8 @@
 """How we speak to Redis with txredisapi: connections, the channel of news, what faults mean.
 
 Commands are sent one after the other on one connection and answered in that order, so a cancelled
-one must keep its place: txredisapi's ReplyQueue does that.
+one must keep its place (docs/facts.md, Redis: what the guard uses): txredisapi's ReplyQueue does
+that.
 """
 
 import json

@@ -4,11 +4,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
+from twisted.web.iweb import IAgent
+from twisted.web.resource import IResource
 
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.sandbox.authorization import AuthorizationApp, Issuer, room_maker, userinfo_over
-from lotus_guard.sandbox.livekit import LiveKitApp, LiveKitState
-from lotus_guard.sandbox.synapse import SynapseApp, SynapseState
+from lotus_guard.rules import RULES, Rules
+from lotus_guard.rules.rule import Rule
+from lotus_guard.sandbox.authorization import AuthorizationApp
+from lotus_guard.sandbox.authorization_clients import room_maker, userinfo_over
+from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer
+from lotus_guard.sandbox.livekit import LiveKitApp
+from lotus_guard.sandbox.livekit_state import LiveKitState
+from lotus_guard.sandbox.synapse import SynapseApp
+from lotus_guard.sandbox.synapse_state import SynapseState
 
 KEY = "sandbox"
 SECRET = "the-sandbox-has-no-secrets-to-keep-0000"  # noqa: S105
@@ -28,26 +35,24 @@ class Addresses:
 
 @define(eq=False)
 class Sandbox:
-    """The three, over plain state; nothing listens yet."""
+    """The state of the three; nothing listens yet."""
 
-    agent: Any
+    agent: IAgent
     """How the authorization service reaches the other two."""
     epoch: Callable[[], float]
     addresses: Addresses = field(factory=Addresses)
-    homeserver: SynapseState = field(init=False, factory=SynapseState)
+    rules: Rules = RULES
+    homeserver: SynapseState = field(init=False)
     sfu: LiveKitState = field(init=False)
-    synapse: SynapseApp = field(init=False)
-    livekit: LiveKitApp = field(init=False)
-    authorization: AuthorizationApp = field(init=False)
-    _ids: int = 0
+    authorization: AuthorizationState = field(init=False)
+    _ids: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         where = self.addresses
+        self.homeserver = SynapseState(self._new_id)
         self.sfu = LiveKitState(KEY, SECRET, self.epoch, self._new_id)
-        self.synapse = SynapseApp(self.homeserver, self._new_id)
-        self.livekit = LiveKitApp(self.sfu)
         public = where.livekit.replace("http://", "ws://")
-        self.authorization = AuthorizationApp(
+        self.authorization = AuthorizationState(
             Issuer(KEY, SECRET, public, self.epoch),
             userinfo_over(self.agent, lambda _server: where.synapse),
             room_maker(self.agent, where.livekit, KEY, SECRET),
@@ -55,7 +60,7 @@ class Sandbox:
         self._furnish()
 
     def environment(self) -> dict[str, str]:
-        """Give the variables of a guard in front of it."""
+        """The variables of a guard in front of it."""
         where = self.addresses
         return {
             "LIVEKIT_URL": where.livekit.replace("http://", "ws://"),
@@ -67,13 +72,13 @@ class Sandbox:
             "LOTUS_GUARD_SYNAPSE_TOKEN": ADMIN_TOKEN,
         }
 
-    def apps(self) -> Mapping[str, Any]:
-        """Give each one, with its `resource()`, by its address."""
+    def resources(self) -> Mapping[str, IResource]:
+        """What to serve, by its address."""
         where = self.addresses
         return {
-            where.authorization: self.authorization,
-            where.livekit: self.livekit.app,
-            where.synapse: self.synapse.app,
+            where.authorization: AuthorizationApp(self.authorization).resource(),
+            where.livekit: LiveKitApp(self.sfu).app.resource(),
+            where.synapse: SynapseApp(self.homeserver).app.resource(),
         }
 
     def _new_id(self) -> str:
@@ -85,18 +90,24 @@ class Sandbox:
         for name in PEOPLE:
             self.homeserver.add_account(f"@{name}:sandbox", name)
             self.homeserver.openid[f"openid-{name}"] = f"@{name}:sandbox"
-        for room in (OPEN, TWO, VOICE):
+        for room in (OPEN, *(_room_of(rule) for rule in self.rules)):
             self.homeserver.add_room(room, "@admin:sandbox")
             for name in PEOPLE:
                 self.homeserver.join(room, f"@{name}:sandbox")
-        self.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 2})
-        self.homeserver.set_state(
-            VOICE, SOURCES_EVENT, {"allow_camera": False, "allow_screenshare": False}
-        )
+        for rule in self.rules:
+            self.homeserver.set_state(_room_of(rule), rule.event, dict(rule.trial.content))
 
 
-def welcome(guard: str, desk: str | None, addresses: Addresses) -> str:
-    """Say what runs, with lines to paste; `desk` is the operators' port, if there is one."""
+def _room_of(rule: Rule[Any]) -> str:
+    return f"!{rule.trial.room}:sandbox"
+
+
+def _words_of(rule: Rule[Any]) -> str:
+    return ", ".join(rule.show(rule.read(rule.trial.content).policy).words)
+
+
+def welcome(guard: str, desk: str | None, addresses: Addresses, rules: Rules = RULES) -> str:
+    """What runs, with lines to paste; `desk` is the URL of the operators' port, if there is one."""
     status = f"What it does shows live at {desk}/ in a browser.\n" if desk else ""
     ask = f"curl -s {guard}/sfu/get -d"
 
@@ -108,22 +119,22 @@ def welcome(guard: str, desk: str | None, addresses: Addresses) -> str:
         "python3 -c 'import base64,json,sys; "
         'print(base64.b64decode(json.load(sys.stdin)["jwt"].split(".")[1]+"==").decode())\''
     )
+    rooms = ", ".join([f"{OPEN} (no policy)", *(f"{_room_of(r)} ({_words_of(r)})" for r in rules)])
+    trials = ""
+    for rule in rules:
+        trials += f"\n{rule.trial.text}\n"
+        after = f" | {decode}" if rule.trial.is_grant_shown else ""
+        trials += "\n".join(f"  {ask} {body(_room_of(rule), n)}{after}" for n in rule.trial.askers)
     twice = '\'{"room":"!two:sandbox","room":"!open:sandbox"}\''
     return f"""
 The guard is at {guard}, in front of a sandbox: nothing here is real, and nobody joins.
 {status}  lk-jwt-service {addresses.authorization}
   LiveKit        {addresses.livekit}
   Synapse        {addresses.synapse}
-Rooms: {OPEN} (no policy), {TWO} (at most 2 people), {VOICE} (no camera, no screen).
+Rooms: {rooms}.
 
 An open room: the token comes back as lk-jwt-service made it.
-  {ask} {body(OPEN, "alice")}
-A room for two: alice and bob get a token, carol a 403 (a token not used keeps its seat for 60 s).
-  {ask} {body(TWO, "alice")}
-  {ask} {body(TWO, "bob")}
-  {ask} {body(TWO, "carol")}
-A room for voices: the token's canPublishSources has the microphone alone.
-  {ask} {body(VOICE, "alice")} | {decode}
+  {ask} {body(OPEN, "alice")}{trials}
 A body that two readers could read differently: 400.
   {ask} {twice}
 

@@ -11,11 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from attrs import define, field, frozen
 
 from lotus_guard.core.archive import Archive
-from lotus_guard.core.binding import Binding, Evidence, binding_from
-from lotus_guard.core.binding import user_from as user_from
+from lotus_guard.core.binding import Binding, Evidence
 from lotus_guard.core.identities import Identities
-from lotus_guard.core.lru import LruDict as LruDict
-from lotus_guard.core.lru import weight
+from lotus_guard.core.lru import LruDict, weight
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, guess_legacy_user, livekit_room_of
 
@@ -90,8 +88,6 @@ class Directory:
         """Where a LiveKit room belongs; None where no token has told us."""
         self._unpack(livekit_room)
         return self._bindings.get(livekit_room)
-
-    place_of = binding_of  # as those call it who have not moved on yet
 
     def livekit_rooms_of(self, room: RoomId) -> tuple[LiveKitRoom, ...]:
         """The LiveKit rooms of a Matrix room: those learnt, and the ordinary call's."""
@@ -221,9 +217,3 @@ class Directory:
         livekit_rooms.pop(livekit_room, None)
         if not livekit_rooms:
             self._rooms.pop(binding.room, None)
-
-
-# The names of before, for those who have not moved on yet.
-Place = Binding
-Grounds = Evidence
-place_from = binding_from

@@ -90,5 +90,7 @@ class RoomResolver:
 
     def _slots(self) -> list[str]:
         """List the ordinary slot, and some that we have seen: clients name them as they like."""
-        seen = dict.fromkeys([ROOM_SLOT, *(place.slot for _, place in self.knowledge.bindings())])
+        seen = dict.fromkeys(
+            [ROOM_SLOT, *(binding.slot for _, binding in self.knowledge.bindings())]
+        )
         return list(seen)[:MOST_SLOTS]

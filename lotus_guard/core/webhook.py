@@ -56,7 +56,7 @@ class Event:
     identity: Identity
     sid: str
     on_purpose: bool
-    """Whether the participant hung up himself."""
+    """Whether the participant hung up themselves."""
 
 
 class Forged(ValueError):
@@ -88,7 +88,7 @@ def announced(authorization: str, key: str, secret: str) -> str:
 
 
 def is_announced(authorization: str, key: str, secret: str) -> bool:
-    """Tell whether a token is a webhook's."""
+    """Whether a token is a webhook's."""
     try:
         announced(authorization, key, secret)
     except Forged:

@@ -52,11 +52,13 @@ class Media(Rule[SourcePolicy]):
         Switch("allow_camera", "camera", "May anybody publish a camera?", True),
         Switch("allow_screenshare", "screenshare", "May anybody share a screen?", True),
     )
+    title = "Camera and screen"
     heading = "Sources"
     only = ("media", "Only the rules for camera and screen.")
     examples = (
         Example(
             {"allow_camera": False, "allow_screenshare": False},
+            "No camera, no screen share",
             "nobody publishes a camera, nobody a screen",
         ),
     )

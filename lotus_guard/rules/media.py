@@ -61,6 +61,8 @@ class Media(Rule[SourcePolicy]):
             "No camera, no screen share",
             "nobody publishes a camera, nobody a screen",
         ),
+        Example({"allow_camera": False}, "No camera", "nobody publishes a camera"),
+        Example({"allow_screenshare": False}, "No screen share", "nobody shares a screen"),
     )
     trial = Trial(
         "voice",

@@ -163,7 +163,7 @@ class Simulation:
         )
         config = read_config(self._environment())
         self.guard = make_guard(config, clocks, agents)
-        self.guard.memory.cluster.store.open()
+        self.guard.memory.open()
         self._site = PublicSite(self.guard.public.gate)
         self._site.reactor = self.clock
         self.service = LiveService(self.guard, config, clocks, agents)

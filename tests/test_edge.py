@@ -141,13 +141,13 @@ async def test_ids_that_are_just_short_enough_get_their_token(world: World) -> N
 @pytest_twisted.ensureDeferred
 async def test_a_flood_of_long_ids_leaves_nothing_behind(world: World) -> None:
     world.start_guard()
-    before = len(list(world.guard.memory.directory.places()))
+    before = len(list(world.guard.memory.directory.bindings()))
     for number in range(60):
         room, device = f"!{number}{'r' * 30_000}:s", f"{number}{'d' * 60_000}"
         for fields in (modern(room_id=room), legacy(device_id=device), modern(slot_id=room)):
             path = "/get_token" if "member" in fields else "/sfu/get"
             assert (await world.request("POST", path, json.dumps(fields).encode())).status == 400
-    assert len(list(world.guard.memory.directory.places())) == before
+    assert len(list(world.guard.memory.directory.bindings())) == before
     assert list(world.guard.memory.directory.users()) == []
     assert len(world.guard.overview.records.recent) <= 3
 

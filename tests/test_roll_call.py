@@ -201,7 +201,7 @@ async def test_a_call_that_is_over_makes_nobody_unknown_in_another(world: World)
     await world.guard.live.run_pass()
     other = livekit_room_of(RoomId(OPEN), SLOT)
     world.sandbox.sfu.delete(other)
-    world.guard.memory.directory.rest({other})
+    world.guard.memory.directory.archive({other})
     world.guard.memory.seats._tables[RoomId(TWO)].holds.clear()  # a minute later
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()

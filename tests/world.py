@@ -105,7 +105,7 @@ class World:
         clocks = Clocks(reactor, time.monotonic, time.time)
         self.config = read_config(environment)
         self.guard = make_guard(self.config, clocks, agents, redis=redis, rules=self.rules)
-        self.guard.memory.cluster.store.open()
+        self.guard.memory.open()
         port = self._listen(0, PublicSite(self.guard.public.gate, self.guard.public.connections))
         self.url = f"http://127.0.0.1:{port}"
         site = OperatorsSite(self.guard.operators)

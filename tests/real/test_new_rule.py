@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests import quiet_hours
 from tests.real.conftest import require_real
 from tests.real.processes import ROOT, http
 from tests.real.stack import Stack, milliseconds, running_stack
 from tests.real.test_policy_command import lotus_guard
-from tests.rules import quiet_hours
 
 LIST, LONGER = "(Limit(), Media())", "(Limit(), Media(), QuietHours())"
 IMPORT = "from lotus_guard.rules.media import Media\n"
@@ -20,7 +20,7 @@ MORE = IMPORT + "from lotus_guard.rules.quiet_hours import QuietHours\n"
 
 
 def add_rule(source: Path) -> None:
-    """Do what docs/architecture.md says: a module, and an entry in `RULES` with its import."""
+    """Do as docs/architecture.md, Where to change what: a module, and its entry in `RULES`."""
     shutil.copy(quiet_hours.__file__, source / "lotus_guard/rules/quiet_hours.py")
     registry = source / "lotus_guard/rules/__init__.py"
     text = registry.read_text()

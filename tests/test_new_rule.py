@@ -25,11 +25,11 @@ from lotus_guard.rules.push import sign_push, write_push
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, TWO, VOICE, welcome
 from lotus_guard.web.landing import landing_page
-from tests.rules.quiet_hours import QuietHours
+from tests.quiet_hours import QuietHours
 from tests.test_live import VIDEO, join
 from tests.world import World
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 QUIET = QuietHours()
 MORE = (*RULES, QUIET)
 ROOM = f"!{QUIET.trial.room}:sandbox"
@@ -166,7 +166,7 @@ async def test_rooms_and_the_status_page_show_it(world: World) -> None:
 COMMAND = """
 from lotus_guard.commands.policy import policy_group
 from lotus_guard.rules import RULES
-from tests.rules.quiet_hours import QuietHours
+from tests.quiet_hours import QuietHours
 
 policy_group((*RULES, QuietHours()))()
 """

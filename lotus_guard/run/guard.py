@@ -187,7 +187,8 @@ def make_overview(
         names.name_of,
         clocks.now,
     )
-    identity = {"instance": memory.cluster.store.instance, "rules": modes}
+    titles = {each.rule.name: each.rule.title for each in judging.policies}
+    identity = {"instance": memory.cluster.store.instance, "rules": modes, "titles": titles}
     return Overview(rooms, judging.recorder, basics.health, clocks.epoch, identity)
 
 

@@ -44,6 +44,7 @@ from lotus_guard.neighbours.upstream import Reply, Upstream, forwarded_headers
 from lotus_guard.overload.client_address import Origin, Origins, end_of, entries_of
 from lotus_guard.overload.http_limits import BoundedRequest, Connections, QuietSite
 from lotus_guard.overload.load_shedding import LoadShedding, TurnedAway
+from lotus_guard.rules import RULES
 from lotus_guard.rules.rulings import request_refused
 from lotus_guard.web.landing import landing_page
 
@@ -208,7 +209,7 @@ class Gate(Resource):
         self._clients = clients
         self._records = records
         self._observes = observes
-        self._landing = landing_page()
+        self._landing = landing_page(RULES)
         self._is_probe = is_probe
         self._open = 0
         self._waiting: list[Deferred[None]] = []

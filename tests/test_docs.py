@@ -1,6 +1,7 @@
 """The documentation says what the code says."""
 
 import ast
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.enforce.ports import Reason
 from lotus_guard.neighbours.agents import Agents
+from lotus_guard.rules import RULES
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Variables, read_config, variable_names
 from lotus_guard.run.guard import make_guard
@@ -166,11 +168,21 @@ def test_every_answer_of_our_own_is_explained() -> None:
 
 def test_every_verdict_is_explained() -> None:
     told = TROUBLE[TROUBLE.index("## Decisions in the log") :]
-    source = (ROOT / "lotus_guard/rules/decision.py").read_text()
+    source = (ROOT / "lotus_guard/rules/rulings.py").read_text()
     verdicts = ("refused", "let through", "not enforced", "narrowed: ", "silenced", "curbed")
     for verdict in (*verdicts, "put out of the call", "left alone", "valid for ", "may publish "):
         assert verdict in source
         assert f"`{verdict.strip()}" in told or verdict in told
+
+
+@pytest.mark.parametrize(("page", "most"), [("README.md", 1), ("docs/moderators.md", None)])
+def test_the_table_of_policies_has_every_rule(page: str, most: int | None) -> None:
+    row = re.compile(r"^\| `(io\.lotus\.\w+)` \| `(.*?)` \| (.*) \|$", re.MULTILINE)
+    assert row.findall((ROOT / page).read_text()) == [
+        (rule.event, json.dumps(dict(example.content)), example.meaning)
+        for rule in RULES
+        for example in rule.examples[:most]
+    ]
 
 
 def packages() -> list[str]:

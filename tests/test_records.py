@@ -14,12 +14,15 @@ from twisted.logger import ILogObserver, LogLevel, LogPublisher, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
-from lotus_guard.memory import sqlite_schema as tables
-from lotus_guard.memory.sqlite_schema import SCHEMA, Batch, Beat, select_decisions
+from lotus_guard.memory.sqlite import Tenant
+from lotus_guard.memory.sqlite_batch import Batch, Beat
+from lotus_guard.memory.sqlite_read import select_decisions
+from lotus_guard.memory.sqlite_schema import ALIVE_SECONDS, SCHEMA
+from lotus_guard.memory.waiting_decisions import MOST_WAITING
 from lotus_guard.observe.health import TROUBLE_SECONDS, Dependency, Health
 from lotus_guard.observe.log import (
     MOST_ALIKE,
@@ -34,15 +37,9 @@ from lotus_guard.observe.log import (
     unration_all,
 )
 from lotus_guard.observe.room_names import MOST_ASKED, RoomNames
-from lotus_guard.rules.decision import (
-    Decision,
-    Deed,
-    Ruling,
-    let_through,
-    not_enforced,
-    request_refused,
-    seat_refused,
-)
+from lotus_guard.rules.decision import Decision, Deed, Ruling
+from lotus_guard.rules.rulings import let_through, not_enforced, request_refused
+from tests.rulings import seat_refused
 from tests.test_decisions import logged
 from tests.test_store import Memory
 
@@ -61,10 +58,10 @@ class Counted:
     def decided(self, ruling: Ruling, observed: bool) -> None:
         self.decisions += 1
 
-    def failed_open(self, rule: Rule, outage: Outage) -> None:
+    def failed_open(self, rule: str, outage: Outage) -> None:
         self.fail_opens += 1
 
-    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+    def not_enforced(self, rule: str, outage: Outage) -> None:
         self.unenforced += 1
 
 
@@ -88,14 +85,14 @@ def test_what_is_tried_again_and_again_is_counted_each_time_and_written_once_a_m
     records = recorder(clock, counted)
     outage = Outage(Reason.TIMEOUT, "late")
     for _ in range(3):
-        records.failed_open(Rule.LIMIT, outage, ROOM, again=True)
+        records.failed_open("limit", outage, ROOM, again=True)
     assert (counted.fail_opens, len(records.recent)) == (3, 1)
-    records.failed_open(Rule.SOURCES, outage, ROOM, again=True)
-    records.failed_open(Rule.LIMIT, outage, RoomId("!other:s"), again=True)
+    records.failed_open("sources", outage, ROOM, again=True)
+    records.failed_open("limit", outage, RoomId("!other:s"), again=True)
     assert len(records.recent) == 3
     clock.advance(ONCE_SECONDS)
-    records.failed_open(Rule.LIMIT, outage, ROOM, again=True)
-    records.failed_open(Rule.LIMIT, outage, ROOM)
+    records.failed_open("limit", outage, ROOM, again=True)
+    records.failed_open("limit", outage, ROOM)
     assert len(records.recent) == 5
 
 
@@ -103,9 +100,9 @@ def test_what_the_live_loop_cannot_enforce_is_no_fail_open_and_is_written_once_a
     clock, counted = Clock(), Counted()
     records = recorder(clock, counted)
     for detail in ("late", "later"):
-        records.not_enforced(Rule.LIMIT, Outage(Reason.TIMEOUT, detail))
-    records.not_enforced(Rule.LIMIT, Outage(Reason.REFUSED, "not there"))
-    records.not_enforced(Rule.SOURCES, Outage(Reason.TIMEOUT, "late"))
+        records.not_enforced("limit", Outage(Reason.TIMEOUT, detail))
+    records.not_enforced("limit", Outage(Reason.REFUSED, "not there"))
+    records.not_enforced("sources", Outage(Reason.TIMEOUT, "late"))
     assert (counted.fail_opens, counted.unenforced) == (0, 4)
     told = [(each.ruling.deed, each.ruling.rule, each.ruling.why) for each in records.recent]
     assert told == [
@@ -114,7 +111,7 @@ def test_what_the_live_loop_cannot_enforce_is_no_fail_open_and_is_written_once_a
         ("unenforced", "sources", "timeout: late"),
     ]
     clock.advance(ONCE_SECONDS)
-    records.not_enforced(Rule.LIMIT, Outage(Reason.TIMEOUT, "late"))
+    records.not_enforced("limit", Outage(Reason.TIMEOUT, "late"))
     assert len(records.recent) == 4
     assert "not enforced, by the limit rule: timeout: late" in line_of(records.recent[-1])
 
@@ -249,7 +246,7 @@ def test_whatever_observers_there_are_get_a_ration_and_lose_it_again() -> None:
 
 
 def test_a_fail_open_is_a_warning_and_carries_its_fields(logged: list[Any]) -> None:
-    ruling = let_through(Rule.LIMIT, "timeout", "late", ROOM, "@u:s")
+    ruling = let_through("limit", "timeout", "late", ROOM, "@u:s")
     decision = Decision("id", 0.0, False, ruling)
     DecisionLog(Clock().seconds).write(decision)
     assert logged[0]["log_level"] is LogLevel.warn
@@ -295,7 +292,7 @@ def beat(instance: str = "me", at: float = 2000.0, oldest: float = 0.0) -> Batch
 def test_decisions_are_bounded_by_age(cursor: sqlite3.Cursor) -> None:
     batch = Batch()
     for number in range(10):
-        batch.decided(refusal(number))
+        batch.decisions.add(refusal(number))
     batch.write(cursor)
     beat(oldest=1004.0).write(cursor)
     assert [each.id for each in select_decisions(cursor, None, None, 3)] == ["id9", "id8", "id7"]
@@ -304,10 +301,10 @@ def test_decisions_are_bounded_by_age(cursor: sqlite3.Cursor) -> None:
 
 def test_a_flood_of_one_kind_leaves_the_others(cursor: sqlite3.Cursor) -> None:
     batch = Batch()
-    batch.decided(refusal(0))
+    batch.decisions.add(refusal(0))
     flood = request_refused(400, "M_BAD_JSON", "twice")
     for n in range(50):
-        batch.decided(Decision(f"f{n}", 1000.0, False, flood))
+        batch.decisions.add(Decision(f"f{n}", 1000.0, False, flood))
     batch.write(cursor)
     Batch(beat=Beat("me", 7, "tcp:8070", 2000.0, 0.0, most=5)).write(cursor)
     found = [each.id for each in select_decisions(cursor, None, None, 100)]
@@ -316,20 +313,20 @@ def test_a_flood_of_one_kind_leaves_the_others(cursor: sqlite3.Cursor) -> None:
 
 def test_a_flood_waits_for_the_disk_within_bounds(cursor: sqlite3.Cursor) -> None:
     batch = Batch()
-    batch.decided(refusal(0))
+    batch.decisions.add(refusal(0))
     flood = request_refused(400, "M_BAD_JSON", "twice")
     for n in range(1000):
-        batch.decided(Decision(f"f{n}", 1000.0, False, flood))
+        batch.decisions.add(Decision(f"f{n}", 1000.0, False, flood))
     batch.write(cursor)
     found = [each.id for each in select_decisions(cursor, None, None, 5000)]
-    assert len(found) == 1 + tables.MOST_WAITING
+    assert len(found) == 1 + MOST_WAITING
     assert found[0] == "f999"
     assert "id0" in found
 
 
 def test_names_that_sqlite_does_not_take_do_not_stop_the_rest(cursor: sqlite3.Cursor) -> None:
     batch = Batch()
-    batch.decided(refusal(room=RoomId("!\ud800:s")))
+    batch.decisions.add(refusal(room=RoomId("!\ud800:s")))
     batch.write(cursor)
     assert len(select_decisions(cursor, None, None, 100)) == 1
 
@@ -342,8 +339,8 @@ def test_an_earlier_release_that_is_put_back_can_read_what_this_one_wrote(
     cursor: sqlite3.Cursor,
 ) -> None:
     batch = Batch()
-    batch.decided(refusal(0))
-    batch.decided(Decision("u", 1001.0, False, not_enforced(Rule.LIMIT, "timeout", "late")))
+    batch.decisions.add(refusal(0))
+    batch.decisions.add(Decision("u", 1001.0, False, not_enforced("limit", "timeout", "late")))
     batch.write(cursor)
     bodies = [json.loads(body) for (body,) in cursor.execute("SELECT body FROM decision")]
     assert {body["kind"] for body in bodies} <= KINDS_BEFORE
@@ -353,7 +350,7 @@ def test_an_earlier_release_that_is_put_back_can_read_what_this_one_wrote(
 
 def test_what_a_later_release_wrote_is_left_out_and_hides_nothing(cursor: sqlite3.Cursor) -> None:
     batch = Batch()
-    batch.decided(refusal(0))
+    batch.decisions.add(refusal(0))
     batch.write(cursor)
     for kind, body in (("new", "{}"), ("refused", "{}"), ("refused", "[")):
         row = (1.0, kind, "limit", None, None, body)
@@ -368,14 +365,13 @@ def test_guards_on_one_file_see_each_other_until_one_stops(cursor: sqlite3.Curso
     assert beat("two").write(cursor) == [7]
     Batch(gone="one").write(cursor)
     assert beat("two").write(cursor) == []
-    assert beat("three", at=2000.0 + tables.ALIVE_SECONDS + 1).write(cursor) == []
+    assert beat("three", at=2000.0 + ALIVE_SECONDS + 1).write(cursor) == []
 
 
 @pytest_twisted.ensureDeferred
 async def test_two_guards_on_one_file_are_told_once(tmp_path: Path, logged: list[Any]) -> None:
-    memories = [Memory(tmp_path / "state.sqlite") for _ in range(2)]
-    for number, memory in enumerate(memories):
-        memory.store.instance = f"guard{number}"
+    path = tmp_path / "state.sqlite"
+    memories = [Memory(path, tenant=Tenant(f"guard{number}")) for number in range(2)]
     for _ in range(2):
         for memory in memories:
             memory.store.beat()

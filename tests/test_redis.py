@@ -9,13 +9,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
-from lotus_guard.memory.redis_scripts import (
-    Script,
-    Version,
-    is_redis,
-    read_redis_address,
-    read_version,
-)
+from lotus_guard.memory.redis_address import is_redis, read_redis_address
+from lotus_guard.memory.redis_scripts import Script
+from lotus_guard.memory.redis_seats import Version, read_version
 from lotus_guard.run.config import Faulty, read_config
 from tests.contract.redis import ROOM, Guard, RedisContract
 from tests.model_redis import Memory, ModelRedis, Words

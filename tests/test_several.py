@@ -13,14 +13,15 @@ from livekit.protocol import webhook
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.memory import redis_seats as redis_book
+from lotus_guard.memory.redis_keys import Keyspace
 from lotus_guard.memory.redis_lease import SECONDS, SETTLE_SECONDS, Lease
-from lotus_guard.memory.redis_news import RedisStore
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.rules.push import HEADER, sign_push, write_push
+from lotus_guard.memory.redis_store import RedisStore
+from lotus_guard.rules.push import HEADER, sign_push
 from lotus_guard.run.guard import Guard
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
+from tests.events import LIMIT_EVENT, SOURCES_EVENT, push_of
 from tests.model_redis import Memory, ModelRedis
 from tests.test_live import full_room_and_a_drawer, join, people
 from tests.world import World
@@ -48,9 +49,10 @@ class Ring:
         guard = self.world.guard
         store = guard.memory.cluster.store
         assert isinstance(store, RedisStore)
-        ears = self.memory.ears.setdefault(store.channel, [])
-        ears.append(lambda message: store.hear(json.loads(message)))
-        store.listen()
+        reader = store.reader(guard.hints)
+        ears = self.memory.ears.setdefault(reader.channel, [])
+        ears.append(lambda message: reader.hear(json.loads(message)))
+        reader.listen()
         self.guards.append(guard)
         self.servers.append(server)
         self.urls.append(self.world.url)
@@ -93,12 +95,12 @@ async def test_what_one_is_taught_the_others_know_and_who_comes_later_too(ring: 
     livekit_room = got.claims["video"]["room"]
     late = ring.add()
     for guard in (*ring.guards, late):
-        place = guard.memory.directory.place_of(livekit_room)
+        place = guard.memory.directory.binding_of(livekit_room)
         assert place is not None
         assert (place.room, place.slot) == (OPEN, "m.call#SIDE")
         assert guard.memory.directory.user_of(got.claims["sub"]) == "@alice:sandbox"
     ring.guards[0].memory.directory.forget([livekit_room])
-    assert [g.memory.directory.place_of(livekit_room) for g in ring.guards] == [None] * 3
+    assert [g.memory.directory.binding_of(livekit_room) for g in ring.guards] == [None] * 3
 
 
 @pytest_twisted.ensureDeferred
@@ -106,12 +108,12 @@ async def test_what_was_learnt_while_redis_was_away_is_told_later(ring: Ring) ->
     ring.go_away()
     got = await ring.world.ask("alice", OPEN, "/get_token", base=ring.urls[0], slot="m.call#SIDE")
     livekit_room = got.claims["video"]["room"]
-    assert ring.guards[1].memory.directory.place_of(livekit_room) is None
+    assert ring.guards[1].memory.directory.binding_of(livekit_room) is None
     ring.go_away(False)
     store = ring.guards[0].memory.cluster.store
     assert isinstance(store, RedisStore)
-    store.listen()
-    assert ring.guards[1].memory.directory.place_of(livekit_room) is not None
+    store.reader(ring.guards[0].hints).listen()
+    assert ring.guards[1].memory.directory.binding_of(livekit_room) is not None
     assert ring.guards[1].memory.directory.user_of(got.claims["sub"]) == "@alice:sandbox"
 
 
@@ -125,15 +127,15 @@ async def push(ring: Ring, number: int, body: bytes) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_push_to_one_reaches_the_others_and_who_starts_later(ring: Ring) -> None:
-    await push(ring, 0, write_push(RoomId(TWO), {"max_users": 7}, NO_CAMERA))
+    await push(ring, 0, push_of(RoomId(TWO), {"max_users": 7}, NO_CAMERA))
     late = ring.add(LOTUS_GUARD_PUSH_SECRET=PUSH)
     stranger = ring.add(LOTUS_GUARD_PUSH_SECRET="another-secret-of-someone")
     for guard in (ring.guards[0], ring.guards[1], late):
-        limit = guard.live.limits.last(RoomId(TWO))
+        limit = guard.live.candidates.policies.of("limit").last(RoomId(TWO))
         assert limit is not None
         assert limit.max_users == 7
-        assert guard.live.sources.last(RoomId(TWO)) is not None
-    assert stranger.live.limits.last(RoomId(TWO)) is None
+        assert guard.live.candidates.policies.of("sources").last(RoomId(TWO)) is not None
+    assert stranger.live.candidates.policies.of("limit").last(RoomId(TWO)) is None
 
 
 @pytest_twisted.ensureDeferred
@@ -183,7 +185,7 @@ async def test_who_is_deposed_in_the_middle_of_a_pass_does_nothing_more(ring: Ri
     await ring.lease(0).renew()
     alice = await join(ring.world, "alice", OPEN)
     ring.world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
-    presence = ring.guards[0].live.presence
+    presence = ring.guards[0].live.room_pass.presence
     service: Any = presence.in_background
 
     class Pausing:
@@ -241,7 +243,7 @@ async def test_who_sat_down_while_redis_was_away_is_not_put_out_once_it_is_back(
     ring.world.sandbox.sfu.join(got.json()["jwt"])
     await ring.guards[1].live.run_pass()
     assert {name.split(":")[0] for name in named(ring)} == {"@alice", "@bob"}
-    await ring.guards[0].memory.cluster.book.reunite()
+    await ring.guards[0].memory.seat_store.reunite()
     ring.lease(1)._failed -= SETTLE_SECONDS
     assert ring.lease(1).may_remove()
     await ring.guards[1].live.run_pass()
@@ -253,7 +255,7 @@ async def test_seats_of_an_outage_are_told_without_a_further_change(ring: Ring) 
     ring.go_away()
     assert [await ring.ask(0, name, TWO) for name in ("alice", "bob")] == [200, 200]
     ring.go_away(False)
-    await ring.guards[0].memory.cluster.book.reunite()
+    await ring.guards[0].memory.seat_store.reunite()
     assert await ring.ask(1, "carol", TWO) == 403
 
 
@@ -268,7 +270,7 @@ async def test_without_redis_all_narrow_and_nobody_removes(ring: Ring) -> None:
         await ring.lease(number).renew()
     drawer = await full_room_and_a_drawer(ring.world)
     ring.go_away()
-    begun = ring.guards[0].overview.now()
+    begun = ring.guards[0].overview.rooms.now()
     for number in (0, 1):
         for later in (5.0, 10.0):  # its lease has run out, then nobody's can be alive
             now = begun + later
@@ -316,7 +318,7 @@ class Times:
 async def test_a_lease_is_over_for_its_holder_before_another_can_have_it() -> None:
     clock = Times()
     memory = Memory(clock)
-    one, two = (Lease(ModelRedis(memory), "t:", name, clock) for name in "ab")
+    one, two = (Lease(Keyspace(ModelRedis(memory), "t:", name), clock) for name in "ab")
     await one.renew()
     await two.renew()
     assert (one.leads(), two.leads(), one.term) == (True, False, 1)
@@ -341,7 +343,7 @@ async def test_a_renewal_counts_from_when_it_was_sent() -> None:
             clock.at += 3.0
             return found
 
-    lease = Lease(Slow(memory), "t:", "a", clock)
+    lease = Lease(Keyspace(Slow(memory), "t:", "a"), clock)
     await lease.renew()
     assert lease.leads()
     clock.at += 0.6
@@ -352,7 +354,7 @@ async def test_a_renewal_counts_from_when_it_was_sent() -> None:
 async def test_without_redis_one_is_alone_only_when_no_lease_can_be_alive() -> None:
     clock = Times()
     server = ModelRedis(Memory(clock))
-    lease = Lease(server, "t:", "a", clock)
+    lease = Lease(Keyspace(server, "t:", "a"), clock)
     await lease.renew()
     server.is_away = True
     for _ in range(7):
@@ -378,7 +380,7 @@ async def test_what_falls_out_of_the_bounds_leaves_redis_and_not_the_other_guard
     first = ring.guards[0]
     store = first.memory.cluster.store
     directory = first.memory.directory
-    directory._places._most = directory._users._most = 2
+    directory._bindings._most = directory._identities._users._most = 2
     rooms = [f"!{number}:sandbox" for number in range(4)]
     livekit_rooms = [livekit_room_of(RoomId(room), "m.call#ROOM") for room in rooms]
     for number, room in enumerate(rooms):
@@ -388,7 +390,7 @@ async def test_what_falls_out_of_the_bounds_leaves_redis_and_not_the_other_guard
     users = {key for key, value in ring.memory.keys.items() if ":users:" in key and value}
     assert users == {f"lotus_guard:users:{livekit_room}" for livekit_room in livekit_rooms[2:]}
     directory = ring.guards[1].memory.directory
-    assert all(directory.place_of(livekit_room) for livekit_room in livekit_rooms)
+    assert all(directory.binding_of(livekit_room) for livekit_room in livekit_rooms)
 
 
 @pytest_twisted.ensureDeferred
@@ -402,7 +404,7 @@ async def test_what_was_in_redis_before_the_bounds_is_not_taken_up_and_leaves_it
     ring.memory.keys["lotus_guard:users:b"] = {long: "@u:s", "i": "@u:s"}
     late = ring.add()
     await late.memory.cluster.store.close()
-    assert [livekit_room for livekit_room, _ in late.memory.directory.places()] == ["b"]
+    assert [livekit_room for livekit_room, _ in late.memory.directory.bindings()] == ["b"]
     assert [identity for identity, _ in late.memory.directory.users()] == ["i"]
     assert list(table) == ["b"]
 
@@ -416,5 +418,5 @@ async def test_a_table_that_is_too_long_is_not_shared_and_keeps_nobody_waiting(
         assert await ring.ask(0, name, TWO, device="d" * 200) == 200
     assert await ring.ask(0, "carol", TWO) == 403
     assert len(ring.memory.keys[f"lotus_guard:seats:{TWO}"]["d"]) <= 400
-    assert not ring.guards[0].memory.cluster.book.is_certain(RoomId(TWO))
+    assert not ring.guards[0].memory.seat_store.is_certain(RoomId(TWO))
     assert await ring.ask(0, "carol", VOICE) == 200

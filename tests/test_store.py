@@ -8,45 +8,55 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from lotus_guard.core.directory import Directory, Grounds, Place
+from lotus_guard.core.binding import Binding, Evidence
+from lotus_guard.core.directory import Bounds, Directory
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.seats import Seats
-from lotus_guard.memory import sqlite_schema as tables
-from lotus_guard.memory.sqlite import Store
-from lotus_guard.memory.sqlite_schema import SeatRows
+from lotus_guard.memory import sqlite_schema as schema
+from lotus_guard.memory.sqlite import SqliteStore, Tenant
+from lotus_guard.memory.sqlite_batch import Batch, SeatRows
+from lotus_guard.memory.sqlite_file import StateFile
+from lotus_guard.run.clocks import clocks_of
 from tests.world import reactor
 
 ROOM = RoomId("!r:s")
-PLACE = Place(ROOM, "slot", Grounds.PROOF)
+BINDING = Binding(ROOM, "slot", Evidence.PROOF)
 
 
+@define
 class Memory:
     """A store and what it keeps."""
 
-    def __init__(self, path: Path) -> None:
-        self.failures: list[str] = []
-        self.knowledge = Directory()
-        self.seats = Seats(60.0, 10.0, self.knowledge)
-        self.store = Store(
-            path,
-            self.knowledge,
-            self.seats,
-            reactor,
-            time.monotonic,
-            time.time,
-            self.failures.append,
-        )
-        self.store.open()
+    path: Path
+    bounds: Bounds = field(factory=Bounds)
+    tenant: Tenant = field(factory=Tenant)
+    failures: list[str] = field(factory=list)
+    store: SqliteStore = field(init=False)
+    directory: Directory = field(init=False)
+    seats: Seats = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.store = SqliteStore(self.path, clocks_of(reactor), self, self.tenant)
+        self.directory = Directory(listener=self.store, bounds=self.bounds)
+        self.seats = Seats(60.0, 10.0, self.directory, self.store.seats_changed)
+        self.store.open(self.directory, self.seats)
+
+    def failed(self, why: str) -> None:
+        self.failures.append(why)
+
+    def written(self) -> None:
+        pass
 
     def learn(self, number: int) -> None:
         livekit_room = LiveKitRoom(f"alias{number}")
-        self.knowledge.learn_room(livekit_room, PLACE)
-        self.knowledge.learn_identity(Identity(f"i{number}"), UserId("@u:s"), livekit_room)
+        self.directory.learn_room(livekit_room, BINDING)
+        self.directory.learn_identity(Identity(f"i{number}"), UserId("@u:s"), livekit_room)
         self.seats.keep(ROOM, f"@u{number}:s", Identity(f"i{number}"), time.monotonic())
 
     def close(self) -> Deferred[None]:
@@ -74,14 +84,14 @@ async def test_what_is_learnt_is_there_after_a_restart(tmp_path: Path) -> None:
     one.learn(1)
     await one.close()
     two = Memory(path)
-    assert two.knowledge.place_of(LiveKitRoom("alias1")) == PLACE
-    assert two.knowledge.user_of(Identity("i1")) == "@u:s"
+    assert two.directory.binding_of(LiveKitRoom("alias1")) == BINDING
+    assert two.directory.user_of(Identity("i1")) == "@u:s"
     assert list(two.seats.seated(ROOM)) == ["@u1:s"]
-    two.knowledge.forget({LiveKitRoom("alias1")})
+    two.directory.forget({LiveKitRoom("alias1")})
     await two.close()
     three = Memory(path)
-    assert three.knowledge.place_of(LiveKitRoom("alias1")) is None
-    assert three.knowledge.user_of(Identity("i1")) is None
+    assert three.directory.binding_of(LiveKitRoom("alias1")) is None
+    assert three.directory.user_of(Identity("i1")) is None
     await three.close()
     assert one.failures == two.failures == three.failures == []
 
@@ -111,7 +121,7 @@ async def test_a_file_with_something_wrong_in_it_is_moved_aside(tmp_path: Path, 
     await two.close()
     three = Memory(path)
     assert three.failures == []
-    assert three.knowledge.place_of(LiveKitRoom("alias2")) == PLACE
+    assert three.directory.binding_of(LiveKitRoom("alias2")) == BINDING
     await three.close()
 
 
@@ -158,15 +168,11 @@ async def test_a_file_that_can_only_be_read_is_read(tmp_path: Path) -> None:
     one = Memory(path)
     one.learn(1)
     await one.close()
-    saved = Memory.__new__(Memory)
-    saved.knowledge = Directory()
-    saved.seats = Seats(60.0, 10.0, saved.knowledge)
-    store = Store(
-        path, saved.knowledge, saved.seats, reactor, time.monotonic, time.time, lambda _why: None
-    )
+    directory, now = Directory(), time.monotonic()
     # As root nothing is read-only, so the reading is asked for by itself.
-    store._rows_read_only().take_up(saved.knowledge, saved.seats, time.monotonic())
-    assert saved.knowledge.place_of(LiveKitRoom("alias1")) == PLACE
+    saved = StateFile(path, time.time, lambda _why: None).read_only()
+    saved.take_up(directory, Seats(60.0, 10.0, directory), now, time.time())
+    assert directory.binding_of(LiveKitRoom("alias1")) == BINDING
 
 
 @pytest_twisted.ensureDeferred
@@ -241,8 +247,7 @@ async def test_a_seat_given_up_after_a_restart_leaves_the_file(tmp_path: Path) -
 @pytest_twisted.ensureDeferred
 async def test_what_falls_out_of_the_bounds_leaves_the_file(tmp_path: Path) -> None:
     path = tmp_path / "state.sqlite"
-    one = Memory(path)
-    one.knowledge._places._most = one.knowledge._users._most = 3
+    one = Memory(path, Bounds(rooms=3, identities=3))
     for number in range(8):
         one.learn(number)
         await settled()
@@ -278,8 +283,8 @@ async def test_a_file_from_before_the_bounds_is_read_within_them_and_shrinks(
     assert path.stat().st_size > 30_000_000
     two = Memory(path)
     assert two.failures == []
-    assert [livekit_room for livekit_room, _ in two.knowledge.places()] == ["alias1"]
-    assert [identity for identity, _ in two.knowledge.users()] == ["i1"]
+    assert [livekit_room for livekit_room, _ in two.directory.bindings()] == ["alias1"]
+    assert [identity for identity, _ in two.directory.users()] == ["i1"]
     assert two.seats.rooms() == [ROOM]
     await two.close()
     assert sum(each.stat().st_size for each in tmp_path.iterdir()) < 1_000_000
@@ -294,9 +299,9 @@ async def test_more_rows_than_there_is_room_for_are_read_newest_first_and_delete
     for number in range(20):
         one.learn(number)
     await one.close()
-    monkeypatch.setitem(tables._KEPT, "alias", tables._kept("alias", 5, alias=512))
+    monkeypatch.setitem(schema.KEPT, "alias", schema.newest_that_fit("alias", 5, alias=512))
     two = Memory(path)
-    assert [livekit_room for livekit_room, _ in two.knowledge.places()] == [
+    assert [livekit_room for livekit_room, _ in two.directory.bindings()] == [
         f"alias{n}" for n in range(15, 20)
     ]
     await two.close()
@@ -305,14 +310,14 @@ async def test_more_rows_than_there_is_room_for_are_read_newest_first_and_delete
 
 def test_an_identity_is_dropped_only_where_it_was_learnt() -> None:
     connection = sqlite3.connect(":memory:")
-    connection.executescript(tables.SCHEMA)
+    connection.executescript(schema.SCHEMA)
     first, second, who = LiveKitRoom("first"), LiveKitRoom("second"), Identity("i")
-    batch, later = tables.Batch(), tables.Batch()
+    batch, later = Batch(), Batch()
     batch.identities[who] = (UserId("@u:s"), second)
     batch.drop(who, first)
     batch.write(connection.cursor())
     assert connection.execute("SELECT alias FROM identity").fetchall() == [("second",)]
-    again = tables.Batch(identities={who: (UserId("@u:s"), second)})
+    again = Batch(identities={who: (UserId("@u:s"), second)})
     later.drop(who, second)
     again.add(later)
     again.write(connection.cursor())

@@ -16,11 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.memory.sqlite_schema import ALIVE_SECONDS
 from lotus_guard.run.config import variable_names
 
 STATE, ONE, SECRETS = "state-file", "one-guard", "secret-files"
-BEAT_SECONDS = 150.0
-"""A guard whose beat is younger runs."""
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -74,7 +73,7 @@ def look_for_other_guards(path: Path, epoch: float) -> Finding:
         seen = f"{len(running)} guards run on {path.absolute()}: {said}"
         wanted = (
             "LOTUS_GUARD_STATE: a file of its own for each guard, or stop all but one (one that "
-            f"was killed counts for another {BEAT_SECONDS:.0f} s)"
+            f"was killed counts for another {ALIVE_SECONDS:.0f} s)"
         )
         return fault(ONE, seen, wanted)
     if not running:
@@ -92,7 +91,7 @@ def _running(path: Path, epoch: float) -> list[tuple[object, object]]:
         return list(
             connection.execute(
                 "SELECT pid, listen FROM guard WHERE beat > ? ORDER BY instance LIMIT 20",
-                (epoch - BEAT_SECONDS,),
+                (epoch - ALIVE_SECONDS,),
             )
         )
     finally:

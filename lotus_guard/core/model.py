@@ -19,13 +19,6 @@ Identity = NewType("Identity", str)
 """The identity of a LiveKit participant: one device of a user, or one page load of it."""
 
 
-class Rule(StrEnum):
-    """The two rules; the `rule` label of the metrics."""
-
-    LIMIT = "limit"
-    SOURCES = "sources"
-
-
 class Source(StrEnum):
     """What a published track is said to be; the values are the names LiveKit's tokens use."""
 
@@ -33,32 +26,6 @@ class Source(StrEnum):
     MICROPHONE = "microphone"
     SCREEN_SHARE = "screen_share"
     SCREEN_SHARE_AUDIO = "screen_share_audio"
-
-
-@frozen
-class LimitPolicy:
-    """What `io.lotus.voice_limit` says: how many distinct users may be in the room's calls."""
-
-    max_users: int | None = None
-    """At least 1, or None for no limit."""
-
-    @property
-    def restricts(self) -> bool:
-        """Tell whether there is a limit at all."""
-        return self.max_users is not None
-
-
-@frozen
-class SourcePolicy:
-    """What `io.lotus.room_quality` says: which sources nobody may publish."""
-
-    forbidden: frozenset[Source] = frozenset()
-    """Never contains the microphone."""
-
-    @property
-    def restricts(self) -> bool:
-        """Tell whether anything is forbidden."""
-        return bool(self.forbidden)
 
 
 @frozen
@@ -71,7 +38,7 @@ class Grant:
     permissions)."""
 
     def allows(self, source: str) -> bool:
-        """Tell whether LiveKit would let this source be published."""
+        """Whether LiveKit would let this source be published."""
         return self.can_publish and (not self.sources or source in self.sources)
 
 
@@ -88,7 +55,7 @@ class Kind(StrEnum):
 
 
 def kind_of(mimes: Iterable[str]) -> Kind:
-    """Tell what a track carries from the media types of its codecs; video is any with a video."""
+    """What a track carries, by the media types of its codecs; video is any with a video."""
     kinds = {mime.partition("/")[0].lower() for mime in mimes}
     if Kind.VIDEO in kinds:
         return Kind.VIDEO
@@ -136,7 +103,7 @@ class Attendance:
 
     @property
     def identities(self) -> frozenset[Identity]:
-        """Name all people who were there, or may still be."""
+        """Everybody who was there, or may still be."""
         return frozenset(
             [*(p.identity for p in self.participants if p.is_person), *self.loud, *self.doubtful]
         )

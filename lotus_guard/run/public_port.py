@@ -15,12 +15,14 @@ from lotus_guard.observe.metrics import Metrics
 from lotus_guard.overload.client_address import Origins
 from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.load_shedding import LoadShedding
+from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import Clients
 from lotus_guard.web.door import Door
+from lotus_guard.web.landing import landing_page
 from lotus_guard.web.pass_through import PassThrough
 from lotus_guard.web.problems import Objections
 from lotus_guard.web.public import Hooks, PublicApp
@@ -63,7 +65,7 @@ def make_public_port(
     objections = Objections(recorder, REQUEST in config.observed)
     way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
     exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
-    app = PublicApp(exchange, webhooks, answers)
+    app = PublicApp(exchange, webhooks, answers, landing_page(RULES))
     door = Door(app, clients, load, answers, objections, lambda probe: _is_probe(basics, probe))
     return PublicPort(door, connections, load)
 

@@ -61,8 +61,8 @@ def make_guard_service(
     """Make the service of one guard; reads the state file."""
     clocks, agents = clocks_of(reactor), pooled_agents(reactor)
     guard = make_guard(config, clocks, agents, fd_budget(most_files()))
-    guard.memory.cluster.store.open()
-    guard.memory.cluster.start()
+    guard.memory.open()
+    guard.memory.cluster.start(guard.hints)
     service = GuardService(config.log_format)
     sockets = dict(reversed(handed_over(os.environ, os.getpid())))
     site = DoorSite(guard.public.door, guard.public.connections)

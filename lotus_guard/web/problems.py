@@ -10,9 +10,9 @@ from typing import Any, Never
 from attrs import define
 from twisted.web.http_headers import Headers
 
-from lotus_guard.enforce.admission import Crowd, Refusal
+from lotus_guard.enforce.admission import Refusal
 from lotus_guard.enforce.ports import Records
-from lotus_guard.rules.decision import request_refused
+from lotus_guard.rules.rulings import request_refused
 
 RETRY_MS = 2000
 
@@ -68,28 +68,14 @@ def name_decision(headers: Headers, decision: str) -> None:
     )
 
 
-def full(refusal: Refusal) -> Problem:
-    """The call is full. Element Call shows the sentence under "Technical details"."""
-    limit = {"max_users": refusal.limit, "users": refusal.users}
-    people = "1 person" if refusal.limit == 1 else f"{refusal.limit} people"
-    there = "1 is" if refusal.users == 1 else f"{refusal.users} are"
+def refused(refusal: Refusal) -> Problem:
+    """A rule refuses the token. Element Call shows the sentence under "Technical details"."""
     return Problem(
         403,
         "M_FORBIDDEN",
-        f"This call is full: it is limited to {people}, and {there} in it or about to join. "
-        f"Try again when someone has left. (Reference: {refusal.decision})",
-        (("io.lotus.limit", limit),),
+        f"{refusal.refuse.sentence} (Reference: {refusal.decision})",
+        tuple(refusal.refuse.fields.items()),
         refusal.decision,
-    )
-
-
-def crowded(crowd: Crowd) -> Problem:
-    """No more calls can be opened in a room."""
-    return Problem(
-        403,
-        "M_FORBIDDEN",
-        f"Too many calls or devices here. Try again later. (Reference: {crowd.decision})",
-        decision=crowd.decision,
     )
 
 

@@ -16,7 +16,7 @@ from lotus_guard.core.webhook import MOST_WEBHOOK
 from lotus_guard.core.wire import Endpoint, is_webhook, read_token_request
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
-from lotus_guard.web.landing import landing_page
+from lotus_guard.web.landing import Page
 from lotus_guard.web.token_exchange import TokenExchange
 
 
@@ -35,11 +35,13 @@ class PublicApp:
 
     app = Klein()
 
-    def __init__(self, exchange: TokenExchange, webhooks: Hooks, answers: Answers) -> None:
+    def __init__(
+        self, exchange: TokenExchange, webhooks: Hooks, answers: Answers, landing: Page
+    ) -> None:
         self.exchange = exchange
         self.webhooks = webhooks
         self._answers = answers
-        self._landing = landing_page()
+        self._landing = landing
 
     @app.route("/get_token", methods=["POST"])
     async def get_token(self, request: ClientRequest) -> None:

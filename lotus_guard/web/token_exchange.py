@@ -10,14 +10,15 @@ from attrs import define
 
 from lotus_guard.core.token import Unfit
 from lotus_guard.core.wire import TokenRequest, Unreadable, read_answer, read_any, replace_token
-from lotus_guard.enforce.admission import Admission, Asked, Crowd, Refusal, Verdict
+from lotus_guard.enforce.admission import Admission, Answer, Refusal
 from lotus_guard.enforce.ports import Now
+from lotus_guard.enforce.recipient import Asked
 from lotus_guard.neighbours.upstream import Reply
 from lotus_guard.overload.client_address import Origin
 from lotus_guard.overload.load_shedding import LoadShedding
 from lotus_guard.web.client_request import ClientRequest, Clients
 from lotus_guard.web.pass_through import PassThrough
-from lotus_guard.web.problems import Objections, Problem, crowded, full, name_decision
+from lotus_guard.web.problems import Objections, Problem, name_decision, refused
 
 Read = Callable[[bytes], TokenRequest]
 """Reads the body of a token request; raises Unreadable."""
@@ -117,9 +118,7 @@ class TokenExchange:
             )
             return answer
         if isinstance(verdict, Refusal):
-            raise full(verdict)
-        if isinstance(verdict, Crowd):
-            raise crowded(verdict)
+            raise refused(verdict)
         if verdict.token is None:
             return answer
         name_decision(reply.headers, verdict.decision)
@@ -127,7 +126,7 @@ class TokenExchange:
 
     async def _verdict(
         self, encoded: str, asked: Asked | None, arrived: float, who: Origin
-    ) -> Verdict:
+    ) -> Answer:
         """Have a token judged once its client has not more than their share of the work.
 
         Their waiting for that is not the rules' deadline's: it would let them through.

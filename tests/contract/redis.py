@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
 from lotus_guard.core.seats import Look, Seats
+from lotus_guard.memory.redis_keys import Keyspace
 from lotus_guard.memory.redis_scripts import BIND, LEAD, REPLACE, STEP_DOWN
 from lotus_guard.memory.redis_seats import RedisSeats
 
@@ -33,9 +34,8 @@ class Guard:
         self.lineages = 0
         self.again = 0
         self.now = 0.0
-        self.book = RedisSeats(
-            server, self.seats, "t:", name, self._lineage, lambda: self.now, self._again
-        )
+        keys = Keyspace(server, "t:", name)
+        self.book = RedisSeats(keys, self.seats, self._lineage, lambda: self.now, self._again)
         self.name = name
 
     def _lineage(self) -> str:

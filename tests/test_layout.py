@@ -252,12 +252,9 @@ WITHOUT_TESTS: set[str] = {
     "web/status/stream.py",
 }
 LONG_MODULES: set[str] = {
-    "neighbours/livekit.py",
     "observe/metrics.py",
-    "overload/http_limits.py",
     "run/config.py",
     "run/workers.py",
-    "web/public.py",
 }
 LONG_FUNCTIONS: set[str] = {
     "enforce/roll_call.py _piecewise",
@@ -267,5 +264,4 @@ LONG_FUNCTIONS: set[str] = {
 WIDE_CONSTRUCTORS: set[str] = {
     "check/ask.py CheckContext",
     "run/workers.py Worker",
-    "web/public.py Gate",
 }

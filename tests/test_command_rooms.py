@@ -32,9 +32,9 @@ from lotus_guard.rules.media import Media, SourcePolicy
 from lotus_guard.rules.rule import Rule
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
+from tests.calls import join
 from tests.test_docs import GOOD
 from tests.test_explain import ROOT, run
-from tests.test_live import join
 from tests.world import World, http_answer, reactor
 
 PATIENCE = 15.0

@@ -17,8 +17,8 @@ from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import Decision, from_json
 from lotus_guard.rules.rulings import replay
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, SECRET, TWO, VOICE
+from tests.calls import NO_CAMERA, full_room_and_a_drawer, join, people, sources
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
-from tests.test_live import NO_CAMERA, full_room_and_a_drawer, join, people, sources
 from tests.world import FAST, Got, World, http_answer, reactor, token_request
 
 HEADER = "Lotus-Guard-Decision"

@@ -10,11 +10,12 @@ from twisted.internet.task import deferLater
 from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.rules.decision import Decision
 from lotus_guard.rules.push import sign_push
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, SECRET, TWO
 from tests.events import LIMIT_EVENT, push_of
-from tests.world import World, reactor
+from tests.world import Got, World, reactor
 
 VIDEO, AUDIO = lk_models.TrackType.VIDEO, lk_models.TrackType.AUDIO
 PUSH = "a-push-secret-for-tests"
@@ -36,6 +37,17 @@ async def full_room_and_a_drawer(world: World) -> str:
     world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
     await world.guard.live.run_pass()
     return drawer
+
+
+async def fill(world: World) -> Got:
+    """Fill the room for two, and ask for a third."""
+    for name in ("alice", "bob"):
+        assert (await world.ask(name, TWO)).status == 200
+    return await world.ask("carol", TWO)
+
+
+def last(world: World) -> Decision:
+    return world.guard.overview.records.recent[-1]
 
 
 def sources(info: Any) -> list[int]:

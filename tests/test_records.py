@@ -40,10 +40,8 @@ from lotus_guard.observe.room_names import MOST_ASKED, RoomNames
 from lotus_guard.rules.decision import Decision, Deed, Ruling
 from lotus_guard.rules.rulings import let_through, not_enforced, request_refused
 from tests.rulings import seat_refused
-from tests.test_decisions import logged
 from tests.test_store import Memory
 
-__all__ = ["logged"]
 ROOM = RoomId("!r:s")
 HOSTILE = RoomId("!r\n2026-11-23 [ok] all is well\x1b[2J\u202e:s")
 

@@ -32,10 +32,8 @@ from tests.calls import (
 )
 from tests.calls import people as present
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
-from tests.test_decisions import logged
 from tests.world import World
 
-__all__ = ["logged"]
 reactor: Any = _reactor
 TOO_LONG = "n" * (MOST_BYTES + 1)
 SLOT = "m.call#ROOM"

@@ -231,11 +231,11 @@ def hook(metadata: int = 0, event: str = "room_finished", name: str = "EV_1") ->
 async def test_a_long_webhook_goes_through_whole_and_is_a_hint(world: World, size: int) -> None:
     got = recording(world, http_answer(b""))
     events: list[Event] = []
-    world.guard.public.gate._webhooks.on_event = events.append  # type: ignore[attr-defined]
+    world.guard.hints.webhooks.on_event = events.append
     body, token = hook(size)
     for base, path in ((world.url, "/sfu_webhook"), (world.desk, "/webhook")):
         events.clear()
-        world.guard.public.gate._webhooks._seen.pop("EV_1")  # type: ignore[attr-defined]
+        world.guard.hints.webhooks._seen.pop("EV_1")
         answer = await world.request("POST", path, body, {"Authorization": token}, base=base)
         assert answer.status == 200
         assert [(each.kind, each.sid) for each in events] == [(EventKind.FINISHED, "PA_1")]

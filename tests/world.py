@@ -23,8 +23,8 @@ from lotus_guard.run.config import Config, read_config
 from lotus_guard.run.guard import Guard, make_guard
 from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
+from lotus_guard.web.door import DoorSite
 from lotus_guard.web.operators import OperatorsSite
-from lotus_guard.web.public import PublicSite
 from tests.real.processes import free_port
 
 reactor: Any = _reactor
@@ -106,7 +106,7 @@ class World:
         self.config = read_config(environment)
         self.guard = make_guard(self.config, clocks, agents, redis=redis, rules=self.rules)
         self.guard.memory.open()
-        port = self._listen(0, PublicSite(self.guard.public.gate, self.guard.public.connections))
+        port = self._listen(0, DoorSite(self.guard.public.door, self.guard.public.connections))
         self.url = f"http://127.0.0.1:{port}"
         site = OperatorsSite(self.guard.operators)
         self.desk = f"http://127.0.0.1:{self._listen(0, site)}"

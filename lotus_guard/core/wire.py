@@ -116,6 +116,15 @@ def endpoint_of(target: bytes) -> Endpoint | None:
         return None
 
 
+def served_path(target: bytes) -> bytes:
+    """Return the path of upstream's that it could serve a target at, in whatever spelling it is.
+
+    A path that is none of upstream's is returned as it stands.
+    """
+    path = _path_of(target)
+    return path if path in PATHS else target.partition(b"?")[0]
+
+
 def _path_of(target: bytes) -> bytes:
     return _clean_path(target.partition(b"?")[0].partition(b"#")[0])
 

@@ -97,3 +97,10 @@ def test_what_no_rule_was_asked_about_is_on_record_all_the_same(code: str, text:
     ):
         assert replay(on_record(ruling).ruling) is None
         assert ruling.why.isprintable()
+
+
+def test_a_decision_names_as_many_people_as_there_is_room_for() -> None:
+    few = [f"@{number}:s" for number in range(60)]
+    assert seat_refused(ROOM, "@u:s", 2, 2, few).people == tuple(few[:50])
+    long = [f"@{number}{'x' * 990}:s" for number in range(60)]
+    assert seat_refused(ROOM, "@u:s", 2, 2, long).people == tuple(long[:4])

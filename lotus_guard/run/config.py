@@ -14,7 +14,6 @@ import environ
 from attrs import define, field, fields, frozen
 from twisted.internet.endpoints import serverFromString
 
-from lotus_guard.core.model import Rule
 from lotus_guard.core.token import KeyPair
 from lotus_guard.enforce.credentials import (
     Credential,
@@ -26,15 +25,16 @@ from lotus_guard.enforce.credentials import (
     read_pair_file,
     read_text,
 )
-from lotus_guard.enforce.live import LIVE
+from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.memory.redis_scripts import RedisAddress, is_redis, read_redis_address
 from lotus_guard.overload.client_address import Network, networks_of
+from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.address import is_host, leads_to, listening
 
 OUR_PREFIX = "LOTUS_GUARD_"
 MOST_WORKERS = 64
-OBSERVABLE = (Rule.LIMIT.value, Rule.SOURCES.value, LIVE)
+OBSERVABLE = (*(rule.name for rule in RULES), LIVE)
 
 V = TypeVar("V")
 

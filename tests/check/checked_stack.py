@@ -88,7 +88,7 @@ class CheckedStack:
     user_token: str = "alice"
     addresses: tuple[str, ...] = (OUTSIDE,)
     livekit_config: Path | None = None
-    webhook_seconds: float = 0.5
+    webhook_seconds: float = 2.0
     names: list[str] = field(factory=list)
     """The names that the check has given to what it made."""
     _ends: list[Callable[[], Any]] = field(factory=list)

@@ -27,7 +27,7 @@ from bench.neighbours import Ports, neighbours
 from bench.tables import Series, markdown, number, plot_svg, plot_text
 from bench.tools import cpu_of_threads, finish, ports, running, say
 from bench.traffic import QUALITY, Ask, make_ask
-from lotus_guard.core.directory import Grounds
+from lotus_guard.core.binding import Evidence
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from lotus_guard.enforce.policy_reader import LONGEST_POLL
@@ -175,7 +175,7 @@ def _memory(directory: Path, known: dict[str, str]) -> Path:
         connection.executescript(SCHEMA)
         connection.executemany(
             "INSERT INTO alias VALUES (?, ?, ?, ?)",
-            [(alias, room, ROOM_SLOT, Grounds.PROOF.value) for room, alias in known.items()],
+            [(alias, room, ROOM_SLOT, Evidence.PROOF.value) for room, alias in known.items()],
         )
     connection.close()
     return path

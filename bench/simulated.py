@@ -38,7 +38,7 @@ from lotus_guard.run.live_service import LiveService
 from lotus_guard.sandbox.authorization_state import Issuer
 from lotus_guard.sandbox.livekit_state import LiveKitState
 from lotus_guard.sandbox.livekit_webhooks import WEBHOOK_TYPE, sign_webhook
-from lotus_guard.web.public import PublicSite
+from lotus_guard.web.door import DoorSite
 
 EPOCH = 1_800_000_000.0
 """When the simulation begins, in seconds since 1970."""
@@ -148,7 +148,7 @@ class Simulation:
     _unheard: set[str] = field(factory=set)
     """The LiveKit rooms of which no webhook comes."""
     _issuer: Issuer = field(init=False)
-    _site: PublicSite = field(init=False)
+    _site: DoorSite = field(init=False)
     _ids: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -163,8 +163,8 @@ class Simulation:
         )
         config = read_config(self._environment())
         self.guard = make_guard(config, clocks, agents)
-        self.guard.memory.cluster.store.open()
-        self._site = PublicSite(self.guard.public.gate)
+        self.guard.memory.open()
+        self._site = DoorSite(self.guard.public.door)
         self._site.reactor = self.clock
         self.service = LiveService(self.guard, config, clocks, agents)
         self.service.startService()

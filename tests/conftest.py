@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 from hypothesis import settings
 
+from lotus_guard.rules import RULES, Rules
 from tests.world import World
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -20,8 +21,14 @@ settings.load_profile("project")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def rules() -> Rules:
+    """The rules of the guard; a test may have others."""
+    return RULES
+
+
+@pytest.fixture
+def world(tmp_path: Path, rules: Rules) -> Iterator[World]:
     """A sandbox on loopback; the test starts the guard."""
-    made = World(tmp_path)
+    made = World(tmp_path, rules=rules)
     yield made
     pytest_twisted.blockon(made.stop())

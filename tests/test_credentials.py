@@ -425,7 +425,7 @@ async def test_no_secret_is_in_a_dump_a_log_or_a_page(files: Files, logged: list
     signed = {"Lotus-Guard-Signature": sign_push(b"{}", "x" * 32, time.time())}
     await world.request("POST", "/policy", b"{}", signed, world.desk)
     guard = world.guard
-    for part in (guard.live, guard.hints.pushes, guard.public.gate, *guard.loop.backends):
+    for part in (guard.live, guard.hints.pushes, guard.public.door, *guard.loop.backends):
         shown.append(repr(part))
     shown += [repr(each) for each in (world.config.credentials, world.config)]
     for path in ("/metrics", "/readyz", "/decisions", "/rooms"):

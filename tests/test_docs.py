@@ -1,6 +1,7 @@
 """The documentation says what the code says."""
 
 import ast
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.enforce.ports import Reason
 from lotus_guard.neighbours.agents import Agents
+from lotus_guard.rules import RULES
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Variables, read_config, variable_names
 from lotus_guard.run.guard import make_guard
@@ -138,15 +140,16 @@ def test_every_other_line_is_explained() -> None:
 def answers_of_our_own() -> list[str]:
     """The sentences that clients get, `{}` where something is filled in."""
     found = []
-    for path in ("web/public.py", "core/wire.py"):
-        for node in ast.walk(ast.parse((ROOT / "lotus_guard" / path).read_text())):
+    code = ROOT / "lotus_guard"
+    for path in (*sorted((code / "web").glob("*.py")), code / "core" / "wire.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ANSWERS:
                 texts = [ast.unparse(each) for each in node.args[1:] if is_sentence(each)]
                 found += [re.sub(r"^f?['\"]|['\"]$", "", text) for text in texts]
     return found
 
 
-ANSWERS = ("Problem", "Unacceptable", "Unreadable")
+ANSWERS = ("Problem", "Unreadable")
 
 
 def is_sentence(node: ast.expr) -> bool:
@@ -170,6 +173,16 @@ def test_every_verdict_is_explained() -> None:
     for verdict in (*verdicts, "put out of the call", "left alone", "valid for ", "may publish "):
         assert verdict in source
         assert f"`{verdict.strip()}" in told or verdict in told
+
+
+@pytest.mark.parametrize(("page", "most"), [("README.md", 1), ("docs/moderators.md", None)])
+def test_the_table_of_policies_has_every_rule(page: str, most: int | None) -> None:
+    row = re.compile(r"^\| `(io\.lotus\.\w+)` \| `(.*?)` \| (.*) \|$", re.MULTILINE)
+    assert row.findall((ROOT / page).read_text()) == [
+        (rule.event, json.dumps(dict(example.content)), example.meaning)
+        for rule in RULES
+        for example in rule.examples[:most]
+    ]
 
 
 def packages() -> list[str]:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
+from lotus_guard.rules import RULES
 from lotus_guard.sandbox.stack import OPEN
 from lotus_guard.web.landing import landing_page
 from tests.test_gate import raw
 from tests.world import World, token_request
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = landing_page()
+PAGE = landing_page(RULES)
 
 
 class Outline(HTMLParser):
@@ -91,8 +93,11 @@ async def test_the_page_is_there_while_upstream_is_not(world: World) -> None:
     assert (await world.request("GET", "/")).status == 200
 
 
-def test_the_copy_for_a_web_server_is_the_same() -> None:
-    assert (ROOT / "deploy/landing/index.html").read_bytes() == PAGE.body
+def test_every_rule_is_on_it() -> None:
+    for rule in RULES:
+        content = json.dumps(rule.examples[0].content)
+        assert f"<pre><code>{rule.event}\n{content}</code></pre>" in PAGE.body.decode()
+    assert b"{rules}" not in PAGE.body
 
 
 def test_the_page_needs_nothing_and_runs_nothing() -> None:

@@ -803,14 +803,14 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
     housekeeping.tidy()
     assert knowledge.user_of(alice.identity) is None, "what was learnt in it is packed away"
     assert knowledge.user_of(bob.identity) is not None
-    assert knowledge.place_of(voice) is not None
+    assert knowledge.binding_of(voice) is not None
     assert knowledge.user_of(alice.identity) is not None, "and there again"
     for seconds, known in ((0.0, True), (3298.0, True), (2.0, False)):
         clock.advance(seconds)
         housekeeping.tidy()
-        assert (knowledge.place_of(voice) is not None) == known
+        assert (knowledge.binding_of(voice) is not None) == known
         assert (knowledge.user_of(alice.identity) is not None) == known
-    assert knowledge.place_of(open_) is not None
+    assert knowledge.binding_of(open_) is not None
     assert knowledge.user_of(bob.identity) is not None
     await deferLater(reactor, 0.2, lambda: None)
     rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT alias FROM alias")

@@ -201,7 +201,7 @@ async def test_a_call_that_is_over_makes_nobody_unknown_in_another(world: World)
     await world.guard.live.run_pass()
     other = livekit_room_of(RoomId(OPEN), SLOT)
     world.sandbox.sfu.delete(other)
-    world.guard.memory.directory.rest({other})
+    world.guard.memory.directory.archive({other})
     world.guard.memory.seats._tables[RoomId(TWO)].holds.clear()  # a minute later
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
@@ -274,7 +274,8 @@ async def test_a_flooder_does_not_keep_a_room_full(world: World) -> None:
     guard, now = world.guard, time.monotonic()
     presence = guard.live.room_pass.presence
     presence.service = Troubled(presence.service, "attendance", "timeout")
-    admission = guard.public.gate._admission
+    public: Any = guard.public.door.behind
+    admission = public.exchange.admission
     for part in (presence, presence.roll_call, admission.desk, admission.judge_rules):
         part.now = lambda: now + KEPT + world.config.seat_grace + KEPT_OUT
     assert (await world.ask("carol", TWO)).status == 200

@@ -19,8 +19,9 @@ from lotus_guard.check.exchange import outage_in_words
 from lotus_guard.check.finding import Finding, fault, ok, warning
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.memory.redis_connection import Redis, endpoint_of
-from lotus_guard.memory.redis_scripts import RedisAddress
+from lotus_guard.memory.redis_address import RedisAddress
+from lotus_guard.memory.redis_connection import Redis
+from lotus_guard.memory.redis_protocol import endpoint_of
 from lotus_guard.neighbours.http import outage_of
 
 NAME = "redis"

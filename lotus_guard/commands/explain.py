@@ -13,7 +13,7 @@ from lotus_guard.commands.common import Failed, admin_address, configuration, on
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.records import mask_of
-from lotus_guard.memory.sqlite_schema import select_decisions
+from lotus_guard.memory.sqlite_read import select_decisions
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.rules import RULES, Rules

@@ -18,3 +18,9 @@ def part_of(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Take the object that a field holds; an empty one where it holds none."""
     value = fields.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def text_of(fields: Mapping[str, Any], name: str) -> str:
+    """Take the text that a field holds; empty where it holds none."""
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""

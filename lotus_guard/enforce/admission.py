@@ -115,10 +115,10 @@ class Admission:
         self, token: Token, asked: Asked | None, arrived: float, shed_reason: Outage | None
     ) -> Answer:
         holder = self.introductions.introduce(token, asked)
-        if holder.place is None:
+        if holder.binding is None:
             unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias")
             return self._pass_unjudged(unknown, None, holder.person)
-        room = holder.place.room
+        room = holder.binding.room
         self.issued.on_issued(room)
         due = self.desk.now() + self.seconds
         recipient = Recipient(room, holder.person, token.identity, arrived, due, holder.user)

@@ -60,9 +60,9 @@ class Candidates:
         """
         now, found = self.now(), dict[RoomId, int]()
         for livekit_room, count in counts.items():
-            place = self.directory.place_of(livekit_room)
-            if place:
-                found[place.room] = found.get(place.room, 0) + count
+            binding = self.directory.binding_of(livekit_room)
+            if binding:
+                found[binding.room] = found.get(binding.room, 0) + count
         # Of rooms that have waited alike, those come first whose policy has been read longest ago.
         for room, count in sorted(found.items(), key=self._read_at):
             has_people = bool(count or people.get(room) or self._is_recent(self._heard, room, now))

@@ -6,8 +6,8 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
-from lotus_guard.core.directory import LruDict
 from lotus_guard.core.log_throttle import LogThrottle
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.token import KeyPair
 from lotus_guard.core.webhook import Event, Forged, is_announced, read_event, write_event

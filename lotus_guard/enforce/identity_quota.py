@@ -17,7 +17,7 @@ MOST_IN_ALL = 1024
 LIFE = 3660.0
 """Seconds for which a token may be used: an hour, and LiveKit's leeway."""
 _BYTES = 250
-"""That one of them takes."""
+"""Bytes that one of them takes."""
 
 _Given = dict[tuple[RoomId, Identity], float]
 
@@ -34,7 +34,7 @@ class IdentityQuota:
     )
 
     def may(self, user: str, room: RoomId, identity: Identity, now: float) -> bool:
-        """Tell whether a user may be given a token, and note that they were."""
+        """Whether a user may be given a token; notes that they were."""
         given = self._given.pop(user) or {}
         while given and given[oldest := next(iter(given))] + LIFE < now:
             del given[oldest]

@@ -119,14 +119,14 @@ class Live:
 
     def hint(self, event: Event) -> None:
         """Follow a webhook: remember who hung up, and have a look at their room."""
-        place = self.candidates.directory.place_of(event.livekit_room)
-        if place is None:
+        binding = self.candidates.directory.binding_of(event.livekit_room)
+        if binding is None:
             return
         if event.kind in (EventKind.JOINED, EventKind.PUBLISHED):
-            self.candidates.heard(place.room)
-        if self.candidates.policies.seats(place.room) is not None:
+            self.candidates.heard(binding.room)
+        if self.candidates.policies.seats(binding.room) is not None:
             self.room_pass.seats.hang_ups.note(event)
-        self.wake(place.room)
+        self.wake(binding.room)
 
     def note(self, outage: Outage) -> None:
         """Note that no rule could be enforced."""
@@ -142,8 +142,8 @@ class Live:
 
     def _forget_but(self, counts: Mapping[LiveKitRoom, int]) -> None:
         """Drop what is known of rooms whose LiveKit rooms are gone."""
-        places = map(self.candidates.directory.place_of, counts)
-        self.room_pass.forget_all_but({place.room for place in places if place})
+        bindings = map(self.candidates.directory.binding_of, counts)
+        self.room_pass.forget_all_but({binding.room for binding in bindings if binding})
 
     def _most(self) -> tuple[int, int, int]:
         """How many rooms of each class a pass may work on, at a look-up for each rule.

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
-from lotus_guard.core.directory import Directory, LruDict
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import Attendance, LiveKitRoom, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.enforce.deferreds import SingleFlight

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from lotus_guard.core.directory import LruDict
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Person
 from lotus_guard.enforce.ports import Now, Outage

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
-from lotus_guard.core.directory import Directory, LruDict
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import Attendance, Identity, LiveKitRoom, Participant
 from lotus_guard.enforce.deferreds import gather_bounded, with_timeout
 from lotus_guard.enforce.identity_quota import LIFE

@@ -11,7 +11,9 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from lotus_guard.core.directory import Directory, Grounds, LruDict, Place
+from lotus_guard.core.binding import Binding, Evidence
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.core.naming import ROOM_SLOT, known_livekit_rooms
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
@@ -49,13 +51,13 @@ class RoomResolver:
         return sum(
             1
             for livekit_room, at in self._looked_for.items()
-            if self.now() - at <= AGAIN_SECONDS and self.knowledge.place_of(livekit_room) is None
+            if self.now() - at <= AGAIN_SECONDS and self.knowledge.binding_of(livekit_room) is None
         )
 
     def _is_missing(self, livekit_room: LiveKitRoom) -> bool:
         at = self._looked_for.get(livekit_room)
         return (at is None or self.now() - at > AGAIN_SECONDS) and (
-            self.knowledge.place_of(livekit_room) is None
+            self.knowledge.binding_of(livekit_room) is None
         )
 
     async def _run(self, missing: set[LiveKitRoom]) -> None:
@@ -82,11 +84,13 @@ class RoomResolver:
             for room in rooms:
                 for slot in slots:
                     for livekit_room in missing.intersection(known_livekit_rooms(room, slot)):
-                        self.knowledge.learn_room(livekit_room, Place(room, slot, Grounds.PROOF))
+                        self.knowledge.learn_room(livekit_room, Binding(room, slot, Evidence.PROOF))
                         missing.discard(livekit_room)
                         self.on_found(room)
 
     def _slots(self) -> list[str]:
         """List the ordinary slot, and some that we have seen: clients name them as they like."""
-        seen = dict.fromkeys([ROOM_SLOT, *(place.slot for _, place in self.knowledge.places())])
+        seen = dict.fromkeys(
+            [ROOM_SLOT, *(binding.slot for _, binding in self.knowledge.bindings())]
+        )
         return list(seen)[:MOST_SLOTS]

@@ -4,7 +4,7 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from lotus_guard.core.directory import LruDict
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
 from lotus_guard.enforce.rate_limiter import RateLimiter

@@ -58,9 +58,16 @@ class Limit(Rule[LimitPolicy]):
             "Any number of people.",
         ),
     )
+    title = "Seat limit"
     heading = "Limit"
     only = ("limit", "Only the limit.")
-    examples = (Example({"max_users": 5}, "at most five different people in the room's calls"),)
+    examples = (
+        Example(
+            {"max_users": 5},
+            "At most five people in the room's calls",
+            "at most five different people in the room's calls",
+        ),
+    )
     trial = Trial(
         "two",
         {"max_users": 2},

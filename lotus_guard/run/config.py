@@ -26,7 +26,7 @@ from lotus_guard.enforce.credentials import (
     read_text,
 )
 from lotus_guard.enforce.room_pass import LIVE
-from lotus_guard.memory.redis_scripts import RedisAddress, is_redis, read_redis_address
+from lotus_guard.memory.redis_address import RedisAddress, is_redis, read_redis_address
 from lotus_guard.overload.client_address import Network, networks_of
 from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST

@@ -7,7 +7,7 @@ from pytest_twisted import ensureDeferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.check.redis import check_redis, check_redis_at, judge
-from lotus_guard.memory.redis_scripts import read_redis_address
+from lotus_guard.memory.redis_address import read_redis_address
 from tests.check.checked_stack import CheckedStack, context_of
 from tests.real.processes import free_port
 from tests.world import World, reactor

@@ -18,6 +18,7 @@ def lotus_guard(stack: Stack, *arguments: str, user: User | None = None) -> tupl
     token = {"POLICY_USER_TOKEN": user.access_token} if user else {}
     done = subprocess.run(
         [sys.executable, "-m", "lotus_guard.cli", *arguments],
+        cwd=stack.directory,  # which has no package of its own beside PYTHONPATH's
         env={"PATH": "/usr/bin:/bin", **stack.guard.process.env, **token},
         capture_output=True,
         text=True,

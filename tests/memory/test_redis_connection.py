@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
@@ -12,8 +13,8 @@ from txredisapi import ConnectionError as NotConnected
 from txredisapi import ResponseError
 
 from lotus_guard.enforce.ports import Outage
-from lotus_guard.memory.redis_connection import REST_SECONDS, SECONDS, Redis
-from lotus_guard.memory.redis_scripts import RedisAddress
+from lotus_guard.memory.redis_address import RedisAddress
+from lotus_guard.memory.redis_connection import REST_SECONDS, SECONDS, ConnectionListener, Redis
 
 NEUTRAL = b"SET"
 FAULTS = {
@@ -39,6 +40,21 @@ class Wire:
         return FAULTS[self.faults.get(name, "an answer")]()
 
 
+@frozen
+class Noted(ConnectionListener):
+    ends: list[bool]
+    failures: list[Outage]
+
+    def answered(self) -> None:
+        self.ends.append(True)
+
+    def away(self, outage: Outage) -> None:
+        self.ends.append(False)
+
+    def failed(self, outage: Outage) -> None:
+        self.failures.append(outage)
+
+
 class Street:
     """A Redis on this wire, with a clock that is turned by hand."""
 
@@ -50,8 +66,7 @@ class Street:
             RedisAddress("h"),
             self.clock,
             self.clock.seconds,
-            lambda outage: self.ends.append(outage is None),
-            self.failed.append,
+            Noted(self.ends, self.failed),
         )
         self.redis._factories = [SimpleNamespace(pool=[self.wire])]  # type: ignore[list-item]
 

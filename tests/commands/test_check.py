@@ -1,46 +1,34 @@
-"""The command itself: what it prints, how it ends, and what it does not touch."""
+"""`lotus-guard check` as a command: options, exit codes, what is printed."""
 
 import json
 import os
 import pty
-import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import pytest_twisted
-from attrs import evolve
 from click.testing import CliRunner
 from pytest_twisted import ensureDeferred
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
-from lotus_guard.check.all import Look, run
-from lotus_guard.check.clocks import judge
-from lotus_guard.check.finding import Finding, Level, fault, note, ok, plain, warning, worst
-from lotus_guard.check.livekit_file import Unusable, read_livekit_file
-from lotus_guard.check.state import (
-    look_at_secret_files,
-    look_at_state_file,
-    look_for_other_guards,
-)
+from lotus_guard.check.finding import fault
 from lotus_guard.cli import main
 from lotus_guard.commands.check import _without
-from lotus_guard.run.address import leads_to, listening
-from tests.check_yard import Yard
+from tests.check.checked_stack import CheckedStack, checked_stack
 from tests.test_docs import GOOD
 from tests.world import World
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a-secret-that-must-never-be-printed"
+
+
+@pytest.fixture
+def stack(world: World, tmp_path: Path) -> Iterator[CheckedStack]:
+    with checked_stack(world, tmp_path) as made:
+        yield made
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -61,20 +49,13 @@ def run_check(tmp_path: Path, *arguments: str, **more: str) -> subprocess.Comple
     )
 
 
-@pytest.fixture
-def yard(world: World, tmp_path: Path) -> Iterator[Yard]:
-    made = Yard(world, tmp_path)
-    yield made
-    pytest_twisted.blockon(Deferred.fromCoroutine(made.stop()))
-
-
 @ensureDeferred
 async def test_the_process_looks_at_a_working_stack_and_ends_with_0(
-    yard: Yard, tmp_path: Path
+    stack: CheckedStack, tmp_path: Path
 ) -> None:
-    arguments = ("--json", "--public-url", yard.public_url + "/")
+    arguments = ("--json", "--public-url", stack.public_url + "/")
     done = await deferToThread(
-        run_check, tmp_path, *arguments, CHECK_USER_TOKEN="alice", **yard.environment
+        run_check, tmp_path, *arguments, CHECK_USER_TOKEN="alice", **stack.environment
     )
     report = json.loads(done.stdout)
     levels = {each["name"]: each["level"] for each in report["findings"]}
@@ -84,8 +65,10 @@ async def test_the_process_looks_at_a_working_stack_and_ends_with_0(
 
 
 @ensureDeferred
-async def test_the_process_ends_with_2_where_there_is_a_fault(yard: Yard, tmp_path: Path) -> None:
-    broken = {**yard.environment, "LOTUS_GUARD_SYNAPSE_TOKEN": "a-token-that-has-run-out"}
+async def test_the_process_ends_with_2_where_there_is_a_fault(
+    stack: CheckedStack, tmp_path: Path
+) -> None:
+    broken = {**stack.environment, "LOTUS_GUARD_SYNAPSE_TOKEN": "a-token-that-has-run-out"}
     done = await deferToThread(run_check, tmp_path, **broken)
     assert done.returncode == 2
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("fault")]
@@ -207,10 +190,10 @@ def test_a_public_url_that_is_one_is_taken(url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [(), ("--as-user",)])
 @ensureDeferred
 async def test_the_users_token_comes_from_the_variable(
-    yard: Yard, tmp_path: Path, arguments: tuple[str, ...]
+    stack: CheckedStack, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     """Nobody is asked for it, with or without the option."""
-    env = {**yard.environment, "CHECK_USER_TOKEN": "alice"}
+    env = {**stack.environment, "CHECK_USER_TOKEN": "alice"}
     done = await deferToThread(run_check, tmp_path, "--json", *arguments, **env)
     levels = {each["name"]: each["level"] for each in json.loads(done.stdout)["findings"]}
     assert (levels["user"], levels["upstream-key"], done.stderr) == ("ok", "ok", "")
@@ -270,196 +253,3 @@ def test_no_secret_is_printed_whoever_repeats_it() -> None:
     hidden = _without([SECRET, "", "key"], told)
     assert (hidden.seen, hidden.wanted) == ("he said ***", "not ***!")
     assert _without(["said"], told) == told, "short words are in every sentence"
-
-
-@ensureDeferred
-async def test_a_look_that_breaks_or_hangs_is_a_finding() -> None:
-    clock = Clock()
-
-    async def break_() -> list[Finding]:
-        raise KeyError(SECRET)
-
-    async def hang() -> list[Finding]:
-        await Deferred()
-        return []
-
-    async def see() -> list[Finding]:
-        return [ok("c", "fine")]
-
-    done = Deferred.fromCoroutine(run([Look("a", break_), Look("b", hang), Look("c", see)], clock))
-    clock.advance(60.0)
-    first, second, third = await done
-    assert (first.name, first.level, "KeyError" in first.seen) == ("a", Level.WARNING, True)
-    assert (second.name, second.level) == ("b", Level.WARNING)
-    assert third == ok("c", "fine")
-    assert SECRET not in first.seen
-
-
-def test_the_worst_counts() -> None:
-    found = [ok("a", "x"), note("b", "x"), warning("c", "x", "y")]
-    assert worst([]) is Level.OK
-    assert worst(found[:2]) is Level.NOTE
-    assert worst([*found, fault("d", "x", "y")]) is Level.FAULT
-    assert worst([found[2], found[0]]) is Level.WARNING
-
-
-def test_what_cannot_be_printed_is_escaped() -> None:
-    assert plain("a\x1b[2J\n\u202e\u200bé\ud800") == "a\\x1b[2J\\n\\u202e\\u200bé\\ud800"
-    assert evolve(ok("x", "y"), seen="\x07").seen == "\\x07"
-
-
-# The state file
-
-
-def allows(refused: Path, path: Path, _mode: int) -> bool:
-    return path != refused
-
-
-def test_a_file_that_this_user_cannot_write(tmp_path: Path) -> None:
-    path = tmp_path / "state.sqlite"
-    sqlite3.connect(path).close()
-    for refused in (path, tmp_path):
-        found = look_at_state_file(path, partial(allows, refused))
-        assert found.level is Level.FAULT
-        assert "this user cannot write" in found.seen
-        assert "chown" in found.wanted
-    assert look_at_state_file(path).level is Level.OK
-    assert look_at_state_file(tmp_path / "new").level is Level.OK
-
-
-def database(path: Path, *beats: float) -> sqlite3.Connection:
-    """A file as a running guard has it open: in WAL mode, with what was written still in there."""
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(
-        "CREATE TABLE guard (instance TEXT PRIMARY KEY, pid INTEGER, listen TEXT, beat REAL)"
-    )
-    rows = [(str(n), n, "tcp:8070", beat) for n, beat in enumerate(beats)]
-    connection.executemany("INSERT INTO guard VALUES (?, ?, ?, ?)", rows)
-    connection.commit()
-    return connection
-
-
-@pytest.mark.parametrize(
-    ("beats", "level"),
-    [
-        ((), Level.NOTE),
-        ((900.0,), Level.OK),
-        ((900.0, 849.0), Level.OK),
-        ((900.0, 851.0), Level.FAULT),
-        ((800.0,), Level.NOTE),
-    ],
-)
-@pytest.mark.parametrize("is_open", [True, False])
-def test_guards_are_counted_by_their_beats_and_nothing_is_touched(
-    tmp_path: Path, beats: tuple[float, ...], level: Level, is_open: bool
-) -> None:
-    path = tmp_path / "state.sqlite"
-    guard = database(path, *beats)
-    if not is_open:
-        guard.close()
-    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if not p.name.endswith("-shm")}
-    names = sorted(p.name for p in tmp_path.iterdir())
-    assert look_for_other_guards(path, 1000.0).level is level
-    assert sorted(p.name for p in tmp_path.iterdir()) == names
-    assert all((tmp_path / name).read_bytes() == data for name, data in before.items())
-    if is_open:
-        guard.execute("INSERT INTO guard VALUES ('x', 1, 'y', 0)")
-        guard.commit()
-
-
-def test_what_a_killed_guard_has_left_stays_as_it_is(tmp_path: Path) -> None:
-    """A database opened for writing would take the WAL in, as whoever runs the check."""
-    (tmp_path / "left").mkdir()
-    guard = database(tmp_path / "state.sqlite", 900.0)
-    left = [shutil.copy(path, tmp_path / "left") for path in tmp_path.glob("state.sqlite*")]
-    guard.close()
-    before = {Path(path): Path(path).read_bytes() for path in left}
-    assert len(before) == 3
-    found = look_for_other_guards(tmp_path / "left" / "state.sqlite", 1000.0)
-    assert found.level is Level.OK, "what is in the WAL only is seen"
-    after = {path: path.read_bytes() for path in (tmp_path / "left").iterdir()}
-    changed = {path.name for path in before if before[path] != after.get(path)}
-    assert changed <= {"state.sqlite-shm"}
-
-
-def test_a_lock_does_not_hold_it_up(tmp_path: Path) -> None:
-    path = tmp_path / "state.sqlite"
-    guard = database(path, 900.0)
-    guard.execute("BEGIN EXCLUSIVE")
-    begun = time.monotonic()
-    assert look_for_other_guards(path, 1000.0).level is Level.OK
-    assert time.monotonic() - begun < 2.0
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no database at all, but long enough for one"])
-def test_a_file_without_guards_is_fine(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "state.sqlite"
-    if content is not None:
-        path.write_bytes(content)
-    assert look_for_other_guards(path, 1000.0).level is Level.NOTE
-    assert path.exists() is (content is not None)
-
-
-def test_secret_files(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text("x")
-    for mode, level in ((0o600, Level.OK), (0o640, Level.OK), (0o644, Level.WARNING)):
-        path.chmod(mode)
-        assert look_at_secret_files({"LIVEKIT_KEY_FILE": str(path)}).level is level
-    assert look_at_secret_files({"LIVEKIT_KEY": "x"}).level is Level.NOTE
-
-
-# Small parts
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "url", "same"),
-    [
-        ("tcp:8070", "http://127.0.0.1:8070", True),
-        ("tcp:8070", "http://localhost:8070/x", True),
-        ("tcp:port=8070:interface=127.0.0.1", "http://127.0.0.1:8070", True),
-        ("tcp:8070:interface=\\:\\:1", "http://[::1]:8070", True),
-        ("tcp:8070", "http://127.0.0.1:8071", False),
-        ("tcp:80", "http://localhost", True),
-        ("tcp:8070:interface=10.0.0.1", "http://10.0.0.1:8070", True),
-        ("tcp:8070:interface=10.0.0.1", "http://127.0.0.1:8070", False),
-        ("tcp:8070", "http://lk-jwt-service:8070", False),
-    ],
-)
-def test_an_address_that_is_our_own(endpoint: str, url: str, same: bool) -> None:
-    own = listening(endpoint)
-    assert own is not None
-    assert leads_to(url, own) is same
-
-
-def test_an_endpoint_that_is_no_port() -> None:
-    assert listening("unix:/run/guard.sock") is None
-    assert listening("systemd:domain=INET:index=0") is None
-    assert listening("") is None
-
-
-def test_clocks_are_judged_by_the_two_farthest_apart() -> None:
-    assert judge({"a": 0.0, "b": 29.0}).level is Level.OK
-    assert judge({"a": 0.0, "b": 31.0}).level is Level.WARNING
-    found = judge({"a": 0.0, "b": 20.0, "c": -20.0})
-    assert (found.level, "of b is 40 s ahead of that of c" in found.seen) == (Level.WARNING, True)
-
-
-@pytest.mark.parametrize("content", ["[", "", "text", "- list", b"\xff\xfe"])
-def test_a_file_that_is_not_livekits(tmp_path: Path, content: Any) -> None:
-    path = tmp_path / "livekit.yaml"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(Unusable):
-        read_livekit_file(path)
-
-
-def test_livekits_file_has_livekits_defaults(tmp_path: Path) -> None:
-    path = tmp_path / "livekit.yaml"
-    path.write_text("port: 7880\nkeys:\n  k: s\n")
-    file = read_livekit_file(path)
-    assert (file.auto_create, file.urls, file.api_key, file.keys) == (True, (), "", {"k": "s"})
-    path.write_text("room: {auto_create: false}\nwebhook: {api_key: k, urls: [http://x/y]}\n")
-    file = read_livekit_file(path)
-    assert (file.auto_create, file.urls, file.api_key) == (False, ("http://x/y",), "k")
-    assert "secret" not in repr(file)

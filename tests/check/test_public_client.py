@@ -1,16 +1,49 @@
-"""What the check makes of a public address: whose word counts, and which line is wrong."""
+"""For whom the guard takes a client, and whose word counts."""
 
 from typing import Any
 
 import pytest
+from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.check.ask import CheckContext
+from lotus_guard.check.context import CheckContext, CheckOptions, HttpClients
 from lotus_guard.check.finding import Level
 from lotus_guard.check.public_client import FAKE, judge_client
-from lotus_guard.check.public_paths import judge_paths
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import read_config
+from tests.check.breaks import Break, W, each_break, finds_only
+from tests.check.checked_stack import CheckedStack
 from tests.test_docs import GOOD
+
+
+def the_proxy_names_nobody(stack: CheckedStack) -> None:
+    stack.public.names = ()
+
+
+def the_proxy_names_nobody_and_strips(stack: CheckedStack) -> None:
+    stack.public.names = ()
+    stack.public.hides = True
+
+
+def two_proxies_disagree(stack: CheckedStack) -> None:
+    stack.public.outer = "198.51.100.7"
+
+
+BREAKS: list[tuple[Break, str, Level, str]] = [
+    (the_proxy_names_nobody, "public-client", W, "can pass for any other"),
+    (the_proxy_names_nobody_and_strips, "public-client", W, "does not say for whom"),
+    (two_proxies_disagree, "public-client", W, "differ"),
+]
+
+
+@each_break(BREAKS)
+@ensureDeferred
+async def test_what_is_broken_is_what_is_found(
+    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
+) -> None:
+    breaks(stack)
+    await finds_only(stack, name, level, words)
+
 
 HTTPS = "https://call.example.org/livekit/jwt"
 DIRECT = "http://call.example.org:8070"
@@ -22,19 +55,16 @@ def judged(
     echo: dict[str, Any], url: str = HTTPS, trusted: str = "loopback,private"
 ) -> tuple[Level, str]:
     nobody: Any = None
-    means = CheckContext(
+    clock = Clock()
+    context = CheckContext(
         config=read_config({**GOOD, "LOTUS_GUARD_TRUSTED_PROXIES": trusted}),
-        upstream=nobody,
-        livekit=nobody,
-        synapse=nobody,
-        clock=Clock(),
-        now=lambda: 0.0,
-        epoch=lambda: 0.0,
+        http=HttpClients(nobody, nobody, nobody),
+        clocks=Clocks(clock, clock.seconds, clock.seconds),
+        options=CheckOptions(public_url=url),
         new_name=str,
         addresses=(OURS, "10.0.0.7"),
-        public_url=url,
     )
-    found = judge_client(means, echo)
+    found = judge_client(context, echo)
     return found.level, f"{found.seen} {found.wanted}"
 
 
@@ -93,41 +123,3 @@ def test_networks_that_are_trusted_stay_in_the_line() -> None:
     got = echo("192.0.2.8", [FAKE, OURS], [FAKE], "192.0.2.8")
     text = judged(got, trusted="10.0.0.0/8,fd00::1")[1]
     assert "LOTUS_GUARD_TRUSTED_PROXIES=10.0.0.0/8,fd00::1,192.0.2.8" in text
-
-
-GUARD = "http://127.0.0.1:8070"
-
-
-def test_paths_that_arrive_need_no_line() -> None:
-    found = judge_paths("/x", {"/get_token": "/get_token"}, GUARD)
-    assert (found.level, found.wanted) == (OK, "")
-
-
-@pytest.mark.parametrize(
-    ("prefix", "path", "target", "level", "words"),
-    [
-        ("/x", "/get_token", "//get_token", "warning", "a slash at the end of the location"),
-        ("", "/get_token", "//get_token", "warning", "one slash less behind the port"),
-        ("/x", "/get_token", "/x/get_token", "fault", "location /x/ { proxy_pass"),
-        ("/x/y", "/get_token", "/y/get_token", "fault", "location /x/y/ { proxy_pass"),
-        ("", "/sfu/get", "/", "fault", f"location /sfu/get {{ proxy_pass {GUARD}; }}"),
-        ("", "/sfu/get", "//get", "fault", f"location /sfu/get {{ proxy_pass {GUARD}; }}"),
-        ("/x", "/sfu/get", "/", "fault", f"location /x/sfu/get {{ proxy_pass {GUARD}/sfu/get; }}"),
-        ("", "/sfu/get", "/a/sfu/get", "fault", "nothing but a slash behind the port"),
-        ("/x", "/sfu/get", "/asfu/get", "fault", "nothing but a slash behind the port"),
-        ("/x", "/sfu/get", "/index.php", "fault", f"location /x/ {{ proxy_pass {GUARD}/; }}"),
-    ],
-)
-def test_the_wrong_line_is_named(
-    prefix: str, path: str, target: str, level: str, words: str
-) -> None:
-    found = judge_paths(prefix, {path: target, "/ok": "/ok"}, GUARD)
-    assert found.level == level
-    assert f"{path} arrives as {target}" in found.seen
-    assert words in found.wanted
-
-
-def test_a_path_that_is_lost_comes_before_one_that_is_served() -> None:
-    found = judge_paths("/x", {"/get_token": "//get_token", "/sfu/get": "/x/sfu/get"}, GUARD)
-    assert found.level is Level.FAULT
-    assert "/get_token arrives" not in found.seen

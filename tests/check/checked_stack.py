@@ -1,117 +1,38 @@
-"""A working stack for the check, every part of which a test can break: sandbox, guard, proxies."""
+"""A working stack for the check, every part of which a test can break: sandbox, guard, proxy."""
 
+import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable
-from email.utils import formatdate
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import treq
+import pytest_twisted
 from attrs import define, field
 from klein import Klein
-from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.http_headers import Headers
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
-from lotus_guard.check.all import look_around, look_still
-from lotus_guard.check.ask import CheckContext
+from lotus_guard.check.all import check_offline, check_online
+from lotus_guard.check.context import CheckContext, CheckOptions, clients_over
 from lotus_guard.check.finding import Finding, Level
 from lotus_guard.core.webhook import Forged, read_event
 from lotus_guard.neighbours.agents import pooled_agents
-from lotus_guard.neighbours.http import Http
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
+from lotus_guard.run.clocks import clocks_of
+from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.livekit_webhooks import webhook_poster
 from lotus_guard.sandbox.stack import KEY, SECRET
+from tests.check.proxy import Proxy
 from tests.real.processes import free_port
-from tests.world import World
+from tests.world import World, reactor
 
-reactor: Any = _reactor
 PREFIX = "/livekit/jwt"
 PUSH_SECRET = "a-push-secret-for-tests-0123456789"
 OUTSIDE, PUBLIC = "127.0.0.2", "127.0.0.3"
 """Loopback addresses that stand for the machine's own and for the public one."""
-
-
-class Proxy(Resource):
-    """A reverse proxy with a fault to choose. By default: prefix stripped, slashes merged."""
-
-    isLeaf = True
-
-    def __init__(self, target: str, prefix: str = "") -> None:
-        super().__init__()
-        self.target, self.prefix = target, prefix
-        self.strips = self.merges = True
-        self.redirects_slashes = False
-        self.only: tuple[str, ...] = ()
-        self.cors: Callable[[BoundedRequest, int, list[str]], list[str]] | None = None
-        """Gets the request, the status and Access-Control-Allow-Origin; gives what to send."""
-        self.names: tuple[str, ...] = ("X-Forwarded-For", "X-Real-IP")
-        """The headers in which it says for whom it asks."""
-        self.hides = False
-        """Whether it drops what a client says of himself."""
-        self.outer = ""
-        """Sets X-Real-IP to that, as an outer proxy does whose word is handed on."""
-        self.skew = 0.0
-        self.page: tuple[int, bytes] | None = None
-        """What is answered to everything."""
-
-    def render(self, request: BoundedRequest) -> int:
-        ensureDeferred(self._serve(request)).addErrback(lambda _: request.loseConnection())
-        return NOT_DONE_YET
-
-    async def _serve(self, request: BoundedRequest) -> None:
-        path = request.uri.decode()
-        if "//" in path and self.redirects_slashes:
-            return self._finish(request, 301, {b"Location": [b"/"]}, b"")
-        if self.merges:
-            path = path.replace("//", "/")
-        bare = path.removeprefix(self.prefix)
-        if self.page or not path.startswith(self.prefix) or (self.only and bare not in self.only):
-            status, body = self.page or (404, b"<html>\x1b[31mnothing here</html>")
-            return self._finish(request, status, {b"Content-Type": [b"text/html"]}, body)
-        sent = Headers(dict(request.requestHeaders.getAllRawHeaders()))
-        for framing in ("Content-Length", "Host", "Connection"):
-            sent.removeHeader(framing)
-        if self.hides:
-            sent.removeHeader("X-Real-IP")
-            sent.removeHeader("X-Forwarded-For")
-        for name in self.names:
-            sent.setRawHeaders(name, [request.getClientAddress().host])
-        if self.outer:
-            sent.setRawHeaders("X-Real-IP", [self.outer])
-        response = await treq.request(
-            request.method.decode(),
-            self.target + (bare if self.strips else path),
-            data=request.content.read(),
-            headers=sent,
-            agent=Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False)),
-            allow_redirects=False,
-            unbuffered=True,
-        )
-        body = await treq.content(response)
-        headers = dict(response.headers.getAllRawHeaders())
-        return self._finish(request, response.code, headers, body)
-
-    def _finish(
-        self, request: BoundedRequest, status: int, headers: dict[bytes, list[bytes]], body: bytes
-    ) -> None:
-        request.setResponseCode(status)
-        for name, values in headers.items():
-            if name.lower() not in (b"content-length", b"transfer-encoding", b"connection"):
-                request.responseHeaders.setRawHeaders(name, values)
-        if self.skew:
-            request.setHeader("Date", formatdate(time.time() + self.skew, usegmt=True))
-        if self.cors:
-            allowed = "Access-Control-Allow-Origin"
-            got: list[str] = list(request.responseHeaders.getRawHeaders(allowed, []))
-            request.responseHeaders.setRawHeaders(allowed, self.cors(request, status, got))
-        request.write(body)
-        request.finish()
 
 
 class OperatorsPort:
@@ -134,8 +55,6 @@ class OperatorsPort:
         if self.is_old:
             request.setResponseCode(404)
             return b"<html>404</html>"
-        import json
-
         return json.dumps(
             {
                 "guard": {"pid": 1},
@@ -157,7 +76,7 @@ class OperatorsPort:
 
 
 @define(eq=False)
-class Yard:
+class CheckedStack:
     """The stack, the environment of its guard, and what the check is told."""
 
     world: World
@@ -169,7 +88,7 @@ class Yard:
     user_token: str = "alice"
     addresses: tuple[str, ...] = (OUTSIDE,)
     livekit_config: Path | None = None
-    patience: float = 0.5
+    webhook_seconds: float = 2.0
     names: list[str] = field(factory=list)
     """The names that the check has given to what it made."""
     _ends: list[Callable[[], Any]] = field(factory=list)
@@ -230,29 +149,21 @@ class Yard:
 
     async def check(self) -> dict[str, Finding]:
         """Look at everything; gives the findings by name, and no secret is in any."""
-        still = look_still(self.environment, self.livekit_config, time.time())
-        findings = list(still.findings)
-        if still.config is not None:
+        report = check_offline(self.environment, self.livekit_config, time.time())
+        findings = list(report.findings)
+        if report.config is not None:
             agents = pooled_agents(reactor)
-            upstream, livekit, synapse = (
-                Http(agent, reactor) for agent in (agents.upstream, agents.livekit, agents.synapse)
-            )
-            means = CheckContext(
-                config=still.config,
-                upstream=upstream,
-                livekit=livekit,
-                synapse=synapse,
-                clock=reactor,
-                now=time.monotonic,
-                epoch=time.time,
+            context = CheckContext(
+                config=report.config,
+                http=clients_over(agents, reactor),
+                clocks=clocks_of(reactor),
+                options=CheckOptions(self.public_url, self.user_token, self.webhook_seconds),
                 new_name=self._new_name,
                 addresses=self.addresses,
-                public_url=self.public_url,
-                user_token=self.user_token,
-                patience=self.patience,
+                livekit_file=report.livekit_file,
             )
             try:
-                findings += await look_around(means, still.file)
+                findings += await check_online(context)
             finally:
                 await agents.close()
         said = "".join(f.seen + f.wanted for f in findings)
@@ -275,3 +186,20 @@ class Yard:
 
 def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
+
+
+def context_of(stack: CheckedStack) -> CheckContext:
+    """What a check is handed on this stack, with no options."""
+    agents = pooled_agents(reactor)
+    config = read_config(stack.environment)
+    return CheckContext(
+        config, clients_over(agents, reactor), clocks_of(reactor), CheckOptions(), lambda: "x"
+    )
+
+
+@contextmanager
+def checked_stack(world: World, directory: Path) -> Iterator[CheckedStack]:
+    """A stack for one test."""
+    made = CheckedStack(world, directory)
+    yield made
+    pytest_twisted.blockon(Deferred.fromCoroutine(made.stop()))

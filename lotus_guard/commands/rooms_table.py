@@ -39,7 +39,7 @@ class Room:
 
     @property
     def is_restricted(self) -> bool:
-        """Tell whether a policy holds in it."""
+        """Whether a policy holds in it."""
         return bool(self.policy)
 
 

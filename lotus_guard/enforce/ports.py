@@ -94,7 +94,7 @@ class Homeserver(Protocol):
         ...
 
     async def name(self, room: RoomId) -> str | None:
-        """Tell a room's name, None where it has none; raises Outage."""
+        """A room's name, None where it has none; raises Outage."""
         ...
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
@@ -130,7 +130,7 @@ class RoomService(Protocol):
     async def existing(
         self, livekit_rooms: Sequence[LiveKitRoom] = ()
     ) -> Mapping[LiveKitRoom, int]:
-        """Tell which of these LiveKit rooms there are, or of all, and how many are in each.
+        """Which of these LiveKit rooms there are, or of all, and how many people are in each.
 
         The count may be some seconds old. Raises Outage.
         """
@@ -164,11 +164,11 @@ class Rank(Protocol):
     """This guard's place among several: one of them runs the live loop."""
 
     def leads(self) -> bool:
-        """Tell whether this guard runs the live loop at this moment."""
+        """Whether this guard runs the live loop at this moment."""
         ...
 
     def may_remove(self) -> bool:
-        """Tell whether it knows all seats that were given, so that it may put people out."""
+        """Whether it knows all seats that were given, so that it may put people out."""
         ...
 
 

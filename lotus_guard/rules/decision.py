@@ -68,7 +68,7 @@ class Decision:
     ruling: Ruling
 
     def as_json(self) -> dict[str, Any]:
-        """Give the fields that the head of this module shows."""
+        """The fields that the head of this module shows."""
         ruling = self.ruling
         return {
             "id": self.id,

@@ -39,7 +39,7 @@ def configuration() -> Config:
 
 
 def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
-    """Run a coroutine on the reactor and give what it returns; raises what it raises.
+    """Run a coroutine on the reactor; returns what it returns, and raises what it raises.
 
     Once in a process, for a reactor does not start again.
     """
@@ -71,6 +71,6 @@ def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
 
 
 def admin_address(config: Config) -> str | None:
-    """Give the URL of the operators' port as this machine reaches it; None where there is none."""
+    """The URL of the operators' port as this machine reaches it; None where there is none."""
     own = listening(config.admin_listen)
     return own.url if own else None

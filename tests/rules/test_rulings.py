@@ -1,6 +1,5 @@
 """What is on record can be decided once more, by everybody, with the same end."""
 
-import json
 from typing import Any
 
 from attrs import evolve
@@ -18,10 +17,9 @@ from lotus_guard.core.model import (
     Source,
     Track,
 )
-from lotus_guard.core.text import printable
 from lotus_guard.core.token import KeyPair, Token, lifetime, restrain
 from lotus_guard.rules import RULES
-from lotus_guard.rules.decision import Decision, Deed, Ruling, from_json, masked
+from lotus_guard.rules.decision import Ruling
 from lotus_guard.rules.plan import Ban, plan
 from lotus_guard.rules.rulings import (
     Cut,
@@ -31,6 +29,7 @@ from lotus_guard.rules.rulings import (
     token_changed,
 )
 from lotus_guard.rules.rulings import replay as replay_by
+from tests.rules.recorded import on_record
 from tests.rulings import seat_refused
 
 texts = st.text(max_size=20)
@@ -43,14 +42,6 @@ ROOM, USER = RoomId("!r:s"), "@u:s"
 
 def replay(ruling: Ruling) -> str | None:
     return replay_by(ruling, RULES)
-
-
-def on_record(ruling: Ruling) -> Decision:
-    """Write a ruling down and read it back, as the state file does."""
-    decision = Decision("abcdefgh", 1790000000.125, False, ruling)
-    back = from_json(json.loads(json.dumps(decision.as_json())))
-    assert back == decision
-    return back
 
 
 @given(grants, forbidden, tracks, st.booleans())
@@ -108,19 +99,8 @@ def test_what_no_rule_was_asked_about_is_on_record_all_the_same(code: str, text:
         assert ruling.why.isprintable()
 
 
-@given(st.lists(texts, max_size=80), texts)
-def test_a_mask_leaves_no_user(people: list[str], user: str) -> None:
-    ruling = seat_refused(ROOM, f"@{user}", 2, 2, [f"@{each}" for each in people])
-    shown = masked(ruling, lambda _person: None)
-    assert "@" not in json.dumps(Decision("i", 0.0, False, shown).as_json())
-    assert len(ruling.people) <= 50
-    assert ruling.deed is Deed.REFUSED
-
-
-@given(st.text(), st.integers(1, 50))
-def test_printable_text_is_one_short_line(text: str, most: int) -> None:
-    shown = printable(text, most)
-    assert shown.isprintable()
-    assert len(shown) <= most
-    if text.isprintable() and len(text) <= most:
-        assert shown == text
+def test_a_decision_names_as_many_people_as_there_is_room_for() -> None:
+    few = [f"@{number}:s" for number in range(60)]
+    assert seat_refused(ROOM, "@u:s", 2, 2, few).people == tuple(few[:50])
+    long = [f"@{number}{'x' * 990}:s" for number in range(60)]
+    assert seat_refused(ROOM, "@u:s", 2, 2, long).people == tuple(long[:4])

@@ -1,4 +1,4 @@
-"""`lotus-guard rooms`, against a guard in this process, and hostile rooms."""
+"""`lotus-guard rooms`, against a guard in this process: once, and kept up to date."""
 
 import io
 import json
@@ -23,46 +23,19 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from lotus_guard.cli import main
 from lotus_guard.commands.rooms import Asking, Lost, Watch
-from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
 from lotus_guard.neighbours.agents import Agents, pooled_agents
 from lotus_guard.neighbours.http import Http
-from lotus_guard.observe.rooms import described
-from lotus_guard.rules.limit import Limit, LimitPolicy
-from lotus_guard.rules.media import Media, SourcePolicy
-from lotus_guard.rules.rule import Rule
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
+from tests.calls import join
+from tests.command_line import ROOT, neutral_environment, run
+from tests.commands.live_rooms import room
 from tests.test_docs import GOOD
-from tests.test_explain import ROOT, run
-from tests.test_live import join
 from tests.world import World, http_answer, reactor
 
 PATIENCE = 15.0
 """Seconds after which a process that does not end is ended."""
 CLOCKS = Clocks(reactor, time.monotonic, time.time)
-HOSTILE = "!r\x1b[2J\u202e\n[bold red]\x9b31m:s"
-
-
-def policy_of(fields: dict[str, Any]) -> list[dict[str, Any]]:
-    """The policy of a room as the guard describes it."""
-    limit = LimitPolicy(fields.get("max_users"))
-    sources = SourcePolicy(frozenset(fields.get("forbidden", ())))
-    pairs: list[tuple[Rule[Any], Any]] = [(Limit(), limit), (Media(), sources)]
-    return [described(rule, policy) for rule, policy in pairs if policy.restricts]
-
-
-def room(**fields: Any) -> Room:
-    empty = {"room": "!r:s", "people": 1, "policy": policy_of(fields), **fields}
-    (found,) = read_rooms(json.dumps({"rooms": [empty]}).encode())
-    return found
-
-
-def drawn(*found: Room, width: int = 200) -> str:
-    console = Console(file=io.StringIO(), width=width, highlight=False)
-    console.print(table_of(found))
-    console.print(summary_of(found))
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return text
 
 
 @pytest.fixture
@@ -167,40 +140,6 @@ async def test_another_server_on_the_port_is_not_taken_for_a_guard(
         await other.again()
 
 
-def test_rooms_are_put_in_order_and_chosen() -> None:
-    found = [
-        room(room="!a:s", people=9),
-        room(room="!b:s", people=1, forbidden=["camera"]),
-        room(room="!c:s", people=3, max_users=5, name="Küche"),
-        room(room="!d:s", people=9),
-    ]
-    assert [each.id for each in arranged(found)] == ["!c:s", "!b:s", "!a:s", "!d:s"]
-    assert [each.id for each in arranged(found, "KÜCHE")] == ["!c:s"]
-    assert [each.id for each in arranged(found, "!D:")] == ["!d:s"]
-    assert arranged(found, "nowhere") == []
-
-
-def test_hostile_names_do_not_reach_the_terminal() -> None:
-    text = drawn(
-        room(room=HOSTILE, name=HOSTILE, users=[HOSTILE], forbidden=[HOSTILE], max_users=1),
-        room(room="!" + "x" * 5000, name="[/bold]", people=10**9),
-    )
-    assert all(line.isprintable() for line in text.splitlines())
-    assert text.count("[bold red]") == 3, "read as text, not as markup"
-    assert "[/bold]" in text
-    assert max(map(len, text.splitlines())) <= 200
-
-
-def test_a_room_says_what_is_special_about_it() -> None:
-    crowd = room(max_users=3, taken=1, users=[f"@u{n}:s" for n in range(9)], failed_open=2, steps=1)
-    text = drawn(crowd)
-    assert "1/3" in text
-    assert "1 corrected live, 2 let through" in text
-    assert "@u3:s, 5 more" in text
-    assert "@u4:s" not in text
-    assert "No live rooms." in drawn()
-
-
 def watch_of(world: World, agents: Agents, **more: Any) -> tuple[Watch, io.StringIO]:
     out = io.StringIO()
     console = Console(file=out, width=160, height=30, highlight=False)
@@ -285,11 +224,9 @@ class Terminal:
     """The command as a process, on a terminal or on a pipe."""
 
     def __init__(self, world: World, *arguments: str, is_terminal: bool = True) -> None:
-        ours = ("LOTUS_GUARD_", "LIVEKIT_", "COLUMNS", "LINES")
-        neutral = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         port = world.desk.rpartition(":")[2]
         env = {
-            **neutral,
+            **neutral_environment(),
             **world.sandbox.environment(),
             "PYTHONPATH": str(ROOT),
             "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{port}",

@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 import pytest_twisted
@@ -16,7 +15,6 @@ from lotus_guard.web.landing import landing_page
 from tests.test_gate import raw
 from tests.world import World, token_request
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = landing_page(RULES)
 
 

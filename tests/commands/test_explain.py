@@ -1,15 +1,11 @@
 """`lotus-guard explain`, against a guard in this process and against the state file alone."""
 
 import json
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 from attrs import evolve
-from twisted.internet.utils import getProcessOutputAndValue
 
 from lotus_guard.commands.common import Failed, admin_address
 from lotus_guard.commands.explain import lines_of, told
@@ -19,36 +15,10 @@ from lotus_guard.neighbours.http import Http
 from lotus_guard.rules.decision import Decision
 from lotus_guard.rules.rulings import let_through
 from lotus_guard.sandbox.stack import TWO, VOICE
+from tests.calls import fill
+from tests.command_line import run
 from tests.rulings import seat_refused
-from tests.test_decisions import fill
 from tests.world import World, reactor
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-async def run(world: World, *arguments: str, **more: str) -> tuple[str, str, int]:
-    """Run the command as an operator does, beside the guard of this process."""
-    neutral = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("LOTUS_GUARD_", "LIVEKIT_"))
-    }
-    port = world.desk.rpartition(":")[2] if world.desk else "1"
-    environment = {
-        **neutral,
-        **world.sandbox.environment(),
-        "PYTHONPATH": str(ROOT),
-        "LOTUS_GUARD_STATE": str(world.directory / "state.sqlite"),
-        "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{port}:interface=127.0.0.1",
-        **more,
-    }
-    out, err, code = await getProcessOutputAndValue(
-        sys.executable,
-        ["-m", "lotus_guard.cli", *arguments],
-        {name: value for name, value in environment.items() if value is not None},
-        path=str(world.directory),
-    )
-    return out.decode(), err.decode(), code
 
 
 @pytest_twisted.ensureDeferred

@@ -164,7 +164,7 @@ class Seats:
         unseated.put_out(self._tables.setdefault(room, Table()), identity, now, self.who)
 
     def reassess(self, room: RoomId, limit: int | None) -> list[Person]:
-        """Give free seats to the unseated, longest there first; returns those left, newest first.
+        """Seat the unseated while seats last, longest there first; returns the rest, newest first.
 
         `limit` None, for no limit as for one that is not known for certain, seats everybody.
         """

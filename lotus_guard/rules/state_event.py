@@ -37,7 +37,7 @@ def content_of(event: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def set_at(event: Mapping[str, Any] | None) -> float | None:
-    """Tell when an event was sent, in seconds since the epoch by its homeserver's clock."""
+    """When an event was sent, in seconds since the epoch by its homeserver's clock."""
     stamp = (event or {}).get("origin_server_ts")
     # Old room versions let any number through, also one that no float can hold.
     return stamp / 1000.0 if isinstance(stamp, int) and 0 < stamp < 2**53 else None

@@ -2,12 +2,8 @@
 
 import io
 import json
-import sqlite3
-from pathlib import Path
 from typing import Any
 
-import pytest
-import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogLevel, LogPublisher, formatEvent
@@ -18,11 +14,6 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
-from lotus_guard.memory.sqlite import Tenant
-from lotus_guard.memory.sqlite_batch import Batch, Beat
-from lotus_guard.memory.sqlite_read import select_decisions
-from lotus_guard.memory.sqlite_schema import ALIVE_SECONDS, SCHEMA
-from lotus_guard.memory.waiting_decisions import MOST_WAITING
 from lotus_guard.observe.health import TROUBLE_SECONDS, Dependency, Health
 from lotus_guard.observe.log import (
     MOST_ALIKE,
@@ -38,10 +29,9 @@ from lotus_guard.observe.log import (
 )
 from lotus_guard.observe.room_names import MOST_ASKED, RoomNames
 from lotus_guard.rules.decision import Decision, Deed, Ruling
-from lotus_guard.rules.rulings import let_through, not_enforced, request_refused
+from lotus_guard.rules.rulings import let_through, request_refused
 from tests.rulings import seat_refused
 from tests.test_decisions import logged
-from tests.test_store import Memory
 
 __all__ = ["logged"]
 ROOM = RoomId("!r:s")
@@ -273,123 +263,6 @@ def test_json_lines_are_lines_of_json_whatever_is_in_them() -> None:
     }
     assert "ValueError" in second["traceback"]
     assert third["decision"]["room"] == HOSTILE
-
-
-# --- the tables ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def cursor() -> sqlite3.Cursor:
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(SCHEMA)
-    return connection.cursor()
-
-
-def beat(instance: str = "me", at: float = 2000.0, oldest: float = 0.0) -> Batch:
-    return Batch(beat=Beat(instance, 7, "tcp:8070", at, oldest))
-
-
-def test_decisions_are_bounded_by_age(cursor: sqlite3.Cursor) -> None:
-    batch = Batch()
-    for number in range(10):
-        batch.decisions.add(refusal(number))
-    batch.write(cursor)
-    beat(oldest=1004.0).write(cursor)
-    assert [each.id for each in select_decisions(cursor, None, None, 3)] == ["id9", "id8", "id7"]
-    assert len(select_decisions(cursor, None, None, 100)) == 6
-
-
-def test_a_flood_of_one_kind_leaves_the_others(cursor: sqlite3.Cursor) -> None:
-    batch = Batch()
-    batch.decisions.add(refusal(0))
-    flood = request_refused(400, "M_BAD_JSON", "twice")
-    for n in range(50):
-        batch.decisions.add(Decision(f"f{n}", 1000.0, False, flood))
-    batch.write(cursor)
-    Batch(beat=Beat("me", 7, "tcp:8070", 2000.0, 0.0, most=5)).write(cursor)
-    found = [each.id for each in select_decisions(cursor, None, None, 100)]
-    assert found == ["f49", "f48", "f47", "f46", "f45", "id0"]
-
-
-def test_a_flood_waits_for_the_disk_within_bounds(cursor: sqlite3.Cursor) -> None:
-    batch = Batch()
-    batch.decisions.add(refusal(0))
-    flood = request_refused(400, "M_BAD_JSON", "twice")
-    for n in range(1000):
-        batch.decisions.add(Decision(f"f{n}", 1000.0, False, flood))
-    batch.write(cursor)
-    found = [each.id for each in select_decisions(cursor, None, None, 5000)]
-    assert len(found) == 1 + MOST_WAITING
-    assert found[0] == "f999"
-    assert "id0" in found
-
-
-def test_names_that_sqlite_does_not_take_do_not_stop_the_rest(cursor: sqlite3.Cursor) -> None:
-    batch = Batch()
-    batch.decisions.add(refusal(room=RoomId("!\ud800:s")))
-    batch.write(cursor)
-    assert len(select_decisions(cursor, None, None, 100)) == 1
-
-
-KINDS_BEFORE = {"refused", "changed", "step", "fail_open"}
-"""What the release before `unenforced` could read; one other kind, and it showed no decision."""
-
-
-def test_an_earlier_release_that_is_put_back_can_read_what_this_one_wrote(
-    cursor: sqlite3.Cursor,
-) -> None:
-    batch = Batch()
-    batch.decisions.add(refusal(0))
-    batch.decisions.add(Decision("u", 1001.0, False, not_enforced("limit", "timeout", "late")))
-    batch.write(cursor)
-    bodies = [json.loads(body) for (body,) in cursor.execute("SELECT body FROM decision")]
-    assert {body["kind"] for body in bodies} <= KINDS_BEFORE
-    newest, _ = select_decisions(cursor, None, None, 100)
-    assert (newest.id, newest.ruling.deed) == ("u", Deed.UNENFORCED)
-
-
-def test_what_a_later_release_wrote_is_left_out_and_hides_nothing(cursor: sqlite3.Cursor) -> None:
-    batch = Batch()
-    batch.decisions.add(refusal(0))
-    batch.write(cursor)
-    for kind, body in (("new", "{}"), ("refused", "{}"), ("refused", "[")):
-        row = (1.0, kind, "limit", None, None, body)
-        cursor.execute(
-            "INSERT INTO decision (at, kind, rule, room, user, body) VALUES (?, ?, ?, ?, ?, ?)", row
-        )
-    assert [each.id for each in select_decisions(cursor, None, None, 100)] == ["id0"]
-
-
-def test_guards_on_one_file_see_each_other_until_one_stops(cursor: sqlite3.Cursor) -> None:
-    assert beat("one").write(cursor) == []
-    assert beat("two").write(cursor) == [7]
-    Batch(gone="one").write(cursor)
-    assert beat("two").write(cursor) == []
-    assert beat("three", at=2000.0 + ALIVE_SECONDS + 1).write(cursor) == []
-
-
-@pytest_twisted.ensureDeferred
-async def test_two_guards_on_one_file_are_told_once(tmp_path: Path, logged: list[Any]) -> None:
-    path = tmp_path / "state.sqlite"
-    memories = [Memory(path, tenant=Tenant(f"guard{number}")) for number in range(2)]
-    for _ in range(2):
-        for memory in memories:
-            memory.store.beat()
-            while memory.store._writing is not None:
-                await pause()
-    for memory in memories:
-        await memory.close()
-    told = [formatEvent(event) for event in logged if "Other guards" in formatEvent(event)]
-    assert len(told) == 2
-    with sqlite3.connect(tmp_path / "state.sqlite") as connection:
-        assert connection.execute("SELECT * FROM guard").fetchall() == []
-
-
-async def pause() -> None:
-    from twisted.internet import reactor
-    from twisted.internet.task import deferLater
-
-    await deferLater(reactor, 0.01, lambda: None)
 
 
 # --- health and names ----------------------------------------------------------------------------

@@ -1,21 +1,17 @@
-"""The shared book on the model of Redis: the contract, and what happens when Redis is away."""
+"""Seats that several guards share, on the model of Redis; and what happens when it is away."""
 
 import random
 from typing import Any
 
-import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
-from lotus_guard.memory.redis_address import is_redis, read_redis_address
 from lotus_guard.memory.redis_scripts import Script
 from lotus_guard.memory.redis_seats import Version, read_version
-from lotus_guard.run.config import Faulty, read_config
-from tests.contract.redis import ROOM, Guard, RedisContract
+from tests.contract.redis import ROOM, Guard, SeatsContract
 from tests.model_redis import Memory, ModelRedis, Words
-from tests.test_docs import GOOD
 
 
 def test_versions_are_read_as_they_are_written() -> None:
@@ -25,69 +21,6 @@ def test_versions_are_read_as_they_are_written() -> None:
     assert Version("l", 4, "x").follows(version)
     assert not version.follows(version)
     assert not Version("m", 4, "x").follows(version)
-
-
-# --- the address ---------------------------------------------------------------------------------
-
-
-def test_an_address_says_where_redis_is() -> None:
-    address = read_redis_address("rediss://me:p%40ss@redis.example:6380/3?prefix=x:&ca=/c.pem")
-    assert (address.host, address.port, address.database) == ("redis.example", 6380, 3)
-    assert (address.user, address.password, address.prefix) == ("me", "p@ss", "x:")
-    assert (address.is_tls, address.ca) == (True, "/c.pem")
-    for shown in (repr(address), str(address)):
-        assert "p@ss" not in shown
-    assert read_redis_address("redis://localhost", "other").password == "other"
-    assert is_redis("redis://h")
-    assert not is_redis("/var/lib/state.sqlite")
-
-
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        ("redis-sentinel://:secret@h:26379,i:26379/mymaster", "does not ask Sentinel"),
-        ("redis+sentinel://h/mymaster", "does not ask Sentinel"),
-        ("redis+unix:///run/redis.sock", "by TCP only"),
-        ("unix:///run/redis.sock", "by TCP only"),
-        ("unix:/run/redis.sock", "by TCP only"),
-        ("redis+socket://:secret@/run/redis.sock", "by TCP only"),
-        ("rediss+cluster://h", "no cluster"),
-        ("sqlite:///var/lib/state.sqlite", "by its path alone"),
-        ("file:///var/lib/state.sqlite", "by its path alone"),
-        ("memcached://h", "names no Redis"),
-        ("redis://:secret@h:6379,i:6379", "host or port"),
-        ("REDIS-SENTINEL://h", "does not ask Sentinel"),
-    ],
-)
-def test_another_kind_of_address_gets_a_sentence(address: str, words: str) -> None:
-    with pytest.raises(Faulty) as raised:
-        read_config({**GOOD, "LOTUS_GUARD_STATE": address})
-    (line,) = raised.value.faults
-    assert line.startswith("LOTUS_GUARD_STATE: it")
-    assert words in line
-    assert "redis://[user:password@]host" in line
-    assert "secret" not in line
-
-
-def test_a_scheme_in_capitals_is_the_same() -> None:
-    assert read_redis_address("REDISS://H").is_tls
-
-
-def test_an_odd_address_is_refused_without_showing_it() -> None:
-    for odd in (
-        "redis://",
-        "redis://:secret@",
-        "redis://:secret@h:port",
-        "redis://:secret@h/zero",
-        "redis://:secret@h?colour=red",
-        "redis://:secret@h?ca=/c.pem",
-    ):
-        with pytest.raises(ValueError, match=r"^it") as raised:
-            read_redis_address(odd)
-        assert "secret" not in str(raised.value)
-
-
-# --- the model -----------------------------------------------------------------------------------
 
 
 class SlowRedis(ModelRedis):
@@ -100,7 +33,7 @@ class SlowRedis(ModelRedis):
         return await super().script(script, keys, arguments)
 
 
-class TestModel(RedisContract):
+class TestModel(SeatsContract):
     """The contract on the model."""
 
     def setup_method(self) -> None:
@@ -168,7 +101,7 @@ async def test_a_piece_of_work_that_fails_fails_alone() -> None:
         raise KeyError("x")
 
     asked: list[Any] = [
-        ensureDeferred(one.book.change(ROOM, broken)),
+        ensureDeferred(one.store.change(ROOM, broken)),
         ensureDeferred(one.admit("ann", 1)),
     ]
     failed: list[type[BaseException]] = []

@@ -80,7 +80,7 @@ PARTS = {
 
 
 def measured(part: Part, mode: str, out: Path) -> dict[str, Any]:
-    """Run a part; gives its results, `left_out` with a sentence, or `failed`."""
+    """Run a part; returns its results, `left_out` with a sentence, or `failed`."""
     path = out / f"{part.module}.json"
     path.unlink(missing_ok=True)
     arguments = part.arguments[mode].split()

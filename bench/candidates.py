@@ -146,7 +146,7 @@ def guard_command() -> list[str]:
 
 
 def guard_environment(there: Ports, port: int, admin: int) -> dict[str, str]:
-    """Give the settings of a guard in front of the neighbours, all but its state file."""
+    """The settings of a guard in front of the neighbours, all but its state file."""
     return {
         "PYTHONPATH": str(ROOT),
         "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
@@ -163,7 +163,7 @@ def guard_environment(there: Ports, port: int, admin: int) -> dict[str, str]:
 
 @contextmanager
 def redis(directory: Path) -> Iterator[tuple[str, int]]:
-    """Run a Redis that writes nothing to disk; gives its address and its pid."""
+    """Run a Redis that writes nothing to disk; returns its address and its pid."""
     (port,) = ports(1)
     binary = program("redis-server")
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly"]
@@ -172,7 +172,7 @@ def redis(directory: Path) -> Iterator[tuple[str, int]]:
 
 
 def heartbeat(desk: str) -> None:
-    """Tell a guard that Synapse's module is there."""
+    """Show a guard that Synapse's module is there."""
     headers = {HEADER: sign_push(b"{}", PUSH_SECRET, time.time())}
     answer = http("POST", f"{desk}/policy", b"{}", headers)
     assert answer.status == 204, (answer.status, answer.body)
@@ -180,7 +180,7 @@ def heartbeat(desk: str) -> None:
 
 @contextmanager
 def hinting(desk: str, table: Table | None = None, every: float = 1.0) -> Iterator[None]:
-    """Give a guard signs of life of Synapse's module and, with a table, of LiveKit's webhooks."""
+    """Send a guard signs of life of Synapse's module and, with a table, of LiveKit's webhooks."""
     ended = threading.Event()
 
     def hint() -> None:
@@ -203,7 +203,7 @@ def hinting(desk: str, table: Table | None = None, every: float = 1.0) -> Iterat
 
 
 def _webhook(desk: str, table: Table, number: int) -> None:
-    """Say that somebody has come into one of the rooms."""
+    """Post the webhook of somebody who has come into one of the rooms."""
     asks = table.asks
     livekit_room = claims_of(asks[number * 7919 % len(asks)].answer)["video"]["room"]
     event = lk_webhook.WebhookEvent(

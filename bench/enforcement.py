@@ -41,7 +41,7 @@ class Options:
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Measure; gives the results as JSON can hold them. Raises Missing."""
+    """Measure; returns the results as JSON can hold them. Raises Missing."""
     for path in (REAL / "bin" / "livekit-server", REAL / "venv" / "bin" / "python"):
         if not path.exists():
             raise Missing(f"{path.name} is not in .real: install Go, then run `make bench` again")

@@ -104,7 +104,7 @@ class Guard:
         return seen
 
     def passes(self, seconds: float) -> dict[str, float]:
-        """Watch some passes; gives what one of them took, on average."""
+        """Watch some passes; returns what one of them took, on average."""
         before = self.over(self.metrics()[f"{PASS}_count"] + 1)
         time.sleep(seconds)  # asking for the metrics meanwhile would cost CPU
         after = self.over(before[f"{PASS}_count"] + 2)
@@ -130,7 +130,7 @@ def room_name(number: int) -> str:
 
 
 def policies(rooms: int, share: int) -> dict[str, dict[str, Any]]:
-    """Give the policies of so many rooms, one in `100 / share` of which forbids cameras."""
+    """The policies of so many rooms, one in `100 / share` of which forbids cameras."""
     forbidden = {QUALITY: {"allow_camera": False}}
     step = 100 // share if share else rooms + 1
     return {room_name(n): {} if (n + 1) % step else forbidden for n in range(rooms)}
@@ -198,7 +198,7 @@ def cell(rooms: int, share: int, seconds: float) -> list[dict[str, Any]]:
 
 
 def turns(restricted: int, others: int) -> tuple[float, float]:
-    """Tell after how many seconds each room was looked up again, at the default pace.
+    """After how many seconds each room was looked up again, at the default pace.
 
     For rooms that a policy is known to restrict, and for the others (`Live._to_work_on`).
     """
@@ -212,13 +212,13 @@ def turns(restricted: int, others: int) -> tuple[float, float]:
 
 
 def _default(name: str) -> str:
-    """Give the default of one of the guard's variables."""
+    """The default of one of the guard's variables."""
     every: Any = fields(Variables)  # type: ignore[arg-type]
     return str(next(each for each in every if each.name == name).metadata["environ_config"].default)
 
 
 def latencies(guard: Guard, seconds: float) -> list[float]:
-    """Ask for tokens one after the other; gives each one's milliseconds."""
+    """Ask for tokens one after the other; returns each one's milliseconds."""
     ask, took = one_ask(), []
     connection = HTTPConnection("127.0.0.1", int(guard.url.rpartition(":")[2]), timeout=10)
     end = time.monotonic() + seconds
@@ -246,7 +246,7 @@ def token_beside(rooms: int, share: int, seconds: float) -> dict[str, float]:
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Measure; gives the results as JSON can hold them."""
+    """Measure; returns the results as JSON can hold them."""
     begun, rows, left_out = time.monotonic(), [], []
     for rooms in options.rooms:
         for share in options.shares:
@@ -261,7 +261,7 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def series(found: dict[str, Any], what: str) -> Series:
-    """Give the points to plot: a figure of a pass by the number of rooms."""
+    """The points to plot: a figure of a pass by the number of rooms."""
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in found["rows"]:
         name = f"{row['mode']}, {row['share']} % restrictive"

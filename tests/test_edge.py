@@ -27,12 +27,10 @@ from lotus_guard.rules.limit import Limit
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.reading import read_as_go, read_as_rust
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
-from tests.test_decisions import logged
+from tests.calls import metric
 from tests.test_gate import CORS, parts, recording
-from tests.test_live import metric
 from tests.world import World, http_answer, token_request
 
-__all__ = ["logged"]
 LONG = "x" * MOST_ID
 Fields = dict[str, Any]
 

@@ -25,8 +25,8 @@ from lotus_guard.rules.push import sign_push, write_push
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, TWO, VOICE, welcome
 from lotus_guard.web.landing import landing_page
+from tests.calls import VIDEO, join
 from tests.quiet_hours import QuietHours
-from tests.test_live import VIDEO, join
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,10 +19,10 @@ from lotus_guard.overload.load_shedding import TOKENS
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from lotus_guard.web.client_request import BLIND_REQUESTS
 from lotus_guard.web.door import SLOW_SECONDS
+from tests.calls import join
 from tests.events import SOURCES_EVENT
 from tests.real.processes import free_port
 from tests.test_gate import CORS
-from tests.test_live import join
 from tests.world import FAST, Got, World, http_answer, reactor, token_request
 
 

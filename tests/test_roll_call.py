@@ -16,9 +16,7 @@ from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.roll_call import KEPT_OUT, MOST_BYTES
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
-from tests.events import LIMIT_EVENT, SOURCES_EVENT
-from tests.test_decisions import logged
-from tests.test_live import (
+from tests.calls import (
     AUDIO,
     NO_CAMERA,
     VIDEO,
@@ -28,10 +26,10 @@ from tests.test_live import (
     metric,
     settled,
 )
-from tests.test_live import people as present
+from tests.calls import people as present
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.world import World
 
-__all__ = ["logged"]
 reactor: Any = _reactor
 TOO_LONG = "n" * (MOST_BYTES + 1)
 SLOT = "m.call#ROOM"

@@ -20,9 +20,9 @@ from lotus_guard.run.guard import Guard
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
+from tests.calls import full_room_and_a_drawer, join, people
 from tests.events import LIMIT_EVENT, SOURCES_EVENT, push_of
 from tests.model_redis import Memory, ModelRedis
-from tests.test_live import full_room_and_a_drawer, join, people
 from tests.world import World
 
 PUSH = "a-push-secret-for-tests"

@@ -1,4 +1,4 @@
-"""The state file and the files with secrets, looked at without touching them.
+"""The state file and the files with secrets, read without touching them.
 
 A running guard has the file open in WAL mode. It is opened read-only here, and as immutable where
 no WAL is there: SQLite would otherwise make one, which the guard's user might then not be able to
@@ -23,8 +23,8 @@ STATE, ONE, SECRETS = "state-file", "one-guard", "secret-files"
 _MAGIC = b"SQLite format 3\0"
 
 
-def look_at_state_file(path: Path, access: Callable[[Path, int], bool] = os.access) -> Finding:
-    """Find out whether the file can be written, or made."""
+def check_state_file(path: Path, access: Callable[[Path, int], bool] = os.access) -> Finding:
+    """Check whether the file can be written, or made."""
     shown, parent = path.absolute(), path.absolute().parent
     if path.is_dir():
         return fault(STATE, f"{shown} is a directory", "LOTUS_GUARD_STATE: the path of a file")
@@ -62,7 +62,7 @@ def _owner(path: Path) -> str:
     return f"chown the guard's user {path}; and run the check as that user"
 
 
-def look_for_other_guards(path: Path, epoch: float) -> Finding:
+def check_other_guards(path: Path, epoch: float) -> Finding:
     """Count the guards that run on this file."""
     try:
         running = _running(path, epoch)
@@ -98,8 +98,8 @@ def _running(path: Path, epoch: float) -> list[tuple[object, object]]:
         connection.close()
 
 
-def look_at_secret_files(environment: Mapping[str, str]) -> Finding:
-    """Find out whether everybody on this machine can read the files with secrets."""
+def check_secret_files(environment: Mapping[str, str]) -> Finding:
+    """Check that not everybody on this machine can read the files with secrets."""
     files = {
         name: Path(environment[name])
         for name in variable_names()

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from attrs import frozen
 
-from lotus_guard.check.ask import trouble
+from lotus_guard.check.exchange import describe_outage
 from lotus_guard.commands.common import Failed
 from lotus_guard.commands.policy_options import Wishes
 from lotus_guard.commands.policy_words import Held, RoomPolicies, level_in_words
@@ -143,7 +143,7 @@ async def _send(
         await sides.user.set_state(room, event_type, content)
     except Outage as outage:
         sent = "was not set" if outage.reason in _NEVER_SENT else "may or may not have been set"
-        why = trouble(outage, sides.user.url)
+        why = describe_outage(outage, sides.user.url)
         raise Failed(
             f"{so_far}{event_type} {sent}: {why}. `lotus-guard policy show` tells what holds"
         ) from None
@@ -220,7 +220,7 @@ async def _is_inside(user: Matrix, room: RoomId, user_id: str) -> bool:
 
 
 def _unreachable(side: Matrix, outage: Outage) -> NoReturn:
-    raise Failed(f"{trouble(outage, side.url)}; {WANTED_ADDRESS}") from None
+    raise Failed(f"{describe_outage(outage, side.url)}; {WANTED_ADDRESS}") from None
 
 
 def _give_up(side: Matrix, denied: Denied) -> NoReturn:

@@ -14,7 +14,7 @@ from rich.text import Text
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 
-from lotus_guard.check.ask import trouble
+from lotus_guard.check.exchange import describe_outage
 from lotus_guard.commands.common import Failed, admin_address, configuration, on_the_reactor
 from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
 from lotus_guard.core.text import printable
@@ -151,7 +151,7 @@ class Asking:
                 b"GET", url.encode("ascii"), {}, None, seconds=SECONDS, most=MOST_BYTES
             )
         except Outage as outage:
-            raise Lost(f"no guard: {trouble(outage, self.address)}") from None
+            raise Lost(f"no guard: {describe_outage(outage, self.address)}") from None
         try:
             found = read_rooms(answer.body)
         except ValueError:

@@ -11,6 +11,8 @@ def test_it_is_one_line_that_prints_and_no_longer_than_it_may_be(text: str, most
     shown = printable(text, most)
     assert shown.isprintable()
     assert len(shown) <= most
+    if text.isprintable() and len(text) <= most:
+        assert shown == text
 
 
 def test_what_is_shown() -> None:

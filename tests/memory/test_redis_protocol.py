@@ -18,9 +18,6 @@ from lotus_guard.memory.redis_protocol import (
     endpoint_of,
     outage_of,
 )
-from tests.test_decisions import logged
-
-__all__ = ["logged"]
 
 
 @pytest.mark.parametrize(

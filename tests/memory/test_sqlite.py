@@ -13,10 +13,7 @@ from lotus_guard.core.directory import Bounds
 from lotus_guard.core.model import Identity, LiveKitRoom
 from lotus_guard.memory.sqlite import Tenant
 from tests.memory.kept import BINDING, ROOM, Kept, rows, settled
-from tests.test_decisions import logged
 from tests.world import reactor
-
-__all__ = ["logged"]
 
 
 @pytest_twisted.ensureDeferred

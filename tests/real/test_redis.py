@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from lotus_guard.check.finding import Level
-from lotus_guard.check.redis import look_at_redis
+from lotus_guard.check.redis import check_redis_at
 from lotus_guard.core.binding import Binding, Evidence
 from lotus_guard.core.directory import Bounds, Directory
 from lotus_guard.core.model import Identity, LiveKitRoom, UserId
@@ -297,11 +297,11 @@ async def test_the_check_says_what_is_wrong_with_redis(tmp_path: Path) -> None:
     process.start()
     url = f"redis://:{{}}@127.0.0.1:{process.port}/0"
     try:
-        (well,) = await look_at_redis(read_redis_address(url.format("the-right-one")), reactor)
-        (shut,) = await look_at_redis(read_redis_address(url.format("the-wrong-one")), reactor)
+        (well,) = await check_redis_at(read_redis_address(url.format("the-right-one")), reactor)
+        (shut,) = await check_redis_at(read_redis_address(url.format("the-wrong-one")), reactor)
     finally:
         process.stop()
-    (gone,) = await look_at_redis(read_redis_address(url.format("the-right-one")), reactor)
+    (gone,) = await check_redis_at(read_redis_address(url.format("the-right-one")), reactor)
     assert well.level in (Level.OK, Level.WARNING), "it is slow where the machine is busy"
     assert "Redis" in well.seen
     assert (shut.level, gone.level) == (Level.FAULT, Level.FAULT)
@@ -333,13 +333,13 @@ async def test_the_check_tells_tls_from_none(tmp_path: Path, hole: int) -> None:
     }
     try:
         for url, words in cases.items():
-            (found,) = await look_at_redis(read_redis_address(url), reactor)
+            (found,) = await check_redis_at(read_redis_address(url), reactor)
             print(f"\n  {found.seen}\n      change: {found.wanted}")
             assert found.level is Level.FAULT
             assert words[0] in found.seen
             assert words[1] in found.wanted
         url = f"rediss://{secured}?ca={chain}"
-        (well,) = await look_at_redis(read_redis_address(url), reactor)
+        (well,) = await check_redis_at(read_redis_address(url), reactor)
         assert well.level in (Level.OK, Level.WARNING)
     finally:
         process.stop()

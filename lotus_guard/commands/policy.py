@@ -183,7 +183,7 @@ def _run(
 
 
 def _token(given: str) -> str:
-    """Give the user's token, asked for where it was not given; raises Failed."""
+    """The user's token, asked for where it was not given; raises Failed."""
     try:
         token = (given or _prompt()).strip()
     except click.Abort:

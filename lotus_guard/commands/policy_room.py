@@ -45,7 +45,7 @@ class RefusedByHomeserver(Failed):
 
 @frozen
 class Sides:
-    """The two who ask Synapse."""
+    """The two accounts that ask Synapse."""
 
     admin: Matrix
     """The service: reads the room's state."""
@@ -195,7 +195,7 @@ async def _forbidden(sides: Sides, room: RoomId, event_type: str, denied: Denied
     user = await sides.user.whoami()
     who = printable(user, 300)
     if not await _is_inside(sides.user, room, user):
-        return f"{who} is not in the room; wanted: that he joins it, or a token of somebody in it"
+        return f"{who} is not in the room; wanted: that they join it, or a token of somebody in it"
     power_levels, create = [
         event_of(await sides.admin.events(room, name), name)
         for name in ("m.room.power_levels", "m.room.create")
@@ -232,7 +232,7 @@ def _give_up(side: Matrix, denied: Denied) -> NoReturn:
 
 
 def _is_homeservers(denied: Denied) -> bool:
-    """Tell whether the homeserver judged what it was asked, and did not just fail."""
+    """Whether the homeserver judged what it was asked, and did not just fail."""
     return bool(denied.errcode) and denied.errcode != "M_UNRECOGNIZED" and denied.status < 500
 
 

@@ -82,8 +82,8 @@ class Judge:
     def _trials(self, recipient: Recipient) -> Sequence[Trial]:
         """Begin to ask every rule.
 
-        One whose policy is at hand and that needs nothing else answers at once: a Deferred costs
-        what a rule does. Of the others, the first needs none of its own either.
+        A rule whose policy is at hand and that needs nothing else answers at once, for a Deferred
+        costs as much as a rule. The first of the others needs no Deferred of its own either.
         """
         trials: list[Trial] = []
         is_first = True
@@ -154,7 +154,7 @@ class Judge:
 
 
 def _give_up(trial: Trial) -> None:
-    """End what nobody waits for any more; what has ended takes no notice."""
+    """End a trial that nobody waits for any more; one that has ended takes no notice."""
     if isinstance(trial, Deferred):
         ignoring(trial, CancelledError)
         trial.cancel()

@@ -1,9 +1,8 @@
 """The live loop: a room's policies hold for everyone who is in the call now, whatever their token.
 
 One pass: LiveKit lists its rooms; of those in which somebody is, as many are worked on as the pace
-allows (`room_pass.py`). A room can also be asked for on its own, by a hint: asked twice it runs
-once more, not twice at once, and no wish is lost. A step counts as done when the next look shows
-it.
+allows (`room_pass.py`). A hint asks for one room on its own: asked for twice, it runs once more,
+not twice at once, and no request is lost. A step counts as done when the next look shows it.
 
 It shares what it learns with the token path, but issues and holds up nothing: with the loop stuck,
 tokens flow.
@@ -49,11 +48,11 @@ class Only:
     """The rank of a guard that shares its work with nobody."""
 
     def leads(self) -> bool:
-        """Lead."""
+        """Always."""
         return True
 
     def may_remove(self) -> bool:
-        """Remove."""
+        """Always."""
         return True
 
 

@@ -14,8 +14,8 @@ from lotus_guard.enforce.roll_call import RollCall
 from lotus_guard.enforce.seat_store import SeatStore
 
 KEPT = 60.0
-"""Seconds for which who was seen last counts in a room that is too much to look at, as long as a
-seat is held for a token: a flooder cannot keep a room full either."""
+"""Seconds for which the people seen last count in a room that cannot be read. As long as a seat is
+held for a token: a flood cannot keep a room full either."""
 
 
 @frozen
@@ -29,7 +29,7 @@ class Seen:
 
 @define(eq=False)
 class Presence:
-    """Keeps the seats up to date with LiveKit's word."""
+    """Keeps the seats up to date with what LiveKit says."""
 
     service: RoomService
     book: SeatStore
@@ -39,7 +39,7 @@ class Presence:
     on_use: Callable[[bool], None] = lambda _was_kept: None
     """Told of each use whether a look was at hand."""
     in_background: RoomService | None = None
-    """LiveKit for the background, in whose line nobody is to wait who has a deadline."""
+    """LiveKit for background work: nobody with a deadline waits in its queue."""
     _seen: LruDict[RoomId, Seen] = field(init=False, factory=lambda: LruDict(20_000))
     _flights: SingleFlight[tuple[RoomId, bool], Seen] = field(init=False, factory=SingleFlight)
 
@@ -49,7 +49,7 @@ class Presence:
         return len(self._flights)
 
     def at_hand(self, room: RoomId, not_before: float) -> float | None:
-        """Tell when the last look was begun, where it serves; None where one must be made."""
+        """When the last look was begun, where it serves; None where a new one must be made."""
         seen = self._seen.get(room)
         if seen is None or not _serves(seen, not_before, self.knowledge.livekit_rooms_of(room)):
             return None
@@ -57,11 +57,11 @@ class Presence:
         return seen.at
 
     async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
-        """See to it that the seats of a room rest on a look begun at `not_before` or later.
+        """Make sure that the seats of a room rest on a look begun at `not_before` or later.
 
         Returns that look. Raises Outage when LiveKit does not say, and Flooded where there is more
         to read than there is time for, which in the background there is. Takes in all of the room's
-        LiveKit rooms (`admission.MOST_SLOTS` at the most) or none: half a picture is none, and
+        LiveKit rooms (`introduction.MOST_SLOTS` at the most) or none: half a picture is none, and
         LiveKit's own count of who is where is up to five seconds old (room.go,
         `roomUpdateInterval`).
         """
@@ -78,14 +78,14 @@ class Presence:
         return seen
 
     def last_look(self, room: RoomId) -> float:
-        """Tell when the last look at a room was begun; 0.0 where there was none."""
+        """When the last look at a room was begun; 0.0 where there was none."""
         seen = self._seen.get(room)
         return seen.at if seen else 0.0
 
     async def last_resort(self, room: RoomId) -> float:
-        """Give the moment that a verdict on a flooded room rests on.
+        """Find the moment that a verdict on a flooded room rests on.
 
-        Who was seen last counts, but not for longer than `KEPT`.
+        Whoever was seen last counts, but not for longer than `KEPT`.
         """
         oldest = self.now() - KEPT
 
@@ -110,7 +110,7 @@ class Presence:
 
         def take_in(seats: Seats) -> None:
             seats.saw(room, looks)
-            if not is_whole:  # who is new in the next look may have been there already
+            if not is_whole:  # whoever is new in the next look may have been there already
                 seats.lost_sight(room, begun)
 
         await self.book.change(room, take_in)

@@ -1,6 +1,6 @@
-"""The room behind an alias that nobody taught us, looked for once among Synapse's rooms.
+"""Finds the Matrix room of a LiveKit room that is in no record, once, among Synapse's rooms.
 
-LiveKit has a call that was begun before we came, or we have lost our memory: its alias is a hash.
+The call began before the guard did, or the state was lost; and a LiveKit room's name is a hash.
 The known derivations of every room that Synapse has are compared with it, page by page; what is
 not found is not looked for again for a while.
 """
@@ -22,14 +22,14 @@ from lotus_guard.enforce.rate_limiter import RateLimiter
 _log = Logger()
 
 AGAIN_SECONDS = 600.0
-"""How long an alias that was not found is not looked for again."""
+"""Seconds for which a LiveKit room that was not found is not looked for again."""
 MOST_PAGES = 200
 MOST_SLOTS = 8
 
 
 @define(eq=False)
 class RoomResolver:
-    """Looks for the rooms behind unknown aliases."""
+    """Looks for the rooms of unknown LiveKit rooms."""
 
     homeserver: Homeserver
     knowledge: Directory
@@ -40,7 +40,7 @@ class RoomResolver:
     _running: bool = field(default=False, init=False)
 
     def begin(self, livekit_rooms: Iterable[LiveKitRoom]) -> None:
-        """Look for those of these aliases that are unknown, unless a search is under way."""
+        """Look for those of these LiveKit rooms that are unknown, unless a search is under way."""
         missing = {livekit_room for livekit_room in livekit_rooms if self._is_missing(livekit_room)}
         if missing and not self._running:
             ensureDeferred(self._run(missing))

@@ -1,13 +1,13 @@
-"""Whether a neighbour is asked at all: a breaker that opens when he fails, and closes by itself.
+"""Whether a neighbour is asked at all: a breaker that opens when it fails, and closes by itself.
 
     closed ──failures in a row──▶ doubted ──the question fails──▶ open ──back-off over──▶ probed
       ▲                              │                             ▲                        │
-      └──────── he answers ──────────┴──── (each time longer) ─────┴─── the question fails ─┘
-      └──────────────────────────── he answers ─────────────────────────────────────────────┘
+      └──────── it answers ──────────┴──── (each time longer) ─────┴─── the question fails ─┘
+      └──────────────────────────── it answers ─────────────────────────────────────────────┘
 
 Failures alone never open it: rooms are the clients', and one whose state takes long to read may be
 somebody's doing. They only make us *ask the neighbour a question of our own*, in which nothing is a
-client's; its answer decides. The same question is the probe by which he comes back, so that no
+client's; its answer decides. The same question is the probe by which it comes back, so that no
 client's room can keep the breaker open either.
 """
 
@@ -36,7 +36,7 @@ class Breaker:
     first: float = 0.5
     """Seconds of the first back-off; each further one is twice as long."""
     most: float = 2.0
-    """Seconds of the longest; so short that he is not away for us long after he is back."""
+    """Seconds of the longest; so short that it is not away for us long after it is back."""
     state: State = field(default=State.CLOSED, init=False)
     failures: int = field(default=0, init=False)
     until: float = field(default=0.0, init=False)

@@ -47,7 +47,7 @@ class Bulkhead:
     line: int
     clock: IReactorTime
     patience: float | None = None
-    """Seconds that one may wait; None: half of his exchange's deadline, the rest being for it."""
+    """Seconds that one may wait; None: half of the exchange's deadline, the rest being for it."""
     under_way: int = field(default=0, init=False)
     _waiting: deque[Deferred[None]] = field(factory=deque, init=False)
     _calling: bool = field(default=False, init=False)

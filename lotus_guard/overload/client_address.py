@@ -34,7 +34,7 @@ NAMED = {
 
 UNCLEAR = "unclear"
 PREFIX = 64
-"""Of an IPv6 address so many bits tell one client from another: the rest is his to choose."""
+"""So many bits of an IPv6 address tell one client from another: the rest is theirs to choose."""
 REMEMBERED = 8192
 MOST_READ = 512
 """So many bytes of a header count, from its end: a dozen proxies. Clients write the rest."""

@@ -1,12 +1,12 @@
 """A bounded number of places, shared out fairly among those who want them.
 
-Whoever asks gets one, or waits in a line of his own, which is bounded. The rule (after Choudhury
+Whoever asks gets one, or waits in a line of their own, which is bounded. The rule (after Choudhury
 and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998): one gets
-another place only while he has fewer than are free. So one alone gets half of all places, two get a
-third each, and there is always one left for whoever comes new, until very many are there.
+another place only while they have fewer than are free. So one alone gets half of all places, two
+get a third each, and there is always one left for whoever comes new, until very many are there.
 
 How heavy the load is, is told by `spread`, to which nobody contributes more than `cap`: one alone
-can make a line of his own long, and never the load heavy.
+can make a line of their own long, and never the load heavy.
 """
 
 from collections import Counter, deque
@@ -30,7 +30,7 @@ class Bounds:
     crowd: int
     """The same for one who stands for many; there need be no more than one free."""
     line: int
-    """The weight of what one may have in his line."""
+    """The weight of what one may have in their line."""
     waiting: int
     """The weight of all lines together."""
     cap: int
@@ -43,7 +43,7 @@ class Shares(Generic[K, T]):
 
     bounds: Bounds
     is_crowd: Callable[[K], bool] = lambda _who: False
-    """Whether one stands for many; in `spread` he still counts as one."""
+    """Whether one stands for many; in `spread` they still count as one."""
     used: int = field(default=0, init=False)
     """Places that somebody has."""
     spread: int = field(default=0, init=False)

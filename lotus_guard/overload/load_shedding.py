@@ -3,7 +3,7 @@
 Three things, in this order:
 
 - **Shares.** Every client address has its fair share of the requests under way, and of the tokens
-  being judged. Who wants more waits in a line of his own; where that is full, he is turned away.
+  being judged. Whoever wants more waits in a line of their own, until that is full.
 - **Back-pressure.** Where the guard as a whole is behind, tokens go out unguarded rather than late.
 - **No client gets there alone.** Back-pressure counts of one address only so much, and lateness
   only so far as others than the heaviest address have caused it.

@@ -53,7 +53,7 @@ class Push:
     signature: str
     room: RoomId | None
     readings: Mapping[str, Reading[Any]]
-    """What each rule that is told of read, by its name."""
+    """What the rules read in it, by name; a rule that it says nothing of is missing."""
 
 
 def sign_push(body: bytes, secret: str, epoch: float) -> str:
@@ -71,7 +71,7 @@ def write_push(room: RoomId, contents: Mapping[str, Content | None], rules: Rule
 def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules) -> Push:
     """Verify and read a push that arrived at `epoch`; raises Unsigned.
 
-    Whether the signature has been seen before is the caller's to know.
+    It is for the caller to know whether the signature has been seen before.
     """
     stamp, _, digest = header.partition(".")
     expected = _digest(stamp, body, secret)
@@ -92,7 +92,7 @@ def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules)
 
 
 def _told(fields: Mapping[str, Any], name: str, event: str) -> list[object]:
-    """Find what a push says of a rule: nothing where its sender does not know the rule."""
+    """Find what a push says of a rule: nothing when its sender does not know the rule."""
     events = fields.get("events")
     if isinstance(events, dict):
         return [events[event]] if event in events else []

@@ -133,7 +133,7 @@ async def test_a_wrong_token_is_not_repeated(kitchen: Kitchen) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_who_is_not_in_the_room_is_told_so(kitchen: Kitchen) -> None:
-    wanted = "@stranger:sandbox is not in the room; wanted: that he joins it"
+    wanted = "@stranger:sandbox is not in the room; wanted: that they join it"
     await kitchen.fails(wanted, kitchen.sides(STRANGER), RefusedByHomeserver)
     kitchen.states.set_state(ROOM, "m.room.member", {"membership": "leave"}, "@plain:sandbox")
     wanted = "@plain:sandbox is not in the room"

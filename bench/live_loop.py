@@ -63,13 +63,14 @@ class Guard:
 
     pid: int
     url: str
-    desk: str
+    operators: str
+    """Its operators' port."""
     failed: float = math.inf
     """How many passes were begun and are not among the good ones that are over."""
 
     def metrics(self) -> dict[str, float]:
         """Read its metrics, by name with labels."""
-        lines = http("GET", f"{self.desk}/metrics").body.decode().splitlines()
+        lines = http("GET", f"{self.operators}/metrics").body.decode().splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
@@ -188,8 +189,8 @@ def cell(rooms: int, share: int, seconds: float) -> list[dict[str, Any]]:
         wanted = restricted(rooms, share)
         guard.reassess(wanted)
         found.append({"mode": "polling", **guard.passes(seconds)})
-        heartbeat(guard.desk)
-        with hinting(guard.desk, every=5.0):
+        heartbeat(guard.operators)
+        with hinting(guard.operators, every=5.0):
             found.append({"mode": "pushes", **guard.passes(seconds)})
     for row in found:
         waits = turns(wanted, rooms - wanted) if row["mode"] == "polling" else (0.0, 0.0)

@@ -127,7 +127,7 @@ class Crowd:
 
 
 async def simulate(reactor: Any, options: Options) -> dict[str, Any]:
-    """Run the simulation; gives the memory at each tenth."""
+    """Run the simulation; returns the memory at each tenth."""
     begun, end = time.monotonic(), 3600.0 * options.hours
     marks: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -183,7 +183,7 @@ def _mark(world: Simulation, crowd: Crowd) -> dict[str, Any]:
 
 
 def slope(marks: list[dict[str, Any]]) -> float | None:
-    """Give the growth in MiB an hour over the second half of the run, by least squares."""
+    """The growth in MiB an hour over the second half of the run, by least squares."""
     half = [mark for mark in marks if mark["at"] >= marks[-1]["at"] / 2]
     if len(half) < 3:
         return None

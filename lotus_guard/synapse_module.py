@@ -91,7 +91,7 @@ class LotusGuardModule:
     async def check_event_allowed(
         self, event: Any, _state: Mapping[Any, Any]
     ) -> tuple[bool, dict[str, Any] | None]:
-        """Refuse a policy of a user of this server that makes no sense, and say what is wrong."""
+        """Refuse a senseless policy of a user of this server, and say what is wrong with it."""
         rule = self._rules.get(event.type) if self._settings.reject_senseless else None
         if rule and event.is_state() and event.state_key == "" and self._api.is_mine(event.sender):
             complaints = rule.read(event.content).complaints

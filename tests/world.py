@@ -113,7 +113,7 @@ class World:
         self._ends += [self.guard.memory.cluster.store.close, agents.close]
 
     def serve(self, answer: bytes | None = None, abort: bool = False) -> str:
-        """Start a faulty neighbour; gives its address."""
+        """Start a faulty neighbour; returns its address."""
         factory = Factory.forProtocol(Faulty)
         Faulty.answer = None
 

@@ -8,6 +8,7 @@ from attrs import field, frozen
 from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
+from lotus_guard.run.address import listening
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config
 
@@ -58,3 +59,9 @@ class CheckContext:
     """This machine's own addresses that others can reach."""
     livekit_file: LiveKitFile | None = None
     """LiveKit's own configuration, where it could be read."""
+
+    @property
+    def guard_url(self) -> str:
+        """Where the guard listens for this machine; the default where that is no TCP port."""
+        own = listening(self.config.listen)
+        return own.url if own else "http://127.0.0.1:8070"

@@ -1,9 +1,4 @@
-"""The guard itself: does it run, and what does it say of itself on the operators' port?
-
-GET /readyz   {"dependencies": [{"name", "state", "age", "detail"}, ...],
-               "webhooks": {"genuine": n, "forged": n},
-               "pushes": {"taken": n, "refused": n, "refused_age": s or null}, ...}
-"""
+"""The guard itself: does it run, and what does it say of itself on the operators' port?"""
 
 from collections.abc import Set as AbstractSet
 
@@ -16,7 +11,7 @@ from lotus_guard.check.readyz import NotThere, Ready, no_port, read_ready
 from lotus_guard.enforce.hints import CLOCKS
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.rules.push import HEARTBEAT
-from lotus_guard.run.address import Listening, listening
+from lotus_guard.run.address import listening
 from lotus_guard.run.config import Config
 
 GUARD, OPERATORS, EXPOSED, PUSHES = "guard", "operators-port", "operators-port-exposed", "pushes"
@@ -68,8 +63,8 @@ async def _check_operators_port(context: CheckContext) -> list[Finding]:
     except NotThere as why:
         return [warning(OPERATORS, str(why), f"update or restart the guard, or {LOOPBACK}")]
     pushes = _pushes(context.config, ready)
-    told = {PUSHES} if pushes.level is Level.FAULT else set[str]()
-    return [_health(ready, told), pushes]
+    reported = {PUSHES} if pushes.level is Level.FAULT else set[str]()
+    return [_health(ready, reported), pushes]
 
 
 def check_exposure(config: Config) -> list[Finding]:
@@ -83,12 +78,12 @@ def check_exposure(config: Config) -> list[Finding]:
     return [warning(EXPOSED, seen, LOOPBACK)]
 
 
-def _health(ready: Ready, told: AbstractSet[str]) -> Finding:
-    """Judge by all that the guard depends on, but for what has been told of already."""
+def _health(ready: Ready, reported: AbstractSet[str]) -> Finding:
+    """Judge by all that the guard depends on, but for what has been reported already."""
     ill = {
         name: each
         for name, each in ready.states.items()
-        if each.get("state") == "trouble" and name not in told
+        if each.get("state") == "trouble" and name not in reported
     }
     if ill:
         said = "; ".join(f"{WORDS.get(n, n)}: {each.get('detail')}" for n, each in ill.items())
@@ -118,9 +113,3 @@ def _pushes(config: Config, ready: Ready) -> Finding:
     if config.push_secret:
         return note(PUSHES, "no push has come yet; polling does without the Synapse module")
     return note(PUSHES, "no Synapse module: policies are polled")
-
-
-def own_webhook(config: Config) -> str:
-    """The address that LiveKit's webhooks should go to."""
-    own: Listening | None = listening(config.listen)
-    return f"{own.url if own else 'http://127.0.0.1:8070'}/sfu_webhook"

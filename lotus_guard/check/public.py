@@ -24,7 +24,6 @@ from lotus_guard.check.public_paths import NAME as PREFIX
 from lotus_guard.check.public_paths import judge_paths
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.run.address import listening
 
 ROUTE, ENDPOINTS = "public-route", "public-endpoints"
 SLASHES, CORS = "public-slashes", "public-cors"
@@ -81,9 +80,9 @@ async def check_public_address(context: CheckContext) -> list[Finding]:
     answers = {each.path: each.came for each in probes if isinstance(each.came, HttpAnswer)}
     echoes = {path: echo for path, answer in answers.items() if (echo := echo_of(answer))}
     if not echoes:
-        return [fault(ROUTE, _other(base, answers), TO_GUARD.format(_guard(context)))]
+        return [fault(ROUTE, _other(base, answers), TO_GUARD.format(context.guard_url))]
     targets = {path: str(echo["target"]) for path, echo in echoes.items()}
-    prefix = judge_paths(urlsplit(base).path, targets, _guard(context))
+    prefix = judge_paths(urlsplit(base).path, targets, context.guard_url)
     found = [ok(ROUTE, f"{base} leads to the guard"), prefix, _endpoints(base, answers, echoes)]
     if prefix.level is Level.FAULT:
         later = "not looked at: the paths do not arrive as they should"
@@ -116,11 +115,6 @@ async def _exchange(
     except Outage as outage:
         return Exchange(method, path, outage)
     return Exchange(method, path, answer)
-
-
-def _guard(context: CheckContext) -> str:
-    own = listening(context.config.listen)
-    return own.url if own else "http://127.0.0.1:8070"
 
 
 def _other(base: str, answers: Mapping[str, HttpAnswer]) -> str:

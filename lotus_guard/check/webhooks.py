@@ -8,7 +8,6 @@ from twisted.internet.task import deferLater
 
 from lotus_guard.check.context import PREFIX, CheckContext
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
-from lotus_guard.check.guard import own_webhook
 from lotus_guard.check.livekit_api import call_livekit, remove_room
 from lotus_guard.check.readyz import NotThere, Ready, read_ready
 from lotus_guard.enforce.ports import Outage
@@ -112,6 +111,6 @@ def _is_ours(context: CheckContext, url: str) -> bool:
 
 def _lines(context: CheckContext) -> str:
     return (
-        f"in livekit.yaml: webhook: {{urls: [{own_webhook(context.config)}], "
+        f"in livekit.yaml: webhook: {{urls: [{context.guard_url}/sfu_webhook], "
         f"api_key: {context.config.key}}}"
     )

@@ -50,7 +50,7 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
 
 
 def _wrong_with(url: str) -> str:
-    """Say what is wrong with a public address; nothing where it can be asked."""
+    """What is wrong with a public address; nothing where it can be asked."""
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  (raises ValueError for a port that is none)

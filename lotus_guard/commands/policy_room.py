@@ -45,7 +45,7 @@ class RefusedByHomeserver(Failed):
 
 @frozen
 class Sides:
-    """The two who ask Synapse."""
+    """The two accounts that ask Synapse."""
 
     admin: Matrix
     """The service: reads the room's state."""

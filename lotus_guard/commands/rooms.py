@@ -34,7 +34,7 @@ _UNBOUNDED = 1000
 
 
 class Lost(Exception):
-    """The guard does not tell; holds why, in words."""
+    """The guard does not answer; holds why, in words."""
 
 
 def _interval(_context: click.Context, _option: click.Parameter, value: float | None) -> Any:
@@ -144,7 +144,7 @@ class Asking:
             ) from None
 
     async def again(self) -> list[Room]:
-        """Ask, and give the wanted rooms in order; raises Lost."""
+        """Ask; returns the wanted rooms in order. Raises Lost."""
         url = f"{self.address}/rooms"
         try:
             answer = await self.http.exchange(

@@ -22,7 +22,7 @@ _COUNTS = (
 
 @frozen
 class Room:
-    """A live room as GET /rooms of the operators' port shows it (`observe.overview`)."""
+    """A live room as GET /rooms of the operators' port shows it (`observe.rooms`)."""
 
     id: str
     name: str

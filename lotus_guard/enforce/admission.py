@@ -116,7 +116,7 @@ class Admission:
     ) -> Answer:
         holder = self.introductions.introduce(token, asked)
         if holder.binding is None:
-            unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias")
+            unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown LiveKit room")
             return self._pass_unjudged(unknown, None, holder.person)
         room = holder.binding.room
         self.issued.on_issued(room)
@@ -169,7 +169,7 @@ class Admission:
         return self.issuing.issue(recipient, token, seated)
 
     async def _claim(self, recipient: Recipient, finding: Finding) -> Refuse | None:
-        """Take the seat that a rule wants taken; why there is none where others were quicker."""
+        """Take the seat that a rule wants taken; a refusal where others were quicker."""
         if finding.seats is None:
             return None
         seating = await self.desk.claim(recipient, finding.seats, finding.at)

@@ -1,7 +1,7 @@
 """Which rooms the live loop could work on: those in which somebody is, or will soon be.
 
 LiveKit's count of the people in a room is up to five seconds old (docs/facts.md, LiveKit: API): by
-it alone, who has just come would be missed.
+it alone, whoever has just come would be missed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -37,14 +37,14 @@ class Candidates:
     _expected: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     """When a token was issued for a room."""
     _heard: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
-    """When LiveKit said of itself that somebody is in a room."""
+    """When LiveKit last said, unasked, that somebody is in a room."""
 
     def expect(self, room: RoomId) -> None:
         """Note that somebody was issued a token for a room and will soon be in it."""
         self._expected.put(room, self.now())
 
     def heard(self, room: RoomId) -> None:
-        """Note that LiveKit said of itself that somebody is in a room."""
+        """Note that LiveKit said, unasked, that somebody is in a room."""
         self._heard.put(room, self.now())
 
     def of(

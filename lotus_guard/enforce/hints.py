@@ -50,7 +50,7 @@ class Webhooks:
         return described("webhooks", "ok", round(self.now() - self.last, 1), "")
 
     def are_livekits(self, authorization: str) -> bool:
-        """Whether the body of a request will be a webhook, or at least ours, by its head.
+        """Whether the head of a request announces a webhook, or at least something of ours.
 
         A client has no such token; so a body may be longer here, and waits in no client's line.
         """
@@ -138,11 +138,11 @@ class Pushes:
         return described("pushes", "trouble" if late else "ok", age, late)
 
     def refused_age(self) -> float | None:
-        """How many seconds ago the last push was refused; None where none was."""
+        """How many seconds ago a push was last refused; None where none was."""
         return None if self.last_refused is None else round(self.now() - self.last_refused, 1)
 
     def are_coming(self) -> bool:
-        """Whether Synapse tells us of changes by itself."""
+        """Whether Synapse pushes changes by itself."""
         return self.last is not None and self.now() - self.last <= 3 * HEARTBEAT
 
     def policy_max_age(self) -> float:

@@ -1,8 +1,9 @@
 """How many identities one user may have tokens for, so that nobody hides among their own.
 
 Each member id makes another identity, and a token for it is good for an hour. With hundreds of them
-a user pushes some out of all that is bounded: of whom is asked after in a room that cannot be read,
-and of what is known of identities at all. No honest client comes near: a page load makes one.
+a user pushes others out of everything that is bounded: the list of those who are asked after in a
+room that cannot be read, and what is known of identities at all. No honest client comes near: a
+page load makes one.
 """
 
 from attrs import define, field

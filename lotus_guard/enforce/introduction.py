@@ -20,8 +20,8 @@ from lotus_guard.rules.rule import Refuse
 MOST_SLOTS = 64
 """How many LiveKit rooms of one Matrix room are known at once; the ordinary slot always is.
 
-The slot is the client's to choose, and each one makes every look at the room longer, for all of
-them are asked each time. Honest clients use one to three."""
+Clients choose slots, and each one makes every look at the room longer, for a look asks for all of
+them. Honest clients use one to three."""
 
 _NOWHERE = RoomId("")
 _SENTENCE = "Too many calls or devices here. Try again later."
@@ -36,7 +36,7 @@ _DEVICES = Refuse(
 
 
 class Crowded(Exception):
-    """A token for one slot too many, or for one identity of a user: no honest client gets here."""
+    """A token for one slot or one identity too many: no honest client gets here."""
 
     def __init__(self, room: RoomId, user: Person, refuse: Refuse) -> None:
         super().__init__()

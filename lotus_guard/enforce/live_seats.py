@@ -1,4 +1,4 @@
-"""The seats of the calls that run: freed for who hung up, and missing to who came without one."""
+"""The seats of running calls: freed when people hang up, missing for whoever came without one."""
 
 from attrs import define, field
 
@@ -23,7 +23,7 @@ class LiveSeats:
     rank: Rank
     hang_ups: HangUps
     is_on: bool = True
-    """Whether who came into a full room without a seat is put out."""
+    """Whether people who came into a full room without a seat are put out."""
     limited: set[RoomId] = field(init=False, factory=set)
     """The rooms of which a limit was known when they were looked at last."""
 
@@ -46,7 +46,7 @@ class LiveSeats:
             await self.store.change(room, lambda seats: seats.reassess(room, None))
 
     async def unseated(self, room: RoomId, seating: RoomRule) -> list[Person]:
-        """List who is to be put out; nobody by a policy that is not certain, nor seated by it."""
+        """List the people to put out; a policy that is not certain puts out and seats nobody."""
         policy = seating.known.policy
         if not seating.known.is_certain:
             return []

@@ -14,8 +14,8 @@ from lotus_guard.enforce.roll_call import RollCall
 from lotus_guard.enforce.seat_store import SeatStore
 
 KEPT = 60.0
-"""Seconds for which who was seen last counts in a room that is too much to look at, as long as a
-seat is held for a token: a flooder cannot keep a room full either."""
+"""Seconds for which the people seen last count in a room that cannot be read. As long as a seat is
+held for a token: a flood cannot keep a room full either."""
 
 
 @frozen
@@ -29,11 +29,11 @@ class Seen:
 
 @define(eq=False)
 class Presence:
-    """Keeps the seats up to date with LiveKit's word."""
+    """Keeps the seats up to date with what LiveKit says."""
 
     service: RoomService
     background: RoomService
-    """The same for the background, in whose line nobody waits who has a deadline."""
+    """LiveKit for background work: nobody with a deadline waits in its queue."""
     store: SeatStore
     directory: Directory
     roll_call: RollCall
@@ -49,7 +49,7 @@ class Presence:
         return len(self._flights)
 
     def at_hand(self, room: RoomId, not_before: float) -> float | None:
-        """When the last look was begun, where it serves; None where one must be made."""
+        """When the last look was begun, where it serves; None where a new one must be made."""
         seen = self._seen.get(room)
         if seen is None or not _serves(seen, not_before, self.directory.livekit_rooms_of(room)):
             return None
@@ -57,7 +57,7 @@ class Presence:
         return seen.at
 
     async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
-        """See to it that the seats of a room rest on a look begun at `not_before` or later.
+        """Make sure that the seats of a room rest on a look begun at `not_before` or later.
 
         Returns that look. Raises Outage when LiveKit does not say, and Flooded where there is more
         to read than there is time for, which in the background there is. Takes in all of the room's
@@ -81,9 +81,9 @@ class Presence:
         return seen.at if seen else 0.0
 
     async def last_resort(self, room: RoomId) -> float:
-        """The moment that a verdict on a flooded room rests on.
+        """Find the moment that a verdict on a flooded room rests on.
 
-        Who was seen last counts, but not for longer than `KEPT`.
+        Whoever was seen last counts, but not for longer than `KEPT`.
         """
         oldest = self.now() - KEPT
 
@@ -108,7 +108,7 @@ class Presence:
 
         def take_in(seats: Seats) -> None:
             seats.saw(room, looks)
-            if not is_whole:  # who is new in the next look may have been there already
+            if not is_whole:  # whoever is new in the next look may have been there already
                 seats.lost_sight(room, begun)
 
         await self.store.change(room, take_in)

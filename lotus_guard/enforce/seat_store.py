@@ -32,7 +32,7 @@ class SeatStore(Protocol):
         ...
 
     async def reunite(self) -> None:
-        """Tell the others of what they could not be told, and hear of theirs; never raises."""
+        """Exchange with the others what could not be told before; never raises."""
         ...
 
 
@@ -43,7 +43,7 @@ class LocalSeats:
     seats: Seats
 
     async def change(self, _room: RoomId, work: Callable[[Seats], V]) -> V:
-        """Do it."""
+        """Do the work at once."""
         return work(self.seats)
 
     def is_certain(self, _room: RoomId) -> bool:

@@ -108,9 +108,9 @@ class Shown:
     sentences: tuple[str, ...]
     """For `lotus-guard policy show`."""
     words: tuple[str, ...] = ()
-    """Only what is restricted, in few words each: for the status page."""
+    """Only what is restricted, in a few words each: for the status page."""
     brief: tuple[str, ...] = ()
-    """The same in as few words as can be, for tables."""
+    """The same in as few words as possible, for tables."""
     fields: Mapping[str, Any] = field(factory=dict)
     """For machines: `policy show --json`, GET /rooms."""
 

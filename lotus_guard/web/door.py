@@ -8,7 +8,9 @@ path that upstream would serve, in whatever spelling it came.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from inspect import unwrap
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -21,7 +23,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.server import NOT_DONE_YET
-from werkzeug.routing import Map
 
 from lotus_guard.core import probe as probing
 from lotus_guard.core.log_throttle import LogThrottle
@@ -43,11 +44,14 @@ SLOW_SECONDS = 1.0
 _log = Logger()
 
 
+Handler = Callable[[ClientRequest], Awaitable[None]]
+
+
 class App(Protocol):
     """What stands behind a door."""
 
     app: Klein
-    """Its routes; each answers its request itself, or raises Problem."""
+    """Its routes: each is a coroutine that answers its request itself, or raises Problem."""
 
     def bound_of(self, target: bytes, headers: Headers) -> int | None:
         """Return how long a body one of our own servers may send; None for all others."""
@@ -55,28 +59,28 @@ class App(Protocol):
 
 @define(eq=False)
 class Routes:
-    """The endpoints of an app by method and path, read off its map of URLs."""
+    """The handlers of an app by method and path, read off its map of URLs."""
 
-    url_map: Map
-    rest: str = field(init=False)
-    """The endpoint that takes what no other does."""
-    _endpoints: dict[tuple[bytes | None, bytes], str] = field(factory=dict, init=False)
+    behind: App
+    rest: Handler = field(init=False)
+    """Takes what no other does."""
+    _handlers: dict[tuple[bytes | None, bytes], Handler] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        for rule in self.url_map.iter_rules():
+        for rule in self.behind.app.url_map.iter_rules():
+            # Klein has wrapped it to make a Deferred of its coroutine: here it is awaited as it is.
+            handler = partial(unwrap(self.behind.app.endpoints[rule.endpoint]), self.behind)
             if rule.arguments:
-                self.rest = rule.endpoint
+                self.rest = handler
                 continue
             path = rule.rule.encode("ascii")
-            for method in rule.methods or ():
-                self._endpoints[method.encode("ascii"), path] = rule.endpoint
-            if rule.methods is None:
-                self._endpoints[None, path] = rule.endpoint
+            methods = [None] if rule.methods is None else [m.encode("ascii") for m in rule.methods]
+            self._handlers.update({(method, path): handler for method in methods})
 
-    def endpoint(self, method: bytes, path: bytes) -> str:
-        """Find the endpoint for a request."""
-        found = self._endpoints.get((method, path))
-        return found or self._endpoints.get((None, path), self.rest)
+    def handler(self, method: bytes, path: bytes) -> Handler:
+        """Find the handler for a request."""
+        handlers = self._handlers
+        return handlers.get((method, path)) or handlers.get((None, path), self.rest)
 
 
 class DoorSite(QuietSite):
@@ -106,8 +110,7 @@ class Door(KleinResource):
     ) -> None:
         super().__init__(behind.app)
         self.behind = behind
-        self._klein = behind.app
-        self._routes = Routes(behind.app.url_map)
+        self._routes = Routes(behind)
         self._clients = clients
         self._shedding = shedding
         self._answers = answers
@@ -187,10 +190,8 @@ class Door(KleinResource):
             request.target = without_slashes(target_of(request.uri))
         except ValueError as why:
             self._objections.refuse(Problem(400, "M_UNRECOGNIZED", f"Not served: {why}."))
-        endpoint = self._routes.endpoint(request.method, served_path(request.target))
-        answered: Any = self._klein.execute_endpoint(endpoint, request)
-        if answered is not None:
-            await answered
+        handle = self._routes.handler(request.method, served_path(request.target))
+        await handle(request)
 
     def _failed(self, failure: Failure, request: ClientRequest) -> None:
         """Answer a bug of ours; a client who has gone is none."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.sandbox.stack import KEY, SECRET
@@ -15,21 +16,25 @@ OTHER_SECRET = "another-secret-for-tests-of-32-bytes-or-more"
 W, F = Level.WARNING, Level.FAULT
 
 
-def each_break(breaks: list[tuple[Break, str, Level, str]]) -> pytest.MarkDecorator:
-    """Run a test on each of them: what breaks, the finding, its level, some of its words."""
-    ids = [each[0].__name__ for each in breaks]
-    return pytest.mark.parametrize(("breaks", "name", "level", "words"), breaks, ids=ids)
+def each_is_found(breaks: list[tuple[Break, str, Level, str]]) -> Callable[..., Any]:
+    """Make the test of them: what breaks, the one finding, its level, some of its words."""
 
+    @pytest.mark.parametrize(
+        ("breaks", "name", "level", "words"), breaks, ids=[each[0].__name__ for each in breaks]
+    )
+    @ensureDeferred
+    async def test(stack: CheckedStack, breaks: Break, name: str, level: Level, words: str) -> None:
+        breaks(stack)
+        found = await stack.check()
+        bad = {f.name: f.level for f in found.values() if f.level in (W, F)}
+        assert bad == {name: level}, found
+        finding = found[name]
+        assert words in f"{finding.seen} {finding.wanted}"
+        assert finding.wanted, "it says what to change"
+        assert stack.world.sandbox.sfu.rooms == {} or name in ("livekit", "user")
 
-async def finds_only(stack: CheckedStack, name: str, level: Level, words: str) -> None:
-    """Check a stack that is broken; nothing else may be found, and no room may be left."""
-    found = await stack.check()
-    bad = {f.name: f.level for f in found.values() if f.level in (W, F)}
-    assert bad == {name: level}, found
-    finding = found[name]
-    assert words in f"{finding.seen} {finding.wanted}"
-    assert finding.wanted, "it says what to change"
-    assert stack.world.sandbox.sfu.rooms == {} or name in ("livekit", "user")
+    made: Callable[..., Any] = test
+    return made
 
 
 def livekit_yaml(stack: CheckedStack, urls: Any = (), keys: Any = None, **room: Any) -> None:

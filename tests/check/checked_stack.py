@@ -117,7 +117,7 @@ class CheckedStack:
         return f"http://127.0.0.1:{self.environment['LOTUS_GUARD_ADMIN_LISTEN'].split(':')[1]}"
 
     def serve(self, resource: Any, interface: str = "127.0.0.1", port: int | None = None) -> str:
-        """Serve a resource; gives its address."""
+        """Serve a resource; returns its address."""
         site = QuietSite(resource, requestFactory=BoundedRequest)
         listening = reactor.listenTCP(port or free_port(), site, interface=interface)
         self._ends.append(listening.stopListening)
@@ -148,7 +148,7 @@ class CheckedStack:
         connection.close()
 
     async def check(self) -> dict[str, Finding]:
-        """Look at everything; gives the findings by name, and no secret is in any."""
+        """Make all checks; returns the findings by name, and no secret is in any."""
         report = check_offline(self.environment, self.livekit_config, time.time())
         findings = list(report.findings)
         if report.config is not None:

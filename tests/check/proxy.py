@@ -27,7 +27,7 @@ class Proxy(Resource):
         self.redirects_slashes = False
         self.only: tuple[str, ...] = ()
         self.cors: Callable[[BoundedRequest, int, list[str]], list[str]] | None = None
-        """Gets the request, the status and Access-Control-Allow-Origin; gives what to send."""
+        """Gets the request, the status and Access-Control-Allow-Origin; returns what to send."""
         self.names: tuple[str, ...] = ("X-Forwarded-For", "X-Real-IP")
         """The headers in which it says for whom it asks."""
         self.hides = False

@@ -13,7 +13,7 @@ from lotus_guard.check.context import CheckContext
 from lotus_guard.check.finding import Finding, Level, ok
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.sandbox.stack import SECRET
-from tests.check.breaks import Break, F, each_break, finds_only
+from tests.check.breaks import Break, F, each_is_found
 from tests.check.checked_stack import CheckedStack
 
 
@@ -31,13 +31,7 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
 ]
 
 
-@each_break(BREAKS)
-@ensureDeferred
-async def test_what_is_broken_is_what_is_found(
-    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
-) -> None:
-    breaks(stack)
-    await finds_only(stack, name, level, words)
+test_what_is_broken_is_what_is_found = each_is_found(BREAKS)
 
 
 @ensureDeferred

@@ -2,11 +2,9 @@
 
 import time
 
-from pytest_twisted import ensureDeferred
-
 from lotus_guard.check.clocks import judge
 from lotus_guard.check.finding import Level
-from tests.check.breaks import Break, W, each_break, finds_only
+from tests.check.breaks import Break, W, each_is_found
 from tests.check.checked_stack import CheckedStack
 
 
@@ -32,13 +30,7 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
 ]
 
 
-@each_break(BREAKS)
-@ensureDeferred
-async def test_what_is_broken_is_what_is_found(
-    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
-) -> None:
-    breaks(stack)
-    await finds_only(stack, name, level, words)
+test_what_is_broken_is_what_is_found = each_is_found(BREAKS)
 
 
 def test_clocks_are_judged_by_the_two_farthest_apart() -> None:

@@ -1,10 +1,8 @@
 """The guard itself, its operators' port and its pushes."""
 
-from pytest_twisted import ensureDeferred
-
 from lotus_guard.check.finding import Level
 from lotus_guard.enforce.hints import CLOCKS
-from tests.check.breaks import Break, F, W, each_break, finds_only
+from tests.check.breaks import Break, F, W, each_is_found
 from tests.check.checked_stack import CheckedStack, port_of
 from tests.real.processes import free_port
 
@@ -79,10 +77,4 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
 ]
 
 
-@each_break(BREAKS)
-@ensureDeferred
-async def test_what_is_broken_is_what_is_found(
-    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
-) -> None:
-    breaks(stack)
-    await finds_only(stack, name, level, words)
+test_what_is_broken_is_what_is_found = each_is_found(BREAKS)

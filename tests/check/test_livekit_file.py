@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_twisted import ensureDeferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.check.livekit_file import Unusable, read_livekit_file
 from lotus_guard.sandbox.stack import KEY
-from tests.check.breaks import OTHER_SECRET, Break, F, W, each_break, finds_only, livekit_yaml
+from tests.check.breaks import OTHER_SECRET, Break, F, W, each_is_found, livekit_yaml
 from tests.check.checked_stack import CheckedStack
 
 
@@ -27,13 +26,7 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
 ]
 
 
-@each_break(BREAKS)
-@ensureDeferred
-async def test_what_is_broken_is_what_is_found(
-    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
-) -> None:
-    breaks(stack)
-    await finds_only(stack, name, level, words)
+test_what_is_broken_is_what_is_found = each_is_found(BREAKS)
 
 
 @pytest.mark.parametrize("content", ["[", "", "text", "- list", b"\xff\xfe"])

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 
 from lotus_guard.check.context import CheckContext, CheckOptions, HttpClients
@@ -11,7 +10,7 @@ from lotus_guard.check.finding import Level
 from lotus_guard.check.public_client import FAKE, judge_client
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import read_config
-from tests.check.breaks import Break, W, each_break, finds_only
+from tests.check.breaks import Break, W, each_is_found
 from tests.check.checked_stack import CheckedStack
 from tests.test_docs import GOOD
 
@@ -36,13 +35,7 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
 ]
 
 
-@each_break(BREAKS)
-@ensureDeferred
-async def test_what_is_broken_is_what_is_found(
-    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
-) -> None:
-    breaks(stack)
-    await finds_only(stack, name, level, words)
+test_what_is_broken_is_what_is_found = each_is_found(BREAKS)
 
 
 HTTPS = "https://call.example.org/livekit/jwt"

@@ -1,11 +1,10 @@
 """Which line of a proxy is wrong, by the paths that arrive."""
 
 import pytest
-from pytest_twisted import ensureDeferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.check.public_paths import judge_paths
-from tests.check.breaks import Break, F, each_break, finds_only
+from tests.check.breaks import Break, F, each_is_found
 from tests.check.checked_stack import CheckedStack
 
 
@@ -18,13 +17,7 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
 ]
 
 
-@each_break(BREAKS)
-@ensureDeferred
-async def test_what_is_broken_is_what_is_found(
-    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
-) -> None:
-    breaks(stack)
-    await finds_only(stack, name, level, words)
+test_what_is_broken_is_what_is_found = each_is_found(BREAKS)
 
 
 GUARD = "http://127.0.0.1:8070"

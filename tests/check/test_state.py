@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from pytest_twisted import ensureDeferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.check.state import check_other_guards, check_secret_files, check_state_file
-from tests.check.breaks import Break, F, W, each_break, finds_only
+from tests.check.breaks import Break, F, W, each_is_found
 from tests.check.checked_stack import CheckedStack
 
 
@@ -51,13 +50,7 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
 ]
 
 
-@each_break(BREAKS)
-@ensureDeferred
-async def test_what_is_broken_is_what_is_found(
-    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
-) -> None:
-    breaks(stack)
-    await finds_only(stack, name, level, words)
+test_what_is_broken_is_what_is_found = each_is_found(BREAKS)
 
 
 def allows(refused: Path, path: Path, _mode: int) -> bool:

@@ -1,10 +1,8 @@
 """lk-jwt-service that is not there, is something else, or can be reached past the guard."""
 
-from pytest_twisted import ensureDeferred
-
 from lotus_guard.check.finding import Level
 from lotus_guard.sandbox.authorization import AuthorizationApp
-from tests.check.breaks import Break, F, each_break, finds_only
+from tests.check.breaks import Break, F, each_is_found
 from tests.check.checked_stack import OUTSIDE, PUBLIC, CheckedStack, port_of
 from tests.real.processes import free_port
 
@@ -50,10 +48,4 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
 ]
 
 
-@each_break(BREAKS)
-@ensureDeferred
-async def test_what_is_broken_is_what_is_found(
-    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
-) -> None:
-    breaks(stack)
-    await finds_only(stack, name, level, words)
+test_what_is_broken_is_what_is_found = each_is_found(BREAKS)

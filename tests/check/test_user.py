@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from lotus_guard.check.finding import Level
 from lotus_guard.core.model import LiveKitRoom
-from tests.check.breaks import OTHER_SECRET, Break, F, W, each_break, finds_only
+from tests.check.breaks import OTHER_SECRET, Break, F, W, each_is_found
 from tests.check.checked_stack import CheckedStack
 from tests.check.proxy import Proxy
 
@@ -40,13 +40,7 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
 ]
 
 
-@each_break(BREAKS)
-@ensureDeferred
-async def test_what_is_broken_is_what_is_found(
-    stack: CheckedStack, breaks: Break, name: str, level: Level, words: str
-) -> None:
-    breaks(stack)
-    await finds_only(stack, name, level, words)
+test_what_is_broken_is_what_is_found = each_is_found(BREAKS)
 
 
 @ensureDeferred

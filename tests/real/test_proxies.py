@@ -62,7 +62,7 @@ def guard() -> Iterator[int]:
 
 @contextmanager
 def nginx(directory: Path, locations: str, more: str = "") -> Iterator[str]:
-    """Run a server with these locations, and perhaps more servers; gives the first's address."""
+    """Run a server with these locations, and perhaps more servers; returns the first's address."""
     try:
         program("nginx")
     except Missing as missing:

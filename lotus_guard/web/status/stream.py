@@ -25,7 +25,7 @@ MOST_VIEWERS = 16
 TICK_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 STUCK_SECONDS = 30.0
-"""How long a viewer may take nothing in. What is kept for them is one message, not a queue."""
+"""How long a viewer may take nothing in. One message is kept for them, not a queue."""
 RETRY = b"retry: 2000\n\n"
 """Milliseconds until a browser whose connection broke comes again."""
 TROUBLE: Event = ("trouble", {"why": "The guard could not describe itself; its log says why."})
@@ -45,7 +45,7 @@ class Viewer:
     over: Deferred[None] = field(factory=Deferred)
     """Fires when we end it."""
     behind: bool = True
-    """They are to be told everything at the next chance."""
+    """Whether they are to be sent everything at the next chance."""
     stuck_since: float | None = None
     """Since when their connection takes nothing more."""
 
@@ -66,7 +66,7 @@ class Viewer:
         return self.stuck_since is not None and self.seconds() - self.stuck_since >= seconds
 
     def tell(self, hello: Callable[[], bytes] | None, message: bytes) -> None:
-        """Write what is new, or everything where they missed something and it can be had."""
+        """Send what is new, or everything where they missed something and it can be had."""
         if self.stuck_since is not None:
             self.behind = self.behind or bool(message)
         elif self.behind and hello:
@@ -98,7 +98,7 @@ class Stream:
         self._ticking.clock = self.clock
 
     def join(self, request: Any) -> Deferred[None]:
-        """Write everything to a request, then what changes; fires when we end it.
+        """Send a request everything, then what changes; fires when we end it.
 
         Raises Full. The request's headers must have been set.
         """

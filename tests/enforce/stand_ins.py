@@ -105,10 +105,13 @@ class Records:
     """Rules that let a token through, and why."""
     unenforced: list[tuple[str, str]] = field(factory=list)
     """Rules that could not be enforced in calls that run, and why."""
+    once: list[Hashable | None] = field(factory=list)
+    """By what the same decision is known again, of each."""
 
     def decided(
         self, ruling: Ruling, *, observed: bool = False, once: Hashable | None = None
     ) -> str:
+        self.once.append(once)
         self.decisions.append((ruling, observed))
         return f"decision{len(self.decisions)}"
 
@@ -125,6 +128,35 @@ class Records:
 
     def not_enforced(self, rule: str, outage: Outage) -> None:
         self.unenforced.append((rule, str(outage.reason)))
+
+
+@define(eq=False)
+class Turn:
+    """A turn of a room, of which is kept what was asked of it."""
+
+    is_poll: bool = True
+    agains: list[float] = field(factory=list)
+    excused: list[float] = field(factory=list)
+
+    def again(self, seconds: float) -> None:
+        self.agains.append(seconds)
+
+    def excuse(self, seconds: float) -> None:
+        self.excused.append(seconds)
+
+
+@define(eq=False)
+class Rank:
+    """A guard that leads or does not, as the test says."""
+
+    is_leader: bool = True
+    is_sure: bool = True
+
+    def leads(self) -> bool:
+        return self.is_leader
+
+    def may_remove(self) -> bool:
+        return self.is_sure
 
 
 def policies_of(

@@ -18,7 +18,7 @@ from tests.world import World
 
 @pytest.mark.parametrize("reason", ["CLIENT_INITIATED", "CONNECTION_TIMEOUT"])
 @pytest_twisted.ensureDeferred
-async def test_who_hangs_up_frees_his_seat_and_who_is_cut_off_keeps_it(
+async def test_who_hangs_up_frees_their_seat_and_who_is_cut_off_keeps_it(
     world: World, reason: str
 ) -> None:
     world.start_guard()
@@ -34,7 +34,7 @@ async def test_who_hangs_up_frees_his_seat_and_who_is_cut_off_keeps_it(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_late_departure_does_not_cost_who_is_back_his_seat(world: World) -> None:
+async def test_a_late_departure_does_not_cost_who_is_back_their_seat(world: World) -> None:
     world.start_guard()
     world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
     events: list[Any] = []

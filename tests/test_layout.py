@@ -148,8 +148,6 @@ WITHOUT_TESTS: set[str] = {
     "core/narrow.py",
     "core/power.py",
     "core/probe.py",
-    "core/seats.py",
-    "core/seats_json.py",
     "core/text.py",
     "core/token.py",
     "core/webhook.py",
@@ -252,7 +250,6 @@ WITHOUT_TESTS: set[str] = {
 LONG_MODULES: set[str] = {
     # core
     "core/directory.py",
-    "core/seats.py",
     # enforce
     "enforce/admission.py",
     "enforce/live.py",

@@ -1,19 +1,14 @@
 """The shared book on the model of Redis: the contract, and what happens when Redis is away."""
 
-import json
 import random
 from typing import Any
 
 import pytest
 import pytest_twisted
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
-from lotus_guard.core.model import Identity, LiveKitRoom
-from lotus_guard.core.seats_json import Hold, Look, Table, merged, read_table, write_table
 from lotus_guard.memory.redis_scripts import (
     Script,
     Version,
@@ -25,77 +20,6 @@ from lotus_guard.run.config import Faulty, read_config
 from tests.contract.redis import ROOM, Guard, RedisContract
 from tests.model_redis import Memory, ModelRedis, Words
 from tests.test_docs import GOOD
-
-# --- documents -----------------------------------------------------------------------------------
-
-NAMES = st.sampled_from(["@a:s", "@b:s", "@c:s", "hash", "@ü:s"])
-TIMES = st.integers(0, 10**12).map(lambda micros: micros / 1e6)
-IDENTITIES = st.frozensets(st.sampled_from(["@a:s:D", "@b:s:D", "x"]).map(Identity))
-AWAITS = st.dictionaries(
-    st.sampled_from(["@a:s:D", "@b:s:D", "x"]).map(Identity), TIMES, max_size=3
-)
-LOOKS = st.builds(Look, TIMES, IDENTITIES)
-HOLDS = st.builds(
-    lambda a, b, g, i, f: Hold(min(a, b), max(a, b), g, i, f),
-    *(TIMES, TIMES, st.booleans(), AWAITS, AWAITS),
-)
-ALIASES = st.sampled_from(["one", "two", "three"]).map(LiveKitRoom)
-TABLES = st.builds(
-    Table,
-    st.dictionaries(ALIASES, LOOKS),
-    st.dictionaries(NAMES, HOLDS),
-    st.dictionaries(NAMES, TIMES),
-    st.dictionaries(NAMES, TIMES),
-    st.sets(ALIASES),
-    st.none() | st.tuples(TIMES, TIMES),
-    AWAITS,
-)
-
-
-@given(TABLES, st.floats(-1e6, 1.8e9))
-def test_a_table_comes_back_as_it_was_written(table: Table, lead: float) -> None:
-    lead = round(lead, 3)
-    document = json.loads(json.dumps(write_table(table, lead)))
-    assert read_table(document, lead) == table
-
-
-def test_a_guard_of_another_release_loses_no_seat_by_what_it_does_not_write() -> None:
-    """Two releases side by side on one Redis: each reads what the other wrote."""
-    token = {Identity("@a:s:D"): 1.0}
-    table = Table(holds={"@a:s": Hold(1.0, 61.0, awaits=token, firm={})})
-    document = write_table(table, 0.0)
-    # As the release before `firm` unpacks it: four fields, and nothing else that it asks for.
-    assert document["holds"] == {"@a:s": [1.0, 61.0, False, token]}
-    del document["firm"], document["put_out"]
-    found = read_table(document, 0.0)
-    assert found.holds["@a:s"].firm == token, "the doubt is for the people"
-    assert found.put_out == {}
-
-
-@given(TABLES, TABLES)
-def test_merging_takes_no_seat_away_and_lets_nobody_stand_whom_one_side_seats(
-    one: Table, other: Table
-) -> None:
-    both = merged(one, other)
-    for table in (one, other):
-        for person, hold in table.holds.items():
-            assert both.holds[person].until >= hold.until
-        for livekit_room, look in table.looks.items():
-            assert both.looks[livekit_room].at >= look.at
-        assert both.unseated.keys() <= table.unseated.keys()
-        assert both.unwatched >= table.unwatched
-        assert both.put_out.keys() <= table.put_out.keys()
-        if both.limited:
-            assert table.limited
-            assert both.limited[0] >= table.limited[0]
-
-
-@given(TABLES, TABLES, TABLES)
-def test_the_order_of_merging_does_not_matter(a: Table, b: Table, c: Table) -> None:
-    assert merged(a, a) == a
-    assert merged(a, b) == merged(b, a)
-    assert merged(merged(a, b), c) == merged(a, merged(b, c))
-    assert merged(merged(a, b), b) == merged(a, b)
 
 
 def test_versions_are_read_as_they_are_written() -> None:

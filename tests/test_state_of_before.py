@@ -178,7 +178,7 @@ class Life:
     def __attrs_post_init__(self) -> None:
         self.memory = Memory(self.now)
         self.server = Recording(self.memory, AHEAD)
-        self.seats = Seats(60.0, 10.0, self.knowledge.user_of, self.knowledge.person)
+        self.seats = Seats(60.0, 10.0, self.knowledge)
         lineage = f"lineage-of-{self.instance}"
         self.book = RedisSeats(
             self.server, self.seats, "p:", self.instance, lambda: lineage, self.now
@@ -337,7 +337,7 @@ class Local:
     _written: list[Deferred[None]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.seats = Seats(60.0, 10.0, self.knowledge.user_of, self.knowledge.person)
+        self.seats = Seats(60.0, 10.0, self.knowledge)
         self.store = Store(
             self.path,
             self.knowledge,

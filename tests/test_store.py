@@ -31,7 +31,7 @@ class Memory:
     def __init__(self, path: Path) -> None:
         self.failures: list[str] = []
         self.knowledge = Directory()
-        self.seats = Seats(60.0, 10.0, self.knowledge.user_of, self.knowledge.person)
+        self.seats = Seats(60.0, 10.0, self.knowledge)
         self.store = Store(
             path,
             self.knowledge,
@@ -160,7 +160,7 @@ async def test_a_file_that_can_only_be_read_is_read(tmp_path: Path) -> None:
     await one.close()
     saved = Memory.__new__(Memory)
     saved.knowledge = Directory()
-    saved.seats = Seats(60.0, 10.0, saved.knowledge.user_of, saved.knowledge.person)
+    saved.seats = Seats(60.0, 10.0, saved.knowledge)
     store = Store(
         path, saved.knowledge, saved.seats, reactor, time.monotonic, time.time, lambda _why: None
     )

@@ -1,6 +1,4 @@
-"""The seats of one Matrix room: what is known of them, written down, read back and merged.
-
-Written as JSON, for a book that several guards share:
+"""The seats of one Matrix room as JSON, for a Redis that several guards share:
 
     {"looks": {alias: [at, [identity, ...]]},
      "holds": {person: [since, until, is_grace, {awaited identity: asked}]},
@@ -8,8 +6,9 @@ Written as JSON, for a book that several guards share:
      "limited": [from, to], "firm": {person: {awaited identity: asked}},
      "put_out": {identity: at}}
 
-A guard of another release may share the book: what has been added (`limited`, `firm`, `put_out`)
-may be missing, and every doubt is for the people.
+An alias is the name of a LiveKit room; `standing` are the unseated. A guard of another release may
+share the document: what has been added (`limited`, `firm`, `put_out`) may be missing, and every
+doubt is for the people.
 
 Times in a document are seconds of the clock that the guards share, to the microsecond;
 `clock_offset` is how far that one is ahead of the clock of this guard.
@@ -18,56 +17,8 @@ Times in a document are seconds of the clock that the guards share, to the micro
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import Factory, define, field, frozen
-
 from lotus_guard.core.model import Identity, LiveKitRoom
-
-Person = str
-"""A user id where the user is known, else the identity: one head to count."""
-
-
-@frozen
-class Hold:
-    """A seat kept for somebody who is not there, from `since` until `until`."""
-
-    since: float
-    until: float
-    is_grace: bool = False
-    """Kept for one who was there and has gone, not for a token."""
-    awaits: Mapping[Identity, float] = field(factory=dict)
-    """Whom its tokens name, and when each was issued: it is used up by their coming in. Empty, for
-    a seat that is kept for no token we know: anybody of the person's uses it up."""
-    firm: Mapping[Identity, float] = field(
-        default=Factory(lambda self: self.awaits, takes_self=True)
-    )
-    """When those were issued last that were asked for by one who was not there: on the way in, they
-    keep the seat whatever another device of the person's does."""
-
-
-@frozen
-class Look:
-    """Who was in a LiveKit room when we asked at `at`."""
-
-    at: float
-    people: frozenset[Identity]
-
-
-@define
-class Table:
-    """The seats of one Matrix room."""
-
-    looks: dict[LiveKitRoom, Look] = field(factory=dict)
-    holds: dict[Person, Hold] = field(factory=dict)
-    unseated: dict[Person, float] = field(factory=dict)
-    """When we first saw those who came in without a seat."""
-    returning: dict[Person, float] = field(factory=dict)
-    """Until when those may come back whom we lost sight of all at once."""
-    unwatched: set[LiveKitRoom] = field(factory=set)
-    """LiveKit rooms of which a look failed: who is new in the next one may have been there."""
-    limited: tuple[float, float] | None = None
-    """From when until when the live loop has known of a limit in every look."""
-    put_out: dict[Identity, float] = field(factory=dict)
-    """When those were put out to whom no token has been given since."""
+from lotus_guard.core.seat_table import Hold, Look, Table
 
 
 def write_table(table: Table, clock_offset: float) -> dict[str, Any]:
@@ -92,7 +43,10 @@ def write_table(table: Table, clock_offset: float) -> dict[str, Any]:
 
 
 def read_table(document: Mapping[str, Any], clock_offset: float) -> Table:
-    """Read a table back; raises KeyError, ValueError or TypeError for what is none."""
+    """Read a table back.
+
+    Raises KeyError, ValueError, TypeError or AttributeError for what is none.
+    """
 
     def ours(at: float) -> float:
         return round(at - clock_offset, 6)
@@ -128,50 +82,3 @@ def _moved(
     awaits: Mapping[Identity, float], clock: Callable[[float], float]
 ) -> dict[Identity, float]:
     return {Identity(identity): clock(asked) for identity, asked in sorted(awaits.items())}
-
-
-def merged(one: Table, other: Table) -> Table:
-    """Unite two tables of a room that were changed apart from each other.
-
-    Every doubt is for the people: a seat that either knows of is kept, for as long as either says;
-    somebody stands only where both say so. The newer look at each LiveKit room counts.
-    """
-    return Table(
-        _united(one.looks, other.looks, lambda a, b: max(a, b, key=_newer)),
-        _united(one.holds, other.holds, _longer),
-        _common(one.unseated, other.unseated),
-        _united(one.returning, other.returning, max),
-        one.unwatched | other.unwatched,
-        _both_limited(one.limited, other.limited),
-        _common(one.put_out, other.put_out),
-    )
-
-
-def _both_limited(
-    one: tuple[float, float] | None, other: tuple[float, float] | None
-) -> tuple[float, float] | None:
-    return (max(one[0], other[0]), min(one[1], other[1])) if one and other else None
-
-
-def _newer(look: Look) -> tuple[float, list[Identity]]:
-    return look.at, sorted(look.people)
-
-
-def _longer(one: Hold, other: Hold) -> Hold:
-    return Hold(
-        max(one.since, other.since),
-        max(one.until, other.until),
-        # Whoever hangs up frees a seat kept for grace alone.
-        one.is_grace and other.is_grace,
-        _united(one.awaits, other.awaits, max),
-        _united(one.firm, other.firm, max),
-    )
-
-
-def _common(one: Mapping[Any, float], other: Mapping[Any, float]) -> dict[Any, float]:
-    return {key: min(at, other[key]) for key, at in one.items() if key in other}
-
-
-def _united(one: Mapping[Any, Any], other: Mapping[Any, Any], choose: Any) -> dict[Any, Any]:
-    both = {key: choose(value, other[key]) for key, value in one.items() if key in other}
-    return {**one, **other, **both}

@@ -2,7 +2,7 @@
 
 Below a prefix of the operator's choice (`lotus_guard:`):
 
-    seats:<room>       hash: v = <lineage>:<n>:<writer>, d = the room's table (core.table) as JSON
+    seats:<room>       hash: v = <lineage>:<n>:<writer>, d = the table as JSON (core.seats_json)
     leader, term       who runs the live loop, `<instance>:<term>`, for some seconds; how often it
                        has changed
     aliases            hash: alias -> [room, slot, grounds]

@@ -6,7 +6,7 @@ and the change is made again on that. Changes of a room that come in meanwhile w
 in the next round: so guards contend, not requests.
 
 Where Redis does not answer, the copy is all there is: it is changed alone (calls go on), and united
-with what is in Redis once it is back (`core.table.merged`).
+with what is in Redis once it is back (`lotus_guard.core.seat_merge`).
 """
 
 import json
@@ -20,8 +20,10 @@ from twisted.logger import Logger
 from lotus_guard.core.directory import LruDict
 from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.seat_merge import merged
+from lotus_guard.core.seat_table import Table
 from lotus_guard.core.seats import Seats
-from lotus_guard.core.seats_json import Table, merged, read_table, write_table
+from lotus_guard.core.seats_json import read_table, write_table
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.ports import Now, Outage, Reason

@@ -116,7 +116,7 @@ def make_memory(basics: Basics, redis: "Server | None") -> Memory:
     """Make what is remembered, and what keeps it."""
     config = basics.config
     directory = Directory(now=basics.clocks.now)
-    seats = Seats(config.seat_hold, config.seat_grace, directory.user_of, directory.person)
+    seats = Seats(config.seat_hold, config.seat_grace, directory)
     return Memory(directory, seats, make_cluster(basics, directory, seats, redis))
 
 

@@ -21,8 +21,7 @@ Connect = Callable[[], Awaitable[Any]]
 
 
 def seats_of() -> Seats:
-    knowledge = Directory()
-    return Seats(60.0, 10.0, knowledge.user_of, knowledge.person)
+    return Seats(60.0, 10.0, Directory())
 
 
 class Guard:

@@ -28,7 +28,7 @@ class Room:
     tokens: dict[Identity, UserId] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.seats = Seats(60.0, 10.0, self.knowledge.user_of, self.knowledge.person)
+        self.seats = Seats(60.0, 10.0, self.knowledge)
         self.look()
 
     def look(self) -> None:

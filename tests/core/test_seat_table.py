@@ -1,0 +1,52 @@
+"""Who counts as whom in a room: identities, users, and names that begin alike."""
+
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.model import Identity, UserId
+from lotus_guard.core.seats import Seats
+from tests.core.seating import CALL, OTHER, ROOM, Told, admit, look, make
+
+
+def test_people_of_all_livekit_rooms_count_and_a_user_counts_once() -> None:
+    seats = make()
+    seats.saw(ROOM, {CALL: look(0.0, "@a:s:1")})
+    seats.saw(ROOM, {OTHER: look(0.0, "@a:s:2", "@b:s:1")})
+    assert seats.ask(ROOM, "@c:s", Identity("@c:s:1"), 2, 0.0).users == 2
+    assert not admit(seats, "c", 2, 0.0)
+    assert admit(seats, "a", 1, 0.0, "3")
+
+
+def test_a_hash_that_nobody_taught_us_is_a_person_of_their_own_and_may_rejoin() -> None:
+    seats = make()
+    seats.saw(ROOM, {CALL: look(0.0, "hash1", "hash2")})
+    assert not admit(seats, "a", 2, 0.0)
+    assert seats.admit(ROOM, "hash1", Identity("hash1"), 1, 0.0, 0.0).admitted
+
+
+def test_a_device_id_like_a_port_costs_nobody_their_rejoin() -> None:
+    seats = Seats(60.0, 10.0, Told(lambda _: None, lambda _: "@a:s:8448"))
+    seats.saw(ROOM, {CALL: look(0.0, "@a:s:8448:X")})
+    assert seats.admit(ROOM, "@a:s", Identity("@a:s:NEW"), 1, 0.0, 0.0).admitted
+
+
+def test_a_name_that_begins_like_anothers_is_not_that_other() -> None:
+    """Another server on the same host: `@x:evil` is not there where `@x:evil:8448` sits."""
+    registered = {Identity("@x:evil:8448:D"): UserId("@x:evil:8448")}
+    for user, is_taught in (("@x:evil:8448", True), ("@x:evil", False)):
+        seats = Seats(60.0, 10.0, Told(registered.get))
+        seats.saw(ROOM, {CALL: look(0.0, "@x:evil:8448:D")})
+        asked = seats.admit(ROOM, user, Identity("a hash"), 1, 0.0, 0.0)
+        assert asked.admitted is is_taught
+
+
+def test_who_asks_for_anothers_identity_is_not_there_by_that() -> None:
+    """Two users whom lk-jwt-service gives the same identity (`Directory.learn_identity`)."""
+    knowledge, both = Directory(), Identity("@x:evil:8448:D")
+    seats = Seats(60.0, 10.0, knowledge)
+    one, other = UserId("@x:evil"), UserId("@x:evil:8448")
+    knowledge.learn_identity(both, one, CALL)
+    assert seats.admit(ROOM, one, both, 1, 0.0, 0.0).admitted
+    seats.saw(ROOM, {CALL: look(1.0, both)})
+    knowledge.learn_identity(both, other, CALL)
+    assert not seats.admit(ROOM, other, both, 1, 1.0, 1.0).admitted
+    assert not seats.admit(ROOM, one, Identity("a hash"), 1, 1.0, 1.0).admitted
+    assert seats.people(ROOM) == [both]

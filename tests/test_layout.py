@@ -213,6 +213,8 @@ WITHOUT_TESTS: set[str] = {
     "run/clocks.py",
     "run/cluster.py",
     "run/config.py",
+    "run/contradictions.py",
+    "run/credential_settings.py",
     "run/fd_budget.py",
     "run/gauges.py",
     "run/guard.py",
@@ -222,11 +224,14 @@ WITHOUT_TESTS: set[str] = {
     "run/live_service.py",
     "run/loop.py",
     "run/memory.py",
+    "run/parsers.py",
     "run/policies.py",
     "run/public_port.py",
     "run/readiness.py",
     "run/services.py",
+    "run/setting.py",
     "run/start.py",
+    "run/state_settings.py",
     "run/systemd.py",
     "run/workers.py",
     # sandbox
@@ -267,7 +272,6 @@ LONG_MODULES: set[str] = {
     # rules
     "rules/decision.py",
     # run
-    "run/config.py",
     "run/workers.py",
     # sandbox
     "sandbox/authorization.py",

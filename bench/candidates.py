@@ -16,7 +16,7 @@ from bench.tools import Missing, libraries, ports, program, running
 from bench.traffic import ALLOWED, KEY, SECRET, Table, claims_of
 from lotus_guard.rules.push import HEADER, sign_push
 from lotus_guard.run.config import variable_names
-from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, sign_webhook
+from lotus_guard.sandbox.livekit_webhooks import WEBHOOK_TYPE, sign_webhook
 from tests.real.processes import ROOT, http
 
 PUSH_SECRET = "a-push-secret-for-the-benchmark"

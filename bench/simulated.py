@@ -34,8 +34,9 @@ from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import read_config
 from lotus_guard.run.guard import Guard, make_guard
 from lotus_guard.run.live_service import LiveService
-from lotus_guard.sandbox.authorization import Issuer
-from lotus_guard.sandbox.livekit import WEBHOOK_TYPE, LiveKitState, sign_webhook
+from lotus_guard.sandbox.authorization_state import Issuer
+from lotus_guard.sandbox.livekit_state import LiveKitState
+from lotus_guard.sandbox.livekit_webhooks import WEBHOOK_TYPE, sign_webhook
 from lotus_guard.web.public import PublicSite
 
 EPOCH = 1_800_000_000.0

@@ -25,7 +25,7 @@ from lotus_guard.core.webhook import Forged, read_event
 from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
-from lotus_guard.sandbox.livekit import webhook_poster
+from lotus_guard.sandbox.livekit_webhooks import webhook_poster
 from lotus_guard.sandbox.stack import KEY, SECRET
 from tests.real.processes import free_port
 from tests.world import World

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from lotus_guard.check.finding import Level
 from lotus_guard.core.model import LiveKitRoom
 from lotus_guard.enforce.hints import CLOCKS
+from lotus_guard.sandbox.authorization import AuthorizationApp
 from lotus_guard.sandbox.stack import KEY, SECRET
 from tests.check_yard import OUTSIDE, PUBLIC, Proxy, Yard, port_of
 from tests.real.processes import free_port
@@ -98,12 +99,12 @@ def upstream_is_something_else(yard: Yard) -> None:
 
 
 def upstream_is_open(yard: Yard) -> None:
-    authorization = yard.world.sandbox.authorization.resource()
+    authorization = AuthorizationApp(yard.world.sandbox.authorization).resource()
     yard.serve(authorization, OUTSIDE, port_of(yard.environment["LOTUS_GUARD_UPSTREAM"]))
 
 
 def upstream_is_open_at_the_public_host(yard: Yard) -> None:
-    authorization = yard.world.sandbox.authorization.resource()
+    authorization = AuthorizationApp(yard.world.sandbox.authorization).resource()
     yard.serve(authorization, PUBLIC, port_of(yard.environment["LOTUS_GUARD_UPSTREAM"]))
 
 
@@ -124,7 +125,7 @@ def upstream_makes_no_room(yard: Yard) -> None:
     async def refuse(_name: str) -> None:
         raise RuntimeError("401")
 
-    yard.world.sandbox.authorization._create_room = refuse
+    yard.world.sandbox.authorization.create_room = refuse
 
 
 def the_user_is_unknown(yard: Yard) -> None:
@@ -522,7 +523,7 @@ async def test_a_homeserver_of_the_users_that_hangs_is_named(
     async def hang(_name: str) -> None:
         await Deferred()
 
-    yard.world.sandbox.authorization._create_room = hang
+    yard.world.sandbox.authorization.create_room = hang
     found = await yard.check()
     assert found["upstream-key"].level is F
     assert "within 0.3 s: it asks the user's homeserver" in found["upstream-key"].seen

@@ -33,7 +33,7 @@ from lotus_guard.rules.push import sign_push
 from lotus_guard.run.clocks import keep_steady
 from lotus_guard.run.config import Faulty, read_config
 from lotus_guard.run.hangup import Hangups
-from lotus_guard.sandbox.livekit import sign_webhook
+from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, SECRET, TWO, VOICE
 from tests.test_docs import GOOD
 from tests.world import World
@@ -302,7 +302,7 @@ def make_rooms_itself(world: World) -> None:
     async def create(name: str) -> None:
         world.sandbox.sfu.create(name)
 
-    world.sandbox.authorization._create_room = create
+    world.sandbox.authorization.create_room = create
 
 
 async def asked(world: World) -> None:

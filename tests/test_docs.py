@@ -212,7 +212,7 @@ def blocks(*kinds: str) -> list[tuple[str, str, str]]:
 
 
 def test_every_command_is_run_by_a_test_or_marked() -> None:
-    """`make run` and `make test` are what CI and `test_sandbox_stack.py` run."""
+    """`make run` and `make test` are what CI and `tests/sandbox/test_stack.py` run."""
     for page, _, block in blocks("sh"):
         is_run = block in ("make run\n", "make test\n")
         assert is_run or block.startswith("# real-host\n"), (page, block)

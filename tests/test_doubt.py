@@ -60,7 +60,7 @@ async def test_a_pass_begins_without_prejudice() -> None:
 async def test_a_guard_asks_about_a_room_that_cannot_be(world: World) -> None:
     world.start_guard()
     asked: Any = []
-    world.sandbox.synapse.asked = asked
+    world.sandbox.homeserver.asked = asked
     doubt = world.guard.live._synapse[Rule.LIMIT]
     assert not await doubt.is_out()
     assert asked == ["io.lotus.voice_limit"]

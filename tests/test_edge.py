@@ -29,7 +29,7 @@ from lotus_guard.core.webhook import (
 from lotus_guard.core.wire import Endpoint, Unreadable, read_any, read_token_request
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.synapse import Synapse
-from lotus_guard.sandbox.livekit import sign_webhook
+from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.reading import read_as_go, read_as_rust
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
 from tests.test_decisions import logged

@@ -138,7 +138,7 @@ async def test_one_look_up_failing_leaves_the_other_rule(world: World, event: st
     """Synapse answers for one type of event and hangs for the other."""
     world.start_guard(**FAST)
     await both_rules(world)
-    world.sandbox.synapse.hangs_for = event
+    world.sandbox.homeserver.hangs_for = event
     assert (await world.ask("alice", TWO)).status == 200
     assert (await world.ask("bob", TWO)).status == 200
     carol = await world.ask("carol", TWO)
@@ -195,7 +195,7 @@ async def test_the_store_in_trouble_changes_no_verdict(
 async def test_a_policy_known_from_before_serves_while_synapse_is_out(world: World) -> None:
     world.start_guard(**FAST)
     assert (await world.ask("alice", VOICE)).sources == ["microphone"]
-    world.sandbox.synapse.hangs_for = SOURCES_EVENT
+    world.sandbox.homeserver.hangs_for = SOURCES_EVENT
     assert (await world.ask("bob", VOICE)).sources == ["microphone"]
     assert world.fail_opens() == {}
 

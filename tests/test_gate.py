@@ -521,7 +521,7 @@ async def test_a_request_to_an_unknown_path_is_not_believed_without_proof(world:
 async def test_a_slow_upstream_does_not_age_the_policy(world: World) -> None:
     """A client can hold upstream up for as long as his own homeserver likes."""
     world.start_guard(LOTUS_GUARD_POLICY_MAX_AGE="2")
-    ask = world.sandbox.authorization._userinfo
+    ask = world.sandbox.authorization.userinfo
     states = world.sandbox.homeserver
 
     async def slow(server: str, token: str) -> str:
@@ -529,7 +529,7 @@ async def test_a_slow_upstream_does_not_age_the_policy(world: World) -> None:
         await wait(world, 2.2)
         return str(await ask(server, token))
 
-    world.sandbox.authorization._userinfo = slow
+    world.sandbox.authorization.userinfo = slow
     assert "camera" not in (await world.ask("alice", OPEN)).sources
 
 

@@ -234,13 +234,6 @@ WITHOUT_TESTS: set[str] = {
     "run/state_settings.py",
     "run/systemd.py",
     "run/workers.py",
-    # sandbox
-    "sandbox/authorization.py",
-    "sandbox/livekit.py",
-    "sandbox/reading.py",
-    "sandbox/service.py",
-    "sandbox/stack.py",
-    "sandbox/synapse.py",
     # root
     "synapse_module.py",
     # web
@@ -273,10 +266,6 @@ LONG_MODULES: set[str] = {
     "rules/decision.py",
     # run
     "run/workers.py",
-    # sandbox
-    "sandbox/authorization.py",
-    "sandbox/livekit.py",
-    "sandbox/synapse.py",
     # web
     "web/public.py",
 }
@@ -302,8 +291,6 @@ WIDE_CONSTRUCTORS: set[str] = {
     "observe/overview.py Overview",
     # run
     "run/workers.py Worker",
-    # sandbox
-    "sandbox/livekit.py LiveKitState",
     # web
     "web/public.py Gate",
 }

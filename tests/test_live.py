@@ -22,7 +22,8 @@ from lotus_guard.rules.push import sign_push, write_push
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.loop import LoopTick
 from lotus_guard.run.memory import Housekeeping
-from lotus_guard.sandbox.livekit import Source, sign_webhook
+from lotus_guard.sandbox.livekit_state import Source
+from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
 from tests.world import DEADLINE, FAST, World, reactor
 
@@ -197,7 +198,7 @@ async def test_live_limit_off_removes_nobody(world: World) -> None:
 async def test_a_limit_that_is_only_remembered_removes_nobody(world: World) -> None:
     world.start_guard(**FAST)
     drawer = await full_room_and_a_drawer(world)
-    world.sandbox.synapse.hangs_for = LIMIT_EVENT
+    world.sandbox.homeserver.hangs_for = LIMIT_EVENT
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
     assert len(people(world, TWO)) == 2
@@ -308,7 +309,7 @@ async def test_a_synapse_that_hangs_delays_a_pass_by_one_deadline_not_by_one_a_r
         room = f"!r{number}:sandbox"
         world.sandbox.homeserver.add_room(room, "@admin:sandbox")
         await join(world, "alice", room)
-    world.sandbox.synapse.hangs_for = SOURCES_EVENT
+    world.sandbox.homeserver.hangs_for = SOURCES_EVENT
     begun = time.monotonic()
     await world.guard.live.run_pass()
     # Four rooms at a time, until enough have failed in a row; all of them would take 3 s.
@@ -347,11 +348,11 @@ async def test_one_rooms_trouble_is_not_anothers(world: World, reason: Reason) -
 async def test_who_came_while_the_limit_was_uncertain_is_not_seated_by_that(world: World) -> None:
     world.start_guard(**FAST)
     drawer = await full_room_and_a_drawer(world)
-    world.sandbox.synapse.hangs_for = LIMIT_EVENT
+    world.sandbox.homeserver.hangs_for = LIMIT_EVENT
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
     assert len(people(world, TWO)) == 2
-    world.sandbox.synapse.hangs_for = ""
+    world.sandbox.homeserver.hangs_for = ""
     await world.guard.live.run_pass()
     assert len(people(world, TWO)) == 1
 
@@ -395,7 +396,7 @@ async def test_many_rooms_with_a_policy_delay_no_enforcement_of_what_is_known(
         await join(world, "alice", room)
     looks: list[LiveKitRoom] = []
     live.presence.in_background = Counting(live.service, looks)
-    asked = world.sandbox.synapse.asked = []
+    asked = world.sandbox.homeserver.asked = []
     for number in range(1, 4):
         begun = time.monotonic()
         await live.run_pass()
@@ -425,7 +426,7 @@ async def test_invented_rooms_have_a_small_share_and_wake_nobody(world: World) -
         assert len(rooms) == 1 + 1
     looks: list[LiveKitRoom] = []
     live.presence.in_background = Counting(live.service, looks)
-    asked = world.sandbox.synapse.asked = []
+    asked = world.sandbox.homeserver.asked = []
     live.wake(RoomId("!invented00:sandbox"))
     await settled(world)
     assert (looks, asked) == ([], [])
@@ -581,7 +582,7 @@ async def test_nobody_is_put_out_by_a_limit_that_may_have_been_lifted(
     sent = hook_up(world)
     world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, limit)
     if limit:  # it has not been, but Synapse does not say so
-        world.sandbox.synapse.hangs_for = LIMIT_EVENT
+        world.sandbox.homeserver.hangs_for = LIMIT_EVENT
     world.sandbox.sfu.join(drawer)
     await delivered(world, sent)
     await deferLater(reactor, 1.5 * DEADLINE, lambda: None)
@@ -596,10 +597,10 @@ async def test_who_is_let_in_by_a_policy_that_is_only_remembered_has_a_seat(worl
     states.set_state(TWO, LIMIT_EVENT, {})
     await join(world, "alice", TWO)
     states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
-    world.sandbox.synapse.hangs_for = LIMIT_EVENT
+    world.sandbox.homeserver.hangs_for = LIMIT_EVENT
     await deferLater(reactor, 0.1, lambda: None)
     got = await world.ask("carol", TWO, "/get_token")
-    world.sandbox.synapse.hangs_for = ""
+    world.sandbox.homeserver.hangs_for = ""
     await world.guard.live.run_pass()
     world.sandbox.sfu.join(got.json()["jwt"])
     await world.guard.live.run_pass()
@@ -689,7 +690,7 @@ async def test_a_push_is_enforced_at_once_and_saves_the_polling(world: World) ->
     await settled(world)
     assert Source.CAMERA not in sources(alice)
     world.sandbox.homeserver.ignores_type = True
-    asked = world.sandbox.synapse.asked = []
+    asked = world.sandbox.homeserver.asked = []
     await world.guard.live.run_pass()
     assert asked == [], "policies that are pushed are not polled"
     assert (await world.ask("bob", OPEN)).sources is not None
@@ -715,7 +716,7 @@ async def test_old_repeated_and_unsigned_pushes_change_nothing(world: World) -> 
     world.guard.hints.push(body, once)  # genuine, but sent before what we have
     with pytest.raises(Unsigned):
         world.guard.hints.push(body, once)
-    world.sandbox.synapse.hangs_for = SOURCES_EVENT
+    world.sandbox.homeserver.hangs_for = SOURCES_EVENT
     assert "camera" not in ((await world.ask("alice", OPEN)).sources or ["camera"])
 
 
@@ -756,7 +757,7 @@ async def test_the_room_behind_an_unknown_alias_is_looked_for_once(world: World)
     got = await world.ask("alice", VOICE, base=upstream)  # before we were here
     alice = world.sandbox.sfu.join(got.json()["jwt"])
     world.sandbox.sfu.rooms["an alias of nobody's"] = {}
-    asked = world.sandbox.synapse.asked = []
+    asked = world.sandbox.homeserver.asked = []
     tick = LoopTick(world.guard.loop, Clocks(reactor, time.monotonic, time.time))
     for _ in range(3):
         await tick()

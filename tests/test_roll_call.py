@@ -19,7 +19,7 @@ from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.roll_call import KEPT_OUT, MOST_BYTES
 from lotus_guard.neighbours.livekit_list import read_list
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.sandbox.livekit import Source
+from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.test_decisions import logged
 from tests.test_live import (

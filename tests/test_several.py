@@ -18,7 +18,8 @@ from lotus_guard.memory.redis_news import RedisStore
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.rules.push import HEADER, sign_push, write_push
 from lotus_guard.run.guard import Guard
-from lotus_guard.sandbox.livekit import Source, sign_webhook
+from lotus_guard.sandbox.livekit_state import Source
+from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
 from tests.model_redis import Memory, ModelRedis
 from tests.test_live import full_room_and_a_drawer, join, people

@@ -20,7 +20,7 @@ from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config, read_config
 from lotus_guard.run.guard import Guard, make_guard
-from lotus_guard.sandbox.authorization import sandbox_site
+from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
 from lotus_guard.web.operators import OperatorsSite
 from lotus_guard.web.public import PublicSite
@@ -83,9 +83,8 @@ class World:
         ports = [f"http://127.0.0.1:{free_port()}" for _ in range(3)]
         pool = HTTPConnectionPool(reactor, persistent=False)
         self.sandbox = Sandbox(Agent(reactor, pool=pool), time.time, Addresses(*ports))
-        for address, app in self.sandbox.apps().items():
-            site = sandbox_site(app.resource())
-            self._listen(int(address.rpartition(":")[2]), site)
+        for address, resource in self.sandbox.resources().items():
+            self._listen(int(address.rpartition(":")[2]), sandbox_site(resource))
 
     def start_guard(self, redis: Any = None, by: Any = None, **settings: str) -> None:
         """Start the guard; its live loop runs only when a test runs it.

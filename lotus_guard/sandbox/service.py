@@ -15,7 +15,7 @@ from twisted.web.client import Agent
 from lotus_guard.run.address import listening
 from lotus_guard.run.config import read_config
 from lotus_guard.run.start import make_service
-from lotus_guard.sandbox.authorization import sandbox_site
+from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Sandbox, welcome
 
 
@@ -26,11 +26,10 @@ def make_sandbox_service(reactor: Any, environment: Mapping[str, str]) -> Any:
     settings = {**sandbox.environment(), "LOTUS_GUARD_STATE": str(state), **environment}
     config = read_config(settings)
     service = MultiService()
-    for address, app in sandbox.apps().items():
+    for address, resource in sandbox.resources().items():
         port = address.rpartition(":")[2]
         endpoint = serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1")
-        site = sandbox_site(app.resource())
-        part = StreamServerEndpointService(endpoint, site)
+        part = StreamServerEndpointService(endpoint, sandbox_site(resource))
         part._raiseSynchronously = True
         part.setServiceParent(service)
     make_service(config, reactor).setServiceParent(service)

@@ -1,14 +1,19 @@
 """The embedded sandbox: a homeserver, an SFU and an authorization service with three rooms."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from attrs import define, field, frozen
+from twisted.web.iweb import IAgent
+from twisted.web.resource import IResource
 
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.sandbox.authorization import AuthorizationApp, Issuer, room_maker, userinfo_over
-from lotus_guard.sandbox.livekit import LiveKitApp, LiveKitState
-from lotus_guard.sandbox.synapse import SynapseApp, SynapseState
+from lotus_guard.sandbox.authorization import AuthorizationApp
+from lotus_guard.sandbox.authorization_clients import room_maker, userinfo_over
+from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer
+from lotus_guard.sandbox.livekit import LiveKitApp
+from lotus_guard.sandbox.livekit_state import LiveKitState
+from lotus_guard.sandbox.synapse import SynapseApp
+from lotus_guard.sandbox.synapse_state import SynapseState
 
 KEY = "sandbox"
 SECRET = "the-sandbox-has-no-secrets-to-keep-0000"  # noqa: S105
@@ -28,26 +33,23 @@ class Addresses:
 
 @define(eq=False)
 class Sandbox:
-    """The three, over plain state; nothing listens yet."""
+    """The state of the three; nothing listens yet."""
 
-    agent: Any
+    agent: IAgent
     """How the authorization service reaches the other two."""
     epoch: Callable[[], float]
     addresses: Addresses = field(factory=Addresses)
-    homeserver: SynapseState = field(init=False, factory=SynapseState)
+    homeserver: SynapseState = field(init=False)
     sfu: LiveKitState = field(init=False)
-    synapse: SynapseApp = field(init=False)
-    livekit: LiveKitApp = field(init=False)
-    authorization: AuthorizationApp = field(init=False)
-    _ids: int = 0
+    authorization: AuthorizationState = field(init=False)
+    _ids: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         where = self.addresses
+        self.homeserver = SynapseState(self._new_id)
         self.sfu = LiveKitState(KEY, SECRET, self.epoch, self._new_id)
-        self.synapse = SynapseApp(self.homeserver, self._new_id)
-        self.livekit = LiveKitApp(self.sfu)
         public = where.livekit.replace("http://", "ws://")
-        self.authorization = AuthorizationApp(
+        self.authorization = AuthorizationState(
             Issuer(KEY, SECRET, public, self.epoch),
             userinfo_over(self.agent, lambda _server: where.synapse),
             room_maker(self.agent, where.livekit, KEY, SECRET),
@@ -55,7 +57,7 @@ class Sandbox:
         self._furnish()
 
     def environment(self) -> dict[str, str]:
-        """Give the variables of a guard in front of it."""
+        """The variables of a guard in front of it."""
         where = self.addresses
         return {
             "LIVEKIT_URL": where.livekit.replace("http://", "ws://"),
@@ -67,13 +69,13 @@ class Sandbox:
             "LOTUS_GUARD_SYNAPSE_TOKEN": ADMIN_TOKEN,
         }
 
-    def apps(self) -> Mapping[str, Any]:
-        """Give each one, with its `resource()`, by its address."""
+    def resources(self) -> Mapping[str, IResource]:
+        """What to serve, by its address."""
         where = self.addresses
         return {
-            where.authorization: self.authorization,
-            where.livekit: self.livekit.app,
-            where.synapse: self.synapse.app,
+            where.authorization: AuthorizationApp(self.authorization).resource(),
+            where.livekit: LiveKitApp(self.sfu).app.resource(),
+            where.synapse: SynapseApp(self.homeserver).app.resource(),
         }
 
     def _new_id(self) -> str:
@@ -96,7 +98,7 @@ class Sandbox:
 
 
 def welcome(guard: str, desk: str | None, addresses: Addresses) -> str:
-    """Say what runs, with lines to paste; `desk` is the operators' port, if there is one."""
+    """What runs, with lines to paste; `desk` is the URL of the operators' port, if there is one."""
     status = f"What it does shows live at {desk}/ in a browser.\n" if desk else ""
     ask = f"curl -s {guard}/sfu/get -d"
 

@@ -1,115 +1,18 @@
-"""A small Synapse: accounts, rooms with state, OpenID tokens; the endpoints that the stack uses.
+"""A small Synapse: the endpoints that the stack uses.
 
-It answers as Synapse 1.163 does; `tests/contract` asks both. A room made here has no power levels
-until a test sets them: so every member may set any state, as Matrix has it for such a room.
+It answers as Synapse 1.163 does; `tests/contract` asks both.
 """
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
 from klein import Klein
 from twisted.internet.defer import Deferred
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from lotus_guard.core.power import level_needed, level_of
 from lotus_guard.overload.http_limits import BoundedRequest
-
-Event = dict[str, Any]
-
-
-@define
-class Account:
-    """A user of the sandbox's homeserver."""
-
-    user_id: str
-    access_token: str
-    admin: bool = False
-
-
-@define
-class SynapseState:
-    """What the homeserver knows."""
-
-    accounts: dict[str, Account] = field(factory=dict)
-    """By access token."""
-    openid: dict[str, str] = field(factory=dict)
-    """OpenID token → user id."""
-    rooms: dict[str, dict[tuple[str, str], Event]] = field(factory=dict)
-    aliases: dict[str, str] = field(factory=dict)
-    """Alias → room id."""
-    waits: list[int] = field(factory=list)
-    """So often, one after another, "later" is said to who wants to set state: wait so many ms."""
-    version: str = "1.163.0"
-    ignores_type: bool = False
-    """Older releases send a room's whole state whatever `type` asks for (docs/facts.md, Synapse:
-    admin API)."""
-    set_count: int = 0
-    """How often state was set; gives events their ids and their order."""
-
-    def add_account(self, user_id: str, access_token: str, admin: bool = False) -> Account:
-        """Make an account."""
-        account = Account(user_id, access_token, admin)
-        self.accounts[access_token] = account
-        return account
-
-    def add_room(self, room_id: str, creator: str) -> None:
-        """Make a room."""
-        self.rooms[room_id] = {}
-        self.set_state(room_id, "m.room.create", {"room_version": "10"}, sender=creator)
-        self.join(room_id, creator)
-
-    def join(self, room_id: str, user_id: str) -> None:
-        """Make a user a member of a room."""
-        self.set_state(room_id, "m.room.member", {"membership": "join"}, user_id, user_id)
-
-    def members(self, room_id: str) -> list[str]:
-        """List who is in a room."""
-        return [
-            key
-            for (event_type, key), event in self.rooms[room_id].items()
-            if event_type == "m.room.member" and event["content"].get("membership") == "join"
-        ]
-
-    def set_state(
-        self,
-        room_id: str,
-        event_type: str,
-        content: dict[str, Any],
-        key: str = "",
-        sender: str = "",
-    ) -> None:
-        """Set a state event."""
-        self.set_count += 1
-        self.rooms[room_id][event_type, key] = {
-            "type": event_type,
-            "state_key": key,
-            "content": content,
-            "sender": sender,
-            "room_id": room_id,
-            "event_id": f"${self.set_count:043d}",
-            "origin_server_ts": self.set_count,
-            "unsigned": {},
-        }
-
-    def levels(self, room_id: str, event_type: str, user_id: str) -> tuple[float, int]:
-        """Tell a user's power level in a room, and the one that setting such an event needs."""
-        state = self.rooms[room_id]
-        event = state.get(("m.room.power_levels", ""))
-        levels = event["content"] if event else None
-        create = state["m.room.create", ""]
-        return level_of(user_id, levels, create), level_needed(levels, event_type)
-
-
-class Refused(Exception):
-    """A Matrix error to answer with."""
-
-    def __init__(self, status: int, errcode: str, error: str) -> None:
-        super().__init__(error)
-        self.status = status
-        self.body: dict[str, Any] = {"errcode": errcode, "error": error}
-
+from lotus_guard.sandbox.matrix_error import MatrixError
+from lotus_guard.sandbox.synapse_state import Account, Event, SynapseState
 
 _STATE = "/_matrix/client/v3/rooms/<room_id>/state/<event_type>"
 
@@ -119,15 +22,10 @@ class SynapseApp:
 
     app = Klein()
 
-    def __init__(self, state: SynapseState, new_id: Callable[[], str]) -> None:
+    def __init__(self, state: SynapseState) -> None:
         self.state = state
-        self.hangs_for = ""
-        """A type of event that is asked for in vain."""
-        self.asked: list[str] = []
-        """What the admin API was asked for: `rooms`, or a type of event."""
-        self._new_id = new_id
 
-    @app.handle_errors(Refused)  # type: ignore[arg-type]  # Klein types plain functions only
+    @app.handle_errors(MatrixError)  # type: ignore[arg-type]  # Klein types plain functions only
     def refused(self, request: BoundedRequest, failure: Any) -> bytes:
         """Answer a Matrix error."""
         return _json(request, failure.value.body, failure.value.status)
@@ -140,14 +38,14 @@ class SynapseApp:
 
     @app.route("/_synapse/admin/v1/server_version", methods=["GET"])
     def server_version(self, request: BoundedRequest) -> bytes:
-        """Tell the version, to anybody."""
+        """The version, for anybody."""
         return _json(request, {"server_version": self.state.version})
 
     @app.route("/_synapse/admin/v1/rooms", methods=["GET"])
     def rooms(self, request: BoundedRequest) -> bytes:
         """List rooms."""
         self._admin(request)
-        self.asked.append("rooms")
+        self.state.asked.append("rooms")
         start, limit = _integer(request, b"from", "0"), _integer(request, b"limit", "100")
         found = [
             {"room_id": room_id, "joined_members": len(self.state.members(room_id))}
@@ -166,13 +64,13 @@ class SynapseApp:
 
     @app.route("/_synapse/admin/v1/rooms/<room_id>/state", methods=["GET"])
     def state_of(self, request: BoundedRequest, room_id: str) -> bytes | Deferred[bytes]:
-        """Give a room's state events, of one type or all."""
+        """A room's state events, of one type or all."""
         self._admin(request)
-        self.asked.append(_query(request, b"type", ""))
-        if self.hangs_for and _query(request, b"type", "") == self.hangs_for:
+        wanted = _query(request, b"type", "")
+        self.state.asked.append(wanted)
+        if wanted and wanted == self.state.hangs_for:
             return Deferred()
         events = list(self._room(room_id).values())
-        wanted = _query(request, b"type", "")
         if wanted and not self.state.ignores_type:
             events = [event for event in events if event["type"] == wanted]
         return _json(request, {"state": events})
@@ -192,23 +90,23 @@ class SynapseApp:
 
     @app.route("/_matrix/client/v3/account/whoami", methods=["GET"])
     def whoami(self, request: BoundedRequest) -> bytes:
-        """Tell whose token it is."""
+        """Whose token it is."""
         return _json(request, {"user_id": self._account(request).user_id, "is_guest": False})
 
     @app.route(f"{_STATE}/", strict_slashes=False, methods=["GET", "PUT"], defaults={"key": ""})
     @app.route(f"{_STATE}/<key>", methods=["GET", "PUT"])
     def room_state(self, request: BoundedRequest, room_id: str, event_type: str, key: str) -> bytes:
-        """Set a state event, or give the content of one."""
+        """Set a state event, or read the content of one."""
         account = self._account(request)
         if room_id not in self.state.rooms or account.user_id not in self.state.members(room_id):
-            raise Refused(403, "M_FORBIDDEN", f"User {account.user_id} not in room {room_id}")
+            raise MatrixError(403, "M_FORBIDDEN", f"User {account.user_id} not in room {room_id}")
         if request.method == b"PUT":
             self._check_levels(room_id, event_type, account.user_id)
             self._check_pace(request)
             self.state.set_state(room_id, event_type, _content(request), key, account.user_id)
         event = self.state.rooms[room_id].get((event_type, key))
         if event is None:
-            raise Refused(404, "M_NOT_FOUND", "Event not found.")
+            raise MatrixError(404, "M_NOT_FOUND", "Event not found.")
         put = request.method == b"PUT"
         return _json(request, {"event_id": event["event_id"]} if put else event["content"])
 
@@ -216,8 +114,8 @@ class SynapseApp:
     def request_openid(self, request: BoundedRequest, user_id: str) -> bytes:
         """Issue an OpenID token; here it never runs out."""
         if self._account(request).user_id != user_id:
-            raise Refused(403, "M_FORBIDDEN", "Cannot request tokens for other users.")
-        token = f"openid-{self._new_id()}"
+            raise MatrixError(403, "M_FORBIDDEN", "Cannot request tokens for other users.")
+        token = f"openid-{self.state.new_id()}"
         self.state.openid[token] = user_id
         answer = {
             "access_token": token,
@@ -229,23 +127,23 @@ class SynapseApp:
 
     @app.route("/_matrix/federation/v1/openid/userinfo", methods=["GET"])
     def userinfo(self, request: BoundedRequest) -> bytes:
-        """Tell whose OpenID token it is."""
+        """Whose OpenID token it is."""
         token = _query(request, b"access_token", "")
         if not token:
-            raise Refused(401, "M_MISSING_TOKEN", "Access Token required")
+            raise MatrixError(401, "M_MISSING_TOKEN", "Access Token required")
         user_id = self.state.openid.get(token)
         if user_id is None:
-            raise Refused(401, "M_UNKNOWN_TOKEN", "Access Token unknown or expired")
+            raise MatrixError(401, "M_UNKNOWN_TOKEN", "Access Token unknown or expired")
         return _json(request, {"sub": user_id})
 
     @app.route("/_matrix/client/v3/directory/room/<alias>", methods=["GET"])
     def directory(self, request: BoundedRequest, alias: str) -> bytes:
-        """Tell which room an alias is, to anybody."""
+        """Which room an alias is, for anybody."""
         if not alias.startswith("#") or ":" not in alias:
-            raise Refused(400, "M_INVALID_PARAM", "Room alias invalid")
+            raise MatrixError(400, "M_INVALID_PARAM", "Room alias invalid")
         room_id = self.state.aliases.get(alias)
         if room_id is None:
-            raise Refused(404, "M_NOT_FOUND", f"Room alias {alias} not found")
+            raise MatrixError(404, "M_NOT_FOUND", f"Room alias {alias} not found")
         return _json(request, {"room_id": room_id, "servers": [alias.partition(":")[2]]})
 
     def _check_levels(self, room_id: str, event_type: str, user_id: str) -> None:
@@ -255,35 +153,37 @@ class SynapseApp:
                 "You don't have permission to post that to the room. "
                 f"user_level ({has}) < send_level ({needed})"
             )
-            raise Refused(403, "M_FORBIDDEN", text)
+            raise MatrixError(403, "M_FORBIDDEN", text)
 
     def _check_pace(self, request: BoundedRequest) -> None:
         if self.state.waits:
             wait = self.state.waits.pop(0)
             request.setHeader("Retry-After", str(-(-wait // 1000)))
-            refused = Refused(429, "M_LIMIT_EXCEEDED", "Too Many Requests")
+            refused = MatrixError(429, "M_LIMIT_EXCEEDED", "Too Many Requests")
             refused.body["retry_after_ms"] = wait
             raise refused
 
     def _account(self, request: BoundedRequest) -> Account:
         token = (request.getHeader("Authorization") or "").removeprefix("Bearer ")
         if not token:
-            raise Refused(401, "M_MISSING_TOKEN", "Missing access token")
+            raise MatrixError(401, "M_MISSING_TOKEN", "Missing access token")
         account = self.state.accounts.get(token)
         if account is None:
-            refused = Refused(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.")
+            refused = MatrixError(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.")
             refused.body["soft_logout"] = False
             raise refused
         return account
 
     def _admin(self, request: BoundedRequest) -> None:
         if not self._account(request).admin:
-            raise Refused(403, "M_FORBIDDEN", "You are not a server admin")
+            raise MatrixError(403, "M_FORBIDDEN", "You are not a server admin")
 
     def _room(self, room_id: str) -> dict[tuple[str, str], Event]:
+        if self.state.is_postgresql and "\x00" in room_id:
+            raise MatrixError(500, "M_UNKNOWN", "Internal server error")
         room = self.state.rooms.get(room_id)
         if room is None:
-            raise Refused(404, "M_NOT_FOUND", "FdBudget not found")
+            raise MatrixError(404, "M_NOT_FOUND", "Room not found")
         return room
 
 
@@ -297,16 +197,16 @@ def _integer(request: BoundedRequest, name: bytes, default: str) -> int:
         return int(_query(request, name, default))
     except ValueError:
         text = f"Query parameter {name.decode()} must be an integer"
-        raise Refused(400, "M_INVALID_PARAM", text) from None
+        raise MatrixError(400, "M_INVALID_PARAM", text) from None
 
 
 def _content(request: BoundedRequest) -> dict[str, Any]:
     try:
         content = json.loads(request.content.read())
     except ValueError:
-        raise Refused(400, "M_NOT_JSON", "Content not JSON.") from None
+        raise MatrixError(400, "M_NOT_JSON", "Content not JSON.") from None
     if not isinstance(content, dict):
-        raise Refused(400, "M_BAD_JSON", "Content must be a JSON object.")
+        raise MatrixError(400, "M_BAD_JSON", "Content must be a JSON object.")
     return content
 
 

@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import IResource
 
-from lotus_guard.sandbox.authorization import sandbox_site
+from lotus_guard.sandbox.site import sandbox_site
 
 
 @frozen

@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from lotus_guard.sandbox.authorization import AuthorizationApp, Issuer
-from lotus_guard.sandbox.livekit import LiveKitApp, LiveKitState
-from lotus_guard.sandbox.synapse import SynapseApp, SynapseState
+from lotus_guard.sandbox.authorization import AuthorizationApp
+from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer
+from lotus_guard.sandbox.livekit import LiveKitApp
+from lotus_guard.sandbox.livekit_state import LiveKitState
+from lotus_guard.sandbox.synapse import SynapseApp
+from lotus_guard.sandbox.synapse_state import SynapseState
 from tests.contract.authorization import AuthorizationContract, AuthorizationSubject
 from tests.contract.livekit import LiveKitContract, LiveKitSubject
 from tests.contract.subject import InMemory
@@ -25,13 +28,13 @@ def ids() -> Callable[[], str]:
 class TestSynapse(SynapseContract):
     @pytest.fixture
     def subject(self) -> SynapseSubject:
-        state = SynapseState()
+        state = SynapseState(ids())
         state.add_account("@admin:s", "admin-token", admin=True)
         state.add_account("@user:s", "user-token")
         for room in ("!room:s", "!shared:s"):
             state.add_room(room, "@admin:s")
         state.set_state("!room:s", LIMIT, {"max_users": 2}, sender="@admin:s")
-        server = InMemory(SynapseApp(state, ids()).app.resource())
+        server = InMemory(SynapseApp(state).app.resource())
         state.join("!shared:s", "@user:s")
         state.set_state("!shared:s", "m.room.power_levels", {"users": {"@admin:s": 100}})
         state.aliases["#shared:s"] = "!shared:s"
@@ -73,6 +76,6 @@ class TestAuthorization(AuthorizationContract):
         async def create_room(_name: str) -> None:
             pass
 
-        app = AuthorizationApp(Issuer(KEY, SECRET, "ws://sfu"), userinfo, create_room)
-        server = InMemory(app.resource())
+        state = AuthorizationState(Issuer(KEY, SECRET, "ws://sfu"), userinfo, create_room)
+        server = InMemory(AuthorizationApp(state).resource())
         return AuthorizationSubject(server, KEY, SECRET, "ws://sfu", user, openid)

@@ -11,16 +11,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.web.client import Agent
 
-from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
+from lotus_guard.sandbox.livekit import LiveKitApp
+from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
+from lotus_guard.sandbox.synapse import SynapseApp
 
 
 def main(reactor: Any, livekit: str, synapse: str) -> Deferred[None]:
     where = Addresses("http://127.0.0.1:1", *(f"http://127.0.0.1:{p}" for p in (livekit, synapse)))
     sandbox = Sandbox(Agent(reactor), time.time, where)
-    for port, app in ((livekit, sandbox.livekit.app), (synapse, sandbox.synapse.app)):
-        site = QuietSite(app.resource(), requestFactory=BoundedRequest)
-        reactor.listenTCP(int(port), site, interface="127.0.0.1")
+    apps = ((livekit, LiveKitApp(sandbox.sfu)), (synapse, SynapseApp(sandbox.homeserver)))
+    for port, fake in apps:
+        reactor.listenTCP(int(port), sandbox_site(fake.app.resource()), interface="127.0.0.1")
     return Deferred()
 
 

@@ -188,7 +188,7 @@ class Trial:
         settings = service.get("environment", {})
         python = str(REAL / "venv" / "bin" / "python")
         authorization = os.environ.get("LK_JWT_SERVICE")
-        sandbox = [sys.executable, "-m", "lotus_guard.sandbox.authorization"]
+        sandbox = [sys.executable, "-m", "lotus_guard.sandbox.lk_jwt_service"]
         programs = {
             "synapse": [python, "-m", "synapse.app.homeserver", "--config-path"],
             "livekit": [str(REAL / "bin" / "livekit-server"), *(service["command"] or [])],

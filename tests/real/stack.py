@@ -28,7 +28,7 @@ def authorization(directory: Path, livekit: LiveKit) -> Process:
     """The sandbox's service, or a real lk-jwt-service where LK_JWT_SERVICE names one."""
     port = free_port()
     binary = os.environ.get("LK_JWT_SERVICE")
-    command = [binary] if binary else [sys.executable, "-m", "lotus_guard.sandbox.authorization"]
+    command = [binary] if binary else [sys.executable, "-m", "lotus_guard.sandbox.lk_jwt_service"]
     env = {
         "LIVEKIT_URL": livekit.url,
         "LIVEKIT_KEY": KEY,

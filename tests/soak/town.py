@@ -23,14 +23,12 @@ from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.neighbours.http import BytesBody
 from lotus_guard.rules.policy import SOURCES_EVENT
-from lotus_guard.sandbox.authorization import (
-    AuthorizationApp,
-    Issuer,
-    room_maker,
-    sandbox_site,
-    userinfo_over,
-)
+from lotus_guard.sandbox.authorization import AuthorizationApp
+from lotus_guard.sandbox.authorization_clients import room_maker, userinfo_over
+from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer
+from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
+from lotus_guard.sandbox.synapse import SynapseApp
 from tests.real.processes import ROOT, Process, free_port
 from tests.real.redis import redis_server
 from tests.real.sfu import KEY, SECRET, LiveKit
@@ -118,17 +116,18 @@ class Town:
         self.livekit.start()
         agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
         self.sandbox = Sandbox(agent, time.time, Addresses(urls[0], self.livekit.api, urls[1]))
-        authorization = AuthorizationApp(
+        authorization = AuthorizationState(
             Issuer(KEY, SECRET, self.livekit.url, time.time),
             userinfo_over(agent, lambda _server: urls[2]),
             room_maker(agent, self.livekit.api, KEY, SECRET),
         )
+        synapse = SynapseApp(self.sandbox.homeserver).app.resource()
         self.upstream = urls[0]
-        self.synapse = Moody(self.sandbox.synapse.app.resource())
+        self.synapse = Moody(synapse)
         resources = (
-            authorization.resource(),
+            AuthorizationApp(authorization).resource(),
             self.synapse,
-            self.sandbox.synapse.app.resource(),
+            synapse,
             self.relay,
         )
         for port, resource in zip(ports, resources, strict=True):

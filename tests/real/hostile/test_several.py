@@ -10,9 +10,8 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.sandbox.livekit import Source
+from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import TWO
-from lotus_guard.sandbox.synapse import Refused
 from tests.real.test_several import Guards, fleet, guards, leading, pause, threaded
 
 __all__ = ["guards"]
@@ -74,19 +73,6 @@ async def started(guards: Guards, kind: str) -> list[str]:
     return [guards.url(number) for number in range(3)]
 
 
-def break_for_nul(guards: Guards) -> None:
-    """Let Synapse answer 500 for a room id with NUL, as PostgreSQL makes it."""
-    synapse: Any = guards.world.sandbox.synapse
-    room = synapse._room
-
-    def found(room_id: str) -> Any:
-        if "\x00" in room_id:
-            raise Refused(500, "M_UNKNOWN", "Internal server error")
-        return room(room_id)
-
-    synapse._room = found
-
-
 @pytest.mark.parametrize("kind", ["guards", "workers"])
 @pytest_twisted.ensureDeferred
 async def test_rooms_as_a_weapon_delay_no_policy_and_free_no_seat(
@@ -97,7 +83,7 @@ async def test_rooms_as_a_weapon_delay_no_policy_and_free_no_seat(
     homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 2})
     for room in AT_LAST:
         homeserver.add_room(room, "@admin:sandbox")
-    break_for_nul(guards)
+    homeserver.is_postgresql = True
     urls = await started(guards, kind)
     there = {}
     for room in AT_LAST:

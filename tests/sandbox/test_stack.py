@@ -3,14 +3,10 @@
 import json
 import shlex
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import jwt
 import pytest
-from treq.testing import RequestTraversalAgent
-from twisted.internet.defer import Deferred
-from twisted.web.iweb import IAgent
-from zope.interface import implementer
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
@@ -29,23 +25,9 @@ from lotus_guard.sandbox.stack import (
     welcome,
 )
 from tests.contract.subject import InMemory, Response
+from tests.sandbox.network import Network
 
 GUARD = "http://127.0.0.1:8070"
-
-
-@implementer(IAgent)
-class Network:
-    """Brings a request to the part that would listen at its address."""
-
-    def __init__(self) -> None:
-        self.agents: dict[str, RequestTraversalAgent] = {}
-
-    def request(self, method: bytes, uri: bytes, *rest: Any, **more: Any) -> Deferred[Any]:
-        """Make a request."""
-        agent = self.agents[urlsplit(uri.decode()).netloc]
-        answer: Deferred[Any] = agent.request(method, uri, *rest, **more)
-        agent.flush()
-        return answer
 
 
 class Stack:
@@ -53,10 +35,9 @@ class Stack:
         network = Network()
         self.sandbox = Sandbox(network, lambda: 1_700_000_000.0)
         self.servers: dict[str, InMemory] = {}
-        for address, app in self.sandbox.apps().items():
-            netloc = urlsplit(address).netloc
-            network.agents[netloc] = RequestTraversalAgent(app.resource())
-            self.servers[address] = InMemory(app.resource())
+        for address, resource in self.sandbox.resources().items():
+            network.add(address, resource)
+            self.servers[address] = InMemory(resource)
 
     def ask(self, body: str) -> Response:
         """Ask the authorization service for a token."""

@@ -3,18 +3,19 @@
 from typing import Any
 from urllib.parse import quote
 
-from lotus_guard.sandbox.synapse import SynapseApp, SynapseState
+from lotus_guard.sandbox.synapse import SynapseApp
+from lotus_guard.sandbox.synapse_state import SynapseState
 from tests.contract.subject import InMemory
 
 POLICY = "io.lotus.voice_limit"
 
 
 def make() -> tuple[SynapseState, InMemory]:
-    state = SynapseState()
+    state = SynapseState(lambda: "1")
     state.add_account("@admin:s", "admin", admin=True)
     state.add_account("@user:s", "user")
     state.add_room("!r:s", "@admin:s")
-    return state, InMemory(SynapseApp(state, lambda: "1").app.resource())
+    return state, InMemory(SynapseApp(state).app.resource())
 
 
 def state_of(server: InMemory, query: str) -> list[Any]:
@@ -59,3 +60,19 @@ def test_who_joins_may_set_state_and_who_left_may_not() -> None:
     assert put() == 200
     state.set_state("!r:s", "m.room.member", {"membership": "leave"}, "@user:s")
     assert put() == 403
+
+
+def test_a_room_id_that_postgresql_cannot_hold_is_a_server_error() -> None:
+    state, server = make()
+    path = "/_synapse/admin/v1/rooms/!r%00:s/state"
+    headers = {"Authorization": "Bearer admin"}
+    assert server.request("GET", path, headers).status == 404
+    state.is_postgresql = True
+    assert server.request("GET", path, headers).status == 500
+
+
+def test_what_the_admin_api_was_asked_for_is_kept() -> None:
+    state, server = make()
+    state_of(server, f"?type={POLICY}")
+    server.request("GET", "/_synapse/admin/v1/rooms", {"Authorization": "Bearer admin"})
+    assert state.asked == [POLICY, "rooms"]

@@ -1,0 +1,55 @@
+"""How the authorization service asks the others: a homeserver for a user, the SFU for a room."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from urllib.parse import quote
+
+import treq
+from treq.client import HTTPClient
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent
+
+from lotus_guard.core.token import KeyPair, mint
+from lotus_guard.neighbours.http import BytesBody
+from lotus_guard.sandbox.authorization_state import CreateRoom, UserInfo
+
+
+def userinfo_over(agent: IAgent, base: Callable[[str], str]) -> UserInfo:
+    """Make what asks a homeserver, at the address that `base` returns for its name."""
+    client = HTTPClient(agent)
+
+    async def userinfo(server: str, token: str) -> str:
+        path = "/_matrix/federation/v1/openid/userinfo?access_token="
+        response = await client.get(f"{base(server)}{path}{quote(token, safe='')}")
+        answer = await response.json()
+        return str(answer["sub"])
+
+    return userinfo
+
+
+def federation_base(server: str) -> str:
+    """The federation address of a server name; without a port it is 8448 (no well-known)."""
+    has_port = re.search(r":[0-9]{1,5}\Z", server)
+    return f"https://{server}" if has_port else f"https://{server}:8448"
+
+
+def room_maker(agent: IAgent, api: str, key: str, secret: str) -> CreateRoom:
+    """Make what makes a room on the SFU."""
+
+    async def create(name: str) -> None:
+        exp = int(time.time()) + 60
+        token = mint(KeyPair(key, secret), exp=exp, video={"roomCreate": True})
+        wanted = {"name": name, "empty_timeout": 300, "departure_timeout": 20}
+        response = await agent.request(
+            b"POST",
+            f"{api}/twirp/livekit.RoomService/CreateRoom".encode("ascii"),
+            Headers({"Authorization": [f"Bearer {token}"], "Content-Type": ["application/json"]}),
+            BytesBody(json.dumps(wanted).encode()),
+        )
+        body = await treq.content(response)
+        if response.code != 200:
+            raise RuntimeError(f"{response.code}: {body[:200]!r}")
+
+    return create

@@ -1,0 +1,106 @@
+"""What the sandbox's homeserver knows: accounts, rooms with state, OpenID tokens.
+
+A room made here has no power levels until a test sets them: so every member may set any state, as
+Matrix has it for such a room.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+
+from lotus_guard.core.power import level_needed, level_of
+
+Event = dict[str, Any]
+
+
+@define
+class Account:
+    """A user of the sandbox's homeserver."""
+
+    user_id: str
+    access_token: str
+    admin: bool = False
+
+
+@define
+class SynapseState:
+    """The homeserver's data, and the odd ways that a test may give it."""
+
+    new_id: Callable[[], str]
+    """Returns an id that nothing else has."""
+    version: str = "1.163.0"
+    ignores_type: bool = False
+    """Older releases send a room's whole state whatever `type` asks for (docs/facts.md, Synapse:
+    admin API)."""
+    is_postgresql: bool = False
+    """Whether a room id with NUL is a server error, as on PostgreSQL; on SQLite it is unknown."""
+    hangs_for: str = ""
+    """A type of event; the admin API is asked for it in vain."""
+    accounts: dict[str, Account] = field(init=False, factory=dict)
+    """By access token."""
+    openid: dict[str, str] = field(init=False, factory=dict)
+    """OpenID token → user id."""
+    rooms: dict[str, dict[tuple[str, str], Event]] = field(init=False, factory=dict)
+    """Room id → type and state key → event."""
+    aliases: dict[str, str] = field(init=False, factory=dict)
+    """Alias → room id."""
+    waits: list[int] = field(init=False, factory=list)
+    """Milliseconds for which, one after another, requests to set state are told to wait."""
+    asked: list[str] = field(init=False, factory=list)
+    """What the admin API was asked for: `rooms`, or a type of event."""
+    set_count: int = field(init=False, default=0)
+    """How often state was set; gives events their ids and their order."""
+
+    def add_account(self, user_id: str, access_token: str, admin: bool = False) -> Account:
+        """Make an account."""
+        account = Account(user_id, access_token, admin)
+        self.accounts[access_token] = account
+        return account
+
+    def add_room(self, room_id: str, creator: str) -> None:
+        """Make a room."""
+        self.rooms[room_id] = {}
+        self.set_state(room_id, "m.room.create", {"room_version": "10"}, sender=creator)
+        self.join(room_id, creator)
+
+    def join(self, room_id: str, user_id: str) -> None:
+        """Make a user a member of a room."""
+        self.set_state(room_id, "m.room.member", {"membership": "join"}, user_id, user_id)
+
+    def members(self, room_id: str) -> list[str]:
+        """The users who are in a room."""
+        return [
+            key
+            for (event_type, key), event in self.rooms[room_id].items()
+            if event_type == "m.room.member" and event["content"].get("membership") == "join"
+        ]
+
+    def set_state(
+        self,
+        room_id: str,
+        event_type: str,
+        content: dict[str, Any],
+        key: str = "",
+        sender: str = "",
+    ) -> None:
+        """Set a state event."""
+        self.set_count += 1
+        self.rooms[room_id][event_type, key] = {
+            "type": event_type,
+            "state_key": key,
+            "content": content,
+            "sender": sender,
+            "room_id": room_id,
+            "event_id": f"${self.set_count:043d}",
+            "origin_server_ts": self.set_count,
+            "unsigned": {},
+        }
+
+    def levels(self, room_id: str, event_type: str, user_id: str) -> tuple[float, int]:
+        """A user's power level in a room, and the one that setting such an event needs."""
+        state = self.rooms[room_id]
+        event = state.get(("m.room.power_levels", ""))
+        levels = event["content"] if event else None
+        create = state["m.room.create", ""]
+        return level_of(user_id, levels, create), level_needed(levels, event_type)

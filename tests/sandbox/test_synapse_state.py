@@ -1,0 +1,41 @@
+"""What the sandbox's homeserver knows."""
+
+import pytest
+
+from lotus_guard.sandbox.synapse_state import SynapseState
+
+
+@pytest.fixture
+def state() -> SynapseState:
+    made = SynapseState(lambda: "1")
+    made.add_room("!r:s", "@admin:s")
+    return made
+
+
+def test_who_makes_a_room_is_in_it_and_who_leaves_is_not(state: SynapseState) -> None:
+    state.join("!r:s", "@user:s")
+    assert state.members("!r:s") == ["@admin:s", "@user:s"]
+    state.set_state("!r:s", "m.room.member", {"membership": "leave"}, "@user:s")
+    assert state.members("!r:s") == ["@admin:s"]
+
+
+def test_without_power_levels_everybody_may_set_state(state: SynapseState) -> None:
+    has, needed = state.levels("!r:s", "m.test", "@user:s")
+    assert has >= needed
+
+
+def test_with_power_levels_the_moderators_may(state: SynapseState) -> None:
+    levels = {"users": {"@admin:s": 100}, "events": {"m.easy": 0}}
+    state.set_state("!r:s", "m.room.power_levels", levels)
+    assert state.levels("!r:s", "m.test", "@admin:s") == (100, 50)
+    assert state.levels("!r:s", "m.test", "@user:s") == (0, 50)
+    assert state.levels("!r:s", "m.easy", "@user:s") == (0, 0)
+
+
+def test_each_event_is_later_than_the_one_before(state: SynapseState) -> None:
+    state.set_state("!r:s", "m.a", {})
+    state.set_state("!r:s", "m.b", {}, key="k", sender="@user:s")
+    first, second = state.rooms["!r:s"]["m.a", ""], state.rooms["!r:s"]["m.b", "k"]
+    assert first["origin_server_ts"] < second["origin_server_ts"]
+    assert first["event_id"] < second["event_id"]
+    assert (second["sender"], second["state_key"]) == ("@user:s", "k")

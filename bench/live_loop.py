@@ -30,7 +30,7 @@ from bench.traffic import QUALITY, Ask, make_ask
 from lotus_guard.core.directory import Grounds
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
-from lotus_guard.enforce.live import LONGEST_POLL
+from lotus_guard.enforce.policy_reader import LONGEST_POLL
 from lotus_guard.memory.sqlite_schema import SCHEMA
 from lotus_guard.run.config import variables
 from tests.real.processes import http, until

@@ -29,6 +29,7 @@ from bench.traffic import KEY, LIMIT, QUALITY, SECRET
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
 from lotus_guard.neighbours.agents import Agents
+from lotus_guard.rules import RULES
 from lotus_guard.rules.push import sign_push, write_push
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import read_config
@@ -218,7 +219,9 @@ class Simulation:
         if not is_heard(room):
             return
         found = self.policies(room)
-        body = write_push(RoomId(room_name(room)), found.get(LIMIT), found.get(QUALITY))
+        body = write_push(
+            RoomId(room_name(room)), {LIMIT: found.get(LIMIT), QUALITY: found.get(QUALITY)}, RULES
+        )
         self.guard.hints.push(body, sign_push(body, PUSH_SECRET, self.epoch()))
 
     def heartbeat(self) -> None:

@@ -30,7 +30,7 @@ from twisted.web.client import readBody
 from twisted.web.http_headers import Headers
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, read_limit, read_sources
+from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.push import HEADER, HEARTBEAT, sign_push, write_push
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,6 @@ MOST_WAITING = 10_000
 """How many rooms may wait for the guard; the oldest is dropped, for the guard polls anyway."""
 LONGEST_PAUSE = 30.0
 """The longest pause between two tries to reach the guard, in seconds."""
-
-_READERS: Mapping[str, Any] = {LIMIT_EVENT: read_limit, SOURCES_EVENT: read_sources}
 
 
 @frozen
@@ -57,8 +55,9 @@ class Settings:
 class LotusGuardModule:
     """What Synapse loads."""
 
-    def __init__(self, config: Settings, api: Any) -> None:
+    def __init__(self, config: Settings, api: Any, rules: Rules = RULES) -> None:
         self._settings = config
+        self._rules = {rule.event: rule for rule in rules}
         self._secret = config.push_secret
         self._api = api
         self._waiting: dict[RoomId, bytes] = {}
@@ -93,25 +92,20 @@ class LotusGuardModule:
         self, event: Any, _state: Mapping[Any, Any]
     ) -> tuple[bool, dict[str, Any] | None]:
         """Tell a user of this server that the policy that he sets makes no sense."""
-        reader = _READERS.get(event.type) if self._settings.reject_senseless else None
-        if (
-            reader
-            and event.is_state()
-            and event.state_key == ""
-            and self._api.is_mine(event.sender)
-        ):
-            complaints = reader(event.content).complaints
+        rule = self._rules.get(event.type) if self._settings.reject_senseless else None
+        if rule and event.is_state() and event.state_key == "" and self._api.is_mine(event.sender):
+            complaints = rule.read(event.content).complaints
             if complaints:
                 raise SynapseError(400, "; ".join(complaints), Codes.BAD_JSON)
         return True, None
 
     async def on_new_event(self, event: Any, state: Mapping[Any, Any]) -> None:
         """Have the guard told of a changed policy."""
-        if event.type in _READERS and event.is_state() and event.state_key == "":
-            limit, sources = (_content(state, name) for name in (LIMIT_EVENT, SOURCES_EVENT))
+        if event.type in self._rules and event.is_state() and event.state_key == "":
+            contents = {name: _content(state, name) for name in self._rules}
             room = RoomId(event.room_id)
             self._waiting.pop(room, None)
-            self._waiting[room] = write_push(room, limit, sources)
+            self._waiting[room] = write_push(room, contents, list(self._rules.values()))
             if len(self._waiting) > MOST_WAITING:
                 del self._waiting[next(iter(self._waiting))]
             if not self._sending:

@@ -26,6 +26,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from lotus_guard.cli import main
 from lotus_guard.commands.common import Failed
+from lotus_guard.commands.policy_options import Wishes
 from lotus_guard.commands.policy_room import (
     Changed,
     RefusedByHomeserver,
@@ -35,15 +36,18 @@ from lotus_guard.commands.policy_room import (
     read,
     set_policy,
 )
-from lotus_guard.commands.policy_words import Held, Policies, as_json, lines_of, meaning
+from lotus_guard.commands.policy_words import Held, RoomPolicies, as_json, lines_of, meaning
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.power import level_needed, level_of
 from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.matrix import Matrix
-from lotus_guard.rules.edit import Wish, limit_content, sources_content
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.rules import RULES
+from lotus_guard.rules.limit import Limit
+from lotus_guard.rules.media import Media
+from lotus_guard.rules.rule import Rule
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, TWO
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.test_docs import GOOD
 from tests.test_explain import ROOT, run
 from tests.world import World, http_answer, reactor
@@ -55,6 +59,24 @@ ALIAS = "#kitchen:sandbox"
 HOSTILE = "x\x1b[2J\u202e\n[bold red]\x9b31m"
 HOSTILE_ROOM = "!x\u202e[bold red]"
 """As hostile as a room id can be: Matrix has none with control characters."""
+
+
+LIMIT, MEDIA = Limit(), Media()
+
+
+def written(rule: Rule[Any], content: Any, wishes: Wishes) -> Any:
+    for option in rule.options:
+        if option in wishes:
+            content = option.write(content, wishes[option])
+    return content
+
+
+def wish(**wanted: Any) -> Wishes:
+    """Options of the command line, by their names in Python."""
+    options = {
+        option.flag.replace("-", "_"): option for rule in (LIMIT, MEDIA) for option in rule.options
+    }
+    return {options[name]: value for name, value in wanted.items()}
 
 
 @define
@@ -87,11 +109,12 @@ class Kitchen:
         return event and event["content"]
 
     async def set(self, token: str = MOD, **wanted: Any) -> Changed:
-        return await set_policy(self.sides(token), RoomId(ROOM), Wish(**wanted))
+        return await set_policy(self.sides(token), RoomId(ROOM), RULES, wish(**wanted))
 
     async def fails(self, wanted: str, sides: Sides, kind: type[Failed], room: str = ROOM) -> str:
+        wishes = wish(max_users=3, camera=False)
         with pytest.raises(Failed) as caught:
-            await set_policy(sides, await find_room(sides, room), Wish(max_users=3, camera=False))
+            await set_policy(sides, await find_room(sides, room), RULES, wishes)
         said = caught.value.message
         assert type(caught.value) is kind, said
         assert wanted in said
@@ -111,18 +134,18 @@ def kitchen(world: World) -> Iterator[Kitchen]:
 
 
 @pytest.mark.parametrize(
-    ("content", "wish", "wanted"),
+    ("content", "wishes", "wanted"),
     [
-        ({}, Wish(max_users=5), {"max_users": 5}),
-        ({"max_users": 2, "note": "x"}, Wish(max_users=5), {"max_users": 5, "note": "x"}),
-        ({"max_users": 2, "note": "x"}, Wish(no_limit=True), {"note": "x"}),
-        ({"max_users": 2}, Wish(camera=False), {"max_users": 2}),
-        ({}, Wish(no_limit=True), {}),
+        ({}, wish(max_users=5), {"max_users": 5}),
+        ({"max_users": 2, "note": "x"}, wish(max_users=5), {"max_users": 5, "note": "x"}),
+        ({"max_users": 2, "note": "x"}, wish(max_users=None), {"note": "x"}),
+        ({"max_users": 2}, wish(camera=False), {"max_users": 2}),
+        ({}, wish(max_users=None), {}),
     ],
 )
-def test_the_limit_that_is_written(content: Any, wish: Wish, wanted: Any) -> None:
+def test_the_limit_that_is_written(content: Any, wishes: Wishes, wanted: Any) -> None:
     before = dict(content)
-    assert limit_content(content, wish) == wanted
+    assert written(LIMIT, content, wishes) == wanted
     assert content == before
 
 
@@ -130,19 +153,19 @@ CAMERA, SCREEN = "allow_camera", "allow_screenshare"
 
 
 @pytest.mark.parametrize(
-    ("content", "wish", "wanted"),
+    ("content", "wishes", "wanted"),
     [
-        ({}, Wish(camera=False), {CAMERA: False}),
-        ({}, Wish(camera=True, screenshare=True), {}),
-        ({CAMERA: False, "bitrate": 5}, Wish(camera=True), {CAMERA: True, "bitrate": 5}),
-        ({CAMERA: False}, Wish(screenshare=False), {CAMERA: False, SCREEN: False}),
-        ({CAMERA: "no", SCREEN: "no"}, Wish(camera=True), {CAMERA: True, SCREEN: "no"}),
-        ({CAMERA: 0}, Wish(camera=False), {CAMERA: False}),
-        ({CAMERA: False}, Wish(max_users=1), {CAMERA: False}),
+        ({}, wish(camera=False), {CAMERA: False}),
+        ({}, wish(camera=True, screenshare=True), {}),
+        ({CAMERA: False, "bitrate": 5}, wish(camera=True), {CAMERA: True, "bitrate": 5}),
+        ({CAMERA: False}, wish(screenshare=False), {CAMERA: False, SCREEN: False}),
+        ({CAMERA: "no", SCREEN: "no"}, wish(camera=True), {CAMERA: True, SCREEN: "no"}),
+        ({CAMERA: 0}, wish(camera=False), {CAMERA: False}),
+        ({CAMERA: False}, wish(max_users=1), {CAMERA: False}),
     ],
 )
-def test_the_sources_that_are_written(content: Any, wish: Wish, wanted: Any) -> None:
-    assert sources_content(content, wish) == wanted
+def test_the_sources_that_are_written(content: Any, wishes: Wishes, wanted: Any) -> None:
+    assert written(MEDIA, content, wishes) == wanted
 
 
 # Power levels
@@ -193,9 +216,9 @@ async def test_what_is_set_is_there_and_in_words(kitchen: Kitchen) -> None:
         "Cameras are allowed.",
         "Nobody may share a screen.",
     ]
-    found = await read(kitchen.sides(), RoomId(ROOM))
+    found = await read(kitchen.sides(), RoomId(ROOM), RULES)
     assert meaning(found) == meaning(changed.policies)
-    assert found.limit.sender == "@mod:sandbox"
+    assert found.held[0].sender == "@mod:sandbox"
 
 
 @pytest_twisted.ensureDeferred
@@ -224,9 +247,9 @@ async def test_a_value_that_only_looks_equal_is_replaced(kitchen: Kitchen, sense
 async def test_clearing_empties_what_is_there(kitchen: Kitchen) -> None:
     kitchen.has(LIMIT_EVENT, {"max_users": 5, "note": "x"})
     sides, room = kitchen.sides(), RoomId(ROOM)
-    assert (await clear_policy(sides, room, [SOURCES_EVENT])).written == ()
+    assert (await clear_policy(sides, room, RULES, RULES[1:])).written == ()
     assert kitchen.content(SOURCES_EVENT) is None
-    changed = await clear_policy(sides, room, [LIMIT_EVENT, SOURCES_EVENT])
+    changed = await clear_policy(sides, room, RULES, RULES)
     assert changed.written == (LIMIT_EVENT,)
     assert kitchen.content(LIMIT_EVENT) == {}
     assert meaning(changed.policies)[0] == "Any number of people may be in the room's calls."
@@ -240,7 +263,7 @@ async def test_a_room_is_found_by_alias_and_id(kitchen: Kitchen) -> None:
     sides = kitchen.sides("")
     for text, wanted in ((ALIAS, ROOM), (ROOM, ROOM), (TWO, TWO)):
         assert await find_room(sides, text) == wanted
-        assert (await read(sides, RoomId(wanted))).room == wanted
+        assert (await read(sides, RoomId(wanted), RULES)).room == wanted
 
 
 @pytest_twisted.ensureDeferred
@@ -326,7 +349,7 @@ async def test_later_is_waited_for_within_bounds(kitchen: Kitchen) -> None:
     kitchen.states.waits = [1, 600, 1]
     sides = kitchen.sides(on_wait=waits.append)
     started = time.monotonic()
-    await set_policy(sides, RoomId(ROOM), Wish(max_users=3))
+    await set_policy(sides, RoomId(ROOM), RULES, wish(max_users=3))
     assert waits == [0.5, 0.6, 0.5]
     assert time.monotonic() - started >= 1.6
     assert kitchen.content(LIMIT_EVENT) == {"max_users": 3}
@@ -425,7 +448,7 @@ async def test_a_room_cannot_lead_to_another_path(kitchen: Kitchen) -> None:
     sides = kitchen.sides()
     url = f"http://127.0.0.1:{kitchen.world._listen(0, Site(Front()))}"
     sides.user.url = sides.admin.url = url
-    await set_policy(sides, await find_room(sides, "#a/../b?c:s"), Wish(max_users=3))
+    await set_policy(sides, await find_room(sides, "#a/../b?c:s"), RULES, wish(max_users=3))
     await sides.user.set_state(RoomId("!r"), "a/b?c", {})
     room = b"%21a%2F..%2Fb%3Fc%23d%252f%3As"
     assert seen == [
@@ -449,14 +472,14 @@ async def test_an_alias_of_no_room(kitchen: Kitchen, room: object) -> None:
 # What is shown
 
 
-def policies_of(limit: Any = None, sources: Any = None, **more: Any) -> Policies:
-    def held(event_type: str, content: Any) -> Held:
+def policies_of(limit: Any = None, sources: Any = None, **more: Any) -> RoomPolicies:
+    def held(rule: Rule[Any], content: Any) -> Held:
         if content is None:
-            return Held(event_type)
+            return Held(rule)
         event = {"sender": "@m:s", "origin_server_ts": 1_700_000_000_000, "content": content}
-        return Held(event_type, {**event, **more})
+        return Held(rule, {**event, **more})
 
-    return Policies(RoomId("!r:s"), held(LIMIT_EVENT, limit), held(SOURCES_EVENT, sources))
+    return RoomPolicies(RoomId("!r:s"), (held(LIMIT, limit), held(MEDIA, sources)))
 
 
 def test_show_tells_who_when_and_what() -> None:

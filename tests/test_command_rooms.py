@@ -26,6 +26,10 @@ from lotus_guard.commands.rooms import Asking, Lost, Watch
 from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
 from lotus_guard.neighbours.agents import Agents, pooled_agents
 from lotus_guard.neighbours.http import Http
+from lotus_guard.observe.rooms import described
+from lotus_guard.rules.limit import Limit, LimitPolicy
+from lotus_guard.rules.media import Media, SourcePolicy
+from lotus_guard.rules.rule import Rule
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.test_docs import GOOD
@@ -39,8 +43,16 @@ CLOCKS = Clocks(reactor, time.monotonic, time.time)
 HOSTILE = "!r\x1b[2J\u202e\n[bold red]\x9b31m:s"
 
 
+def policy_of(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """The policy of a room as the guard describes it."""
+    limit = LimitPolicy(fields.get("max_users"))
+    sources = SourcePolicy(frozenset(fields.get("forbidden", ())))
+    pairs: list[tuple[Rule[Any], Any]] = [(Limit(), limit), (Media(), sources)]
+    return [described(rule, policy) for rule, policy in pairs if policy.restricts]
+
+
 def room(**fields: Any) -> Room:
-    empty = {"room": "!r:s", "people": 1, **fields}
+    empty = {"room": "!r:s", "people": 1, "policy": policy_of(fields), **fields}
     (found,) = read_rooms(json.dumps({"rooms": [empty]}).encode())
     return found
 

@@ -13,9 +13,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
-from lotus_guard.rules.decision import Decision, from_json, replay
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.rules import RULES
+from lotus_guard.rules.decision import Decision, from_json
+from lotus_guard.rules.rulings import replay
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, SECRET, TWO, VOICE
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.test_live import NO_CAMERA, full_room_and_a_drawer, join, people, sources
 from tests.world import FAST, Got, World, http_answer, reactor, token_request
 
@@ -68,7 +70,7 @@ async def test_a_refusal_is_on_record_with_its_inputs(world: World) -> None:
     assert refusal.id == got.headers[HEADER]
     assert refusal.ruling.inputs == {"max_users": 2, "taken": 2, "is_seated": False}
     assert refusal.ruling.people == ("@alice:sandbox", "@bob:sandbox")
-    assert replay(refusal.ruling) == refusal.ruling.verdict == "refused"
+    assert replay(refusal.ruling, RULES) == refusal.ruling.verdict == "refused"
     assert abs(refusal.at - time.time()) < 60
 
 
@@ -127,7 +129,7 @@ async def test_a_live_step_is_on_record_once_though_it_is_tried_again(world: Wor
     step = last(world).ruling
     assert (step.deed, step.user) == ("step", "@alice:sandbox")
     assert step.verdict.startswith("narrowed: may publish microphone")
-    assert replay(step) == step.verdict
+    assert replay(step, RULES) == step.verdict
     for info in world.sandbox.sfu.rooms.values():  # it has no effect: somebody gives them back
         for person in info.values():
             del person.permission.can_publish_sources[:]

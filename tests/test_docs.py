@@ -158,7 +158,7 @@ def test_every_answer_of_our_own_is_explained() -> None:
 
 def test_every_verdict_is_explained() -> None:
     told = TROUBLE[TROUBLE.index("## Decisions in the log") :]
-    source = (ROOT / "lotus_guard/rules/decision.py").read_text()
+    source = (ROOT / "lotus_guard/rules/rulings.py").read_text()
     verdicts = ("refused", "let through", "not enforced", "narrowed: ", "silenced", "curbed")
     for verdict in (*verdicts, "put out of the call", "left alone", "valid for ", "may publish "):
         assert verdict in source

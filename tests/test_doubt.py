@@ -5,7 +5,6 @@ from typing import Any
 import pytest_twisted
 from attrs import define, field
 
-from lotus_guard.core.model import Rule
 from lotus_guard.enforce.outage_check import AGAIN_SECONDS, OutageCheck
 from lotus_guard.enforce.ports import Outage, Reason
 from tests.world import World
@@ -61,7 +60,7 @@ async def test_a_guard_asks_about_a_room_that_cannot_be(world: World) -> None:
     world.start_guard()
     asked: Any = []
     world.sandbox.homeserver.asked = asked
-    doubt = world.guard.live._synapse[Rule.LIMIT]
+    doubt = world.guard.live.room_pass.reader.checks["limit"]
     assert not await doubt.is_out()
     assert asked == ["io.lotus.voice_limit"]
-    assert not await world.guard.live._livekit.is_out()
+    assert not await world.guard.live.livekit.is_out()

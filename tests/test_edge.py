@@ -29,6 +29,7 @@ from lotus_guard.core.webhook import (
 from lotus_guard.core.wire import Endpoint, Unreadable, read_any, read_token_request
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.synapse import Synapse
+from lotus_guard.rules.limit import Limit
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.reading import read_as_go, read_as_rust
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
@@ -122,7 +123,7 @@ async def test_a_room_that_cannot_be_gets_no_token_and_is_never_asked_for(
     # Where such an id comes from elsewhere, no homeserver is asked either.
     asked: list[str] = []
     neighbour = Synapse(Http(None, None), "http://x", "t", 1.0, on_call=asked.append)  # type: ignore[arg-type]
-    assert (await neighbour.limit(RoomId(room))).policy.max_users is None
+    assert (await neighbour.policy(RoomId(room), Limit())).policy.max_users is None
     assert asked == []
     assert world.fail_opens() == {}
 

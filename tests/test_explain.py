@@ -13,11 +13,13 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 from lotus_guard.commands.common import Failed, admin_address
 from lotus_guard.commands.explain import lines_of, told
-from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.core.model import RoomId
 from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.neighbours.http import Http
-from lotus_guard.rules.decision import Decision, let_through, seat_refused
+from lotus_guard.rules.decision import Decision
+from lotus_guard.rules.rulings import let_through
 from lotus_guard.sandbox.stack import TWO, VOICE
+from tests.rulings import seat_refused
 from tests.test_decisions import fill
 from tests.world import World, reactor
 
@@ -123,7 +125,7 @@ def test_hostile_names_do_not_reach_the_terminal() -> None:
     room = RoomId("!r\x1b[2J\u202e:s")
     for ruling in (
         seat_refused(room, "@u:s", 1, 1, ["@\x1b[31mu:s"]),
-        let_through(Rule.LIMIT, "timeout", "late\x07", room, "@u:s"),
+        let_through("limit", "timeout", "late\x07", room, "@u:s"),
     ):
         lines = lines_of(Decision("id", 0.0, False, ruling))
         assert all(line.isprintable() for line in lines)

@@ -12,8 +12,8 @@ import pytest
 import pytest_twisted
 
 from lotus_guard.enforce.ports import Outage
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.stack import TWO, VOICE
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.real.processes import free_port
 from tests.world import DEADLINE, FAST, World, http_answer
 

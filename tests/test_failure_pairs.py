@@ -21,7 +21,7 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.agents import Agents
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.model_redis import Memory, ModelRedis, Words
 from tests.test_failure_classes import FAULTS
 from tests.world import Got, World
@@ -112,7 +112,10 @@ class Case:
         fast = {"LOTUS_GUARD_DEADLINE": str(DEADLINE), "LOTUS_GUARD_STATE": state}
         self.world.start_guard(self.redis, self.lead, **fast)
         self.url = self.world.url
-        self.policies = (self.world.guard.live.limits, self.world.guard.live.sources)
+        self.policies = (
+            self.world.guard.live.candidates.policies.of("limit"),
+            self.world.guard.live.candidates.policies.of("sources"),
+        )
 
     def lead(self, agents: Agents) -> Agents:
         return evolve(

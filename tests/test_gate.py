@@ -14,13 +14,13 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.web.client import URI
 
 from lotus_guard.core.model import Identity, LiveKitRoom
-from lotus_guard.enforce.admission import MOST_SLOTS
 from lotus_guard.enforce.identity_quota import MOST_IN_ROOM
+from lotus_guard.enforce.introduction import MOST_SLOTS
 from lotus_guard.enforce.ports import Allowance, Outage, Reason
 from lotus_guard.neighbours.http import BoundedBody, TooLong
 from lotus_guard.neighbours.upstream import Upstream
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.world import Got, World, http_answer, reactor, token_request
 
 CORS = "Access-Control-Allow-Origin"
@@ -167,7 +167,7 @@ async def test_nobody_is_refused_on_a_look_from_before_he_asked(world: World) ->
 @pytest_twisted.ensureDeferred
 async def test_who_was_let_in_during_an_outage_is_counted_after_it(world: World) -> None:
     world.start_guard()
-    presence = world.guard.live.presence
+    presence = world.guard.live.room_pass.presence
     good = presence.service
     presence.service = Dead()  # type: ignore[assignment]
     for name in ("alice", "bob", "carol"):

@@ -110,7 +110,6 @@ def test_how_values_are_counted(body: str, values: int) -> None:
 
 # What is still open. Take an entry out when it is done: one that is not needed fails its test.
 WITHOUT_TESTS: set[str] = {
-    # check
     "check/all.py",
     "check/ask.py",
     "check/clocks.py",
@@ -127,18 +126,16 @@ WITHOUT_TESTS: set[str] = {
     "check/upstream.py",
     "check/user.py",
     "check/webhooks.py",
-    # root
     "cli.py",
-    # commands
     "commands/check.py",
     "commands/common.py",
     "commands/explain.py",
     "commands/policy.py",
+    "commands/policy_options.py",
     "commands/policy_room.py",
     "commands/policy_words.py",
     "commands/rooms.py",
     "commands/rooms_table.py",
-    # core
     "core/clock.py",
     "core/directory.py",
     "core/ids.py",
@@ -152,25 +149,35 @@ WITHOUT_TESTS: set[str] = {
     "core/token.py",
     "core/webhook.py",
     "core/wire.py",
-    # enforce
     "enforce/admission.py",
+    "enforce/candidates.py",
     "enforce/condition.py",
     "enforce/credentials.py",
     "enforce/deferreds.py",
+    "enforce/effects.py",
+    "enforce/hang_ups.py",
     "enforce/hints.py",
     "enforce/identity_quota.py",
+    "enforce/introduction.py",
+    "enforce/issuing.py",
+    "enforce/judge.py",
     "enforce/live.py",
+    "enforce/live_seats.py",
     "enforce/outage_check.py",
     "enforce/policies.py",
+    "enforce/policy_reader.py",
     "enforce/ports.py",
     "enforce/presence.py",
+    "enforce/recipient.py",
     "enforce/records.py",
     "enforce/roll_call.py",
+    "enforce/room_pass.py",
     "enforce/room_queue.py",
     "enforce/room_resolver.py",
     "enforce/rota.py",
     "enforce/seat_store.py",
-    # memory
+    "enforce/seating.py",
+    "enforce/turn.py",
     "memory/redis_connection.py",
     "memory/redis_lease.py",
     "memory/redis_news.py",
@@ -178,7 +185,6 @@ WITHOUT_TESTS: set[str] = {
     "memory/redis_seats.py",
     "memory/sqlite.py",
     "memory/sqlite_schema.py",
-    # neighbours
     "neighbours/agents.py",
     "neighbours/breaker.py",
     "neighbours/bulkhead.py",
@@ -189,24 +195,25 @@ WITHOUT_TESTS: set[str] = {
     "neighbours/signing.py",
     "neighbours/synapse.py",
     "neighbours/upstream.py",
-    # observe
     "observe/health.py",
     "observe/log.py",
     "observe/metrics.py",
     "observe/overview.py",
     "observe/room_names.py",
-    # overload
+    "observe/rooms.py",
     "overload/client_address.py",
     "overload/fair_share.py",
     "overload/http_limits.py",
     "overload/load_shedding.py",
-    # rules
     "rules/decision.py",
-    "rules/edit.py",
+    "rules/limit.py",
+    "rules/media.py",
+    "rules/option.py",
     "rules/plan.py",
-    "rules/policy.py",
     "rules/push.py",
-    # run
+    "rules/rule.py",
+    "rules/rulings.py",
+    "rules/state_event.py",
     "run/address.py",
     "run/basics.py",
     "run/clients.py",
@@ -215,6 +222,7 @@ WITHOUT_TESTS: set[str] = {
     "run/config.py",
     "run/contradictions.py",
     "run/credential_settings.py",
+    "run/enforcement.py",
     "run/fd_budget.py",
     "run/gauges.py",
     "run/guard.py",
@@ -225,7 +233,6 @@ WITHOUT_TESTS: set[str] = {
     "run/loop.py",
     "run/memory.py",
     "run/parsers.py",
-    "run/policies.py",
     "run/public_port.py",
     "run/readiness.py",
     "run/services.py",
@@ -234,63 +241,35 @@ WITHOUT_TESTS: set[str] = {
     "run/state_settings.py",
     "run/systemd.py",
     "run/workers.py",
-    # root
     "synapse_module.py",
-    # web
     "web/landing.py",
     "web/operators.py",
     "web/public.py",
-    # web/status
     "web/status/pages.py",
     "web/status/picture.py",
     "web/status/stream.py",
 }
 LONG_MODULES: set[str] = {
-    # core
     "core/directory.py",
-    # enforce
-    "enforce/admission.py",
-    "enforce/live.py",
-    # memory
     "memory/redis_connection.py",
     "memory/redis_news.py",
     "memory/sqlite.py",
     "memory/sqlite_schema.py",
-    # neighbours
     "neighbours/livekit.py",
-    # observe
     "observe/metrics.py",
-    # overload
     "overload/http_limits.py",
-    # rules
-    "rules/decision.py",
-    # run
     "run/workers.py",
-    # web
     "web/public.py",
 }
 LONG_FUNCTIONS: set[str] = {
-    # enforce
     "enforce/roll_call.py _piecewise",
-    # observe
     "observe/metrics.py __attrs_post_init__",
     "observe/metrics.py _add_live",
 }
 WIDE_CONSTRUCTORS: set[str] = {
-    # check
     "check/ask.py CheckContext",
-    # commands
-    "commands/rooms_table.py Room",
-    # enforce
-    "enforce/admission.py Admission",
-    "enforce/live.py Live",
-    # memory
     "memory/redis_news.py RedisStore",
     "memory/sqlite.py Store",
-    # observe
-    "observe/overview.py Overview",
-    # run
     "run/workers.py Worker",
-    # web
     "web/public.py Gate",
 }

@@ -7,24 +7,28 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from attrs import frozen
 from livekit.protocol import models as lk_models
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock, deferLater
 
-from lotus_guard.core.model import LimitPolicy, LiveKitRoom, RoomId, SourcePolicy
+from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.core.token import KeyPair, mint
-from lotus_guard.enforce.live import JUST_LOOKED_UP
+from lotus_guard.enforce.candidates import JUST_LOOKED_UP
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.rules.limit import LimitPolicy
+from lotus_guard.rules.media import SourcePolicy
 from lotus_guard.rules.plan import MOST, Remove
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, Reading
-from lotus_guard.rules.push import sign_push, write_push
+from lotus_guard.rules.push import sign_push
+from lotus_guard.rules.rule import Reading
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.loop import LoopTick
 from lotus_guard.run.memory import Housekeeping
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
+from tests.events import LIMIT_EVENT, SOURCES_EVENT, push_of
 from tests.world import DEADLINE, FAST, World, reactor
 
 VIDEO, AUDIO = lk_models.TrackType.VIDEO, lk_models.TrackType.AUDIO
@@ -159,7 +163,7 @@ async def test_a_removal_revokes_the_tokens_given_before_and_none_that_come_afte
     await world.guard.live.run_pass()
     begins = world.sandbox.sfu.open_token(drawer)["nbf"]
     assert world.sandbox.sfu.revoked == {where: begins + 1}
-    world.guard.live.issued.pop(where[1])  # as after a restart
+    world.guard.live.room_pass.effects.removals.begins.pop(where[1])  # as after a restart
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
     assert time.time() - 70.0 < world.sandbox.sfu.revoked[where] <= time.time() - 60.0
@@ -214,7 +218,7 @@ async def test_calls_grow_with_restrictive_rooms_and_not_with_rooms(world: World
     looks: list[LiveKitRoom] = []
     service = world.guard.live.service
 
-    world.guard.live.presence.in_background = Counting(service, looks)
+    world.guard.live.room_pass.presence.in_background = Counting(service, looks)
     await world.guard.live.run_pass()
     assert looks == [livekit_room_of(RoomId(VOICE), "m.call#ROOM")]
 
@@ -269,11 +273,11 @@ async def test_no_fault_at_any_call_kills_the_loop_or_throws_anybody_out(
     live, good = world.guard.live, world.guard.live.service
     tick = LoopTick(world.guard.loop, Clocks(reactor, time.monotonic, time.time))
     troubled = Troubled(good, method, fault)
-    live.service = live.presence.in_background = troubled
+    live.service = live.room_pass.presence.in_background = troubled
     await tick()
     assert len(people(world, TWO)) == 2
     assert (await world.ask("alice", TWO)).status == 200, "tokens flow"
-    live.service = live.presence.in_background = good
+    live.service = live.room_pass.presence.in_background = good
     await tick()
     assert Source.CAMERA not in sources(bob)
     assert bob.permission.can_publish
@@ -329,15 +333,8 @@ async def test_one_rooms_trouble_is_not_anothers(world: World, reason: Reason) -
         states.add_room(f"!a{number}:sandbox", "@admin:sandbox")
         await join(world, "bob", f"!a{number}:sandbox")
     states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
-    fetch = world.guard.live.limits.fetch
-
-    async def poisoned(room: RoomId) -> Any:
-        if room.startswith("!a"):
-            raise Outage(reason, "made up")
-        return await fetch(room)
-
-    limits = world.guard.live.limits
-    limits.fetch = limits.fetch_in_background = poisoned
+    limits = world.guard.live.candidates.policies.of("limit")
+    limits.homeserver = limits.background = Poisoned(limits.homeserver, reason)
     await world.guard.live.run_pass()
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
@@ -357,11 +354,33 @@ async def test_who_came_while_the_limit_was_uncertain_is_not_seated_by_that(worl
     assert len(people(world, TWO)) == 1
 
 
+@frozen
+class Poisoned:
+    """Synapse, of which rooms that a client has invented make no sense."""
+
+    synapse: Any
+    reason: Reason
+
+    async def policy(self, room: RoomId, rule: Any) -> Any:
+        if room.startswith("!a"):
+            raise Outage(self.reason, "made up")
+        return await self.synapse.policy(room, rule)
+
+    async def name(self, room: RoomId) -> Any:
+        return await self.synapse.name(room)
+
+    async def rooms(self, start: int) -> Any:
+        return await self.synapse.rooms(start)
+
+
 def chosen(world: World, seconds: float = 0.0) -> list[RoomId]:
     """Choose the rooms of a pass that is begun so many seconds from now."""
     live, now = world.guard.live, time.monotonic() + seconds
-    live.now = live.limits.now = lambda: now
-    return live._rota.choose(live._candidates(live.counts), live._most()).rooms
+    candidates = live.candidates
+    candidates.now = candidates.policies.of("limit").now = lambda: now
+    candidates.policies.of("sources").now = candidates.now
+    found = candidates.of(live.counts, live.room_pass.people, live.room_pass.seats.limited)
+    return live._rota.choose(found, live._most()).rooms
 
 
 @pytest_twisted.ensureDeferred
@@ -395,7 +414,7 @@ async def test_many_rooms_with_a_policy_delay_no_enforcement_of_what_is_known(
         states.set_state(room, SOURCES_EVENT, NO_CAMERA)
         await join(world, "alice", room)
     looks: list[LiveKitRoom] = []
-    live.presence.in_background = Counting(live.service, looks)
+    live.room_pass.presence.in_background = Counting(live.service, looks)
     asked = world.sandbox.homeserver.asked = []
     for number in range(1, 4):
         begun = time.monotonic()
@@ -403,13 +422,13 @@ async def test_many_rooms_with_a_policy_delay_no_enforcement_of_what_is_known(
         assert len(looks) == 30 * number, "all are looked at in each pass"
         assert time.monotonic() - begun < 2.0, "which waits for no more than its interval's pace"
     assert len(asked) < 2 * 30 * 2
-    ages = [live.sources.age(room) or 0.0 for room in rooms]
+    ages = [live.candidates.policies.of("sources").age(room) or 0.0 for room in rooms]
     await deferLater(reactor, 0.7, lambda: None)
     await live.run_pass()
     oldest = sorted(rooms, key=lambda room: -ages[rooms.index(room)])[:3]
-    assert all((live.sources.age(room) or 0.0) < 0.7 for room in oldest), (
-        "the oldest are read first"
-    )
+    assert all(
+        (live.candidates.policies.of("sources").age(room) or 0.0) < 0.7 for room in oldest
+    ), "the oldest are read first"
 
 
 @pytest_twisted.ensureDeferred
@@ -425,7 +444,7 @@ async def test_invented_rooms_have_a_small_share_and_wake_nobody(world: World) -
         assert OPEN in rooms
         assert len(rooms) == 1 + 1
     looks: list[LiveKitRoom] = []
-    live.presence.in_background = Counting(live.service, looks)
+    live.room_pass.presence.in_background = Counting(live.service, looks)
     asked = world.sandbox.homeserver.asked = []
     live.wake(RoomId("!invented00:sandbox"))
     await settled(world)
@@ -507,11 +526,11 @@ async def test_who_came_while_livekit_was_out_of_sight_is_not_put_out(world: Wor
     states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
     live = world.guard.live
     await live.run_pass()
-    good = live.presence.in_background
-    live.presence.in_background = Troubled(good, "attendance ping", "refused")
+    good = live.room_pass.presence.in_background
+    live.room_pass.presence.in_background = Troubled(good, "attendance ping", "refused")
     await live.run_pass()
     world.sandbox.sfu.join(drawer)
-    live.presence.in_background = good
+    live.room_pass.presence.in_background = good
     await live.run_pass()
     assert len(people(world, TWO)) == 2
 
@@ -525,7 +544,7 @@ async def test_asked_for_twice_a_room_is_worked_on_once_more_and_not_at_once(wor
     await join(world, "alice", VOICE)
     looks: list[LiveKitRoom] = []
     live = world.guard.live
-    live.presence.in_background = Counting(live.service, looks)
+    live.room_pass.presence.in_background = Counting(live.service, looks)
     for _ in range(5):
         live.wake(RoomId(VOICE))
     await settled(world)
@@ -650,7 +669,7 @@ async def test_forged_webhooks_wake_nobody(world: World) -> None:
     await join(world, "alice", VOICE)
     looks: list[LiveKitRoom] = []
     live = world.guard.live
-    live.presence.service = Counting(live.service, looks)
+    live.room_pass.presence.service = Counting(live.service, looks)
     event = {"event": "track_published", "id": "EV", "room": {"name": "x"}}
     body, token = sign_webhook_json(event, SECRET)
     forgeries = [
@@ -678,7 +697,7 @@ def sign_webhook_json(event: dict[str, Any], secret: str) -> tuple[bytes, str]:
 
 
 def push(world: World, room: str, sources: dict[str, Any], sent: float | None = None) -> None:
-    body = write_push(RoomId(room), None, sources)
+    body = push_of(RoomId(room), None, sources)
     world.guard.hints.push(body, sign_push(body, PUSH, sent or time.time()))
 
 
@@ -703,7 +722,7 @@ async def test_old_repeated_and_unsigned_pushes_change_nothing(world: World) -> 
     world.start_guard(**FAST, LOTUS_GUARD_PUSH_SECRET=PUSH)
     now = time.time()
     push(world, OPEN, NO_CAMERA, now)
-    body = write_push(RoomId(OPEN), None, {})
+    body = push_of(RoomId(OPEN), None, {})
     for header in (
         "",
         "x",
@@ -802,13 +821,13 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
 async def test_policies_that_are_of_no_use_any_more_are_cleared_away(world: World) -> None:
     world.start_guard()
     live, old = world.guard.live, time.monotonic() - 700.0
-    live.limits.put(RoomId("!old:s"), Reading(LimitPolicy(3)), old)
-    live.sources.put(RoomId("!old:s"), Reading(SourcePolicy()), old)
+    live.candidates.policies.of("limit").put(RoomId("!old:s"), Reading(LimitPolicy(3)), old)
+    live.candidates.policies.of("sources").put(RoomId("!old:s"), Reading(SourcePolicy()), old)
     clock = Clock()
     housekeeping = Housekeeping(world.guard.memory, world.guard.live, clock.seconds)
     housekeeping.tidy()
-    assert live.limits.age(RoomId("!old:s")) is None
-    assert live.sources.age(RoomId("!old:s")) is None
+    assert live.candidates.policies.of("limit").age(RoomId("!old:s")) is None
+    assert live.candidates.policies.of("sources").age(RoomId("!old:s")) is None
 
 
 @pytest_twisted.ensureDeferred

@@ -7,8 +7,9 @@ import pytest_twisted
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import formatEvent
 
-from lotus_guard.rules.policy import SOURCES_EVENT, set_at
+from lotus_guard.rules.state_event import set_at
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
+from tests.events import SOURCES_EVENT
 from tests.test_decisions import fill, last, logged
 from tests.test_live import NO_CAMERA, PUSH, join, metric, push, settled
 from tests.world import World, http_answer, reactor

@@ -16,9 +16,9 @@ from lotus_guard.overload.client_address import Origin
 from lotus_guard.overload.fair_share import Bounds
 from lotus_guard.overload.http_limits import Connections
 from lotus_guard.overload.load_shedding import TOKENS
-from lotus_guard.rules.policy import SOURCES_EVENT
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from lotus_guard.web.public import BLIND_REQUESTS, SLOW_SECONDS
+from tests.events import SOURCES_EVENT
 from tests.real.processes import free_port
 from tests.test_gate import CORS
 from tests.test_live import join
@@ -178,10 +178,10 @@ async def test_invented_rooms_of_one_address_do_not_fill_synapses_line(world: Wo
 
 def ways(world: World) -> tuple[Any, Any]:
     """Give the lines before Synapse: of tokens, and of the background."""
-    limits = world.guard.live.limits
-    tokens: Any = limits.fetch
-    later: Any = limits.fetch_in_background
-    return tokens.__self__.http, later.__self__.http
+    limits = world.guard.live.candidates.policies.of("limit")
+    tokens: Any = limits.homeserver
+    later: Any = limits.background
+    return tokens.http, later.http
 
 
 @pytest_twisted.ensureDeferred

@@ -1,16 +1,18 @@
 """Policies kept fresh, shared and remembered; one flight for all who wait."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.core.model import LimitPolicy, RoomId
+from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import SingleFlight, with_timeout
-from lotus_guard.enforce.policies import MOST_AHEAD, Policies
+from lotus_guard.enforce.policies import MOST_AHEAD, Freshness, Policies
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.rules.policy import Reading
+from lotus_guard.rules.limit import Limit, LimitPolicy
+from lotus_guard.rules.rule import P, Reading, Rule
 
 ROOM = RoomId("!r:s")
 
@@ -23,15 +25,26 @@ class Homeserver:
         self.clock = Clock()
         self.complaints: list[str] = []
         self.policies = Policies(
-            self.fetch,
-            self.clock.seconds,
-            lambda: 2.0,
-            600.0,
-            lambda _room, text: self.complaints.append(text),
+            Limit(), self, self, Freshness(lambda: 2.0, 600.0), self, self.clock.seconds
         )
 
-    async def fetch(self, _room: RoomId) -> Reading[LimitPolicy]:
-        waiting: Deferred[Reading[LimitPolicy]] = Deferred()
+    def complained(self, _room: RoomId, text: str) -> None:
+        self.complaints.append(text)
+
+    def used_policy(self, rule: str, was_kept: bool) -> None:
+        pass
+
+    def used_stale(self, rule: str, outage: Outage) -> None:
+        pass
+
+    async def name(self, room: RoomId) -> str | None:
+        raise NotImplementedError
+
+    async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
+        raise NotImplementedError
+
+    async def policy(self, _room: RoomId, _rule: Rule[P]) -> Reading[P]:
+        waiting: Deferred[Reading[Any]] = Deferred()
         self.asked.append(waiting)
         return await waiting
 

@@ -14,7 +14,7 @@ from twisted.logger import ILogObserver, LogLevel, LogPublisher, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
@@ -34,15 +34,9 @@ from lotus_guard.observe.log import (
     unration_all,
 )
 from lotus_guard.observe.room_names import MOST_ASKED, RoomNames
-from lotus_guard.rules.decision import (
-    Decision,
-    Deed,
-    Ruling,
-    let_through,
-    not_enforced,
-    request_refused,
-    seat_refused,
-)
+from lotus_guard.rules.decision import Decision, Deed, Ruling
+from lotus_guard.rules.rulings import let_through, not_enforced, request_refused
+from tests.rulings import seat_refused
 from tests.test_decisions import logged
 from tests.test_store import Memory
 
@@ -61,10 +55,10 @@ class Counted:
     def decided(self, ruling: Ruling, observed: bool) -> None:
         self.decisions += 1
 
-    def failed_open(self, rule: Rule, outage: Outage) -> None:
+    def failed_open(self, rule: str, outage: Outage) -> None:
         self.fail_opens += 1
 
-    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+    def not_enforced(self, rule: str, outage: Outage) -> None:
         self.unenforced += 1
 
 
@@ -88,14 +82,14 @@ def test_what_is_tried_again_and_again_is_counted_each_time_and_written_once_a_m
     records = recorder(clock, counted)
     outage = Outage(Reason.TIMEOUT, "late")
     for _ in range(3):
-        records.failed_open(Rule.LIMIT, outage, ROOM, again=True)
+        records.failed_open("limit", outage, ROOM, again=True)
     assert (counted.fail_opens, len(records.recent)) == (3, 1)
-    records.failed_open(Rule.SOURCES, outage, ROOM, again=True)
-    records.failed_open(Rule.LIMIT, outage, RoomId("!other:s"), again=True)
+    records.failed_open("sources", outage, ROOM, again=True)
+    records.failed_open("limit", outage, RoomId("!other:s"), again=True)
     assert len(records.recent) == 3
     clock.advance(ONCE_SECONDS)
-    records.failed_open(Rule.LIMIT, outage, ROOM, again=True)
-    records.failed_open(Rule.LIMIT, outage, ROOM)
+    records.failed_open("limit", outage, ROOM, again=True)
+    records.failed_open("limit", outage, ROOM)
     assert len(records.recent) == 5
 
 
@@ -103,9 +97,9 @@ def test_what_the_live_loop_cannot_enforce_is_no_fail_open_and_is_written_once_a
     clock, counted = Clock(), Counted()
     records = recorder(clock, counted)
     for detail in ("late", "later"):
-        records.not_enforced(Rule.LIMIT, Outage(Reason.TIMEOUT, detail))
-    records.not_enforced(Rule.LIMIT, Outage(Reason.REFUSED, "not there"))
-    records.not_enforced(Rule.SOURCES, Outage(Reason.TIMEOUT, "late"))
+        records.not_enforced("limit", Outage(Reason.TIMEOUT, detail))
+    records.not_enforced("limit", Outage(Reason.REFUSED, "not there"))
+    records.not_enforced("sources", Outage(Reason.TIMEOUT, "late"))
     assert (counted.fail_opens, counted.unenforced) == (0, 4)
     told = [(each.ruling.deed, each.ruling.rule, each.ruling.why) for each in records.recent]
     assert told == [
@@ -114,7 +108,7 @@ def test_what_the_live_loop_cannot_enforce_is_no_fail_open_and_is_written_once_a
         ("unenforced", "sources", "timeout: late"),
     ]
     clock.advance(ONCE_SECONDS)
-    records.not_enforced(Rule.LIMIT, Outage(Reason.TIMEOUT, "late"))
+    records.not_enforced("limit", Outage(Reason.TIMEOUT, "late"))
     assert len(records.recent) == 4
     assert "not enforced, by the limit rule: timeout: late" in line_of(records.recent[-1])
 
@@ -249,7 +243,7 @@ def test_whatever_observers_there_are_get_a_ration_and_lose_it_again() -> None:
 
 
 def test_a_fail_open_is_a_warning_and_carries_its_fields(logged: list[Any]) -> None:
-    ruling = let_through(Rule.LIMIT, "timeout", "late", ROOM, "@u:s")
+    ruling = let_through("limit", "timeout", "late", ROOM, "@u:s")
     decision = Decision("id", 0.0, False, ruling)
     DecisionLog(Clock().seconds).write(decision)
     assert logged[0]["log_level"] is LogLevel.warn
@@ -343,7 +337,7 @@ def test_an_earlier_release_that_is_put_back_can_read_what_this_one_wrote(
 ) -> None:
     batch = Batch()
     batch.decided(refusal(0))
-    batch.decided(Decision("u", 1001.0, False, not_enforced(Rule.LIMIT, "timeout", "late")))
+    batch.decided(Decision("u", 1001.0, False, not_enforced("limit", "timeout", "late")))
     batch.write(cursor)
     bodies = [json.loads(body) for (body,) in cursor.execute("SELECT body FROM decision")]
     assert {body["kind"] for body in bodies} <= KINDS_BEFORE

@@ -18,9 +18,9 @@ from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.roll_call import KEPT_OUT, MOST_BYTES
 from lotus_guard.neighbours.livekit_list import read_list
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.test_decisions import logged
 from tests.test_live import (
     AUDIO,
@@ -234,7 +234,7 @@ async def test_a_room_that_fails_while_livekit_answers_is_no_outage(
     world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
     await join(world, "alice", TWO)
     assert (await world.ask("carol", TWO)).status == 403
-    presence = world.guard.live.presence
+    presence = world.guard.live.room_pass.presence
     presence.service = Troubled(presence.service, "attendance", reason)
     assert (await world.ask("carol", TWO)).status == 403
     assert world.fail_opens() == {}
@@ -253,7 +253,7 @@ async def test_a_room_that_is_seen_in_part_is_counted_and_named_once_a_minute(
 ) -> None:
     world.start_guard()
     await join(world, "alice", VOICE)
-    presence = world.guard.live.presence
+    presence = world.guard.live.room_pass.presence
     presence.in_background = Troubled(presence.service, "attendance participant", "timeout")
     for passes in (1.0, 2.0):
         await world.guard.live.run_pass()
@@ -272,9 +272,10 @@ async def test_a_flooder_does_not_keep_a_room_full(world: World) -> None:
     await join(world, "alice", TWO)
     assert (await world.ask("carol", TWO)).status == 403
     guard, now = world.guard, time.monotonic()
-    presence = guard.live.presence
+    presence = guard.live.room_pass.presence
     presence.service = Troubled(presence.service, "attendance", "timeout")
-    for part in (presence, presence.roll_call, guard.public.gate._admission):
+    admission = guard.public.gate._admission
+    for part in (presence, presence.roll_call, admission.desk, admission.judge_rules):
         part.now = lambda: now + KEPT + world.config.seat_grace + KEPT_OUT
     assert (await world.ask("carol", TWO)).status == 200
     assert (await world.ask("bob", TWO)).status == 403, "and what was given since counts"

@@ -15,12 +15,12 @@ from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.memory import redis_seats as redis_book
 from lotus_guard.memory.redis_lease import SECONDS, SETTLE_SECONDS, Lease
 from lotus_guard.memory.redis_news import RedisStore
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
-from lotus_guard.rules.push import HEADER, sign_push, write_push
+from lotus_guard.rules.push import HEADER, sign_push
 from lotus_guard.run.guard import Guard
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
+from tests.events import LIMIT_EVENT, SOURCES_EVENT, push_of
 from tests.model_redis import Memory, ModelRedis
 from tests.test_live import full_room_and_a_drawer, join, people
 from tests.world import World
@@ -125,15 +125,15 @@ async def push(ring: Ring, number: int, body: bytes) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_push_to_one_reaches_the_others_and_who_starts_later(ring: Ring) -> None:
-    await push(ring, 0, write_push(RoomId(TWO), {"max_users": 7}, NO_CAMERA))
+    await push(ring, 0, push_of(RoomId(TWO), {"max_users": 7}, NO_CAMERA))
     late = ring.add(LOTUS_GUARD_PUSH_SECRET=PUSH)
     stranger = ring.add(LOTUS_GUARD_PUSH_SECRET="another-secret-of-someone")
     for guard in (ring.guards[0], ring.guards[1], late):
-        limit = guard.live.limits.last(RoomId(TWO))
+        limit = guard.live.candidates.policies.of("limit").last(RoomId(TWO))
         assert limit is not None
         assert limit.max_users == 7
-        assert guard.live.sources.last(RoomId(TWO)) is not None
-    assert stranger.live.limits.last(RoomId(TWO)) is None
+        assert guard.live.candidates.policies.of("sources").last(RoomId(TWO)) is not None
+    assert stranger.live.candidates.policies.of("limit").last(RoomId(TWO)) is None
 
 
 @pytest_twisted.ensureDeferred
@@ -183,7 +183,7 @@ async def test_who_is_deposed_in_the_middle_of_a_pass_does_nothing_more(ring: Ri
     await ring.lease(0).renew()
     alice = await join(ring.world, "alice", OPEN)
     ring.world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
-    presence = ring.guards[0].live.presence
+    presence = ring.guards[0].live.room_pass.presence
     service: Any = presence.in_background
 
     class Pausing:
@@ -268,7 +268,7 @@ async def test_without_redis_all_narrow_and_nobody_removes(ring: Ring) -> None:
         await ring.lease(number).renew()
     drawer = await full_room_and_a_drawer(ring.world)
     ring.go_away()
-    begun = ring.guards[0].overview.now()
+    begun = ring.guards[0].overview.rooms.now()
     for number in (0, 1):
         for later in (5.0, 10.0):  # its lease has run out, then nobody's can be alive
             now = begun + later

@@ -16,7 +16,9 @@ from lotus_guard.enforce.records import mask_of
 from lotus_guard.memory.sqlite_schema import select_decisions
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
-from lotus_guard.rules.decision import Decision, from_json, replay
+from lotus_guard.rules import RULES, Rules
+from lotus_guard.rules.decision import Decision, from_json
+from lotus_guard.rules.rulings import replay
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config
 
@@ -58,7 +60,9 @@ def explain(user: str, room: str | None, limit: int, as_json: bool) -> None:
     found = on_the_reactor(ask)
     if as_json:
         for decision in found.decisions:
-            click.echo(json.dumps({**decision.as_json(), "replayed": replay(decision.ruling)}))
+            click.echo(
+                json.dumps({**decision.as_json(), "replayed": replay(decision.ruling, RULES)})
+            )
         return
     if not found.decisions:
         where = f" in {printable(room)}" if room else ""
@@ -95,7 +99,7 @@ async def told(http: Http, config: Config, user: str, room: str | None, limit: i
         ) from None
 
 
-def lines_of(decision: Decision) -> list[str]:
+def lines_of(decision: Decision, rules: Rules = RULES) -> list[str]:
     """Write a decision for people to read."""
     ruling = decision.ruling
     when = datetime.fromtimestamp(decision.at).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
@@ -109,17 +113,17 @@ def lines_of(decision: Decision) -> list[str]:
     ]
     if ruling.people:
         lines.append(f"  seated  {', '.join(map(printable, ruling.people))}")
-    return [*lines, f"  replay  {_replayed(decision)}"]
+    return [*lines, f"  replay  {_replayed(decision, rules)}"]
 
 
 def _inputs(inputs: dict[str, Any]) -> str:
     return printable(", ".join(f"{name} = {json.dumps(inputs[name])}" for name in inputs), 600)
 
 
-def _replayed(decision: Decision) -> str:
+def _replayed(decision: Decision, rules: Rules) -> str:
     """Decide once more, and say whether the same comes of it."""
     try:
-        verdict = replay(decision.ruling)
+        verdict = replay(decision.ruling, rules)
     except (KeyError, ValueError, TypeError):
         return "not possible: another release wrote these inputs"
     if verdict is None:

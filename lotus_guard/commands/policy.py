@@ -7,13 +7,14 @@ token of a user, so that Synapse decides who may, and the room sees who did.
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.text import Text
 
 from lotus_guard.commands.common import Failed, configuration, on_the_reactor
+from lotus_guard.commands.policy_options import add_options, read_wishes
 from lotus_guard.commands.policy_room import (
     WANTED_USER,
     Changed,
@@ -24,14 +25,13 @@ from lotus_guard.commands.policy_room import (
     read,
     set_policy,
 )
-from lotus_guard.commands.policy_words import as_json, lines_of, meaning
+from lotus_guard.commands.policy_words import RoomPolicies, as_json, lines_of, meaning
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.text import printable
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.matrix import Matrix
-from lotus_guard.rules.edit import MOST_USERS, Wish
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.rules import RULES, Rules
 from lotus_guard.run.address import url_fault
 from lotus_guard.run.clocks import Clocks
 
@@ -74,86 +74,84 @@ _at = click.option(
 )
 
 
-@click.group()
-def policy() -> None:
-    """Show or set what a ROOM's state says about its calls.
+def policy_group(rules: Rules) -> click.Group:
+    """Make `lotus-guard policy`, with the options of these rules."""
 
-    ROOM is a room id ('!abc:example.org', '!abc') or an alias ('#room:example.org'). Exits with 0
-    when done, 1 where the homeserver refuses, 2 where anything else is in the way.
-    """
+    @click.group()
+    def policy() -> None:
+        """Show or set what a ROOM's state says about its calls.
 
+        ROOM is a room id ('!abc:example.org', '!abc') or an alias ('#room:example.org'). Exits with
+        0 when done, 1 where the homeserver refuses, 2 where anything else is in the way.
+        """
 
-@policy.command()
-@click.argument("room")
-@click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
-@_at
-def show(room: str, is_json: bool, homeserver: str) -> None:
-    """Tell the policy of ROOM: who set it, when, and what it means."""
-    found = _run(room, homeserver, None, read)
-    if is_json:
-        click.echo(json.dumps(as_json(found), indent=1))
-    else:
-        _print(lines_of(found))
+    for make in (_show, _set, _clear):
+        policy.add_command(make(rules))
+    return policy
 
 
-@policy.command("set")
-@click.argument("room")
-@click.option(
-    "--max-users",
-    type=click.IntRange(1, MOST_USERS),
-    metavar="N",
-    help="At most N different people in the room's calls.",
-)
-@click.option("--no-limit", is_flag=True, help="Any number of people.")
-@click.option("--camera/--no-camera", default=None, help="May anybody publish a camera?")
-@click.option("--screenshare/--no-screenshare", default=None, help="May anybody share a screen?")
-@_of_user
-def set_(
-    room: str,
-    max_users: int | None,
-    no_limit: bool,
-    camera: bool | None,
-    screenshare: bool | None,
-    token: str,
-    homeserver: str,
-) -> None:
-    """Set the policy of ROOM, with a user's access token.
+def _show(rules: Rules) -> click.Command:
+    @click.command()
+    @click.argument("room")
+    @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
+    @_at
+    def show(room: str, is_json: bool, homeserver: str) -> None:
+        """Show the policy of ROOM: who set it, when, and what it means."""
 
-    What no option names stays as it is, also other fields of the state events.
-    """
-    wish = Wish(max_users, no_limit, camera, screenshare)
-    if wish.is_empty:
-        raise click.UsageError(
-            "nothing to set; wanted: --max-users N, --no-limit, --camera, --no-camera, "
-            "--screenshare or --no-screenshare"
-        )
-    if no_limit and max_users is not None:
-        raise click.UsageError("--max-users and --no-limit at once; wanted: one of them")
+        async def work(sides: Sides, found: RoomId) -> RoomPolicies:
+            return await read(sides, found, rules)
 
-    async def work(sides: Sides, found: RoomId) -> Changed:
-        return await set_policy(sides, found, wish)
+        found = _run(room, homeserver, None, work)
+        if is_json:
+            click.echo(json.dumps(as_json(found), indent=1))
+        else:
+            _print(lines_of(found))
 
-    _tell(_run(room, homeserver, token, work))
+    return show
 
 
-@policy.command()
-@click.argument("room")
-@click.option("--limit", is_flag=True, help="Only the limit.")
-@click.option("--media", is_flag=True, help="Only the rules for camera and screen.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@_of_user
-def clear(room: str, limit: bool, media: bool, yes: bool, token: str, homeserver: str) -> None:
-    """Empty the policy of ROOM, with a user's access token: nothing is restricted any more."""
-    types = [LIMIT_EVENT] if limit or not media else []
-    types += [SOURCES_EVENT] if media or not limit else []
-    check_room(room)
-    if not yes:
-        _confirm(f"Empty {' and '.join(types)} of {printable(room, 300)}?")
+def _set(rules: Rules) -> click.Command:
+    @_of_user
+    def set_(room: str, token: str, homeserver: str, **given: Any) -> None:
+        """Set the policy of ROOM, with a user's access token.
 
-    async def work(sides: Sides, found: RoomId) -> Changed:
-        return await clear_policy(sides, found, types)
+        What no option names stays as it is, also other fields of the state events.
+        """
+        wishes = read_wishes(rules, given)
 
-    _tell(_run(room, homeserver, token, work))
+        async def work(sides: Sides, found: RoomId) -> Changed:
+            return await set_policy(sides, found, rules, wishes)
+
+        _tell(_run(room, homeserver, token, work))
+
+    command = click.argument("room")(add_options(rules, set_))
+    return click.command("set")(command)
+
+
+def _clear(rules: Rules) -> click.Command:
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    @_of_user
+    def clear(room: str, yes: bool, token: str, homeserver: str, **only: bool) -> None:
+        """Empty the policy of ROOM, with a user's access token: nothing is restricted any more."""
+        chosen = [rule for rule in rules if only[rule.only[0]]] or rules
+        check_room(room)
+        if not yes:
+            events = " and ".join(rule.event for rule in chosen)
+            _confirm(f"Empty {events} of {printable(room, 300)}?")
+
+        async def work(sides: Sides, found: RoomId) -> Changed:
+            return await clear_policy(sides, found, rules, chosen)
+
+        _tell(_run(room, homeserver, token, work))
+
+    command: Any = clear
+    for rule in reversed(rules):
+        flag, text = rule.only
+        command = click.option(f"--{flag}", flag, is_flag=True, help=text)(command)
+    return click.command("clear")(click.argument("room")(command))
+
+
+policy = policy_group(RULES)
 
 
 def _run(

@@ -4,14 +4,15 @@ What goes wrong is raised as Failed or RefusedByHomeserver; the sentence says wh
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from lotus_guard.check.ask import trouble
 from lotus_guard.commands.common import Failed
-from lotus_guard.commands.policy_words import Held, Policies, level_in_words
+from lotus_guard.commands.policy_options import Wishes
+from lotus_guard.commands.policy_words import Held, RoomPolicies, level_in_words
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.power import level_needed, level_of
@@ -19,8 +20,9 @@ from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.matrix import Denied, Matrix
 from lotus_guard.neighbours.synapse_admin import is_unknown_room
-from lotus_guard.rules.edit import Wish, limit_content, sources_content
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT, content_of, event_of
+from lotus_guard.rules import Rules
+from lotus_guard.rules.rule import Content, Rule
+from lotus_guard.rules.state_event import content_of, event_of
 
 WANTED_USER = (
     "wanted: a valid access token of a user who may set state in the room (Element: Settings, "
@@ -55,7 +57,7 @@ class Sides:
 class Changed:
     """What holds after a change, and the types of the events that were sent for it."""
 
-    policies: Policies
+    policies: RoomPolicies
     written: tuple[str, ...]
 
 
@@ -86,37 +88,44 @@ async def find_room(sides: Sides, text: str) -> RoomId:
         _give_up(sides.user, denied)
 
 
-async def read(sides: Sides, room: RoomId) -> Policies:
-    """Read both policies of a room; raises Failed."""
-    limit = await _event(sides.admin, room, LIMIT_EVENT)
-    sources = await _event(sides.admin, room, SOURCES_EVENT)
-    return Policies(room, Held(LIMIT_EVENT, limit), Held(SOURCES_EVENT, sources))
+async def read(sides: Sides, room: RoomId, rules: Rules) -> RoomPolicies:
+    """Read the policies of a room; raises Failed."""
+    events = [await _event(sides.admin, room, rule.event) for rule in rules]
+    return RoomPolicies(room, tuple(map(Held, rules, events)))
 
 
-async def set_policy(sides: Sides, room: RoomId, wish: Wish) -> Changed:
+async def set_policy(sides: Sides, room: RoomId, rules: Rules, wishes: Wishes) -> Changed:
     """Change what is wanted otherwise; raises Failed."""
-    now = await read(sides, room)
-    wanted = {
-        LIMIT_EVENT: limit_content(now.limit.content, wish),
-        SOURCES_EVENT: sources_content(now.sources.content, wish),
-    }
-    return await _write(sides, now, wanted)
+
+    def wanted(held: Held) -> Content:
+        content = held.content
+        for option in held.rule.options:
+            if option in wishes:
+                content = option.write(content, wishes[option])
+        return content
+
+    return await _change(sides, room, rules, wanted)
 
 
-async def clear_policy(sides: Sides, room: RoomId, types: list[str]) -> Changed:
-    """Empty these events where they hold anything; raises Failed."""
-    return await _write(sides, await read(sides, room), {name: {} for name in types})
+async def clear_policy(sides: Sides, room: RoomId, rules: Rules, chosen: Rules) -> Changed:
+    """Empty the events of the chosen rules where they hold anything; raises Failed."""
+    return await _change(
+        sides, room, rules, lambda held: {} if held.rule in chosen else held.content
+    )
 
 
-async def _write(sides: Sides, now: Policies, wanted: Mapping[str, dict[str, Any]]) -> Changed:
+async def _change(
+    sides: Sides, room: RoomId, rules: Rules, wanted: Callable[[Held], Content]
+) -> Changed:
+    now = await read(sides, room, rules)
     written: list[str] = []
-    for held in (now.limit, now.sources):
-        content = wanted.get(held.event_type, held.content)
+    for held in now.held:
+        content = wanted(held)
         if _text_of(content) == _text_of(held.content):
             continue
-        await _send(sides, now.room, held.event_type, content, written)
-        written.append(held.event_type)
-        now = _with(now, Held(held.event_type, {"content": dict(content)}))
+        await _send(sides, room, held.rule, content, written)
+        written.append(held.rule.event)
+        now = now.replaced(Held(held.rule, {"content": dict(content)}))
     return Changed(now, tuple(written))
 
 
@@ -125,15 +134,10 @@ def _text_of(content: Mapping[str, Any]) -> str:
     return json.dumps(dict(content), sort_keys=True)
 
 
-def _with(now: Policies, held: Held) -> Policies:
-    if held.event_type == LIMIT_EVENT:
-        return evolve(now, limit=held)
-    return evolve(now, sources=held)
-
-
 async def _send(
-    sides: Sides, room: RoomId, event_type: str, content: Mapping[str, Any], written: list[str]
+    sides: Sides, room: RoomId, rule: Rule[Any], content: Content, written: list[str]
 ) -> None:
+    event_type = rule.event
     so_far = f"{' and '.join(written)} is set. " if written else ""
     try:
         await sides.user.set_state(room, event_type, content)
@@ -145,8 +149,9 @@ async def _send(
         ) from None
     except Denied as denied:
         why = await _why(sides, room, event_type, denied)
-        if denied.status == 400 and event_type == LIMIT_EVENT and "max_users" not in content:
-            why += "; `lotus-guard policy clear --limit` empties the event, other fields too"
+        if denied.status == 400 and not rule.fields() & content.keys():
+            flag = f"`lotus-guard policy clear --{rule.only[0]}`"
+            why += f"; {flag} empties the event, other fields too"
         if _is_homeservers(denied):
             raise RefusedByHomeserver(f"{so_far}{event_type} was not set: {why}") from None
         sent = "may or may not have been set" if denied.status >= 500 else "was not set"

@@ -12,7 +12,6 @@ from lotus_guard.core.text import printable
 
 MOST_NAMED = 4
 """Users who are named in a room's line; the others are counted."""
-_FORBIDDEN = (("camera", "no camera"), ("screen_share", "no screen"))
 _COUNTS = (
     ("refused", "refused", ""),
     ("narrowed", "narrowed", ""),
@@ -30,9 +29,10 @@ class Room:
     """Empty where it has none."""
     people: int
     users: tuple[str, ...]
-    taken: int | None
-    max_users: int | None
-    forbidden: tuple[str, ...]
+    seats: tuple[int, int] | None
+    """How many are taken and how many there are; None where people are not counted."""
+    policy: tuple[str, ...]
+    """What is restricted, in a few words each."""
     counts: dict[str, int]
     raw: dict[str, Any] = field(eq=False, repr=False)
     """All that was told, for `--json`."""
@@ -40,7 +40,7 @@ class Room:
     @property
     def is_restricted(self) -> bool:
         """Tell whether a policy holds in it."""
-        return self.max_users is not None or bool(self.forbidden)
+        return bool(self.policy)
 
 
 def read_rooms(body: bytes) -> list[Room]:
@@ -57,16 +57,16 @@ def _room(fields: dict[str, Any]) -> Room:
         name=str(fields.get("name") or ""),
         people=int(fields["people"]),
         users=tuple(map(str, fields.get("users") or ())),
-        taken=_count(fields.get("taken")),
-        max_users=_count(fields.get("max_users")),
-        forbidden=tuple(map(str, fields.get("forbidden") or ())),
+        seats=_seats_in(fields),
+        policy=tuple(str(words) for rule in fields["policy"] for words in rule["brief"]),
         counts={name: int(fields.get(name) or 0) for name, _, _ in _COUNTS},
         raw=fields,
     )
 
 
-def _count(value: Any) -> int | None:
-    return None if value is None else int(value)
+def _seats_in(fields: dict[str, Any]) -> tuple[int, int] | None:
+    numbers = [rule["seats"] for rule in fields["policy"] if rule["seats"] is not None]
+    return (int(fields.get("taken") or 0), int(numbers[0])) if numbers else None
 
 
 def arranged(found: Sequence[Room], part: str = "") -> list[Room]:
@@ -114,17 +114,14 @@ def _called(room: Room) -> Text:
 
 
 def _seats(room: Room) -> Text:
-    if room.max_users is None:
+    if room.seats is None:
         return Text("-")
-    taken = room.taken or 0
-    full = "bold yellow" if taken >= room.max_users else ""
-    return Text(f"{taken}/{room.max_users}", full)
+    taken, most = room.seats
+    return Text(f"{taken}/{most}", "bold yellow" if taken >= most else "")
 
 
 def _policy(room: Room) -> Text:
-    words = [] if room.max_users is None else [f"at most {room.max_users}"]
-    words += [word for source, word in _FORBIDDEN if source in room.forbidden]
-    return Text(", ".join(words) or "-")
+    return Text(", ".join(printable(words, 60) for words in room.policy) or "-")
 
 
 def _done(room: Room) -> Text:

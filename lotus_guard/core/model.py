@@ -19,13 +19,6 @@ Identity = NewType("Identity", str)
 """The identity of a LiveKit participant: one device of a user, or one page load of it."""
 
 
-class Rule(StrEnum):
-    """The two rules; the `rule` label of the metrics."""
-
-    LIMIT = "limit"
-    SOURCES = "sources"
-
-
 class Source(StrEnum):
     """What a published track is said to be; the values are the names LiveKit's tokens use."""
 
@@ -33,32 +26,6 @@ class Source(StrEnum):
     MICROPHONE = "microphone"
     SCREEN_SHARE = "screen_share"
     SCREEN_SHARE_AUDIO = "screen_share_audio"
-
-
-@frozen
-class LimitPolicy:
-    """What `io.lotus.voice_limit` says: how many distinct users may be in the room's calls."""
-
-    max_users: int | None = None
-    """At least 1, or None for no limit."""
-
-    @property
-    def restricts(self) -> bool:
-        """Tell whether there is a limit at all."""
-        return self.max_users is not None
-
-
-@frozen
-class SourcePolicy:
-    """What `io.lotus.room_quality` says: which sources nobody may publish."""
-
-    forbidden: frozenset[Source] = frozenset()
-    """Never contains the microphone."""
-
-    @property
-    def restricts(self) -> bool:
-        """Tell whether anything is forbidden."""
-        return bool(self.forbidden)
 
 
 @frozen

@@ -35,6 +35,18 @@ class Seating:
     users: int
 
 
+@frozen
+class Occupancy:
+    """The seats of a room, as seen by one person who wants in."""
+
+    taken: int
+    """How many people have a seat or take up room, this person included where they do."""
+    others: int
+    """How many of them are somebody else: who is unseated does not stand in their own way."""
+    is_seated: bool
+    """Whether this person has a seat already."""
+
+
 def may_sit(limit: int, taken: int, is_seated: bool) -> bool:
     """Whether one may come in: there is a seat, or they have one already."""
     return is_seated or taken < limit
@@ -97,15 +109,19 @@ class Seats:
 
     # Who asks.
 
+    def occupancy(self, room: RoomId, person: Person, identity: Identity, at: float) -> Occupancy:
+        """The seats of a room as one sees them who wants in. `at` dates the looks behind it."""
+        table = self._tables.get(room) or Table()
+        taken = table.present(self.who) | table.held(at)
+        seated = table.sits(person, identity, at, self.who)
+        return Occupancy(len(taken), len(taken - {person}), seated)
+
     def ask(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float
     ) -> Seating:
         """Judge whether one may come in, and change nothing. `at` dates the looks behind it."""
-        table = self._tables.get(room) or Table()
-        taken = table.present(self.who) | table.held(at)
-        seated = table.sits(person, identity, at, self.who)
-        # Who is unseated takes up room, but does not stand in their own way.
-        return Seating(may_sit(limit, len(taken - {person}), seated), len(taken))
+        seen = self.occupancy(room, person, identity, at)
+        return Seating(may_sit(limit, seen.others, seen.is_seated), seen.taken)
 
     def admit(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float, now: float

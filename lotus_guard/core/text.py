@@ -11,3 +11,8 @@ def printable(text: object, most: int = 200) -> str:
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: most + 1]
     )
     return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def shown(value: object) -> str:
+    """Write a value of an event for a complaint: as Python would, at most 40 letters."""
+    return f"{value!r:.40}"

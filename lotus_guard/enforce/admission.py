@@ -1,156 +1,58 @@
 """One token answer, judged from start to end.
 
-We judge the *answer*: the alias and the identity inside the token that upstream signed, never
-what the request claims. The limit and the source policy are two rules with two lives: each has
-its own look-ups, deadline and counters, and ends in a value, so that neither's outage or slowness
-skips or delays the other's verdict. Deadlines count from upstream's answer on, because a client
-can make upstream slow.
+We judge the *answer*: the LiveKit room and the identity inside the token that upstream signed,
+never what the request claims. Deadlines count from upstream's answer on, because a client can make
+upstream slow.
 """
 
-from collections.abc import Callable, Coroutine
-from collections.abc import Set as AbstractSet
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
 
-from attrs import define, evolve, field, frozen
-from twisted.internet.defer import CancelledError, ensureDeferred
-from twisted.internet.interfaces import IReactorTime
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from lotus_guard.core.directory import Directory, Grounds, LruDict, Place, place_from, user_from
-from lotus_guard.core.model import (
-    Identity,
-    LimitPolicy,
-    RoomId,
-    Rule,
-    Source,
-    SourcePolicy,
-    UserId,
-)
-from lotus_guard.core.naming import USUAL_SLOTS
-from lotus_guard.core.seats import Person, Seating, Seats
-from lotus_guard.core.token import (
-    KeyPair,
-    NotOurs,
-    Token,
-    Unfit,
-    begins,
-    lifetime,
-    open_token,
-    restrain,
-    sign,
-)
+from lotus_guard.core.lru import LruDict
+from lotus_guard.core.model import Identity, RoomId
+from lotus_guard.core.seats import Occupancy, Person
+from lotus_guard.core.token import KeyPair, NotOurs, Token, Unfit, begins, open_token
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.deferreds import ignoring, with_timeout
-from lotus_guard.enforce.identity_quota import IdentityQuota
-from lotus_guard.enforce.policies import MOST_AHEAD, Policies, Restricting
-from lotus_guard.enforce.ports import Flooded, Now, Outage, Reason, Records
-from lotus_guard.enforce.presence import KEPT, Presence
-from lotus_guard.enforce.seat_store import SeatStore
-from lotus_guard.rules.decision import (
-    Ruling,
-    hoard_refused,
-    seat_refused,
-    slots_refused,
-    token_changed,
-)
-
-MOST_SLOTS = 64
-"""How many LiveKit rooms of one Matrix room are known at once; the ordinary slot always is.
-
-The slot is the client's to choose, and each one makes every look at the room longer, for all of
-them are asked each time. Honest clients use one to three."""
-
-LOOK_MAX_AGE = 3.0
-"""Seconds for which a look may let somebody in: so long that those of the live loop serve.
-
-Whom it does not show has a seat held or came without one, and for the latter the live loop's three
-seconds hold anyway. Nobody is refused on a look that was begun before he asked."""
+from lotus_guard.enforce.introduction import Crowded, Introductions
+from lotus_guard.enforce.issuing import Issuing, Pass
+from lotus_guard.enforce.judge import Finding, Judge
+from lotus_guard.enforce.ports import Outage, Reason, Records
+from lotus_guard.enforce.recipient import Asked, Recipient
+from lotus_guard.enforce.seating import SeatDesk
+from lotus_guard.rules.limit import Limit
+from lotus_guard.rules.rule import Facts, Refuse
+from lotus_guard.rules.rulings import refused
 
 MOST_ISSUED = 20_000
 """Of so many identities the last token's time is known."""
 
 _log = Logger()
 
-P = TypeVar("P", bound=Restricting)
-V = TypeVar("V")
-
-
-class Journal(Protocol):
-    """Takes note of how the rules fare, for metrics and the log."""
-
-    def used_stale(self, rule: Rule, outage: Outage) -> None:
-        """Note that a policy known from before was used because Synapse is out."""
-
-
-@frozen
-class Asked:
-    """What a request for a token said, and how far that may be believed."""
-
-    request: TokenRequest
-    at_token_endpoint: bool
-
-
-@frozen
-class Pass:
-    """The token goes out; `token` replaces it where rights were taken away."""
-
-    token: str | None = None
-    decision: str = ""
-    """The id of the decision to change it."""
-
 
 @frozen
 class Refusal:
-    """The room's call is full."""
+    """A rule refuses the token."""
 
-    limit: int
-    users: int
+    refuse: Refuse
     decision: str = ""
+    """The id of the decision."""
 
 
-@frozen
-class Crowd:
-    """More was asked for than any honest client does: slots of a room, or tokens of one user."""
-
-    decision: str = ""
+Answer = Pass | Refusal
 
 
-Verdict = Pass | Refusal | Crowd
+@define(eq=False)
+class Issued:
+    """What the live loop is told of the tokens that go out."""
 
-
-@frozen
-class Recipient:
-    """Somebody who was issued a token, and for which room."""
-
-    room: RoomId
-    person: Person
-    identity: Identity
-    arrived: float
-    """When the request came in."""
-    due: float
-    """When each rule must have found out what its verdict rests on."""
-    user: UserId | None = None
-    """Who they are, where the request told us."""
-
-
-@frozen
-class Cap:
-    """The limit rule's findings: the limit that holds, and the moment of the look behind it."""
-
-    limit: int
-    at: float
-
-
-_NOWHERE = Place(RoomId(""), "", Grounds.BELIEF)
-
-
-class _Crowded(Exception):
-    """A token for one slot too many, or for one identity of a user."""
-
-    def __init__(self, ruling: Ruling) -> None:
-        super().__init__()
-        self.ruling = ruling
+    on_issued: Callable[[RoomId], None] = lambda _room: None
+    """Told of each room that a token is issued for."""
+    begins: LruDict[Identity, int] = field(factory=lambda: LruDict(MOST_ISSUED))
+    """From when on the last token that was given to each identity is valid (`nbf`)."""
 
 
 @define(eq=False)
@@ -158,49 +60,23 @@ class Admission:
     """Judges tokens by the policies of the room that they are for."""
 
     keys: Credential[KeyPair]
-    deadline: float
-    """Seconds a rule may keep a finished upstream answer waiting."""
-    token_life: int
-    knowledge: Directory
-    seats: Seats
-    """What this guard knows of the seats; changes go through the book."""
-    book: SeatStore
-    presence: Presence
-    limits: Policies[LimitPolicy]
-    sources: Policies[SourcePolicy]
-    journal: Journal
+    introductions: Introductions
+    judge_rules: Judge
+    desk: SeatDesk
+    issuing: Issuing
     records: Records
-    clock: IReactorTime
-    now: Now
-    epoch: Callable[[], float]
-    observed: AbstractSet[str] = frozenset()
-    """The rules that decide and record, and change nothing."""
-    on_issued: Callable[[RoomId], None] = lambda _room: None
-    """Told of each room that a token is issued for."""
-    issued: LruDict[Identity, int] = field(factory=lambda: LruDict(MOST_ISSUED))
-    """From when on the last token that was given to each identity is valid (`nbf`)."""
-    hoards: IdentityQuota = field(factory=IdentityQuota)
-    reserve: float = 0.0
-    """Seconds of the deadline that are left for taking the seat, where the book is a server."""
+    seconds: float
+    """How long each rule may keep a finished upstream answer waiting."""
+    issued: Issued = field(factory=Issued)
 
     def ahead(self, request: TokenRequest) -> None:
         """Begin the look-ups for a request while upstream works on it."""
-        if request.room is None:
-            return
-        self.limits.ahead(request.room)
-        self.sources.ahead(request.room)
-        last = self.limits.last(request.room)
-        if last and last.restricts and self.presence.looks < MOST_AHEAD:
-            self._begin_look(request.room, self.now() - LOOK_MAX_AGE)
-
-    def _begin_look(self, room: RoomId, not_before: float) -> None:
-        """Begin the look that will be needed, unless there is one that serves."""
-        if self.presence.at_hand(room, not_before) is None:
-            ignoring(ensureDeferred(self.presence.look(room, not_before)), Outage, Flooded)
+        if request.room is not None:
+            self.judge_rules.ahead(request.room)
 
     async def judge(
         self, encoded: str, asked: Asked | None, arrived: float, shed_reason: Outage | None = None
-    ) -> Verdict:
+    ) -> Answer:
         """Judge an issued token; `arrived` is when its request came in (seconds of `now`).
 
         Where the guard has more to do than it can, `shed_reason` says so: the token goes out
@@ -210,20 +86,20 @@ class Admission:
         """
         try:
             token = self._open(encoded)
-            verdict = await self._judge(token, asked, arrived, shed_reason)
+            answer = await self._judge(token, asked, arrived, shed_reason)
             begin = begins(token)
-            if isinstance(verdict, Pass) and begin is not None:
-                self.issued.put(token.identity, begin)
-            return verdict
+            if isinstance(answer, Pass) and begin is not None:
+                self.issued.begins.put(token.identity, begin)
+            return answer
         except NotOurs as why:
-            return self._open_both(Outage(Reason.SECRET, str(why)))
-        except _Crowded as crowded:
+            return self._pass_unjudged(Outage(Reason.SECRET, str(why)))
+        except Crowded as crowded:
             return self._crowded(crowded)
         except (CancelledError, Unfit):
             raise
         except Exception:
             _log.failure("A token could not be judged")
-            return self._open_both(Outage(Reason.BUG, "see the traceback in the log"))
+            return self._pass_unjudged(Outage(Reason.BUG, "see the traceback in the log"))
 
     def _open(self, encoded: str) -> Token:
         """Verify and read a token, by what is in the files by now if need be; raises NotOurs."""
@@ -237,278 +113,81 @@ class Admission:
 
     async def _judge(
         self, token: Token, asked: Asked | None, arrived: float, shed_reason: Outage | None
-    ) -> Verdict:
-        recipient = self._learn(token, asked, arrived)
-        if recipient is None:
-            person = self.knowledge.person(token.identity)
-            return self._open_both(
-                Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias"), person
-            )
+    ) -> Answer:
+        holder = self.introductions.introduce(token, asked)
+        if holder.place is None:
+            unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias")
+            return self._pass_unjudged(unknown, None, holder.person)
+        room = holder.place.room
+        self.issued.on_issued(room)
+        due = self.desk.now() + self.seconds
+        recipient = Recipient(room, holder.person, token.identity, arrived, due, holder.user)
         if shed_reason:
-            return self._pass_unjudged(recipient, shed_reason)
-        # A policy that is at hand needs no life of its own: a Deferred costs what a rule does.
-        policy = self.sources.at_hand(recipient.room)
-        sources = None if policy else ensureDeferred(self._sources_rule(recipient))
-        try:
-            found = await self._rule(Rule.LIMIT, recipient, self._limit(recipient))
-            if isinstance(found, Refusal):
-                refusal = await self._refuse(recipient, found)
-                if refusal:
-                    return refusal
-                found = None
-            if sources is not None:
-                policy = await sources
-        finally:
-            if sources is not None:
-                ignoring(sources, CancelledError)
-                sources.cancel()
-        return await self._conclude(recipient, token, found, policy)
+            self.desk.keep_soon(recipient)  # the live loop sees to them when they have come in
+            return self._pass_unjudged(shed_reason, room, again=True)
+        findings = await self.judge_rules.findings(recipient, self.issuing.observed)
+        return await self._conclude(recipient, token, findings)
 
-    def _pass_unjudged(self, recipient: Recipient, shed_reason: Outage) -> Pass:
-        """Let a token out unguarded; the live loop sees to it when its user has come in."""
-        ignoring(ensureDeferred(self._keep(recipient)), Outage)  # not waited for
-        for rule in Rule:
-            self.records.failed_open(rule, shed_reason, recipient.room, again=True)
+    def _pass_unjudged(
+        self,
+        outage: Outage,
+        room: RoomId | None = None,
+        user: Person | None = None,
+        again: bool = False,
+    ) -> Pass:
+        """Let a token out unguarded, counted for every rule."""
+        for policies in self.judge_rules.policies:
+            self.records.failed_open(policies.rule.name, outage, room, user, again=again)
         return Pass()
 
-    def _open_both(self, outage: Outage, user: Person | None = None) -> Pass:
-        for rule in Rule:
-            self.records.failed_open(rule, outage, None, user)
-        return Pass()
-
-    def _crowded(self, crowded: _Crowded) -> Verdict:
-        observed = Rule.LIMIT in self.observed
-        decision = self.records.decided(crowded.ruling, observed=observed)
-        return Pass() if observed else Crowd(decision)
-
-    def _learn(self, token: Token, asked: Asked | None, arrived: float) -> Recipient | None:
-        place = self.knowledge.place_of(token.livekit_room)
-        user = None
-        if asked:
-            claimed = place_from(token.livekit_room, asked.request, asked.at_token_endpoint)
-            user = user_from(token.identity, asked.request, asked.at_token_endpoint)
-            if claimed and not place and self._is_crowded(claimed):
-                who = user or self.knowledge.person(token.identity)
-                raise _Crowded(slots_refused(claimed.room, who, MOST_SLOTS))
-            room = (place or claimed or _NOWHERE).room
-            if user and not self.hoards.may(user, room, token.identity, self.now()):
-                raise _Crowded(hoard_refused(room, user))
-            place = self.knowledge.learn_room(token.livekit_room, claimed) if claimed else place
-        if user and self.knowledge.user_of(token.identity) in (None, user):
-            self.knowledge.learn_identity(token.identity, user, token.livekit_room)
-        if place is None:
-            return None
-        self.on_issued(place.room)
-        person = user or self.knowledge.person(token.identity)
-        due = self.now() + self.deadline - self.reserve
-        return Recipient(place.room, person, token.identity, arrived, due, user)
-
-    def _is_crowded(self, place: Place) -> bool:
-        return (
-            place.slot not in USUAL_SLOTS
-            and len(self.knowledge.livekit_rooms_of(place.room)) >= MOST_SLOTS
-        )
-
-    async def _rule(
-        self, rule: Rule, recipient: Recipient, verdict: Coroutine[Any, Any, V]
-    ) -> V | None:
-        """Run one rule; None where it had to let the call through."""
-        try:
-            return await verdict
-        except CancelledError:
-            raise
-        except Outage as failure:
-            outage = failure
-        except Exception:
-            _log.failure("The {rule} rule failed", rule=rule)
-            outage = Outage(Reason.BUG, "see the traceback in the log")
-        self.records.failed_open(rule, outage, recipient.room, recipient.person)
-        return None
-
-    async def _limit(self, recipient: Recipient) -> Cap | Refusal | None:
-        self._foresee(recipient)
-        try:
-            policy, is_certain = await self._policy(Rule.LIMIT, self.limits, recipient)
-            if policy.max_users is None:
-                if not is_certain:  # there may be a limit by now: it must not put him out
-                    await self._keep(recipient)
-                return None
-            return await self._cap(recipient, policy.max_users)
-        except Outage:
-            # He may well come in: whoever is judged next must count him.
-            await self._keep(recipient)
-            raise
-
-    def _foresee(self, recipient: Recipient) -> None:
-        """Begin the look that the last known limit asks for, beside the look-up of the policy.
-
-        A look-up that hangs would leave LiveKit no time to answer.
-        """
-        last = self.limits.last(recipient.room)
-        if last and last.max_users and self.limits.at_hand(recipient.room) is None:
-            self._begin_look(recipient.room, self._not_before(recipient, last.max_users))
-
-    def _not_before(self, recipient: Recipient, limit: int) -> float:
-        """Tell how old a look may be: nobody is refused on one that was begun before they asked."""
-        fresh = self.now() - LOOK_MAX_AGE
-        at = self.presence.at_hand(recipient.room, fresh)
-        return (
-            fresh if at is None or self._ask(recipient, limit, at).admitted else recipient.arrived
-        )
-
-    async def _cap(self, recipient: Recipient, limit: int) -> Cap | Refusal:
-        try:
-            at = await self._look(recipient, self._not_before(recipient, limit))
-            seating = self._ask(recipient, limit, at)
-            if not seating.admitted and at < recipient.arrived:
-                at = await self._look(recipient, recipient.arrived)
-                seating = self._ask(recipient, limit, at)
-        except (Flooded, Outage) as why:
-            if isinstance(why, Outage) and not self._may_be_clients_doing(recipient.room, why):
-                raise
-            # Nobody's way in. What was seen last and is held since counts.
-            at = await self.presence.last_resort(recipient.room)
-            seating = self._ask(recipient, limit, at)
-        return Cap(limit, at) if seating.admitted else Refusal(limit, seating.users)
-
-    def _may_be_clients_doing(self, room: RoomId, outage: Outage) -> bool:
-        """Tell whether clients may have made LiveKit slow, which a look of a moment ago outlasts.
-
-        One with a track name of 30 MB in a room of their own, and somebody who joins it twenty
-        times a second, are enough. Where LiveKit really hangs, nobody it could let in is kept out.
-        """
-        is_recent = self.now() - self.presence.last_look(room) <= KEPT
-        return outage.reason is Reason.TIMEOUT and is_recent
-
-    def _ask(self, recipient: Recipient, limit: int, at: float) -> Seating:
-        """Ask for a seat by what this guard knows; whoever takes one asks the book (`_take`)."""
-        return self.seats.ask(recipient.room, recipient.person, recipient.identity, limit, at)
-
-    async def _keep(self, recipient: Recipient) -> None:
-        who = (recipient.room, recipient.person, recipient.identity)
-        await self.book.change(recipient.room, lambda seats: seats.keep(*who, self.now()))
-
-    async def _look(self, recipient: Recipient, not_before: float) -> float:
-        at = self.presence.at_hand(recipient.room, not_before)
-        if at is None:
-            seen = await self._in_time(recipient, self.presence.look(recipient.room, not_before))
-            at = seen.at
-        return at
-
-    async def _sources_rule(self, recipient: Recipient) -> SourcePolicy | None:
-        found = await self._rule(
-            Rule.SOURCES, recipient, self._policy(Rule.SOURCES, self.sources, recipient)
-        )
-        return found[0] if found else None
-
-    async def _policy(
-        self, rule: Rule, policies: Policies[P], recipient: Recipient
-    ) -> tuple[P, bool]:
-        """Find out about a policy, and whether it is certain or what was known before an outage.
-
-        One that is known to restrict is waited for half the time: the other half is for what it
-        asks for.
-        """
-        policy = policies.at_hand(recipient.room)
-        if policy is not None:
-            return policy, True
-        last = policies.last(recipient.room)
-        share = 0.5 if last is not None and last.restricts else 1.0
-        try:
-            return await self._in_time(recipient, policies.get(recipient.room), share), True
-        except Outage as outage:
-            last = policies.last(recipient.room)
-            if last is None:
-                raise
-            self.journal.used_stale(rule, outage)
-            return last, False
-
-    async def _in_time(
-        self, recipient: Recipient, work: Coroutine[Any, Any, V], share: float = 1.0
-    ) -> V:
-        """Wait for something, for at most this share of the time that is left; raises Outage."""
-        try:
-            return await with_timeout(
-                max(0.0, recipient.due - self.now()) * share, self.clock, work
-            )
-        except TimeoutError:
-            raise Outage(Reason.TIMEOUT, "our own deadline") from None
+    def _crowded(self, crowded: Crowded) -> Answer:
+        """Refuse more slots or devices than seats could be counted for: the limit's business."""
+        observed = Limit.name in self.issuing.observed
+        ruling = refused(Limit.name, crowded.room, crowded.user, crowded.refuse)
+        decision = self.records.decided(ruling, observed=observed)
+        return Pass() if observed else Refusal(crowded.refuse, decision)
 
     async def _conclude(
-        self, recipient: Recipient, token: Token, cap: Cap | None, policy: SourcePolicy | None
-    ) -> Verdict:
-        """Take the seat, in one step, and narrow the token."""
-        if cap:
-            seating = await self._take(recipient, cap)
-            if not seating.admitted:
-                refusal = await self._refuse(recipient, Refusal(cap.limit, seating.users))
-                if refusal:
-                    return refusal
-                cap = None
-        forbidden = policy.forbidden if policy else frozenset()
-        return self._restrain(recipient, token, cap is not None, forbidden)
+        self, recipient: Recipient, token: Token, findings: Sequence[Finding]
+    ) -> Answer:
+        """Refuse; or take the seats, each in one step, and narrow the token."""
+        passed: list[Finding] = []
+        for finding in findings:
+            if not isinstance(finding.verdict, Refuse):
+                passed.append(finding)
+            elif refusal := await self._refuse(recipient, finding, finding.verdict):
+                return refusal
+        for finding in [each for each in passed if each.seats is not None]:
+            full = await self._claim(recipient, finding)
+            if full is None:
+                continue
+            passed.remove(finding)
+            if refusal := await self._refuse(recipient, finding, full):
+                return refusal
+        if recipient.user:
+            self.introductions.confirm(token, recipient.user)
+        return self.issuing.issue(recipient, token, passed)
 
-    async def _take(self, recipient: Recipient, cap: Cap) -> Seating:
-        """Take a seat in the book, which may know of people whom this guard has not heard of.
+    async def _claim(self, recipient: Recipient, finding: Finding) -> Refuse | None:
+        """Take the seat that a rule wants taken; why there is none where others were quicker."""
+        assert finding.seats is not None
+        seating = await self.desk.claim(recipient, finding.seats, finding.at)
+        if seating.admitted:
+            return None
+        full = Facts(Occupancy(seating.users, seating.users, False))
+        verdict = finding.rule.judge(finding.policy, recipient.who, full)
+        return verdict if isinstance(verdict, Refuse) else None
 
-        Where it says no by an older look, a new one decides, if LiveKit tells in time.
-        """
-        seating = await self._admit(recipient, cap.limit, cap.at)
-        if seating.admitted or cap.at >= recipient.arrived:
-            return seating
-        try:
-            at = await self._look(recipient, recipient.arrived)
-        except (Outage, Flooded):
-            return seating
-        return await self._admit(recipient, cap.limit, at)
-
-    async def _admit(self, recipient: Recipient, limit: int, at: float) -> Seating:
-        who = (recipient.room, recipient.person, recipient.identity)
-        return await self.book.change(
-            recipient.room, lambda seats: seats.admit(*who, limit, at, self.now())
-        )
-
-    def _restrain(
-        self, recipient: Recipient, token: Token, is_capped: bool, forbidden: AbstractSet[Source]
-    ) -> Pass:
-        """Narrow and shorten a token by the rules that are enforced, record what others would."""
-        if recipient.user:  # whose identity was another's: they may be there by it from now on
-            self.knowledge.learn_identity(token.identity, recipient.user, token.livekit_room)
-        is_bound = is_capped and Rule.LIMIT not in self.observed
-        taken = frozenset() if Rule.SOURCES in self.observed else forbidden
-        if (is_bound, taken) != (is_capped, forbidden):
-            self._restrained(recipient, token, is_capped, forbidden, observed=True)
-        restrained, decision = self._restrained(recipient, token, is_bound, taken)
-        return Pass(sign(restrained), decision) if restrained else Pass()
-
-    def _restrained(
-        self,
-        recipient: Recipient,
-        token: Token,
-        is_capped: bool,
-        forbidden: AbstractSet[Source],
-        observed: bool = False,
-    ) -> tuple[Token | None, str]:
-        """Restrain a token and put that on record; None where there is nothing to take."""
-        if not is_capped and not forbidden:
-            return None, ""
-        restrained = restrain(token, forbidden, self.token_life, self.epoch())
-        if restrained is token:
-            return None, ""
-        seconds = lifetime(token, self.epoch())
-        ruling = token_changed(
-            recipient.room, recipient.person, token.grant, forbidden, seconds, self.token_life
-        )
-        return restrained, self.records.decided(ruling, observed=observed)
-
-    async def _refuse(self, recipient: Recipient, refusal: Refusal) -> Refusal | None:
-        """Put a refusal on record; None where the limit is only observed: he comes in."""
-        observed = Rule.LIMIT in self.observed
-        room, person = recipient.room, recipient.person
-        sitting = self.seats.taken(room, self.now())
-        ruling = seat_refused(room, person, refusal.limit, refusal.users, sitting)
+    async def _refuse(
+        self, recipient: Recipient, finding: Finding, refuse: Refuse
+    ) -> Refusal | None:
+        """Put a refusal on record; None where the rule is only observed: they come in."""
+        observed = finding.rule.name in self.issuing.observed
+        seated = self.desk.taken(recipient.room) if finding.seats is not None else ()
+        ruling = refused(finding.rule.name, recipient.room, recipient.person, refuse, seated)
         decision = self.records.decided(ruling, observed=observed)
         if observed:
-            await self._keep(recipient)
+            if finding.seats is not None:
+                await self.desk.keep(recipient)
             return None
-        return evolve(refusal, decision=decision)
+        return Refusal(refuse, decision)

@@ -8,13 +8,14 @@ from twisted.logger import Logger
 
 from lotus_guard.core.directory import LruDict
 from lotus_guard.core.log_throttle import LogThrottle
-from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.core.model import RoomId
 from lotus_guard.core.token import KeyPair
 from lotus_guard.core.webhook import Event, Forged, is_announced, read_event, write_event
 from lotus_guard.enforce.condition import described
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.policies import Policies
+from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.enforce.ports import Now
+from lotus_guard.rules import Rules
 from lotus_guard.rules.push import HEARTBEAT, Push, Unsigned, Untimely, read_push
 
 _log = Logger()
@@ -113,6 +114,7 @@ class Pushes:
     """The same while pushes come."""
     now: Now
     epoch: Callable[[], float]
+    rules: Rules
     last: float | None = field(default=None, init=False)
     """When the last genuine push or heartbeat came in."""
     taken: int = field(default=0, init=False)
@@ -147,13 +149,7 @@ class Pushes:
         """Tell for how many seconds a policy is served without asking again."""
         return self.poll if self.are_coming() else self.max_age
 
-    def take(
-        self,
-        body: bytes,
-        header: str,
-        limits: Policies[LimitPolicy],
-        sources: Policies[SourcePolicy],
-    ) -> RoomId | None:
+    def take(self, body: bytes, header: str, policies: AllPolicies) -> RoomId | None:
         """Take in a push; tells which room's policies it changed. Raises Unsigned."""
         try:
             push = self._believed(body, header)
@@ -169,17 +165,10 @@ class Pushes:
         if push.room is None or push.sent < (self._sent.get(push.room) or 0.0):
             return None
         self._sent.put(push.room, push.sent)
-        limits.put(push.room, push.limit, self.now())
-        sources.put(push.room, push.sources, self.now())
+        policies.put(push.room, push.readings, self.now())
         return push.room
 
-    def recall(
-        self,
-        body: bytes,
-        header: str,
-        limits: Policies[LimitPolicy],
-        sources: Policies[SourcePolicy],
-    ) -> None:
+    def recall(self, body: bytes, header: str, policies: AllPolicies) -> None:
         """Take in a push that another guard got earlier, as old as it is."""
         try:
             sent = int(header.partition(".")[0]) / 1000.0
@@ -190,8 +179,7 @@ class Pushes:
             return
         self._sent.put(push.room, sent)
         at = self.now() - max(0.0, self.epoch() - sent)
-        limits.put(push.room, push.limit, at)
-        sources.put(push.room, push.sources, at)
+        policies.put(push.room, push.readings, at)
 
     def _believed(self, body: bytes, header: str) -> Push:
         try:
@@ -212,7 +200,7 @@ class Pushes:
         why = Unsigned("no secret to verify it by")
         for secret in self.secret.believed():
             try:
-                return read_push(body, header, secret, epoch)
+                return read_push(body, header, secret, epoch, self.rules)
             except Untimely:
                 raise
             except Unsigned as other:

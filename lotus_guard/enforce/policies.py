@@ -1,35 +1,22 @@
 """Policies of rooms, remembered: fresh for a moment, usable for a while when Synapse is out."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Protocol
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
-from lotus_guard.core.directory import LruDict
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import SingleFlight, ignoring
-from lotus_guard.enforce.ports import NO_ROOM, Now, Outage
-from lotus_guard.rules.policy import Reading
-
-
-class Restricting(Protocol):
-    """A policy that may restrict something."""
-
-    @property
-    def restricts(self) -> bool:
-        """Tell whether it does."""
-        ...
-
-
-P = TypeVar("P", bound=Restricting)
-
+from lotus_guard.enforce.ports import NO_ROOM, Homeserver, Now, Outage
+from lotus_guard.rules.rule import P, Reading, Rule
 
 MOST_ROOMS = 20_000
 UNKNOWN_SECONDS = 60.0
 """For so long a room that Synapse did not know counts as one that somebody has invented."""
 MOST_AHEAD = 8
-"""How many look-ups nobody has vouched for yet may be under way at once; see `pressure.TOKENS`."""
+"""How many look-ups nobody has vouched for yet may be under way at once."""
 
 
 @frozen
@@ -42,21 +29,48 @@ class Kept(Generic[P]):
     """Whether the homeserver does not know the room."""
 
 
-@define(eq=False)
-class Policies(Generic[P]):
-    """One kind of policy (limit or sources) of all rooms; each kind has look-ups of its own."""
+@frozen
+class Known(Generic[P]):
+    """A policy, and whether it is certain: what was known before an outage is not."""
 
-    fetch: Callable[[RoomId], Coroutine[Any, Any, Reading[P]]]
-    now: Now
+    policy: P
+    is_certain: bool
+
+
+class PolicyJournal(Protocol):
+    """Takes note of how policies are found, for metrics and the log."""
+
+    def complained(self, room: RoomId, text: str) -> None:
+        """Note what is wrong with a room's event."""
+
+    def used_policy(self, rule: str, was_kept: bool) -> None:
+        """Note that a policy was needed, and whether it was at hand."""
+
+    def used_stale(self, rule: str, outage: Outage) -> None:
+        """Note that a policy known from before was used because Synapse is out."""
+
+
+@frozen
+class Freshness:
+    """For how long policies are used."""
+
     max_age: Callable[[], float]
     """Seconds a policy is served without asking again; longer while Synapse pushes them."""
     stale: float
     """Seconds a last known policy may be used while Synapse is out."""
-    on_complaint: Callable[[RoomId, str], None] = lambda _room, _text: None
-    on_use: Callable[[bool], None] = lambda _was_kept: None
-    """Told of each use whether the policy was at hand."""
-    fetch_in_background: Callable[[RoomId], Coroutine[Any, Any, Reading[P]]] | None = None
-    """Reads a policy for the background, in whose line nobody is to wait who has a deadline."""
+
+
+@define(eq=False)
+class Policies(Generic[P]):
+    """The policies of one rule in all rooms; each rule has look-ups of its own."""
+
+    rule: Rule[P]
+    homeserver: Homeserver
+    background: Homeserver
+    """The same for the background, in whose line nobody waits who has a deadline."""
+    freshness: Freshness
+    journal: PolicyJournal
+    now: Now
     _kept: LruDict[RoomId, Kept[P]] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     _changes: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     _flights: SingleFlight[tuple[RoomId, bool], Kept[P]] = field(init=False, factory=SingleFlight)
@@ -67,21 +81,20 @@ class Policies(Generic[P]):
         Whoever asks here has proved nothing yet, so only a few run at once: a flood of invented
         rooms must not delay the look-ups of those whom upstream has vouched for.
         """
-        age = self.age(room)
-        if (age is None or age > self.max_age()) and len(self._flights) < MOST_AHEAD:
+        if not self._is_fresh(room) and len(self._flights) < MOST_AHEAD:
             ignoring(self._join(room, False), Outage)
 
     async def get(
         self, room: RoomId, max_age: float | None = None, in_background: bool = False
     ) -> P:
-        """Give the policy of a room, asking Synapse where what we have is not fresh.
+        """Find the policy of a room, asking Synapse where what we have is not fresh.
 
         `max_age` in seconds replaces the ordinary one. Raises Outage where Synapse does not
         answer; what was known last is then in `last`.
         """
-        oldest = self.now() - (self.max_age() if max_age is None else max_age)
+        oldest = self.now() - (self.freshness.max_age() if max_age is None else max_age)
         kept = self._kept.get(room)
-        self.on_use(kept is not None and kept.at >= oldest)
+        self.journal.used_policy(self.rule.name, kept is not None and kept.at >= oldest)
         if kept is None or kept.at < oldest:
             kept = await self._asked(room, in_background)
             if kept.at < oldest:
@@ -89,12 +102,27 @@ class Policies(Generic[P]):
                 kept = await self._asked(room, in_background)
         return kept.policy
 
+    async def known(self, room: RoomId, asked: Awaitable[P]) -> Known[P]:
+        """Await a look-up of a room's policy; where Synapse is out, fall back on the last one.
+
+        `asked` is `get`, with whatever its caller waits for before or beside it. Raises Outage
+        where Synapse is out and nothing is known from before.
+        """
+        try:
+            return Known(await asked, True)
+        except Outage as outage:
+            last = self.last(room)
+            if last is None:
+                raise
+            self.journal.used_stale(self.rule.name, outage)
+            return Known(last, False)
+
     def at_hand(self, room: RoomId) -> P | None:
-        """Give the policy of a room where what we have is fresh; None: it must be asked for."""
+        """The policy of a room where what we have is fresh; None: it must be asked for."""
         kept = self._kept.get(room)
-        if kept is None or kept.at < self.now() - self.max_age():
+        if kept is None or kept.at < self.now() - self.freshness.max_age():
             return None
-        self.on_use(True)
+        self.journal.used_policy(self.rule.name, True)
         return kept.policy
 
     def put(self, room: RoomId, reading: Reading[P], at: float) -> None:
@@ -107,42 +135,51 @@ class Policies(Generic[P]):
             self._changes.put(room, reading.set_at)
         if before is None or before.policy != reading.policy:
             for complaint in reading.complaints:
-                self.on_complaint(room, complaint)
+                self.journal.complained(room, complaint)
 
     def sweep(self) -> None:
         """Drop what is too old to be used, even during an outage."""
-        oldest = self.now() - max(self.stale, self.max_age())
+        oldest = self.now() - max(self.freshness.stale, self.freshness.max_age())
         for room, kept in self._kept.items():
             if kept.at < oldest:
                 self._kept.pop(room)
 
     def take_change(self, room: RoomId) -> float | None:
-        """Tell once for each change when it was made, in seconds since the epoch."""
+        """Once for each change: when it was made, in seconds since the epoch."""
         return self._changes.pop(room)
 
     def last(self, room: RoomId) -> P | None:
-        """Give what was known last, if it is not too old to be used during an outage."""
+        """What was known last, if it is not too old to be used during an outage."""
         kept = self._kept.get(room)
-        return kept.policy if kept and self.now() - kept.at <= self.stale else None
+        return kept.policy if kept and self.now() - kept.at <= self.freshness.stale else None
 
-    def known_to_restrict(self, room: RoomId) -> bool | None:
-        """Tell whether a fresh policy restricts; None where what we have is not fresh."""
-        age, kept = self.age(room), self._kept.get(room)
-        return kept.policy.restricts if kept and age is not None and age <= self.max_age() else None
+    def restricts(self, room: RoomId) -> bool:
+        """Whether what was known last restricts anything."""
+        last = self.last(room)
+        return last is not None and last.restricts
+
+    def may_restrict(self, room: RoomId) -> bool:
+        """Whether nobody can say that a room has no policy, without asking."""
+        kept = self._kept.get(room)
+        return kept is None or not self._is_fresh(room) or kept.policy.restricts
 
     def is_unknown(self, room: RoomId) -> bool:
-        """Tell whether the homeserver did not know a room when it was asked a while ago."""
+        """Whether the homeserver did not know a room when it was asked a while ago."""
         kept = self._kept.get(room)
         return kept is not None and kept.is_unknown and self.now() - kept.at <= UNKNOWN_SECONDS
 
     async def ask_neutrally(self) -> None:
         """Look up what no client can have a hand in; raises Outage where the homeserver is out."""
-        await (self.fetch_in_background or self.fetch)(NO_ROOM)
+        await self.background.policy(NO_ROOM, self.rule)
 
     def age(self, room: RoomId) -> float | None:
-        """Tell how many seconds ago the policy of a room was read; None where it never was."""
+        """How many seconds ago the policy of a room was read; None where it never was."""
         kept = self._kept.get(room)
         return self.now() - kept.at if kept else None
+
+    def _is_fresh(self, room: RoomId) -> bool:
+        age = self.age(room)
+        return age is not None and age <= self.freshness.max_age()
 
     async def _asked(self, room: RoomId, in_background: bool) -> Kept[P]:
         joined = (room, in_background) in self._flights
@@ -155,14 +192,71 @@ class Policies(Generic[P]):
         return await self._join(room, in_background)
 
     def _join(self, room: RoomId, in_background: bool) -> Deferred[Kept[P]]:
-        fetch = (self.fetch_in_background if in_background else None) or self.fetch
-        return self._flights.join((room, in_background), lambda: self._look_up(room, fetch))
+        homeserver = self.background if in_background else self.homeserver
+        key = (room, in_background)
+        return self._flights.join(key, lambda: self._look_up(room, homeserver))
 
-    async def _look_up(
-        self, room: RoomId, fetch: Callable[[RoomId], Coroutine[Any, Any, Reading[P]]]
-    ) -> Kept[P]:
+    async def _look_up(self, room: RoomId, homeserver: Homeserver) -> Kept[P]:
         begun = self.now()
-        self.put(room, await fetch(room), begun)
+        self.put(room, await homeserver.policy(room, self.rule), begun)
         kept = self._kept.get(room)
         assert kept is not None, "it was just put there"
         return kept
+
+
+@frozen
+class AllPolicies:
+    """The policies of all rules."""
+
+    each: Sequence[Policies[Any]]
+    """In the order of the rules."""
+
+    def __iter__(self) -> Iterator[Policies[Any]]:
+        return iter(self.each)
+
+    def of(self, rule: str) -> Policies[Any]:
+        """The policies of the rule with this name."""
+        return next(policies for policies in self.each if policies.rule.name == rule)
+
+    def put(self, room: RoomId, readings: Mapping[str, Reading[Any]], at: float) -> None:
+        """Take in policies that were pushed, by the names of their rules."""
+        for policies in self.each:
+            if policies.rule.name in readings:
+                policies.put(room, readings[policies.rule.name], at)
+
+    def restricts(self, room: RoomId) -> bool:
+        """Whether any rule is known to restrict a room."""
+        return any(policies.restricts(room) for policies in self.each)
+
+    def may_restrict(self, room: RoomId) -> bool:
+        """Whether it takes a look-up to be sure that a room has no policy, as most have none."""
+        return any(policies.may_restrict(room) for policies in self.each)
+
+    def seats(self, room: RoomId) -> int | None:
+        """How many seats a room has by what is known; None for any number."""
+        for policies in self.each:
+            last = policies.last(room)
+            seats = None if last is None else policies.rule.seats(last)
+            if seats is not None:
+                return seats
+        return None
+
+    def is_unknown(self, room: RoomId) -> bool:
+        """Whether the homeserver did not know a room when it was asked a while ago."""
+        return any(policies.is_unknown(room) for policies in self.each)
+
+    def age(self, room: RoomId) -> float | None:
+        """How many seconds ago the oldest policy of a room was read; None where one never was."""
+        ages = [policies.age(room) for policies in self.each]
+        known = [age for age in ages if age is not None]
+        return max(known) if known and len(known) == len(ages) else None
+
+    def changes(self, room: RoomId) -> list[float]:
+        """Once for each change: when it was made, in seconds since the epoch."""
+        changes = [policies.take_change(room) for policies in self.each]
+        return [at for at in changes if at is not None]
+
+    def sweep(self) -> None:
+        """Drop what is too old to be used."""
+        for policies in self.each:
+            policies.sweep()

@@ -1,4 +1,5 @@
-"""What the guard needs from outside, as protocols; `lotus_guard.adapters` fulfils them."""
+"""What the guard needs from outside, as protocols; `neighbours`, `memory` and `observe`
+fulfil them."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
@@ -10,16 +11,13 @@ from lotus_guard.core.model import (
     Attendance,
     Grant,
     Identity,
-    LimitPolicy,
     LiveKitRoom,
     Participant,
     RoomId,
-    Rule,
-    SourcePolicy,
 )
 from lotus_guard.core.seats import Person
 from lotus_guard.rules.decision import Ruling
-from lotus_guard.rules.policy import Reading
+from lotus_guard.rules.rule import P, Reading, Rule
 
 Now = Callable[[], float]
 """Seconds of a clock that never runs backwards."""
@@ -91,12 +89,8 @@ class Flooded(Exception):
 class Homeserver(Protocol):
     """Synapse: the one teller of a room's policies."""
 
-    async def limit(self, room: RoomId) -> Reading[LimitPolicy]:
-        """Read `io.lotus.voice_limit` of a room; raises Outage."""
-        ...
-
-    async def sources(self, room: RoomId) -> Reading[SourcePolicy]:
-        """Read `io.lotus.room_quality` of a room; raises Outage."""
+    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+        """Read the policy of a rule in a room; raises Outage."""
         ...
 
     async def name(self, room: RoomId) -> str | None:
@@ -189,7 +183,7 @@ class Records(Protocol):
 
     def failed_open(
         self,
-        rule: Rule,
+        rule: str,
         outage: Outage,
         room: RoomId | None = None,
         user: Person | None = None,
@@ -202,7 +196,7 @@ class Records(Protocol):
         """
         ...
 
-    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+    def not_enforced(self, rule: str, outage: Outage) -> None:
         """Record that a rule could not be enforced in calls that run; nobody asked for a token.
 
         Counted each time, recorded once a minute for each rule and reason.

@@ -15,17 +15,16 @@ from typing import Protocol
 from attrs import define, field
 
 from lotus_guard.core.directory import LruDict
-from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Person
 from lotus_guard.enforce.ports import Now, Outage
 from lotus_guard.rules.decision import (
     Decision,
     Deed,
     Ruling,
-    let_through,
     masked,
-    not_enforced,
 )
+from lotus_guard.rules.rulings import let_through, not_enforced
 
 Mask = Callable[[Person], Person | None]
 Sink = Callable[[Decision], None]
@@ -40,10 +39,10 @@ class Counters(Protocol):
     def decided(self, ruling: Ruling, observed: bool) -> None:
         """Count a decision."""
 
-    def failed_open(self, rule: Rule, outage: Outage) -> None:
+    def failed_open(self, rule: str, outage: Outage) -> None:
         """Count a token let out without a rule, and tell the operator."""
 
-    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+    def not_enforced(self, rule: str, outage: Outage) -> None:
         """Count that calls that run were left without a rule, and tell the operator."""
 
 
@@ -97,7 +96,7 @@ class Recorder:
 
     def failed_open(
         self,
-        rule: Rule,
+        rule: str,
         outage: Outage,
         room: RoomId | None = None,
         user: Person | None = None,
@@ -109,7 +108,7 @@ class Recorder:
         once = ("open", rule, outage.reason, room) if again else None
         self.decided(let_through(rule, outage.reason, outage.detail, room, user), once=once)
 
-    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+    def not_enforced(self, rule: str, outage: Outage) -> None:
         """Record that a rule could not be enforced in calls that run."""
         self.counters.not_enforced(rule, outage)
         once = ("unenforced", rule, outage.reason)

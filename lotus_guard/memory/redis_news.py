@@ -31,13 +31,17 @@ from twisted.logger import Logger
 
 from lotus_guard.core.directory import Change, Directory, Grounds, LruDict, Place
 from lotus_guard.core.ids import MOST_NAME, fits
-from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, Rule, UserId
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.enforce.deferreds import gather_bounded, ignoring
 from lotus_guard.enforce.ports import Now, Outage
 from lotus_guard.memory.redis_connection import Server
 from lotus_guard.memory.redis_scripts import BIND, string
 from lotus_guard.memory.sqlite_schema import MOST_DECISIONS, Batch
+from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST, Decision, Deed, from_json
+
+_DECIDERS = (*(rule.name for rule in RULES), REQUEST)
+"""Who decides: each has a stream of decisions of its own."""
 
 _log = Logger()
 
@@ -353,7 +357,7 @@ class RedisStore:
         return f"{self.prefix}decisions:{deed}:{rule}"
 
     def _streams(self) -> list[str]:
-        return [self._stream(deed, rule) for deed in Deed for rule in (*Rule, REQUEST)]
+        return [self._stream(deed, rule) for deed in Deed for rule in _DECIDERS]
 
     async def _read(
         self, key: str, room: str | None, user: str | None, most: int

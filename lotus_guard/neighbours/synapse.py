@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from attrs import define, evolve
+from attrs import define
 
 from lotus_guard.core.ids import is_room_id
-from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
+from lotus_guard.core.model import RoomId
 from lotus_guard.core.objects import json_object
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
@@ -18,16 +18,8 @@ from lotus_guard.neighbours.synapse_admin import (
     rooms_path,
     state_path,
 )
-from lotus_guard.rules.policy import (
-    LIMIT_EVENT,
-    SOURCES_EVENT,
-    Reading,
-    content_of,
-    event_of,
-    read_limit,
-    read_sources,
-    set_at,
-)
+from lotus_guard.rules.rule import P, Reading, Rule
+from lotus_guard.rules.state_event import content_of, event_of, read_events
 
 _PAGE = 500
 _MOST_NAME = 200
@@ -51,19 +43,9 @@ class Synapse:
     on_end: Callable[[Outage | None], None] = lambda _outage: None
     """Told how each call ended."""
 
-    async def limit(self, room: RoomId) -> Reading[LimitPolicy]:
-        """Read the limit of a room."""
-        state = await self._state(room, LIMIT_EVENT)
-        event = event_of(state or (), LIMIT_EVENT)
-        read = read_limit(content_of(event))
-        return evolve(read, set_at=set_at(event), is_unknown=state is None)
-
-    async def sources(self, room: RoomId) -> Reading[SourcePolicy]:
-        """Read the source policy of a room."""
-        state = await self._state(room, SOURCES_EVENT)
-        event = event_of(state or (), SOURCES_EVENT)
-        read = read_sources(content_of(event))
-        return evolve(read, set_at=set_at(event), is_unknown=state is None)
+    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+        """Read the policy of a rule in a room."""
+        return read_events(rule, await self._state(room, rule.event))
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List up to `_PAGE` rooms from the `start`th on, and where to go on."""

@@ -10,11 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from twisted.logger import Logger
 
 from lotus_guard.core.log_throttle import LogThrottle
-from lotus_guard.core.model import RoomId, Rule
+from lotus_guard.core.model import RoomId
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Now, Outage, Reason
 from lotus_guard.rules.decision import Deed, Ruling
 from lotus_guard.rules.plan import Curb, Narrow, Remove, Silence, Step
+from lotus_guard.rules.rulings import takes_sources
 
 _log = Logger()
 
@@ -50,6 +51,7 @@ class Metrics:
 
     now: Now
     registry: CollectorRegistry = field(factory=CollectorRegistry)
+    _caches: dict[str, tuple[Counter, Counter]] = field(factory=dict)
     _answers: dict[tuple[str, int], Counter] = field(factory=dict)
     """A counter for each endpoint and status: `labels` costs ten times what counting does."""
     _throttle: LogThrottle = field(init=False)
@@ -288,35 +290,35 @@ class Metrics:
         """Record how long an answer took, apart from upstream's part of it."""
         self.added_seconds.observe(seconds)
 
-    def failed_open(self, rule: Rule, outage: Outage) -> None:
+    def failed_open(self, rule: str, outage: Outage) -> None:
         """Count a fail-open and log it, at most once a minute for each reason."""
         self.fail_open.labels(rule, outage.reason).inc()
         if self._may_say("open", rule, outage.reason):
             _log.error(
                 "The {rule} rule lets calls through: {outage}. Wanted: {wanted}.",
-                rule=rule.value,
+                rule=rule,
                 outage=outage,
                 wanted=_wanted(outage),
             )
 
-    def not_enforced(self, rule: Rule, outage: Outage) -> None:
+    def not_enforced(self, rule: str, outage: Outage) -> None:
         """Count what the live loop could not enforce and log it, once a minute for each reason."""
         self.unenforced.labels(rule, outage.reason).inc()
         if self._may_say("unenforced", rule, outage.reason):
             _log.error(
                 "The {rule} rule is not enforced in live calls: {outage}. Wanted: {wanted}.",
-                rule=rule.value,
+                rule=rule,
                 outage=outage,
                 wanted=_wanted(outage),
             )
 
-    def used_stale(self, rule: Rule, outage: Outage) -> None:
+    def used_stale(self, rule: str, outage: Outage) -> None:
         """Count a verdict on an old policy and log it, at most once a minute for each reason."""
         self.stale.labels(rule, outage.reason).inc()
         if self._may_say("stale", rule, outage.reason):
             _log.warn(
                 "The {rule} rule goes by policies known from before: {outage}",
-                rule=rule.value,
+                rule=rule,
                 outage=outage,
             )
 
@@ -327,16 +329,26 @@ class Metrics:
         elif ruling.deed is Deed.REFUSED:
             self.refusals.labels(ruling.rule).inc()
         elif ruling.deed is Deed.CHANGED:
-            (self.narrowings if ruling.rule == Rule.SOURCES else self.shortenings).inc()
+            (self.narrowings if takes_sources(ruling) else self.shortenings).inc()
+
+    def used_policy(self, rule: str, was_kept: bool) -> None:
+        """Count a use of a policy, and whether it was at hand."""
+        self._uses(rule)[not was_kept].inc()
 
     def used(self, what: str) -> Callable[[bool], None]:
         """Make a counter of the uses of something remembered."""
-        hits, misses = (self.cache.labels(what, outcome) for outcome in ("hit", "miss"))
+        hits, misses = self._uses(what)
 
         def count(was_there: bool) -> None:
             (hits if was_there else misses).inc()
 
         return count
+
+    def _uses(self, what: str) -> tuple[Counter, Counter]:
+        """The counters of what was at hand and what was not: `labels` costs more than counting."""
+        if what not in self._caches:
+            self._caches[what] = (self.cache.labels(what, "hit"), self.cache.labels(what, "miss"))
+        return self._caches[what]
 
     def complained(self, room: RoomId, complaint: str) -> None:
         """Warn of a policy that makes no sense."""

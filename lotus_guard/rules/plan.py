@@ -1,12 +1,13 @@
-"""What it takes to bring a live room back within its policy: a pure function.
+"""What it takes to bring a live room back within its policies: a pure function.
 
 Carrying a plan out and planning again gives nothing. A plan never grants, and never removes
-anybody but those whom `Seats.reassess` listed as standing in a full room.
+anybody but those whom `Seats.reassess` listed as being in a full room without a seat.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
-from attrs import frozen
+from attrs import field, frozen
 
 from lotus_guard.core.model import (
     Attendance,
@@ -16,7 +17,6 @@ from lotus_guard.core.model import (
     LiveKitRoom,
     Participant,
     Source,
-    SourcePolicy,
 )
 from lotus_guard.core.narrow import narrow
 from lotus_guard.core.seats import Person
@@ -26,6 +26,24 @@ AUDIO_SOURCES = frozenset({Source.MICROPHONE, Source.SCREEN_SHARE_AUDIO})
 
 
 NOTHING = Grant(can_publish=False, sources=())
+_SOMEWHERE = LiveKitRoom("")
+
+
+@frozen
+class Ban:
+    """What one rule forbids somebody to publish."""
+
+    rule: str
+    sources: frozenset[Source]
+
+
+Bans = tuple[Ban, ...]
+"""What several rules forbid the same person, in the order of the rules."""
+
+
+def united(bans: Iterable[Ban]) -> frozenset[Source]:
+    """What the rules forbid together."""
+    return frozenset[Source]().union(*(ban.sources for ban in bans))
 
 
 @frozen
@@ -37,28 +55,32 @@ class Step:
 
 
 @frozen
-class Narrow(Step):
+class Restraint(Step):
+    """A step that takes away what somebody may publish."""
+
+    grant: Grant = NOTHING
+    """What is left to them."""
+    bans: Bans = field(default=(), eq=False)
+    """Why: what the rules forbid them."""
+
+
+@frozen
+class Narrow(Restraint):
     """Take the forbidden sources from who has them."""
 
-    grant: Grant
-
 
 @frozen
-class Silence(Step):
+class Silence(Restraint):
     """Take the right to publish from who publishes a track in disguise."""
 
-    grant: Grant = NOTHING
-
 
 @frozen
-class Curb(Step):
+class Curb(Restraint):
     """Take all that they fill the room's list with from who makes it too long to be read.
 
-    Without the list nobody else can be narrowed or put out. What they may is not known, for that
-    would have to be read: the step leaves them nothing to publish, whatever it was.
+    Without the list nobody else can be narrowed or put out. What they may publish is not known,
+    for that would have to be read: the step leaves them nothing to publish, whatever it was.
     """
-
-    grant: Grant = NOTHING
 
 
 @frozen
@@ -78,13 +100,13 @@ would shield the others.
 
 def plan(
     rooms: Mapping[LiveKitRoom, Attendance],
-    sources: SourcePolicy,
+    bans_of: Callable[[Participant], Bans],
     unseated: Sequence[Person],
     person: Callable[[Identity], Person],
 ) -> list[Step]:
-    """Say what is to be done in a Matrix room's LiveKit rooms.
+    """List what is to be done in a Matrix room's LiveKit rooms.
 
-    `standing` lists who has no seat, newest first (`Seats.reassess`); they are removed in that
+    `unseated` lists who has no seat, newest first (`Seats.reassess`); they are removed in that
     order. Whoever is removed needs no other step.
     """
     removals = _removals(rooms, unseated, person)
@@ -93,7 +115,7 @@ def plan(
     for livekit_room, attendance in rooms.items():
         for participant in attendance.participants:
             if (livekit_room, participant.identity) not in leaving:
-                steps += _restraint(livekit_room, participant, sources.forbidden)
+                steps += restraints(livekit_room, participant, bans_of(participant))
         steps += [
             Curb(livekit_room, _unread(identity))
             for identity in attendance.loud
@@ -102,8 +124,24 @@ def plan(
     return steps
 
 
+def restraints(livekit_room: LiveKitRoom, participant: Participant, bans: Bans) -> list[Step]:
+    """List what is to be done to one who is read as a whole, and stays: one step at the most."""
+    forbidden = united(bans)
+    if _is_disguised(participant, forbidden) and participant.grant.can_publish:
+        return [Silence(livekit_room, participant, bans=bans)]
+    grant = narrow(participant.grant, forbidden)
+    if grant is participant.grant:
+        return []
+    return [Narrow(livekit_room, participant, grant, bans)]
+
+
+def taker(participant: Participant, bans: Bans) -> str | None:
+    """Name the first rule that takes something from a participant; None where none does."""
+    return next((ban.rule for ban in bans if restraints(_SOMEWHERE, participant, (ban,))), None)
+
+
 def bounded(steps: Iterable[Step]) -> tuple[list[Step], int]:
-    """Keep at most `MOST` steps of each kind, in order; also tells how many were put off."""
+    """Keep at most `MOST` steps of each kind, in order; also counts how many were put off."""
     kept: list[Step] = []
     counted: dict[type[Step], set[object]] = {}
     put_off = 0
@@ -138,17 +176,8 @@ def _unread(identity: Identity) -> Participant:
     return Participant(identity, "", NOTHING)
 
 
-def _restraint(
-    livekit_room: LiveKitRoom, participant: Participant, forbidden: frozenset[Source]
-) -> list[Step]:
-    if _is_disguised(participant, forbidden) and participant.grant.can_publish:
-        return [Silence(livekit_room, participant)]
-    grant = narrow(participant.grant, forbidden)
-    return [] if grant is participant.grant else [Narrow(livekit_room, participant, grant)]
-
-
-def _is_disguised(participant: Participant, forbidden: frozenset[Source]) -> bool:
-    """Tell whether a track is of a kind that the policy forbids, declared as one that it allows.
+def _is_disguised(participant: Participant, forbidden: AbstractSet[Source]) -> bool:
+    """Whether a track is of a kind that the policies forbid, declared as one that they allow.
 
     LiveKit checks only what the client declares (docs/facts.md, LiveKit: sources): a camera
     declared as a microphone gets through. Video may be a camera or a screen, and no honest client

@@ -4,11 +4,13 @@ The wire, ours at both ends (`lotus_guard.synapse_module` sends, `web.operators`
 
     POST /policy
     Lotus-Guard-Signature: <milliseconds since the epoch>.<hex HMAC-SHA256 of "ms.body">
-    {"room_id": "!r:s", "limit": <content of io.lotus.voice_limit> | null,
-     "sources": <content of io.lotus.room_quality> | null}
+    {"room_id": "!r:s", "events": {<type of a rule's event>: <its content> | null, ...}}
     {}                                        a heartbeat
     204                                       taken
     401                                       not signed with our secret, too old, or seen before
+
+Release 0.1 has the name of each rule with its event's content in place of `events`; both are
+written and read for one release, so that the module and the guard need not be upgraded together.
 
 The milliseconds make a recorded push useless after a minute, and order two pushes for one room.
 """
@@ -21,8 +23,9 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from lotus_guard.core.model import LimitPolicy, RoomId, SourcePolicy
-from lotus_guard.rules.policy import Reading, read_limit, read_sources
+from lotus_guard.core.model import RoomId
+from lotus_guard.rules import Rules
+from lotus_guard.rules.rule import Content, Reading
 
 HEADER = "Lotus-Guard-Signature"
 
@@ -49,8 +52,8 @@ class Push:
     """Seconds since the epoch, by the sender's clock."""
     signature: str
     room: RoomId | None
-    limit: Reading[LimitPolicy]
-    sources: Reading[SourcePolicy]
+    readings: Mapping[str, Reading[Any]]
+    """What each rule that is told of read, by its name."""
 
 
 def sign_push(body: bytes, secret: str, epoch: float) -> str:
@@ -59,14 +62,13 @@ def sign_push(body: bytes, secret: str, epoch: float) -> str:
     return f"{stamp}.{_digest(stamp, body, secret)}"
 
 
-def write_push(
-    room: RoomId, limit: Mapping[str, Any] | None, sources: Mapping[str, Any] | None
-) -> bytes:
-    """Write the body of a push."""
-    return json.dumps({"room_id": room, "limit": limit, "sources": sources}).encode()
+def write_push(room: RoomId, contents: Mapping[str, Content | None], rules: Rules) -> bytes:
+    """Write the body of a push: the contents of the rules' events by type, None without one."""
+    old = {rule.name: contents[rule.event] for rule in rules if rule.event in contents}
+    return json.dumps({"room_id": room, **old, "events": dict(contents)}).encode()
 
 
-def read_push(body: bytes, header: str, secret: str, epoch: float) -> Push:
+def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules) -> Push:
     """Verify and read a push that arrived at `epoch`; raises Unsigned.
 
     Whether the signature has been seen before is the caller's to know.
@@ -81,18 +83,20 @@ def read_push(body: bytes, header: str, secret: str, epoch: float) -> Push:
         raise Untimely(f"sent {abs(epoch - sent):.0f} s {way} by its sender's clock")
     fields = json.loads(body)
     room = fields.get("room_id")
-    return Push(
-        sent,
-        digest,
-        RoomId(room) if isinstance(room, str) else None,
-        evolve(read_limit(_content(fields, "limit")), set_at=sent),
-        evolve(read_sources(_content(fields, "sources")), set_at=sent),
-    )
+    readings = {
+        rule.name: evolve(rule.read(content if isinstance(content, dict) else None), set_at=sent)
+        for rule in rules
+        for content in _told(fields, rule.name, rule.event)
+    }
+    return Push(sent, digest, RoomId(room) if isinstance(room, str) else None, readings)
 
 
-def _content(fields: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    value = fields.get(name)
-    return value if isinstance(value, dict) else None
+def _told(fields: Mapping[str, Any], name: str, event: str) -> list[object]:
+    """Find what a push says of a rule: nothing where its sender does not know the rule."""
+    events = fields.get("events")
+    if isinstance(events, dict):
+        return [events[event]] if event in events else []
+    return [fields[name]] if name in fields else []
 
 
 def _digest(stamp: str, body: bytes, secret: str) -> str:

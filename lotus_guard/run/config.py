@@ -9,11 +9,11 @@ from typing import Any
 
 from attrs import frozen
 
-from lotus_guard.core.model import Rule
 from lotus_guard.enforce.credentials import Credentials, Unusable, fault_line
-from lotus_guard.enforce.live import LIVE
+from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.memory.redis_scripts import RedisAddress
 from lotus_guard.overload.client_address import Network
+from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.contradictions import contradictions
 from lotus_guard.run.credential_settings import CREDENTIAL_VARIABLES, read_credentials
@@ -44,7 +44,8 @@ from lotus_guard.run.setting import (
 from lotus_guard.run.state_settings import STATE, redis_address, state_path
 
 MOST_WORKERS = 64
-OBSERVABLE = (Rule.LIMIT.value, Rule.SOURCES.value, LIVE)
+OBSERVABLE = (*(rule.name for rule in RULES), LIVE)
+_NAMED = ", ".join(OBSERVABLE)
 
 LIVEKIT_PUBLIC = "LIVEKIT_URL"
 LIVEKIT_INTERNAL = f"{OUR_PREFIX}LIVEKIT_URL"
@@ -70,8 +71,7 @@ def _observed(texts: Texts) -> frozenset[str]:
     faults = [] if mode == "enforce" else [fault_line(MODE, f"found {shown(mode)}", MODES)]
     unknown = ", ".join(sorted(named - set(OBSERVABLE)))
     if unknown:
-        wanted = f"any of {', '.join(OBSERVABLE)}"
-        faults.append(fault_line(OBSERVE, f"found {shown(unknown)}", wanted))
+        faults.append(fault_line(OBSERVE, f"found {shown(unknown)}", f"any of {_NAMED}"))
     if faults:
         raise Unusable(*faults)
     return named
@@ -154,7 +154,7 @@ class Config:
     observed: frozenset[str] = composed(
         _observed,
         Variable(MODE, "enforce", "observe: decide, record and count everything, change nothing"),
-        Variable(OBSERVE, "", "rules that observe only: any of limit, sources, live; with commas"),
+        Variable(OBSERVE, "", f"rules that observe only: any of {_NAMED}; with commas"),
     )
     """Which of limit, sources, live and request observe only."""
     log_format: str = setting(

@@ -12,7 +12,7 @@ from lotus_guard.run.loop import describe_loop
 def show_what_is_known(basics: Basics, overview: Overview, hints: Hints) -> None:
     """Have health and metrics tell of what is known elsewhere."""
     health, metrics = basics.health, basics.metrics
-    live, webhooks, pushes = overview.live, hints.webhooks, hints.pushes
+    live, webhooks, pushes = overview.rooms.live, hints.webhooks, hints.pushes
     health.watch(lambda: describe_loop(live, basics.clocks.now))
     health.watch(webhooks.describe)
     health.watch(pushes.describe)
@@ -45,10 +45,10 @@ def _show_numbers(metrics: Metrics, overview: Overview, hints: Hints) -> None:
         (
             "seats_held",
             "Seats held for people who are not there",
-            lambda: overview.seats.held(overview.now()),
+            overview.rooms.held,
         ),
-        ("live_rooms", "LiveKit rooms at the last pass", lambda: len(overview.live.counts)),
-        ("live_people", "People in them, by LiveKit's count", overview.people),
+        ("live_rooms", "LiveKit rooms at the last pass", lambda: len(overview.rooms.live.counts)),
+        ("live_people", "People in them, by LiveKit's count", overview.rooms.people),
     )
     for name, text, value in numbers:
         metrics.show(f"lotus_guard_{name}", text, value)

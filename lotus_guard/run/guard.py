@@ -4,17 +4,16 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from lotus_guard.core.clock import ServerClock
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.seats import Person, Seats
-from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.hints import Pushes, Webhooks
-from lotus_guard.enforce.live import Live, Only
-from lotus_guard.enforce.policies import Policies
+from lotus_guard.enforce.live import Live
+from lotus_guard.enforce.policies import AllPolicies, Freshness, Policies
 from lotus_guard.enforce.presence import Presence
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.records import Recorder, Sink, mask_of
 from lotus_guard.enforce.roll_call import RollCall
+from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.enforce.room_resolver import RoomResolver
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.livekit import LiveKit
@@ -23,17 +22,19 @@ from lotus_guard.observe.log import DecisionLog
 from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
 from lotus_guard.observe.room_names import RoomNames
+from lotus_guard.observe.rooms import Rooms
+from lotus_guard.rules import RULES, Rules
 from lotus_guard.run.basics import Basics, make_basics
 from lotus_guard.run.clients import Clients, livekit_clients, make_signer, synapse_clients
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.cluster import make_cluster
-from lotus_guard.run.config import OBSERVABLE, Config
+from lotus_guard.run.config import Config
+from lotus_guard.run.enforcement import Judging, make_admission, make_live
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.gauges import show_what_is_known
 from lotus_guard.run.hints import Hints
 from lotus_guard.run.loop import Loop
 from lotus_guard.run.memory import Memory
-from lotus_guard.run.policies import BothPolicies
 from lotus_guard.run.public_port import PublicPort, make_public_port
 from lotus_guard.web.operators import Admin, OperatorDeps
 from lotus_guard.web.status.pages import Pages
@@ -61,22 +62,13 @@ class Guard:
         return self.loop.live
 
 
-@frozen
-class _Judging:
-    """What the token path and the live loop both judge by, and where they write what they did."""
-
-    memory: Memory
-    presence: Presence
-    policies: BothPolicies
-    recorder: Recorder
-
-
 def make_guard(
     config: Config,
     clocks: Clocks,
     agents: Agents,
     budget: FdBudget | None = None,
     redis: "Server | None" = None,
+    rules: Rules = RULES,
 ) -> Guard:
     """Put the parts together; nothing is started, and no file is opened.
 
@@ -88,15 +80,15 @@ def make_guard(
     signer = make_signer(basics)
     livekit = livekit_clients(basics, agents.livekit, signer)
     synapse = synapse_clients(basics, agents.synapse)
-    pushes = make_pushes(basics)
-    policies = make_policies(basics, synapse, pushes)
-    judging = _Judging(memory, make_presence(basics, livekit, memory), policies, recorder)
+    pushes = make_pushes(basics, rules)
+    policies = make_policies(basics, rules, synapse, pushes)
+    judging = Judging(memory, make_presence(basics, livekit, memory), policies, recorder)
     pace = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
     live = make_live(basics, judging, livekit.background, pushes, pace)
     webhooks = make_webhooks(basics, live, memory)
     hints = Hints(webhooks, pushes, policies, live, memory.cluster)
     memory.cluster.subscribe(hints)
-    admission = make_admission(basics, judging, signer.clock, live, hints)
+    admission = make_admission(basics, judging, signer.clock, hints)
     overview = make_overview(basics, judging, live, synapse)
     show_what_is_known(basics, overview, hints)
     resolver = RoomResolver(synapse.background, memory.directory, pace, clocks.now, live.wake)
@@ -131,7 +123,7 @@ def make_recorder(basics: Basics, memory: Memory) -> Recorder:
     return Recorder(clocks.epoch, clocks.now, clocks.random, mask, basics.metrics, sinks)
 
 
-def make_pushes(basics: Basics) -> Pushes:
+def make_pushes(basics: Basics, rules: Rules) -> Pushes:
     """Make what takes in Synapse's pushes."""
     config, clocks = basics.config, basics.clocks
     return Pushes(
@@ -140,17 +132,19 @@ def make_pushes(basics: Basics) -> Pushes:
         config.policy_poll,
         clocks.now,
         clocks.epoch,
+        rules,
     )
 
 
-def make_policies(basics: Basics, synapse: Clients[Synapse], pushes: Pushes) -> BothPolicies:
+def make_policies(
+    basics: Basics, rules: Rules, synapse: Clients[Synapse], pushes: Pushes
+) -> AllPolicies:
     """Make what knows the rooms' policies."""
-    now, metrics = basics.clocks.now, basics.metrics
-    keep = (pushes.policy_max_age, basics.config.policy_stale, metrics.complained)
-    tokens, background = synapse.tokens, synapse.background
-    return BothPolicies(
-        Policies(tokens.limit, now, *keep, metrics.used("limit"), background.limit),
-        Policies(tokens.sources, now, *keep, metrics.used("sources"), background.sources),
+    freshness = Freshness(pushes.policy_max_age, basics.config.policy_stale)
+    tokens, background, metrics = synapse.tokens, synapse.background, basics.metrics
+    now = basics.clocks.now
+    return AllPolicies(
+        [Policies(rule, tokens, background, freshness, metrics, now) for rule in rules]
     )
 
 
@@ -169,58 +163,6 @@ def make_presence(basics: Basics, livekit: Clients[LiveKit], memory: Memory) -> 
     )
 
 
-def make_live(
-    basics: Basics, judging: _Judging, livekit: LiveKit, pushes: Pushes, pace: RateLimiter
-) -> Live:
-    """Make what enforces the rules in calls that run."""
-    config, memory = basics.config, judging.memory
-    return Live(
-        service=livekit,
-        presence=judging.presence,
-        knowledge=memory.directory,
-        book=memory.cluster.book,
-        limits=judging.policies.limits,
-        sources=judging.policies.sources,
-        journal=basics.metrics,
-        records=judging.recorder,
-        pace=pace,
-        now=basics.clocks.now,
-        epoch=basics.clocks.epoch,
-        interval=config.reconcile_interval,
-        pushing=pushes.are_coming,
-        limit_on=config.live_limit,
-        observed=config.observed,
-        rank=memory.cluster.lease or Only(),
-    )
-
-
-def make_admission(
-    basics: Basics, judging: _Judging, livekit_clock: ServerClock, live: Live, hints: Hints
-) -> Admission:
-    """Make what judges tokens."""
-    config, memory = basics.config, judging.memory
-    return Admission(
-        keys=config.credentials.livekit,
-        deadline=config.deadline,
-        token_life=config.token_life,
-        knowledge=memory.directory,
-        seats=memory.seats,
-        book=memory.cluster.book,
-        presence=judging.presence,
-        limits=judging.policies.limits,
-        sources=judging.policies.sources,
-        journal=basics.metrics,
-        records=judging.recorder,
-        clock=basics.clocks.reactor,
-        now=basics.clocks.now,
-        epoch=livekit_clock.epoch,
-        observed=config.observed,
-        on_issued=hints.issued,
-        reserve=memory.cluster.seconds,
-        issued=live.issued,
-    )
-
-
 def make_webhooks(basics: Basics, live: Live, memory: Memory) -> Webhooks:
     """Make what takes in LiveKit's webhooks."""
     keys, tell = basics.config.credentials.livekit, memory.cluster.tell_webhook
@@ -228,26 +170,25 @@ def make_webhooks(basics: Basics, live: Live, memory: Memory) -> Webhooks:
 
 
 def make_overview(
-    basics: Basics, judging: _Judging, live: Live, synapse: Clients[Synapse]
+    basics: Basics, judging: Judging, live: Live, synapse: Clients[Synapse]
 ) -> Overview:
     """Make what describes this guard to its operator."""
     config, clocks, memory = basics.config, basics.clocks, judging.memory
     names_pace = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
     names = RoomNames(synapse.background, names_pace, clocks.now)
-    modes = {rule: "observe" if rule in config.observed else "enforce" for rule in OBSERVABLE}
-    return Overview(
-        live=live,
-        knowledge=memory.directory,
-        seats=memory.seats,
-        limits=judging.policies.limits,
-        sources=judging.policies.sources,
-        records=judging.recorder,
-        health=basics.health,
-        now=clocks.now,
-        epoch=clocks.epoch,
-        identity={"instance": memory.cluster.store.instance, "rules": modes},
-        name_of=names.name_of,
+    observable = [*(each.rule.name for each in judging.policies), LIVE]
+    modes = {rule: "observe" if rule in config.observed else "enforce" for rule in observable}
+    rooms = Rooms(
+        live,
+        memory.directory,
+        memory.seats,
+        judging.policies,
+        judging.recorder,
+        names.name_of,
+        clocks.now,
     )
+    identity = {"instance": memory.cluster.store.instance, "rules": modes}
+    return Overview(rooms, judging.recorder, basics.health, clocks.epoch, identity)
 
 
 def make_operators(basics: Basics, overview: Overview, memory: Memory, hints: Hints) -> Admin:

@@ -7,9 +7,9 @@ from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.hints import Pushes, Webhooks
 from lotus_guard.enforce.live import Live
+from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.rules.push import Unsigned
 from lotus_guard.run.cluster import Cluster
-from lotus_guard.run.policies import BothPolicies
 
 _log = Logger()
 
@@ -23,7 +23,7 @@ class Hints:
 
     webhooks: Webhooks
     pushes: Pushes
-    _policies: BothPolicies
+    _policies: AllPolicies
     _live: Live
     _cluster: Cluster
     _throttle: LogThrottle = field(init=False)
@@ -38,7 +38,7 @@ class Hints:
 
     def issued(self, room: RoomId) -> None:
         """Take note that a token was given out for a room."""
-        self._live.expect(room)
+        self._live.candidates.expect(room)
         self._cluster.tell_issued(room)
 
     # --- what the other guards tell ---
@@ -58,7 +58,7 @@ class Hints:
 
     def on_old_push(self, body: bytes, header: str) -> None:
         """Take in a push that another guard got before this one listened."""
-        self.pushes.recall(body, header, self._policies.limits, self._policies.sources)
+        self.pushes.recall(body, header, self._policies)
 
     def on_webhook(self, body: bytes, authorization: str) -> None:
         """Take in a webhook that another guard got."""
@@ -66,10 +66,10 @@ class Hints:
 
     def on_issued(self, room: RoomId) -> None:
         """Take note that another guard has given out a token for a room."""
-        self._live.expect(room)
+        self._live.candidates.expect(room)
 
     def _take(self, body: bytes, header: str) -> RoomId | None:
-        room = self.pushes.take(body, header, self._policies.limits, self._policies.sources)
+        room = self.pushes.take(body, header, self._policies)
         if room:
             self._live.wake(room)
         return room

@@ -43,8 +43,7 @@ class Housekeeping:
         try:
             self.memory.cluster.store.beat()
             self.memory.seats.sweep(self.now())
-            self.live.limits.sweep()
-            self.live.sources.sweep()
+            self.live.candidates.policies.sweep()
             self._forget_finished()
         except Exception:
             _log.failure("What has run out could not be cleared away")

@@ -1,12 +1,14 @@
 """The embedded sandbox: a homeserver, an SFU and an authorization service with three rooms."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import define, field, frozen
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
 
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from lotus_guard.rules import RULES, Rules
+from lotus_guard.rules.rule import Rule
 from lotus_guard.sandbox.authorization import AuthorizationApp
 from lotus_guard.sandbox.authorization_clients import room_maker, userinfo_over
 from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer
@@ -39,6 +41,7 @@ class Sandbox:
     """How the authorization service reaches the other two."""
     epoch: Callable[[], float]
     addresses: Addresses = field(factory=Addresses)
+    rules: Rules = RULES
     homeserver: SynapseState = field(init=False)
     sfu: LiveKitState = field(init=False)
     authorization: AuthorizationState = field(init=False)
@@ -87,17 +90,23 @@ class Sandbox:
         for name in PEOPLE:
             self.homeserver.add_account(f"@{name}:sandbox", name)
             self.homeserver.openid[f"openid-{name}"] = f"@{name}:sandbox"
-        for room in (OPEN, TWO, VOICE):
+        for room in (OPEN, *(_room_of(rule) for rule in self.rules)):
             self.homeserver.add_room(room, "@admin:sandbox")
             for name in PEOPLE:
                 self.homeserver.join(room, f"@{name}:sandbox")
-        self.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 2})
-        self.homeserver.set_state(
-            VOICE, SOURCES_EVENT, {"allow_camera": False, "allow_screenshare": False}
-        )
+        for rule in self.rules:
+            self.homeserver.set_state(_room_of(rule), rule.event, dict(rule.trial.content))
 
 
-def welcome(guard: str, desk: str | None, addresses: Addresses) -> str:
+def _room_of(rule: Rule[Any]) -> str:
+    return f"!{rule.trial.room}:sandbox"
+
+
+def _words_of(rule: Rule[Any]) -> str:
+    return ", ".join(rule.show(rule.read(rule.trial.content).policy).words)
+
+
+def welcome(guard: str, desk: str | None, addresses: Addresses, rules: Rules = RULES) -> str:
     """What runs, with lines to paste; `desk` is the URL of the operators' port, if there is one."""
     status = f"What it does shows live at {desk}/ in a browser.\n" if desk else ""
     ask = f"curl -s {guard}/sfu/get -d"
@@ -110,22 +119,22 @@ def welcome(guard: str, desk: str | None, addresses: Addresses) -> str:
         "python3 -c 'import base64,json,sys; "
         'print(base64.b64decode(json.load(sys.stdin)["jwt"].split(".")[1]+"==").decode())\''
     )
+    rooms = ", ".join([f"{OPEN} (no policy)", *(f"{_room_of(r)} ({_words_of(r)})" for r in rules)])
+    trials = ""
+    for rule in rules:
+        trials += f"\n{rule.trial.text}\n"
+        after = f" | {decode}" if rule.trial.is_grant_shown else ""
+        trials += "\n".join(f"  {ask} {body(_room_of(rule), n)}{after}" for n in rule.trial.askers)
     twice = '\'{"room":"!two:sandbox","room":"!open:sandbox"}\''
     return f"""
 The guard is at {guard}, in front of a sandbox: nothing here is real, and nobody joins.
 {status}  lk-jwt-service {addresses.authorization}
   LiveKit        {addresses.livekit}
   Synapse        {addresses.synapse}
-Rooms: {OPEN} (no policy), {TWO} (at most 2 people), {VOICE} (no camera, no screen).
+Rooms: {rooms}.
 
 An open room: the token comes back as lk-jwt-service made it.
-  {ask} {body(OPEN, "alice")}
-A room for two: alice and bob get a token, carol a 403 (a token not used keeps its seat for 60 s).
-  {ask} {body(TWO, "alice")}
-  {ask} {body(TWO, "bob")}
-  {ask} {body(TWO, "carol")}
-A room for voices: the token's canPublishSources has the microphone alone.
-  {ask} {body(VOICE, "alice")} | {decode}
+  {ask} {body(OPEN, "alice")}{trials}
 A body that two readers could read differently: 400.
   {ask} {twice}
 

@@ -85,7 +85,7 @@ class Admin:
 
     def __init__(self, desk: OperatorDeps) -> None:
         self._desk = desk
-        self._throttle = LogThrottle(desk.overview.now)
+        self._throttle = LogThrottle(desk.overview.rooms.now)
 
     def bound_of(self, target: bytes, headers: Headers) -> int | None:
         """Tell how long a webhook of LiveKit's may be; None for whatever else is asked."""
@@ -150,7 +150,7 @@ class Admin:
         """List the live rooms."""
         self._check_host(request)
         overview = self._desk.overview
-        return _json(request, {"now": overview.epoch(), "rooms": overview.rooms()})
+        return _json(request, {"now": overview.epoch(), "rooms": overview.rooms.all()})
 
     @app.route("/decisions", methods=["GET"])
     def decisions(self, request: BoundedRequest) -> Deferred[bytes]:

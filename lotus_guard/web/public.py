@@ -37,13 +37,14 @@ from lotus_guard.core.wire import (
     replace_token,
     without_slashes,
 )
-from lotus_guard.enforce.admission import Admission, Asked, Crowd, Refusal, Verdict
+from lotus_guard.enforce.admission import Admission, Answer, Refusal
 from lotus_guard.enforce.ports import Now, Outage, Reason, Records
+from lotus_guard.enforce.recipient import Asked
 from lotus_guard.neighbours.upstream import Reply, Upstream, forwarded_headers
 from lotus_guard.overload.client_address import Origin, Origins, end_of, entries_of
 from lotus_guard.overload.http_limits import BoundedRequest, Connections, QuietSite
 from lotus_guard.overload.load_shedding import LoadShedding, TurnedAway
-from lotus_guard.rules.decision import request_refused
+from lotus_guard.rules.rulings import request_refused
 from lotus_guard.web.landing import landing_page
 
 PLACE_BYTES = 2048
@@ -127,28 +128,14 @@ class Unacceptable(Problem):
     """A request that we do not serve, whatever the room's policy: it is yet to be put on record."""
 
 
-def full(refusal: Refusal) -> Problem:
-    """Say that the call is full. Element Call shows the sentence under "Technical details"."""
-    limit = {"max_users": refusal.limit, "users": refusal.users}
-    people = "1 person" if refusal.limit == 1 else f"{refusal.limit} people"
-    there = "1 is" if refusal.users == 1 else f"{refusal.users} are"
+def refused(refusal: Refusal) -> Problem:
+    """Tell a user which rule refuses. Element Call shows the sentence under "Technical details"."""
     return Problem(
         403,
         "M_FORBIDDEN",
-        f"This call is full: it is limited to {people}, and {there} in it or about to join. "
-        f"Try again when someone has left. (Reference: {refusal.decision})",
-        (("io.lotus.limit", limit),),
+        f"{refusal.refuse.sentence} (Reference: {refusal.decision})",
+        tuple(refusal.refuse.fields.items()),
         refusal.decision,
-    )
-
-
-def crowded(crowd: Crowd) -> Problem:
-    """Say that no more calls can be opened in a room."""
-    return Problem(
-        403,
-        "M_FORBIDDEN",
-        f"Too many calls or devices here. Try again later. (Reference: {crowd.decision})",
-        decision=crowd.decision,
     )
 
 
@@ -417,9 +404,7 @@ class Gate(Resource):
             self._close(Unacceptable(400, "M_INVALID_PARAM", f"No token for this user: {why}."))
             return answer
         if isinstance(verdict, Refusal):
-            raise full(verdict)
-        if isinstance(verdict, Crowd):
-            raise crowded(verdict)
+            raise refused(verdict)
         if verdict.token is None:
             return answer
         _name_decision(reply.headers, verdict.decision)
@@ -427,7 +412,7 @@ class Gate(Resource):
 
     async def _verdict(
         self, encoded: str, asked: Asked | None, arrived: float, who: Origin
-    ) -> Verdict:
+    ) -> Answer:
         """Have a token judged once its client has not more than his share of the work.
 
         His waiting for that is not the rules' deadline's: it would let him through.

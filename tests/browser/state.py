@@ -1,11 +1,27 @@
 """What the page is given to show in tests."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
+
+from lotus_guard.core.model import Source
+from lotus_guard.observe.rooms import described
+from lotus_guard.rules.limit import Limit, LimitPolicy
+from lotus_guard.rules.media import Media, SourcePolicy
+from lotus_guard.rules.rule import Rule
+
+
+def policy_of(max_users: int | None, forbidden: Sequence[str]) -> list[dict[str, Any]]:
+    """The policy of a room as the guard describes it."""
+    limit = LimitPolicy(max_users)
+    sources = SourcePolicy(frozenset(map(Source, forbidden)))
+    pairs: list[tuple[Rule[Any], Any]] = [(Limit(), limit), (Media(), sources)]
+    return [described(rule, policy) for rule, policy in pairs if policy.restricts]
 
 
 def room(number: int, name: str | None = None, **more: Any) -> dict[str, Any]:
     return {
+        "policy": policy_of(more.get("max_users"), more.get("forbidden", ())),
         "room": f"!{number:04}:example.org",
         "name": name,
         "people": 1,

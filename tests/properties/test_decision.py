@@ -15,27 +15,23 @@ from lotus_guard.core.model import (
     LiveKitRoom,
     Participant,
     RoomId,
-    Rule,
     Source,
-    SourcePolicy,
     Track,
 )
 from lotus_guard.core.text import printable
 from lotus_guard.core.token import KeyPair, Token, lifetime, restrain
-from lotus_guard.rules.decision import (
-    Decision,
-    Deed,
-    Ruling,
-    from_json,
+from lotus_guard.rules import RULES
+from lotus_guard.rules.decision import Decision, Deed, Ruling, from_json, masked
+from lotus_guard.rules.plan import Ban, plan
+from lotus_guard.rules.rulings import (
+    Cut,
     let_through,
-    masked,
-    replay,
     request_refused,
-    seat_refused,
     step_taken,
     token_changed,
 )
-from lotus_guard.rules.plan import plan
+from lotus_guard.rules.rulings import replay as replay_by
+from tests.rulings import seat_refused
 
 texts = st.text(max_size=20)
 names = st.sampled_from([*Source, "unknown", "CAMERA"]).map(str)
@@ -43,6 +39,10 @@ grants = st.builds(Grant, st.booleans(), st.lists(names, max_size=5).map(tuple))
 forbidden = st.frozensets(st.sampled_from([s for s in Source if s is not Source.MICROPHONE]))
 tracks = st.lists(st.builds(Track, st.sampled_from(Kind), names), max_size=3).map(tuple)
 ROOM, USER = RoomId("!r:s"), "@u:s"
+
+
+def replay(ruling: Ruling) -> str | None:
+    return replay_by(ruling, RULES)
 
 
 def on_record(ruling: Ruling) -> Decision:
@@ -59,8 +59,9 @@ def test_a_step_is_planned_again_from_its_record(
 ) -> None:
     someone = Participant(Identity("i"), "sid", grant, published)
     rooms = {LiveKitRoom("a"): Attendance(0.0, (someone,))}
-    for step in plan(rooms, SourcePolicy(forbids), [USER] if stands else [], lambda _: USER):
-        ruling = on_record(step_taken(ROOM, USER, step, forbids)).ruling
+    bans = (Ban("sources", forbids),)
+    for step in plan(rooms, lambda _: bans, [USER] if stands else [], lambda _: USER):
+        ruling = on_record(step_taken(ROOM, USER, step, "sources")).ruling
         assert replay(ruling) == ruling.verdict
         assert ruling.verdict != "left alone"
 
@@ -69,7 +70,9 @@ def test_a_step_is_planned_again_from_its_record(
 def test_a_changed_token_is_changed_again_from_its_record(
     grant: Grant, forbids: frozenset[Source], seconds: int | None, life: int
 ) -> None:
-    ruling = on_record(token_changed(ROOM, USER, grant, forbids, seconds, life)).ruling
+    ruling = on_record(
+        token_changed(ROOM, USER, grant, Cut("sources", forbids, life), seconds)
+    ).ruling
     assert replay(ruling) == ruling.verdict
 
 
@@ -81,7 +84,9 @@ def test_the_record_says_what_the_token_says(
     claims = {"sub": "i", "nbf": 1000, "exp": 1000 + seconds, "video": video}
     token = Token(claims, LiveKitRoom("a"), Identity("i"), grant, KeyPair("k", "s"))
     sent = restrain(token, forbids, life, 5000.0)
-    verdict = token_changed(ROOM, USER, grant, forbids, lifetime(token, 5000.0), life).verdict
+    verdict = token_changed(
+        ROOM, USER, grant, Cut("sources", forbids, life), lifetime(token, 5000.0)
+    ).verdict
     assert verdict.endswith(f"valid for {sent.claims['exp'] - 1000} s")
     assert verdict.startswith("may publish nothing") == (not sent.grant.can_publish)
 
@@ -97,7 +102,7 @@ def test_a_refusal_stands_or_falls_with_its_inputs(limit: int, taken: int) -> No
 def test_what_no_rule_was_asked_about_is_on_record_all_the_same(code: str, text: str) -> None:
     for ruling in (
         request_refused(400, code, text),
-        let_through(Rule.LIMIT, "timeout", text, None, None),
+        let_through("limit", "timeout", text, None, None),
     ):
         assert replay(on_record(ruling).ruling) is None
         assert ruling.why.isprintable()

@@ -1,5 +1,7 @@
 """The laws of the plan, on a model of the SFU that does what the steps say."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,11 +13,22 @@ from lotus_guard.core.model import (
     LiveKitRoom,
     Participant,
     Source,
-    SourcePolicy,
     Track,
 )
 from lotus_guard.core.narrow import EVERY_SOURCE
-from lotus_guard.rules.plan import MOST, NOTHING, Curb, Narrow, Remove, Silence, Step, bounded, plan
+from lotus_guard.rules.media import SourcePolicy
+from lotus_guard.rules.plan import (
+    MOST,
+    NOTHING,
+    Ban,
+    Curb,
+    Narrow,
+    Remove,
+    Silence,
+    Step,
+    bounded,
+)
+from lotus_guard.rules.plan import plan as plan_of
 
 NAMES = st.sampled_from([*EVERY_SOURCE, "unknown"])
 GRANTS = st.builds(Grant, st.booleans(), st.lists(NAMES, max_size=4, unique=True).map(tuple))
@@ -40,6 +53,17 @@ ROOMS = st.fixed_dictionaries(
     {LiveKitRoom("a"): ATTENDANCES}, optional={LiveKitRoom("b"): ATTENDANCES}
 )
 STANDING = st.lists(st.sampled_from(PEOPLE), unique=True, max_size=3)
+
+
+def plan(
+    rooms: Mapping[LiveKitRoom, Attendance],
+    policy: SourcePolicy,
+    unseated: Sequence[str],
+    person: Callable[[Identity], str],
+) -> list[Step]:
+    """Plan with one rule that forbids everybody the same."""
+    bans = (Ban("sources", policy.forbidden),) if policy.forbidden else ()
+    return plan_of(rooms, lambda _participant: bans, unseated, person)
 
 
 def person(identity: Identity) -> str:

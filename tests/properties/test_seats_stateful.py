@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from lotus_guard.core.model import Identity
 from lotus_guard.core.seat_arrivals import TOGETHER
 from lotus_guard.core.seats import SPARE
-from lotus_guard.enforce.admission import LOOK_MAX_AGE
+from lotus_guard.enforce.seating import LOOK_MAX_AGE
 from tests.core.seating import CALL, ROOM, look, make
 
 USERS = st.sampled_from([f"@u{i}:s" for i in range(5)])

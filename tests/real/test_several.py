@@ -17,9 +17,9 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN, TWO
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.real.processes import ROOT, Process, free_port, http
 from tests.real.redis import redis_server
 from tests.world import World, reactor

@@ -10,7 +10,6 @@ import pytest
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.stack import (
     ADMIN_TOKEN,
@@ -25,6 +24,7 @@ from lotus_guard.sandbox.stack import (
     welcome,
 )
 from tests.contract.subject import InMemory, Response
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.sandbox.network import Network
 
 GUARD = "http://127.0.0.1:8070"

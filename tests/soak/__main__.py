@@ -27,7 +27,7 @@ from typing import Any
 
 from attrs import asdict, define, field
 
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.real.processes import Process
 from tests.soak.hostile import Hostile
 from tests.soak.judge import GRACE, HOLD, INVARIANTS, SEATS, Policy, Sight

@@ -22,13 +22,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.neighbours.http import BytesBody
-from lotus_guard.rules.policy import SOURCES_EVENT
 from lotus_guard.sandbox.authorization import AuthorizationApp
 from lotus_guard.sandbox.authorization_clients import room_maker, userinfo_over
 from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer
 from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
 from lotus_guard.sandbox.synapse import SynapseApp
+from tests.events import SOURCES_EVENT
 from tests.real.processes import ROOT, Process, free_port
 from tests.real.redis import redis_server
 from tests.real.sfu import KEY, SECRET, LiveKit

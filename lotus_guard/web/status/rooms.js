@@ -3,7 +3,6 @@
 
 import { count, isBlank, make, show, term, write } from "./text.js";
 
-const SOURCES = { camera: "no camera", screen_share: "no screen share" };
 const MOST_SEGMENTS = 20;
 
 /** Give the name by which a room is shown. */
@@ -15,16 +14,13 @@ export function isFull(room) {
   return room.max_users !== null && room.taken >= room.max_users;
 }
 
-function forbiddenWords(room) {
-  // Screen share takes its sound with it: no need to name the sound as well.
-  const names = room.forbidden.filter(
-    (name) => name !== "screen_share_audio" || !room.forbidden.includes("screen_share"),
-  );
-  return names.map((name) => SOURCES[name] ?? `no ${name}`);
+/** What the rules say in words, but for the seats, which are shown as a number. */
+function ruleWords(room) {
+  return room.policy.flatMap(({ seats, words }) => (seats === null ? words : []));
 }
 
 function hasPolicy(room) {
-  return room.max_users !== null || room.forbidden.length > 0;
+  return room.policy.length > 0;
 }
 
 /** Keeps the list of rooms. `onLabel` is told of a room whose name changed. */
@@ -172,7 +168,7 @@ class Row {
     const { refused, failed_open: open } = this.room;
     const tags = [];
     if (isFull(this.room)) tags.push(["full", "full"]);
-    for (const words of forbiddenWords(this.room)) tags.push([words, ""]);
+    for (const words of ruleWords(this.room)) tags.push([words, ""]);
     if (refused) tags.push([`${refused} refused`, "quiet"]);
     if (open) tags.push([`${open} let through`, "bad"]);
     fill(this.tags, tags.length, "span", (tag, index) => {
@@ -198,7 +194,7 @@ class Row {
     if (!words.length) return true;
     if (this.heap === null) {
       const { room, name, users, failed_open: open } = this.room;
-      const texts = [room, name, ...users, ...forbiddenWords(this.room)];
+      const texts = [room, name, ...users, ...ruleWords(this.room)];
       if (hasPolicy(this.room)) texts.push("policy");
       if (isFull(this.room)) texts.push("full");
       if (open) texts.push("let through");
@@ -236,7 +232,7 @@ class Body {
 
 function policyWords(room) {
   const { max_users: most } = room;
-  const words = forbiddenWords(room);
+  const words = ruleWords(room);
   if (most !== null) words.unshift(`at most ${count(most, "person", "people")}`);
   return words.join(", ") || "none";
 }

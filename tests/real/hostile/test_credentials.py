@@ -13,8 +13,8 @@ import pytest
 import pytest_twisted
 from attrs import define
 
-from lotus_guard.rules.policy import LIMIT_EVENT
 from lotus_guard.sandbox.stack import TWO
+from tests.events import LIMIT_EVENT
 from tests.real.conftest import require_real
 from tests.real.homeserver import User
 from tests.real.processes import Process, until

@@ -9,9 +9,9 @@ import pytest_twisted
 from attrs import define, field
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.rules.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import TWO
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.real.test_several import Guards, fleet, guards, leading, pause, threaded
 
 __all__ = ["guards"]

@@ -1,0 +1,99 @@
+"""Who the holder of an issued token is, and which room it is for: learnt, and remembered.
+
+We judge the *answer*: the LiveKit room and the identity inside the token that upstream signed,
+never what the request claims. What the request said counts where a hash proves it.
+"""
+
+from attrs import define, field, frozen
+
+from lotus_guard.core.directory import Directory, Place, place_from, user_from
+from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.naming import USUAL_SLOTS
+from lotus_guard.core.seats import Person
+from lotus_guard.core.token import Token
+from lotus_guard.enforce.identity_quota import IdentityQuota
+from lotus_guard.enforce.ports import Now
+from lotus_guard.enforce.recipient import Asked
+from lotus_guard.rules.rule import Refuse
+
+MOST_SLOTS = 64
+"""How many LiveKit rooms of one Matrix room are known at once; the ordinary slot always is.
+
+The slot is the client's to choose, and each one makes every look at the room longer, for all of
+them are asked each time. Honest clients use one to three."""
+
+_NOWHERE = RoomId("")
+_SENTENCE = "Too many calls or devices here. Try again later."
+_SLOTS = Refuse(
+    _SENTENCE,
+    f"the room has {MOST_SLOTS} slots in use; only its ordinary call takes more people",
+    {"slots": MOST_SLOTS},
+)
+_DEVICES = Refuse(
+    _SENTENCE, "the user has had tokens for too many devices or page loads within an hour"
+)
+
+
+class Crowded(Exception):
+    """A token for one slot too many, or for one identity of a user: no honest client gets here."""
+
+    def __init__(self, room: RoomId, user: Person, refuse: Refuse) -> None:
+        super().__init__()
+        self.room = room
+        self.user = user
+        self.refuse = refuse
+
+
+@frozen
+class Introduced:
+    """The holder of a token: who they are, and where it leads."""
+
+    person: Person
+    user: UserId | None
+    """Where the request proved it."""
+    place: Place | None
+    """None for a LiveKit room that nobody knows."""
+
+
+@define(eq=False)
+class Introductions:
+    """Learns from each token, within bounds, which room and which user it is about."""
+
+    directory: Directory
+    now: Now
+    quota: IdentityQuota = field(factory=IdentityQuota)
+
+    def introduce(self, token: Token, asked: Asked | None) -> Introduced:
+        """Find out whose a token is and where it leads; raises Crowded."""
+        place = self.directory.place_of(token.livekit_room)
+        user = None
+        if asked:
+            claimed = place_from(token.livekit_room, asked.request, asked.at_token_endpoint)
+            user = user_from(token.identity, asked.request, asked.at_token_endpoint)
+            self._check_bounds(token, place, claimed, user)
+            if claimed:
+                place = self.directory.learn_room(token.livekit_room, claimed)
+        if user and self.directory.user_of(token.identity) in (None, user):
+            self.directory.learn_identity(token.identity, user, token.livekit_room)
+        return Introduced(user or self.directory.person(token.identity), user, place)
+
+    def confirm(self, token: Token, user: UserId) -> None:
+        """Note that a user has got the token: an identity that was another's is theirs from now."""
+        self.directory.learn_identity(token.identity, user, token.livekit_room)
+
+    def _check_bounds(
+        self, token: Token, known: Place | None, claimed: Place | None, user: UserId | None
+    ) -> None:
+        if claimed and not known and self._is_crowded(claimed):
+            who = user or self.directory.person(token.identity)
+            raise Crowded(claimed.room, who, _SLOTS)
+        place = known or claimed
+        room = place.room if place else _NOWHERE
+        if user and not self.quota.may(user, room, token.identity, self.now()):
+            raise Crowded(room, user, _DEVICES)
+
+    def _is_crowded(self, place: Place) -> bool:
+        return (
+            place.slot not in USUAL_SLOTS
+            and len(self.directory.livekit_rooms_of(place.room)) >= MOST_SLOTS
+        )

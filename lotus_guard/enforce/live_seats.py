@@ -1,0 +1,73 @@
+"""The seats of the calls that run: freed for who hung up, and missing to who came without one."""
+
+from typing import Any
+
+from attrs import define, field
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.seats import Person, Seats
+from lotus_guard.enforce.hang_ups import HangUps
+from lotus_guard.enforce.policies import AllPolicies, Known
+from lotus_guard.enforce.ports import Outage, Rank
+from lotus_guard.enforce.presence import Seen
+from lotus_guard.enforce.seat_store import SeatStore
+from lotus_guard.rules.rule import Rule
+
+MOST_LIMITED = 20_000
+
+
+@define(eq=False)
+class LiveSeats:
+    """Keeps the seats of live calls in line with the room's limit."""
+
+    policies: AllPolicies
+    store: SeatStore
+    rank: Rank
+    hang_ups: HangUps
+    is_on: bool = True
+    """Whether who came into a full room without a seat is put out."""
+    limited: set[RoomId] = field(init=False, factory=set)
+    """The rooms of which a limit was known when they were looked at last."""
+
+    async def free(self, room: RoomId, seen: Seen) -> None:
+        """Free the seats of those who hung up, where LiveKit agrees that they are gone."""
+        gone = self.hang_ups.confirmed_by(seen)
+        if not gone:
+            return
+
+        def free(seats: Seats) -> None:
+            for identity in gone:
+                seats.hung_up(room, identity)
+
+        await self.store.change(room, free)
+
+    async def lift(self, room: RoomId) -> None:
+        """A room has no policy any more: whoever comes from now on needs no seat."""
+        if room in self.limited:
+            self.limited.discard(room)
+            await self.store.change(room, lambda seats: seats.reassess(room, None))
+
+    async def unseated(self, room: RoomId, rule: Rule[Any], known: Known[Any]) -> list[Person]:
+        """List who is to be put out; nobody by a policy that is not certain, nor seated by it."""
+        if not known.is_certain:
+            return []
+        if known.policy.restricts and (room in self.limited or len(self.limited) < MOST_LIMITED):
+            self.limited.add(room)
+        is_sure = self.rank.may_remove() and self.store.is_certain(room)
+        limit = rule.seats(known.policy) if self.is_on and is_sure else None
+        unseated = await self.store.change(room, lambda seats: seats.reassess(room, limit))
+        if not unseated or not await self._is_still(room, rule, known):
+            return []
+        return unseated if self.store.is_certain(room) else []
+
+    async def _is_still(self, room: RoomId, rule: Rule[Any], known: Known[Any]) -> bool:
+        """Whether Synapse says at this moment what we know of a room's limit.
+
+        Another guard, or the token path a moment later, may have read a newer one and let people
+        in by it: nobody is put out by one that has been lifted since.
+        """
+        policies = self.policies.of(rule.name)
+        try:
+            return bool(await policies.get(room, 0.0, in_background=True) == known.policy)
+        except Outage:
+            return False

@@ -1,0 +1,121 @@
+"""How the live loop finds the policies of a room: within its share of Synapse's time.
+
+A pass asks about each room, for only so does a change take one interval at most where nobody
+pushes. Where the pace allows no more look-ups, what is known is enforced all the same, and that it
+has changed is noticed later. Where Synapse is out, it is not asked about each room, so that it
+delays a pass by some deadlines and not by one for each room.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.enforce.deferreds import ignoring
+from lotus_guard.enforce.outage_check import OutageCheck
+from lotus_guard.enforce.policies import AllPolicies, Known, Policies
+from lotus_guard.enforce.ports import Now, Outage, Records
+from lotus_guard.enforce.rate_limiter import RateLimiter
+from lotus_guard.enforce.turn import Turn
+from lotus_guard.rules.rule import P
+
+LONGEST_POLL = 30.0
+"""Seconds that a pass may spend on looking up policies: half of what it may last."""
+
+Found = Mapping[str, Known[Any]]
+"""What is known of a room's policies, by rule; without those of which nothing is."""
+
+
+@define(eq=False)
+class PolicyReader:
+    """Finds policies for the live loop."""
+
+    policies: AllPolicies
+    pushing: Callable[[], bool]
+    """Whether Synapse tells us of changed policies by itself."""
+    limiter: RateLimiter
+    records: Records
+    now: Now
+    interval: float
+    """Seconds between passes."""
+    unasked: int = field(default=0, init=False)
+    """How many policies this pass has taken as they were, for the pace allowed no more look-ups."""
+    checks: dict[str, OutageCheck] = field(init=False)
+    """Whether Synapse answers, for each rule."""
+    _asked: int = field(default=0, init=False)
+    """How many policies this pass has looked up."""
+
+    def __attrs_post_init__(self) -> None:
+        self.checks = {
+            each.rule.name: OutageCheck(each.ask_neutrally, self.now) for each in self.policies
+        }
+
+    def begin(self) -> None:
+        """A pass begins."""
+        for check in self.checks.values():
+            check.begin()
+        self._asked = self.unasked = 0
+
+    async def read(self, room: RoomId, turn: Turn) -> Found:
+        """Find what is known of all policies of a room."""
+        asked: list[tuple[str, Deferred[Known[Any] | None]]] = [
+            (each.rule.name, ensureDeferred(self._known(each, room, turn)))
+            for each in self.policies
+        ]
+        try:
+            found = [(name, await known) for name, known in asked]
+        finally:
+            for _, known in asked:
+                ignoring(known, CancelledError)
+                known.cancel()
+        return {name: known for name, known in found if known is not None}
+
+    async def _known(self, policies: Policies[P], room: RoomId, turn: Turn) -> Known[P] | None:
+        age, last = policies.age(room), policies.last(room)
+        # Where nobody pushes, a pass always asks: only so does a change take one interval at most.
+        asks = (
+            age is None
+            or age > policies.freshness.max_age()
+            or (turn.is_poll and not self.pushing())
+        )
+        if asks and turn.is_poll and last is not None and self._may_wait(age):
+            return Known(last, True)
+        asked = self._look_up(policies, room, asks, turn)
+        try:
+            return await policies.known(room, asked)
+        except Outage as outage:
+            self.records.not_enforced(policies.rule.name, outage)
+            return None
+
+    async def _look_up(
+        self,
+        policies: Policies[P],
+        room: RoomId,
+        asks: bool,
+        turn: Turn,
+    ) -> P:
+        """Ask Synapse, unless it is out; raises Outage."""
+        check = self.checks[policies.rule.name]
+        try:
+            if asks and check.outage:
+                raise check.outage
+            if asks and turn.is_poll:
+                self._asked += 1
+                turn.excuse(await self.limiter.turn())
+            return await policies.get(room, 0.0 if asks else None, in_background=True)
+        except Outage:
+            await check.is_out()
+            raise
+
+    def _may_wait(self, age: float | None) -> bool:
+        """Whether a policy of that age need not be read in this pass.
+
+        However many rooms have one, what is known is enforced in each pass; with more rooms than
+        the pace allows look-ups it is only noticed later that it has changed.
+        """
+        is_spent = self._asked >= self.limiter.rate * self.interval
+        may_wait = is_spent and age is not None and age <= LONGEST_POLL
+        self.unasked += may_wait
+        return may_wait

@@ -1,0 +1,36 @@
+"""Who a token was issued to, as far as it is known."""
+
+from attrs import frozen
+
+from lotus_guard.core.model import Identity, RoomId, UserId
+from lotus_guard.core.seats import Person
+from lotus_guard.core.wire import TokenRequest
+from lotus_guard.rules.rule import Who
+
+
+@frozen
+class Asked:
+    """What a request for a token said, and how far that may be believed."""
+
+    request: TokenRequest
+    at_token_endpoint: bool
+
+
+@frozen
+class Recipient:
+    """Somebody to whom upstream issued a token, and for which room."""
+
+    room: RoomId
+    person: Person
+    identity: Identity
+    arrived: float
+    """When the request came in."""
+    due: float
+    """When each rule must have found out what its verdict rests on."""
+    user: UserId | None = None
+    """Who they are, where the request proved it."""
+
+    @property
+    def who(self) -> Who:
+        """What a rule may know of them."""
+        return Who(self.person, self.identity, self.user)

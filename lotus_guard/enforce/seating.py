@@ -1,0 +1,157 @@
+"""Seats for those who ask for a token: who is there, and may one more come in.
+
+Whom a look does not show has a seat held or came without one, and for the latter the live loop's
+three seconds hold anyway. Nobody is refused on a look that was begun before they asked.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from attrs import define
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.seats import Occupancy, Person, Seating, Seats
+from lotus_guard.enforce.deferreds import ignoring, with_timeout
+from lotus_guard.enforce.policies import MOST_AHEAD
+from lotus_guard.enforce.ports import Flooded, Now, Outage, Reason
+from lotus_guard.enforce.presence import KEPT, Presence
+from lotus_guard.enforce.recipient import Recipient
+from lotus_guard.enforce.seat_store import SeatStore
+from lotus_guard.rules.rule import Refuse, Verdict
+
+LOOK_MAX_AGE = 3.0
+"""Seconds for which a look may let somebody in: so long that those of the live loop serve."""
+
+Judging = Callable[[Occupancy], Verdict]
+"""What a rule says of somebody, given who is there."""
+
+V = TypeVar("V")
+
+
+async def in_time(
+    recipient: Recipient,
+    clock: IReactorTime,
+    now: Now,
+    work: Coroutine[Any, Any, V],
+    share: float = 1.0,
+) -> V:
+    """Await something for at most this share of the time that is left; raises Outage."""
+    try:
+        return await with_timeout(max(0.0, recipient.due - now()) * share, clock, work)
+    except TimeoutError:
+        raise Outage(Reason.TIMEOUT, "our own deadline") from None
+
+
+@define(eq=False)
+class SeatDesk:
+    """Finds out about a room's seats, and gives them."""
+
+    seats: Seats
+    """What this guard knows of the seats; changes go through the store."""
+    store: SeatStore
+    presence: Presence
+    clock: IReactorTime
+    now: Now
+
+    def look_ahead(self, room: RoomId) -> None:
+        """Begin a look that a request will need, while upstream works on it.
+
+        Whoever asks has proved nothing yet, so only a few run at once.
+        """
+        if self.presence.looks < MOST_AHEAD:
+            self._begin_look(room, self.now() - LOOK_MAX_AGE)
+
+    def foresee(self, recipient: Recipient, judging: Judging) -> None:
+        """Begin the look that the last known policy asks for, beside the look-up of the policy.
+
+        A look-up that hangs would leave LiveKit no time to answer.
+        """
+        self._begin_look(recipient.room, self._not_before(recipient, judging))
+
+    async def judged(self, recipient: Recipient, judging: Judging) -> tuple[Verdict, float]:
+        """Find out who is there, as freshly as the verdict needs; also when the look was begun.
+
+        Raises Outage where LiveKit does not say.
+        """
+        try:
+            at = await self._look(recipient, self._not_before(recipient, judging))
+            verdict = judging(self.occupancy(recipient, at))
+            if isinstance(verdict, Refuse) and at < recipient.arrived:
+                at = await self._look(recipient, recipient.arrived)
+                verdict = judging(self.occupancy(recipient, at))
+        except (Flooded, Outage) as why:
+            if isinstance(why, Outage) and not self._may_be_clients_doing(recipient.room, why):
+                raise
+            # Nobody's way in. What was seen last and is held since counts.
+            at = await self.presence.last_resort(recipient.room)
+            verdict = judging(self.occupancy(recipient, at))
+        return verdict, at
+
+    async def keep(self, recipient: Recipient) -> None:
+        """Hold a seat for somebody who may well come in: whoever is judged next must count them."""
+        who = (recipient.room, recipient.person, recipient.identity)
+        await self.store.change(recipient.room, lambda seats: seats.keep(*who, self.now()))
+
+    def keep_soon(self, recipient: Recipient) -> None:
+        """Hold a seat, and do not wait for it."""
+        ignoring(ensureDeferred(self.keep(recipient)), Outage)
+
+    async def claim(self, recipient: Recipient, limit: int, at: float) -> Seating:
+        """Take a seat in the store, which may know of people whom this guard has not heard of.
+
+        `at` dates the look behind it. Where the store says no by an older look, a new one decides,
+        if LiveKit tells in time.
+        """
+        seating = await self._admit(recipient, limit, at)
+        if seating.admitted or at >= recipient.arrived:
+            return seating
+        try:
+            at = await self._look(recipient, recipient.arrived)
+        except (Outage, Flooded):
+            return seating
+        return await self._admit(recipient, limit, at)
+
+    def taken(self, room: RoomId) -> list[Person]:
+        """List who has a seat."""
+        return self.seats.taken(room, self.now())
+
+    def occupancy(self, recipient: Recipient, at: float) -> Occupancy:
+        """The seats of a room as its recipient sees them, by what this guard knows."""
+        return self.seats.occupancy(recipient.room, recipient.person, recipient.identity, at)
+
+    async def _admit(self, recipient: Recipient, limit: int, at: float) -> Seating:
+        who = (recipient.room, recipient.person, recipient.identity)
+        return await self.store.change(
+            recipient.room, lambda seats: seats.admit(*who, limit, at, self.now())
+        )
+
+    def _begin_look(self, room: RoomId, not_before: float) -> None:
+        """Begin the look that will be needed, unless there is one that serves."""
+        if self.presence.at_hand(room, not_before) is None:
+            ignoring(ensureDeferred(self.presence.look(room, not_before)), Outage, Flooded)
+
+    def _not_before(self, recipient: Recipient, judging: Judging) -> float:
+        """How old a look may be: nobody is refused on one that was begun before they asked."""
+        fresh = self.now() - LOOK_MAX_AGE
+        at = self.presence.at_hand(recipient.room, fresh)
+        if at is None or not isinstance(judging(self.occupancy(recipient, at)), Refuse):
+            return fresh
+        return recipient.arrived
+
+    async def _look(self, recipient: Recipient, not_before: float) -> float:
+        at = self.presence.at_hand(recipient.room, not_before)
+        if at is not None:
+            return at
+        looking = self.presence.look(recipient.room, not_before)
+        return (await in_time(recipient, self.clock, self.now, looking)).at
+
+    def _may_be_clients_doing(self, room: RoomId, outage: Outage) -> bool:
+        """Whether clients may have made LiveKit slow, which a look of a moment ago outlasts.
+
+        One with a track name of 30 MB in a room of their own, and somebody who joins it twenty
+        times a second, are enough. Where LiveKit really hangs, nobody it could let in is kept out.
+        """
+        is_recent = self.now() - self.presence.last_look(room) <= KEPT
+        return outage.reason is Reason.TIMEOUT and is_recent

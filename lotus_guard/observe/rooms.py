@@ -1,0 +1,106 @@
+"""The live rooms as an operator sees them, from what the guard knows anyway.
+
+Nobody is asked anything for it. So who is in a room is known where a policy restricts it; of other
+rooms LiveKit's count is. A room, as JSON:
+
+    {"room": "!r:s", "name": "Kitchen" | null, "people": 3, "users": ["@a:s", ...],
+     "policy": [{"rule": "limit", "words": ["at most 5 people"], "brief": ["at most 5"],
+                 "seats": 5 | null}, ...],
+     "taken": 3 | null, "max_users": 5 | null, "forbidden": ["camera", ...],
+     "refused": 1, "narrowed": 4, "steps": 0, "failed_open": 0}
+
+`policy` lists the rules that restrict the room, and each rule adds the fields of its own policy
+(`Rule.show`). `taken` is known where the room has a number of seats.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define
+
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.seats import Seats
+from lotus_guard.enforce.live import Live
+from lotus_guard.enforce.policies import AllPolicies, Policies
+from lotus_guard.enforce.ports import Now
+from lotus_guard.enforce.records import Recorder
+from lotus_guard.rules.decision import Deed
+from lotus_guard.rules.rule import P, Rule
+
+MOST_ROOMS = 1000
+"""Rooms that are shown at once, those under a policy and those with most people first."""
+MOST_USERS = 100
+
+
+@define(eq=False)
+class Rooms:
+    """Describes the live rooms; every method returns what JSON can hold."""
+
+    live: Live
+    directory: Directory
+    seats: Seats
+    policies: AllPolicies
+    records: Recorder
+    name_of: Callable[[RoomId], str | None]
+    now: Now
+
+    def all(self) -> list[dict[str, Any]]:
+        """Describe the live rooms, those under a policy first, then by people."""
+        counts: dict[RoomId, int] = {}
+        for livekit_room, count in self.live.counts.items():
+            place = self.directory.place_of(livekit_room)
+            if place:
+                counts[place.room] = counts.get(place.room, 0) + count
+        for room in self.seats.rooms():
+            if self.seats.taken(room, self.now()):
+                counts.setdefault(room, 0)
+        restricts = self.policies.restricts
+        ranked = sorted(counts, key=lambda room: (not restricts(room), -counts[room], room))
+        return [self._room(room, counts[room]) for room in ranked[:MOST_ROOMS]]
+
+    def people(self) -> int:
+        """Count the people in all LiveKit rooms, by LiveKit's own count."""
+        return sum(self.live.counts.values())
+
+    def held(self) -> int:
+        """Count the seats that are held for people who are not there."""
+        return self.seats.held(self.now())
+
+    def _room(self, room: RoomId, count: int) -> dict[str, Any]:
+        seen = self.seats.people(room) if self.policies.restricts(room) else []
+        has_seats = self.policies.seats(room) is not None
+        tally = self.records.tally(room)
+        last = [(policies.rule, _last(policies, room)) for policies in self.policies]
+        fields: dict[str, Any] = {
+            "room": room,
+            "name": self.name_of(room),
+            "people": max(count, len(seen)),
+            "users": self.records.shown(seen[:MOST_USERS]),
+            "policy": [described(rule, policy) for rule, policy in last if policy.restricts],
+            "taken": len(self.seats.taken(room, self.now())) if has_seats else None,
+            "refused": tally[Deed.REFUSED],
+            "narrowed": tally[Deed.CHANGED],
+            "steps": tally[Deed.STEP],
+            "failed_open": tally[Deed.FAIL_OPEN],
+        }
+        for rule, policy in last:
+            fields = {**rule.show(policy).fields, **fields}
+        return fields
+
+
+def _last(policies: Policies[P], room: RoomId) -> P:
+    """What is known of a policy; where nothing is, none."""
+    last = policies.last(room)
+    return policies.rule.read(None).policy if last is None else last
+
+
+def described(rule: Rule[P], policy: P) -> dict[str, Any]:
+    """Describe what a rule says of a room, as JSON can hold it."""
+    shown = rule.show(policy)
+    return {
+        "rule": rule.name,
+        "words": list(shown.words),
+        "brief": list(shown.brief),
+        "seats": rule.seats(policy),
+    }

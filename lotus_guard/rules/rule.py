@@ -1,0 +1,197 @@
+"""What a per-room rule is: one class, in one module, in the list `RULES` of `lotus_guard.rules`.
+
+A rule reads one state event, and judges one person by what it read. It is pure: the engine
+(`lotus_guard.enforce`) fetches the event and the facts, asks the rule when a token is issued and
+for everybody in each pass over a live call, and carries the verdict out. Everything else that the
+guard does for a rule comes from what its class says about itself: pushes, records, metrics,
+observe mode, `lotus-guard policy`, the status page, the documentation's tables, the sandbox.
+
+The engine runs each rule on its own: an outage that keeps one rule from its verdict opens that
+rule alone, and delays no other.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from attrs import field, frozen
+
+from lotus_guard.core.model import Identity, Source, UserId
+from lotus_guard.core.seats import Occupancy, Person
+from lotus_guard.rules.option import Option
+
+Content = Mapping[str, Any]
+"""The content of a state event, as its sender wrote it."""
+
+
+class Policy(Protocol):
+    """What a rule read in a room's event."""
+
+    @property
+    def restricts(self) -> bool:
+        """Whether it restricts anything: a room in which no policy does is left alone."""
+
+
+P = TypeVar("P", bound=Policy)
+
+
+@frozen
+class Reading(Generic[P]):
+    """A policy, and what was wrong with the event it was read from."""
+
+    policy: P
+    complaints: tuple[str, ...] = ()
+    set_at: float | None = None
+    """When it was set, in seconds since the epoch by a homeserver's clock, where that is known."""
+    is_unknown: bool = False
+    """Whether the homeserver does not know the room: then there can be no policy."""
+
+
+class Fact(Enum):
+    """What a rule may need besides its event; the engine fetches it."""
+
+    ATTENDANCE = "attendance"
+    """How many people are in the room's calls or about to join, and whether this one is."""
+
+
+@frozen
+class Facts:
+    """What the engine knows when it asks a rule; None for what the rule does not need."""
+
+    occupancy: Occupancy | None = None
+
+
+@frozen
+class Who:
+    """Whom a verdict is about."""
+
+    person: Person
+    identity: Identity
+    user: UserId | None = None
+    """Their user id, where the request proved it."""
+
+
+@frozen
+class Allow:
+    """The rule has nothing against it."""
+
+
+@frozen
+class Forbid:
+    """They may join, and publish none of these sources. Sets of several rules unite."""
+
+    sources: frozenset[Source]
+
+
+@frozen
+class Refuse:
+    """They get no token. Who is in the call already stays there."""
+
+    sentence: str
+    """What the user reads; the engine adds the reference of the decision."""
+    why: str
+    """What the operator reads. Names no user."""
+    inputs: Mapping[str, Any] = field(factory=dict)
+    """What `replay` needs to refuse once more, as JSON can hold it. Names no user."""
+    fields: Mapping[str, Any] = field(factory=dict)
+    """What else the error says, for clients that show it well."""
+
+
+Verdict = Allow | Forbid | Refuse
+
+
+@frozen
+class Shown:
+    """A policy in words and as JSON."""
+
+    sentences: tuple[str, ...]
+    """For `lotus-guard policy show`."""
+    words: tuple[str, ...] = ()
+    """Only what is restricted, in few words each: for the status page."""
+    brief: tuple[str, ...] = ()
+    """The same in as few words as can be, for tables."""
+    fields: Mapping[str, Any] = field(factory=dict)
+    """For machines: `policy show --json`, GET /rooms."""
+
+
+@frozen
+class Example:
+    """A content worth showing."""
+
+    content: Content
+    meaning: str
+    """What it does, as the end of a sentence about the room."""
+
+
+@frozen
+class Trial:
+    """A room of the sandbox where the rule can be tried out."""
+
+    room: str
+    """The local part of its id."""
+    content: Content
+    text: str
+    """What is to be seen there."""
+    askers: tuple[str, ...]
+    """Who asks for a token, one after the other."""
+    is_grant_shown: bool = False
+    """Whether to look at what the token allows."""
+
+
+class Rule(ABC, Generic[P]):
+    """A per-room rule."""
+
+    name: ClassVar[str]
+    """In metrics, records and `LOTUS_GUARD_OBSERVE`."""
+    event: ClassVar[str]
+    """The type of the state event, whose state key is empty."""
+    needs: ClassVar[frozenset[Fact]] = frozenset()
+    options: ClassVar[tuple[Option, ...]]
+    """What `lotus-guard policy set` takes."""
+    heading: ClassVar[str]
+    """In `lotus-guard policy show`: at most eight letters."""
+    only: ClassVar[tuple[str, str]]
+    """The option that has `lotus-guard policy clear` clear this rule alone, and its help."""
+    examples: ClassVar[tuple[Example, ...]]
+    """For README and the landing page; the first one shows the most common use."""
+    trial: ClassVar[Trial]
+
+    @abstractmethod
+    def read(self, content: Content | None) -> Reading[P]:
+        """Read the event's content; None where there is no event.
+
+        Lenient: what makes no sense restricts nothing, for a moderator's typing error must not
+        end calls. The complaints say what was wrong.
+        """
+
+    @abstractmethod
+    def judge(self, policy: P, who: Who, facts: Facts) -> Verdict:
+        """Judge one person: when a token is issued to them, and in each pass while they are in.
+
+        Facts that the rule needs are there when a token is issued.
+        """
+
+    @abstractmethod
+    def show(self, policy: P) -> Shown:
+        """Put a policy in words."""
+
+    def seats(self, policy: P) -> int | None:
+        """How many different people may be in the room's calls; None for any number.
+
+        A rule that answers with a number has the engine claim a seat for whoever it admits, and
+        put out who came into a full room without one.
+        """
+        return None
+
+    def replay(self, inputs: Mapping[str, Any]) -> str | None:
+        """Decide a refusal once more from its inputs: `refused` or `admitted`.
+
+        None where there is nothing to decide. Raises KeyError, ValueError or TypeError for inputs
+        that another release wrote.
+        """
+        return None
+
+    def fields(self) -> frozenset[str]:
+        """The fields of the event that are this rule's."""
+        return frozenset(option.field for option in self.options)

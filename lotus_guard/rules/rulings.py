@@ -1,0 +1,219 @@
+"""What the pure code says, with the inputs that it says it from; and the same once more.
+
+The inputs are kept for a month, and another release may read them: names that are there stay.
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from attrs import frozen
+
+from lotus_guard.core.model import (
+    Attendance,
+    Grant,
+    Identity,
+    Kind,
+    LiveKitRoom,
+    Participant,
+    RoomId,
+    Source,
+    Track,
+)
+from lotus_guard.core.narrow import narrow
+from lotus_guard.core.seats import Person
+from lotus_guard.core.text import printable
+from lotus_guard.rules import Rules
+from lotus_guard.rules.decision import REQUEST, Deed, Ruling
+from lotus_guard.rules.plan import Ban, Curb, Narrow, Remove, Restraint, Silence, Step, plan, united
+from lotus_guard.rules.rule import Refuse
+
+MOST_PEOPLE = 50
+MOST_PEOPLE_BYTES = 4096
+"""Of those who have a seat in a room, so many are written down, as far as they fit."""
+
+_LET_THROUGH = "let through"
+_UNENFORCED = "not enforced"
+_REFUSED = "refused"
+
+
+@frozen
+class Cut:
+    """What a token loses."""
+
+    rule: str
+    """The rule that takes it."""
+    forbidden: frozenset[Source]
+    """What all rules together forbid."""
+    life: int
+    """For how many seconds it may be valid at most; 0: as long as upstream says."""
+
+
+def refused(
+    rule: str, room: RoomId, user: Person | None, refuse: Refuse, people: Iterable[Person] = ()
+) -> Ruling:
+    """A rule refuses somebody; `people` are those who have a seat."""
+    inputs, shown = dict(refuse.inputs), _some_of(people)
+    return Ruling(Deed.REFUSED, rule, _REFUSED, refuse.why, room, user, inputs, shown)
+
+
+def _some_of(people: Iterable[Person]) -> tuple[Person, ...]:
+    found, left = [], MOST_PEOPLE_BYTES
+    for person in islice(people, MOST_PEOPLE):
+        left -= len(person.encode("utf-8", "replace"))
+        if left < 0:
+            break
+        found.append(person)
+    return tuple(found)
+
+
+def request_refused(status: int, errcode: str, why: str) -> Ruling:
+    """A request cannot be accepted; nothing of its body is written down."""
+    inputs = {"status": status, "errcode": errcode}
+    return Ruling(Deed.REFUSED, REQUEST, _REFUSED, printable(why, 300), inputs=inputs)
+
+
+def token_changed(
+    room: RoomId, user: Person, grant: Grant, cut: Cut, seconds: float | None
+) -> Ruling:
+    """A token says less than upstream's: fewer sources, a shorter life, or both.
+
+    `grant` and `seconds` are upstream's; `seconds` None for a token without an end.
+    """
+    verdict, why, inputs = _change(grant, cut, seconds)
+    return Ruling(Deed.CHANGED, cut.rule, verdict, why, room, user, inputs)
+
+
+@lru_cache(maxsize=256)
+def _change(grant: Grant, cut: Cut, seconds: float | None) -> tuple[str, str, Mapping[str, Any]]:
+    """Put in words what a token loses; they are the same for all the people of a room."""
+    inputs = {
+        "grant": _written(grant),
+        "forbidden": sorted(cut.forbidden),
+        "seconds": seconds,
+        "life": cut.life,
+    }
+    takes = narrow(grant, cut.forbidden) is not grant
+    why = _forbids(cut.forbidden) if takes else "the room has a policy"
+    return _token_verdict(inputs), why, inputs
+
+
+def takes_sources(ruling: Ruling) -> bool:
+    """Whether a changed token lost sources, and not only some of its life."""
+    return ruling.why.startswith(_FORBIDS)
+
+
+def step_taken(room: RoomId, person: Person, step: Step, rule: str, failure: str = "") -> Ruling:
+    """A participant is to be brought within their room's policies."""
+    participant = step.participant
+    forbidden = united(step.bans) if isinstance(step, Restraint) else frozenset()
+    inputs: dict[str, Any] = {
+        "grant": _written(participant.grant),
+        "tracks": [[track.kind.value, track.source] for track in participant.tracks],
+        "forbidden": sorted(forbidden),
+        "is_standing": isinstance(step, Remove),
+        "is_loud": isinstance(step, Curb),
+    }
+    if failure:
+        inputs["failure"] = failure
+    why = _reason(step, forbidden) + (f"; it failed: {failure}" if failure else "")
+    return Ruling(Deed.STEP, rule, _step_verdict(inputs), why, room, person, inputs)
+
+
+def let_through(
+    rule: str, reason: str, detail: str, room: RoomId | None, user: Person | None
+) -> Ruling:
+    """A token goes out unguarded, because something of ours is in trouble."""
+    why, inputs = _trouble(reason, detail)
+    return Ruling(Deed.FAIL_OPEN, rule, _LET_THROUGH, why, room, user, inputs)
+
+
+def not_enforced(rule: str, reason: str, detail: str) -> Ruling:
+    """The calls that run go on without a rule, because something of ours is in trouble.
+
+    It names no room: clients open rooms, and each would make a ruling of its own.
+    """
+    why, inputs = _trouble(reason, detail)
+    return Ruling(Deed.UNENFORCED, rule, _UNENFORCED, why, inputs=inputs)
+
+
+def _trouble(reason: str, detail: str) -> tuple[str, dict[str, Any]]:
+    inputs = {"reason": str(reason), "detail": printable(detail)}
+    return f"{reason}: {inputs['detail']}", inputs
+
+
+def replay(ruling: Ruling, rules: Rules) -> str | None:
+    """Decide once more from a ruling's inputs; the verdict, or None where there is nothing to run.
+
+    Of a request that could not be read, and of a fail-open, no input is kept that the pure code
+    could be run on. Raises KeyError, ValueError or TypeError for inputs that are not ours.
+    """
+    if ruling.deed is Deed.REFUSED:
+        rule = next((rule for rule in rules if rule.name == ruling.rule), None)
+        return rule.replay(ruling.inputs) if rule else None
+    if ruling.deed is Deed.CHANGED:
+        return _token_verdict(ruling.inputs)
+    if ruling.deed is Deed.STEP:
+        return _step_verdict(ruling.inputs)
+    return None
+
+
+def _written(grant: Grant) -> dict[str, Any]:
+    return {"can_publish": grant.can_publish, "sources": list(grant.sources)}
+
+
+def _read(written: Mapping[str, Any]) -> Grant:
+    return Grant(bool(written["can_publish"]), tuple(written["sources"]))
+
+
+def _shown(grant: Grant) -> str:
+    if not grant.can_publish:
+        return "may publish nothing"
+    return f"may publish {', '.join(map(printable, grant.sources)) or 'everything'}"
+
+
+def _token_verdict(inputs: Mapping[str, Any]) -> str:
+    grant = narrow(_read(inputs["grant"]), {Source(name) for name in inputs["forbidden"]})
+    seconds, life = inputs["seconds"], inputs["life"]
+    if seconds is None:
+        return _shown(grant)
+    return f"{_shown(grant)}, valid for {min(seconds, life) if life else seconds:.0f} s"
+
+
+def _step_verdict(inputs: Mapping[str, Any]) -> str:
+    """Plan for this one participant alone, and name the step that comes of it."""
+    livekit_room, who = LiveKitRoom("room"), Identity("identity")
+    tracks = tuple(Track(Kind(kind), str(source)) for kind, source in inputs["tracks"])
+    participants = (Participant(who, "", _read(inputs["grant"]), tracks),)
+    is_loud = inputs.get("is_loud", False)  # older releases did not write it
+    room = {livekit_room: Attendance(0.0, (), (who,)) if is_loud else Attendance(0.0, participants)}
+    bans = (Ban("", frozenset(Source(name) for name in inputs["forbidden"])),)
+    unseated = [who] if inputs["is_standing"] else []
+    steps = plan(room, lambda _participant: bans, unseated, lambda identity: identity)
+    if not steps:
+        return "left alone"
+    (step,) = steps
+    if isinstance(step, Narrow):
+        return f"narrowed: {_shown(step.grant)}"
+    if isinstance(step, Curb):
+        return "curbed"
+    return "silenced" if isinstance(step, Silence) else "put out of the call"
+
+
+_FORBIDS = "the room forbids "
+
+
+def _forbids(forbidden: AbstractSet[Source]) -> str:
+    return f"{_FORBIDS}{', '.join(sorted(forbidden))}"
+
+
+def _reason(step: Step, forbidden: AbstractSet[Source]) -> str:
+    if isinstance(step, Remove):
+        return "came into a full room without a seat"
+    if isinstance(step, Curb):
+        return "wrote so much that nobody could read who is in the call"
+    if isinstance(step, Silence):
+        return "published a track that is not what it was declared as"
+    return _forbids(forbidden)

@@ -1,0 +1,116 @@
+"""Puts together what judges tokens and what enforces the rules in live calls."""
+
+from attrs import field, frozen
+
+from lotus_guard.core.clock import ServerClock
+from lotus_guard.core.lru import LruDict
+from lotus_guard.core.model import Identity
+from lotus_guard.enforce.admission import MOST_ISSUED, Admission, Issued
+from lotus_guard.enforce.candidates import Candidates
+from lotus_guard.enforce.effects import Effects, Removals
+from lotus_guard.enforce.hang_ups import HangUps
+from lotus_guard.enforce.hints import Pushes
+from lotus_guard.enforce.introduction import Introductions
+from lotus_guard.enforce.issuing import Issuing
+from lotus_guard.enforce.judge import Judge
+from lotus_guard.enforce.live import Live, Only
+from lotus_guard.enforce.live_seats import LiveSeats
+from lotus_guard.enforce.policies import AllPolicies
+from lotus_guard.enforce.policy_reader import PolicyReader
+from lotus_guard.enforce.ports import Rank
+from lotus_guard.enforce.presence import Presence
+from lotus_guard.enforce.rate_limiter import RateLimiter
+from lotus_guard.enforce.records import Recorder
+from lotus_guard.enforce.room_pass import RoomPass
+from lotus_guard.enforce.seating import SeatDesk
+from lotus_guard.neighbours.livekit import LiveKit
+from lotus_guard.run.basics import Basics
+from lotus_guard.run.hints import Hints
+from lotus_guard.run.memory import Memory
+
+
+@frozen
+class Judging:
+    """What the token path and the live loop both judge by, and where they write what they did."""
+
+    memory: Memory
+    presence: Presence
+    policies: AllPolicies
+    recorder: Recorder
+    begins: LruDict[Identity, int] = field(factory=lambda: LruDict(MOST_ISSUED))
+    """From when on the last token that was given to each identity is valid (`nbf`)."""
+
+
+def make_live(
+    basics: Basics, judging: Judging, livekit: LiveKit, pushes: Pushes, limiter: RateLimiter
+) -> Live:
+    """Make what enforces the rules in calls that run."""
+    clocks, directory, policies = basics.clocks, judging.memory.directory, judging.policies
+    interval, rank = basics.config.reconcile_interval, _rank(judging)
+    reader = PolicyReader(
+        policies, pushes.are_coming, limiter, judging.recorder, clocks.now, interval
+    )
+    room_pass = make_room_pass(basics, judging, livekit, reader)
+    candidates = Candidates(directory, policies, pushes.are_coming, clocks.now)
+    return Live(
+        livekit,
+        room_pass,
+        candidates,
+        rank,
+        basics.metrics,
+        clocks.reactor,
+        clocks.now,
+        interval,
+    )
+
+
+def make_room_pass(
+    basics: Basics, judging: Judging, livekit: LiveKit, reader: PolicyReader
+) -> RoomPass:
+    """Make what brings one room within its policies."""
+    config, clocks, memory = basics.config, basics.clocks, judging.memory
+    store, rank, metrics = memory.cluster.book, _rank(judging), basics.metrics
+    removals = Removals(livekit, store, judging.begins, clocks.now, clocks.epoch)
+    effects = Effects(
+        livekit,
+        removals,
+        judging.presence,
+        memory.directory,
+        rank,
+        metrics,
+        judging.recorder,
+        clocks.now,
+    )
+    seats = LiveSeats(judging.policies, store, rank, HangUps(), config.live_limit)
+    return RoomPass(
+        reader,
+        judging.presence,
+        memory.directory,
+        seats,
+        effects,
+        metrics,
+        clocks.epoch,
+        config.observed,
+    )
+
+
+def _rank(judging: Judging) -> Rank:
+    return judging.memory.cluster.lease or Only()
+
+
+def make_admission(
+    basics: Basics, judging: Judging, livekit_clock: ServerClock, hints: Hints
+) -> Admission:
+    """Make what judges tokens."""
+    config, clocks, memory = basics.config, basics.clocks, judging.memory
+    desk = SeatDesk(memory.seats, memory.cluster.book, judging.presence, clocks.reactor, clocks.now)
+    return Admission(
+        config.credentials.livekit,
+        Introductions(memory.directory, clocks.now),
+        Judge(judging.policies, desk, judging.recorder, clocks.reactor, clocks.now),
+        desk,
+        Issuing(config.token_life, judging.recorder, livekit_clock.epoch, config.observed),
+        judging.recorder,
+        config.deadline - memory.cluster.seconds,
+        Issued(hints.issued, judging.begins),
+    )

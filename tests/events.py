@@ -1,0 +1,18 @@
+"""The state events of the rules as tests set them, and pushes of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.rules import RULES
+from lotus_guard.rules.push import write_push
+
+LIMIT_EVENT = "io.lotus.voice_limit"
+SOURCES_EVENT = "io.lotus.room_quality"
+
+Content = Mapping[str, Any] | None
+
+
+def push_of(room: RoomId, limit: Content, sources: Content) -> bytes:
+    """Write a push that tells of both events."""
+    return write_push(room, {LIMIT_EVENT: limit, SOURCES_EVENT: sources}, RULES)

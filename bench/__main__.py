@@ -4,7 +4,7 @@
 
 Each part runs in a process of its own. A part whose tools are missing is left out with a sentence;
 one that fails ends the run with status 1, after the others. No figure does: targets are printed,
-met or missed, for a person to judge on a machine that he knows.
+met or missed, for a person to judge on a machine that they know.
 """
 
 import argparse
@@ -80,7 +80,7 @@ PARTS = {
 
 
 def measured(part: Part, mode: str, out: Path) -> dict[str, Any]:
-    """Run a part; gives its results, `left_out` with a sentence, or `failed`."""
+    """Run a part; returns its results, `left_out` with a sentence, or `failed`."""
     path = out / f"{part.module}.json"
     path.unlink(missing_ok=True)
     arguments = part.arguments[mode].split()

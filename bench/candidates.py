@@ -30,14 +30,14 @@ class Running:
     port: int
     pids: Sequence[int] = ()
     """Its processes, each with its children; none where a client asks lk-jwt-service itself."""
-    desk: str = ""
+    operators: str = ""
     """Our operators' port."""
 
     def opened(self) -> float:
         """Count the verdicts that a rule of ours gave up: tokens that went out unguarded."""
-        if not self.desk:
+        if not self.operators:
             return 0.0
-        lines = http("GET", f"{self.desk}/metrics").body.decode().splitlines()
+        lines = http("GET", f"{self.operators}/metrics").body.decode().splitlines()
         start = "lotus_guard_fail_open_total"
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
 
@@ -99,7 +99,7 @@ def ours(hints: bool = False, workers: int = 1) -> Start:
         port, admin = ports(2)
         env = guard_environment(setting.neighbours, port, admin)
         env["LOTUS_GUARD_STATE"] = str(setting.directory / f"state{port}.sqlite")
-        pids, desk = [], f"http://127.0.0.1:{admin}"
+        pids, operators = [], f"http://127.0.0.1:{admin}"
         if workers > 1:
             address, pid = ends.enter_context(redis(setting.directory))
             env |= {"LOTUS_GUARD_WORKERS": str(workers), "LOTUS_GUARD_STATE": address}
@@ -107,8 +107,8 @@ def ours(hints: bool = False, workers: int = 1) -> Start:
         guard = running("guard", guard_command(), setting.directory, port, env)
         pids.append(ends.enter_context(guard))
         if hints:
-            ends.enter_context(hinting(desk, setting.table))
-        return Running(port, pids, desk)
+            ends.enter_context(hinting(operators, setting.table))
+        return Running(port, pids, operators)
 
     return start
 
@@ -146,7 +146,7 @@ def guard_command() -> list[str]:
 
 
 def guard_environment(there: Ports, port: int, admin: int) -> dict[str, str]:
-    """Give the settings of a guard in front of the neighbours, all but its state file."""
+    """The settings of a guard in front of the neighbours, all but its state file."""
     return {
         "PYTHONPATH": str(ROOT),
         "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
@@ -163,7 +163,7 @@ def guard_environment(there: Ports, port: int, admin: int) -> dict[str, str]:
 
 @contextmanager
 def redis(directory: Path) -> Iterator[tuple[str, int]]:
-    """Run a Redis that writes nothing to disk; gives its address and its pid."""
+    """Run a Redis that writes nothing to disk; returns its address and its pid."""
     (port,) = ports(1)
     binary = program("redis-server")
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly"]
@@ -171,24 +171,24 @@ def redis(directory: Path) -> Iterator[tuple[str, int]]:
         yield f"redis://127.0.0.1:{port}/0", pid
 
 
-def heartbeat(desk: str) -> None:
-    """Tell a guard that Synapse's module is there."""
+def heartbeat(operators: str) -> None:
+    """Show a guard that Synapse's module is there."""
     headers = {HEADER: sign_push(b"{}", PUSH_SECRET, time.time())}
-    answer = http("POST", f"{desk}/policy", b"{}", headers)
+    answer = http("POST", f"{operators}/policy", b"{}", headers)
     assert answer.status == 204, (answer.status, answer.body)
 
 
 @contextmanager
-def hinting(desk: str, table: Table | None = None, every: float = 1.0) -> Iterator[None]:
-    """Give a guard signs of life of Synapse's module and, with a table, of LiveKit's webhooks."""
+def hinting(operators: str, table: Table | None = None, every: float = 1.0) -> Iterator[None]:
+    """Send a guard signs of life of Synapse's module and, with a table, of LiveKit's webhooks."""
     ended = threading.Event()
 
     def hint() -> None:
         number = 0
         while True:
-            heartbeat(desk)
+            heartbeat(operators)
             if table:
-                _webhook(desk, table, number)
+                _webhook(operators, table, number)
             number += 1
             if ended.wait(every):
                 return
@@ -202,8 +202,8 @@ def hinting(desk: str, table: Table | None = None, every: float = 1.0) -> Iterat
         thread.join(10.0)
 
 
-def _webhook(desk: str, table: Table, number: int) -> None:
-    """Say that somebody has come into one of the rooms."""
+def _webhook(operators: str, table: Table, number: int) -> None:
+    """Post the webhook of somebody who has come into one of the rooms."""
     asks = table.asks
     livekit_room = claims_of(asks[number * 7919 % len(asks)].answer)["video"]["room"]
     event = lk_webhook.WebhookEvent(
@@ -214,7 +214,7 @@ def _webhook(desk: str, table: Table, number: int) -> None:
     )
     body, signed = sign_webhook(event, KEY, SECRET, time.time())
     headers = {"Authorization": signed, "Content-Type": WEBHOOK_TYPE}
-    http("POST", f"{desk}/webhook", body, headers)
+    http("POST", f"{operators}/webhook", body, headers)
 
 
 def check(name: str, candidate: Running, table: Table) -> None:

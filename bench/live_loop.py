@@ -1,6 +1,6 @@
 """The live loop: calls, CPU and seconds of a pass over many rooms, and how these grow.
 
-A real guard asks neighbours that answer from memory. Everybody in the rooms is within his room's
+A real guard asks neighbours that answer from memory. Everybody in the rooms is within their room's
 policy, so a pass looks and does nothing, as nearly every pass does. The look-ups at Synapse are not
 paced here (`LOTUS_GUARD_POLICY_RATE`), to show what a pass costs; how long the rooms wait for their
 turn at the default pace is worked out beside it.
@@ -27,7 +27,7 @@ from bench.neighbours import Ports, neighbours
 from bench.tables import Series, markdown, number, plot_svg, plot_text
 from bench.tools import cpu_of_threads, finish, ports, running, say
 from bench.traffic import QUALITY, Ask, make_ask
-from lotus_guard.core.directory import Grounds
+from lotus_guard.core.binding import Evidence
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from lotus_guard.enforce.policy_reader import LONGEST_POLL
@@ -63,13 +63,14 @@ class Guard:
 
     pid: int
     url: str
-    desk: str
+    operators: str
+    """Its operators' port."""
     failed: float = math.inf
     """How many passes were begun and are not among the good ones that are over."""
 
     def metrics(self) -> dict[str, float]:
         """Read its metrics, by name with labels."""
-        lines = http("GET", f"{self.desk}/metrics").body.decode().splitlines()
+        lines = http("GET", f"{self.operators}/metrics").body.decode().splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
@@ -104,7 +105,7 @@ class Guard:
         return seen
 
     def passes(self, seconds: float) -> dict[str, float]:
-        """Watch some passes; gives what one of them took, on average."""
+        """Watch some passes; returns what one of them took, on average."""
         before = self.over(self.metrics()[f"{PASS}_count"] + 1)
         time.sleep(seconds)  # asking for the metrics meanwhile would cost CPU
         after = self.over(before[f"{PASS}_count"] + 2)
@@ -130,7 +131,7 @@ def room_name(number: int) -> str:
 
 
 def policies(rooms: int, share: int) -> dict[str, dict[str, Any]]:
-    """Give the policies of so many rooms, one in `100 / share` of which forbids cameras."""
+    """The policies of so many rooms, one in `100 / share` of which forbids cameras."""
     forbidden = {QUALITY: {"allow_camera": False}}
     step = 100 // share if share else rooms + 1
     return {room_name(n): {} if (n + 1) % step else forbidden for n in range(rooms)}
@@ -175,7 +176,7 @@ def _memory(directory: Path, known: dict[str, str]) -> Path:
         connection.executescript(SCHEMA)
         connection.executemany(
             "INSERT INTO alias VALUES (?, ?, ?, ?)",
-            [(alias, room, ROOM_SLOT, Grounds.PROOF.value) for room, alias in known.items()],
+            [(alias, room, ROOM_SLOT, Evidence.PROOF.value) for room, alias in known.items()],
         )
     connection.close()
     return path
@@ -188,8 +189,8 @@ def cell(rooms: int, share: int, seconds: float) -> list[dict[str, Any]]:
         wanted = restricted(rooms, share)
         guard.reassess(wanted)
         found.append({"mode": "polling", **guard.passes(seconds)})
-        heartbeat(guard.desk)
-        with hinting(guard.desk, every=5.0):
+        heartbeat(guard.operators)
+        with hinting(guard.operators, every=5.0):
             found.append({"mode": "pushes", **guard.passes(seconds)})
     for row in found:
         waits = turns(wanted, rooms - wanted) if row["mode"] == "polling" else (0.0, 0.0)
@@ -198,9 +199,9 @@ def cell(rooms: int, share: int, seconds: float) -> list[dict[str, Any]]:
 
 
 def turns(restricted: int, others: int) -> tuple[float, float]:
-    """Tell after how many seconds each room was looked up again, at the default pace.
+    """After how many seconds each room was looked up again, at the default pace.
 
-    For rooms that a policy is known to restrict, and for the others (`Live._to_work_on`).
+    For rooms that a policy is known to restrict, and for the others (`Live._most`).
     """
     rate, interval = _default("POLICY_RATE"), _default("RECONCILE_INTERVAL")
     of_restricted = min(restricted, int(rate * LONGEST_POLL / LOOKUPS))
@@ -212,13 +213,13 @@ def turns(restricted: int, others: int) -> tuple[float, float]:
 
 
 def _default(name: str) -> float:
-    """Give the default of one of the guard's variables."""
+    """The default of one of the guard's variables."""
     found = next(each for each in variables() if each.name == f"LOTUS_GUARD_{name}")
     return float(found.default)
 
 
 def latencies(guard: Guard, seconds: float) -> list[float]:
-    """Ask for tokens one after the other; gives each one's milliseconds."""
+    """Ask for tokens one after the other; returns each one's milliseconds."""
     ask, took = one_ask(), []
     connection = HTTPConnection("127.0.0.1", int(guard.url.rpartition(":")[2]), timeout=10)
     end = time.monotonic() + seconds
@@ -246,7 +247,7 @@ def token_beside(rooms: int, share: int, seconds: float) -> dict[str, float]:
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Measure; gives the results as JSON can hold them."""
+    """Measure; returns the results as JSON can hold them."""
     begun, rows, left_out = time.monotonic(), [], []
     for rooms in options.rooms:
         for share in options.shares:
@@ -261,7 +262,7 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def series(found: dict[str, Any], what: str) -> Series:
-    """Give the points to plot: a figure of a pass by the number of rooms."""
+    """The points to plot: a figure of a pass by the number of rooms."""
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in found["rows"]:
         name = f"{row['mode']}, {row['share']} % restrictive"

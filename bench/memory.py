@@ -127,7 +127,7 @@ class Crowd:
 
 
 async def simulate(reactor: Any, options: Options) -> dict[str, Any]:
-    """Run the simulation; gives the memory at each tenth."""
+    """Run the simulation; returns the memory at each tenth."""
     begun, end = time.monotonic(), 3600.0 * options.hours
     marks: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -176,14 +176,14 @@ def _mark(world: Simulation, crowd: Crowd) -> dict[str, Any]:
         "refused": world.answers.get(403, 0),
         "other": sum(n for status, n in world.answers.items() if status not in (200, 403)),
         "steps": int(world.guard.metrics.steps.labels("narrow", "done")._value.get()),
-        "aliases": sum(1 for _ in world.guard.memory.directory.places()),
+        "aliases": sum(1 for _ in world.guard.memory.directory.bindings()),
         "identities": sum(1 for _ in world.guard.memory.directory.users()),
         "seats": len(world.guard.memory.seats.rooms()),
     }
 
 
 def slope(marks: list[dict[str, Any]]) -> float | None:
-    """Give the growth in MiB an hour over the second half of the run, by least squares."""
+    """The growth in MiB an hour over the second half of the run, by least squares."""
     half = [mark for mark in marks if mark["at"] >= marks[-1]["at"] / 2]
     if len(half) < 3:
         return None

@@ -38,7 +38,7 @@ class Ports:
 
 
 def frame(directory: Path, name: str, inner: str) -> list[str]:
-    """Write the configuration of an nginx of one process; gives the command that runs it."""
+    """Write the configuration of an nginx of one process; returns the command that runs it."""
     folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{folder}_temp_path {directory}/{folder};" for folder in folders)
     path = directory / f"{name}.conf"
@@ -62,7 +62,7 @@ def neighbours(
     policies: Mapping[str, Mapping[str, Any]],
     livekit_rooms: Iterable[str],
 ) -> list[str]:
-    """Write all three down; gives the command that runs them."""
+    """Write all three down; returns the command that runs them."""
     _write_livekit(directory, livekit_rooms)
     _write_pages(directory / "pages", list(policies))
     answers = "\n".join(f"{ask.number} '{ask.answer}\\n';" for ask in asks)

@@ -9,22 +9,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from attrs import define, field
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent
-from zope.interface import implementer
 
+from bench.in_memory import Answer, MemoryAgent, MemoryConnection
 from bench.traffic import KEY, LIMIT, QUALITY, SECRET
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
@@ -38,11 +30,10 @@ from lotus_guard.run.live_service import LiveService
 from lotus_guard.sandbox.authorization_state import Issuer
 from lotus_guard.sandbox.livekit_state import LiveKitState
 from lotus_guard.sandbox.livekit_webhooks import WEBHOOK_TYPE, sign_webhook
-from lotus_guard.web.public import PublicSite
+from lotus_guard.web.door import DoorSite
 
 EPOCH = 1_800_000_000.0
 """When the simulation begins, in seconds since 1970."""
-LATENCY = 0.002
 PUSH_SECRET = "a-push-secret-for-the-benchmark"
 NO_VIDEO: Mapping[str, Any] = {QUALITY: {"allow_camera": False, "allow_screenshare": False}}
 POLICIES: Sequence[Mapping[str, Any]] = (
@@ -59,77 +50,6 @@ POLICIES: Sequence[Mapping[str, Any]] = (
 CHANGES = 0
 """The kind of room that has its policy only after `CHANGES_AFTER` seconds."""
 CHANGES_AFTER = 60.0
-
-Answer = tuple[int, bytes]
-Handler = Callable[[bytes, str, bytes], Answer]
-"""Answers a method, a path and a body."""
-
-
-@implementer(IAgent)
-@define(eq=False)
-class MemoryAgent:
-    """Answers requests a moment later."""
-
-    clock: Clock
-    handler: Handler
-
-    def request(self, method: bytes, uri: bytes, headers: Any = None, body: Any = None) -> Any:
-        """Make a request of the handler; `body` is an `adapters.http.BytesBody`."""
-        sent: list[bytes] = []
-        if body is not None:
-            body.startProducing(_Collector(sent))
-        answer: Deferred[Any] = Deferred()
-        parts = urlsplit(uri.decode("ascii"))
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
-
-        def serve() -> None:
-            if not answer.called:
-                answer.callback(_Response(*self.handler(method, target, b"".join(sent))))
-
-        self.clock.callLater(LATENCY, serve)
-        return answer
-
-
-@define
-class _Collector:
-    sent: list[bytes]
-
-    def write(self, data: bytes) -> None:
-        self.sent.append(data)
-
-
-class _Response:
-    """As much of an IResponse as the guard reads."""
-
-    phrase = b"OK"
-
-    def __init__(self, code: int, body: bytes) -> None:
-        self.code = code
-        self.length = len(body)
-        self.headers = Headers({b"Content-Type": [b"application/json"]})
-        self._body = body
-
-    def deliverBody(self, protocol: Any) -> None:
-        protocol.dataReceived(self._body)
-        protocol.connectionLost(Failure(ResponseDone()))
-
-
-class _Connection(StringTransport):
-    """A client's connection that is closed after its one answer, as Nginx Proxy Manager has it."""
-
-    def __init__(self, on_answer: Callable[[bytes], None]) -> None:
-        super().__init__(peerAddress=IPv4Address("TCP", "127.0.0.1", 40000))
-        self._on_answer = on_answer
-        self.protocol: Any = None
-
-    def loseConnection(self) -> None:
-        if self.protocol is not None:
-            protocol, self.protocol = self.protocol, None
-            protocol.connectionLost(Failure(ConnectionDone()))
-            self._on_answer(self.value())
-
-    def setTcpNoDelay(self, _enabled: bool) -> None:
-        """Do nothing: nothing is sent."""
 
 
 @define(eq=False)
@@ -148,7 +68,7 @@ class Simulation:
     _unheard: set[str] = field(factory=set)
     """The LiveKit rooms of which no webhook comes."""
     _issuer: Issuer = field(init=False)
-    _site: PublicSite = field(init=False)
+    _site: DoorSite = field(init=False)
     _ids: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -163,18 +83,18 @@ class Simulation:
         )
         config = read_config(self._environment())
         self.guard = make_guard(config, clocks, agents)
-        self.guard.memory.cluster.store.open()
-        self._site = PublicSite(self.guard.public.gate)
+        self.guard.memory.open()
+        self._site = DoorSite(self.guard.public.door)
         self._site.reactor = self.clock
         self.service = LiveService(self.guard, config, clocks, agents)
         self.service.startService()
 
     def epoch(self) -> float:
-        """Tell the time."""
+        """Seconds since 1970."""
         return EPOCH + self.clock.seconds()
 
     def is_writing(self) -> bool:
-        """Tell whether the guard is writing to its state file."""
+        """Whether the guard is writing to its state file."""
         return getattr(self.guard.memory.cluster.store, "_writing", None) is not None
 
     def ask(
@@ -203,7 +123,7 @@ class Simulation:
         )
 
     def join(self, token: str) -> tuple[str, str]:
-        """Come in with a token; gives the LiveKit room and the identity."""
+        """Come in with a token; returns the LiveKit room and the identity."""
         info = self.sfu.join(token)
         livekit_room = self.sfu.open_token(token)["video"]["room"]
         return livekit_room, info.identity
@@ -229,7 +149,7 @@ class Simulation:
         self.guard.hints.push(b"{}", sign_push(b"{}", PUSH_SECRET, self.epoch()))
 
     def policies(self, room: int) -> Mapping[str, Any]:
-        """Tell what a room says now."""
+        """What a room says now."""
         kind, now = room % len(POLICIES), self.clock.seconds()
         is_new = now - self.begun.get(room_name(room), now) < CHANGES_AFTER
         return {} if kind == CHANGES and is_new else POLICIES[kind]
@@ -271,7 +191,7 @@ class Simulation:
 
         lines = [f"POST {path} HTTP/1.1", "Host: guard", f"Content-Length: {len(body)}"]
         lines += ["Connection: close", *(f"{name}: {value}" for name, value in headers.items())]
-        connection = _Connection(read)
+        connection = MemoryConnection(read)
         protocol: Any = self._site.buildProtocol(connection.getPeer())
         protocol.makeConnection(connection)
         connection.protocol = protocol
@@ -339,7 +259,7 @@ def number_of(room: str) -> int:
 
 
 def is_heard(room: int) -> bool:
-    """Tell whether webhooks and pushes come for a room: for one half of them all are lost."""
+    """Whether webhooks and pushes come for a room: for one half of them all are lost."""
     return room // len(POLICIES) % 2 == 0
 
 

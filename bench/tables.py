@@ -57,7 +57,7 @@ def plot_svg(title: str, x_title: str, y_title: str, series: Series) -> str:
 
 
 def _span(values: Iterable[float]) -> tuple[float, float]:
-    """Give the whole powers of ten around values, as exponents."""
+    """The whole powers of ten around values, as exponents."""
     known = [math.log10(value) for value in values]
     low, high = math.floor(min(known)), math.ceil(max(known))
     return float(low), float(max(high, low + 1))

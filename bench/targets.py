@@ -91,7 +91,7 @@ def _alone(rows: Sequence[Row], guard: str) -> list[dict[str, Any]]:
 
 
 def _of(rows: Sequence[Row], candidate: str, kind: str, connections: int) -> dict[int, Row]:
-    """Give the rows of a candidate's cell by their rounds; connections are kept in it."""
+    """The rows of a candidate's cell by their rounds; connections are kept in it."""
     wanted = (candidate, kind, connections, "kept")
     return {
         row["round"]: row
@@ -103,7 +103,7 @@ def _of(rows: Sequence[Row], candidate: str, kind: str, connections: int) -> dic
 def _ratio(
     rows: Sequence[Row], what: str, one: str, other: str, kind: str, connections: int
 ) -> float | None:
-    """Give the median of the ratios within each round."""
+    """The median of the ratios within each round."""
     ones, others = (_of(rows, name, kind, connections) for name in (one, other))
     ratios = [ones[turn][what] / others[turn][what] for turn in ones.keys() & others.keys()]
     return statistics.median(ratios) if ratios else None

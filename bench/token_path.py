@@ -126,7 +126,7 @@ class Bench:
     def _load(
         self, candidate: Running, path: Path, count: int, style: str, seconds: float
     ) -> dict[str, float]:
-        """Let wrk ask; gives what it says, and the CPU seconds it took itself."""
+        """Let wrk ask; returns what it says, and the CPU seconds it took itself."""
         binary = program("wrk")
         script = str(self.directory / "load.lua")
         # wrk takes whole seconds only; at SIGINT it stops, and reports as at its end.
@@ -151,13 +151,13 @@ class Bench:
 
 
 def _children() -> float:
-    """Give the CPU seconds of all children that have ended."""
+    """The CPU seconds of all children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def medians(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give one row for each candidate and cell."""
+    """One row for each candidate and cell."""
     grouped: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         key = (row["kind"], row["style"], row["connections"], row["candidate"])
@@ -183,7 +183,7 @@ def _median(rows: Sequence[dict[str, Any]], name: str) -> float | None:
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Measure; gives the results as JSON can hold them."""
+    """Measure; returns the results as JSON can hold them."""
     names, left_out = available()
     if options.only:
         names = [name for name in names if name in options.only]

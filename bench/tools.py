@@ -59,7 +59,7 @@ def program(name: str) -> str:
 
 
 def libraries(path: str) -> dict[str, str]:
-    """Give the environment in which a program unpacked in `.real/` finds its libraries."""
+    """The environment in which a program unpacked in `.real/` finds its libraries."""
     if not Path(path).is_relative_to(REAL):
         return {}
     top = REAL / Path(path).relative_to(REAL).parts[0]
@@ -75,7 +75,7 @@ def running(
     port: int,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[int]:
-    """Run a server until the block ends; gives its pid once it listens."""
+    """Run a server until the block ends; returns its pid once it listens."""
     process = Process(name, command, directory, port, env or {})
     process.start()
     try:
@@ -106,12 +106,12 @@ def family(pid: int) -> list[int]:
 
 
 def cpu(pid: int) -> float:
-    """Give the CPU seconds that a process and its children have used."""
+    """The CPU seconds that a process and its children have used."""
     return sum(_cpu(each) for each in family(pid))
 
 
 def cpu_of_threads(pid: int) -> float:
-    """Give the CPU seconds of a process's threads: exact, but without those that have ended."""
+    """The CPU seconds of a process's threads: exact, but without those that have ended."""
     return sum(
         int((task / "schedstat").read_text().split()[0]) / 1e9
         for task in Path(f"/proc/{pid}/task").iterdir()
@@ -119,12 +119,12 @@ def cpu_of_threads(pid: int) -> float:
 
 
 def rss(pid: int) -> float:
-    """Give the resident memory in MiB of a process and its children; shared pages count in each."""
+    """The resident memory in MiB of a process and its children; shared pages count in each."""
     return sum(_rss(each) for each in family(pid))
 
 
 def _stat(pid: int) -> list[str]:
-    """Give the fields of /proc/PID/stat from the third on (proc_pid_stat(5))."""
+    """The fields of /proc/PID/stat from the third on (proc_pid_stat(5))."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 

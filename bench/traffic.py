@@ -63,7 +63,7 @@ class Table:
         return [ask for ask in self.asks if ask.kind == kind]
 
     def policies(self) -> dict[str, dict[str, Any]]:
-        """Give the policies of every room."""
+        """The policies of every room."""
         return {
             room_of(kind, n): events for kind, events in KINDS.items() for n in range(self.rooms)
         }

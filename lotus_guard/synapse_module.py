@@ -91,7 +91,7 @@ class LotusGuardModule:
     async def check_event_allowed(
         self, event: Any, _state: Mapping[Any, Any]
     ) -> tuple[bool, dict[str, Any] | None]:
-        """Tell a user of this server that the policy that he sets makes no sense."""
+        """Refuse a senseless policy of a user of this server, and say what is wrong with it."""
         rule = self._rules.get(event.type) if self._settings.reject_senseless else None
         if rule and event.is_state() and event.state_key == "" and self._api.is_mine(event.sender):
             complaints = rule.read(event.content).complaints

@@ -3,11 +3,15 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
 from hypothesis import settings
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
 
+from lotus_guard.rules import RULES, Rules
 from tests.world import World
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -20,8 +24,28 @@ settings.load_profile("project")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def rules() -> Rules:
+    """The rules of the guard; a test may have others."""
+    return RULES
+
+
+@pytest.fixture
+def world(tmp_path: Path, rules: Rules) -> Iterator[World]:
     """A sandbox on loopback; the test starts the guard."""
-    made = World(tmp_path)
+    made = World(tmp_path, rules=rules)
     yield made
     pytest_twisted.blockon(made.stop())
+
+
+@pytest.fixture
+def logged() -> Iterator[list[Any]]:
+    """Every event of the log, while a test runs."""
+    events: list[Any] = []
+
+    @implementer(ILogObserver)
+    def keep(event: Any) -> None:
+        events.append(event)
+
+    globalLogPublisher.addObserver(keep)
+    yield events
+    globalLogPublisher.removeObserver(keep)

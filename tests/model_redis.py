@@ -1,7 +1,7 @@
 """A model of the little of Redis that we use; the contract tests hold it to the real one."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -121,8 +121,11 @@ class ModelRedis:
     def _hlen(self, key: str) -> int:
         return len(self.memory.get(key) or {})
 
-    def _hscan(self, key: str, _cursor: str, _count: str, _n: str) -> list[Any]:
-        return ["0", self._hgetall(key)]
+    def _hscan(self, key: str, cursor: str, _count: str, most: str) -> list[Any]:
+        begin, end = int(cursor), int(cursor) + int(most)
+        pairs = list((self.memory.get(key) or {}).items())
+        some = [each for pair in pairs[begin:end] for each in pair]
+        return [str(end) if end < len(pairs) else "0", some]
 
     def _publish(self, channel: str, message: str) -> int:
         ears = self.memory.ears.get(channel, [])
@@ -136,11 +139,25 @@ class ModelRedis:
         del stream[: -int(most)]
         return str(stream[-1][0])
 
-    def _xrevrange(self, key: str, _from: str, _to: str, _count: str, most: str) -> list[Any]:
-        return list(reversed(self.memory.get(key) or []))[: int(most)]
+    def _xrevrange(self, key: str, last: str, _to: str, _count: str, most: str) -> list[Any]:
+        entries: Iterator[Any] = reversed(self.memory.get(key) or [])
+        if last != "+":
+            newest = _number(last.strip("(")) - last.startswith("(")
+            entries = (each for each in entries if _number(each[0]) <= newest)
+        return list(entries)[: int(most)]
+
+    def _xtrim(self, key: str, _minid: str, _about: str, oldest: str) -> int:
+        stream = self.memory.get(key) or []
+        before = len(stream)
+        stream[:] = [each for each in stream if _number(each[0]) >= int(oldest)]
+        return before - len(stream)
 
     def _get(self, key: str) -> Any:
         return self.memory.get(key)
 
     def _ping(self) -> str:
         return "PONG"
+
+
+def _number(entry: str) -> int:
+    return int(entry.partition("-")[0])

@@ -92,7 +92,7 @@ def names_in(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)}
 
 
-@pytest.mark.parametrize("page", ["facts.md", "architecture.md", "failures.md"])
+@pytest.mark.parametrize("page", ["facts.md", "architecture.md", "failures.md", "security.md"])
 def test_tests_that_a_page_names_exist(page: str) -> None:
     for path, name in NAMED_TEST.findall((ROOT / "docs" / page).read_text()):
         assert (TESTS / path).exists(), f"{page}: there is no tests/{path}"

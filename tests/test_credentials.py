@@ -14,10 +14,8 @@ from attrs import define, field
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from lotus_guard.core.clock import ServerClock
 from lotus_guard.core.token import KeyPair, NotOurs, open_token, sign
 from lotus_guard.enforce.credentials import (
     FORMER_SECONDS,
@@ -27,8 +25,6 @@ from lotus_guard.enforce.credentials import (
     Credential,
     Place,
 )
-from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.neighbours.signing import Signer, Signing
 from lotus_guard.rules.push import sign_push
 from lotus_guard.run.clocks import keep_steady
 from lotus_guard.run.config import Faulty, read_config
@@ -354,23 +350,6 @@ async def test_a_new_secret_is_no_matter_whoever_has_it_first(
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_under_way_at_a_renewal_does_not_stand_for_the_new_secret() -> None:
-    old, new = KeyPair(KEY, SECRET), KeyPair(KEY, NEW_SECRET)
-    keys = Credential("LIVEKIT_KEY_FILE", old)
-    signer = Signer(keys, ServerClock("LiveKit", time.time), time.monotonic)
-    used: list[KeyPair] = []
-
-    async def ask(signing: Signing, _epoch: float, _seconds: float) -> HttpAnswer:
-        used.append(signing.pair)
-        keys.value = new
-        return HttpAnswer(200, Headers(), b"")
-
-    for _ in range(3):
-        await signer.asked(1.0, ask)
-    assert used == [old, new, new]
-
-
-@pytest_twisted.ensureDeferred
 async def test_a_new_secret_that_the_others_have_first_is_read_when_it_is_missed(
     files: Files,
 ) -> None:
@@ -425,7 +404,7 @@ async def test_no_secret_is_in_a_dump_a_log_or_a_page(files: Files, logged: list
     signed = {"Lotus-Guard-Signature": sign_push(b"{}", "x" * 32, time.time())}
     await world.request("POST", "/policy", b"{}", signed, world.desk)
     guard = world.guard
-    for part in (guard.live, guard.hints.pushes, guard.public.gate, *guard.loop.backends):
+    for part in (guard.live, guard.hints.pushes, guard.public.door, *guard.loop.backends):
         shown.append(repr(part))
     shown += [repr(each) for each in (world.config.credentials, world.config)]
     for path in ("/metrics", "/readyz", "/decisions", "/rooms"):

@@ -3,43 +3,22 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import pytest_twisted
 from livekit.protocol import models as lk_models
 from twisted.internet.task import deferLater
-from twisted.logger import ILogObserver, globalLogPublisher
-from zope.interface import implementer
 
 from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import Decision, from_json
 from lotus_guard.rules.rulings import replay
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, SECRET, TWO, VOICE
+from tests.calls import NO_CAMERA, fill, full_room_and_a_drawer, join, last, people, sources
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
-from tests.test_live import NO_CAMERA, full_room_and_a_drawer, join, people, sources
-from tests.world import FAST, Got, World, http_answer, reactor, token_request
+from tests.world import FAST, World, http_answer, reactor, token_request
 
 HEADER = "Lotus-Guard-Decision"
-
-
-@pytest.fixture
-def logged() -> Iterator[list[Any]]:
-    """Every event of the log, while a test runs."""
-    events: list[Any] = []
-
-    @implementer(ILogObserver)
-    def keep(event: Any) -> None:
-        events.append(event)
-
-    globalLogPublisher.addObserver(keep)
-    yield events
-    globalLogPublisher.removeObserver(keep)
-
-
-def last(world: World) -> Decision:
-    return world.guard.overview.records.recent[-1]
 
 
 def deeds(world: World) -> list[tuple[str, str, bool]]:
@@ -53,13 +32,6 @@ async def decisions(world: World, **wanted: str) -> list[Decision]:
     query = "&".join(f"{name}={value}" for name, value in wanted.items())
     got = await world.request("GET", f"/decisions?{query}", base=world.desk)
     return [from_json(each) for each in got.json()["decisions"]]
-
-
-async def fill(world: World) -> Got:
-    """Fill the room for two, and ask for a third."""
-    for name in ("alice", "bob"):
-        assert (await world.ask(name, TWO)).status == 200
-    return await world.ask("carol", TWO)
 
 
 @pytest_twisted.ensureDeferred

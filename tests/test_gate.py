@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
 from twisted.web.client import URI
 
 from lotus_guard.core.model import Identity, LiveKitRoom
 from lotus_guard.enforce.identity_quota import MOST_IN_ROOM
 from lotus_guard.enforce.introduction import MOST_SLOTS
 from lotus_guard.enforce.ports import Allowance, Outage, Reason
-from lotus_guard.neighbours.http import BoundedBody, TooLong
-from lotus_guard.neighbours.upstream import Upstream
+from lotus_guard.neighbours.bodies import TooLong, collect
+from lotus_guard.neighbours.upstream import target_of
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.world import Got, World, http_answer, reactor, token_request
@@ -187,13 +188,22 @@ class Dead:
 
 
 def test_an_answer_of_unknown_length_is_bounded() -> None:
-    body = BoundedBody(Allowance(10))
+    bodies: list[Any] = []
+
+    class Answer:
+        def deliverBody(self, body: Any) -> None:
+            body.makeConnection(StringTransport())
+            bodies.append(body)
+
+    answer: Any = Answer()
     failures: list[Any] = []
-    body.done.addErrback(failures.append)
-    body.dataReceived(b"12345")
+    ensureDeferred(collect(answer, Allowance(10))).addErrback(failures.append)
+    bodies[0].dataReceived(b"12345")
     assert not failures
-    body.dataReceived(b"678901")
+    bodies[0].dataReceived(b"678901")
     assert failures[0].check(TooLong)
+    assert failures[0].value.begins == b"1234567890"
+    assert bodies[0].transport.disconnecting or bodies[0].transport.disconnected
 
 
 @pytest_twisted.ensureDeferred
@@ -338,14 +348,13 @@ async def raw(world: World, data: bytes) -> bytes:
     ],
 )
 def test_what_is_looked_at_is_what_goes_out(raw_target: bytes, wanted: bytes) -> None:
-    assert Upstream(None, b"http://u", reactor).target_of(raw_target) == wanted  # type: ignore[arg-type]
+    assert target_of(raw_target) == wanted
 
 
 @given(st.from_regex(rb"/?(/[a-zA-Z0-9_;.%]{0,4}){1,3}(\?[a-z0-9_=&;%]{0,6}){0,2}", fullmatch=True))
 @example(b"/sfu/get?n=1")
 def test_a_plain_target_goes_out_as_the_client_below_would_write_it(target: bytes) -> None:
-    upstream = Upstream(None, b"http://u", reactor)  # type: ignore[arg-type]
-    assert upstream.target_of(target) == URI.fromBytes(b"http://u" + target).originForm
+    assert target_of(target) == URI.fromBytes(b"http://u" + target).originForm
 
 
 @pytest_twisted.ensureDeferred
@@ -566,7 +575,7 @@ async def test_a_client_who_goes_away_is_no_failure_of_upstreams(world: World) -
     await wait(world, 0.2)
     (failures,) = world.guard.metrics.upstream_failures.collect()
     assert failures.samples == [], "whatever the reason"
-    await world.guard.public.gate.drained()
+    await world.guard.public.door.drained()
 
 
 @pytest_twisted.ensureDeferred

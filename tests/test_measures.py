@@ -9,12 +9,10 @@ from twisted.logger import formatEvent
 
 from lotus_guard.rules.state_event import set_at
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
+from tests.calls import NO_CAMERA, PUSH, fill, join, last, metric, push, settled
 from tests.events import SOURCES_EVENT
-from tests.test_decisions import fill, last, logged
-from tests.test_live import NO_CAMERA, PUSH, join, metric, push, settled
 from tests.world import World, http_answer, reactor
 
-__all__ = ["logged"]
 SECONDS = "lotus_guard_live_enforcement_seconds"
 
 

@@ -13,15 +13,16 @@ from zope.interface import implementer
 from lotus_guard.core.model import RoomId, Source
 from lotus_guard.neighbours.bulkhead import Bulkhead
 from lotus_guard.overload.client_address import Origin
+from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.fair_share import Bounds
-from lotus_guard.overload.http_limits import Connections
 from lotus_guard.overload.load_shedding import TOKENS
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
-from lotus_guard.web.public import BLIND_REQUESTS, SLOW_SECONDS
+from lotus_guard.web.client_request import BLIND_REQUESTS
+from lotus_guard.web.door import SLOW_SECONDS
+from tests.calls import join
 from tests.events import SOURCES_EVENT
 from tests.real.processes import free_port
 from tests.test_gate import CORS
-from tests.test_live import join
 from tests.world import FAST, Got, World, http_answer, reactor, token_request
 
 
@@ -184,6 +185,11 @@ def ways(world: World) -> tuple[Any, Any]:
     return tokens.http, later.http
 
 
+def lead_to(way: Any, agent: Any) -> None:
+    way.agent = agent
+    way.__attrs_post_init__()
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_line_that_is_full_opens_and_is_counted(world: World) -> None:
     world.start_guard(**FAST)
@@ -238,10 +244,9 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
         def request(self, *_arguments: Any) -> Deferred[Any]:
             return Deferred()
 
-    for way in ways(world):
-        way.agent = Hanging()
     asking: Any = synapse.probe
-    asking.__self__.http.agent = Hanging()
+    for way in (*ways(world), asking.__self__.http):
+        lead_to(way, Hanging())
     for _ in range(4):
         assert (await ask_as(world, "192.0.2.1")).sources is None
     await soon(lambda: not synapse.breaker.lets_through)
@@ -256,9 +261,8 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
     assert sample(world, "not_asked_total", neighbour="synapse", reason="open") >= 10.0
     assert sample(world, "breaker_open", neighbour="synapse") == 1.0
     assert sample(world, "breaker_open", neighbour="livekit") == 0.0
-    for way in ways(world):
-        way.agent = good
-    asking.__self__.http.agent = good
+    for way in (*ways(world), asking.__self__.http):
+        lead_to(way, good)
     while not synapse.breaker.lets_through:
         synapse.probe_if_due()
         await deferLater(reactor, 0.01, lambda: None)
@@ -307,7 +311,7 @@ async def test_a_room_that_fails_opens_no_breaker(world: World) -> None:
                 path = url.replace(b"%21two", b"%21two/forbidden")
                 return good.request(method, path, *rest)
 
-        way.agent = Partly()
+        lead_to(way, Partly())
     for _ in range(20):
         assert (await ask_as(world, "192.0.2.1", TWO)).status == 200
     assert sum(world.fail_opens().values()) > 20

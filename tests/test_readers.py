@@ -12,14 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
-from lotus_guard.overload.http_limits import (
-    MOST_UNREAD,
-    PIECE,
-    UNREAD_SECONDS,
-    BoundedRequest,
-    Connections,
-    QuietSite,
-)
+from lotus_guard.overload.connections import MOST_UNREAD, UNREAD_SECONDS, Connections
+from lotus_guard.overload.http_limits import PIECE, BoundedRequest, QuietSite
 
 PAGE = b"x" * 5000
 ASK = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -67,7 +61,7 @@ class Port:
     site: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        connections = Connections(on_cut=self.cuts.append)
+        connections = Connections(on_cut=self.cuts.append, now=self.clock.seconds)
         self.site = QuietSite(
             Page(), connections, requestFactory=BoundedRequest, reactor=self.clock
         )

@@ -5,24 +5,18 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from hypothesis import given
-from hypothesis import strategies as st
 from livekit.protocol import models as lk_models
-from livekit.protocol import room as lk_room
 from twisted.internet import reactor as _reactor
 from twisted.logger import formatEvent
 
-from lotus_guard.core.model import Identity, Kind, RoomId, kind_of
+from lotus_guard.core.model import Kind, RoomId, kind_of
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.roll_call import KEPT_OUT, MOST_BYTES
-from lotus_guard.neighbours.livekit_list import read_list
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
-from tests.events import LIMIT_EVENT, SOURCES_EVENT
-from tests.test_decisions import logged
-from tests.test_live import (
+from tests.calls import (
     AUDIO,
     NO_CAMERA,
     VIDEO,
@@ -32,10 +26,10 @@ from tests.test_live import (
     metric,
     settled,
 )
-from tests.test_live import people as present
+from tests.calls import people as present
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.world import World
 
-__all__ = ["logged"]
 reactor: Any = _reactor
 TOO_LONG = "n" * (MOST_BYTES + 1)
 SLOT = "m.call#ROOM"
@@ -201,7 +195,7 @@ async def test_a_call_that_is_over_makes_nobody_unknown_in_another(world: World)
     await world.guard.live.run_pass()
     other = livekit_room_of(RoomId(OPEN), SLOT)
     world.sandbox.sfu.delete(other)
-    world.guard.memory.directory.rest({other})
+    world.guard.memory.directory.archive({other})
     world.guard.memory.seats._tables[RoomId(TWO)].holds.clear()  # a minute later
     world.sandbox.sfu.join(drawer)
     await world.guard.live.run_pass()
@@ -274,48 +268,13 @@ async def test_a_flooder_does_not_keep_a_room_full(world: World) -> None:
     guard, now = world.guard, time.monotonic()
     presence = guard.live.room_pass.presence
     presence.service = Troubled(presence.service, "attendance", "timeout")
-    admission = guard.public.gate._admission
+    public: Any = guard.public.door.behind
+    admission = public.exchange.admission
     for part in (presence, presence.roll_call, admission.desk, admission.judge_rules):
         part.now = lambda: now + KEPT + world.config.seat_grace + KEPT_OUT
     assert (await world.ask("carol", TWO)).status == 200
     assert (await world.ask("bob", TWO)).status == 403, "and what was given since counts"
     assert world.fail_opens() == {}
-
-
-# The list, record by record.
-
-
-people = st.lists(
-    st.builds(
-        lambda name, size: lk_models.ParticipantInfo(
-            sid="PA_1", identity=name, metadata="m" * size
-        ),
-        st.text("abc", min_size=1, max_size=5),
-        st.sampled_from([0, 10, 200, 1000]),
-    ),
-    max_size=6,
-)
-
-
-@given(people, st.integers(0, 4000))
-def test_a_list_that_is_cut_off_tells_all_that_it_can(infos: list[Any], cut: int) -> None:
-    most = 500
-    body = lk_room.ListParticipantsResponse(participants=infos).SerializeToString()[:cut]
-    reading = read_list(body, most, reactor, lambda info: Identity(info.identity))
-    with pytest.raises(StopIteration) as done:
-        reading.send(None)
-    found, loud = done.value.value
-    wanted, wanted_loud, at = [], [], 0
-    for info in infos:
-        length = info.ByteSize()
-        start = at + 1 + (1 if length < 128 else 2)
-        at = start + length
-        if length > most:
-            wanted_loud += [info.identity] if len(body) >= start + 8 + len(info.identity) else []
-        elif len(body) >= at:
-            wanted.append(info.identity)
-    assert list(found) == wanted
-    assert list(loud) == wanted_loud
 
 
 @pytest_twisted.ensureDeferred

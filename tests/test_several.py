@@ -13,16 +13,16 @@ from livekit.protocol import webhook
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.memory import redis_seats as redis_book
-from lotus_guard.memory.redis_lease import SECONDS, SETTLE_SECONDS, Lease
-from lotus_guard.memory.redis_news import RedisStore
+from lotus_guard.memory.redis_lease import SETTLE_SECONDS, Lease
+from lotus_guard.memory.redis_store import RedisStore
 from lotus_guard.rules.push import HEADER, sign_push
 from lotus_guard.run.guard import Guard
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
+from tests.calls import full_room_and_a_drawer, join, people
 from tests.events import LIMIT_EVENT, SOURCES_EVENT, push_of
 from tests.model_redis import Memory, ModelRedis
-from tests.test_live import full_room_and_a_drawer, join, people
 from tests.world import World
 
 PUSH = "a-push-secret-for-tests"
@@ -48,9 +48,10 @@ class Ring:
         guard = self.world.guard
         store = guard.memory.cluster.store
         assert isinstance(store, RedisStore)
-        ears = self.memory.ears.setdefault(store.channel, [])
-        ears.append(lambda message: store.hear(json.loads(message)))
-        store.listen()
+        reader = store.reader(guard.hints)
+        ears = self.memory.ears.setdefault(reader.channel, [])
+        ears.append(lambda message: reader.hear(json.loads(message)))
+        reader.listen()
         self.guards.append(guard)
         self.servers.append(server)
         self.urls.append(self.world.url)
@@ -93,12 +94,12 @@ async def test_what_one_is_taught_the_others_know_and_who_comes_later_too(ring: 
     livekit_room = got.claims["video"]["room"]
     late = ring.add()
     for guard in (*ring.guards, late):
-        place = guard.memory.directory.place_of(livekit_room)
+        place = guard.memory.directory.binding_of(livekit_room)
         assert place is not None
         assert (place.room, place.slot) == (OPEN, "m.call#SIDE")
         assert guard.memory.directory.user_of(got.claims["sub"]) == "@alice:sandbox"
     ring.guards[0].memory.directory.forget([livekit_room])
-    assert [g.memory.directory.place_of(livekit_room) for g in ring.guards] == [None] * 3
+    assert [g.memory.directory.binding_of(livekit_room) for g in ring.guards] == [None] * 3
 
 
 @pytest_twisted.ensureDeferred
@@ -106,12 +107,12 @@ async def test_what_was_learnt_while_redis_was_away_is_told_later(ring: Ring) ->
     ring.go_away()
     got = await ring.world.ask("alice", OPEN, "/get_token", base=ring.urls[0], slot="m.call#SIDE")
     livekit_room = got.claims["video"]["room"]
-    assert ring.guards[1].memory.directory.place_of(livekit_room) is None
+    assert ring.guards[1].memory.directory.binding_of(livekit_room) is None
     ring.go_away(False)
     store = ring.guards[0].memory.cluster.store
     assert isinstance(store, RedisStore)
-    store.listen()
-    assert ring.guards[1].memory.directory.place_of(livekit_room) is not None
+    store.reader(ring.guards[0].hints).listen()
+    assert ring.guards[1].memory.directory.binding_of(livekit_room) is not None
     assert ring.guards[1].memory.directory.user_of(got.claims["sub"]) == "@alice:sandbox"
 
 
@@ -241,7 +242,7 @@ async def test_who_sat_down_while_redis_was_away_is_not_put_out_once_it_is_back(
     ring.world.sandbox.sfu.join(got.json()["jwt"])
     await ring.guards[1].live.run_pass()
     assert {name.split(":")[0] for name in named(ring)} == {"@alice", "@bob"}
-    await ring.guards[0].memory.cluster.book.reunite()
+    await ring.guards[0].memory.seat_store.reunite()
     ring.lease(1)._failed -= SETTLE_SECONDS
     assert ring.lease(1).may_remove()
     await ring.guards[1].live.run_pass()
@@ -253,7 +254,7 @@ async def test_seats_of_an_outage_are_told_without_a_further_change(ring: Ring) 
     ring.go_away()
     assert [await ring.ask(0, name, TWO) for name in ("alice", "bob")] == [200, 200]
     ring.go_away(False)
-    await ring.guards[0].memory.cluster.book.reunite()
+    await ring.guards[0].memory.seat_store.reunite()
     assert await ring.ask(1, "carol", TWO) == 403
 
 
@@ -301,76 +302,6 @@ async def test_tokens_flow_while_redis_is_away_and_seats_are_united(ring: Ring) 
     assert [await ring.ask(number, "carol", TWO) for number in (0, 1)] == [403, 403]
 
 
-# --- the lease -----------------------------------------------------------------------------------
-
-
-@define
-class Times:
-    at: float = 100.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_lease_is_over_for_its_holder_before_another_can_have_it() -> None:
-    clock = Times()
-    memory = Memory(clock)
-    one, two = (Lease(ModelRedis(memory), "t:", name, clock) for name in "ab")
-    await one.renew()
-    await two.renew()
-    assert (one.leads(), two.leads(), one.term) == (True, False, 1)
-    while clock.at < 100.0 + SECONDS + 0.5:
-        clock.at += 0.1
-        await two.renew()
-        assert not (one.leads() and two.leads())
-    assert (one.leads(), two.leads(), two.term) == (False, True, 2)
-    await two.step_down()
-    await one.renew()
-    assert (one.leads(), two.leads(), one.term) == (True, False, 3)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_renewal_counts_from_when_it_was_sent() -> None:
-    clock = Times()
-    memory = Memory(clock)
-
-    class Slow(ModelRedis):
-        async def script(self, *arguments: Any) -> Any:
-            found = await super().script(*arguments)
-            clock.at += 3.0
-            return found
-
-    lease = Lease(Slow(memory), "t:", "a", clock)
-    await lease.renew()
-    assert lease.leads()
-    clock.at += 0.6
-    assert not lease.leads()
-
-
-@pytest_twisted.ensureDeferred
-async def test_without_redis_one_is_alone_only_when_no_lease_can_be_alive() -> None:
-    clock = Times()
-    server = ModelRedis(Memory(clock))
-    lease = Lease(server, "t:", "a", clock)
-    await lease.renew()
-    server.is_away = True
-    for _ in range(7):
-        clock.at += 1.0
-        await lease.renew()
-        assert lease.leads() == (clock.at < 103.5 or clock.at > 105.0)
-        assert not lease.may_remove(), "others may give seats that it does not hear of"
-    clock.at += 10.0
-    assert not lease.leads(), "it was paused: another may lead by now"
-    server.is_away = False
-    await lease.renew()
-    assert lease.leads()
-    assert not lease.may_remove(), "the others may still have seats to tell of"
-    clock.at += 1.0
-    assert lease.may_remove()
-    assert not lease.is_alone()
-
-
 @pytest_twisted.ensureDeferred
 async def test_what_falls_out_of_the_bounds_leaves_redis_and_not_the_other_guards(
     ring: Ring,
@@ -378,7 +309,7 @@ async def test_what_falls_out_of_the_bounds_leaves_redis_and_not_the_other_guard
     first = ring.guards[0]
     store = first.memory.cluster.store
     directory = first.memory.directory
-    directory._places._most = directory._users._most = 2
+    directory._bindings._most = directory._identities._users._most = 2
     rooms = [f"!{number}:sandbox" for number in range(4)]
     livekit_rooms = [livekit_room_of(RoomId(room), "m.call#ROOM") for room in rooms]
     for number, room in enumerate(rooms):
@@ -388,7 +319,7 @@ async def test_what_falls_out_of_the_bounds_leaves_redis_and_not_the_other_guard
     users = {key for key, value in ring.memory.keys.items() if ":users:" in key and value}
     assert users == {f"lotus_guard:users:{livekit_room}" for livekit_room in livekit_rooms[2:]}
     directory = ring.guards[1].memory.directory
-    assert all(directory.place_of(livekit_room) for livekit_room in livekit_rooms)
+    assert all(directory.binding_of(livekit_room) for livekit_room in livekit_rooms)
 
 
 @pytest_twisted.ensureDeferred
@@ -402,7 +333,7 @@ async def test_what_was_in_redis_before_the_bounds_is_not_taken_up_and_leaves_it
     ring.memory.keys["lotus_guard:users:b"] = {long: "@u:s", "i": "@u:s"}
     late = ring.add()
     await late.memory.cluster.store.close()
-    assert [livekit_room for livekit_room, _ in late.memory.directory.places()] == ["b"]
+    assert [livekit_room for livekit_room, _ in late.memory.directory.bindings()] == ["b"]
     assert [identity for identity, _ in late.memory.directory.users()] == ["i"]
     assert list(table) == ["b"]
 
@@ -416,5 +347,5 @@ async def test_a_table_that_is_too_long_is_not_shared_and_keeps_nobody_waiting(
         assert await ring.ask(0, name, TWO, device="d" * 200) == 200
     assert await ring.ask(0, "carol", TWO) == 403
     assert len(ring.memory.keys[f"lotus_guard:seats:{TWO}"]["d"]) <= 400
-    assert not ring.guards[0].memory.cluster.book.is_certain(RoomId(TWO))
+    assert not ring.guards[0].memory.seat_store.is_certain(RoomId(TWO))
     assert await ring.ask(0, "carol", VOICE) == 200

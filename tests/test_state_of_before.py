@@ -18,15 +18,18 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from lotus_guard.core.directory import Directory, Grounds, Place
+from lotus_guard.core.binding import Binding, Evidence
+from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
 from lotus_guard.core.seats import Look, Seats
+from lotus_guard.memory.redis_address import PREFIX
+from lotus_guard.memory.redis_keys import Keyspace
 from lotus_guard.memory.redis_lease import Lease
-from lotus_guard.memory.redis_news import RedisStore
-from lotus_guard.memory.redis_scripts import BIND, LEAD, PREFIX, REPLACE, STEP_DOWN, Script
+from lotus_guard.memory.redis_scripts import BIND, LEAD, REPLACE, STEP_DOWN, Script
 from lotus_guard.memory.redis_seats import RedisSeats
-from lotus_guard.memory.sqlite import Store
+from lotus_guard.memory.redis_store import RedisStore
+from lotus_guard.memory.sqlite import SqliteStore, Tenant
 from lotus_guard.rules.decision import Decision, from_json
 from tests.model_redis import Memory, ModelRedis, Words, text
 
@@ -109,21 +112,21 @@ DECISIONS = (
 )
 
 
-def learn(knowledge: Directory) -> None:
+def learn(directory: Directory) -> None:
     """Learn rooms and identities, in each way there is."""
-    knowledge.learn_room(CALL, Place(ROOM, ROOM_SLOT, Grounds.PROOF))
-    knowledge.learn_room(SIDE, Place(ROOM, "m.call#SIDE", Grounds.BELIEF))
-    knowledge.learn_room(FORGOTTEN, Place(OTHER, "", Grounds.BELIEF))
-    knowledge.learn_room(OVER, Place(OTHER, ROOM_SLOT, Grounds.PROOF))
+    directory.learn_room(CALL, Binding(ROOM, ROOM_SLOT, Evidence.PROOF))
+    directory.learn_room(SIDE, Binding(ROOM, "m.call#SIDE", Evidence.BELIEF))
+    directory.learn_room(FORGOTTEN, Binding(OTHER, "", Evidence.BELIEF))
+    directory.learn_room(OVER, Binding(OTHER, ROOM_SLOT, Evidence.PROOF))
     for identity, user in ((ANN_1, ANN), (ANN_2, ANN), (BOB_1, BOB), (CARL_1, CARL)):
-        knowledge.learn_identity(identity, user, CALL)
-    knowledge.learn_identity(ANN_1, ANN, SIDE)
-    knowledge.learn_identity(DORA_1, DORA, SIDE)
-    knowledge.learn_identity(SHARED, UserId("@x:evil"), SIDE)
-    knowledge.learn_identity(SHARED, UserId("@x:evil:8448"), SIDE)
-    knowledge.learn_identity(legacy_identity_of(EVE, "D"), EVE, FORGOTTEN)
-    knowledge.learn_identity(legacy_identity_of(EVE, "E"), EVE, OVER)
-    knowledge.rest({OVER})
+        directory.learn_identity(identity, user, CALL)
+    directory.learn_identity(ANN_1, ANN, SIDE)
+    directory.learn_identity(DORA_1, DORA, SIDE)
+    directory.learn_identity(SHARED, UserId("@x:evil"), SIDE)
+    directory.learn_identity(SHARED, UserId("@x:evil:8448"), SIDE)
+    directory.learn_identity(legacy_identity_of(EVE, "D"), EVE, FORGOTTEN)
+    directory.learn_identity(legacy_identity_of(EVE, "E"), EVE, OVER)
+    directory.archive({OVER})
 
 
 Work = Callable[[Seats], Any]
@@ -160,53 +163,73 @@ class Recording(ModelRedis):
         return await super().script(script, keys, arguments)
 
 
+@define
+class Heard:
+    """What the others told."""
+
+    all: list[object] = field(factory=list)
+
+    def on_push(self, body: bytes, header: str) -> None:
+        self.all.append(("push", body, header))
+
+    def on_old_push(self, body: bytes, header: str) -> None:
+        self.all.append(("old push", body, header))
+
+    def on_webhook(self, body: bytes, authorization: str) -> None:
+        self.all.append(("webhook", body, authorization))
+
+    def on_issued(self, room: RoomId) -> None:
+        self.all.append(("issued", room))
+
+
 @define(eq=False)
 class Life:
     """A guard's memory in Redis, on a clock turned by hand."""
 
+    instance: str = "one"
+    reactor: Clock = field(factory=Clock)
     memory: Memory = field(init=False)
-    clock: Clock = field(factory=Clock)
     server: Recording = field(init=False)
-    knowledge: Directory = field(factory=Directory)
+    store: RedisStore = field(init=False)
+    directory: Directory = field(init=False)
     seats: Seats = field(init=False)
     book: RedisSeats = field(init=False)
-    store: RedisStore = field(init=False)
     lease: Lease = field(init=False)
     news: list[str] = field(factory=list)
-    instance: str = "one"
 
     def __attrs_post_init__(self) -> None:
         self.memory = Memory(self.now)
         self.server = Recording(self.memory, AHEAD)
-        self.seats = Seats(60.0, 10.0, self.knowledge)
+        keys = Keyspace(self.server, "p:", self.instance)
+        self.store = RedisStore(keys, self)
+        self.directory = Directory(listener=self.store.learns)
+        self.seats = Seats(60.0, 10.0, self.directory)
         lineage = f"lineage-of-{self.instance}"
-        self.book = RedisSeats(
-            self.server, self.seats, "p:", self.instance, lambda: lineage, self.now
-        )
-        self.store = RedisStore(
-            self.server, "p:", self.knowledge, self.clock, self.now, lambda: EPOCH, self.instance
-        )
-        self.lease = Lease(self.server, "p:", self.instance, self.now)
-        self.memory.ears[self.store.channel] = [self.news.append]
-        self.store.open()
+        self.book = RedisSeats(keys, self.seats, lambda: lineage, self.now)
+        self.lease = Lease(keys, self.now)
+        self.memory.ears[keys.channel] = [self.news.append]
+        self.store.open(self.directory, self.seats)
 
     def now(self) -> float:
-        return NOW + self.clock.seconds()
+        return NOW + self.reactor.seconds()
+
+    def epoch(self) -> float:
+        return EPOCH
 
     async def play(self) -> None:
         """Do all that is recorded."""
-        learn(self.knowledge)
-        self.knowledge.forget({FORGOTTEN})
+        learn(self.directory)
+        self.directory.forget({FORGOTTEN})
         for work in SEATED:
             await self.book.change(ROOM, work)
-        self.store.pushed(ROOM, *PUSH)
-        self.store.pushed(None, *PUSH)
-        self.store.hooked(*HOOK)
-        self.store.issued(ROOM)
-        self.store.issued(ROOM)
+        self.store.teller.pushed(ROOM, *PUSH)
+        self.store.teller.pushed(None, *PUSH)
+        self.store.teller.hooked(*HOOK)
+        self.store.teller.issued(ROOM)
+        self.store.teller.issued(ROOM)
         for each in DECISIONS:
             self.store.decided(each)
-        self.clock.advance(1.0)
+        self.reactor.advance(1.0)
         await self.lease.renew()
 
     def record(self) -> dict[str, Any]:
@@ -252,14 +275,14 @@ async def test_what_is_written_to_redis_is_what_the_release_before_wrote() -> No
         assert in_any_order(found[what]) == in_any_order(before[what]), what
     for name, lua in before["scripts"].items():
         assert without_comments(found["scripts"][name]) == without_comments(lua)
-    assert (PREFIX, life.store.channel) == ("lotus_guard:", "p:news")
+    assert (PREFIX, life.store.keys.channel) == ("lotus_guard:", "p:news")
 
 
 def after_the_other() -> Life:
     """A guard of this release, where one of the release before has been at work."""
     life, before = Life(instance="two"), recorded()
     life.memory.keys = before["keys"]
-    life.clock.advance(10.0)
+    life.reactor.advance(10.0)
     return life
 
 
@@ -267,15 +290,14 @@ def after_the_other() -> Life:
 async def test_what_the_release_before_has_learnt_is_read_from_redis() -> None:
     played, life = Life(), after_the_other()
     await played.play()
-    recalled: list[tuple[bytes, str]] = []
-    life.store.ears.recall = lambda body, header: recalled.append((body, header))
-    life.store.listen()
-    assert sorted(life.knowledge.places()) == sorted(played.knowledge.places())
-    assert len(list(life.knowledge.places())) == 3
-    assert sorted(life.knowledge.users()) == sorted(played.knowledge.users())
-    assert life.knowledge.user_of(ANN_1) == ANN
-    assert str(life.knowledge.user_of(SHARED)) == SHARED
-    assert recalled == [PUSH]
+    heard = Heard()
+    life.store.reader(heard).listen()
+    assert sorted(life.directory.bindings()) == sorted(played.directory.bindings())
+    assert len(list(life.directory.bindings())) == 3
+    assert sorted(life.directory.users()) == sorted(played.directory.users())
+    assert life.directory.user_of(ANN_1) == ANN
+    assert str(life.directory.user_of(SHARED)) == SHARED
+    assert heard.all == [("old push", *PUSH)]
     assert await life.store.decisions() == [
         from_json({**each.as_json(), "at": round(each.at, 3)}) for each in reversed(DECISIONS)
     ]
@@ -287,7 +309,7 @@ async def test_what_the_release_before_has_learnt_is_read_from_redis() -> None:
 async def test_no_seat_that_the_release_before_gave_is_lost_in_redis() -> None:
     played, life = Life(), after_the_other()
     await played.play()
-    learn(life.knowledge)
+    learn(life.directory)
     await life.book.change(ROOM, lambda _seats: None)
     assert life.seats.table(ROOM) == played.seats.table(ROOM)
     assert life.seats.taken(ROOM, NOW + 10) == sorted([ANN, BOB, CARL, DORA, HASH])
@@ -306,18 +328,15 @@ async def test_no_seat_that_the_release_before_gave_is_lost_in_redis() -> None:
 
 def test_news_of_the_release_before_is_heard() -> None:
     life = Life(instance="two")
-    ears, heard = life.store.ears, list[object]()
-    ears.push = lambda body, header: heard.append(("push", body, header))
-    ears.webhook = lambda body, authorization: heard.append(("webhook", body, authorization))
-    ears.issued = lambda room: heard.append(("issued", room))
+    heard = Heard()
     for each in recorded()["news"]:
-        life.store.hear(json.loads(each))
-    assert heard == [("push", *PUSH), ("push", *PUSH), ("webhook", *HOOK), ("issued", ROOM)]
-    places = dict(life.knowledge.places())
-    assert places[CALL] == Place(ROOM, ROOM_SLOT, Grounds.PROOF)
-    assert places[SIDE] == Place(ROOM, "m.call#SIDE", Grounds.BELIEF)
-    assert FORGOTTEN not in places
-    assert life.knowledge.user_of(DORA_1) == DORA
+        life.store.reader(heard).hear(json.loads(each))
+    assert heard.all == [("push", *PUSH), ("push", *PUSH), ("webhook", *HOOK), ("issued", ROOM)]
+    bindings = dict(life.directory.bindings())
+    assert bindings[CALL] == Binding(ROOM, ROOM_SLOT, Evidence.PROOF)
+    assert bindings[SIDE] == Binding(ROOM, "m.call#SIDE", Evidence.BELIEF)
+    assert FORGOTTEN not in bindings
+    assert life.directory.user_of(DORA_1) == DORA
     assert life.news == [], "what was heard is not said again"
 
 
@@ -329,28 +348,32 @@ class Local:
     """A guard's memory in a file, on a clock turned by hand."""
 
     path: Path
-    clock: Clock = field(factory=Clock)
-    knowledge: Directory = field(factory=Directory)
+    reactor: Clock = field(factory=Clock)
+    store: SqliteStore = field(init=False)
+    directory: Directory = field(init=False)
     seats: Seats = field(init=False)
-    store: Store = field(init=False)
     failures: list[str] = field(factory=list)
-    _written: list[Deferred[None]] = field(factory=list)
+    _waiting: list[Deferred[None]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.seats = Seats(60.0, 10.0, self.knowledge)
-        self.store = Store(
-            self.path,
-            self.knowledge,
-            self.seats,
-            self.clock,
-            lambda: NOW + self.clock.seconds(),
-            lambda: EPOCH + self.clock.seconds(),
-            self.failures.append,
-            self._on_written,
-            "one",
-            "tcp:8080",
-        )
-        self.store.open()
+        self.store = SqliteStore(self.path, self, self, Tenant("one", "tcp:8080"))
+        self.directory = Directory(listener=self.store)
+        self.seats = Seats(60.0, 10.0, self.directory, self.store.seats_changed)
+        self.store.open(self.directory, self.seats)
+
+    def now(self) -> float:
+        return NOW + self.reactor.seconds()
+
+    def epoch(self) -> float:
+        return EPOCH + self.reactor.seconds()
+
+    def failed(self, why: str) -> None:
+        self.failures.append(why)
+
+    def written(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
 
     async def play(self) -> None:
         """Do all that is recorded."""
@@ -359,23 +382,18 @@ class Local:
         for work in SEATED:
             work(self.seats)
         self.store.beat()
-        await self.written()
-        learn(self.knowledge)  # the first of it is written at once
+        await self.next_write()
+        learn(self.directory)  # the first of it is written at once
         self.seats.hung_up(ROOM, BOB_1)
-        await self.written()
-        self.clock.advance(0.1)
-        await self.written()
-        self.knowledge.forget({FORGOTTEN})
-        await self.written()
+        await self.next_write()
+        self.reactor.advance(0.1)
+        await self.next_write()
+        self.directory.forget({FORGOTTEN})
+        await self.next_write()
 
-    def _on_written(self) -> None:
-        waiting, self._written = self._written, []
-        for each in waiting:
-            each.callback(None)
-
-    async def written(self) -> None:
+    async def next_write(self) -> None:
         done: Deferred[None] = Deferred()
-        self._written.append(done)
+        self._waiting.append(done)
         await done
 
 
@@ -418,12 +436,12 @@ async def test_a_file_of_the_release_before_is_read(tmp_path: Path) -> None:
     connection.close()
     local = Local(path)
     assert local.failures == []
-    assert dict(local.knowledge.places()) == {
-        CALL: Place(ROOM, ROOM_SLOT, Grounds.PROOF),
-        SIDE: Place(ROOM, "m.call#SIDE", Grounds.BELIEF),
-        OVER: Place(OTHER, ROOM_SLOT, Grounds.PROOF),
+    assert dict(local.directory.bindings()) == {
+        CALL: Binding(ROOM, ROOM_SLOT, Evidence.PROOF),
+        SIDE: Binding(ROOM, "m.call#SIDE", Evidence.BELIEF),
+        OVER: Binding(OTHER, ROOM_SLOT, Evidence.PROOF),
     }
-    users = {identity: user for identity, (user, _) in local.knowledge.users()}
+    users = {identity: user for identity, (user, _) in local.directory.users()}
     assert users[ANN_1] == users[ANN_2] == ANN
     assert str(users[SHARED]) == SHARED
     assert users[legacy_identity_of(EVE, "E")] == EVE

@@ -17,13 +17,14 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from lotus_guard.neighbours.agents import pooled_agents
+from lotus_guard.rules import RULES, Rules
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config, read_config
 from lotus_guard.run.guard import Guard, make_guard
 from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Addresses, Sandbox
+from lotus_guard.web.door import DoorSite
 from lotus_guard.web.operators import OperatorsSite
-from lotus_guard.web.public import PublicSite
 from tests.real.processes import free_port
 
 reactor: Any = _reactor
@@ -73,6 +74,7 @@ class World:
     directory: Path
     sandbox: Sandbox = field(init=False)
     guard: Guard = field(init=False)
+    rules: Rules = RULES
     config: Config = field(init=False)
     url: str = ""
     desk: str = ""
@@ -82,7 +84,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         ports = [f"http://127.0.0.1:{free_port()}" for _ in range(3)]
         pool = HTTPConnectionPool(reactor, persistent=False)
-        self.sandbox = Sandbox(Agent(reactor, pool=pool), time.time, Addresses(*ports))
+        self.sandbox = Sandbox(Agent(reactor, pool=pool), time.time, Addresses(*ports), self.rules)
         for address, resource in self.sandbox.resources().items():
             self._listen(int(address.rpartition(":")[2]), sandbox_site(resource))
 
@@ -102,16 +104,16 @@ class World:
         agents = by(agents) if by else agents
         clocks = Clocks(reactor, time.monotonic, time.time)
         self.config = read_config(environment)
-        self.guard = make_guard(self.config, clocks, agents, redis=redis)
-        self.guard.memory.cluster.store.open()
-        port = self._listen(0, PublicSite(self.guard.public.gate, self.guard.public.connections))
+        self.guard = make_guard(self.config, clocks, agents, redis=redis, rules=self.rules)
+        self.guard.memory.open()
+        port = self._listen(0, DoorSite(self.guard.public.door, self.guard.public.connections))
         self.url = f"http://127.0.0.1:{port}"
         site = OperatorsSite(self.guard.operators)
         self.desk = f"http://127.0.0.1:{self._listen(0, site)}"
         self._ends += [self.guard.memory.cluster.store.close, agents.close]
 
     def serve(self, answer: bytes | None = None, abort: bool = False) -> str:
-        """Start a faulty neighbour; gives its address."""
+        """Start a faulty neighbour; returns its address."""
         factory = Factory.forProtocol(Faulty)
         Faulty.answer = None
 

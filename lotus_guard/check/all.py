@@ -1,39 +1,57 @@
-"""All looks together, in the order of the report; one that fails never keeps the others from it."""
+"""All checks, in the order of the report; one that fails never keeps the others from it."""
 
-import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.check import clocks, guard, livekit, public, redis, state, synapse, upstream, user
-from lotus_guard.check import webhooks as hooks
-from lotus_guard.check.ask import CheckContext
-from lotus_guard.check.finding import Finding, fault, ok, warning
-from lotus_guard.check.livekit_file import (
-    NAME,
-    LiveKitFile,
-    Unusable,
-    look_at_file,
-    read_livekit_file,
+from lotus_guard.check import (
+    clocks,
+    guard,
+    livekit,
+    livekit_file,
+    public,
+    redis,
+    state,
+    synapse,
+    upstream,
+    user,
+    webhooks,
 )
+from lotus_guard.check.context import CheckContext
+from lotus_guard.check.finding import Finding, fault, ok, warning
+from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.enforce.deferreds import with_timeout
-from lotus_guard.run.address import is_loopback
 from lotus_guard.run.config import Config, Faulty, read_config
 
 ENVIRONMENT = "environment"
 SECONDS = 60.0
-"""After so long a look is given up; its exchanges have deadlines of their own, far shorter."""
+"""After so long a check is given up; its exchanges have deadlines of their own, far shorter."""
 
 
 @frozen
-class Look:
-    """One look, and the name of what it cannot tell where it fails."""
+class Check:
+    """One check that asks others, and the name of its finding where it breaks."""
 
     name: str
-    work: Callable[[], Coroutine[Any, Any, list[Finding]]]
+    work: Callable[[CheckContext], Coroutine[Any, Any, list[Finding]]]
+
+
+ONLINE = (
+    Check(upstream.UPSTREAM, upstream.check_upstream),
+    Check(upstream.EXPOSED, upstream.check_from_outside),
+    Check(livekit.API, livekit.check_api),
+    Check(livekit.AUTO_CREATE, livekit.check_auto_create),
+    Check(synapse.SYNAPSE, synapse.check_synapse),
+    Check(clocks.NAME, clocks.check_clocks),
+    Check(guard.GUARD, guard.check_guard),
+    Check(webhooks.NAME, webhooks.check_webhooks),
+    Check(public.ROUTE, public.check_public_address),
+    Check(redis.NAME, redis.check_redis),
+    Check(user.KEY, user.check_as_user),
+)
 
 
 @frozen
@@ -42,47 +60,62 @@ class OfflineReport:
 
     findings: list[Finding]
     config: Config | None
-    """None where the environment is faulty: nothing more can be looked at."""
-    file: LiveKitFile | None = None
+    """None where the environment is faulty: nothing more can be checked."""
+    livekit_file: LiveKitFile | None = None
 
 
-def look_still(
+def check_offline(
     environment: Mapping[str, str], livekit_config: Path | None, epoch: float
 ) -> OfflineReport:
-    """Look at the environment, the state file and LiveKit's file; nothing on the network."""
+    """Check the environment, the state file and LiveKit's file; nothing on the network."""
     try:
         config = read_config(environment)
     except Faulty as faulty:
         return OfflineReport([_of_environment(line) for line in faulty.faults], None)
     findings = [
         ok(ENVIRONMENT, "every variable is as it should be"),
-        *upstream.look_at_address(config),
-        *guard.look_at_exposure(config),
-        *_tried(state.SECRETS, lambda: [state.look_at_secret_files(environment)]),
+        *upstream.check_address(config),
+        *guard.check_exposure(config),
+        *_attempt(state.SECRETS, lambda: state.check_secret_files(environment)),
     ]
     if config.redis is None:
         path = config.state
-        findings += _tried(state.STATE, lambda: [state.look_at_state_file(path)])
-        findings += _tried(state.ONE, lambda: [state.look_for_other_guards(path, epoch)])
-    file: list[LiveKitFile] = []
+        findings += _attempt(state.STATE, lambda: state.check_state_file(path))
+        findings += _attempt(state.ONE, lambda: state.check_other_guards(path, epoch))
+    file: LiveKitFile | None = None
     if livekit_config is not None:
-        where = livekit_config
-        findings += _tried(NAME, lambda: _look_at_file(where, config, file))
-    return OfflineReport(findings, config, file[0] if file else None)
+        try:
+            file = livekit_file.read_livekit_file(livekit_config)
+            findings.append(livekit_file.check_file(file, config.key, config.secret))
+        except livekit_file.Unusable as why:
+            findings.append(livekit_file.unusable(why))
+        except Exception as failure:
+            findings.append(_broken(livekit_file.NAME, failure))
+    return OfflineReport(findings, config, file)
 
 
-def _look_at_file(path: Path, config: Config, found: list[LiveKitFile]) -> list[Finding]:
+async def check_online(context: CheckContext) -> list[Finding]:
+    """Make all checks that ask others, at the same time; the findings come in a fixed order."""
+    return await run_checks(ONLINE, context)
+
+
+async def run_checks(checks: Iterable[Check], context: CheckContext) -> list[Finding]:
+    """Make these checks at the same time; what breaks in one is its own finding."""
+    works = [ensureDeferred(_bounded(check, context)) for check in checks]
+    return [finding for found in await gatherResults(works) for finding in found]
+
+
+async def _bounded(check: Check, context: CheckContext) -> list[Finding]:
     try:
-        found.append(read_livekit_file(path))
-        return look_at_file(found[0], config.key, config.secret)
-    except Unusable as why:
-        return [warning(NAME, str(why), "--livekit-config: LiveKit's livekit.yaml")]
+        return await with_timeout(SECONDS, context.clocks.reactor, check.work(context))
+    except Exception as failure:  # a bug of ours must not hide what the others have seen
+        return [_broken(check.name, failure)]
 
 
-def _tried(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """Do a look; what breaks in it is its finding."""
+def _attempt(name: str, check: Callable[[], Finding]) -> list[Finding]:
+    """Make a check; what breaks in it is its finding."""
     try:
-        return look()
+        return [check()]
     except Exception as failure:
         return [_broken(name, failure)]
 
@@ -95,61 +128,3 @@ def _broken(name: str, failure: Exception) -> Finding:
 def _of_environment(line: str) -> Finding:
     seen, _, wanted = line.partition("; wanted: ")
     return fault(ENVIRONMENT, seen, f"{line.partition(':')[0]}: {wanted}")
-
-
-def looks(means: CheckContext, file: LiveKitFile | None) -> list[Look]:
-    """List the looks that ask others."""
-    found = [
-        Look(upstream.UPSTREAM, lambda: upstream.look_at_upstream(means)),
-        Look(upstream.EXPOSED, lambda: upstream.look_from_outside(means)),
-        Look(livekit.API, lambda: livekit.look_at_api(means)),
-        Look(livekit.AUTO_CREATE, lambda: livekit.look_at_auto_create(means, file)),
-        Look(synapse.SYNAPSE, lambda: synapse.look_at_synapse(means)),
-        Look(clocks.NAME, lambda: clocks.look_at_clocks(means)),
-        Look(guard.GUARD, lambda: guard.look_at_guard(means)),
-        Look(hooks.NAME, lambda: hooks.look_at_webhooks(means, file)),
-        Look(public.ROUTE, lambda: public.look_at_public_address(means)),
-    ]
-    address = means.config.redis
-    if address is not None:
-        word = address.password or means.config.credentials.redis.value
-        address = evolve(address, password=word)
-        found.append(Look(redis.NAME, lambda: redis.look_at_redis(address, means.clock)))
-    if means.user_token:
-        found.append(Look(user.KEY, lambda: user.look_as_user(means)))
-    return found
-
-
-async def look_around(means: CheckContext, file: LiveKitFile | None) -> list[Finding]:
-    """Look at everything that answers; at the same time, told in a fixed order."""
-    return await run(looks(means, file), means.clock)
-
-
-async def run(wanted: list[Look], clock: Any) -> list[Finding]:
-    """Do all of these at the same time; what breaks in one is its own finding."""
-    works = [ensureDeferred(_bounded(look, clock)) for look in wanted]
-    return [finding for found in await gatherResults(works) for finding in found]
-
-
-async def _bounded(look: Look, clock: Any) -> list[Finding]:
-    try:
-        return await with_timeout(SECONDS, clock, look.work())
-    except Exception as failure:  # a bug of ours must not hide what the others have seen
-        return [_broken(look.name, failure)]
-
-
-def own_addresses() -> tuple[str, ...]:
-    """Find the addresses of this machine that others can reach it at; sends nothing.
-
-    The one that a packet to far away would leave from, for each family: connecting a UDP socket
-    only asks the routing table.
-    """
-    found = []
-    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as sock:
-                sock.connect((far, 9))
-                found.append(str(sock.getsockname()[0]))
-        except OSError:  # no such family here, or no way out
-            continue
-    return tuple(address for address in found if not is_loopback(address))

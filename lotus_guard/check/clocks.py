@@ -6,7 +6,8 @@ lk-jwt-service signs them by its own clock; Synapse's pushes are believed for a 
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.check.ask import CheckContext, ask, skew_of
+from lotus_guard.check.context import CheckContext
+from lotus_guard.check.exchange import clock_offset_of, request
 from lotus_guard.check.finding import Finding, note, ok, warning
 from lotus_guard.core.clock import MOST_APART
 from lotus_guard.enforce.ports import Outage
@@ -16,15 +17,15 @@ NAME = "clocks"
 WANTED = "let chrony or systemd-timesyncd set the clocks: `timedatectl set-ntp true` on each host"
 
 
-async def look_at_clocks(means: CheckContext) -> list[Finding]:
+async def check_clocks(context: CheckContext) -> list[Finding]:
     """Compare the clocks; the two farthest apart count, and ours is one of them."""
-    config = means.config
+    config = context.config
     places = {
-        "Synapse": (means.synapse, f"{config.synapse_url}/_matrix/client/versions"),
-        "LiveKit": (means.livekit, f"{config.livekit_api}/"),
-        "lk-jwt-service": (means.upstream, f"{config.upstream}/healthz"),
+        "Synapse": (context.http.synapse, f"{config.synapse_url}/_matrix/client/versions"),
+        "LiveKit": (context.http.livekit, f"{config.livekit_api}/"),
+        "lk-jwt-service": (context.http.upstream, f"{config.upstream}/healthz"),
     }
-    asked = [ensureDeferred(_skew(means, http, url)) for http, url in places.values()]
+    asked = [ensureDeferred(_skew(context, http, url)) for http, url in places.values()]
     skews = await gatherResults(asked, consumeErrors=True)
     known = {name: skew for name, skew in zip(places, skews, strict=True) if skew is not None}
     if not known:
@@ -42,9 +43,9 @@ def judge(ahead: dict[str, float]) -> Finding:
     return ok(NAME, f"{', '.join(ahead)} agree within {MOST_APART:.0f} s")
 
 
-async def _skew(means: CheckContext, http: Http, url: str) -> float | None:
+async def _skew(context: CheckContext, http: Http, url: str) -> float | None:
     try:
-        answer = await ask(http, "GET", url)
+        answer = await request(http, "GET", url)
     except Outage:
         return None
-    return skew_of(answer, means.epoch())
+    return clock_offset_of(answer, context.clocks.epoch())

@@ -1,4 +1,4 @@
-"""What a look has seen, in words that are safe for a terminal."""
+"""What a check has found, in words that are safe for a terminal."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -16,7 +16,7 @@ class Level(StrEnum):
 
     OK = "ok"
     NOTE = "note"
-    """Not looked at, or not there and not needed; counts as nothing."""
+    """Not checked, or not there and not needed; counts as nothing."""
     WARNING = "warning"
     """Calls and rules work, but worse than they could, or something was not to be seen."""
     FAULT = "fault"
@@ -36,7 +36,7 @@ class Finding:
     """One line of the report."""
 
     name: str
-    """What was looked at: a short name that stays the same, for machines."""
+    """What was checked: a short name that stays the same, for machines."""
     level: Level
     seen: str = field(converter=plain)
     wanted: str = field(default="", converter=plain)
@@ -44,26 +44,26 @@ class Finding:
 
 
 def ok(name: str, seen: str) -> Finding:
-    """Say that something is as it should be."""
+    """Something is as it should be."""
     return Finding(name, Level.OK, seen)
 
 
 def note(name: str, seen: str, wanted: str = "") -> Finding:
-    """Say that something was not looked at, or is not there and need not be."""
+    """Something was not checked, or is not there and need not be."""
     return Finding(name, Level.NOTE, seen, wanted)
 
 
 def warning(name: str, seen: str, wanted: str) -> Finding:
-    """Say that something could be better."""
+    """Something could be better; `wanted` is what to change."""
     return Finding(name, Level.WARNING, seen, wanted)
 
 
 def fault(name: str, seen: str, wanted: str) -> Finding:
-    """Say that something is wrong."""
+    """Something is wrong; `wanted` is what to change."""
     return Finding(name, Level.FAULT, seen, wanted)
 
 
 def worst(findings: Iterable[Finding]) -> Level:
-    """Give the worst level there is among them."""
+    """The worst level among them."""
     order = list(Level)
     return max((finding.level for finding in findings), key=order.index, default=Level.OK)

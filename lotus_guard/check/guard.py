@@ -1,32 +1,17 @@
-"""The guard itself: does it run, and what does it say of itself on the operators' port?
+"""The guard itself: does it run, and what does it say of itself on the operators' port?"""
 
-GET /readyz   {"dependencies": [{"name", "state", "age", "detail"}, ...],
-               "webhooks": {"genuine": n, "forged": n},
-               "pushes": {"taken": n, "refused": n, "refused_age": s or null}, ...}
-"""
-
-from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any
 
-from attrs import field, frozen
-
-from lotus_guard.check.ask import (
-    CheckContext,
-    ask,
-    described,
-    echo_of,
-    fields_of,
-    probe_headers,
-    trouble,
-)
 from lotus_guard.check.clocks import WANTED as CLOCKS_WANTED
+from lotus_guard.check.context import CheckContext
+from lotus_guard.check.exchange import describe_answer, describe_outage, request
 from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
-from lotus_guard.core.objects import part_of
+from lotus_guard.check.probe import echo_of, probe_headers
+from lotus_guard.check.readyz import NotThere, Ready, no_port, read_ready
 from lotus_guard.enforce.hints import CLOCKS
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.rules.push import HEARTBEAT
-from lotus_guard.run.address import Listening, listening
+from lotus_guard.run.address import listening
 from lotus_guard.run.config import Config
 
 GUARD, OPERATORS, EXPOSED, PUSHES = "guard", "operators-port", "operators-port-exposed", "pushes"
@@ -48,90 +33,42 @@ PUSH_WANTED = (
 )
 
 
-class NotThere(Exception):
-    """The operators' port says nothing that can be used; says why."""
-
-
-@frozen
-class Ready:
-    """What /readyz says, as far as the check asks."""
-
-    genuine: int
-    forged: int
-    taken: int
-    refused: int
-    refused_age: float | None
-    states: Mapping[str, Mapping[str, Any]] = field(factory=dict)
-    """By the name of each dependency."""
-
-
-async def read_ready(means: CheckContext) -> Ready:
-    """Read /readyz; raises NotThere."""
-    own = listening(means.config.admin_listen)
-    if own is None:
-        raise NotThere(_no_port(means.config))
-    try:
-        answer = await ask(means.upstream, "GET", f"{own.url}/readyz")
-    except Outage as outage:
-        raise NotThere(trouble(outage, own.url)) from None
-    if answer.status == 404:
-        raise NotThere(f"an older guard serves {own.url}: it has no /readyz")
-    fields = fields_of(answer)
-    if answer.status != 200 or "webhooks" not in fields:
-        raise NotThere(f"{own.url}/readyz answers {described(answer)}, as no guard does")
-    webhooks, pushes = part_of(fields, "webhooks"), part_of(fields, "pushes")
-    age = pushes.get("refused_age")
-    listed = fields.get("dependencies")
-    return Ready(
-        genuine=_count(webhooks, "genuine"),
-        forged=_count(webhooks, "forged"),
-        taken=_count(pushes, "taken"),
-        refused=_count(pushes, "refused"),
-        refused_age=float(age) if isinstance(age, int | float) else None,
-        states={
-            str(each.get("name")): each
-            for each in (listed if isinstance(listed, list) else [])
-            if isinstance(each, dict)
-        },
-    )
-
-
-async def look_at_guard(means: CheckContext) -> list[Finding]:
+async def check_guard(context: CheckContext) -> list[Finding]:
     """Ask for the guard where it should listen, then its operators' port."""
-    own = listening(means.config.listen)
+    own = listening(context.config.listen)
     if own is None:
-        seen = f"not looked at: {means.config.listen} is no TCP port of its own"
-        return [note(GUARD, seen), *await _look_at_operators_port(means)]
+        seen = f"not looked at: {context.config.listen} is no TCP port of its own"
+        return [note(GUARD, seen), *await _check_operators_port(context)]
     try:
-        answer = await ask(means.upstream, "GET", own.url + "/", probe_headers(means))
+        answer = await request(context.http.upstream, "GET", own.url + "/", probe_headers(context))
     except Outage as outage:
         return [
-            fault(GUARD, f"the guard does not run: {trouble(outage, own.url)}", START),
+            fault(GUARD, f"the guard does not run: {describe_outage(outage, own.url)}", START),
             note(OPERATORS, "not looked at: the guard does not run"),
         ]
     there = ok(GUARD, f"the guard answers at {own.url}")
     if echo_of(answer) is None:
-        seen = f"what answers at {own.url} ({described(answer)}) is no guard with our secret"
+        seen = f"what answers at {own.url} ({describe_answer(answer)}) is no guard with our secret"
         wanted = "LOTUS_GUARD_LISTEN, or restart the guard with this environment"
         there = fault(GUARD, seen, wanted)
-    return [there, *await _look_at_operators_port(means)]
+    return [there, *await _check_operators_port(context)]
 
 
-async def _look_at_operators_port(means: CheckContext) -> list[Finding]:
+async def _check_operators_port(context: CheckContext) -> list[Finding]:
     """Ask the operators' port how the guard is, and whether pushes are believed."""
-    if listening(means.config.admin_listen) is None:
-        return [note(OPERATORS, _no_port(means.config), LOOPBACK)]
+    if listening(context.config.admin_listen) is None:
+        return [note(OPERATORS, no_port(context.config), LOOPBACK)]
     try:
-        ready = await read_ready(means)
+        ready = await read_ready(context)
     except NotThere as why:
         return [warning(OPERATORS, str(why), f"update or restart the guard, or {LOOPBACK}")]
-    pushes = _pushes(means.config, ready)
-    told = {PUSHES} if pushes.level is Level.FAULT else set[str]()
-    return [_health(ready, told), pushes]
+    pushes = _pushes(context.config, ready)
+    reported = {PUSHES} if pushes.level is Level.FAULT else set[str]()
+    return [_health(ready, reported), pushes]
 
 
-def look_at_exposure(config: Config) -> list[Finding]:
-    """Find out whether others can reach the operators' port; asks nobody."""
+def check_exposure(config: Config) -> list[Finding]:
+    """Check whether others can reach the operators' port; asks nobody."""
     own = listening(config.admin_listen)
     if own is None:
         return []
@@ -141,12 +78,12 @@ def look_at_exposure(config: Config) -> list[Finding]:
     return [warning(EXPOSED, seen, LOOPBACK)]
 
 
-def _health(ready: Ready, told: AbstractSet[str]) -> Finding:
-    """Judge by all that the guard depends on, but for what has been told of already."""
+def _health(ready: Ready, reported: AbstractSet[str]) -> Finding:
+    """Judge by all that the guard depends on, but for what has been reported already."""
     ill = {
         name: each
         for name, each in ready.states.items()
-        if each.get("state") == "trouble" and name not in told
+        if each.get("state") == "trouble" and name not in reported
     }
     if ill:
         said = "; ".join(f"{WORDS.get(n, n)}: {each.get('detail')}" for n, each in ill.items())
@@ -176,20 +113,3 @@ def _pushes(config: Config, ready: Ready) -> Finding:
     if config.push_secret:
         return note(PUSHES, "no push has come yet; polling does without the Synapse module")
     return note(PUSHES, "no Synapse module: policies are polled")
-
-
-def _no_port(config: Config) -> str:
-    if not config.admin_listen:
-        return "there is no operators' port: LOTUS_GUARD_ADMIN_LISTEN is empty"
-    return f"the operators' port {config.admin_listen} is no TCP port of its own"
-
-
-def own_webhook(config: Config) -> str:
-    """Give the address that LiveKit's webhooks should go to."""
-    own: Listening | None = listening(config.listen)
-    return f"{own.url if own else 'http://127.0.0.1:8070'}/sfu_webhook"
-
-
-def _count(fields: Mapping[str, Any], name: str) -> int:
-    value = fields.get(name)
-    return value if isinstance(value, int) else 0

@@ -6,24 +6,10 @@ join token is 200 `success` where a join would do and 404 `requested room does n
 `room.auto_create` is off and there is no such room. It joins nobody and makes nothing.
 """
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
-from lotus_guard.check.ask import (
-    PREFIX,
-    CheckContext,
-    ask,
-    described,
-    fields_of,
-    header,
-    skew_of,
-    trouble,
-)
+from lotus_guard.check.context import PREFIX, CheckContext
+from lotus_guard.check.exchange import describe_answer, describe_outage, fields_of, header, request
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
-from lotus_guard.check.livekit_file import LiveKitFile
-from lotus_guard.core.clock import MOST_APART
-from lotus_guard.core.token import KeyPair, mint
+from lotus_guard.check.livekit_api import authorization, call_livekit
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
 
@@ -35,20 +21,20 @@ SAME_KEY = (
 NO_AUTO_CREATE = "in livekit.yaml: room: {auto_create: false}"
 
 
-async def look_at_api(means: CheckContext) -> list[Finding]:
+async def check_api(context: CheckContext) -> list[Finding]:
     """List rooms, as the guard does."""
-    base = means.config.livekit_api
+    base = context.config.livekit_api
     try:
-        answer = await call(means, "ListRooms", {"roomList": True}, {"names": [PREFIX]})
+        answer = await call_livekit(context, "ListRooms", {"roomList": True}, {"names": [PREFIX]})
     except Outage as outage:
-        return [fault(API, trouble(outage, base), f"start LiveKit, or {WANTED}")]
+        return [fault(API, describe_outage(outage, base), f"start LiveKit, or {WANTED}")]
     if _refuses_token(answer):
         return [
             ok(API, f"LiveKit's API answers at {base}"),
             fault(KEY, "LiveKit does not know LIVEKIT_KEY, or not with this secret", SAME_KEY),
         ]
     if answer.status != 200 or "rooms" not in fields_of(answer):
-        seen = f"{base} answers {described(answer)} to /twirp/…: that is not LiveKit's API"
+        seen = f"{base} answers {describe_answer(answer)} to /twirp/…: that is not LiveKit's API"
         return [fault(API, seen, WANTED)]
     return [
         ok(API, f"LiveKit's API answers at {base}"),
@@ -56,16 +42,16 @@ async def look_at_api(means: CheckContext) -> list[Finding]:
     ]
 
 
-async def look_at_auto_create(means: CheckContext, file: LiveKitFile | None) -> list[Finding]:
+async def check_auto_create(context: CheckContext) -> list[Finding]:
     """Ask whether a join would make a room; without joining."""
-    room = f"{PREFIX}-{means.new_name()}"
+    room, file = f"{PREFIX}-{context.new_name()}", context.livekit_file
     grant = {"roomJoin": True, "room": room}
     try:
-        answer = await ask(
-            means.livekit,
+        answer = await request(
+            context.http.livekit,
             "GET",
-            f"{means.config.livekit_api}/rtc/validate",
-            _authorization(means, grant),
+            f"{context.config.livekit_api}/rtc/validate",
+            authorization(context, grant),
         )
     except Outage:
         answer = None
@@ -89,32 +75,6 @@ def _would_make(answer: HttpAnswer) -> bool | None:
     return None
 
 
-async def call(
-    means: CheckContext, method: str, grant: Mapping[str, Any], request: Mapping[str, Any]
-) -> HttpAnswer:
-    """Make a call to LiveKit's RoomService; raises Outage.
-
-    A token that was refused is signed again by LiveKit's own clock where that is far from ours:
-    a clock is another finding than a key.
-    """
-    url = f"{means.config.livekit_api}/twirp/livekit.RoomService/{method}"
-    body = json.dumps(request).encode()
-    answer = await ask(means.livekit, "POST", url, _authorization(means, grant), body)
-    skew = skew_of(answer, means.epoch())
-    if answer.status == 401 and skew is not None and abs(skew) > MOST_APART:
-        answer = await ask(means.livekit, "POST", url, _authorization(means, grant, skew), body)
-    return answer
-
-
-def _authorization(
-    means: CheckContext, grant: Mapping[str, Any], skew: float = 0.0
-) -> dict[str, str]:
-    now = int(means.epoch() + skew)
-    pair = KeyPair(means.config.key, means.config.secret)
-    token = mint(pair, sub=PREFIX, nbf=now - 10, exp=now + 60, video=dict(grant))
-    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-
-
 def _refuses_token(answer: HttpAnswer) -> bool:
-    """Tell LiveKit's refusal from that of a proxy that wants a password."""
+    """Whether LiveKit itself refuses the token, and not a proxy that wants a password."""
     return answer.status == 401 and not header(answer, "WWW-Authenticate")

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from attrs import field, frozen
 
-from lotus_guard.check.finding import Finding, fault, note, ok
+from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.core.objects import part_of
 
 NAME = "livekit-config"
@@ -52,12 +52,17 @@ def read_livekit_file(path: Path) -> LiveKitFile:
     )
 
 
-def look_at_file(file: LiveKitFile, key: str, secret: str) -> list[Finding]:
+def unusable(why: Unusable) -> Finding:
+    """The finding on a file that is of no use."""
+    return warning(NAME, str(why), "--livekit-config: LiveKit's livekit.yaml")
+
+
+def check_file(file: LiveKitFile, key: str, secret: str) -> Finding:
     """Compare the file's keys with ours; asks nobody."""
     if not file.keys:
-        return [note(NAME, f"{file.path} was read; its keys are elsewhere")]
+        return note(NAME, f"{file.path} was read; its keys are elsewhere")
     if file.keys.get(key) != secret:
         seen = f"{file.path} has another secret for LIVEKIT_KEY, or does not have that key"
         wanted = "LIVEKIT_KEY and LIVEKIT_SECRET: a pair from `keys` in that file"
-        return [fault(NAME, seen, wanted)]
-    return [ok(NAME, f"{file.path} was read; it has our key and secret")]
+        return fault(NAME, seen, wanted)
+    return ok(NAME, f"{file.path} was read; it has our key and secret")

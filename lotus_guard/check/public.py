@@ -15,22 +15,15 @@ from urllib.parse import urlsplit
 from attrs import frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.check.ask import (
-    CheckContext,
-    ask,
-    described,
-    echo_of,
-    errcode_of,
-    probe_headers,
-    trouble,
-)
+from lotus_guard.check.context import CheckContext
+from lotus_guard.check.exchange import describe_answer, describe_outage, errcode_of, request
 from lotus_guard.check.finding import Finding, Level, fault, note, ok, warning
+from lotus_guard.check.probe import echo_of, probe_headers
 from lotus_guard.check.public_client import CLIENT, LIES, judge_client
 from lotus_guard.check.public_paths import NAME as PREFIX
 from lotus_guard.check.public_paths import judge_paths
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.run.address import listening
 
 ROUTE, ENDPOINTS = "public-route", "public-endpoints"
 SLASHES, CORS = "public-slashes", "public-cors"
@@ -69,69 +62,66 @@ class Exchange:
 
     @property
     def is_down(self) -> bool:
-        """Tell whether upstream is away, which is another finding."""
+        """Whether upstream is away, which is another finding."""
         return isinstance(self.came, HttpAnswer) and self.came.status >= 500
 
 
-async def look_at_public_address(means: CheckContext) -> list[Finding]:
+async def check_public_address(context: CheckContext) -> list[Finding]:
     """Send a client's requests to the public address."""
-    base = means.public_url.rstrip("/")
+    base = context.options.public_url.rstrip("/")
     if not base:
         names = (ROUTE, PREFIX, ENDPOINTS, SLASHES, CORS, CLIENT)
         return [note(name, "not looked at: no --public-url was given") for name in names]
-    probes = await _all(means, PATHS, ["POST"], probe_headers(means))
+    probes = await _all(context, PATHS, ["POST"], probe_headers(context))
     outage = next((each.came for each in probes if isinstance(each.came, Outage)), None)
     if outage:
         wanted = "start the proxy, or correct its DNS and certificate"
-        return [fault(ROUTE, trouble(outage, base), wanted)]
+        return [fault(ROUTE, describe_outage(outage, base), wanted)]
     answers = {each.path: each.came for each in probes if isinstance(each.came, HttpAnswer)}
     echoes = {path: echo for path, answer in answers.items() if (echo := echo_of(answer))}
     if not echoes:
-        return [fault(ROUTE, _other(base, answers), TO_GUARD.format(_guard(means)))]
+        return [fault(ROUTE, _other(base, answers), TO_GUARD.format(context.guard_url))]
     targets = {path: str(echo["target"]) for path, echo in echoes.items()}
-    prefix = judge_paths(urlsplit(base).path, targets, _guard(means))
+    prefix = judge_paths(urlsplit(base).path, targets, context.guard_url)
     found = [ok(ROUTE, f"{base} leads to the guard"), prefix, _endpoints(base, answers, echoes)]
     if prefix.level is Level.FAULT:
         later = "not looked at: the paths do not arrive as they should"
         return [*found, *(note(name, later) for name in (SLASHES, CORS, CLIENT))]
     routed = [path for path in PATHS if path in echoes]
-    cors = await _cors(means, routed, answers)
-    slashes = await _slashes(means, routed, has_cors=cors.level is Level.OK)
-    return [*found, slashes, cors, await _client(means, routed[0])]
+    cors = await _cors(context, routed, answers)
+    slashes = await _slashes(context, routed, has_cors=cors.level is Level.OK)
+    return [*found, slashes, cors, await _client(context, routed[0])]
 
 
 async def _all(
-    means: CheckContext, paths: Iterable[str], methods: Iterable[str], more: Mapping[str, str]
+    context: CheckContext, paths: Iterable[str], methods: Iterable[str], more: Mapping[str, str]
 ) -> list[Exchange]:
     """Ask for all of these at the same time."""
     asked = [
-        ensureDeferred(_exchange(means, method, path, more)) for path in paths for method in methods
+        ensureDeferred(_exchange(context, method, path, more))
+        for path in paths
+        for method in methods
     ]
     return list(await gatherResults(asked))
 
 
 async def _exchange(
-    means: CheckContext, method: str, path: str, more: Mapping[str, str]
+    context: CheckContext, method: str, path: str, more: Mapping[str, str]
 ) -> Exchange:
     headers, body = (PREFLIGHT, None) if method == "OPTIONS" else (SENT, b"{}")
-    url = means.public_url.rstrip("/") + path
+    url = context.options.public_url.rstrip("/") + path
     try:
-        answer = await ask(means.upstream, method, url, {**headers, **more}, body)
+        answer = await request(context.http.upstream, method, url, {**headers, **more}, body)
     except Outage as outage:
         return Exchange(method, path, outage)
     return Exchange(method, path, answer)
-
-
-def _guard(means: CheckContext) -> str:
-    own = listening(means.config.listen)
-    return own.url if own else "http://127.0.0.1:8070"
 
 
 def _other(base: str, answers: Mapping[str, HttpAnswer]) -> str:
     codes = {errcode_of(answer) for answer in answers.values()}
     if codes & {"M_NOT_JSON", "M_BAD_JSON"}:
         return f"{base} leads to lk-jwt-service past the guard (or the proxy drops our probe)"
-    said = ", ".join(sorted({described(answer) for answer in answers.values()}))
+    said = ", ".join(sorted({describe_answer(answer) for answer in answers.values()}))
     return f"{base} does not lead to a guard with our secret: it answers {said}"
 
 
@@ -140,7 +130,7 @@ def _endpoints(
 ) -> Finding:
     lost = [path for path in PATHS if echoes.get(path, {}).get("method") != "POST"]
     if lost:
-        said = ", ".join(dict.fromkeys(described(answers[path]) for path in lost))
+        said = ", ".join(dict.fromkeys(describe_answer(answers[path]) for path in lost))
         seen = (
             f"POST to {', '.join(base + path for path in lost)} does not reach the guard ({said})"
         )
@@ -148,13 +138,13 @@ def _endpoints(
     return ok(ENDPOINTS, "all paths that clients use reach the guard")
 
 
-async def _slashes(means: CheckContext, paths: list[str], has_cors: bool) -> Finding:
+async def _slashes(context: CheckContext, paths: list[str], has_cors: bool) -> Finding:
     """Ask as a client whose livekit_service_url ends in a slash; the whole way, without a probe.
 
     What browsers need is worth a word here only where it is there without the slash.
     """
     methods = ["POST", "OPTIONS"] if has_cors else ["POST"]
-    asked = await _all(means, [f"/{path}" for path in paths], methods, {})
+    asked = await _all(context, [f"/{path}" for path in paths], methods, {})
     if any(each.is_down for each in asked):
         return note(SLASHES, DOWN)
     wrong: dict[str, list[str]] = {}
@@ -166,24 +156,26 @@ async def _slashes(means: CheckContext, paths: list[str], has_cors: bool) -> Fin
         return ok(SLASHES, "a slash at the end of livekit_service_url does no harm")
     seen = "; ".join(f"{', '.join(which)}: {said}" for said, which in wrong.items())
     # Where the address that was given ends so, no client gets a token.
-    return (fault if means.public_url.endswith("/") else warning)(SLASHES, seen, MERGE)
+    return (fault if context.options.public_url.endswith("/") else warning)(SLASHES, seen, MERGE)
 
 
 def _not_served(asked: Exchange, has_cors: bool) -> str:
-    """Say what keeps an answer from a browser, or that it is not the token service's."""
+    """What keeps an answer from a browser, or that it is not the token service's."""
     answer = asked.came
     if isinstance(answer, Outage):
-        return trouble(answer, asked.path)
+        return describe_outage(answer, asked.path)
     if 300 <= answer.status < 400:
         return f"a redirect ({answer.status}), which browsers do not follow"
     is_ours = errcode_of(answer) if asked.method == "POST" else 200 <= answer.status < 300
     if not is_ours:
-        return f"answered by {described(answer)}, not by the token service"
+        return f"answered by {describe_answer(answer)}, not by the token service"
     return "; ".join(_origins("the answer", answer)) if has_cors else ""
 
 
-async def _cors(means: CheckContext, paths: list[str], echoed: Mapping[str, HttpAnswer]) -> Finding:
-    asked = await _all(means, paths, ["POST", "OPTIONS"], {})
+async def _cors(
+    context: CheckContext, paths: list[str], echoed: Mapping[str, HttpAnswer]
+) -> Finding:
+    asked = await _all(context, paths, ["POST", "OPTIONS"], {})
     if any(each.is_down for each in asked):
         return note(CORS, DOWN)
     wrong: dict[str, list[str]] = {}
@@ -192,7 +184,7 @@ async def _cors(means: CheckContext, paths: list[str], echoed: Mapping[str, Http
             wrong.setdefault(said, []).append(path)
     for each in asked:
         if isinstance(each.came, Outage):
-            return warning(CORS, trouble(each.came, each.path), "look again")
+            return warning(CORS, describe_outage(each.came, each.path), "look again")
         for said in _refused_by_browsers(each.method, each.came):
             wrong.setdefault(said, []).append(each.path)
     if wrong:
@@ -211,11 +203,11 @@ def _refused_by_browsers(method: str, answer: HttpAnswer) -> list[str]:
     return [*_origins("an answer to OPTIONS", answer), *_allowances(answer)]
 
 
-async def _client(means: CheckContext, path: str) -> Finding:
-    (asked,) = await _all(means, [path], ["POST"], {**probe_headers(means), **LIES})
+async def _client(context: CheckContext, path: str) -> Finding:
+    (asked,) = await _all(context, [path], ["POST"], {**probe_headers(context), **LIES})
     if isinstance(asked.came, Outage):
-        return warning(CLIENT, trouble(asked.came, path), "look again")
-    return judge_client(means, echo_of(asked.came) or {})
+        return warning(CLIENT, describe_outage(asked.came, path), "look again")
+    return judge_client(context, echo_of(asked.came) or {})
 
 
 def _origins(what: str, answer: HttpAnswer) -> list[str]:

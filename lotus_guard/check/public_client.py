@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from lotus_guard.check.ask import CheckContext
+from lotus_guard.check.context import CheckContext
 from lotus_guard.check.finding import Finding, note, ok, warning
 from lotus_guard.overload.client_address import UNCLEAR, Origins, networks_of
 from lotus_guard.run.address import listening
@@ -32,7 +32,7 @@ TRUSTED = "LOTUS_GUARD_TRUSTED_PROXIES"
 
 
 @frozen
-class Way:
+class Arrival:
     """How a lie came to the guard."""
 
     client: str
@@ -51,16 +51,16 @@ class Way:
 
     @property
     def has_names(self) -> bool:
-        """Tell whether a proxy has written anything at all."""
+        """Whether a proxy has written anything at all."""
         return bool(self.written) or bool(set(self.real) - {FAKE})
 
 
-def read_way(echo: Mapping[str, Any]) -> Way | None:
+def read_arrival(echo: Mapping[str, Any]) -> Arrival | None:
     """Read what a guard says of a probe; None where it is an older one that does not say so."""
     real, forwarded = echo.get("real"), echo.get("forwarded")
     if not isinstance(real, list) or not isinstance(forwarded, list):
         return None
-    return Way(
+    return Arrival(
         str(echo.get("client")),
         bool(echo.get("crowd")),
         str(echo.get("peer")),
@@ -69,53 +69,52 @@ def read_way(echo: Mapping[str, Any]) -> Way | None:
     )
 
 
-def judge_client(means: CheckContext, echo: Mapping[str, Any]) -> Finding:
+def judge_client(context: CheckContext, echo: Mapping[str, Any]) -> Finding:
     """Judge whom the guard takes for whom."""
-    way = read_way(echo)
-    if way is None:
+    arrival = read_arrival(echo)
+    if arrival is None:
         return note(CLIENT, "not looked at: an older guard runs", "restart the guard")
-    return _Judge(means, way).finding()
+    return _Judge(context, arrival).finding()
 
 
 @frozen
 class _Judge:
-    means: CheckContext
-    way: Way
+    context: CheckContext
+    arrival: Arrival
     origins: Origins = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "origins", Origins(self.means.config.trusted_proxies))
+        object.__setattr__(self, "origins", Origins(self.context.config.trusted_proxies))
 
     def finding(self) -> Finding:
         """Go from the proxy next to the guard outwards."""
-        if not self.origins.is_proxy(self.way.peer or None):
+        if not self.origins.is_proxy(self.arrival.peer or None):
             return self._by_an_unknown_peer()
-        proxies = [each for each in self.way.written[1:] if each != UNCLEAR]
+        proxies = [each for each in self.arrival.written[1:] if each != UNCLEAR]
         unknown = [each for each in proxies if not self.origins.is_proxy(each)]
         if unknown:
             seen = (
-                f"{len(self.way.written)} proxies in a row, and {unknown[-1]} is none of "
+                f"{len(self.arrival.written)} proxies in a row, and {unknown[-1]} is none of "
                 f"{TRUSTED}: all clients behind it count as one"
             )
             return warning(CLIENT, seen, self._trust(unknown))
         return self._by_trusted_proxies()
 
     def _by_an_unknown_peer(self) -> Finding:
-        if not self.way.has_names and self._is_direct():
+        if not self.arrival.has_names and self._is_direct():
             return ok(CLIENT, "no proxy is before the guard: it sees for itself which client it is")
-        seen = (
-            f"the proxy at {self.way.peer} is none of {TRUSTED}: all clients behind it count as one"
-        )
-        return warning(CLIENT, seen, self._trust([self.way.peer]))
+        peer = self.arrival.peer
+        seen = f"the proxy at {peer} is none of {TRUSTED}: all clients behind it count as one"
+        return warning(CLIENT, seen, self._trust([peer]))
 
     def _by_trusted_proxies(self) -> Finding:
-        way = self.way
-        if way.is_crowd:
+        arrival = self.arrival
+        if arrival.is_crowd:
             seen = (
                 "the proxy does not say for whom it asks: all clients share one part of the guard"
             )
             return warning(CLIENT, seen, NAME_THEM)
-        if not way.has_names:
+        if not arrival.has_names:
             seen = (
                 "a client can pass for any other: X-Real-IP and X-Forwarded-For arrive as they "
                 "were sent"
@@ -134,29 +133,30 @@ class _Judge:
         return ok(CLIENT, f"the guard is told which client it is ({self._as_seen()})")
 
     def _is_contradicted(self) -> bool:
-        """Tell whether the proxies contradict each other; what a client sends does no harm."""
-        real, written = set(self.way.real[-1:]) - {FAKE}, set(self.way.written)
+        """Whether the proxies contradict each other; what a client sends does no harm."""
+        real, written = set(self.arrival.real[-1:]) - {FAKE}, set(self.arrival.written)
         return UNCLEAR in real | written or bool(real and written and not real & written)
 
     def _is_overwritten(self) -> bool:
-        """Tell whether nothing is left of a client: a proxy alone is named, and no lie survived."""
+        """Whether nothing is left of a client: a proxy alone is named, and no lie survived."""
         seen = self._as_seen()
-        if FAKE in self.way.forwarded or not self.origins.is_proxy(seen):
+        if FAKE in self.arrival.forwarded or not self.origins.is_proxy(seen):
             return False
-        return seen not in (*self.means.addresses, "127.0.0.1", "::1")
+        return seen not in (*self.context.addresses, "127.0.0.1", "::1")
 
     def _is_direct(self) -> bool:
-        """Tell whether the public address is the guard's own port."""
-        own, parts = listening(self.means.config.listen), urlsplit(self.means.public_url)
+        """Whether the public address is the guard's own port."""
+        own = listening(self.context.config.listen)
+        parts = urlsplit(self.context.options.public_url)
         return own is None or (parts.scheme == "http" and (parts.port or 80) == own.port)
 
     def _as_seen(self) -> str:
-        """Give our own address as the first proxy saw it, as far as its word has come here."""
-        names = [*self.way.written, *(each for each in self.way.real if each != FAKE)]
-        return names[0] if names else self.way.client
+        """Our own address as the first proxy saw it, as far as its word has come here."""
+        names = [*self.arrival.written, *(each for each in self.arrival.real if each != FAKE)]
+        return names[0] if names else self.arrival.client
 
     def _trust(self, addresses: list[str]) -> str:
-        networks = self.means.config.trusted_proxies
+        networks = self.context.config.trusted_proxies
         is_default = networks == networks_of("loopback,private")
         written = [str(each).removesuffix(f"/{each.max_prefixlen}") for each in networks]
         there = ["loopback", "private"] if is_default else written

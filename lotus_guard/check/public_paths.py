@@ -15,7 +15,7 @@ NAME = "public-prefix"
 
 
 @frozen
-class Detour:
+class AlteredPath:
     """What became of a path on its way, and what is to be done about it."""
 
     path: str
@@ -38,7 +38,7 @@ def judge_paths(prefix: str, targets: Mapping[str, str], guard: str) -> Finding:
     address.
     """
     all_of_them = [
-        _detour(prefix, path, target, guard) for path, target in targets.items() if path != target
+        _altered(prefix, path, target, guard) for path, target in targets.items() if path != target
     ]
     found = [each for each in all_of_them if not each.is_served] or all_of_them
     if not found:
@@ -55,14 +55,14 @@ def judge_paths(prefix: str, targets: Mapping[str, str], guard: str) -> Finding:
     return (warning if found[0].is_served else fault)(NAME, seen, wanted)
 
 
-def _grouped(found: Iterable[Detour], name: str) -> Iterable[list[Detour]]:
-    groups: dict[str, list[Detour]] = {}
+def _grouped(found: Iterable[AlteredPath], name: str) -> Iterable[list[AlteredPath]]:
+    groups: dict[str, list[AlteredPath]] = {}
     for each in found:
         groups.setdefault(getattr(each, name), []).append(each)
     return groups.values()
 
 
-def _detour(prefix: str, path: str, target: str, guard: str) -> Detour:
+def _altered(prefix: str, path: str, target: str, guard: str) -> AlteredPath:
     asked, bare = prefix + path, target.lstrip("/")
     line = f"location {prefix}/ {{ proxy_pass {guard}/; }}"
     others = f"; Caddy: handle_path {prefix}/*; Traefik: stripPrefix {prefix}" if prefix else ""
@@ -70,20 +70,20 @@ def _detour(prefix: str, path: str, target: str, guard: str) -> Detour:
         why = "a slash too many, which the guard takes off; without the guard it would be lost"
         behind = "one slash less behind the port"
         wanted = "a slash at the end of the location, as proxy_pass has one" if prefix else behind
-        return Detour(path, target, why, wanted, line, others, is_served=True)
+        return AlteredPath(path, target, why, wanted, line, others, is_served=True)
     if path.endswith(bare):
         # A location for one path, and a slash behind the port in its place.
         wanted = (
             "behind the port what the location ends in" if prefix else "no slash behind the port"
         )
         line = f"location {asked} {{ proxy_pass {guard}{path if prefix else ''}; }}"
-        return Detour(path, target, "the path is cut off", wanted, line)
+        return AlteredPath(path, target, "the path is cut off", wanted, line)
     both = "take the whole prefix off, with a slash at the end of location and proxy_pass"
     if asked.endswith(bare):
         part = "the prefix is not" if target == asked else "only a part of the prefix is"
-        return Detour(path, target, f"{part} taken off", both, line, others)
+        return AlteredPath(path, target, f"{part} taken off", both, line, others)
     if target.endswith(path.lstrip("/")):
         head = target.removesuffix(path.lstrip("/"))
         nothing = "nothing but a slash behind the port"
-        return Detour(path, target, f"{head} stands before it", nothing, line)
-    return Detour(path, target, "nothing is there", both, line, others)
+        return AlteredPath(path, target, f"{head} stands before it", nothing, line)
+    return AlteredPath(path, target, "nothing is there", both, line, others)

@@ -1,4 +1,4 @@
-"""Redis, looked at over a connection like the guard's: is it there, new enough and near?
+"""Redis, over a connection like the guard's: is it there, new enough and near?
 
 Where it is not, one more connection tells what stands in its place: Redis answers an inline `PING`
 by a line that begins with `+` or `-`, also to who has no password; a TLS server breaks off, or
@@ -14,12 +14,14 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from lotus_guard.check.ask import words_for
+from lotus_guard.check.context import CheckContext
+from lotus_guard.check.exchange import outage_in_words
 from lotus_guard.check.finding import Finding, fault, ok, warning
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.memory.redis_connection import Redis, endpoint_of
-from lotus_guard.memory.redis_scripts import RedisAddress
+from lotus_guard.memory.redis_address import RedisAddress
+from lotus_guard.memory.redis_connection import Redis
+from lotus_guard.memory.redis_protocol import endpoint_of
 from lotus_guard.neighbours.http import outage_of
 
 NAME = "redis"
@@ -34,12 +36,21 @@ TLS = "rediss:// in place of redis://, or the plain port of that Redis"
 TRUST = "?ca= with the file of the authority that signed its certificate, and the host in it"
 
 
-async def look_at_redis(address: RedisAddress, clock: Any) -> list[Finding]:
-    """Find out whether the guards can share their seats there."""
+async def check_redis(context: CheckContext) -> list[Finding]:
+    """Check the Redis of the settings, where they name one."""
+    address = context.config.redis
+    if address is None:
+        return []
+    word = address.password or context.config.credentials.redis.value
+    return await check_redis_at(evolve(address, password=word), context.clocks.reactor)
+
+
+async def check_redis_at(address: RedisAddress, clock: Any) -> list[Finding]:
+    """Check whether the guards can share their seats there."""
     redis = Redis(address, clock, clock.seconds, seconds=1.0)
     redis.start()
     try:
-        return [await _look(redis, address, clock)]
+        return [await _ask(redis, address, clock)]
     finally:
         # A TLS connection to what speaks none never closes in order.
         closing = with_timeout(1.0, clock, redis.close())
@@ -47,13 +58,13 @@ async def look_at_redis(address: RedisAddress, clock: Any) -> list[Finding]:
         await closing
 
 
-async def _look(redis: Redis, address: RedisAddress, clock: Any) -> Finding:
+async def _ask(redis: Redis, address: RedisAddress, clock: Any) -> Finding:
     begun = clock.seconds()
     while clock.seconds() - begun < SECONDS:
         try:
             sent = clock.seconds()
             info = await redis.command("INFO", "server")
-            return _found(str(info), clock.seconds() - sent, address)
+            return judge(str(info), clock.seconds() - sent, address)
         except Outage:
             await deferLater(clock, 0.2, lambda: None)
     if redis.refusal:
@@ -66,10 +77,10 @@ def _fault(seen: str, wanted: str) -> Finding:
 
 
 async def _instead(address: RedisAddress, clock: Any) -> Finding:
-    """Find out what is there in place of the Redis that we want."""
+    """What is there in place of the Redis that we want."""
     plain = await _peek(evolve(address, is_tls=False), clock)
     if isinstance(plain, Outage):
-        return _fault(f"nothing answers at {address}: {words_for(plain)}", RUNS)
+        return _fault(f"nothing answers at {address}: {outage_in_words(plain)}", RUNS)
     if plain.startswith((b"+", b"-")) and address.is_tls:
         return _fault(f"Redis at {address} speaks no TLS", NO_TLS)
     if plain.startswith((b"+", b"-")):
@@ -106,7 +117,7 @@ class _Peek(Protocol):
 
 
 async def _peek(address: RedisAddress, clock: Any) -> bytes | Outage:
-    """Give the first bytes that come from there, none where it breaks off."""
+    """The first bytes that come from there; none where it breaks off."""
     try:
         connecting = endpoint_of(address, clock).connect(Factory.forProtocol(_Peek))
         peek: Any = await with_timeout(SECONDS, clock, connecting)
@@ -131,7 +142,8 @@ def _outage_of(failure: Exception) -> Outage:
     return outage
 
 
-def _found(info: str, seconds: float, address: RedisAddress) -> Finding:
+def judge(info: str, seconds: float, address: RedisAddress) -> Finding:
+    """Judge what Redis says of itself (`INFO server`), and how long that took."""
     lines = dict(line.partition(":")[::2] for line in info.splitlines())
     version = lines.get("redis_version", "0")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())

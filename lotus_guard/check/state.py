@@ -1,4 +1,4 @@
-"""The state file and the files with secrets, looked at without touching them.
+"""The state file and the files with secrets, read without touching them.
 
 A running guard has the file open in WAL mode. It is opened read-only here, and as immutable where
 no WAL is there: SQLite would otherwise make one, which the guard's user might then not be able to
@@ -16,16 +16,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.memory.sqlite_schema import ALIVE_SECONDS
 from lotus_guard.run.config import variable_names
 
 STATE, ONE, SECRETS = "state-file", "one-guard", "secret-files"
-BEAT_SECONDS = 150.0
-"""A guard whose beat is younger runs."""
 _MAGIC = b"SQLite format 3\0"
 
 
-def look_at_state_file(path: Path, access: Callable[[Path, int], bool] = os.access) -> Finding:
-    """Find out whether the file can be written, or made."""
+def check_state_file(path: Path, access: Callable[[Path, int], bool] = os.access) -> Finding:
+    """Check whether the file can be written, or made."""
     shown, parent = path.absolute(), path.absolute().parent
     if path.is_dir():
         return fault(STATE, f"{shown} is a directory", "LOTUS_GUARD_STATE: the path of a file")
@@ -63,7 +62,7 @@ def _owner(path: Path) -> str:
     return f"chown the guard's user {path}; and run the check as that user"
 
 
-def look_for_other_guards(path: Path, epoch: float) -> Finding:
+def check_other_guards(path: Path, epoch: float) -> Finding:
     """Count the guards that run on this file."""
     try:
         running = _running(path, epoch)
@@ -74,7 +73,7 @@ def look_for_other_guards(path: Path, epoch: float) -> Finding:
         seen = f"{len(running)} guards run on {path.absolute()}: {said}"
         wanted = (
             "LOTUS_GUARD_STATE: a file of its own for each guard, or stop all but one (one that "
-            f"was killed counts for another {BEAT_SECONDS:.0f} s)"
+            f"was killed counts for another {ALIVE_SECONDS:.0f} s)"
         )
         return fault(ONE, seen, wanted)
     if not running:
@@ -92,15 +91,15 @@ def _running(path: Path, epoch: float) -> list[tuple[object, object]]:
         return list(
             connection.execute(
                 "SELECT pid, listen FROM guard WHERE beat > ? ORDER BY instance LIMIT 20",
-                (epoch - BEAT_SECONDS,),
+                (epoch - ALIVE_SECONDS,),
             )
         )
     finally:
         connection.close()
 
 
-def look_at_secret_files(environment: Mapping[str, str]) -> Finding:
-    """Find out whether everybody on this machine can read the files with secrets."""
+def check_secret_files(environment: Mapping[str, str]) -> Finding:
+    """Check that not everybody on this machine can read the files with secrets."""
     files = {
         name: Path(environment[name])
         for name in variable_names()

@@ -7,13 +7,13 @@ The state filter (`?type=` of the Room State admin API) came with Synapse 1.123.
 import re
 from typing import Any
 
-from lotus_guard.check.ask import (
-    CheckContext,
-    ask,
-    described,
+from lotus_guard.check.context import CheckContext
+from lotus_guard.check.exchange import (
+    describe_answer,
+    describe_outage,
     errcode_of,
     fields_of,
-    trouble,
+    request,
 )
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.enforce.ports import Outage, Reason
@@ -27,15 +27,15 @@ UPDATE = "update Synapse to 1.123.0 or later"
 SINCE = (1, 123)
 
 
-async def look_at_synapse(means: CheckContext) -> list[Finding]:
+async def check_synapse(context: CheckContext) -> list[Finding]:
     """Go from the door (versions) to the token (rooms) to the filter (state)."""
-    base = means.config.synapse_url
+    base = context.config.synapse_url
     try:
-        versions = await ask(means.synapse, "GET", f"{base}/_matrix/client/versions")
+        versions = await request(context.http.synapse, "GET", f"{base}/_matrix/client/versions")
         if versions.status != 200 or "versions" not in fields_of(versions):
-            seen = f"{base} answers {described(versions)}: that is no homeserver"
+            seen = f"{base} answers {describe_answer(versions)}: that is no homeserver"
             return [fault(SYNAPSE, seen, WANTED)]
-        rooms = await _admin(means, rooms_path(limit=10))
+        rooms = await _admin(context, rooms_path(limit=10))
         refused = _refusal(base, rooms)
         if refused:
             return refused
@@ -43,13 +43,13 @@ async def look_at_synapse(means: CheckContext) -> list[Finding]:
             ok(SYNAPSE, f"Synapse answers at {base}"),
             ok(TOKEN, "Synapse takes the token for an admin's"),
         ]
-        return [*there, await _look_at_filter(means, fields_of(rooms).get("rooms"))]
+        return [*there, await _check_filter(context, fields_of(rooms).get("rooms"))]
     except Outage as outage:
-        return [fault(SYNAPSE, trouble(outage, base), f"start Synapse, or {WANTED}")]
+        return [fault(SYNAPSE, describe_outage(outage, base), f"start Synapse, or {WANTED}")]
 
 
 def _refusal(base: str, answer: HttpAnswer) -> list[Finding]:
-    """Say why the admin API does not let us in; nothing where it does."""
+    """Why the admin API does not let us in; nothing where it does."""
     there, code = ok(SYNAPSE, f"Synapse answers at {base}"), errcode_of(answer)
     if answer.status == 401 and code:
         seen = f"Synapse does not know the token, or no longer (401 {code})"
@@ -58,13 +58,13 @@ def _refusal(base: str, answer: HttpAnswer) -> list[Finding]:
         seen = f"the token is not a server admin's (403 {code})"
         return [there, fault(TOKEN, seen, ADMIN)]
     if answer.status != 200 or not isinstance(fields_of(answer).get("rooms"), list):
-        seen = f"{base} answers {described(answer)} to /_synapse/admin: no admin API there"
+        seen = f"{base} answers {describe_answer(answer)} to /_synapse/admin: no admin API there"
         return [fault(SYNAPSE, seen, WANTED)]
     return []
 
 
-async def _look_at_filter(means: CheckContext, rooms: Any) -> Finding:
-    version = await _version(means)
+async def _check_filter(context: CheckContext, rooms: Any) -> Finding:
+    version = await _version(context)
     room = next(
         (
             each["room_id"]
@@ -75,7 +75,7 @@ async def _look_at_filter(means: CheckContext, rooms: Any) -> Finding:
         ),
         None,
     )
-    types = await _types_sent(means, room) if room else set()
+    types = await _types_sent(context, room) if room else set()
     if types == {"m.room.create"}:
         return ok(FILTER, f"Synapse {version} sends the state that is asked for")
     if types or _is_older(version):
@@ -84,9 +84,9 @@ async def _look_at_filter(means: CheckContext, rooms: Any) -> Finding:
     return note(FILTER, f"Synapse {version} has no room yet to try it with")
 
 
-async def _types_sent(means: CheckContext, room: str) -> set[str]:
+async def _types_sent(context: CheckContext, room: str) -> set[str]:
     try:
-        answer = await _admin(means, state_path(room, "m.room.create"))
+        answer = await _admin(context, state_path(room, "m.room.create"))
     except Outage as outage:
         if outage.reason is Reason.OVERSIZED:
             return {"a whole state"}  # nothing else is that long
@@ -95,8 +95,8 @@ async def _types_sent(means: CheckContext, room: str) -> set[str]:
     return {str(event.get("type")) for event in events if isinstance(event, dict)}
 
 
-async def _version(means: CheckContext) -> str:
-    version = fields_of(await _admin(means, "/_synapse/admin/v1/server_version")).get(
+async def _version(context: CheckContext) -> str:
+    version = fields_of(await _admin(context, "/_synapse/admin/v1/server_version")).get(
         "server_version"
     )
     return version.partition(" ")[0] if isinstance(version, str) else "(of unknown version)"
@@ -107,6 +107,6 @@ def _is_older(version: str) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) < SINCE
 
 
-async def _admin(means: CheckContext, path: str) -> HttpAnswer:
-    headers = {"Authorization": f"Bearer {means.config.synapse_token}"}
-    return await ask(means.synapse, "GET", means.config.synapse_url + path, headers)
+async def _admin(context: CheckContext, path: str) -> HttpAnswer:
+    headers = {"Authorization": f"Bearer {context.config.synapse_token}"}
+    return await request(context.http.synapse, "GET", context.config.synapse_url + path, headers)

@@ -7,8 +7,10 @@ itself (`core.probe`).
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from lotus_guard.check.ask import CheckContext, ask, described, echo_of, probe_headers, trouble
+from lotus_guard.check.context import CheckContext
+from lotus_guard.check.exchange import describe_answer, describe_outage, request
 from lotus_guard.check.finding import Finding, fault, note, ok
+from lotus_guard.check.probe import echo_of, probe_headers
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.run.address import LOOPBACK, bracketed, host_and_port, leads_to, listening
@@ -20,8 +22,8 @@ CLOSED = "LIVEKIT_JWT_BIND=127.0.0.1:8071 for lk-jwt-service, or a firewall befo
 KNOCK_SECONDS = 2.0
 
 
-def look_at_address(config: Config) -> list[Finding]:
-    """Find out whether the guard would ask itself; asks nobody."""
+def check_address(config: Config) -> list[Finding]:
+    """Check that the guard does not ask itself; asks nobody."""
     own = listening(config.listen)
     if own is None or not leads_to(config.upstream, own):
         return []
@@ -29,34 +31,38 @@ def look_at_address(config: Config) -> list[Finding]:
     return [fault(UPSTREAM, seen, WANTED)]
 
 
-async def look_at_upstream(means: CheckContext) -> list[Finding]:
+async def check_upstream(context: CheckContext) -> list[Finding]:
     """Ask lk-jwt-service how it is."""
-    if look_at_address(means.config):
+    if check_address(context.config):
         return []  # that has been said
-    base = means.config.upstream
+    base = context.config.upstream
     try:
-        answer = await ask(means.upstream, "GET", f"{base}/healthz", probe_headers(means))
+        answer = await request(
+            context.http.upstream, "GET", f"{base}/healthz", probe_headers(context)
+        )
     except Outage as outage:
-        return [fault(UPSTREAM, trouble(outage, base), f"start lk-jwt-service, or {WANTED}")]
+        return [
+            fault(UPSTREAM, describe_outage(outage, base), f"start lk-jwt-service, or {WANTED}")
+        ]
     if echo_of(answer):
         return [fault(UPSTREAM, f"a guard answers at {base}, not lk-jwt-service", WANTED)]
     if not is_upstream(answer):
-        seen = f"{base}/healthz answers {described(answer)}, as lk-jwt-service never does"
+        seen = f"{base}/healthz answers {describe_answer(answer)}, as lk-jwt-service never does"
         return [fault(UPSTREAM, seen, WANTED)]
     return [ok(UPSTREAM, f"lk-jwt-service answers at {base}")]
 
 
-async def look_from_outside(means: CheckContext) -> list[Finding]:
+async def check_from_outside(context: CheckContext) -> list[Finding]:
     """Knock at upstream's port on the addresses that others can reach."""
-    hosts = list(means.addresses)
-    public = host_and_port(means.public_url)[0]
+    hosts = list(context.addresses)
+    public = host_and_port(context.options.public_url)[0]
     if public and public not in LOOPBACK:
         hosts.append(public)
     if not hosts:
         return [note(EXPOSED, "not looked at: this machine has no address but its own loopback")]
-    port = host_and_port(means.config.upstream)[1]
+    port = host_and_port(context.config.upstream)[1]
     urls = [f"http://{bracketed(host)}:{port}" for host in dict.fromkeys(hosts)]
-    knocks = [ensureDeferred(_is_open(means, url)) for url in urls]
+    knocks = [ensureDeferred(_is_open(context, url)) for url in urls]
     opened = await gatherResults(knocks, consumeErrors=True)
     reached = [url for url, is_open in zip(urls, opened, strict=True) if is_open]
     if reached:
@@ -65,10 +71,14 @@ async def look_from_outside(means: CheckContext) -> list[Finding]:
     return [ok(EXPOSED, f"lk-jwt-service does not answer at {', '.join(urls)}")]
 
 
-async def _is_open(means: CheckContext, url: str) -> bool:
+async def _is_open(context: CheckContext, url: str) -> bool:
     try:
-        answer = await ask(
-            means.upstream, "GET", f"{url}/healthz", probe_headers(means), seconds=KNOCK_SECONDS
+        answer = await request(
+            context.http.upstream,
+            "GET",
+            f"{url}/healthz",
+            probe_headers(context),
+            seconds=KNOCK_SECONDS,
         )
     except Outage:
         return False
@@ -76,5 +86,5 @@ async def _is_open(means: CheckContext, url: str) -> bool:
 
 
 def is_upstream(answer: HttpAnswer) -> bool:
-    """Tell whether `/healthz` was answered as lk-jwt-service does."""
+    """Whether `/healthz` was answered as lk-jwt-service answers it."""
     return answer.status == 200 and not answer.body

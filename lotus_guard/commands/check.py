@@ -13,18 +13,16 @@ from attrs import asdict, evolve
 from rich.console import Console
 from rich.text import Text
 
-from lotus_guard.check.all import OfflineReport, look_around, look_still, own_addresses
-from lotus_guard.check.ask import CheckContext
+from lotus_guard.check.addresses import own_addresses
+from lotus_guard.check.all import OfflineReport, check_offline, check_online
+from lotus_guard.check.context import CheckContext, CheckOptions, clients_over
 from lotus_guard.check.finding import EXIT_CODES, Finding, Level, warning, worst
-from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.check.user import USER
 from lotus_guard.commands.common import Failed, on_the_reactor
 from lotus_guard.core.text import printable
 from lotus_guard.neighbours.agents import Agents
-from lotus_guard.neighbours.http import Http
 from lotus_guard.run.address import url_fault
 from lotus_guard.run.clocks import Clocks
-from lotus_guard.run.config import Config
 
 _STYLES = {
     Level.OK: "green",
@@ -34,7 +32,7 @@ _STYLES = {
 }
 CHECK = "check"
 _LEAST_HIDDEN = 8
-"""Shorter secrets are not looked for in what is printed: they are in every other word."""
+"""Shorter secrets are not searched in what is printed: they are in every other word."""
 
 
 TOKEN_VARIABLE = "CHECK_USER_TOKEN"  # noqa: S105  (a name)
@@ -89,11 +87,11 @@ def check(
     LiveKit room that nobody is in is made and removed again.
     """
     token, no_token = _token(as_user)
-    still = look_still(os.environ, livekit_config, time.time())
-    findings = [*still.findings, *no_token]
-    if still.config is not None and not offline:
-        findings += _looked_around(still.config, still.file, public_url, token)
-    hidden = [token, *_secrets(still)]
+    report = check_offline(os.environ, livekit_config, time.time())
+    findings = [*report.findings, *no_token]
+    if report.config is not None and not offline:
+        findings += _check_online(report, CheckOptions(public_url, token))
+    hidden = [token, *_secrets(report)]
     findings = [_without(hidden, finding) for finding in findings]
     if as_json:
         _print_json(findings)
@@ -103,7 +101,7 @@ def check(
 
 
 def _token(given: str | None) -> tuple[str, list[Finding]]:
-    """Find the user's token, and say why there is none that can be used where one was wanted."""
+    """Find the user's token; where one was wanted and none can be used, a finding says why."""
     token = os.environ.get(TOKEN_VARIABLE, "") if given in (None, _NO_VALUE) else given or ""
     if given == _NO_VALUE and not token.strip():
         try:
@@ -120,12 +118,25 @@ def _token(given: str | None) -> tuple[str, list[Finding]]:
     return "", [warning(USER, f"not looked at, for there is no access token: {seen}", wanted)]
 
 
-def _looked_around(
-    config: Config, file: LiveKitFile | None, public_url: str, token: str
-) -> list[Finding]:
-    """Look at all that answers; what keeps us from it is a finding, for there must be a report."""
+def _check_online(report: OfflineReport, options: CheckOptions) -> list[Finding]:
+    """Make the checks that ask others; what keeps us from them is a finding of its own."""
+    config = report.config
+    assert config is not None, "nobody is asked with a faulty environment"
+
+    async def work(clocks: Clocks, agents: Agents) -> list[Finding]:
+        context = CheckContext(
+            config=config,
+            http=clients_over(agents, clocks.reactor),
+            clocks=clocks,
+            options=options,
+            new_name=lambda: secrets.token_hex(6),
+            addresses=own_addresses(),
+            livekit_file=report.livekit_file,
+        )
+        return await check_online(context)
+
     try:
-        return _look_around(config, file, public_url, token)
+        return on_the_reactor(work)
     except Failed as failed:
         return [warning(CHECK, f"{failed.message} before all was looked at", "run it again")]
     except Exception as failure:
@@ -133,37 +144,15 @@ def _looked_around(
         return [warning(CHECK, seen, "report it, with this line")]
 
 
-def _look_around(
-    config: Config, file: LiveKitFile | None, public_url: str, user_token: str
-) -> list[Finding]:
-    async def work(clocks: Clocks, agents: Agents) -> list[Finding]:
-        means = CheckContext(
-            config=config,
-            upstream=Http(agents.upstream, clocks.reactor),
-            livekit=Http(agents.livekit, clocks.reactor),
-            synapse=Http(agents.synapse, clocks.reactor),
-            clock=clocks.reactor,
-            now=clocks.now,
-            epoch=clocks.epoch,
-            new_name=lambda: secrets.token_hex(6),
-            addresses=own_addresses(),
-            public_url=public_url,
-            user_token=user_token,
-        )
-        return await look_around(means, file)
-
-    return on_the_reactor(work)
-
-
-def _secrets(still: OfflineReport) -> Iterable[str]:
-    if still.config is not None:
-        yield from (still.config.secret, still.config.synapse_token, still.config.push_secret)
-    if still.file is not None:
-        yield from still.file.keys.values()
+def _secrets(report: OfflineReport) -> Iterable[str]:
+    if report.config is not None:
+        yield from (report.config.secret, report.config.synapse_token, report.config.push_secret)
+    if report.livekit_file is not None:
+        yield from report.livekit_file.keys.values()
 
 
 def _without(hidden: Iterable[str], finding: Finding) -> Finding:
-    """Make sure that no secret is in a finding, whoever repeated it to us."""
+    """Take our secrets out of a finding, whoever repeated them to us."""
     seen, wanted = finding.seen, finding.wanted
     for secret in hidden:
         if len(secret) >= _LEAST_HIDDEN:

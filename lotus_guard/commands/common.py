@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -13,7 +12,7 @@ from twisted.python.failure import Failure
 
 from lotus_guard.neighbours.agents import Agents, pooled_agents
 from lotus_guard.run.address import listening
-from lotus_guard.run.clocks import Clocks
+from lotus_guard.run.clocks import Clocks, clocks_of
 from lotus_guard.run.config import Config, Faulty, read_config
 
 V = TypeVar("V")
@@ -39,7 +38,7 @@ def configuration() -> Config:
 
 
 def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
-    """Run a coroutine on the reactor and give what it returns; raises what it raises.
+    """Run a coroutine on the reactor; returns what it returns and raises what it raises.
 
     Once in a process, for a reactor does not start again.
     """
@@ -48,8 +47,7 @@ def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
     async def run(reactor: Any) -> None:
         agents = pooled_agents(reactor)
         try:
-            clocks = Clocks(reactor, time.monotonic, time.time)
-            results.append(await work(clocks, agents))
+            results.append(await work(clocks_of(reactor), agents))
         except Exception:
             results.append(Failure())
         finally:
@@ -71,6 +69,6 @@ def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
 
 
 def admin_address(config: Config) -> str | None:
-    """Give the URL of the operators' port as this machine reaches it; None where there is none."""
+    """The URL of the operators' port as this machine reaches it; None where there is none."""
     own = listening(config.admin_listen)
     return own.url if own else None

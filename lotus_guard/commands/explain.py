@@ -1,4 +1,4 @@
-"""`lotus-guard explain`: why somebody was refused, or may publish less than he likes to."""
+"""`lotus-guard explain`: why somebody was refused, or may publish less than they would like."""
 
 import json
 import sqlite3
@@ -13,7 +13,7 @@ from lotus_guard.commands.common import Failed, admin_address, configuration, on
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.records import mask_of
-from lotus_guard.memory.sqlite_schema import select_decisions
+from lotus_guard.memory.sqlite_read import select_decisions
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.rules import RULES, Rules
@@ -40,7 +40,7 @@ class Told:
 @click.option("--limit", default=20, show_default=True, help="At most so many decisions.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: a JSON object a line.")
 def explain(user: str, room: str | None, limit: int, as_json: bool) -> None:
-    """Tell the recent decisions on USER (@user:server), in ROOM (!room) or in all rooms.
+    """Show the recent decisions on USER (@user:server), in ROOM (!room) or in all rooms.
 
     Each comes with its inputs, the rule and the verdict, and is decided once more by the same
     code. Asks the running guard; where none runs, reads the state file.

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lotus_guard.commands.common import Failed, configuration, on_the_reactor
-from lotus_guard.commands.policy_options import add_options, read_wishes
+from lotus_guard.commands.policy_options import add_options, parameter_of, read_wishes
 from lotus_guard.commands.policy_room import (
     WANTED_USER,
     Changed,
@@ -133,7 +133,7 @@ def _clear(rules: Rules) -> click.Command:
     @_of_user
     def clear(room: str, yes: bool, token: str, homeserver: str, **only: bool) -> None:
         """Empty the policy of ROOM, with a user's access token: nothing is restricted any more."""
-        chosen = [rule for rule in rules if only[rule.only[0]]] or rules
+        chosen = [rule for rule in rules if only[parameter_of(rule.only[0])]] or rules
         check_room(room)
         if not yes:
             events = " and ".join(rule.event for rule in chosen)
@@ -147,7 +147,7 @@ def _clear(rules: Rules) -> click.Command:
     command: Any = clear
     for rule in reversed(rules):
         flag, text = rule.only
-        command = click.option(f"--{flag}", flag, is_flag=True, help=text)(command)
+        command = click.option(f"--{flag}", parameter_of(flag), is_flag=True, help=text)(command)
     return click.command("clear")(click.argument("room")(command))
 
 
@@ -177,7 +177,7 @@ def _run(
 
 
 def _token(given: str) -> str:
-    """Give the user's token, asked for where it was not given; raises Failed."""
+    """The user's token, asked for where it was not given; raises Failed."""
     try:
         token = (given or _prompt()).strip()
     except click.Abort:

@@ -25,17 +25,17 @@ def _decorators(option: Option) -> list[Callable[[Any], Any]]:
     if isinstance(option, Count):
         number = click.option(
             f"--{option.flag}",
-            _parameter(option.flag),
+            parameter_of(option.flag),
             type=click.IntRange(1, MOST_COUNT),
             metavar=option.metavar,
             help=option.help,
         )
         off = click.option(
-            f"--{option.off}", _parameter(option.off), is_flag=True, help=option.off_help
+            f"--{option.off}", parameter_of(option.off), is_flag=True, help=option.off_help
         )
         return [number, off]
     names = f"--{option.flag}/--no-{option.flag}"
-    return [click.option(names, _parameter(option.flag), default=None, help=option.help)]
+    return [click.option(names, parameter_of(option.flag), default=None, help=option.help)]
 
 
 def read_wishes(rules: Rules, given: Mapping[str, Any]) -> Wishes:
@@ -43,8 +43,8 @@ def read_wishes(rules: Rules, given: Mapping[str, Any]) -> Wishes:
     options = [option for rule in rules for option in rule.options]
     wishes: dict[Option, Any] = {}
     for option in options:
-        value = given[_parameter(option.flag)]
-        is_off = isinstance(option, Count) and given[_parameter(option.off)]
+        value = given[parameter_of(option.flag)]
+        is_off = isinstance(option, Count) and given[parameter_of(option.off)]
         if isinstance(option, Count) and is_off and value is not None:
             raise click.UsageError(
                 f"--{option.flag} and --{option.off} at once; wanted: one of them"
@@ -64,5 +64,6 @@ def _spellings(option: Option) -> list[str]:
     return [f"--{option.flag}", f"--no-{option.flag}"]
 
 
-def _parameter(flag: str) -> str:
+def parameter_of(flag: str) -> str:
+    """The name under which click hands a flag over."""
     return flag.replace("-", "_")

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from attrs import frozen
 
-from lotus_guard.check.ask import trouble
+from lotus_guard.check.exchange import describe_outage
 from lotus_guard.commands.common import Failed
 from lotus_guard.commands.policy_options import Wishes
 from lotus_guard.commands.policy_words import Held, RoomPolicies, level_in_words
@@ -45,7 +45,7 @@ class RefusedByHomeserver(Failed):
 
 @frozen
 class Sides:
-    """The two who ask Synapse."""
+    """The two accounts that ask Synapse."""
 
     admin: Matrix
     """The service: reads the room's state."""
@@ -143,7 +143,7 @@ async def _send(
         await sides.user.set_state(room, event_type, content)
     except Outage as outage:
         sent = "was not set" if outage.reason in _NEVER_SENT else "may or may not have been set"
-        why = trouble(outage, sides.user.url)
+        why = describe_outage(outage, sides.user.url)
         raise Failed(
             f"{so_far}{event_type} {sent}: {why}. `lotus-guard policy show` tells what holds"
         ) from None
@@ -195,7 +195,7 @@ async def _forbidden(sides: Sides, room: RoomId, event_type: str, denied: Denied
     user = await sides.user.whoami()
     who = printable(user, 300)
     if not await _is_inside(sides.user, room, user):
-        return f"{who} is not in the room; wanted: that he joins it, or a token of somebody in it"
+        return f"{who} is not in the room; wanted: that they join it, or a token of somebody in it"
     power_levels, create = [
         event_of(await sides.admin.events(room, name), name)
         for name in ("m.room.power_levels", "m.room.create")
@@ -220,7 +220,7 @@ async def _is_inside(user: Matrix, room: RoomId, user_id: str) -> bool:
 
 
 def _unreachable(side: Matrix, outage: Outage) -> NoReturn:
-    raise Failed(f"{trouble(outage, side.url)}; {WANTED_ADDRESS}") from None
+    raise Failed(f"{describe_outage(outage, side.url)}; {WANTED_ADDRESS}") from None
 
 
 def _give_up(side: Matrix, denied: Denied) -> NoReturn:
@@ -232,7 +232,7 @@ def _give_up(side: Matrix, denied: Denied) -> NoReturn:
 
 
 def _is_homeservers(denied: Denied) -> bool:
-    """Tell whether the homeserver judged what it was asked, and did not just fail."""
+    """Whether the homeserver judged what it was asked, and did not just fail."""
     return bool(denied.errcode) and denied.errcode != "M_UNRECOGNIZED" and denied.status < 500
 
 

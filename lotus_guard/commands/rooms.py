@@ -14,7 +14,7 @@ from rich.text import Text
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 
-from lotus_guard.check.ask import trouble
+from lotus_guard.check.exchange import describe_outage
 from lotus_guard.commands.common import Failed, admin_address, configuration, on_the_reactor
 from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
 from lotus_guard.core.text import printable
@@ -34,7 +34,7 @@ _UNBOUNDED = 1000
 
 
 class Lost(Exception):
-    """The guard does not tell; holds why, in words."""
+    """The guard does not answer; holds why, in words."""
 
 
 def _interval(_context: click.Context, _option: click.Parameter, value: float | None) -> Any:
@@ -144,14 +144,14 @@ class Asking:
             ) from None
 
     async def again(self) -> list[Room]:
-        """Ask, and give the wanted rooms in order; raises Lost."""
+        """Ask; returns the wanted rooms in order. Raises Lost."""
         url = f"{self.address}/rooms"
         try:
             answer = await self.http.exchange(
                 b"GET", url.encode("ascii"), {}, None, seconds=SECONDS, most=MOST_BYTES
             )
         except Outage as outage:
-            raise Lost(f"no guard: {trouble(outage, self.address)}") from None
+            raise Lost(f"no guard: {describe_outage(outage, self.address)}") from None
         try:
             found = read_rooms(answer.body)
         except ValueError:

@@ -22,7 +22,7 @@ _COUNTS = (
 
 @frozen
 class Room:
-    """A live room as GET /rooms of the operators' port shows it (`observe.overview`)."""
+    """A live room as GET /rooms of the operators' port shows it (`observe.rooms`)."""
 
     id: str
     name: str
@@ -39,7 +39,7 @@ class Room:
 
     @property
     def is_restricted(self) -> bool:
-        """Tell whether a policy holds in it."""
+        """Whether a policy holds in it."""
         return bool(self.policy)
 
 

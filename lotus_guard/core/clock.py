@@ -20,7 +20,7 @@ def _epoch_of(date: str) -> float:
 
 
 def seconds_ahead(date: str, sent: float, got: float) -> tuple[float, float] | None:
-    """Tell between what bounds a server is ahead of us; None where its `Date` says no time.
+    """Between what bounds a server is ahead of us, in seconds; None where its `Date` says no time.
 
     `sent` and `got`: when the question went out and the answer came in, in seconds since 1970 by
     our clock.
@@ -45,7 +45,7 @@ class ServerClock:
     """How far ahead of ours is what `epoch` gives: with this much it takes what we sign."""
 
     def epoch(self) -> float:
-        """Give the seconds since 1970 by the clock that it takes for right."""
+        """Seconds since 1970 by the clock that the server takes for right."""
         return self.ours() + self.followed
 
     def saw(self, date: str, sent: float) -> None:
@@ -58,14 +58,14 @@ class ServerClock:
             self.ahead = (low + high) / 2
 
     def trouble(self) -> str:
-        """Say how far the clocks are apart where that is too far; else nothing."""
+        """A sentence on how far the clocks are apart, where that is too far; else nothing."""
         if self.ahead is None or abs(self.ahead) <= MOST_APART:
             return ""
         way = "behind" if self.ahead > 0 else "ahead of"
         return f"this machine's clock is {abs(self.ahead):.0f} s {way} {self.name}'s"
 
     def candidate(self, enough: float) -> float:
-        """Give what to follow once it has refused what we signed; `enough`: seconds that matter."""
+        """The offset to follow once it has refused ours; `enough`: seconds that matter."""
         if self.ahead is None or abs(self.ahead) > MOST_FOLLOWED:
             return self.followed
         return self.ahead if abs(self.ahead - self.followed) > enough else self.followed

@@ -16,7 +16,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def fits(text: str, most: int = MOST_ID) -> bool:
-    """Tell whether a text is that short, in bytes; half a character has no bytes at all."""
+    """Whether a text is that short, in bytes; half a character has no bytes at all."""
     if len(text) > most:
         return False
     if text.isascii():
@@ -28,7 +28,7 @@ def fits(text: str, most: int = MOST_ID) -> bool:
 
 
 def is_room_id(room: str) -> bool:
-    """Tell whether a homeserver could know a room by this id.
+    """Whether a homeserver could know a room by this id.
 
     One that it could not is never asked for: what a database makes of such an id says nothing of
     whether the homeserver is well (NUL is a 500 on PostgreSQL; docs/facts.md, Synapse: admin API).

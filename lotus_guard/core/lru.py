@@ -16,7 +16,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 def weight(*texts: str) -> int:
-    """Tell how many bytes an entry with these texts takes."""
+    """How many bytes an entry with these texts takes."""
     return ENTRY + sum(map(getsizeof, texts))
 
 

@@ -38,7 +38,7 @@ class Grant:
     permissions)."""
 
     def allows(self, source: str) -> bool:
-        """Tell whether LiveKit would let this source be published."""
+        """Whether LiveKit would let this source be published."""
         return self.can_publish and (not self.sources or source in self.sources)
 
 
@@ -55,7 +55,7 @@ class Kind(StrEnum):
 
 
 def kind_of(mimes: Iterable[str]) -> Kind:
-    """Tell what a track carries from the media types of its codecs; video is any with a video."""
+    """What a track carries, by the media types of its codecs; video is any with a video."""
     kinds = {mime.partition("/")[0].lower() for mime in mimes}
     if Kind.VIDEO in kinds:
         return Kind.VIDEO
@@ -103,7 +103,7 @@ class Attendance:
 
     @property
     def identities(self) -> frozenset[Identity]:
-        """Name all people who were there, or may still be."""
+        """Everybody who was there, or may still be."""
         return frozenset(
             [*(p.identity for p in self.participants if p.is_person), *self.loud, *self.doubtful]
         )

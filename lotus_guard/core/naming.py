@@ -57,7 +57,7 @@ def _digest64(data: bytes) -> str:
 
 
 def livekit_room_of(room: RoomId, slot: str) -> LiveKitRoom:
-    """Name the LiveKit room of a Matrix room's slot as lk-jwt-service 0.4.3 and later do."""
+    """The LiveKit room of a Matrix room's slot, as lk-jwt-service 0.4.3 and later name it."""
     # The same few are asked for several times of each token. What is too long for any room's id
     # is not kept: it is the client's to choose.
     kept = len(room) + len(slot) <= LONGEST_KEPT
@@ -70,7 +70,7 @@ def _livekit_room_of(room: RoomId, slot: str) -> LiveKitRoom:
 
 
 def known_livekit_rooms(room: RoomId, slot: str) -> Iterator[LiveKitRoom]:
-    """Yield the alias under each derivation that a released lk-jwt-service used, newest first."""
+    """The name by each derivation that a released lk-jwt-service used, newest first."""
     joined = f"{room}|{slot}".encode()
     yield livekit_room_of(room, slot)
     yield LiveKitRoom(_digest64(joined))
@@ -79,12 +79,12 @@ def known_livekit_rooms(room: RoomId, slot: str) -> Iterator[LiveKitRoom]:
 
 
 def identity_of(user: UserId, device: str, member: str) -> Identity:
-    """Name the participant that `/get_token` lets in (MSC4195)."""
+    """The identity of the participant that `/get_token` lets in (MSC4195)."""
     return Identity(_digest64(go_marshal([user, device, member])))
 
 
 def legacy_identity_of(user: UserId, device: str) -> Identity:
-    """Name the participant that `/sfu/get` lets in."""
+    """The identity of the participant that `/sfu/get` lets in."""
     return Identity(f"{user}:{device}")
 
 

@@ -20,7 +20,7 @@ _CREATORS_ABOVE_ALL = 12
 
 
 def level_needed(power_levels: Mapping[str, Any] | None, event_type: str) -> int:
-    """Tell which level setting a state event needs; `power_levels` is None where no event is."""
+    """The level that setting a state event needs; `power_levels` is None where no event is."""
     if power_levels is None:
         return 0
     default = _number(power_levels.get("state_default"), _STATE_DEFAULT)
@@ -28,7 +28,7 @@ def level_needed(power_levels: Mapping[str, Any] | None, event_type: str) -> int
 
 
 def level_of(user: str, power_levels: Mapping[str, Any] | None, create: Event | None) -> float:
-    """Tell a user's level; infinite where he is a creator and the room's version says so."""
+    """A user's level; infinite where they are a creator and the room's version says so."""
     content = part_of(create or {}, "content")
     is_creator = user == (create or {}).get("sender")
     if _version(content) >= _CREATORS_ABOVE_ALL:

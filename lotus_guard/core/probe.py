@@ -29,7 +29,7 @@ def sign_probe(secret: str, epoch: float) -> str:
 
 
 def is_genuine(value: str, secret: str, epoch: float) -> bool:
-    """Tell whether a probe that arrived at `epoch` was signed with our secret, and lately."""
+    """Whether a probe that arrived at `epoch` was signed with our secret, and lately."""
     stamp, _, digest = value.partition(".")
     if not hmac.compare_digest(digest.encode(errors="replace"), _digest(stamp, secret).encode()):
         return False

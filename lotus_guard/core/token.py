@@ -32,11 +32,11 @@ class _OurSecret(HMACAlgorithm):
     """
 
     def prepare_key(self, key: str | bytes) -> bytes:
-        """Give the key as bytes."""
+        """The key as bytes."""
         return key if isinstance(key, bytes) else key.encode()
 
     def check_key_length(self, _key: bytes) -> str | None:
-        """Say nothing: it is LiveKit's key, and LiveKit's to judge."""
+        """No complaint: it is LiveKit's key, and LiveKit's to judge."""
         return None
 
 
@@ -155,13 +155,13 @@ def restrain(token: Token, forbidden: AbstractSet[Source], life: int, now: float
 
 
 def lifetime(token: Token, now: float) -> float | None:
-    """Tell for how many seconds a token is valid, from its `nbf` or from `now`; None: for ever."""
+    """For how many seconds a token is valid, from its `nbf` or from `now`; None: for ever."""
     end = token.claims.get("exp")
     return end - _start(token.claims, now) if isinstance(end, int | float) else None
 
 
 def begins(token: Token) -> int | None:
-    """Tell from when on a token is valid, in seconds since the epoch by upstream's clock."""
+    """From when on a token is valid, in seconds since the epoch by upstream's clock."""
     start = token.claims.get("nbf")
     return int(start) if isinstance(start, int | float) and isfinite(start) else None
 

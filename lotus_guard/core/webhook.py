@@ -19,7 +19,6 @@ tokens).
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
@@ -29,7 +28,7 @@ import jwt
 from attrs import frozen
 
 from lotus_guard.core.model import Identity, LiveKitRoom
-from lotus_guard.core.objects import json_object, part_of
+from lotus_guard.core.objects import json_object, part_of, text_of
 from lotus_guard.core.token import KeyPair, mint
 
 MOST_WEBHOOK = 8 * 1024 * 1024
@@ -57,7 +56,7 @@ class Event:
     identity: Identity
     sid: str
     on_purpose: bool
-    """Whether the participant hung up himself."""
+    """Whether the participant hung up themselves."""
 
 
 class Forged(ValueError):
@@ -89,7 +88,7 @@ def announced(authorization: str, key: str, secret: str) -> str:
 
 
 def is_announced(authorization: str, key: str, secret: str) -> bool:
-    """Tell whether a token is a webhook's."""
+    """Whether a token is a webhook's."""
     try:
         announced(authorization, key, secret)
     except Forged:
@@ -105,16 +104,16 @@ def read_event(body: bytes, authorization: str, key: str, secret: str) -> Event 
     fields = json_object(body) or {}
     room, participant = (part_of(fields, name) for name in ("room", "participant"))
     try:
-        kind = EventKind(_string(fields, "event"))
+        kind = EventKind(text_of(fields, "event"))
     except ValueError:
         return None
     reason = participant.get("disconnectReason", participant.get("disconnect_reason"))
     return Event(
-        _string(fields, "id"),
+        text_of(fields, "id"),
         kind,
-        LiveKitRoom(_string(room, "name")),
-        Identity(_string(participant, "identity")),
-        _string(participant, "sid"),
+        LiveKitRoom(text_of(room, "name")),
+        Identity(text_of(participant, "identity")),
+        text_of(participant, "sid"),
         reason in _HUNG_UP,
     )
 
@@ -140,8 +139,3 @@ def write_event(event: Event, key: str, secret: str) -> tuple[bytes, str]:
 
 def _digest(body: bytes) -> bytes:
     return b64encode(sha256(body).digest())
-
-
-def _string(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
-    return value if isinstance(value, str) else ""

@@ -78,7 +78,7 @@ class TokenRequest:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether it names what upstream issues no token without: a room, and its user."""
+        """Whether it names what upstream issues no token without: a room, and its user."""
         return bool(self.room and (self.user or self.endpoint is Endpoint.LEGACY))
 
 
@@ -88,7 +88,7 @@ PATHS = frozenset((b"/get_token", b"/sfu/get", b"/delegate_delayed_leave", WEBHO
 
 
 def without_slashes(target: bytes) -> bytes:
-    """Give `/get_token` for `//get_token`, and so for each of upstream's paths.
+    """Make `/get_token` of `//get_token`, and so for each of upstream's paths.
 
     So asks whose livekit_service_url, or LiveKit's webhook URL, has a base that ends in a slash.
     Upstream in Go answers it by a redirect without CORS headers, which no browser follows, and in
@@ -100,12 +100,12 @@ def without_slashes(target: bytes) -> bytes:
 
 
 def is_webhook(target: bytes) -> bool:
-    """Tell whether a request target is where LiveKit sends its webhooks."""
+    """Whether a request target is where LiveKit sends its webhooks."""
     return _path_of(target) == WEBHOOK
 
 
 def endpoint_of(target: bytes) -> Endpoint | None:
-    """Tell which token endpoint upstream could take a request target for.
+    """The token endpoint that upstream could take a request target for.
 
     Takes more for one than upstream does (Go's ServeMux redirects `//get_token`): a body that is
     read strictly without need does no harm, one that is not read strictly would.
@@ -114,6 +114,15 @@ def endpoint_of(target: bytes) -> Endpoint | None:
         return Endpoint(_path_of(target).decode("ascii"))
     except ValueError:
         return None
+
+
+def served_path(target: bytes) -> bytes:
+    """Return the path of upstream's that it could serve a target at, in whatever spelling it is.
+
+    A path that is none of upstream's is returned as it stands.
+    """
+    path = _path_of(target)
+    return path if path in PATHS else target.partition(b"?")[0]
 
 
 def _path_of(target: bytes) -> bytes:

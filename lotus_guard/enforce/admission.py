@@ -115,10 +115,10 @@ class Admission:
         self, token: Token, asked: Asked | None, arrived: float, shed_reason: Outage | None
     ) -> Answer:
         holder = self.introductions.introduce(token, asked)
-        if holder.place is None:
-            unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown alias")
+        if holder.binding is None:
+            unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown LiveKit room")
             return self._pass_unjudged(unknown, None, holder.person)
-        room = holder.place.room
+        room = holder.binding.room
         self.issued.on_issued(room)
         due = self.desk.now() + self.seconds
         recipient = Recipient(room, holder.person, token.identity, arrived, due, holder.user)
@@ -169,7 +169,7 @@ class Admission:
         return self.issuing.issue(recipient, token, passed)
 
     async def _claim(self, recipient: Recipient, finding: Finding) -> Refuse | None:
-        """Take the seat that a rule wants taken; why there is none where others were quicker."""
+        """Take the seat that a rule wants taken; a refusal where others were quicker."""
         assert finding.seats is not None
         seating = await self.desk.claim(recipient, finding.seats, finding.at)
         if seating.admitted:

@@ -1,7 +1,7 @@
 """Which rooms the live loop could work on: those in which somebody is, or will soon be.
 
-LiveKit's count of the people in a room is up to five seconds old (docs/facts.md): by it alone, who
-has just come would be missed.
+LiveKit's count of the people in a room is up to five seconds old (docs/facts.md): by it alone,
+whoever has just come would be missed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -37,14 +37,14 @@ class Candidates:
     _expected: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     """When a token was issued for a room."""
     _heard: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
-    """When LiveKit said of itself that somebody is in a room."""
+    """When LiveKit last said, unasked, that somebody is in a room."""
 
     def expect(self, room: RoomId) -> None:
         """Note that somebody was issued a token for a room and will soon be in it."""
         self._expected.put(room, self.now())
 
     def heard(self, room: RoomId) -> None:
-        """Note that LiveKit said of itself that somebody is in a room."""
+        """Note that LiveKit said, unasked, that somebody is in a room."""
         self._heard.put(room, self.now())
 
     def of(
@@ -60,9 +60,9 @@ class Candidates:
         """
         now, found = self.now(), dict[RoomId, int]()
         for livekit_room, count in counts.items():
-            place = self.directory.place_of(livekit_room)
-            if place:
-                found[place.room] = found.get(place.room, 0) + count
+            binding = self.directory.binding_of(livekit_room)
+            if binding:
+                found[binding.room] = found.get(binding.room, 0) + count
         # Of rooms that have waited alike, those come first whose policy has been read longest ago.
         for room, count in sorted(found.items(), key=self._read_at):
             has_people = bool(count or people.get(room) or self._is_recent(self._heard, room, now))

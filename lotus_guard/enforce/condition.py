@@ -1,4 +1,4 @@
-"""How a dependency of the guard does, as its parts describe it (`observe.health` lists them)."""
+"""How a dependency of the guard is doing, as its part describes it; `observe.health` lists all."""
 
 from typing import Any
 

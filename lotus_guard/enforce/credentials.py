@@ -68,7 +68,7 @@ class Place:
 
     @property
     def is_set(self) -> bool:
-        """Tell whether there is one at all."""
+        """Whether there is one at all."""
         return bool(self.plain or self.path)
 
     def read(self) -> str:
@@ -175,14 +175,14 @@ class Credential(Generic[V]):
         self._noticed = seen
 
     def renewed(self, used: V) -> bool:
-        """Tell whether it is another than the one that was refused; looks at the files at once."""
+        """Whether it is another than the one that was refused; looks at the files at once."""
         is_due = self.now() - self._read_at >= LOOK_SECONDS or self._signature() != self._taken
         if self.value == used and is_due:
             self.again()
         return self.value != used
 
     def again(self) -> str:
-        """Read it again and tell in a few words what came of it."""
+        """Read it again; returns in a few words what came of it."""
         if self.read is None:
             return "is from the environment"
         self._read_at, seen = self.now(), self._signature()
@@ -210,7 +210,7 @@ class Credential(Generic[V]):
         self._complaint = str(why)
 
     def _signature(self) -> object:
-        """Tell how the files are; None where one is of a kind that is not read again."""
+        """What changes with the files; None where one is of a kind that is not read again."""
         return _signature_of(self.files)
 
 

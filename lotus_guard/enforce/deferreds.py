@@ -13,9 +13,9 @@ V = TypeVar("V")
 
 
 class SingleFlight(Generic[K, V]):
-    """Runs one piece of work for a key at a time and gives its result to all who asked.
+    """Runs one piece of work for a key at a time; everybody who asked gets its result.
 
-    A client who goes away cancels his own waiting only: the others keep theirs.
+    A client who goes away cancels their own waiting only: the others keep theirs.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class SingleFlight(Generic[K, V]):
 
 
 async def gather_bounded(most: int, works: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
-    """Do all of these, at most so many at a time; gives their results in order.
+    """Do all of these, at most so many at a time; returns their results in order.
 
     The first error ends it, and so does being cancelled: what runs is cancelled, what has not
     begun is never made (`works` is best a generator).

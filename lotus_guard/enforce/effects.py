@@ -1,4 +1,4 @@
-"""Steps carried out, and looked for in the next look: only what LiveKit then shows is done."""
+"""Steps are carried out, and confirmed by the next look: only what LiveKit then shows is done."""
 
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
@@ -17,8 +17,8 @@ from lotus_guard.rules.plan import Curb, Remove, Restraint, Step
 from lotus_guard.rules.rulings import step_taken
 
 BACK_SECONDS = (0.3, 0.8, 1.5, 2.2)
-"""So soon a room is looked at again out of which somebody was put: between two passes at the usual
-interval, as often as a client may be back."""
+"""Seconds after which a room is looked at again when somebody was put out of it: between two passes
+at the usual interval, about as often as a client can be back."""
 CLOCKS_APART = 60.0
 """Seconds by which the clocks of this machine and of lk-jwt-service's may differ."""
 
@@ -53,7 +53,7 @@ def key_of(step: Step) -> _Key:
 
 @define(eq=False)
 class Removals:
-    """Puts people out so that the token they came in with lets them in no more."""
+    """Puts people out so that the token that they came in with does not let them in again."""
 
     service: RoomService
     store: SeatStore
@@ -71,7 +71,7 @@ class Removals:
             turn.again(seconds)
 
     def _revoked(self, identity: Identity) -> int:
-        """From when on a token must be valid to let in who is put out.
+        """From when on a token must be valid to let in somebody who is put out.
 
         Just after the last one that was given to them, by the clock of lk-jwt-service. Where that
         is not known, a minute ago by ours: the two may differ, and a token given from now on must
@@ -161,6 +161,6 @@ class Effects:
         elif isinstance(step, Curb):
             await self.service.curb(step.livekit_room, identity)
             if self.presence.roll_call.calmed(step.livekit_room, identity):
-                turn.again(0.0)  # who else is there shows now
+                turn.again(0.0)  # now LiveKit shows who else is there
         elif isinstance(step, Restraint):
             await self.service.permit(step.livekit_room, step.participant, step.grant)

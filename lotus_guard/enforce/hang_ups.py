@@ -9,7 +9,7 @@ from lotus_guard.enforce.presence import Seen
 
 MOST_ROOMS = 1000
 MOST_PEOPLE = 1000
-"""In one LiveKit room; who is over that keeps their seat for the grace."""
+"""In one LiveKit room; beyond that, people keep their seats for the grace."""
 MOST_BYTES = 16 * 1024 * 1024
 
 

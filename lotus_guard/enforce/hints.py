@@ -6,8 +6,8 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
-from lotus_guard.core.directory import LruDict
 from lotus_guard.core.log_throttle import LogThrottle
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.token import KeyPair
 from lotus_guard.core.webhook import Event, Forged, is_announced, read_event, write_event
@@ -50,7 +50,7 @@ class Webhooks:
         return described("webhooks", "ok", round(self.now() - self.last, 1), "")
 
     def are_livekits(self, authorization: str) -> bool:
-        """Tell from the head of a request whether its body will be a webhook, or at least ours.
+        """Whether the head of a request announces a webhook, or at least something of ours.
 
         A client has no such token; so a body may be longer here, and waits in no client's line.
         """
@@ -138,19 +138,19 @@ class Pushes:
         return described("pushes", "trouble" if late else "ok", age, late)
 
     def refused_age(self) -> float | None:
-        """Tell how many seconds ago the last push was not believed; None where none was."""
+        """How many seconds ago a push was last refused; None where none was."""
         return None if self.last_refused is None else round(self.now() - self.last_refused, 1)
 
     def are_coming(self) -> bool:
-        """Tell whether Synapse tells us of changes by itself."""
+        """Whether Synapse pushes changes by itself."""
         return self.last is not None and self.now() - self.last <= 3 * HEARTBEAT
 
     def policy_max_age(self) -> float:
-        """Tell for how many seconds a policy is served without asking again."""
+        """For how many seconds a policy is served without asking again."""
         return self.poll if self.are_coming() else self.max_age
 
     def take(self, body: bytes, header: str, policies: AllPolicies) -> RoomId | None:
-        """Take in a push; tells which room's policies it changed. Raises Unsigned."""
+        """Take in a push; returns the room whose policies it changed. Raises Unsigned."""
         try:
             push = self._believed(body, header)
         except Unsigned as why:

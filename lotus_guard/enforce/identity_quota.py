@@ -1,8 +1,9 @@
 """How many identities one user may have tokens for, so that nobody hides among their own.
 
 Each member id makes another identity, and a token for it is good for an hour. With hundreds of them
-a user pushes some out of all that is bounded: of whom is asked after in a room that cannot be read,
-and of what is known of identities at all. No honest client comes near: a page load makes one.
+a user pushes others out of everything that is bounded: the list of those who are asked after in a
+room that cannot be read, and what is known of identities at all. No honest client comes near: a
+page load makes one.
 """
 
 from attrs import define, field
@@ -17,7 +18,7 @@ MOST_IN_ALL = 1024
 LIFE = 3660.0
 """Seconds for which a token may be used: an hour, and LiveKit's leeway."""
 _BYTES = 250
-"""That one of them takes."""
+"""Bytes that one of them takes."""
 
 _Given = dict[tuple[RoomId, Identity], float]
 
@@ -34,7 +35,7 @@ class IdentityQuota:
     )
 
     def may(self, user: str, room: RoomId, identity: Identity, now: float) -> bool:
-        """Tell whether a user may be given a token, and note that they were."""
+        """Whether a user may be given a token; notes that they were."""
         given = self._given.pop(user) or {}
         while given and given[oldest := next(iter(given))] + LIFE < now:
             del given[oldest]

@@ -6,7 +6,8 @@ never what the request claims. What the request said counts where a hash proves 
 
 from attrs import define, field, frozen
 
-from lotus_guard.core.directory import Directory, Place, place_from, user_from
+from lotus_guard.core.binding import Binding, binding_from, user_from
+from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import USUAL_SLOTS
 from lotus_guard.core.seats import Person
@@ -19,8 +20,8 @@ from lotus_guard.rules.rule import Refuse
 MOST_SLOTS = 64
 """How many LiveKit rooms of one Matrix room are known at once; the ordinary slot always is.
 
-The slot is the client's to choose, and each one makes every look at the room longer, for all of
-them are asked each time. Honest clients use one to three."""
+Clients choose slots, and each one makes every look at the room longer, for a look asks for all of
+them. Honest clients use one to three."""
 
 _NOWHERE = RoomId("")
 _SENTENCE = "Too many calls or devices here. Try again later."
@@ -35,7 +36,7 @@ _DEVICES = Refuse(
 
 
 class Crowded(Exception):
-    """A token for one slot too many, or for one identity of a user: no honest client gets here."""
+    """A token for one slot or one identity too many: no honest client gets here."""
 
     def __init__(self, room: RoomId, user: Person, refuse: Refuse) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class Introduced:
     person: Person
     user: UserId | None
     """Where the request proved it."""
-    place: Place | None
+    binding: Binding | None
     """None for a LiveKit room that nobody knows."""
 
 
@@ -65,35 +66,35 @@ class Introductions:
 
     def introduce(self, token: Token, asked: Asked | None) -> Introduced:
         """Find out whose a token is and where it leads; raises Crowded."""
-        place = self.directory.place_of(token.livekit_room)
+        binding = self.directory.binding_of(token.livekit_room)
         user = None
         if asked:
-            claimed = place_from(token.livekit_room, asked.request, asked.at_token_endpoint)
+            claimed = binding_from(token.livekit_room, asked.request, asked.at_token_endpoint)
             user = user_from(token.identity, asked.request, asked.at_token_endpoint)
-            self._check_bounds(token, place, claimed, user)
+            self._check_bounds(token, binding, claimed, user)
             if claimed:
-                place = self.directory.learn_room(token.livekit_room, claimed)
+                binding = self.directory.learn_room(token.livekit_room, claimed)
         if user and self.directory.user_of(token.identity) in (None, user):
             self.directory.learn_identity(token.identity, user, token.livekit_room)
-        return Introduced(user or self.directory.person(token.identity), user, place)
+        return Introduced(user or self.directory.person(token.identity), user, binding)
 
     def confirm(self, token: Token, user: UserId) -> None:
         """Note that a user has got the token: an identity that was another's is theirs from now."""
         self.directory.learn_identity(token.identity, user, token.livekit_room)
 
     def _check_bounds(
-        self, token: Token, known: Place | None, claimed: Place | None, user: UserId | None
+        self, token: Token, known: Binding | None, claimed: Binding | None, user: UserId | None
     ) -> None:
         if claimed and not known and self._is_crowded(claimed):
             who = user or self.directory.person(token.identity)
             raise Crowded(claimed.room, who, _SLOTS)
-        place = known or claimed
-        room = place.room if place else _NOWHERE
+        binding = known or claimed
+        room = binding.room if binding else _NOWHERE
         if user and not self.quota.may(user, room, token.identity, self.now()):
             raise Crowded(room, user, _DEVICES)
 
-    def _is_crowded(self, place: Place) -> bool:
+    def _is_crowded(self, binding: Binding) -> bool:
         return (
-            place.slot not in USUAL_SLOTS
-            and len(self.directory.livekit_rooms_of(place.room)) >= MOST_SLOTS
+            binding.slot not in USUAL_SLOTS
+            and len(self.directory.livekit_rooms_of(binding.room)) >= MOST_SLOTS
         )

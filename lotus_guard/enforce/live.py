@@ -1,9 +1,8 @@
 """The live loop: a room's policies hold for everyone who is in the call now, whatever their token.
 
 One pass: LiveKit lists its rooms; of those in which somebody is, as many are worked on as the pace
-allows (`room_pass.py`). A room can also be asked for on its own, by a hint: asked twice it runs
-once more, not twice at once, and no wish is lost. A step counts as done when the next look shows
-it.
+allows (`room_pass.py`). A hint asks for one room on its own: asked for twice, it runs once more,
+not twice at once, and no request is lost. A step counts as done when the next look shows it.
 
 It shares what it learns with the token path, but issues and holds up nothing: with the loop stuck,
 tokens flow.
@@ -24,7 +23,7 @@ from lotus_guard.enforce.candidates import Candidates
 from lotus_guard.enforce.outage_check import OutageCheck
 from lotus_guard.enforce.policy_reader import LONGEST_POLL
 from lotus_guard.enforce.ports import Now, Outage, Rank, RoomService
-from lotus_guard.enforce.room_pass import Finding, RoomPass
+from lotus_guard.enforce.room_pass import Outcome, RoomPass
 from lotus_guard.enforce.room_queue import RoomQueue
 from lotus_guard.enforce.rota import RESTRICTED, Rota
 
@@ -49,11 +48,11 @@ class Only:
     """The rank of a guard that shares its work with nobody."""
 
     def leads(self) -> bool:
-        """Lead."""
+        """Always."""
         return True
 
     def may_remove(self) -> bool:
-        """Remove."""
+        """Always."""
         return True
 
 
@@ -75,7 +74,7 @@ class Live:
     """When the last pass ended that saw the whole picture."""
     counts: Mapping[LiveKitRoom, int] = field(factory=dict, init=False)
     """The LiveKit rooms there were at the last pass, and LiveKit's count of who is in each."""
-    turns: RoomQueue[Finding] = field(init=False)
+    turns: RoomQueue[Outcome] = field(init=False)
     livekit: OutageCheck = field(init=False)
     """Whether LiveKit says who is there."""
     _rota: Rota = field(init=False, factory=Rota)
@@ -108,8 +107,8 @@ class Live:
         choice = self._rota.choose(candidates, self._most())
         found = Counter(await self.turns.all(choice.rooms, begun + self.interval))
         self._forget_but(counts)
-        if not found[Finding.TROUBLE]:
-            self._passed(begun, found[Finding.UNDER_POLICY], choice.put_off + self.turns.behind)
+        if not found[Outcome.TROUBLE]:
+            self._passed(begun, found[Outcome.UNDER_POLICY], choice.put_off + self.turns.behind)
         return frozenset(counts)
 
     def wake(self, room: RoomId) -> None:
@@ -119,14 +118,14 @@ class Live:
 
     def hint(self, event: Event) -> None:
         """Follow a webhook: remember who hung up, and have a look at their room."""
-        place = self.candidates.directory.place_of(event.livekit_room)
-        if place is None:
+        binding = self.candidates.directory.binding_of(event.livekit_room)
+        if binding is None:
             return
         if event.kind in (EventKind.JOINED, EventKind.PUBLISHED):
-            self.candidates.heard(place.room)
-        if self.candidates.policies.seats(place.room) is not None:
+            self.candidates.heard(binding.room)
+        if self.candidates.policies.seats(binding.room) is not None:
             self.room_pass.seats.hang_ups.note(event)
-        self.wake(place.room)
+        self.wake(binding.room)
 
     def note(self, outage: Outage) -> None:
         """Note that no rule could be enforced."""
@@ -142,8 +141,8 @@ class Live:
 
     def _forget_but(self, counts: Mapping[LiveKitRoom, int]) -> None:
         """Drop what is known of rooms whose LiveKit rooms are gone."""
-        places = map(self.candidates.directory.place_of, counts)
-        self.room_pass.forget_all_but({place.room for place in places if place})
+        bindings = map(self.candidates.directory.binding_of, counts)
+        self.room_pass.forget_all_but({binding.room for binding in bindings if binding})
 
     def _most(self) -> tuple[int, int, int]:
         """How many rooms of each class a pass may work on, at a look-up for each rule.
@@ -158,21 +157,21 @@ class Live:
         restricted, others = int(rate * LONGEST_POLL), int(rate * self.interval)
         return max(1, restricted), max(1, others), max(1, others // INVENTED_SHARE)
 
-    async def _work(self, room: RoomId, poll: bool) -> Finding:
+    async def _work(self, room: RoomId, poll: bool) -> Outcome:
         if poll and self.livekit.outage:
-            return Finding.TROUBLE
+            return Outcome.TROUBLE
         try:
             if poll and room in self._seem_empty and await self.room_pass.is_empty(room):
-                return Finding.UNDER_POLICY
+                return Outcome.UNDER_POLICY
             return await self.room_pass.enforce(room, _Turn(self, room, poll))
         except Outage as outage:
             self.note(outage)
-            return Finding.TROUBLE if await self.livekit.is_out() else Finding.ALONE
+            return Outcome.TROUBLE if await self.livekit.is_out() else Outcome.ALONE
         except CancelledError:
             raise
         except Exception:
             _log.failure("A room could not be worked on")
-        return Finding.TROUBLE
+        return Outcome.TROUBLE
 
 
 @frozen

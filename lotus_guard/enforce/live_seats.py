@@ -1,4 +1,4 @@
-"""The seats of the calls that run: freed for who hung up, and missing to who came without one."""
+"""The seats of running calls: freed when people hang up, missing for whoever came without one."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class LiveSeats:
     rank: Rank
     hang_ups: HangUps
     is_on: bool = True
-    """Whether who came into a full room without a seat is put out."""
+    """Whether people who came into a full room without a seat are put out."""
     limited: set[RoomId] = field(init=False, factory=set)
     """The rooms of which a limit was known when they were looked at last."""
 
@@ -48,7 +48,7 @@ class LiveSeats:
             await self.store.change(room, lambda seats: seats.reassess(room, None))
 
     async def unseated(self, room: RoomId, rule: Rule[Any], known: Known[Any]) -> list[Person]:
-        """List who is to be put out; nobody by a policy that is not certain, nor seated by it."""
+        """List the people to put out; a policy that is not certain puts out and seats nobody."""
         if not known.is_certain:
             return []
         if known.policy.restricts and (room in self.limited or len(self.limited) < MOST_LIMITED):

@@ -67,7 +67,7 @@ class Policies(Generic[P]):
     rule: Rule[P]
     homeserver: Homeserver
     background: Homeserver
-    """The same for the background, in whose line nobody waits who has a deadline."""
+    """The same for background work: nobody with a deadline waits in its queue."""
     freshness: Freshness
     journal: PolicyJournal
     now: Now
@@ -159,7 +159,7 @@ class Policies(Generic[P]):
         return last is not None and last.restricts
 
     def may_restrict(self, room: RoomId) -> bool:
-        """Whether nobody can say that a room has no policy, without asking."""
+        """Whether only a look-up could show that a room has no policy."""
         kept = self._kept.get(room)
         return kept is None or not self._is_fresh(room) or kept.policy.restricts
 
@@ -229,7 +229,7 @@ class AllPolicies:
         return any(policies.restricts(room) for policies in self.each)
 
     def may_restrict(self, room: RoomId) -> bool:
-        """Whether it takes a look-up to be sure that a room has no policy, as most have none."""
+        """Whether only a look-up could show that a room has no policy, as most have none."""
         return any(policies.may_restrict(room) for policies in self.each)
 
     def seats(self, room: RoomId) -> int | None:

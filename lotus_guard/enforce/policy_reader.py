@@ -1,8 +1,8 @@
 """How the live loop finds the policies of a room: within its share of Synapse's time.
 
 A pass asks about each room, for only so does a change take one interval at most where nobody
-pushes. Where the pace allows no more look-ups, what is known is enforced all the same, and that it
-has changed is noticed later. Where Synapse is out, it is not asked about each room, so that it
+pushes. Where the pace allows no more look-ups, what is known is enforced all the same, and changes
+are noticed later. Where Synapse is out, it is not asked about each room, so that it
 delays a pass by some deadlines and not by one for each room.
 """
 
@@ -113,7 +113,7 @@ class PolicyReader:
         """Whether a policy of that age need not be read in this pass.
 
         However many rooms have one, what is known is enforced in each pass; with more rooms than
-        the pace allows look-ups it is only noticed later that it has changed.
+        the pace allows look-ups, changes are only noticed later.
         """
         is_spent = self._asked >= self.limiter.rate * self.interval
         may_wait = is_spent and age is not None and age <= LONGEST_POLL

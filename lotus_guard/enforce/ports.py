@@ -58,7 +58,7 @@ class Outage(Exception):
 
 
 class Oversized(Outage):
-    """The answer is longer than it may be: what clients have written, so no outage of anybody."""
+    """The answer is longer than it may be. Clients wrote what is in it, so nobody is out."""
 
     def __init__(self, begins: bytes = b"") -> None:
         super().__init__(Reason.OVERSIZED, "the answer is too long")
@@ -83,18 +83,18 @@ class NotAsked(Outage):
 
 
 class Flooded(Exception):
-    """A room is too much to look at, which is its clients' doing: no outage, nobody's way in."""
+    """A room is too long to read, which is its clients' doing: no outage, and it lets nobody in."""
 
 
 class Homeserver(Protocol):
-    """Synapse: the one teller of a room's policies."""
+    """Synapse: the one source of a room's policies."""
 
     async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
         """Read the policy of a rule in a room; raises Outage."""
         ...
 
     async def name(self, room: RoomId) -> str | None:
-        """Tell a room's name, None where it has none; raises Outage."""
+        """Look up a room's name, None where it has none; raises Outage."""
         ...
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
@@ -103,7 +103,7 @@ class Homeserver(Protocol):
 
 
 class RoomService(Protocol):
-    """LiveKit: the one teller of who is there, and the arm that carries steps out."""
+    """LiveKit: the one source of who is there, and the place where steps are carried out."""
 
     async def attendance(
         self, livekit_room: LiveKitRoom, allowance: Allowance | None = None
@@ -119,7 +119,7 @@ class RoomService(Protocol):
     ) -> Participant | None:
         """Ask after one participant; None where there is no such person.
 
-        Raises Outage, and Oversized for one who says more than is read of one.
+        Raises Outage, and Oversized where they say more than is read of one participant.
         """
         ...
 
@@ -130,9 +130,9 @@ class RoomService(Protocol):
     async def existing(
         self, livekit_rooms: Sequence[LiveKitRoom] = ()
     ) -> Mapping[LiveKitRoom, int]:
-        """Tell which of these LiveKit rooms there are, or of all, and how many are in each.
+        """Count the people in those of these LiveKit rooms that exist, or in all that exist.
 
-        The count may be some seconds old. Raises Outage.
+        The counts may be some seconds old. Raises Outage.
         """
         ...
 
@@ -164,11 +164,11 @@ class Rank(Protocol):
     """This guard's place among several: one of them runs the live loop."""
 
     def leads(self) -> bool:
-        """Tell whether this guard runs the live loop at this moment."""
+        """Whether this guard runs the live loop at this moment."""
         ...
 
     def may_remove(self) -> bool:
-        """Tell whether it knows all seats that were given, so that it may put people out."""
+        """Whether it knows all seats that were given, so that it may put people out."""
         ...
 
 
@@ -178,7 +178,7 @@ class Records(Protocol):
     def decided(
         self, ruling: Ruling, *, observed: bool = False, once: Hashable | None = None
     ) -> str:
-        """Put a ruling on record and give its id; with the same `once`, once a minute."""
+        """Put a ruling on record and return its id; with the same `once`, once a minute."""
         ...
 
     def failed_open(

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
-from lotus_guard.core.directory import Directory, LruDict
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import Attendance, LiveKitRoom, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.enforce.deferreds import SingleFlight
@@ -13,8 +14,8 @@ from lotus_guard.enforce.roll_call import RollCall
 from lotus_guard.enforce.seat_store import SeatStore
 
 KEPT = 60.0
-"""Seconds for which who was seen last counts in a room that is too much to look at, as long as a
-seat is held for a token: a flooder cannot keep a room full either."""
+"""Seconds for which the people seen last count in a room that cannot be read. As long as a seat is
+held for a token: a flood cannot keep a room full either."""
 
 
 @frozen
@@ -28,17 +29,17 @@ class Seen:
 
 @define(eq=False)
 class Presence:
-    """Keeps the seats up to date with LiveKit's word."""
+    """Keeps the seats up to date with what LiveKit says."""
 
     service: RoomService
-    book: SeatStore
-    knowledge: Directory
+    store: SeatStore
+    directory: Directory
     roll_call: RollCall
     now: Now
     on_use: Callable[[bool], None] = lambda _was_kept: None
     """Told of each use whether a look was at hand."""
     in_background: RoomService | None = None
-    """LiveKit for the background, in whose line nobody is to wait who has a deadline."""
+    """LiveKit for background work: nobody with a deadline waits in its queue."""
     _seen: LruDict[RoomId, Seen] = field(init=False, factory=lambda: LruDict(20_000))
     _flights: SingleFlight[tuple[RoomId, bool], Seen] = field(init=False, factory=SingleFlight)
 
@@ -48,23 +49,23 @@ class Presence:
         return len(self._flights)
 
     def at_hand(self, room: RoomId, not_before: float) -> float | None:
-        """Tell when the last look was begun, where it serves; None where one must be made."""
+        """When the last look was begun, where it serves; None where a new one must be made."""
         seen = self._seen.get(room)
-        if seen is None or not _serves(seen, not_before, self.knowledge.livekit_rooms_of(room)):
+        if seen is None or not _serves(seen, not_before, self.directory.livekit_rooms_of(room)):
             return None
         self.on_use(True)
         return seen.at
 
     async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
-        """See to it that the seats of a room rest on a look begun at `not_before` or later.
+        """Make sure that the seats of a room rest on a look begun at `not_before` or later.
 
         Returns that look. Raises Outage when LiveKit does not say, and Flooded where there is more
         to read than there is time for, which in the background there is. Takes in all of the room's
-        LiveKit rooms (`admission.MOST_SLOTS` at the most) or none: half a picture is none, and
+        LiveKit rooms (`introduction.MOST_SLOTS` at the most) or none: half a picture is none, and
         LiveKit's own count of who is where is up to five seconds old (room.go,
         `roomUpdateInterval`).
         """
-        livekit_rooms = self.knowledge.livekit_rooms_of(room)
+        livekit_rooms = self.directory.livekit_rooms_of(room)
         seen = self._seen.get(room)
         self.on_use(seen is not None and _serves(seen, not_before, livekit_rooms))
         if seen is None or not _serves(seen, not_before, livekit_rooms):
@@ -77,14 +78,14 @@ class Presence:
         return seen
 
     def last_look(self, room: RoomId) -> float:
-        """Tell when the last look at a room was begun; 0.0 where there was none."""
+        """When the last look at a room was begun; 0.0 where there was none."""
         seen = self._seen.get(room)
         return seen.at if seen else 0.0
 
     async def last_resort(self, room: RoomId) -> float:
-        """Give the moment that a verdict on a flooded room rests on.
+        """Find the moment that a verdict on a flooded room rests on.
 
-        Who was seen last counts, but not for longer than `KEPT`.
+        Whoever was seen last counts, but not for longer than `KEPT`.
         """
         oldest = self.now() - KEPT
 
@@ -93,26 +94,26 @@ class Presence:
             old = [a for a, look in looks.items() if look.people and look.at < oldest]
             seats.saw(room, {livekit_room: Look(oldest, frozenset()) for livekit_room in old})
 
-        await self.book.change(room, age)
+        await self.store.change(room, age)
         return max(self.last_look(room), oldest)
 
     async def _look(self, room: RoomId, service: RoomService) -> Seen:
-        begun, livekit_rooms = self.now(), self.knowledge.livekit_rooms_of(room)
+        begun, livekit_rooms = self.now(), self.directory.livekit_rooms_of(room)
         try:
             rooms = await self._roll_call(room, livekit_rooms, service)
         except Outage:
             if self.last_look(room) < begun:
-                await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
+                await self.store.change(room, lambda seats: seats.lost_sight(room, begun))
             raise
         looks = {livekit_room: _as_look(attendance) for livekit_room, attendance in rooms.items()}
         is_whole = all(attendance.is_whole for attendance in rooms.values())
 
         def take_in(seats: Seats) -> None:
             seats.saw(room, looks)
-            if not is_whole:  # who is new in the next look may have been there already
+            if not is_whole:  # whoever is new in the next look may have been there already
                 seats.lost_sight(room, begun)
 
-        await self.book.change(room, take_in)
+        await self.store.change(room, take_in)
         seen = Seen(begun, livekit_rooms, rooms)
         if self.last_look(room) < begun:  # the token path and the background look on their own
             self._seen.put(room, seen)

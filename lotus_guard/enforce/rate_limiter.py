@@ -17,7 +17,7 @@ class RateLimiter:
     _next: float = 0.0
 
     async def turn(self) -> float:
-        """Wait for the next turn; gives the seconds that this took."""
+        """Wait for the next turn; returns the seconds that this took."""
         turn = max(self.now(), self._next)
         wait = turn - self.now()
         self._next = turn + 1.0 / self.rate

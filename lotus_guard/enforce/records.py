@@ -14,7 +14,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from lotus_guard.core.directory import LruDict
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Person
 from lotus_guard.enforce.ports import Now, Outage
@@ -86,7 +86,7 @@ class Recorder:
     def decided(
         self, ruling: Ruling, *, observed: bool = False, once: Hashable | None = None
     ) -> str:
-        """Put a ruling on record and give its id; with the same `once`, once a minute."""
+        """Put a ruling on record and return its id; with the same `once`, once a minute."""
         self.counters.decided(ruling, observed)
         if ruling.room:
             tally = self._tallies.get(ruling.room) or Counter()

@@ -3,7 +3,8 @@
 Participants write much of what LiveKit answers about a room, some of it without a bound. So one
 look has one allowance of bytes, over all the LiveKit rooms of a Matrix room. A LiveKit room whose
 list is longer is *flooded* and read piecewise: one small question for each who was there before or
-has been issued a token. Who says too much for that is there, and loud (`Curb` in rules/plan.py).
+has been issued a token. A participant who says too much for that is there, and
+loud (`Curb` in rules/plan.py).
 
 Where a room's answer fails, LiveKit is asked something that no client has a hand in. If it answers
 that, what failed is the room's, and so its clients' doing: Flooded, not Outage.
@@ -14,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
-from lotus_guard.core.directory import Directory, LruDict
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import Attendance, Identity, LiveKitRoom, Participant
 from lotus_guard.enforce.deferreds import gather_bounded, with_timeout
 from lotus_guard.enforce.identity_quota import LIFE
@@ -33,11 +35,12 @@ MOST_BYTES = 8 * 1024 * 1024
 """Of the lists of one look at a Matrix room, and again of what is read piecewise. An honest
 participant takes 1 to 4 KiB."""
 LOUD = 32 * 1024
-"""Who takes more in a room that cannot be read is part of the reason: of 256 it is too much."""
+"""Bytes. A participant who takes more, in a room that cannot be read, is part of the reason: 256 of
+them are too many."""
 MOST_ASKED = 512
 """So many participants are asked after one by one in one look."""
 AT_ONCE = 2
-"""How many questions of one look are under way; see `pressure.TOKENS`."""
+"""How many questions of one look are under way; see `load_shedding.TOKENS`."""
 LISTS, NEUTRAL = 0.6, 0.2
 """Parts of the deadline: for the lists, and for the question that no client has a hand in."""
 KEPT_OUT = 10.0
@@ -60,7 +63,7 @@ class _Budget:
 class RollCall:
     """Asks who is there."""
 
-    knowledge: Directory
+    directory: Directory
     clock: IReactorTime
     now: Now
     seconds: float
@@ -121,9 +124,9 @@ class RollCall:
         return dict(zip(livekit_rooms, found, strict=True))
 
     def calmed(self, livekit_room: LiveKitRoom, identity: Identity) -> bool:
-        """Note that something was done about one who flooded a LiveKit room.
+        """Note that something was done about a participant who flooded a LiveKit room.
 
-        Tells whether to look at once how it is now; not where the same was done just now.
+        Returns whether to look again at once; False where the same was done a moment ago.
         """
         now, before = self.now(), self._calmed.get((livekit_room, identity))
         if before is not None and now - before < KEPT_OUT:
@@ -142,12 +145,13 @@ class RollCall:
     ) -> Attendance:
         """Ask after everybody who may be there and is not in what was read of the list.
 
-        Whole is what comes of it where nobody had to be left out. Who twice in a row takes too long
-        to read, while LiveKit answers another question at once, is as loud as who is too long.
+        The result is whole where nobody had to be left out. A participant who takes too long to
+        read twice in a row, while LiveKit answers another question at once, is as loud as one who
+        says too much.
         """
         was_there = before.identities if before else frozenset()
         slow_before = before.doubtful if before else ()
-        issued = self.knowledge.identities_of(livekit_room, MOST_ASKED, self.now() - LIFE)
+        issued = self.directory.identities_of(livekit_room, MOST_ASKED, self.now() - LIFE)
         missing = [i for i in dict.fromkeys([*was_there, *issued]) if i not in begun.identities]
         loud: list[Identity] = []
         slow: list[Identity] = []

@@ -18,7 +18,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from lotus_guard.core.directory import LruDict
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import gather_bounded, with_timeout
 from lotus_guard.enforce.ports import Now
@@ -82,7 +82,7 @@ class _Workers:
 
 @define(eq=False)
 class RoomQueue(Generic[V]):
-    """Gives rooms their turns."""
+    """Rations the turns of rooms."""
 
     work: Callable[[RoomId, bool], Coroutine[Any, Any, V]]
     """Works on a room; told whether it is a pass that asks. Raises nothing but CancelledError."""
@@ -134,7 +134,7 @@ class RoomQueue(Generic[V]):
             self._excused[room] = max(seconds, self._excused.get(room, 0.0))
 
     async def all(self, rooms: Iterable[RoomId], until: float) -> list[V]:
-        """Work on the rooms of a pass; gives what came of it.
+        """Work on the rooms of a pass; returns what came of it.
 
         Of slow ones the pass sees what is done `until` then, and the next pass the rest.
         """
@@ -187,7 +187,7 @@ class RoomQueue(Generic[V]):
             self._found.append(found)
 
     async def _take(self, room: RoomId, poll: bool) -> V | None:
-        """Give a room its turn; None where it has it already, and will have another."""
+        """Work on a room in its turn; None where it has its turn already, and will have another."""
         if room in self._running:
             self._running[room] = True
             return None

@@ -1,6 +1,6 @@
-"""The room behind an alias that nobody taught us, looked for once among Synapse's rooms.
+"""Finds the Matrix room of a LiveKit room that is in no record, once, among Synapse's rooms.
 
-LiveKit has a call that was begun before we came, or we have lost our memory: its alias is a hash.
+The call began before the guard did, or the state was lost; and a LiveKit room's name is a hash.
 The known derivations of every room that Synapse has are compared with it, page by page; what is
 not found is not looked for again for a while.
 """
@@ -11,7 +11,9 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from lotus_guard.core.directory import Directory, Grounds, LruDict, Place
+from lotus_guard.core.binding import Binding, Evidence
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.core.naming import ROOM_SLOT, known_livekit_rooms
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
@@ -20,25 +22,25 @@ from lotus_guard.enforce.rate_limiter import RateLimiter
 _log = Logger()
 
 AGAIN_SECONDS = 600.0
-"""How long an alias that was not found is not looked for again."""
+"""Seconds for which a LiveKit room that was not found is not looked for again."""
 MOST_PAGES = 200
 MOST_SLOTS = 8
 
 
 @define(eq=False)
 class RoomResolver:
-    """Looks for the rooms behind unknown aliases."""
+    """Looks for the rooms of unknown LiveKit rooms."""
 
     homeserver: Homeserver
-    knowledge: Directory
-    pace: RateLimiter
+    directory: Directory
+    limiter: RateLimiter
     now: Now
     on_found: Callable[[RoomId], None] = lambda _room: None
     _looked_for: LruDict[LiveKitRoom, float] = field(init=False, factory=lambda: LruDict(100_000))
     _running: bool = field(default=False, init=False)
 
     def begin(self, livekit_rooms: Iterable[LiveKitRoom]) -> None:
-        """Look for those of these aliases that are unknown, unless a search is under way."""
+        """Look for those of these LiveKit rooms that are unknown, unless a search is under way."""
         missing = {livekit_room for livekit_room in livekit_rooms if self._is_missing(livekit_room)}
         if missing and not self._running:
             ensureDeferred(self._run(missing))
@@ -49,13 +51,13 @@ class RoomResolver:
         return sum(
             1
             for livekit_room, at in self._looked_for.items()
-            if self.now() - at <= AGAIN_SECONDS and self.knowledge.place_of(livekit_room) is None
+            if self.now() - at <= AGAIN_SECONDS and self.directory.binding_of(livekit_room) is None
         )
 
     def _is_missing(self, livekit_room: LiveKitRoom) -> bool:
         at = self._looked_for.get(livekit_room)
         return (at is None or self.now() - at > AGAIN_SECONDS) and (
-            self.knowledge.place_of(livekit_room) is None
+            self.directory.binding_of(livekit_room) is None
         )
 
     async def _run(self, missing: set[LiveKitRoom]) -> None:
@@ -77,16 +79,18 @@ class RoomResolver:
         for _ in range(MOST_PAGES):
             if start is None or not missing:
                 return
-            await self.pace.turn()
+            await self.limiter.turn()
             rooms, start = await self.homeserver.rooms(start)
             for room in rooms:
                 for slot in slots:
                     for livekit_room in missing.intersection(known_livekit_rooms(room, slot)):
-                        self.knowledge.learn_room(livekit_room, Place(room, slot, Grounds.PROOF))
+                        self.directory.learn_room(livekit_room, Binding(room, slot, Evidence.PROOF))
                         missing.discard(livekit_room)
                         self.on_found(room)
 
     def _slots(self) -> list[str]:
         """List the ordinary slot, and some that we have seen: clients name them as they like."""
-        seen = dict.fromkeys([ROOM_SLOT, *(place.slot for _, place in self.knowledge.places())])
+        seen = dict.fromkeys(
+            [ROOM_SLOT, *(binding.slot for _, binding in self.directory.bindings())]
+        )
         return list(seen)[:MOST_SLOTS]

@@ -1,8 +1,8 @@
-"""The seating book: where changes of seats go, so that all who give seats see the same ones.
+"""Where changes of seats go, so that all who give seats see the same ones.
 
-One guard alone keeps its seats in memory, and a change is simply made. Several guards share one
-book (`lotus_guard.memory.redis_seats`); there a change is made on a copy and holds only once the
-book has taken it in, and it is made again where another guard was faster.
+One guard alone keeps its seats in memory, and a change is simply made. Several guards share theirs
+(`lotus_guard.memory.redis_seats`); there a change is made on a copy and holds only once Redis has
+taken it in, and it is made again where another guard was faster.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class SeatStore(Protocol):
     """Takes in changes of seats."""
 
     async def change(self, room: RoomId, work: Callable[[Seats], V]) -> V:
-        """Do a piece of work on a room's seats and give its result.
+        """Do a piece of work on a room's seats and return its result.
 
         `work` may be done more than once, each time on the seats as they are then; only the last
         time counts. It must not wait for anything, and touch the seats of this room only.
@@ -28,26 +28,26 @@ class SeatStore(Protocol):
         ...
 
     def is_certain(self, room: RoomId) -> bool:
-        """Tell whether all seats that anybody gave in a room are known here."""
+        """Whether all seats that anybody gave in a room are known here."""
         ...
 
     async def reunite(self) -> None:
-        """Tell the others of what they could not be told, and hear of theirs; never raises."""
+        """Exchange with the others what could not be told before; never raises."""
         ...
 
 
 @define(eq=False)
 class LocalSeats:
-    """The book of a guard that shares its seats with nobody."""
+    """The seats of a guard that shares them with nobody."""
 
     seats: Seats
 
     async def change(self, _room: RoomId, work: Callable[[Seats], V]) -> V:
-        """Do it."""
+        """Do the work at once."""
         return work(self.seats)
 
     def is_certain(self, _room: RoomId) -> bool:
-        """Tell that nobody else gives seats."""
+        """Always: nobody else gives seats."""
         return True
 
     async def reunite(self) -> None:

@@ -1,7 +1,7 @@
 """Seats for those who ask for a token: who is there, and may one more come in.
 
-Whom a look does not show has a seat held or came without one, and for the latter the live loop's
-three seconds hold anyway. Nobody is refused on a look that was begun before they asked.
+Anybody whom a look does not show has a seat held, or came without one; the live loop sees to those
+within three seconds anyway. Nobody is refused on a look that was begun before they asked.
 """
 
 from collections.abc import Callable, Coroutine
@@ -22,10 +22,10 @@ from lotus_guard.enforce.seat_store import SeatStore
 from lotus_guard.rules.rule import Refuse, Verdict
 
 LOOK_MAX_AGE = 3.0
-"""Seconds for which a look may let somebody in: so long that those of the live loop serve."""
+"""Seconds for which a look may let somebody in: long enough for the live loop's looks to serve."""
 
 Judging = Callable[[Occupancy], Verdict]
-"""What a rule says of somebody, given who is there."""
+"""A rule's verdict on somebody, given who is there."""
 
 V = TypeVar("V")
 
@@ -46,7 +46,7 @@ async def in_time(
 
 @define(eq=False)
 class SeatDesk:
-    """Finds out about a room's seats, and gives them."""
+    """Finds out about a room's seats, and hands them out."""
 
     seats: Seats
     """What this guard knows of the seats; changes go through the store."""
@@ -71,9 +71,10 @@ class SeatDesk:
         self._begin_look(recipient.room, self._not_before(recipient, judging))
 
     async def judged(self, recipient: Recipient, judging: Judging) -> tuple[Verdict, float]:
-        """Find out who is there, as freshly as the verdict needs; also when the look was begun.
+        """Judge somebody by who is there, as freshly as the verdict needs.
 
-        Raises Outage where LiveKit does not say.
+        Returns the verdict, and when the look behind it was begun. Raises Outage where LiveKit does
+        not say.
         """
         try:
             at = await self._look(recipient, self._not_before(recipient, judging))
@@ -84,7 +85,7 @@ class SeatDesk:
         except (Flooded, Outage) as why:
             if isinstance(why, Outage) and not self._may_be_clients_doing(recipient.room, why):
                 raise
-            # Nobody's way in. What was seen last and is held since counts.
+            # This lets nobody in: what was seen last counts, and the seats held since.
             at = await self.presence.last_resort(recipient.room)
             verdict = judging(self.occupancy(recipient, at))
         return verdict, at
@@ -148,10 +149,11 @@ class SeatDesk:
         return (await in_time(recipient, self.clock, self.now, looking)).at
 
     def _may_be_clients_doing(self, room: RoomId, outage: Outage) -> bool:
-        """Whether clients may have made LiveKit slow, which a look of a moment ago outlasts.
+        """Whether clients may have made LiveKit slow; then a look of a moment ago still counts.
 
-        One with a track name of 30 MB in a room of their own, and somebody who joins it twenty
-        times a second, are enough. Where LiveKit really hangs, nobody it could let in is kept out.
+        One client with a track name of 30 MB in a room of their own, and another who joins it
+        twenty times a second, are enough. Where LiveKit really hangs, nobody is kept out whom it
+        could let in.
         """
         is_recent = self.now() - self.presence.last_look(room) <= KEPT
         return outage.reason is Reason.TIMEOUT and is_recent

@@ -1,19 +1,14 @@
-"""Redis: one connection for commands and scripts, one that listens for news.
+"""One Redis: a connection for commands and scripts, and one that listens for news.
 
 A round trip has one deadline. What one that fails was about is a client's to choose, so it is no
 evidence that Redis is away: after it we put a neutral question of our own, which goes the way of
 all others. Only where that one fails as well is Redis left alone, so that a Redis that hangs costs
 the calls a deadline and not one each; then we ask once a second, and no call waits for that.
-
-Commands are sent one after the other on one connection and answered in that order, so a cancelled
-one must keep its place (docs/facts.md, Redis: what the guard uses): txredisapi's ReplyQueue does
-that.
 """
 
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from attrs import define, field
 from twisted.application.internet import ClientService, backoffPolicy
@@ -24,26 +19,25 @@ from twisted.internet.defer import (
     gatherResults,
     maybeDeferred,
 )
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from txredisapi import (
-    ConnectionError as NotConnected,
-)
-from txredisapi import (
-    RedisError,
-    RedisFactory,
-    RedisProtocol,
-    ResponseError,
-    SubscriberProtocol,
-)
+from txredisapi import ConnectionError as NotConnected
+from txredisapi import RedisProtocol
 
 from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.deferreds import ignoring, with_timeout
 from lotus_guard.enforce.ports import Now, Outage, Reason
-from lotus_guard.memory.redis_scripts import RedisAddress, Script
+from lotus_guard.memory.redis_address import RedisAddress
+from lotus_guard.memory.redis_keys import Words
+from lotus_guard.memory.redis_protocol import (
+    ChannelReader,
+    ConnectionFactory,
+    Subscriber,
+    endpoint_of,
+    outage_of,
+)
+from lotus_guard.memory.redis_scripts import Script
 
 _log = Logger()
 
@@ -65,79 +59,18 @@ MEASURE_SECONDS = 60.0
 MOVED_SECONDS = 0.05
 """The clocks' distance is kept until it is off by so much: times must not jitter."""
 
-_trust: Any = trustRootFromCertificates
-Words = Sequence[str | bytes | int]
 
+class ConnectionListener:
+    """Told how Redis does; this one does nothing with it."""
 
-class Server(Protocol):
-    """A Redis server, or the model of one."""
+    def answered(self) -> None:
+        """Take note that Redis is there."""
 
-    clock_offset: float
-    """How many seconds its clock is ahead of ours, as last measured."""
+    def away(self, outage: Outage) -> None:
+        """Take note that Redis is away: a neutral question has failed."""
 
-    async def command(self, *words: str | bytes | int) -> Any:
-        """Run one command; raises Outage."""
-        ...
-
-    async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
-        """Run a script; raises Outage."""
-        ...
-
-
-class _Factory(RedisFactory):  # type: ignore[misc]  # txredisapi has no types
-    """Makes the connections; a `ClientService` sees to it that there is one."""
-
-    def __init__(
-        self,
-        protocol: Callable[..., Any],
-        address: RedisAddress,
-        password: Callable[[], str],
-        on_refusal: Callable[[str], None],
-    ) -> None:
-        self._on_refusal = on_refusal
-        self._password = password
-        super().__init__(
-            None,
-            address.database or None,
-            1,
-            charset="utf-8",
-            convertNumbers=False,
-            username=address.user or None,
-        )
-        self.protocol = protocol
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """Make a connection, with the password of the moment."""
-        self.password = self._password() or None
-        return super().buildProtocol(addr)
-
-    def connectionError(self, why: str) -> None:
-        """Say it; what was sent is not in it."""
-        self._on_refusal(why)
-
-
-class _Hearing(SubscriberProtocol):  # type: ignore[misc]
-    """Listens to one channel."""
-
-    channel = ""
-    on_news: Callable[[dict[str, Any]], None]
-    on_listening: Callable[[], None]
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.whenConnected().addCallback(self._listen)
-
-    def _listen(self, _self: Any) -> None:
-        self.subscribe([self.channel]).addCallbacks(lambda _: self.on_listening(), lambda _: None)
-
-    def messageReceived(self, _pattern: Any, _channel: Any, message: Any) -> None:
-        """Hand on one piece of news; whatever it is, the next one is heard too."""
-        try:
-            news = json.loads(message)
-            if isinstance(news, dict):
-                self.on_news(news)
-        except Exception:
-            _log.failure("News from another guard could not be taken in")
+    def failed(self, outage: Outage) -> None:
+        """Take note of a round trip that failed, whatever it was about."""
 
 
 @define(eq=False)
@@ -147,10 +80,7 @@ class Redis:
     address: RedisAddress
     reactor: Any
     now: Now
-    on_end: Callable[[Outage | None], None] = lambda _outage: None
-    """Told whether Redis is there, with each answer and each failure that says so."""
-    on_failed: Callable[[Outage], None] = lambda _outage: None
-    """Told of each round trip that failed, whatever it was about."""
+    listener: ConnectionListener = field(factory=ConnectionListener)
     seconds: float = SECONDS
     password: Credential[str] | None = None
     """Where the address has none."""
@@ -159,7 +89,7 @@ class Redis:
     """Since when it has not answered; None while it does."""
     refusal: str = field(default="", init=False)
     """What Redis said last when it refused to let us in."""
-    _factories: list[_Factory] = field(init=False, factory=list)
+    _factories: list[ConnectionFactory] = field(init=False, factory=list)
     _services: list[ClientService] = field(init=False, factory=list)
     _sent_word: str = field(default="", init=False, repr=False)
     """The password that was sent last."""
@@ -174,26 +104,12 @@ class Redis:
     def __attrs_post_init__(self) -> None:
         self._throttle = LogThrottle(self.now)
 
-    def start(
-        self,
-        channel: str = "",
-        on_news: Callable[[dict[str, Any]], None] = lambda _news: None,
-        on_listening: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Begin to connect; listen to a channel, where one is named."""
+    def start(self, reader: ChannelReader | None = None) -> None:
+        """Begin to connect; listen to a channel, where there is a reader."""
         self._connect(RedisProtocol)
         self.reactor.callWhenRunning(self._begin)
-        if channel:
-            kind = type(
-                "Hearing",
-                (_Hearing,),
-                {
-                    "channel": channel,
-                    "on_news": staticmethod(on_news),
-                    "on_listening": staticmethod(on_listening),
-                },
-            )
-            self._connect(kind)
+        if reader is not None:
+            self._connect(partial(Subscriber, reader))
 
     def _begin(self) -> None:
         self._begun = self.now()
@@ -223,7 +139,7 @@ class Redis:
         return await self._call(lambda connection: connection.eval(script.lua, *sent))
 
     def _connect(self, protocol: Callable[..., Any]) -> None:
-        factory = _Factory(protocol, self.address, self._current_word, self._refused)
+        factory = ConnectionFactory(protocol, self.address, self._current_word, self._refused)
         self._factories.append(factory)
         # Not txredisapi's own way of connecting again: it gives up for good after one refused
         # password, which may be put right while we run.
@@ -240,7 +156,7 @@ class Redis:
         return self._sent_word
 
     def _renew(self) -> bool:
-        """Tell whether there is another password by now than the one that was refused."""
+        """Whether there is another password by now than the one that was refused."""
         own = self.address.password
         return not own and self.password is not None and self.password.renewed(self._sent_word)
 
@@ -265,12 +181,12 @@ class Redis:
         try:
             answer = await self._exchange(send)
         except Outage as outage:
-            self.on_failed(outage)
+            self.listener.failed(outage)
             if self._doubt is None or self._doubt.called:
                 self._doubt = ensureDeferred(self._find_out(outage))
                 ignoring(self._doubt, CancelledError)
             raise
-        self.on_end(None)
+        self.listener.answered()
         return answer
 
     async def _exchange(self, send: Callable[[Any], Any]) -> Any:
@@ -284,7 +200,7 @@ class Redis:
         except CancelledError:
             raise
         except Exception as failure:
-            outage = _outage_of(failure)
+            outage = outage_of(failure)
             if outage.reason is Reason.UNAUTHORIZED and self._renew():
                 connection.transport.loseConnection()  # the next one has the new password
             raise outage from None
@@ -303,12 +219,12 @@ class Redis:
                 break
             except Outage as outage:
                 self.away_since = self.now() if self.away_since is None else self.away_since
-                self.on_end(outage)
+                self.listener.away(outage)
             await deferLater(self.reactor, REST_SECONDS, lambda: None)
         if self.away_since is None and (more := self._throttle.more("odd")) is not None:
             _log.warn("Redis answers, but not to everything: {why}{more}", why=first, more=more)
         self.away_since = None
-        self.on_end(None)
+        self.listener.answered()
 
     async def _measure(self) -> None:
         """Find out how far Redis' clock is ahead: the quickest of three round trips tells best."""
@@ -328,33 +244,6 @@ class Redis:
             self._measuring = False
 
 
-def endpoint_of(address: RedisAddress, reactor: Any) -> Any:
-    """Make the endpoint that connects to Redis, with TLS where the address wants it."""
-    endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=2.0)
-    if not address.is_tls:
-        return endpoint
-    trust = None
-    if address.ca:
-        certificate: Any = Certificate.loadPEM(Path(address.ca).read_bytes())
-        trust = _trust([certificate])
-    return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust), endpoint)
-
-
 def _word(word: str | bytes | int) -> bytes | int:
-    """Make a word that can be sent: half a character in a name is no trouble of Redis."""
+    """A word that can be sent: half a character in a name is no trouble of Redis."""
     return word.encode("utf-8", "replace") if isinstance(word, str) else word
-
-
-def _outage_of(failure: Exception) -> Outage:
-    kind = type(failure).__name__
-    if isinstance(failure, TimeoutError):
-        return Outage(Reason.TIMEOUT, "Redis did not answer in time")
-    if isinstance(failure, NotConnected):
-        return Outage(Reason.REFUSED, "not connected to Redis")
-    if isinstance(failure, ResponseError):
-        word = str(failure).split(" ", 1)[0]
-        is_closed = word in ("NOAUTH", "WRONGPASS", "NOPERM")
-        return Outage(Reason.UNAUTHORIZED if is_closed else Reason.SERVER_ERROR, f"Redis: {word}")
-    if isinstance(failure, RedisError):
-        return Outage(Reason.GARBAGE, f"Redis: {kind}")
-    return Outage(Reason.RESET, f"Redis: {kind}")

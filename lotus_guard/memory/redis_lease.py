@@ -1,9 +1,9 @@
 """Which of several guards runs the live loop: a key in Redis that runs out.
 
-The leader renews it each second. He counts it as his from the moment he *sent* the renewal, for
-less time than Redis keeps it: so whoever was paused, or cut off, has stopped leading by his own
-clock before another can begin, and asks before every single step. The term, which grows with each
-change, names a reign in the log.
+The leader renews it each second. It counts the lease as its own from the moment it *sent* the
+renewal, for less time than Redis keeps it: so a guard that was paused, or cut off, has stopped
+leading by its own clock before another can begin, and asks before every single step. The term,
+which grows with each change, names a leader's time in the log.
 
 Where Redis is away for longer than a lease nobody can know who leads. Then each guard works alone:
 it narrows, which several may do at once and which needs nothing that the others know; it removes
@@ -17,27 +17,27 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from lotus_guard.enforce.ports import Now, Outage
-from lotus_guard.memory.redis_connection import Server
-from lotus_guard.memory.redis_scripts import LEAD, RENEW_SECONDS, STEP_DOWN
+from lotus_guard.memory.redis_keys import Keyspace
+from lotus_guard.memory.redis_scripts import LEAD, STEP_DOWN
 
 _log = Logger()
 
+RENEW_SECONDS = 1.0
+"""How often the guard that runs the live loop says that it still does."""
 SECONDS = 4.0
 """How long Redis keeps the key."""
 SETTLE_SECONDS = 10.0
 """For so long after Redis was away nobody is put out. A guard connects again within
-`redis.LONGEST_DELAY` and asks once a second whether it is back."""
+`redis_connection.LONGEST_DELAY` and asks once a second whether it is back."""
 MARGIN = 0.5
-"""By how much less the leader believes in it."""
+"""By how many seconds less the leader counts on it."""
 
 
 @define(eq=False)
 class Lease:
     """This guard's part in the question who leads."""
 
-    server: Server
-    prefix: str
-    instance: str
+    keys: Keyspace
     now: Now
     _until: float = field(default=-1.0, init=False)
     _term: int = field(default=0, init=False)
@@ -47,11 +47,11 @@ class Lease:
     """When it last did not."""
 
     def leads(self) -> bool:
-        """Tell whether this guard runs the live loop at this moment."""
+        """Whether this guard runs the live loop at this moment."""
         return self._holds() or self.is_alone()
 
     def may_remove(self) -> bool:
-        """Tell whether it also knows whom the other guards gave seats.
+        """Whether it also knows whom the other guards gave seats.
 
         Each gave them by what it knew itself while Redis was away, and tells the others a moment
         after it is back (`RedisSeats.reunite`).
@@ -62,7 +62,7 @@ class Lease:
         return self.now() < self._until
 
     def is_alone(self) -> bool:
-        """Tell whether Redis has been asked and said nothing for longer than any lease lasts.
+        """Whether Redis has been asked and said nothing for longer than any lease lasts.
 
         Not having asked is another matter: a guard that was paused must ask first.
         """
@@ -72,15 +72,15 @@ class Lease:
 
     @property
     def term(self) -> int:
-        """The number of this guard's reign; 0 where it does not lead by Redis' word."""
+        """How many leaders there were with this one; 0 where it does not lead by Redis' word."""
         return self._term if self._holds() else 0
 
     async def renew(self) -> bool:
-        """Ask Redis for the lead, or for more of it; tells whether it has answered."""
+        """Ask Redis for the lead, or for more of it; returns whether it has answered."""
         sent = self.now()
-        keys = (f"{self.prefix}leader", f"{self.prefix}term")
+        wanted = (self.keys.instance, int(SECONDS * 1000))
         try:
-            term: Any = await self.server.script(LEAD, keys, (self.instance, int(SECONDS * 1000)))
+            term: Any = await self.keys.script(LEAD, ("leader", "term"), wanted)
         except Outage:
             self._failed = self.now()
             if self._failing_since is None:
@@ -99,12 +99,12 @@ class Lease:
         self._until = sent + SECONDS - MARGIN if term else -1.0
 
     async def step_down(self) -> None:
-        """Give the lead up, so that another need not wait for it to run out."""
+        """Stop leading, so that another guard need not wait for the lease to run out."""
         self._until = -1.0
         if not self._term:
             return
         self._term = 0
         try:
-            await self.server.script(STEP_DOWN, (f"{self.prefix}leader",), (self.instance,))
+            await self.keys.script(STEP_DOWN, ("leader",), (self.keys.instance,))
         except Outage:
             return

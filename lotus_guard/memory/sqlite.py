@@ -1,74 +1,104 @@
-"""What the guard remembers over a restart, in SQLite: aliases, identities, seats, decisions.
+"""What one guard remembers over a restart, in SQLite: LiveKit rooms, identities, seats, decisions.
 
 Written behind: changes are collected in memory and written by a thread, one transaction at a
 time, so that no answer waits for the disk. Losing the file loses no call: what is in it, LiveKit,
 Synapse and upstream told us, and will tell again. So every fault of it is an outage: counted,
 logged, never raised; a file that is no database is moved aside.
-
-The tables are in `lotus_guard.memory.sqlite_schema`.
 """
 
 import os
-import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from attrs import define, field
-from twisted.enterprise.adbapi import ConnectionPool
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lotus_guard.core.directory import Change, Directory
-from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
+from lotus_guard.core.binding import Binding
+from lotus_guard.core.directory import Directory, DirectoryListener
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.seats import Seats
-from lotus_guard.enforce.ports import Now
-from lotus_guard.memory.sqlite_schema import (
-    SCHEMA,
-    Batch,
-    Beat,
-    Saved,
-    SeatRows,
-    select_decisions,
-    shrink,
-)
+from lotus_guard.memory.sqlite_batch import Batch, Beat, SeatRows
+from lotus_guard.memory.sqlite_file import StateFile, is_broken
+from lotus_guard.memory.sqlite_read import select_decisions
+from lotus_guard.memory.store import Clocks
 from lotus_guard.rules.decision import Decision
 
 _log = Logger()
 
-_SOON_SECONDS = 0.1
+SOON_SECONDS = 0.1
 """A seat of the last moment may be lost with the process; whoever has it joins, and is counted."""
-_AGAIN_SECONDS = 5.0
+AGAIN_SECONDS = 5.0
 """How long to wait before a write that failed is tried again."""
 
 
+class FileListener(Protocol):
+    """Told how the file does."""
+
+    def failed(self, why: str) -> None:
+        """Take note of a fault."""
+        ...
+
+    def written(self) -> None:
+        """Take note that a write has succeeded."""
+        ...
+
+
+@frozen
+class Tenant:
+    """The guard that runs on the file."""
+
+    instance: str = ""
+    """Names it among all that may have the file open; empty for one that stays unnamed."""
+    listen: str = ""
+
+
+@frozen
+class _Known:
+    """What is written down, and what the file says of it already."""
+
+    directory: Directory
+    seats: Seats
+    rows: SeatRows
+
+    def note_seats(self, room: RoomId, batch: Batch, clock_offset: float) -> None:
+        """Add what has changed in a room; `clock_offset`: how far the epoch's clock is ahead."""
+        seats = {
+            person: None if until is None else until + clock_offset
+            for person, until in self.seats.seated(room).items()
+        }
+        batch.seats.update(self.rows.changes(room, seats))
+
+    def note_everything(self, batch: Batch, clock_offset: float) -> None:
+        """Add all that is known, for an empty file."""
+        self.rows.clear()
+        batch.bindings.update(self.directory.bindings())
+        batch.identities.update(self.directory.users())
+        for room in self.seats.rooms():
+            self.note_seats(room, batch, clock_offset)
+
+
 @define(eq=False)
-class Store:
+class SqliteStore(DirectoryListener):
     """Reads at the start what was learnt before, and writes down what is learnt now."""
 
     path: Path
-    knowledge: Directory
-    seats: Seats
-    clock: IReactorTime
-    now: Now
-    epoch: Callable[[], float]
-    on_failure: Callable[[str], None] = lambda _why: None
-    on_written: Callable[[], None] = lambda: None
-    instance: str = ""
-    """Names this guard among all that may have the file open; empty for one that stays unnamed."""
-    listen: str = ""
+    clocks: Clocks
+    listener: FileListener
+    tenant: Tenant = Tenant()
     keep_seconds: float = 7 * 86400.0
     """How long decisions are kept."""
-    _pool: ConnectionPool | None = field(default=None, init=False)
-    _opened: tuple[int, int] | None = field(default=None, init=False)
-    """Device and inode of the file that is open."""
+    _file: StateFile = field(init=False)
+    _known: _Known | None = field(default=None, init=False)
+    """None until it is open."""
     _batch: Batch = field(init=False, factory=Batch)
-    _rows: SeatRows = field(init=False)
     _changed: set[RoomId] = field(init=False, factory=set)
     """Rooms whose seats are to be written."""
-    _writing: Deferred[None] | None = field(default=None, init=False)
+    _is_reading: bool = field(default=False, init=False)
+    """What is learnt at this moment comes from the file."""
+    _writing: Deferred[Any] | None = field(default=None, init=False)
     _retry: Any = field(default=None, init=False)
     _soon: Any = field(default=None, init=False)
     _is_closing: bool = field(default=False, init=False)
@@ -76,52 +106,67 @@ class Store:
     """The pids of other guards on this file, as far as the log has named them."""
 
     def __attrs_post_init__(self) -> None:
-        self._rows = SeatRows(self.seats.hold / 12)
+        self._file = StateFile(self.path, self.clocks.epoch, self.listener.failed)
 
-    def open(self) -> None:
+    @property
+    def instance(self) -> str:
+        """Names this guard among all that may have the file open."""
+        return self.tenant.instance
+
+    @property
+    def learns(self) -> DirectoryListener:
+        """What the directory tells."""
+        return self
+
+    def open(self, directory: Directory, seats: Seats) -> None:
         """Read the file and begin to take note of changes.
 
         Blocks: it is meant for the moment before anything listens. A file that is no database is
         moved aside, one that cannot be opened is done without. What is in it beyond our bounds is
         left, and deleted.
         """
-        self.knowledge.on_dropped = self.dropped
-        try:
-            self._read()
-        except OSError as error:
-            self._fail(error)
-        except Exception as error:
-            self._fail(error)
-            if _is_broken(error):
-                self._move_aside()
-        self._connect()
-        self.knowledge.on_learnt = self.learnt
-        self.knowledge.on_forgotten = self.forgotten
-        self.seats.on_change = self.seats_changed
+        self._known = _Known(directory, seats, SeatRows(seats.hold / 12))
+        saved, is_none_of_ours = self._file.read()
+        self._is_reading = True
+        saved.take_up(directory, seats, self.clocks.now(), self.clocks.epoch())
+        self._is_reading = False
+        for room, held in saved.seats.items():
+            self._known.rows.has(room, held)
+        if is_none_of_ours and self._file.move_aside():
+            self._note_everything()
+        self._file.connect()
         if self._batch:
             self._shortly()
 
-    def learnt(self, change: Change) -> None:
-        """Write down a thing learnt, soon."""
-        if change.livekit_room and change.place:
-            self._batch.livekit_rooms[change.livekit_room] = change.place
-        if change.identity and change.user:
-            self._batch.identities[change.identity] = (
-                change.user,
-                change.livekit_room or LiveKitRoom(""),
-            )
-        self._begin()
+    # What is to be written.
+
+    def learnt_room(self, livekit_room: LiveKitRoom, binding: Binding) -> None:
+        """Write down where a LiveKit room belongs, soon."""
+        if not self._is_reading:
+            self._batch.bindings[livekit_room] = binding
+            self._begin()
+
+    def learnt_identity(self, livekit_room: LiveKitRoom, identity: Identity, user: UserId) -> None:
+        """Write down whose an identity is, soon."""
+        if not self._is_reading:
+            self._batch.identities[identity] = (user, livekit_room)
+            self._begin()
 
     def forgotten(self, livekit_room: LiveKitRoom) -> None:
-        """Delete an alias and the identities that were learnt in it, soon."""
-        self._batch.livekit_rooms[livekit_room] = None
+        """Delete a LiveKit room and the identities that were learnt in it, soon."""
+        self._batch.forget(livekit_room)
         self._begin()
 
-    def dropped(self, livekit_room: LiveKitRoom, identities: Collection[Identity] | None) -> None:
-        """Delete what there is no room for any more, soon; None for the alias itself."""
-        if identities is None:
-            self._batch.unbind(livekit_room)
-        for identity in identities or ():
+    def dropped_room(self, livekit_room: LiveKitRoom) -> None:
+        """Delete a LiveKit room that there is no room for any more, soon."""
+        self._batch.unbind(livekit_room)
+        self._shortly()
+
+    def dropped_identities(
+        self, livekit_room: LiveKitRoom, identities: Collection[Identity]
+    ) -> None:
+        """Delete identities that there is no room for any more, soon."""
+        for identity in identities:
             self._batch.drop(identity, livekit_room)
         self._shortly()
 
@@ -132,47 +177,27 @@ class Store:
 
     def decided(self, decision: Decision) -> None:
         """Write down a decision, with all others of the same moment."""
-        self._batch.decided(decision)
+        self._batch.decisions.add(decision)
         self._shortly()
 
     def beat(self) -> None:
         """Show that this guard runs on the file, and drop decisions that are too old."""
-        now = self.epoch()
-        self._batch.beat = Beat(
-            self.instance, os.getpid(), self.listen, now, now - self.keep_seconds
-        )
+        now, tenant = self.clocks.epoch(), self.tenant
+        oldest = now - self.keep_seconds
+        self._batch.beat = Beat(tenant.instance, os.getpid(), tenant.listen, now, oldest)
         self._begin()
 
     async def decisions(
         self, room: str | None = None, user: str | None = None, most: int = 100
     ) -> list[Decision]:
         """Read the newest decisions on a room and a user; nothing where the file has trouble."""
-        if self._pool is None:
+        if not self._file.is_open:
             return []
         try:
-            found: list[Decision] = await self._pool.runInteraction(
-                select_decisions, room, user, most
-            )
+            return await self._file.run(select_decisions, room, user, most)
         except Exception as error:
-            self._fail(error)
+            self._file.fail(error)
             return []
-        return found
-
-    def _shortly(self) -> None:
-        if self._soon is None:
-            self._soon = self.clock.callLater(_SOON_SECONDS, self._write_shortly)
-
-    def _write_shortly(self) -> None:
-        self._soon = None
-        self._begin()
-
-    def _note_seats(self, room: RoomId) -> None:
-        clock_offset = self.epoch() - self.now()
-        seats = {
-            person: None if until is None else until + clock_offset
-            for person, until in self.seats.seated(room).items()
-        }
-        self._batch.seats.update(self._rows.changes(room, seats))
 
     def close(self) -> Deferred[None]:
         """Write what is left, then close the file."""
@@ -181,105 +206,58 @@ class Store:
                 delayed.cancel()
         self._retry = self._soon = None
         self._is_closing = True
-        if self.instance:
-            self._batch.gone, self._batch.beat = self.instance, None
+        if self.tenant.instance:
+            self._batch.gone, self._batch.beat = self.tenant.instance, None
         if self._batch or self._changed:
             self._begin()
-        last: Deferred[None] = self._writing or succeed(None)
+        last: Deferred[Any] = self._writing or succeed(None)
+        return last.addBoth(lambda _: self._file.close())
 
-        def shut(_result: object) -> None:
-            if self._pool is not None:
-                self._pool.close()
-                self._pool = None
+    # Writing.
 
-        return last.addBoth(shut)
+    def _shortly(self) -> None:
+        if self._soon is None:
+            self._soon = self.clocks.reactor.callLater(SOON_SECONDS, self._write_shortly)
 
-    def _read(self) -> None:
-        """Take up what is in the file; all of it is read before any of it is believed."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=2.0)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(SCHEMA)
-                self._shrink(connection)
-                saved = Saved.read(connection, self.epoch() - self.now())
-            finally:
-                connection.close()
-        except sqlite3.OperationalError as error:
-            if _is_broken(error) or not self.path.is_file():
-                raise
-            self._fail(error)  # it cannot be written; perhaps it can be read
-            saved = self._rows_read_only()
-        saved.take_up(self.knowledge, self.seats, self.now())
-        clock_offset = self.epoch() - self.now()
-        for room, seats in saved.seats.items():
-            # In the clock of the file again.
-            self._rows.has(
-                room, {p: u if u is None else u + clock_offset for p, u in seats.items()}
-            )
+    def _write_shortly(self) -> None:
+        self._soon = None
+        self._begin()
 
-    def _shrink(self, connection: sqlite3.Connection) -> None:
-        try:
-            shrink(connection)
-        except sqlite3.OperationalError as error:
-            if _is_broken(error):
-                raise
-            self._fail(error)  # locked, or the disk is full: it stays as long as it is
-
-    def _rows_read_only(self) -> Saved:
-        address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
-        connection = sqlite3.connect(address, uri=True, timeout=2.0)
-        try:
-            return Saved.read(connection, self.epoch() - self.now())
-        finally:
-            connection.close()
-
-    def _connect(self) -> None:
-        """Open the file for writing. Each time anew: a connection keeps to the file it opened."""
-        if self._pool is not None:
-            self._pool.close()
-        self._pool = ConnectionPool(
-            "sqlite3",
-            str(self.path),
-            check_same_thread=False,
-            cp_min=1,
-            cp_max=1,
-            cp_openfun=_relax,
-            timeout=2.0,
-        )
-        self._opened = self._file_id()
-
-    def _file_id(self) -> tuple[int, int] | None:
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-    def _notice_removal(self) -> None:
-        """Begin anew where somebody has taken the file away: writes into it would go nowhere."""
-        if self._opened is not None and self._file_id() != self._opened:
-            self._fail(FileNotFoundError("the file that was open is gone"))
-            self._start_new_file()
-            self._note_everything()
+    def _again(self) -> None:
+        self._retry = None
+        self._begin()
 
     def _begin(self) -> None:
         """Start to write, unless a write is under way: what comes meanwhile goes with the next."""
-        if self._writing is None and self._retry is None and self._pool is not None:
-            self._notice_removal()
-            changed, self._changed = self._changed, set()
-            for room in changed:
-                self._note_seats(room)
-            if not self._batch:
-                return
-            batch, self._batch = self._batch, Batch()
-            self._writing = self._pool.runInteraction(batch.write)
-            self._writing.addCallbacks(self._wrote, self._failed, errbackArgs=(batch,))
+        if self._writing is not None or self._retry is not None or not self._file.is_open:
+            return
+        if self._file.was_taken_away():
+            self._file.fail(FileNotFoundError("the file that was open is gone"))
+            self._file.start_anew()
+            self._note_everything()
+        changed, self._changed = self._changed, set()
+        for room in changed:
+            self._note_seats(room)
+        if not self._batch:
+            return
+        batch, self._batch = self._batch, Batch()
+        self._writing = self._file.run(batch.write)
+        self._writing.addCallbacks(self._wrote, self._failed, errbackArgs=(batch,))
+
+    def _clock_offset(self) -> float:
+        return self.clocks.epoch() - self.clocks.now()
+
+    def _note_seats(self, room: RoomId) -> None:
+        if self._known is not None:
+            self._known.note_seats(room, self._batch, self._clock_offset())
+
+    def _note_everything(self) -> None:
+        if self._known is not None:
+            self._known.note_everything(self._batch, self._clock_offset())
 
     def _wrote(self, others: list[int]) -> None:
         self._writing = None
-        self.on_written()
+        self.listener.written()
         self._greet(frozenset(others))
         if not (self._batch or self._changed):
             return
@@ -291,12 +269,13 @@ class Store:
     def _failed(self, failure: Failure, batch: Batch) -> None:
         """Put what could not be written in front of what came after it, and try again later."""
         self._writing = None
-        self._fail(failure.value)
-        if _is_broken(failure.value):
-            self._move_aside()
+        error = failure.value or RuntimeError("it failed without a reason")
+        self._file.fail(error)
+        if is_broken(error) and self._file.move_aside():
+            self._note_everything()
         later, self._batch = self._batch, batch
         self._batch.add(later)
-        self._retry = self.clock.callLater(_AGAIN_SECONDS, self._again)
+        self._retry = self.clocks.reactor.callLater(AGAIN_SECONDS, self._again)
 
     def _greet(self, others: frozenset[int]) -> None:
         if others - self._company:
@@ -307,53 +286,3 @@ class Store:
                 pids=", ".join(map(str, sorted(others))),
             )
             self._company |= others
-
-    def _again(self) -> None:
-        self._retry = None
-        self._begin()
-
-    def _fail(self, error: BaseException | None) -> None:
-        self.on_failure(f"{self.path}: {type(error).__name__}: {error}")
-
-    def _move_aside(self) -> None:
-        """Rename a broken file, and begin a new one with all that is known."""
-        aside = self.path.with_name(f"{self.path.name}.broken-{int(self.epoch())}")
-        try:
-            self.path.rename(aside)
-        except OSError as error:
-            self._fail(error)
-            return
-        _log.error("{path} was no database of ours; it is now {aside}", path=self.path, aside=aside)
-        self._start_new_file()
-        self._note_everything()
-
-    def _start_new_file(self) -> None:
-        try:
-            for suffix in ("-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            connection = sqlite3.connect(self.path, timeout=2.0)
-            connection.executescript(SCHEMA)
-            connection.close()
-        except (OSError, sqlite3.Error) as error:
-            self._fail(error)
-        self._connect()
-
-    def _note_everything(self) -> None:
-        self._rows.clear()
-        for livekit_room, place in self.knowledge.places():
-            self._batch.livekit_rooms[livekit_room] = place
-        for identity, registered in self.knowledge.users():
-            self._batch.identities[identity] = registered
-        for room in self.seats.rooms():
-            self._note_seats(room)
-
-
-def _relax(connection: sqlite3.Connection) -> None:
-    """Wait for the disk at checkpoints only: a power cut costs the last moments, never the file."""
-    connection.execute("PRAGMA synchronous = NORMAL")
-
-
-def _is_broken(error: BaseException | None) -> bool:
-    """Tell whether a file is not what we wrote, rather than out of reach or locked."""
-    out_of_reach = isinstance(error, OSError | sqlite3.OperationalError)
-    return not out_of_reach or "decode" in str(error) or "no such" in str(error)

@@ -1,13 +1,13 @@
-"""Whether a neighbour is asked at all: a breaker that opens when he fails, and closes by itself.
+"""Whether a neighbour is asked at all: a breaker that opens when it fails, and closes by itself.
 
     closed ──failures in a row──▶ doubted ──the question fails──▶ open ──back-off over──▶ probed
       ▲                              │                             ▲                        │
-      └──────── he answers ──────────┴──── (each time longer) ─────┴─── the question fails ─┘
-      └──────────────────────────── he answers ─────────────────────────────────────────────┘
+      └──────── it answers ──────────┴──── (each time longer) ─────┴─── the question fails ─┘
+      └──────────────────────────── it answers ─────────────────────────────────────────────┘
 
 Failures alone never open it: rooms are the clients', and one whose state takes long to read may be
 somebody's doing. They only make us *ask the neighbour a question of our own*, in which nothing is a
-client's; its answer decides. The same question is the probe by which he comes back, so that no
+client's; its answer decides. The same question is the probe by which it comes back, so that no
 client's room can keep the breaker open either.
 """
 
@@ -36,7 +36,7 @@ class Breaker:
     first: float = 0.5
     """Seconds of the first back-off; each further one is twice as long."""
     most: float = 2.0
-    """Seconds of the longest; so short that he is not away for us long after he is back."""
+    """Seconds of the longest; so short that it is not away for us long after it is back."""
     state: State = field(default=State.CLOSED, init=False)
     failures: int = field(default=0, init=False)
     until: float = field(default=0.0, init=False)
@@ -45,7 +45,7 @@ class Breaker:
 
     @property
     def lets_through(self) -> bool:
-        """Tell whether the neighbour may be asked."""
+        """Whether the neighbour may be asked."""
         return self.state in (State.CLOSED, State.DOUBTED)
 
     def failed(self) -> bool:
@@ -67,7 +67,7 @@ class Breaker:
         return closes
 
     def is_due(self, now: float) -> bool:
-        """Tell whether the question is to be asked now: once, when the back-off is over."""
+        """Whether the question is to be asked now: once, when the back-off is over."""
         if self.state is not State.OPEN or now < self.until:
             return False
         self.state = State.PROBED

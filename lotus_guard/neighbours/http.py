@@ -1,29 +1,23 @@
-"""One bounded HTTP exchange: one deadline over headers and body, one bound for the body.
+"""One bounded HTTP exchange by treq: one deadline over headers and body, one bound for the body.
 
-Used towards Synapse and LiveKit. A fresh exchange each time over one shared agent and pool: no
-cookies, no redirects, no gzip asked for, nothing that one user could leave behind for another
-(docs/facts.md, Twisted, Klein and treq: traps).
+For all but the token path (`upstream.py`). No cookies, no redirects, no compression: nothing that
+one user could leave behind for another, nothing whose size we do not know (docs/facts.md, Twisted,
+Klein and treq: traps).
 """
 
-import re
 from collections.abc import Mapping
-from typing import Any, cast
 
 from attrs import define, field, frozen
 from twisted.internet import defer, error
-from twisted.internet.abstract import isIPAddress
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, ResponseDone, ResponseFailed
-from twisted.web.http import PotentialDataLoss
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.client import ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IAgent, IResponse
 
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Allowance, Outage, Oversized, Reason
+from lotus_guard.neighbours.bodies import AnswerBody, TooLong, collect
+from lotus_guard.neighbours.treq_client import Client
 
 
 @frozen
@@ -35,148 +29,8 @@ class HttpAnswer:
     body: bytes
 
 
-@implementer(IBodyProducer)
-class BytesBody:
-    """A request body that is in memory already: written at once, nothing to pause."""
-
-    def __init__(self, body: bytes) -> None:
-        self.length = len(body)
-        self._body = body
-
-    def startProducing(self, consumer: Any) -> defer.Deferred[None]:
-        """Write all of it."""
-        consumer.write(self._body)
-        return defer.succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Do nothing: it has been written."""
-
-    def resumeProducing(self) -> None:
-        """Do nothing: it has been written."""
-
-    def stopProducing(self) -> None:
-        """Do nothing: it has been written."""
-
-
 GLIMPSE_SECONDS = 0.1
 """For so long the beginning of a body that is too long is waited for."""
-
-
-class TooLong(Exception):
-    """The body is longer than it may be."""
-
-    def __init__(self, begins: bytes) -> None:
-        super().__init__()
-        self.begins = begins
-
-
-class BoundedBody(Protocol):
-    """Collects a body up to a bound; `done` fires with all of it.
-
-    Cancelling `done` closes the connection, so that a peer that hangs in its body leaves nothing
-    open behind it.
-    """
-
-    def __init__(self, allowance: Allowance) -> None:
-        self.done: defer.Deferred[bytes] = defer.Deferred(lambda _: self._close())
-        self._chunks: list[bytes] = []
-        self._allowance = allowance
-
-    def dataReceived(self, data: bytes) -> None:
-        """Keep a chunk, or give up."""
-        left = max(0, self._allowance.left)
-        self._chunks.append(data[:left])
-        if not self._allowance.take(len(data)):
-            self.give_up()
-
-    def give_up(self) -> None:
-        """Want no more of a body that is too long."""
-        self._close()
-        self._end(Failure(TooLong(self.so_far)))
-
-    @property
-    def so_far(self) -> bytes:
-        """What has come."""
-        return b"".join(self._chunks)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Hand over what came, or why it did not."""
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self._end(self.so_far)
-        else:
-            self._end(reason)
-
-    def _end(self, result: bytes | Failure) -> None:
-        if not self.done.called:
-            self.done.callback(cast(bytes, result))
-
-    def _close(self) -> None:
-        transport = self.transport
-        if transport is not None:
-            # An HTTP/1.1 body's transport stands for the connection itself; abort rather than
-            # wait for buffers of a peer that does not read.
-            getattr(transport, "abortConnection", transport.loseConnection)()
-
-
-@implementer(IAgentEndpointFactory)
-class Endpoints:
-    """Makes the endpoints of an agent; plain TCP where the host is an address already.
-
-    Twisted's HostnameEndpoint waits 0.3 s before it believes that a connection was refused, for
-    another address of the name might do. That would be a third of our deadline.
-    """
-
-    def __init__(self, reactor: Any, seconds: float) -> None:
-        self._reactor = reactor
-        self._seconds = seconds
-        self._tls = BrowserLikePolicyForHTTPS()
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Make the endpoint that an URL wants."""
-        host = uri.host.decode("ascii")
-        if isIPAddress(host):
-            endpoint: Any = TCP4ClientEndpoint(self._reactor, host, uri.port, self._seconds)
-        else:
-            endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, self._seconds)
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
-        wanted: IStreamClientEndpoint = endpoint
-        return wanted
-
-
-_PRINTABLE = re.compile(rb"[\x21-\x7e]+")
-
-
-class KnownHosts(Agent):
-    """An agent that parses the address of a host once: that is half of what an agent costs.
-
-    For hosts of the configuration only, which are few: it forgets none.
-    """
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Any:
-        """Make a request; raises ValueError for an URL that could break out of its line."""
-        if _PRINTABLE.fullmatch(uri) is None:
-            raise ValueError("not an URL")
-        slash = uri.find(b"/", len(b"https://"))
-        base, target = (uri[:slash], uri[slash:]) if slash > 0 else (uri, b"/")
-        known: dict[bytes, Any] = self.__dict__.setdefault("_known", {})
-        if base not in known:
-            parsed = URI.fromBytes(base + b"/")
-            known[base] = (
-                (parsed.scheme, parsed.host, parsed.port),
-                self._getEndpoint(parsed),
-                parsed,
-            )
-        key, endpoint, parsed = known[base]
-        return self._requestWithEndpoint(
-            key, endpoint, method, parsed, headers, bodyProducer, target
-        )
 
 
 @define(eq=False)
@@ -187,6 +41,10 @@ class Http:
     clock: IReactorTime
     peer: str = field(default="", kw_only=True)
     """Whom a failure is to name."""
+    client: Client = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.client = Client(self.agent, self.clock)
 
     async def exchange(
         self,
@@ -227,26 +85,23 @@ class Http:
         allowance: Allowance,
         glimpse: int,
     ) -> HttpAnswer:
-        producer = None if body is None else BytesBody(body)
-        response: IResponse = await self.agent.request(method, url, headers, producer)
+        response = await self.client.request(method, url, headers, body)
         if isinstance(response.length, int) and response.length > allowance.left:
             raise TooLong(await self._glimpse(response, glimpse))
-        collected = BoundedBody(allowance)
-        response.deliverBody(collected)
-        return HttpAnswer(response.code, response.headers, await collected.done)
+        return HttpAnswer(response.code, response.headers, await collect(response, allowance))
 
     async def _glimpse(self, response: IResponse, most: int) -> bytes:
         """Read the beginning of a body that is too long, as much as comes at once."""
-        collected = BoundedBody(Allowance(most))
-        response.deliverBody(collected)
-        reading = with_timeout(GLIMPSE_SECONDS if most else 0.0, self.clock, collected.done)
+        body = AnswerBody(Allowance(most))
+        response.deliverBody(body)
         try:
-            await reading
+            await with_timeout(GLIMPSE_SECONDS if most else 0.0, self.clock, body.ready)
         except defer.CancelledError:
             raise
         except Exception:
-            return collected.so_far
-        return collected.so_far
+            return body.collected
+        body.abort()
+        return body.collected
 
 
 _CLASSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ...] = (

@@ -22,20 +22,13 @@ from google.protobuf.message import DecodeError, Message
 from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
-from lotus_guard.core.model import (
-    Attendance,
-    Grant,
-    Identity,
-    LiveKitRoom,
-    Participant,
-    Track,
-    kind_of,
-)
+from lotus_guard.core.model import Attendance, Grant, Identity, LiveKitRoom, Participant
 from lotus_guard.core.objects import json_object
 from lotus_guard.enforce.ports import NO_LIVEKIT_ROOM, Allowance, Now, Outage, Oversized, Reason
 from lotus_guard.enforce.roll_call import LOUD, MOST_BYTES
 from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.livekit_list import read_list
+from lotus_guard.neighbours.livekit_participant import permission_with, read_participant
 from lotus_guard.neighbours.signing import Signer, Signing
 
 MOST_RECORD = 1024 * 1024
@@ -47,23 +40,6 @@ _EMPTY_METADATA = "{}"
 """LiveKit takes no empty string for a change, and some clients read JSON."""
 _MOST_SAID = 4096
 """Of the answer to a change, which is not looked at."""
-
-_SEATLESS = frozenset(
-    {lk_models.ParticipantInfo.Kind.AGENT, lk_models.ParticipantInfo.Kind.INGRESS}
-)
-"""Of these kinds only who has LiveKit's secret makes one: they publish, and are no people."""
-
-
-def counts(participant: Any) -> bool:
-    """Whether a participant is of any interest: recorders only take in.
-
-    See docs/facts.md, LiveKit: a participant.
-    """
-    return (
-        participant.kind != lk_models.ParticipantInfo.Kind.EGRESS
-        and not participant.permission.recorder
-        and participant.state != lk_models.ParticipantInfo.State.DISCONNECTED
-    )
 
 
 class _Gone(Outage):
@@ -105,12 +81,12 @@ class LiveKit:
         except Oversized as oversized:
             return await self._beginning(begun, oversized.begins)
         with _decoding("ListParticipants"):
-            people, loud = await read_list(body, MOST_RECORD, self.http.clock, _read)
+            people, loud = await read_list(body, MOST_RECORD, self.http.clock, read_participant)
         return Attendance(begun, people, loud)
 
     async def _beginning(self, begun: float, body: bytes) -> Attendance:
         try:
-            people, loud = await read_list(body, LOUD, self.http.clock, _read)
+            people, loud = await read_list(body, LOUD, self.http.clock, read_participant)
         except DecodeError:  # that it is too long is certain all the same
             people, loud = (), ()
         return Attendance(begun, people, loud, is_whole=False)
@@ -118,19 +94,19 @@ class LiveKit:
     async def participant(
         self, livekit_room: LiveKitRoom, identity: Identity, allowance: Allowance
     ) -> Participant | None:
-        """Ask after one participant; None where there is no such person."""
+        """Ask for one participant; None where there is none of that identity."""
         request = lk_room.RoomParticipantIdentity(room=livekit_room, identity=identity)
         try:
             body = await self._call("GetParticipant", _admin(livekit_room), request, allowance)
         except _Gone:
             return None
         with _decoding("GetParticipant"):
-            return _read(lk_models.ParticipantInfo.FromString(body))
+            return read_participant(lk_models.ParticipantInfo.FromString(body))
 
     async def existing(
         self, livekit_rooms: Sequence[LiveKitRoom] = ()
     ) -> Mapping[LiveKitRoom, int]:
-        """Tell which of these LiveKit rooms there are, or of all, and how many are in each."""
+        """Find which of these LiveKit rooms exist, or of all, and how many people are in each."""
         request = lk_room.ListRoomsRequest(names=list(livekit_rooms))
         body = await self._call("ListRooms", {"roomList": True}, request, Allowance(_MOST_ROOMS))
         with _decoding("ListRooms"):
@@ -138,28 +114,20 @@ class LiveKit:
         return {LiveKitRoom(room.name): room.num_participants for room in answer.rooms}
 
     async def ping(self) -> None:
-        """See whether LiveKit says who is in a room that nobody can have made; raises Outage."""
+        """Ask who is in a room that nobody can have made; raises Outage if LiveKit does not say."""
         await self.attendance(NO_LIVEKIT_ROOM)
 
     async def permit(
         self, livekit_room: LiveKitRoom, participant: Participant, grant: Grant
     ) -> None:
-        """Replace what a participant may publish and send everything else back as it was read.
-
-        UpdateParticipant replaces the whole permission, and what is left out becomes false
-        (docs/facts.md, LiveKit: permissions); a copy of the message that was read keeps fields that
-        we do not know, too.
-        """
-        permission = lk_models.ParticipantPermission()
-        permission.CopyFrom(participant.permission)
-        permission.can_publish = grant.can_publish
-        del permission.can_publish_sources[:]
-        permission.can_publish_sources.extend(map(_source_number, grant.sources))
+        """Replace what a participant may publish and send everything else back as it was read."""
         await self._change(
             "UpdateParticipant",
             livekit_room,
             lk_room.UpdateParticipantRequest(
-                room=livekit_room, identity=participant.identity, permission=permission
+                room=livekit_room,
+                identity=participant.identity,
+                permission=permission_with(participant, grant),
             ),
         )
 
@@ -249,7 +217,7 @@ class LiveKit:
         )
 
     def epoch(self) -> float:
-        """Give the seconds since 1970 by LiveKit's clock."""
+        """The seconds since 1970 by LiveKit's clock."""
         return self.signer.clock.epoch()
 
 
@@ -263,47 +231,6 @@ def _decoding(method: str) -> Iterator[None]:
         yield
     except DecodeError:
         raise Outage(Reason.GARBAGE, f"LiveKit's answer to {method} makes no sense") from None
-
-
-def _read(info: Any) -> Participant | None:
-    """Read what the guard goes by, and whose word each is; None for nobody.
-
-    See docs/facts.md, LiveKit: a participant.
-    """
-    if not counts(info):
-        return None
-    # A copy: the part would keep the whole answer in memory, all that its people have written.
-    permission = lk_models.ParticipantPermission()
-    permission.CopyFrom(info.permission)
-    sources = tuple(_source_name(number) for number in permission.can_publish_sources)
-    return Participant(
-        Identity(info.identity),
-        info.sid,
-        Grant(permission.can_publish, sources),
-        tuple(Track(kind_of(_mimes(track)), _source_name(track.source)) for track in info.tracks),
-        permission,
-        info.kind not in _SEATLESS,
-    )
-
-
-def _mimes(track: Any) -> Iterator[str]:
-    """List what LiveKit has seen a track carry; `type` is what its client says.
-
-    See docs/facts.md, LiveKit: a track.
-    """
-    yield track.mime_type
-    for codec in track.codecs:
-        yield codec.mime_type
-
-
-def _source_name(number: int) -> str:
-    """Name a track source as tokens do; a number that we do not know keeps its digits."""
-    value = lk_models.TrackSource.DESCRIPTOR.values_by_number.get(number)
-    return value.name.lower() if value else str(number)
-
-
-def _source_number(name: str) -> Any:
-    return int(name) if name.isdigit() else lk_models.TrackSource.Value(name.upper())
 
 
 def _twirp_code(answer: HttpAnswer) -> object:

@@ -67,11 +67,11 @@ class Matrix:
         return RoomId(room)
 
     async def whoami(self) -> str:
-        """Tell whose token it is."""
+        """Ask whose token it is."""
         return _text(await self._ask("GET", "/_matrix/client/v3/account/whoami"), "user_id")
 
     async def membership(self, room: RoomId, user: str) -> str:
-        """Tell a user's membership, as he sees it himself; Denied (403) where he was never in."""
+        """A user's membership as they see it themselves; Denied (403) where they were never in."""
         path = f"{_client_state_path(room, 'm.room.member')}{quoted(user)}"
         return _text(await self._ask("GET", path), "membership")
 

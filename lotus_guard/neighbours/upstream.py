@@ -4,8 +4,8 @@ What is not handed on, and why:
 
 - hop-by-hop headers (RFC 9110, 7.6.1), and those that `Connection` names;
 - `X-Matrix-User-Identifier`, `X-Matrix-Origin`: upstream's rewrite as an application service
-  (MSC4512) trusts them, so a public port must strip them, in any spelling (docs/facts.md,
-  lk-jwt-service: what it does not check);
+  (MSC4512) trusts them, so a port that anybody reaches must strip them, in any spelling
+  (docs/facts.md, lk-jwt-service: what it does not check);
 - `Accept-Encoding`, `Range`, `If-Range`: with them a client could get a token in a form that we
   cannot read, from a compressing proxy in front of upstream;
 - `Expect`: our own server has answered it.
@@ -13,20 +13,20 @@ What is not handed on, and why:
 
 import re
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 from attrs import define
 from twisted.internet import defer
-from twisted.internet.interfaces import IConsumer, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.web.client import URI, ResponseDone
-from twisted.web.http import PotentialDataLoss
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
 from lotus_guard.enforce.deferreds import with_timeout
-from lotus_guard.neighbours.http import BytesBody, outage_of
+from lotus_guard.enforce.ports import Allowance
+from lotus_guard.neighbours.bodies import AnswerBody, BytesBody
+from lotus_guard.neighbours.http import outage_of
 
 MOST_JUDGED = 1024 * 1024
 """Answers of up to so many bytes are read whole; longer ones are streamed through."""
@@ -38,86 +38,26 @@ _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade content-length".split()
 )
-_NOT_FORWARDED = _HOP_BY_HOP | frozenset(
-    b"x-matrix-user-identifier x-matrix-origin accept-encoding range if-range expect".split()
+OF_HOMESERVERS = frozenset(b"x-matrix-user-identifier x-matrix-origin".split())
+"""In these a homeserver says who asks; from anybody else they are forgeries."""
+WITHHELD = (
+    _HOP_BY_HOP | OF_HOMESERVERS | frozenset(b"accept-encoding range if-range expect".split())
 )
+"""Of a client's headers, in lower case and with dashes."""
 _TARGET = re.compile(rb"(?:[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*)?((?:/.*)?)", re.DOTALL)
 _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_]+)+(?:\?[A-Za-z0-9_=&]+)?")
-"""Targets that the HTTP client below leaves as they are; nearly all."""
+"""Targets that Twisted's client leaves as they are; nearly all."""
 _NOT_IN_A_URL = re.compile(rb"[^\x21\x22\x24-\x7e]")  # all but printable ASCII; and not "#"
-
-
-class UpstreamBody(Protocol):
-    """An answer's body: collected up to a bound, then streamed to whoever takes it over.
-
-    `ready` fires when the whole body is in `collected`, or when the bound is passed; `complete`
-    tells which.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.ready: defer.Deferred[None] = defer.Deferred(lambda _: self.abort())
-        self.complete = False
-        self._chunks: list[bytes] = []
-        self._left = most
-        self._finished: defer.Deferred[None] = defer.Deferred(lambda _: self.abort())
-        self._consumer: IConsumer | None = None
-
-    @property
-    def collected(self) -> bytes:
-        """What has come so far."""
-        return b"".join(self._chunks)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Keep a chunk, or hand it on once somebody takes them."""
-        if self._consumer is not None:
-            self._consumer.write(data)
-            return
-        self._chunks.append(data)
-        self._left -= len(data)
-        if self._left < 0 and not self.ready.called:
-            self.transport.pauseProducing()  # type: ignore[union-attr]
-            self.ready.callback(None)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell whoever waits that this is all, or that it was cut off."""
-        fine = bool(reason.check(ResponseDone, PotentialDataLoss))
-        if not self.ready.called:
-            self.complete = fine
-            self.ready.callback(None if fine else reason)
-        elif not self._finished.called:
-            self._finished.callback(None if fine else reason)
-
-    def stream(self, consumer: IConsumer) -> defer.Deferred[None]:
-        """Write what has come and what will come to a consumer, at its pace."""
-        consumer.write(self.collected)
-        self._chunks = []
-        self._consumer = consumer
-        if not self._finished.called:
-            consumer.registerProducer(self.transport, True)  # type: ignore[arg-type]
-            self._finished.addBoth(self._leave, consumer)
-            self.transport.resumeProducing()  # type: ignore[union-attr]
-        return self._finished
-
-    def _leave(self, result: object, consumer: IConsumer) -> object:
-        consumer.unregisterProducer()
-        return result
-
-    def abort(self) -> None:
-        """Close the connection to upstream; nobody waits for the rest, nor for how it ends."""
-        self._finished.addErrback(lambda _failure: None)
-        transport = self.transport
-        if transport is not None:
-            getattr(transport, "abortConnection", transport.loseConnection)()
 
 
 @define(eq=False)
 class Reply:
-    """Upstream's answer; `body.complete` tells whether all of it has been read."""
+    """Upstream's answer; `body.is_whole` tells whether all of it has been read."""
 
     status: int
     phrase: bytes
     headers: Headers
-    body: UpstreamBody
+    body: AnswerBody
 
 
 @define(eq=False)
@@ -131,17 +71,8 @@ class Upstream:
     seconds: float = SECONDS
     most: int = MOST_JUDGED
 
-    def target_of(self, raw: bytes) -> bytes:
-        """Give the request target that upstream will really get for the one a client sent.
-
-        The HTTP client below normalises a little (it drops an empty `;params` or query): whoever
-        looks at a path must look at what goes out, not at what came in. Raises ValueError for a
-        target that is neither a path nor an http URL.
-        """
-        return raw if _PLAIN.fullmatch(raw) else _target_of(raw)
-
     async def forward(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Reply:
-        """Hand a request on and read the answer, up to its bound; `target` is of `target_of`.
+        """Hand a request on and read the answer, up to its bound; `target` is one of `target_of`.
 
         Raises `ports.Outage` where upstream cannot be reached, is too slow or breaks off.
         """
@@ -159,10 +90,21 @@ class Upstream:
         response: IResponse = await self.agent.request(
             method, self.base + target, headers, producer
         )
-        passage = UpstreamBody(self.most)
-        response.deliverBody(passage)
-        await passage.ready
-        return Reply(response.code, response.phrase, _end_to_end(response.headers), passage)
+        collected = AnswerBody(Allowance(self.most))
+        response.deliverBody(collected)
+        await collected.ready
+        _remove(response.headers, _HOP_BY_HOP)
+        return Reply(response.code, response.phrase, response.headers, collected)
+
+
+def target_of(raw: bytes) -> bytes:
+    """Return the request target that upstream will really get for the one a client sent.
+
+    Twisted's client normalises a little (it drops an empty `;params` or query): whoever looks at a
+    path must look at what goes out, not at what came in. Raises ValueError for a target that is
+    neither a path nor an http URL.
+    """
+    return raw if _PLAIN.fullmatch(raw) else _target_of(raw)
 
 
 @lru_cache(maxsize=64)
@@ -175,32 +117,33 @@ def _target_of(raw: bytes) -> bytes:
     return wanted
 
 
-def forwarded_headers(headers: Headers, peer: str | None, host: bytes | None) -> Headers:
-    """Choose the headers that upstream gets, and extend the `X-Forwarded-*` family.
+def prepare_headers(
+    headers: Headers,
+    peer: str | None,
+    host: bytes | None,
+    withheld: AbstractSet[bytes] = WITHHELD,
+) -> None:
+    """Turn a request's headers into those that upstream gets, with the `X-Forwarded-*` family.
 
-    `peer` is the address of who connected to us, `host` the host he asked for.
+    `peer` is the address of who connected to us, `host` the host they asked for. Nothing is copied:
+    Twisted would check and write each of some fifteen headers anew.
     """
-    out = Headers()
-    named = _named_by_connection(headers)
-    for name, values in headers.getAllRawHeaders():
-        plain = name.lower().replace(b"_", b"-")
-        if plain not in _NOT_FORWARDED and plain not in named:
-            out.setRawHeaders(name, values)
+    _remove(headers, withheld)
     if peer:
-        before = out.getRawHeaders(b"X-Forwarded-For", [])
-        out.setRawHeaders(b"X-Forwarded-For", [b", ".join([*before, peer.encode("ascii")])])
+        before = headers.getRawHeaders(b"X-Forwarded-For", [])
+        headers.setRawHeaders(b"X-Forwarded-For", [b", ".join([*before, peer.encode("ascii")])])
     for name, value in ((b"X-Forwarded-Proto", b"http"), (b"X-Forwarded-Host", host)):
-        if value and not out.hasHeader(name):
-            out.setRawHeaders(name, [value])
-    return out
+        if value and not headers.hasHeader(name):
+            headers.setRawHeaders(name, [value])
 
 
-def _end_to_end(headers: Headers) -> Headers:
-    out, named = Headers(), _named_by_connection(headers)
-    for name, values in headers.getAllRawHeaders():
-        if name.lower() not in _HOP_BY_HOP and name.lower() not in named:
-            out.setRawHeaders(name, values)
-    return out
+def _remove(headers: Headers, unwanted: AbstractSet[bytes]) -> None:
+    """Take these headers away, in any spelling, and those that `Connection` names."""
+    named = _named_by_connection(headers)
+    for name, _ in tuple(headers.getAllRawHeaders()):
+        plain = name.lower().replace(b"_", b"-")
+        if plain in unwanted or plain in named:
+            headers.removeHeader(name)
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:

@@ -49,9 +49,9 @@ class Rooms:
         """Describe the live rooms, those under a policy first, then by people."""
         counts: dict[RoomId, int] = {}
         for livekit_room, count in self.live.counts.items():
-            place = self.directory.place_of(livekit_room)
-            if place:
-                counts[place.room] = counts.get(place.room, 0) + count
+            binding = self.directory.binding_of(livekit_room)
+            if binding:
+                counts[binding.room] = counts.get(binding.room, 0) + count
         for room in self.seats.rooms():
             if self.seats.taken(room, self.now()):
                 counts.setdefault(room, 0)

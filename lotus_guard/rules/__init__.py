@@ -1,6 +1,6 @@
-"""The per-room rules, and all that is decided by them without asking anybody.
+"""The per-room rules, and everything that they decide without asking anybody.
 
-A new rule is one module here and one entry in `RULES`; docs/architecture.md, Where to change what.
+A new rule is one module here and one entry in `RULES`; docs/architecture.md, A new rule.
 """
 
 from collections.abc import Sequence

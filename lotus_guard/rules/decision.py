@@ -2,7 +2,7 @@
 
 A *ruling* is what the pure code said; a *decision* is a ruling on record, with an id and a time.
 `rulings.py` makes rulings, and decides them once more from their inputs: whoever asks later why
-somebody was refused gets an answer that can be checked, also after an upgrade.
+somebody was refused gets an answer that can be checked, even after an upgrade.
 
 As JSON, in the log, in the state file and on the operators' port:
 
@@ -30,7 +30,7 @@ class Deed(StrEnum):
     STEP = "step"
     FAIL_OPEN = "fail_open"
     UNENFORCED = "unenforced"
-    """Nobody asked for anything: the calls that run were not looked at, or not by a policy."""
+    """A running call went without a rule, though nobody had asked for a token."""
 
 
 REQUEST = "request"
@@ -45,7 +45,7 @@ class Ruling:
     rule: str
     """The name of a rule, or `REQUEST`."""
     verdict: str
-    """In few words; a replay says the same."""
+    """In a few words; a replay says the same."""
     why: str
     """A sentence. Names no user."""
     room: RoomId | None = None
@@ -64,11 +64,11 @@ class Decision:
     at: float
     """Seconds since the epoch."""
     observed: bool
-    """It would have been done: the rule is told to observe only."""
+    """Whether nothing was changed, because the rule only observes."""
     ruling: Ruling
 
     def as_json(self) -> dict[str, Any]:
-        """Give the fields that the head of this module shows."""
+        """The fields that the head of this module shows."""
         ruling = self.ruling
         return {
             "id": self.id,
@@ -86,7 +86,7 @@ class Decision:
 
 
 def from_json(fields: Mapping[str, Any]) -> Decision:
-    """Read a decision back; raises KeyError, ValueError or TypeError for what is none."""
+    """Read a decision back; raises KeyError, ValueError or TypeError for anything else."""
     ruling = Ruling(
         Deed(fields["kind"]),
         str(fields["rule"]),

@@ -2,8 +2,8 @@
 
     io.lotus.voice_limit   {"max_users": 5}
 
-People are counted, not devices: who has a seat always passes, with any device, also in a room
-whose limit has been lowered since.
+People are counted, not devices: whoever has a seat always passes, with any device, even in a
+room whose limit has been lowered since.
 """
 
 from collections.abc import Mapping
@@ -58,9 +58,16 @@ class Limit(Rule[LimitPolicy]):
             "Any number of people.",
         ),
     )
+    title = "Seat limit"
     heading = "Limit"
     only = ("limit", "Only the limit.")
-    examples = (Example({"max_users": 5}, "at most five different people in the room's calls"),)
+    examples = (
+        Example(
+            {"max_users": 5},
+            "At most five people in the room's calls",
+            "at most five different people in the room's calls",
+        ),
+    )
     trial = Trial(
         "two",
         {"max_users": 2},
@@ -84,7 +91,7 @@ class Limit(Rule[LimitPolicy]):
         return policy.max_users
 
     def judge(self, policy: LimitPolicy, who: Who, facts: Facts) -> Verdict:
-        """Refuse who has no seat where none is free."""
+        """Refuse whoever has no seat when none is free."""
         limit, seen = policy.max_users, facts.occupancy
         if limit is None or seen is None or may_sit(limit, seen.others, seen.is_seated):
             return Allow()
@@ -99,7 +106,7 @@ class Limit(Rule[LimitPolicy]):
         )
 
     def replay(self, inputs: Mapping[str, Any]) -> str | None:
-        """Ask once more whether there is a seat."""
+        """Work out once more whether there is a seat."""
         if "max_users" not in inputs:  # too many slots or devices: no seat was asked for
             return None
         passes = may_sit(inputs["max_users"], inputs["taken"], inputs["is_seated"])

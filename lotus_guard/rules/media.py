@@ -52,13 +52,17 @@ class Media(Rule[SourcePolicy]):
         Switch("allow_camera", "camera", "May anybody publish a camera?", True),
         Switch("allow_screenshare", "screenshare", "May anybody share a screen?", True),
     )
+    title = "Camera and screen"
     heading = "Sources"
     only = ("media", "Only the rules for camera and screen.")
     examples = (
         Example(
             {"allow_camera": False, "allow_screenshare": False},
+            "No camera, no screen share",
             "nobody publishes a camera, nobody a screen",
         ),
+        Example({"allow_camera": False}, "No camera", "nobody publishes a camera"),
+        Example({"allow_screenshare": False}, "No screen share", "nobody shares a screen"),
     )
     trial = Trial(
         "voice",

@@ -41,7 +41,7 @@ class Switch:
     """Without the dashes; `camera` gives `--camera` and `--no-camera`."""
     help: str
     usual: bool
-    """What holds where the event does not name it; that is not written."""
+    """What holds when the event does not name it; this value is not written."""
 
     def write(self, content: Mapping[str, Any], value: bool) -> dict[str, Any]:
         """Change the content."""

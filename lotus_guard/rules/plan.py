@@ -66,17 +66,17 @@ class Restraint(Step):
 
 @frozen
 class Narrow(Restraint):
-    """Take the forbidden sources from who has them."""
+    """Take forbidden sources from a participant who has them."""
 
 
 @frozen
 class Silence(Restraint):
-    """Take the right to publish from who publishes a track in disguise."""
+    """Take the right to publish from a participant with a disguised track."""
 
 
 @frozen
 class Curb(Restraint):
-    """Take all that they fill the room's list with from who makes it too long to be read.
+    """Take from a participant everything that makes the room's list too long to be read.
 
     Without the list nobody else can be narrowed or put out. What they may publish is not known,
     for that would have to be read: the step leaves them nothing to publish, whatever it was.
@@ -85,7 +85,7 @@ class Curb(Restraint):
 
 @frozen
 class Remove(Step):
-    """Put out of the call who came into a full room without a seat; one step for each session."""
+    """Put out somebody who came into a full room without a seat; one step for each session."""
 
     person: Person
 
@@ -93,8 +93,8 @@ class Remove(Step):
 MOST: Mapping[type[Step], int] = {Narrow: 200, Silence: 50, Curb: 50, Remove: 5}
 """How many steps of a kind one room may see in one pass, so that a bug cannot empty a room.
 
-Removals are counted by person, all of whose sessions go: else one who keeps coming back with many
-would shield the others.
+Removals are counted by person, all of whose sessions go: otherwise somebody who keeps coming back
+with many would shield the others.
 """
 
 
@@ -106,8 +106,8 @@ def plan(
 ) -> list[Step]:
     """List what is to be done in a Matrix room's LiveKit rooms.
 
-    `unseated` lists who has no seat, newest first (`Seats.reassess`); they are removed in that
-    order. Whoever is removed needs no other step.
+    `unseated` lists people without a seat, newest first (`Seats.reassess`); they are removed in
+    that order. Whoever is removed needs no other step.
     """
     removals = _removals(rooms, unseated, person)
     leaving = {(step.livekit_room, step.participant.identity) for step in removals}
@@ -125,7 +125,7 @@ def plan(
 
 
 def restraints(livekit_room: LiveKitRoom, participant: Participant, bans: Bans) -> list[Step]:
-    """List what is to be done to one who is read as a whole, and stays: one step at the most."""
+    """List what is to be done to a participant who was read in full and stays: one step at most."""
     forbidden = united(bans)
     if _is_disguised(participant, forbidden) and participant.grant.can_publish:
         return [Silence(livekit_room, participant, bans=bans)]
@@ -141,7 +141,7 @@ def taker(participant: Participant, bans: Bans) -> str | None:
 
 
 def bounded(steps: Iterable[Step]) -> tuple[list[Step], int]:
-    """Keep at most `MOST` steps of each kind, in order; also counts how many were put off."""
+    """Keep at most `MOST` steps of each kind, in order; returns how many were put off as well."""
     kept: list[Step] = []
     counted: dict[type[Step], set[object]] = {}
     put_off = 0
@@ -172,7 +172,7 @@ def _removals(
 
 
 def _unread(identity: Identity) -> Participant:
-    """Stand for one of whom nothing is known but that they are there."""
+    """Stand for a participant of whom nothing is known but that they are there."""
     return Participant(identity, "", NOTHING)
 
 

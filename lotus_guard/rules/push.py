@@ -24,6 +24,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.objects import as_object
 from lotus_guard.rules import Rules
 from lotus_guard.rules.rule import Content, Reading
 
@@ -53,7 +54,7 @@ class Push:
     signature: str
     room: RoomId | None
     readings: Mapping[str, Reading[Any]]
-    """What each rule that is told of read, by its name."""
+    """What the rules read in it, by name; a rule that it says nothing of is missing."""
 
 
 def sign_push(body: bytes, secret: str, epoch: float) -> str:
@@ -71,7 +72,7 @@ def write_push(room: RoomId, contents: Mapping[str, Content | None], rules: Rule
 def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules) -> Push:
     """Verify and read a push that arrived at `epoch`; raises Unsigned.
 
-    Whether the signature has been seen before is the caller's to know.
+    It is for the caller to know whether the signature has been seen before.
     """
     stamp, _, digest = header.partition(".")
     expected = _digest(stamp, body, secret)
@@ -84,7 +85,7 @@ def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules)
     fields = json.loads(body)
     room = fields.get("room_id")
     readings = {
-        rule.name: evolve(rule.read(content if isinstance(content, dict) else None), set_at=sent)
+        rule.name: evolve(rule.read(as_object(content)), set_at=sent)
         for rule in rules
         for content in _told(fields, rule.name, rule.event)
     }
@@ -92,9 +93,9 @@ def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules)
 
 
 def _told(fields: Mapping[str, Any], name: str, event: str) -> list[object]:
-    """Find what a push says of a rule: nothing where its sender does not know the rule."""
-    events = fields.get("events")
-    if isinstance(events, dict):
+    """Find what a push says of a rule: nothing when its sender does not know the rule."""
+    events = as_object(fields.get("events"))
+    if events is not None:
         return [events[event]] if event in events else []
     return [fields[name]] if name in fields else []
 

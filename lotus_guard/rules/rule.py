@@ -108,9 +108,9 @@ class Shown:
     sentences: tuple[str, ...]
     """For `lotus-guard policy show`."""
     words: tuple[str, ...] = ()
-    """Only what is restricted, in few words each: for the status page."""
+    """Only what is restricted, in a few words each: for the status page."""
     brief: tuple[str, ...] = ()
-    """The same in as few words as can be, for tables."""
+    """The same in as few words as possible, for tables."""
     fields: Mapping[str, Any] = field(factory=dict)
     """For machines: `policy show --json`, GET /rooms."""
 
@@ -120,8 +120,10 @@ class Example:
     """A content worth showing."""
 
     content: Content
+    title: str
+    """What it does, as the start of a sentence: `No camera`."""
     meaning: str
-    """What it does, as the end of a sentence about the room."""
+    """The same for a table: `nobody publishes a camera`."""
 
 
 @frozen
@@ -149,6 +151,8 @@ class Rule(ABC, Generic[P]):
     needs: ClassVar[frozenset[Fact]] = frozenset()
     options: ClassVar[tuple[Option, ...]]
     """What `lotus-guard policy set` takes."""
+    title: ClassVar[str]
+    """On the status page."""
     heading: ClassVar[str]
     """In `lotus-guard policy show`: at most eight letters."""
     only: ClassVar[tuple[str, str]]

@@ -1,6 +1,6 @@
-"""What the pure code says, with the inputs that it says it from; and the same once more.
+"""Makes rulings, with the inputs behind them, and decides them once more from these inputs.
 
-The inputs are kept for a month, and another release may read them: names that are there stay.
+The inputs are kept for days, and another release may read them: their names never change.
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ class Cut:
 def refused(
     rule: str, room: RoomId, user: Person | None, refuse: Refuse, people: Iterable[Person] = ()
 ) -> Ruling:
-    """A rule refuses somebody; `people` are those who have a seat."""
+    """A rule refuses somebody; `people` have a seat."""
     inputs, shown = dict(refuse.inputs), _some_of(people)
     return Ruling(Deed.REFUSED, rule, _REFUSED, refuse.why, room, user, inputs, shown)
 
@@ -88,7 +88,7 @@ def token_changed(
 
 @lru_cache(maxsize=256)
 def _change(grant: Grant, cut: Cut, seconds: float | None) -> tuple[str, str, Mapping[str, Any]]:
-    """Put in words what a token loses; they are the same for all the people of a room."""
+    """Put in words what a token loses; the words are the same for everybody in a room."""
     inputs = {
         "grant": _written(grant),
         "forbidden": sorted(cut.forbidden),

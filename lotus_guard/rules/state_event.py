@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
+from lotus_guard.core.objects import as_object
 from lotus_guard.rules.rule import Policy, Reading, Rule
 
 P = TypeVar("P", bound=Policy)
@@ -31,13 +32,12 @@ def event_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] | N
 
 
 def content_of(event: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Give the content of an event; None where there is no event."""
-    content = (event or {}).get("content")
-    return content if isinstance(content, dict) else None
+    """The content of an event; None where there is no event."""
+    return as_object((event or {}).get("content"))
 
 
 def set_at(event: Mapping[str, Any] | None) -> float | None:
-    """Tell when an event was sent, in seconds since the epoch by its homeserver's clock."""
+    """When an event was sent, in seconds since the epoch by its homeserver's clock."""
     stamp = (event or {}).get("origin_server_ts")
     # Old room versions let any number through, also one that no float can hold.
     return stamp / 1000.0 if isinstance(stamp, int) and 0 < stamp < 2**53 else None

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from lotus_guard.enforce.credentials import Credentials, Unusable, fault_line
 from lotus_guard.enforce.room_pass import LIVE
-from lotus_guard.memory.redis_scripts import RedisAddress
+from lotus_guard.memory.redis_address import RedisAddress
 from lotus_guard.overload.client_address import Network
 from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST

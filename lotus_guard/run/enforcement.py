@@ -69,7 +69,7 @@ def make_room_pass(
 ) -> RoomPass:
     """Make what brings one room within its policies."""
     config, clocks, memory = basics.config, basics.clocks, judging.memory
-    store, rank, metrics = memory.cluster.book, _rank(judging), basics.metrics
+    store, rank, metrics = memory.seat_store, _rank(judging), basics.metrics
     removals = Removals(livekit, store, judging.begins, clocks.now, clocks.epoch)
     effects = Effects(
         livekit,
@@ -103,7 +103,7 @@ def make_admission(
 ) -> Admission:
     """Make what judges tokens."""
     config, clocks, memory = basics.config, basics.clocks, judging.memory
-    desk = SeatDesk(memory.seats, memory.cluster.book, judging.presence, clocks.reactor, clocks.now)
+    desk = SeatDesk(memory.seats, memory.seat_store, judging.presence, clocks.reactor, clocks.now)
     return Admission(
         config.credentials.livekit,
         Introductions(memory.directory, clocks.now),

@@ -4,7 +4,7 @@ import resource
 
 from attrs import frozen
 
-from lotus_guard.overload.http_limits import MOST_CONNECTIONS
+from lotus_guard.overload.connections import MOST_CONNECTIONS
 from lotus_guard.overload.load_shedding import REQUESTS
 
 FILES = 20_000

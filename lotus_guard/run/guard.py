@@ -27,7 +27,7 @@ from lotus_guard.rules import RULES, Rules
 from lotus_guard.run.basics import Basics, make_basics
 from lotus_guard.run.clients import Clients, livekit_clients, make_signer, synapse_clients
 from lotus_guard.run.clocks import Clocks
-from lotus_guard.run.cluster import make_cluster
+from lotus_guard.run.cluster import make_cluster, make_seat_store
 from lotus_guard.run.config import Config
 from lotus_guard.run.enforcement import Judging, make_admission, make_live
 from lotus_guard.run.fd_budget import FdBudget
@@ -41,7 +41,7 @@ from lotus_guard.web.status.pages import Pages
 from lotus_guard.web.status.stream import Stream
 
 if TYPE_CHECKING:
-    from lotus_guard.memory.redis_connection import Server
+    from lotus_guard.memory.redis_keys import Server
 
 
 @frozen
@@ -83,15 +83,14 @@ def make_guard(
     pushes = make_pushes(basics, rules)
     policies = make_policies(basics, rules, synapse, pushes)
     judging = Judging(memory, make_presence(basics, livekit, memory), policies, recorder)
-    pace = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
-    live = make_live(basics, judging, livekit.background, pushes, pace)
+    limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
+    live = make_live(basics, judging, livekit.background, pushes, limiter)
     webhooks = make_webhooks(basics, live, memory)
     hints = Hints(webhooks, pushes, policies, live, memory.cluster)
-    memory.cluster.subscribe(hints)
     admission = make_admission(basics, judging, signer.clock, hints)
     overview = make_overview(basics, judging, live, synapse)
     show_what_is_known(basics, overview, hints)
-    resolver = RoomResolver(synapse.background, memory.directory, pace, clocks.now, live.wake)
+    resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
     budget = budget or FdBudget()
     return Guard(
         public=make_public_port(basics, budget, agents.upstream, admission, recorder, webhooks),
@@ -107,9 +106,10 @@ def make_guard(
 def make_memory(basics: Basics, redis: "Server | None") -> Memory:
     """Make what is remembered, and what keeps it."""
     config = basics.config
-    directory = Directory(now=basics.clocks.now)
-    seats = Seats(config.seat_hold, config.seat_grace, directory)
-    return Memory(directory, seats, make_cluster(basics, directory, seats, redis))
+    cluster = make_cluster(basics, redis)
+    directory = Directory(basics.clocks.now, cluster.store.learns)
+    seats = Seats(config.seat_hold, config.seat_grace, directory, cluster.store.seats_changed)
+    return Memory(directory, seats, make_seat_store(basics, cluster, seats), cluster)
 
 
 def make_recorder(basics: Basics, memory: Memory) -> Recorder:
@@ -154,7 +154,7 @@ def make_presence(basics: Basics, livekit: Clients[LiveKit], memory: Memory) -> 
     roll_call = RollCall(memory.directory, clocks.reactor, clocks.now, basics.config.deadline)
     return Presence(
         livekit.tokens,
-        memory.cluster.book,
+        memory.seat_store,
         memory.directory,
         roll_call,
         clocks.now,
@@ -174,8 +174,8 @@ def make_overview(
 ) -> Overview:
     """Make what describes this guard to its operator."""
     config, clocks, memory = basics.config, basics.clocks, judging.memory
-    names_pace = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
-    names = RoomNames(synapse.background, names_pace, clocks.now)
+    names_limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
+    names = RoomNames(synapse.background, names_limiter, clocks.now)
     observable = [*(each.rule.name for each in judging.policies), LIVE]
     modes = {rule: "observe" if rule in config.observed else "enforce" for rule in observable}
     rooms = Rooms(
@@ -187,7 +187,8 @@ def make_overview(
         names.name_of,
         clocks.now,
     )
-    identity = {"instance": memory.cluster.store.instance, "rules": modes}
+    titles = {each.rule.name: each.rule.title for each in judging.policies}
+    identity = {"instance": memory.cluster.store.instance, "rules": modes, "titles": titles}
     return Overview(rooms, judging.recorder, basics.health, clocks.epoch, identity)
 
 

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from lotus_guard.enforce.credentials import LOOK_SECONDS
 from lotus_guard.enforce.deferreds import with_timeout
-from lotus_guard.memory.redis_scripts import RENEW_SECONDS
+from lotus_guard.memory.redis_lease import RENEW_SECONDS
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.overload.load_shedding import TICK_SECONDS
 from lotus_guard.run.clocks import Clocks
@@ -83,7 +83,7 @@ class LiveService(Service):
         # Whoever was accepted a moment ago may not have been read yet: they are not open, and not
         # to be hung up on.
         await deferLater(self._clocks.reactor, LINGER_SECONDS, lambda: None)
-        drained = self._guard.public.gate.drained()
+        drained = self._guard.public.door.drained()
         try:
             await with_timeout(STOP_SECONDS, self._clocks.reactor, drained)
         except TimeoutError:
@@ -95,6 +95,6 @@ class LiveService(Service):
         try:
             cluster = self._guard.memory.cluster
             if cluster.lease is not None and await cluster.lease.renew():
-                await cluster.book.reunite()
+                await self._guard.memory.seat_store.reunite()
         except Exception:
             _log.failure("Who leads could not be found out")

@@ -8,6 +8,7 @@ from lotus_guard.core.model import LiveKitRoom
 from lotus_guard.core.seats import Seats
 from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.ports import Now
+from lotus_guard.enforce.seat_store import SeatStore
 from lotus_guard.run.cluster import Cluster
 
 _log = Logger()
@@ -15,7 +16,7 @@ _log = Logger()
 HOUSEKEEPING_SECONDS = 60.0
 FORGET_SECONDS = 3600.0
 """How long after its LiveKit room is finished an alias is forgotten."""
-REST_SECONDS = 300.0
+ARCHIVE_SECONDS = 300.0
 """How long after its LiveKit room is finished what was learnt in it is packed away."""
 
 
@@ -25,7 +26,12 @@ class Memory:
 
     directory: Directory
     seats: Seats
+    seat_store: SeatStore
     cluster: Cluster
+
+    def open(self) -> None:
+        """Take up what was kept before, and keep what is learnt from now on."""
+        self.cluster.store.open(self.directory, self.seats)
 
 
 @define(eq=False)
@@ -53,9 +59,9 @@ class Housekeeping:
         now, directory, seen = self.now(), self.memory.directory, self.live.counts
         self._alive = {
             livekit_room: now if livekit_room in seen else self._alive.get(livekit_room, now)
-            for livekit_room, _ in list(directory.places())
+            for livekit_room, _ in list(directory.bindings())
         }
-        directory.rest(self._unseen_for(REST_SECONDS))
+        directory.archive(self._unseen_for(ARCHIVE_SECONDS))
         finished = self._unseen_for(FORGET_SECONDS)
         if finished and self.live.last_good is not None:
             directory.forget(finished)

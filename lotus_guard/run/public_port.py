@@ -13,19 +13,27 @@ from lotus_guard.neighbours.upstream import Upstream
 from lotus_guard.observe.health import Dependency
 from lotus_guard.observe.metrics import Metrics
 from lotus_guard.overload.client_address import Origins
-from lotus_guard.overload.http_limits import Connections
+from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.load_shedding import LoadShedding
+from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.fd_budget import FdBudget
-from lotus_guard.web.public import Clients, Gate, Hooks
+from lotus_guard.web.answers import Answers
+from lotus_guard.web.client_request import Clients
+from lotus_guard.web.door import Door
+from lotus_guard.web.landing import landing_page
+from lotus_guard.web.pass_through import PassThrough
+from lotus_guard.web.problems import Objections
+from lotus_guard.web.public import Hooks, PublicApp
+from lotus_guard.web.token_exchange import TokenExchange
 
 
 @frozen
 class PublicPort:
     """What serves clients."""
 
-    gate: Gate
+    door: Door
     connections: Connections
     load: LoadShedding
 
@@ -48,22 +56,18 @@ def make_public_port(
         budget.connections,
         is_proxy=origins.is_proxy,
         on_cut=metrics.cut,
+        now=clocks.now,
         on_work=lambda peer, times: load.worked(origins.of(peer, None, None), times),
     )
     _show_load(metrics, load, connections)
-    gate = Gate(
-        Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor),
-        admission,
-        _Traffic(metrics, basics.health.noter(Dependency.UPSTREAM)),
-        recorder,
-        clocks.now,
-        webhooks,
-        lambda probe: _is_probe(basics, probe),
-        load,
-        Clients(origins),
-        observes=REQUEST in config.observed,
-    )
-    return PublicPort(gate, connections, load)
+    clients = Clients(origins)
+    answers = Answers(_Traffic(metrics, basics.health.noter(Dependency.UPSTREAM)))
+    objections = Objections(recorder, REQUEST in config.observed)
+    way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
+    exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
+    app = PublicApp(exchange, webhooks, answers, landing_page(RULES))
+    door = Door(app, clients, load, answers, objections, lambda probe: _is_probe(basics, probe))
+    return PublicPort(door, connections, load)
 
 
 def _is_probe(basics: Basics, probe: str) -> bool:

@@ -17,8 +17,8 @@ from lotus_guard.run.readiness import Readiness, WorkerReadiness
 from lotus_guard.run.services import BeatService, GuardService
 from lotus_guard.run.systemd import Beats, Supervisor, handed_over, supervisor_of
 from lotus_guard.run.workers import WATCHDOG_SECONDS, Fleet, Lifeline, config_of, worker_of
+from lotus_guard.web.door import DoorSite
 from lotus_guard.web.operators import OperatorsSite
-from lotus_guard.web.public import PublicSite
 
 
 def make_service(config: Config, reactor: Any, hangups: Hangups | None = None) -> Any:
@@ -61,11 +61,11 @@ def make_guard_service(
     """Make the service of one guard; reads the state file."""
     clocks, agents = clocks_of(reactor), pooled_agents(reactor)
     guard = make_guard(config, clocks, agents, fd_budget(most_files()))
-    guard.memory.cluster.store.open()
-    guard.memory.cluster.start()
+    guard.memory.open()
+    guard.memory.cluster.start(guard.hints)
     service = GuardService(config.log_format)
     sockets = dict(reversed(handed_over(os.environ, os.getpid())))
-    site = PublicSite(guard.public.gate, guard.public.connections)
+    site = DoorSite(guard.public.door, guard.public.connections)
     public = listener(reactor, PUBLIC, config.listen, site, sockets, is_shared=is_worker)
     public.setServiceParent(service)
     if config.admin_listen or OPERATORS in sockets:

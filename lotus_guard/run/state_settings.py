@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lotus_guard.enforce.credentials import read_text
-from lotus_guard.memory.redis_scripts import RedisAddress, is_redis, read_redis_address
+from lotus_guard.memory.redis_address import RedisAddress, is_redis, read_redis_address
 from lotus_guard.run.parsers import unusable
 from lotus_guard.run.setting import OUR_PREFIX, Texts, Variable
 

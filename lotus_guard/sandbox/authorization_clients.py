@@ -12,7 +12,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
 from lotus_guard.core.token import KeyPair, mint
-from lotus_guard.neighbours.http import BytesBody
+from lotus_guard.neighbours.bodies import BytesBody
 from lotus_guard.sandbox.authorization_state import CreateRoom, UserInfo
 
 

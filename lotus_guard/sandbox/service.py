@@ -33,8 +33,8 @@ def make_sandbox_service(reactor: Any, environment: Mapping[str, str]) -> Any:
         part._raiseSynchronously = True
         part.setServiceParent(service)
     make_service(config, reactor).setServiceParent(service)
-    public, operators = listening(config.listen), listening(config.admin_listen)
-    desk = operators.url if operators else None
-    sys.stdout.write(welcome(public.url if public else config.listen, desk, sandbox.addresses))
+    public, admin = listening(config.listen), listening(config.admin_listen)
+    guard, operators = public.url if public else config.listen, admin.url if admin else None
+    sys.stdout.write(welcome(guard, operators, sandbox.addresses))
     sys.stdout.flush()
     return service

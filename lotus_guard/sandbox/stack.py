@@ -106,9 +106,9 @@ def _words_of(rule: Rule[Any]) -> str:
     return ", ".join(rule.show(rule.read(rule.trial.content).policy).words)
 
 
-def welcome(guard: str, desk: str | None, addresses: Addresses, rules: Rules = RULES) -> str:
-    """What runs, with lines to paste; `desk` is the URL of the operators' port, if there is one."""
-    status = f"What it does shows live at {desk}/ in a browser.\n" if desk else ""
+def welcome(guard: str, operators: str | None, addresses: Addresses, rules: Rules = RULES) -> str:
+    """What runs, with lines to paste; `operators` is the URL of the operators' port, if any."""
+    status = f"What it does shows live at {operators}/ in a browser.\n" if operators else ""
     ask = f"curl -s {guard}/sfu/get -d"
 
     def body(room: str, name: str) -> str:

@@ -50,7 +50,7 @@ class SynapseState:
     asked: list[str] = field(init=False, factory=list)
     """What the admin API was asked for: `rooms`, or a type of event."""
     set_count: int = field(init=False, default=0)
-    """How often state was set; gives events their ids and their order."""
+    """How often state was set; makes the ids and the order of events."""
 
     def add_account(self, user_id: str, access_token: str, admin: bool = False) -> Account:
         """Make an account."""

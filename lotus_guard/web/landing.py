@@ -1,15 +1,20 @@
 """The page at `/` of the public port: what is enforced here, and how a room's rules are set.
 
-Nothing of the guard's inside is on it. `deploy/landing/index.html` is the same page for a web
-server to serve; a test keeps the two equal.
+Nothing of the guard's inside is on it.
 """
 
+import json
 import re
 from base64 import b64encode
 from hashlib import sha256
+from html import escape
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
+
+from lotus_guard.rules import Rules
+from lotus_guard.rules.rule import Rule
 
 
 @frozen
@@ -20,9 +25,10 @@ class Page:
     body: bytes
 
 
-def landing_page() -> Page:
-    """Read the page; its one style is allowed by its hash, and nothing else is."""
-    body = Path(__file__).with_name("landing.html").read_bytes()
+def landing_page(rules: Rules) -> Page:
+    """Make the page; its one style is allowed by its hash, and nothing else is."""
+    text = Path(__file__).with_name("landing.html").read_text(encoding="utf-8")
+    body = text.replace("{rules}", "\n".join(map(_example, rules))).encode()
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -40,6 +46,13 @@ def landing_page() -> Page:
         b"Cache-Control": b"public, max-age=300",
     }
     return Page(headers, body)
+
+
+def _example(rule: Rule[Any]) -> str:
+    """The most common use of a rule."""
+    example = rule.examples[0]
+    event = f"{rule.event}\n{json.dumps(dict(example.content))}"
+    return f"<p>{escape(example.title)}:</p>\n<pre><code>{escape(event, quote=False)}</code></pre>"
 
 
 def _style_hash(body: bytes) -> str:

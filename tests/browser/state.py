@@ -74,6 +74,7 @@ def evening() -> dict[str, Any]:
             "pid": 4711,
             "started": time.time() - 86400 * 3,
             "rules": {"limit": "enforce", "sources": "enforce", "live": "observe"},
+            "titles": {"limit": "Seat limit", "sources": "Camera and screen"},
         },
         "dependencies": [
             dependency("upstream"),

@@ -67,7 +67,7 @@ class AuthorizationSubject:
         return claims
 
     def room_of(self, body: object) -> str:
-        """Give the LiveKit room that `/sfu/get` names for a body."""
+        """The LiveKit room that `/sfu/get` names for a body."""
         room: str = self.claims(self.post("/sfu/get", body))["video"]["room"]
         return room
 

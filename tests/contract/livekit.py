@@ -60,7 +60,7 @@ def admin(room: str) -> dict[str, Any]:
 
 
 def refusal(answer: Response) -> tuple[int, Any]:
-    """Give the status and Twirp's code."""
+    """The status and Twirp's code."""
     assert answer.headers["content-type"] == JSON
     assert isinstance(answer.json()["msg"], str)
     return answer.status, answer.json()["code"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lotus_guard.core.objects import json_object, part_of
+from lotus_guard.core.objects import json_object, part_of, text_of
 
 
 @pytest.mark.parametrize("body", [b'{"a": 1}', '{"a": 1}', b' {"a": 2, "a": 1}\n'])
@@ -23,3 +23,8 @@ def test_a_part_is_an_object_or_empty() -> None:
     fields = {"a": {"b": 1}, "c": [1], "d": None}
     assert part_of(fields, "a") == {"b": 1}
     assert [part_of(fields, name) for name in ("c", "d", "e")] == [{}, {}, {}]
+
+
+def test_what_is_no_text_is_empty() -> None:
+    fields = {"text": "x", "number": 1, "none": None, "list": ["x"]}
+    assert [text_of(fields, name) for name in (*fields, "missing")] == ["x", "", "", "", ""]

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lotus_guard.core.model import Source
-from lotus_guard.core.token import KeyPair, NotOurs, mint, open_token, restrain, sign
+from lotus_guard.core.token import KeyPair, NotOurs, open_token, restrain, sign
 
 KEY, SECRET = "key", "a-secret-of-32-characters-or-more"
 PAIR = KeyPair(KEY, SECRET)
@@ -102,38 +102,3 @@ def test_a_flipped_bit_is_refused(claims: dict[str, Any], data: st.DataObject) -
     text = ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in pieces)
     with pytest.raises(NotOurs):
         open_token(text, [PAIR])
-
-
-def test_a_token_of_our_own_names_the_key_whatever_its_claims_are_called() -> None:
-    claims = jwt.decode(mint(PAIR, sub="i", pair=1), SECRET, algorithms=["HS256"])
-    assert claims == {"iss": KEY, "sub": "i", "pair": 1}
-    assert open_token(mint(PAIR, **GOOD), [PAIR]).identity == "i"
-
-
-GOOD: dict[str, Any] = {"iss": KEY, "sub": "i", "nbf": 0, "exp": 1, "video": {"room": "r"}}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        encode(GOOD, "another-secret-of-32-characters-or-more"),
-        encode({**GOOD, "iss": "other"}),
-        encode(GOOD, algorithm="HS512"),
-        jwt.encode(GOOD, "", algorithm="none"),
-        encode({**GOOD, "video": {}}),
-        encode({**GOOD, "video": 5}),
-        encode({**GOOD, "sub": ""} | {"sub": None}),
-        "",
-        "a.b.c",
-        "é.é.é",
-    ],
-)
-def test_what_is_not_ours_is_refused(text: str) -> None:
-    with pytest.raises(NotOurs):
-        open_token(text, [PAIR])
-
-
-def test_a_token_that_has_run_out_or_not_begun_is_still_judged() -> None:
-    """The SFU checks the times, with a leeway; a clock of ours must not open the door."""
-    for nbf, exp in ((0, 1), (2**33, 2**34)):
-        assert open_token(encode({**GOOD, "nbf": nbf, "exp": exp}), [PAIR]).livekit_room == "r"

@@ -110,7 +110,7 @@ class Client:
         return self._do("unpublish", 20.0, sid=sid)
 
     def state(self) -> Event:
-        """Give what the client itself believes: `connected`, `can_publish`, `sources`, `people`."""
+        """What the client itself believes: `connected`, `can_publish`, `sources`, `people`."""
         return self._do("state", 10.0)
 
     def frames(self) -> dict[str, int]:

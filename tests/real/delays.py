@@ -6,7 +6,7 @@ from tests.real.stack import NO_VIDEO, QUALITY, Stack
 
 
 def policy_to_track_gone(stack: Stack) -> float:
-    """Forbid cameras in a call with one; gives the seconds until others see it go."""
+    """Forbid cameras in a call with one; returns the seconds until others see it go."""
     alice, bob = stack.users(2)
     room = stack.room()
     hers, his = stack.join(alice, room), stack.join(bob, room)
@@ -21,7 +21,7 @@ def policy_to_track_gone(stack: Stack) -> float:
 
 
 def disguise(stack: Stack) -> float:
-    """Publish a camera as a microphone; gives how long others had it, from `track_published`."""
+    """Publish a camera as a microphone; returns how long others had it, from `track_published`."""
     alice, bob = stack.users(2)
     room = stack.room(quality=NO_VIDEO)
     hers, his = stack.join(alice, room), stack.join(bob, room)

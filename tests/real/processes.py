@@ -43,7 +43,7 @@ def _is_free(port: int) -> bool:
 
 
 def until(what: str, test: Callable[[], Any], seconds: float = 30.0, pause: float = 0.05) -> Any:
-    """Wait for something to become true; gives what the test gave."""
+    """Wait for something to become true; returns what the test gave."""
     end = time.monotonic() + seconds
     while True:
         found = test()
@@ -55,7 +55,7 @@ def until(what: str, test: Callable[[], Any], seconds: float = 30.0, pause: floa
 
 
 def listens(port: int) -> bool:
-    """Tell whether somebody listens on a port."""
+    """Whether somebody listens on a port."""
     with socket.socket() as sock:
         sock.settimeout(1.0)
         return sock.connect_ex(("127.0.0.1", port)) == 0
@@ -148,7 +148,7 @@ class Process:
         return listens(self.port)
 
     def text(self) -> str:
-        """Give what it has written."""
+        """What it has written."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def stop(self) -> None:

@@ -68,7 +68,7 @@ class LiveKit:
         self.call("UpdateParticipant", grant, request)
 
     def permission(self, room: str, identity: str) -> dict[str, Any]:
-        """Give the whole permission that a participant has."""
+        """The whole permission that a participant has."""
         there = {p["identity"]: p for p in self.participants(room)}
         found: dict[str, Any] = there[identity]["permission"]
         return found

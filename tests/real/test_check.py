@@ -15,15 +15,15 @@ from pytest_twisted import ensureDeferred
 from twisted.internet import reactor as _reactor
 from twisted.internet.threads import deferToThread
 
-from lotus_guard.check.all import own_addresses
-from lotus_guard.check.ask import CheckContext
+from lotus_guard.check.addresses import own_addresses
+from lotus_guard.check.context import CheckContext, CheckOptions, clients_over
 from lotus_guard.check.finding import Finding, Level
-from lotus_guard.check.webhooks import look_at_webhooks
+from lotus_guard.check.webhooks import check_webhooks
 from lotus_guard.neighbours.agents import pooled_agents
-from lotus_guard.neighbours.http import Http
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
+from lotus_guard.run.clocks import clocks_of
 from lotus_guard.run.config import read_config
-from tests.check_yard import OperatorsPort
+from tests.check.checked_stack import OperatorsPort
 from tests.real.conftest import require_real
 from tests.real.homeserver import User
 from tests.real.processes import ROOT, Process, free_port
@@ -216,7 +216,7 @@ async def test_livekit_tells_of_a_room_that_is_made(
     agents = pooled_agents(reactor)
     try:
         begun = time.monotonic()
-        found = await _look(livekit, admin, agents)
+        found = await _checked(livekit, admin, agents)
         seconds = time.monotonic() - begun
         assert await deferToThread(livekit.rooms) == set()
     finally:
@@ -228,7 +228,7 @@ async def test_livekit_tells_of_a_room_that_is_made(
     assert port.genuine + port.forged >= 1
 
 
-async def _look(livekit: LiveKit, admin: int, agents: Any) -> Finding:
+async def _checked(livekit: LiveKit, admin: int, agents: Any) -> Finding:
     config = read_config(
         {
             "LIVEKIT_URL": livekit.url,
@@ -239,15 +239,12 @@ async def _look(livekit: LiveKit, admin: int, agents: Any) -> Finding:
             "LOTUS_GUARD_SYNAPSE_TOKEN": "none",
         }
     )
-    means = CheckContext(
+    context = CheckContext(
         config=config,
-        upstream=Http(agents.upstream, reactor),
-        livekit=Http(agents.livekit, reactor),
-        synapse=Http(agents.synapse, reactor),
-        clock=reactor,
-        now=time.monotonic,
-        epoch=time.time,
+        http=clients_over(agents, reactor),
+        clocks=clocks_of(reactor),
+        options=CheckOptions(),
         new_name=lambda: "real",
     )
-    (found,) = await look_at_webhooks(means, None)
+    (found,) = await check_webhooks(context)
     return found

@@ -39,7 +39,7 @@ class Crush:
     desk: str
 
     def rss(self) -> float:
-        """Tell how much memory the guard has, in MiB."""
+        """How much memory the guard has, in MiB."""
         status = Path(f"/proc/{self.guard.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 

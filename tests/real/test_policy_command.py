@@ -14,10 +14,11 @@ from tests.real.stack import LIMIT, QUALITY, Stack
 
 
 def lotus_guard(stack: Stack, *arguments: str, user: User | None = None) -> tuple[int, str, str]:
-    """Run the command in the guard's environment; gives exit code and what it printed."""
+    """Run the command in the guard's environment; returns exit code and what it printed."""
     token = {"POLICY_USER_TOKEN": user.access_token} if user else {}
     done = subprocess.run(
         [sys.executable, "-m", "lotus_guard.cli", *arguments],
+        cwd=stack.directory,  # which has no package of its own beside PYTHONPATH's
         env={"PATH": "/usr/bin:/bin", **stack.guard.process.env, **token},
         capture_output=True,
         text=True,

@@ -20,7 +20,7 @@ from bench.tools import Missing, program
 from lotus_guard.check.finding import Finding, Level
 from lotus_guard.core.probe import FIELD, HEADER, sign_probe
 from lotus_guard.sandbox.stack import SECRET
-from tests.check_yard import Yard, port_of
+from tests.check.checked_stack import CheckedStack, port_of
 from tests.real.conftest import require_real
 from tests.real.processes import ROOT, Process, free_port, http
 from tests.world import World
@@ -62,7 +62,7 @@ def guard() -> Iterator[int]:
 
 @contextmanager
 def nginx(directory: Path, locations: str, more: str = "") -> Iterator[str]:
-    """Run a server with these locations, and perhaps more servers; gives the first's address."""
+    """Run a server with these locations, and perhaps more servers; returns the first's address."""
     try:
         program("nginx")
     except Missing as missing:
@@ -128,18 +128,18 @@ NAMED_LINE = re.compile(r"location \S+ \{ proxy_pass \S+; \}")
 
 
 @pytest.fixture
-def yard(world: World, tmp_path: Path) -> Iterator[Yard]:
+def stack(world: World, tmp_path: Path) -> Iterator[CheckedStack]:
     require_real()
-    made = Yard(world, tmp_path)
+    made = CheckedStack(world, tmp_path)
     made.user_token = ""
     yield made
     pytest_twisted.blockon(pytest_twisted.defer.ensureDeferred(made.stop()))
 
 
-async def checked(yard: Yard, url: str) -> dict[str, Finding]:
+async def checked(stack: CheckedStack, url: str) -> dict[str, Finding]:
     """Run the check on that public address; prints what is wrong with it."""
-    yard.public_url = url
-    found = await yard.check()
+    stack.public_url = url
+    found = await stack.check()
     for each in found.values():
         if each.level in (Level.WARNING, Level.FAULT):
             print(f"\n  {each.level} {each.name}: {each.seen}\n      change: {each.wanted}")
@@ -178,16 +178,16 @@ WRONG_PATHS = [
 @pytest.mark.parametrize(("prefix", "locations", "level", "why"), WRONG_PATHS)
 @pytest_twisted.ensureDeferred
 async def test_the_line_that_the_check_names_mends_the_paths(
-    yard: Yard, tmp_path: Path, prefix: str, locations: str, level: str, why: str
+    stack: CheckedStack, tmp_path: Path, prefix: str, locations: str, level: str, why: str
 ) -> None:
-    wrong = f"{NAMES_THEM} {locations.format(guard=yard.world.url)}"
+    wrong = f"{NAMES_THEM} {locations.format(guard=stack.world.url)}"
     with nginx(tmp_path, wrong) as url:
-        found = await checked(yard, url + prefix)
+        found = await checked(stack, url + prefix)
     assert bad(found) == {"public-prefix": Level(level)}
     assert why in found["public-prefix"].seen
     lines = NAMED_LINE.findall(found["public-prefix"].wanted)
     with nginx(tmp_path, f"{NAMES_THEM} {' '.join(lines)}") as url:
-        assert bad(await checked(yard, url + prefix)) == {}
+        assert bad(await checked(stack, url + prefix)) == {}
 
 
 ALL = "location /livekit/jwt/ {{ {more} proxy_pass {guard}/; }}"
@@ -216,25 +216,27 @@ WRONG_LINES = [
 @pytest.mark.parametrize(("locations", "name", "level", "words"), WRONG_LINES)
 @pytest_twisted.ensureDeferred
 async def test_what_else_an_nginx_breaks_is_found(
-    yard: Yard, tmp_path: Path, locations: str, name: str, level: str, words: str
+    stack: CheckedStack, tmp_path: Path, locations: str, name: str, level: str, words: str
 ) -> None:
-    with nginx(tmp_path, f"{NAMES_THEM} {locations.format(guard=yard.world.url)}") as url:
-        found = await checked(yard, url + PREFIX)
+    with nginx(tmp_path, f"{NAMES_THEM} {locations.format(guard=stack.world.url)}") as url:
+        found = await checked(stack, url + PREFIX)
     assert bad(found) == {name: Level(level)}
     assert words in found[name].seen
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_address_that_ends_in_a_slash_is_served_whole(yard: Yard, tmp_path: Path) -> None:
+async def test_an_address_that_ends_in_a_slash_is_served_whole(
+    stack: CheckedStack, tmp_path: Path
+) -> None:
     """Also by an nginx that merges nothing: the guard serves `//get_token` and its kin."""
-    lines = ALL.format(guard=yard.world.url, more=NAMES_THEM)
+    lines = ALL.format(guard=stack.world.url, more=NAMES_THEM)
     for more in ("", "merge_slashes off; "):
         with nginx(tmp_path, more + lines) as url:
-            assert bad(await checked(yard, f"{url}{PREFIX}/")) == {}
+            assert bad(await checked(stack, f"{url}{PREFIX}/")) == {}
     with nginx(
-        tmp_path, f"merge_slashes off; {NAMES_THEM} " + EXACT.format(guard=yard.world.url)
+        tmp_path, f"merge_slashes off; {NAMES_THEM} " + EXACT.format(guard=stack.world.url)
     ) as url:
-        assert bad(await checked(yard, f"{url}{PREFIX}/")) == {"public-slashes": Level.FAULT}
+        assert bad(await checked(stack, f"{url}{PREFIX}/")) == {"public-slashes": Level.FAULT}
 
 
 # Two proxies in a row, each with an address of its own.
@@ -244,22 +246,24 @@ APPENDS = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
 OVERWRITES = "proxy_set_header X-Forwarded-For $remote_addr;"
 
 
-def restart_guard(yard: Yard, trusted: str) -> None:
+def restart_guard(stack: CheckedStack, trusted: str) -> None:
     settings = {"LOTUS_GUARD_TRUSTED_PROXIES": trusted}
-    yard.world.start_guard(**settings)
-    port = port_of(yard.world.url)
-    yard.environment |= {**settings, "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1"}
+    stack.world.start_guard(**settings)
+    port = port_of(stack.world.url)
+    stack.environment |= {**settings, "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1"}
 
 
 @contextmanager
-def two_proxies(yard: Yard, outer: str = NAMES_THEM, inner: str = NAMES_THEM) -> Iterator[str]:
+def two_proxies(
+    stack: CheckedStack, outer: str = NAMES_THEM, inner: str = NAMES_THEM
+) -> Iterator[str]:
     port = free_port()
     first = f"location / {{ proxy_bind {OUTER}; {outer} proxy_pass http://127.0.0.1:{port}; }}"
     second = (
         f"server {{ listen 127.0.0.1:{port}; location / "
-        f"{{ proxy_bind {INNER}; {inner} proxy_pass {yard.world.url}; }} }}"
+        f"{{ proxy_bind {INNER}; {inner} proxy_pass {stack.world.url}; }} }}"
     )
-    with nginx(yard.directory, first, second) as url:
+    with nginx(stack.directory, first, second) as url:
         yield url
 
 
@@ -279,36 +283,36 @@ def taken_for(url: str, address: str, **sent: str) -> str:
 
 @pytest.mark.parametrize("inner", [NAMES_THEM, APPENDS])
 @pytest_twisted.ensureDeferred
-async def test_behind_two_proxies_each_client_is_one(yard: Yard, inner: str) -> None:
-    restart_guard(yard, f"{OUTER},{INNER}")
+async def test_behind_two_proxies_each_client_is_one(stack: CheckedStack, inner: str) -> None:
+    restart_guard(stack, f"{OUTER},{INNER}")
     lie = "192.0.2.1, 127.0.0.5, 127.0.0.6"
-    with two_proxies(yard, inner=inner) as url:
+    with two_proxies(stack, inner=inner) as url:
         for address in ("127.0.0.1", "127.0.0.77"):
             assert await deferToThread(taken_for, url, address) == address
             lied = await deferToThread(
                 taken_for, url, address, X_Forwarded_For=lie, X_Real_IP="192.0.2.9"
             )
             assert lied == address
-        assert bad(await checked(yard, url)) == {}
+        assert bad(await checked(stack, url)) == {}
 
 
 @pytest.mark.parametrize(("trusted", "missing"), [(INNER, OUTER), (OUTER, INNER)])
 @pytest_twisted.ensureDeferred
 async def test_the_check_names_the_proxy_that_is_not_trusted(
-    yard: Yard, trusted: str, missing: str
+    stack: CheckedStack, trusted: str, missing: str
 ) -> None:
-    restart_guard(yard, trusted)
-    with two_proxies(yard) as url:
+    restart_guard(stack, trusted)
+    with two_proxies(stack) as url:
         seen = {await deferToThread(taken_for, url, f"127.0.0.{n}") for n in (1, 77)}
         assert seen == {missing}, "all clients count as one"
-        found = await checked(yard, url)
+        found = await checked(stack, url)
         assert bad(found) == {"public-client": Level.WARNING}
         added = re.search(r"LOTUS_GUARD_TRUSTED_PROXIES=(\S+)", found["public-client"].wanted)
         assert added is not None
         assert missing in added[1]
-        restart_guard(yard, added[1])
-    with two_proxies(yard) as url:
-        assert bad(await checked(yard, url)) == {}
+        restart_guard(stack, added[1])
+    with two_proxies(stack) as url:
+        assert bad(await checked(stack, url)) == {}
 
 
 @pytest.mark.parametrize(
@@ -323,10 +327,10 @@ async def test_the_check_names_the_proxy_that_is_not_trusted(
 )
 @pytest_twisted.ensureDeferred
 async def test_the_check_sees_two_proxies_that_lose_the_client(
-    yard: Yard, outer: str, inner: str, words: str
+    stack: CheckedStack, outer: str, inner: str, words: str
 ) -> None:
-    restart_guard(yard, f"{OUTER},{INNER}")
-    with two_proxies(yard, outer, inner) as url:
-        found = await checked(yard, url)
+    restart_guard(stack, f"{OUTER},{INNER}")
+    with two_proxies(stack, outer, inner) as url:
+        found = await checked(stack, url)
     assert bad(found) == {"public-client": Level.WARNING}
     assert words in found["public-client"].seen

@@ -8,20 +8,24 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from attrs import define, field
 from twisted.internet import reactor as any_reactor
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from lotus_guard.check.finding import Level
-from lotus_guard.check.redis import look_at_redis
-from lotus_guard.core.directory import Directory, Grounds, Place
+from lotus_guard.check.redis import check_redis_at
+from lotus_guard.core.binding import Binding, Evidence
+from lotus_guard.core.directory import Bounds, Directory
 from lotus_guard.core.model import Identity, LiveKitRoom, UserId
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.memory.redis_address import read_redis_address
 from lotus_guard.memory.redis_connection import Redis
-from lotus_guard.memory.redis_news import RedisStore
-from lotus_guard.memory.redis_scripts import Script, read_redis_address
-from tests.contract.redis import ROOM, Guard, RedisContract
+from lotus_guard.memory.redis_directory import RedisDirectory
+from lotus_guard.memory.redis_keys import Keyspace
+from lotus_guard.memory.redis_scripts import Script
+from tests.contract.redis import ROOM, Guard, ScriptsContract, SeatsContract
 from tests.real.processes import Process, free_port
 from tests.real.redis import redis_server
 
@@ -39,8 +43,23 @@ end
 reactor: Any = any_reactor
 
 
-class TestReal(RedisContract):
-    """The contract on the real one."""
+@define
+class Reader:
+    """Hears what is said on a channel."""
+
+    channel: str = "t:news"
+    heard: list[object] = field(factory=list)
+    begun: int = 0
+
+    def listen(self) -> None:
+        self.begun += 1
+
+    def hear(self, news: dict[str, Any]) -> None:
+        self.heard.append(news)
+
+
+class TestReal(ScriptsContract, SeatsContract):
+    """The contracts on the real one."""
 
     @pytest.fixture(autouse=True)
     def running(self, tmp_path: Path) -> Iterator[None]:
@@ -135,20 +154,18 @@ class TestReal(RedisContract):
     @pytest_twisted.ensureDeferred
     async def test_what_falls_out_of_the_bounds_is_deleted(self) -> None:
         server = await self.connect()
-        knowledge = Directory(most_aliases=3, most_identities=3)
-        clocks = (reactor, reactor.seconds, reactor.seconds)
-        store = RedisStore(server, "t:", knowledge, *clocks, "a")
-        store.open()
+        kept = RedisDirectory(Keyspace(server, "t:", "a"), reactor)
+        directory = Directory(listener=kept, bounds=Bounds(rooms=3, identities=3))
         for number in range(8):
             livekit_room = LiveKitRoom(f"alias{number}")
-            knowledge.learn_room(livekit_room, Place(ROOM, f"{number}", Grounds.BELIEF))
-            knowledge.learn_identity(Identity(f"i{number}"), UserId("@u:s"), livekit_room)
+            directory.learn_room(livekit_room, Binding(ROOM, f"{number}", Evidence.BELIEF))
+            directory.learn_identity(Identity(f"i{number}"), UserId("@u:s"), livekit_room)
             await deferLater(reactor, 0.02, lambda: None)
         await deferLater(reactor, 1.0, lambda: None)
-        kept = {f"alias{number}" for number in (5, 6, 7)}
-        assert set((await server.command("HGETALL", "t:aliases"))[::2]) == kept
+        left = {f"alias{number}" for number in (5, 6, 7)}
+        assert set((await server.command("HGETALL", "t:aliases"))[::2]) == left
         found = await server.command("KEYS", "t:users:*")
-        assert set(found) == {f"t:users:{livekit_room}" for livekit_room in kept}
+        assert set(found) == {f"t:users:{livekit_room}" for livekit_room in left}
 
     @pytest_twisted.ensureDeferred
     async def test_its_clock_is_taken(self) -> None:
@@ -158,11 +175,11 @@ class TestReal(RedisContract):
 
     @pytest_twisted.ensureDeferred
     async def test_news_is_heard(self) -> None:
-        heard: list[object] = []
+        reader = Reader()
         one = await self.connect()
         two = Redis(address(self.process), reactor, one.now)
         self.connections.append(two)
-        two.start("t:news", heard.append)
+        two.start(reader)
         for _ in range(100):
             await deferLater(reactor, 0.05, lambda: None)
             if await one.command("PUBLISH", "t:news", '{"a": 1}'):
@@ -170,7 +187,8 @@ class TestReal(RedisContract):
         await one.command("PUBLISH", "t:news", "no JSON")
         await one.command("PUBLISH", "t:news", '{"a": 2}')
         await deferLater(reactor, 0.2, lambda: None)
-        assert heard == [{"a": 1}, {"a": 2}]
+        assert reader.heard == [{"a": 1}, {"a": 2}]
+        assert reader.begun == 1
 
 
 def address(process: Process, options: str = "") -> Any:
@@ -279,11 +297,11 @@ async def test_the_check_says_what_is_wrong_with_redis(tmp_path: Path) -> None:
     process.start()
     url = f"redis://:{{}}@127.0.0.1:{process.port}/0"
     try:
-        (well,) = await look_at_redis(read_redis_address(url.format("the-right-one")), reactor)
-        (shut,) = await look_at_redis(read_redis_address(url.format("the-wrong-one")), reactor)
+        (well,) = await check_redis_at(read_redis_address(url.format("the-right-one")), reactor)
+        (shut,) = await check_redis_at(read_redis_address(url.format("the-wrong-one")), reactor)
     finally:
         process.stop()
-    (gone,) = await look_at_redis(read_redis_address(url.format("the-right-one")), reactor)
+    (gone,) = await check_redis_at(read_redis_address(url.format("the-right-one")), reactor)
     assert well.level in (Level.OK, Level.WARNING), "it is slow where the machine is busy"
     assert "Redis" in well.seen
     assert (shut.level, gone.level) == (Level.FAULT, Level.FAULT)
@@ -315,13 +333,13 @@ async def test_the_check_tells_tls_from_none(tmp_path: Path, hole: int) -> None:
     }
     try:
         for url, words in cases.items():
-            (found,) = await look_at_redis(read_redis_address(url), reactor)
+            (found,) = await check_redis_at(read_redis_address(url), reactor)
             print(f"\n  {found.seen}\n      change: {found.wanted}")
             assert found.level is Level.FAULT
             assert words[0] in found.seen
             assert words[1] in found.wanted
         url = f"rediss://{secured}?ca={chain}"
-        (well,) = await look_at_redis(read_redis_address(url), reactor)
+        (well,) = await check_redis_at(read_redis_address(url), reactor)
         assert well.level in (Level.OK, Level.WARNING)
     finally:
         process.stop()

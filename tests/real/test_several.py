@@ -96,7 +96,7 @@ async def pause(seconds: float) -> None:
 
 
 async def leading(guards: Guards, among: set[int], seconds: float) -> int:
-    """Wait until one of these leads; gives its number."""
+    """Wait until one of these leads; returns its number."""
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         # In a thread: the sandbox that the guards ask lives in this one.

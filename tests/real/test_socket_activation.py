@@ -85,7 +85,7 @@ class Manager:
             return self.told
 
     def stop(self) -> float:
-        """End it in an orderly way; gives the seconds that it took."""
+        """End it in an orderly way; returns the seconds that it took."""
         assert self.process is not None
         begun = time.monotonic()
         self.process.send_signal(signal.SIGTERM)

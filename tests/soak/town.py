@@ -21,7 +21,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from lotus_guard.neighbours.http import BytesBody
+from lotus_guard.neighbours.bodies import BytesBody
 from lotus_guard.sandbox.authorization import AuthorizationApp
 from lotus_guard.sandbox.authorization_clients import room_maker, userinfo_over
 from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer

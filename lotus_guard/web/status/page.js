@@ -11,7 +11,7 @@ const AGAIN_SECONDS = 3;
 const ANNOUNCE_SECONDS = 10;
 const UNENFORCED_SECONDS = 90; // it is recorded once a minute for as long as it lasts
 
-const RULES = { limit: "Seat limit", sources: "Camera and screen", live: "Live calls" };
+const LIVE = "Live calls";
 const DEPENDENCIES = {
   upstream: "lk-jwt-service",
   synapse: "Synapse",
@@ -127,7 +127,7 @@ function showGuard(guard) {
   at("rules").textContent = "";
   for (const [rule, mode] of entries) {
     const item = make("li", mode === "enforce" ? "enforced" : "observed", at("rules"));
-    write(make("span", "", item), RULES[rule] ?? rule);
+    write(make("span", "", item), guard.titles?.[rule] ?? (rule === "live" ? LIVE : rule));
     item.append(" ");
     write(make("span", "mode", item), mode === "enforce" ? "enforced" : "observed only");
   }

@@ -25,7 +25,7 @@ MOST_VIEWERS = 16
 TICK_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 STUCK_SECONDS = 30.0
-"""How long a viewer may take nothing in. What is kept for him is one message, not a queue."""
+"""How long a viewer may take nothing in. One message is kept for them, not a queue."""
 RETRY = b"retry: 2000\n\n"
 """Milliseconds until a browser whose connection broke comes again."""
 TROUBLE: Event = ("trouble", {"why": "The guard could not describe itself; its log says why."})
@@ -45,28 +45,28 @@ class Viewer:
     over: Deferred[None] = field(factory=Deferred)
     """Fires when we end it."""
     behind: bool = True
-    """He is to be told everything at the next chance."""
+    """Whether they are to be sent everything at the next chance."""
     stuck_since: float | None = None
-    """Since when his connection takes nothing more."""
+    """Since when their connection takes nothing more."""
 
     def pauseProducing(self) -> None:
-        """Take note that his connection is full."""
+        """Take note that their connection is full."""
         if self.stuck_since is None:
             self.stuck_since = self.seconds()
 
     def resumeProducing(self) -> None:
-        """Take note that his connection has drained."""
+        """Take note that their connection has drained."""
         self.stuck_since = None
 
     def stopProducing(self) -> None:
         """Leave the end of the connection to `notifyFinish`."""
 
     def is_stuck_for(self, seconds: float) -> bool:
-        """Tell whether his connection has taken nothing for so long."""
+        """Whether their connection has taken nothing for so long."""
         return self.stuck_since is not None and self.seconds() - self.stuck_since >= seconds
 
     def tell(self, hello: Callable[[], bytes] | None, message: bytes) -> None:
-        """Write him what is new, or everything where he missed something and it can be had."""
+        """Send what is new, or everything where they missed something and it can be had."""
         if self.stuck_since is not None:
             self.behind = self.behind or bool(message)
         elif self.behind and hello:
@@ -98,7 +98,7 @@ class Stream:
         self._ticking.clock = self.clock
 
     def join(self, request: Any) -> Deferred[None]:
-        """Tell a request everything, then what changes; fires when we end it.
+        """Send a request everything, then what changes; fires when we end it.
 
         Raises Full. The request's headers must have been set.
         """
@@ -190,7 +190,7 @@ class Stream:
         return _written(self._picture.hello(self.epoch()))
 
     def _drop(self, viewer: Viewer) -> None:
-        """Cut a viewer off, with what his connection has not taken."""
+        """Cut a viewer off, with what their connection has not taken."""
         self._forget(viewer)
         _log.info("The status page: a viewer took nothing for {n:.0f} s", n=STUCK_SECONDS)
         viewer.request.channel.transport.abortConnection()

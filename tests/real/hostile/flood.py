@@ -16,7 +16,7 @@ LONGEST = 60.0
 
 @contextmanager
 def flood(work: Callable[[int], object], rate: float, threads: int = 4) -> Iterator[list[int]]:
-    """Do a numbered thing so many times a second while the block runs; gives what was done."""
+    """Do a numbered thing so many times a second while the block runs; returns what was done."""
     end, over = time.monotonic() + LONGEST, threading.Event()
     done: list[int] = []
 

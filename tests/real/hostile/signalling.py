@@ -162,7 +162,7 @@ def _exactly(reading: Any, count: int) -> bytes:
 
 
 def _frame(reading: Any) -> tuple[int, bytes]:
-    """Read a frame; gives its first byte and its payload, unmasked."""
+    """Read a frame; returns its first byte and its payload, unmasked."""
     first, second = _exactly(reading, 2)
     length = second & 0x7F
     if length == 126:

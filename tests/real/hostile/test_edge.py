@@ -24,7 +24,7 @@ def post(guard: Guard, path: str, body: bytes, headers: dict[str, str] | None = 
 
 
 def volley(fire: Callable[[int], Answer], shots: int = SHOTS) -> set[int]:
-    """Fire so many requests, eight at a time; gives the statuses that came back."""
+    """Fire so many requests, eight at a time; returns the statuses that came back."""
     with ThreadPoolExecutor(8) as pool:
         return {answer.status for answer in pool.map(fire, range(shots))}
 

@@ -39,7 +39,7 @@ class Flood:
     others: SignalProxy
 
     def begin(self, token: str) -> str:
-        """Join and publish a track with a name that nobody can read; gives who it was."""
+        """Join and publish a track with a name that nobody can read; returns who it was."""
         client = self.yard.join_with(token, self.loud.url)
         self.yard.begin_publishing(client, "audio", "microphone")
         return client.identity
@@ -66,14 +66,14 @@ def flood(stack: Stack, tmp_path: Path, length: int) -> Iterator[Flood]:
 
 
 def is_listed(stack: Stack, livekit_room: str, identity: str) -> bool:
-    """Tell whether LiveKit lists a track of one with a name that is too long."""
+    """Whether LiveKit lists a track of one with a name that is too long."""
     grant = {"roomAdmin": True, "room": livekit_room}
     told = stack.livekit.call("GetParticipant", grant, {"room": livekit_room, "identity": identity})
     return any(len(track.get("name", "")) >= LONG for track in told.get("tracks", []))
 
 
 def has_flooded(stack: Stack, livekit_room: str, identity: str) -> bool:
-    """Tell whether one publishes such a track, or has done so and been curbed for it already.
+    """Whether one publishes such a track, or has done so and been curbed for it already.
 
     Who watches need not have heard of it then: the guard may be quicker than 34 MB are.
     """

@@ -62,7 +62,7 @@ class Attack:
 
 
 async def started(guards: Guards, kind: str) -> list[str]:
-    """Start three guards, or one of two workers; gives the URLs to ask."""
+    """Start three guards, or one of two workers; returns the URLs to ask."""
     if kind == "workers":
         await fleet(guards)
         await pause(2.0)  # one of them has the lead by now

@@ -39,13 +39,13 @@ class Yard:
         return client
 
     def begin_publishing(self, client: Client, kind: str, source: str) -> int:
-        """Publish, and do not wait for what the SDK makes of it; gives the events so far."""
+        """Publish, and do not wait for what the SDK makes of it; returns the events so far."""
         since = len(self.clients.events)
         self.last = self.clients.send(client.name, "publish", kind=kind, source=source)
         return since
 
     def lived(self, watcher: Client, since: int, seconds: float = 15.0, **fields: str) -> float:
-        """Wait for the first track after these events to go; gives the seconds it was there.
+        """Wait for the first track after these events to go; returns the seconds it was there.
 
         0.0 where the last publication was refused, or nobody saw it: the guard was quicker, or the
         SDK is busy with what a hostile client has said. So ask LiveKit as well (`is_narrowed`).
@@ -67,7 +67,7 @@ class Yard:
 
 
 def is_narrowed(livekit: LiveKit, livekit_room: str, identity: str) -> bool:
-    """Tell whether LiveKit lets a participant publish no camera and no screen any more."""
+    """Whether LiveKit lets a participant publish no camera and no screen any more."""
     grant = {"roomAdmin": True, "room": livekit_room}
     told = livekit.call("GetParticipant", grant, {"room": livekit_room, "identity": identity})
     permission = told.get("permission", {})

@@ -1,0 +1,205 @@
+"""What is to be written to the state file with the next transaction."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from lotus_guard.core.binding import Binding
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
+from lotus_guard.core.seats import Person
+from lotus_guard.memory.sqlite_schema import ALIVE_SECONDS
+from lotus_guard.memory.waiting_decisions import MOST_DECISIONS, WaitingDecisions
+from lotus_guard.rules.decision import Decision, Deed
+
+_AS_BEFORE = {Deed.UNENFORCED: Deed.FAIL_OPEN}
+"""What stands in a body in place of a kind that earlier releases do not know: to them one such row
+is a file that cannot be read, and they may be put back. The column `kind` says which it is."""
+
+
+@frozen
+class Beat:
+    """A guard's sign of life, with which it also drops what is too old to be kept."""
+
+    instance: str
+    pid: int
+    listen: str
+    at: float
+    oldest: float
+    """Decisions from before this moment are dropped."""
+    most: int = MOST_DECISIONS
+
+
+@define
+class SeatRows:
+    """What the file says of seats, so that only what changes is written.
+
+    A full room is a few hundred rows, and every token issued in it changes one of them.
+    """
+
+    slack: float
+    """Seconds by which a seat may be held longer than the file says: whoever asks again and again
+    is not worth a row each time."""
+    _rows: dict[RoomId, dict[Person, float | None]] = field(factory=dict)
+
+    def has(self, room: RoomId, seats: Mapping[Person, float | None]) -> None:
+        """Take note of what a file says."""
+        self._rows[room] = dict(seats)
+
+    def clear(self) -> None:
+        """Begin anew, with an empty file."""
+        self._rows.clear()
+
+    def changes(
+        self, room: RoomId, seats: Mapping[Person, float | None]
+    ) -> dict[tuple[RoomId, Person], tuple[float | None] | None]:
+        """The rows to write so that the file says `seats`; None for one to delete."""
+        rows = self._rows.pop(room, {})
+        found: dict[tuple[RoomId, Person], tuple[float | None] | None] = {}
+        for person in rows.keys() - seats.keys():
+            del rows[person]
+            found[room, person] = None
+        for person, until in seats.items():
+            if person not in rows or not self._says(rows[person], until):
+                rows[person] = until
+                found[room, person] = (until,)
+        if rows:
+            self._rows[room] = rows
+        return found
+
+    def _says(self, row: float | None, until: float | None) -> bool:
+        if row is None or until is None:
+            return row is until
+        return abs(until - row) < self.slack
+
+
+@define
+class Batch:
+    """What is to be written with the next transaction."""
+
+    bindings: dict[LiveKitRoom, Binding | None] = field(factory=dict)
+    """None for a LiveKit room to forget, with the identities learnt in it."""
+    identities: dict[Identity, tuple[UserId, LiveKitRoom]] = field(factory=dict)
+    dropped: set[tuple[Identity, LiveKitRoom]] = field(factory=set)
+    """Identities to forget, where the row is that of the one learnt in this LiveKit room."""
+    unbound: set[LiveKitRoom] = field(factory=set)
+    """LiveKit rooms to forget, and nothing else with them."""
+    seats: dict[tuple[RoomId, Person], tuple[float | None] | None] = field(factory=dict)
+    """Until when each is held; None for one to delete."""
+    decisions: WaitingDecisions = field(factory=WaitingDecisions)
+    beat: Beat | None = None
+    gone: str | None = None
+    """The instance of a guard that stops."""
+
+    def __bool__(self) -> bool:
+        learnt = (self.bindings, self.identities, self.dropped, self.unbound)
+        return any((*learnt, self.seats, self.decisions, self.beat, self.gone))
+
+    def forget(self, livekit_room: LiveKitRoom) -> None:
+        """Add a LiveKit room to forget, with the identities learnt in it."""
+        self.bindings[livekit_room] = None
+        learnt = [i for i, (_, where) in self.identities.items() if where == livekit_room]
+        for identity in learnt:
+            del self.identities[identity]
+
+    def drop(self, identity: Identity, livekit_room: LiveKitRoom) -> None:
+        """Add an identity to forget."""
+        self.dropped.add((identity, livekit_room))
+        if self.identities.get(identity, ("", ""))[1] == livekit_room:
+            del self.identities[identity]
+
+    def unbind(self, livekit_room: LiveKitRoom) -> None:
+        """Add a LiveKit room to forget, and nothing else with it."""
+        self.unbound.add(livekit_room)
+        if self.bindings.get(livekit_room) is not None:
+            del self.bindings[livekit_room]
+
+    def add(self, later: "Batch") -> None:
+        """Add what came later."""
+        for livekit_room in later.unbound:
+            self.unbind(livekit_room)
+        for livekit_room, binding in later.bindings.items():
+            if binding is None:
+                self.forget(livekit_room)
+            else:
+                self.bindings[livekit_room] = binding
+        for identity, livekit_room in later.dropped:
+            self.drop(identity, livekit_room)
+        self.identities.update(later.identities)
+        self.seats.update(later.seats)
+        for decision in later.decisions.in_order():
+            self.decisions.add(decision)
+        self.beat = later.beat or self.beat
+        self.gone = later.gone or self.gone
+
+    def write(self, cursor: Any) -> list[int]:
+        """Write all of it; returns the pids of other guards on this file. Runs in a thread."""
+        self._write_rooms(cursor)
+        self._write_identities(cursor)
+        self._write_seats(cursor)
+        cursor.executemany(
+            "INSERT INTO decision (at, kind, rule, room, user, body) VALUES (?, ?, ?, ?, ?, ?)",
+            [_row(decision) for decision in self.decisions.in_order()],
+        )
+        if self.gone:
+            cursor.execute("DELETE FROM guard WHERE instance = ?", (self.gone,))
+        return _beat(cursor, self.beat) if self.beat else []
+
+    def _write_rooms(self, cursor: Any) -> None:
+        cursor.executemany("DELETE FROM alias WHERE alias = ?", [(a,) for a in self.unbound])
+        for livekit_room, binding in self.bindings.items():
+            if binding is None:
+                cursor.execute("DELETE FROM alias WHERE alias = ?", (livekit_room,))
+                cursor.execute("DELETE FROM identity WHERE alias = ?", (livekit_room,))
+            else:
+                row = (livekit_room, binding.room, binding.slot, binding.evidence.value)
+                cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
+
+    def _write_identities(self, cursor: Any) -> None:
+        cursor.executemany(
+            "DELETE FROM identity WHERE identity = ? AND alias = ?", sorted(self.dropped)
+        )
+        cursor.executemany(
+            "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
+            [(identity, *registered) for identity, registered in self.identities.items()],
+        )
+
+    def _write_seats(self, cursor: Any) -> None:
+        cursor.executemany(
+            "DELETE FROM seat WHERE room = ? AND person = ?",
+            [whose for whose, row in self.seats.items() if row is None],
+        )
+        cursor.executemany(
+            "INSERT OR REPLACE INTO seat VALUES (?, ?, ?)",
+            [(*whose, *row) for whose, row in self.seats.items() if row is not None],
+        )
+
+
+def _row(decision: Decision) -> tuple[Any, ...]:
+    ruling = decision.ruling
+    named = (ruling.deed.value, str(ruling.rule), storable(ruling.room), storable(ruling.user))
+    body = {**decision.as_json(), "kind": _AS_BEFORE.get(ruling.deed, ruling.deed).value}
+    return (decision.at, *named, json.dumps(body))
+
+
+def storable(name: str | None) -> str | None:
+    """Make a name fit for SQLite, which does not take half a character."""
+    return None if name is None else name.encode("utf-8", "replace").decode()
+
+
+def _beat(cursor: Any, beat: Beat) -> list[int]:
+    row = (beat.instance, beat.pid, beat.listen, beat.at)
+    cursor.execute("INSERT OR REPLACE INTO guard VALUES (?, ?, ?, ?)", row)
+    cursor.execute("DELETE FROM guard WHERE beat < ?", (beat.at - ALIVE_SECONDS,))
+    cursor.execute("DELETE FROM decision WHERE at < ?", (beat.oldest,))
+    cursor.execute("SELECT kind, rule, MAX(number) FROM decision GROUP BY kind, rule")
+    for kind, rule, _ in cursor.fetchall():
+        cursor.execute(
+            "DELETE FROM decision WHERE kind = ? AND rule = ? AND number <= ("
+            "SELECT number FROM decision WHERE kind = ? AND rule = ? "
+            "ORDER BY number DESC LIMIT 1 OFFSET ?)",
+            (kind, rule, kind, rule, beat.most),
+        )
+    cursor.execute("SELECT pid FROM guard WHERE instance != ?", (beat.instance,))
+    return [int(pid) for (pid,) in cursor.fetchall()]

@@ -1,0 +1,78 @@
+"""One participant as LiveKit describes them: what the guard goes by, and what it gives back.
+
+Whose word each field is, stands in docs/facts.md, LiveKit: a participant; and LiveKit: a track.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from livekit.protocol import models as lk_models
+
+from lotus_guard.core.model import Grant, Identity, Participant, Track, kind_of
+
+_SEATLESS = frozenset(
+    {lk_models.ParticipantInfo.Kind.AGENT, lk_models.ParticipantInfo.Kind.INGRESS}
+)
+"""Of these kinds only who has LiveKit's secret makes one: they publish, and are no people."""
+
+
+def counts(info: Any) -> bool:
+    """Whether a participant is of any interest: recorders only take in.
+
+    See docs/facts.md, LiveKit: a participant.
+    """
+    return (
+        info.kind != lk_models.ParticipantInfo.Kind.EGRESS
+        and not info.permission.recorder
+        and info.state != lk_models.ParticipantInfo.State.DISCONNECTED
+    )
+
+
+def read_participant(info: Any) -> Participant | None:
+    """Read what the guard goes by; None for those who do not count."""
+    if not counts(info):
+        return None
+    # A copy: the part would keep the whole answer in memory, all that its people have written.
+    permission = lk_models.ParticipantPermission()
+    permission.CopyFrom(info.permission)
+    sources = tuple(_source_name(number) for number in permission.can_publish_sources)
+    return Participant(
+        Identity(info.identity),
+        info.sid,
+        Grant(permission.can_publish, sources),
+        tuple(Track(kind_of(_mimes(track)), _source_name(track.source)) for track in info.tracks),
+        permission,
+        info.kind not in _SEATLESS,
+    )
+
+
+def permission_with(participant: Participant, grant: Grant) -> Any:
+    """Change what a participant may publish, and leave all else as it was read.
+
+    UpdateParticipant replaces the whole permission, and what is left out becomes false
+    (docs/facts.md, LiveKit: permissions); a copy of the message that was read keeps fields that we
+    do not know, too.
+    """
+    permission = lk_models.ParticipantPermission()
+    permission.CopyFrom(participant.permission)
+    permission.can_publish = grant.can_publish
+    del permission.can_publish_sources[:]
+    permission.can_publish_sources.extend(map(_source_number, grant.sources))
+    return permission
+
+
+def _mimes(track: Any) -> Iterator[str]:
+    """List what LiveKit has seen a track carry; `type` is what its client says."""
+    yield track.mime_type
+    for codec in track.codecs:
+        yield codec.mime_type
+
+
+def _source_name(number: int) -> str:
+    """Name a track source as tokens do; a number that we do not know keeps its digits."""
+    value = lk_models.TrackSource.DESCRIPTOR.values_by_number.get(number)
+    return value.name.lower() if value else str(number)
+
+
+def _source_number(name: str) -> Any:
+    return int(name) if name.isdigit() else lk_models.TrackSource.Value(name.upper())

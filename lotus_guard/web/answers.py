@@ -1,0 +1,67 @@
+"""Answers to clients: upstream's as they came, and those of our own making. Each is counted."""
+
+from typing import Protocol
+
+from attrs import define
+from twisted.web.http_headers import Headers
+
+from lotus_guard.core.wire import endpoint_of
+from lotus_guard.enforce.ports import Outage
+from lotus_guard.web.client_request import ClientRequest
+from lotus_guard.web.problems import Problem, cors
+
+
+class Traffic(Protocol):
+    """Takes note of requests, for metrics."""
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """Note an answer that a client got."""
+
+    def upstream_did(self, outage: Outage | None) -> None:
+        """Note that lk-jwt-service answered, or why it did not."""
+
+    def added(self, seconds: float) -> None:
+        """Note how long an answer took, apart from upstream's part of it."""
+
+
+@define(eq=False)
+class Answers:
+    """Writes answers."""
+
+    traffic: Traffic
+
+    def begin(
+        self, request: ClientRequest, status: int, phrase: bytes | None, headers: Headers
+    ) -> None:
+        """Set the status and the headers of an answer; its body is for the caller to write."""
+        request.setResponseCode(status, phrase)
+        # Twisted has put its own Server and Date there: upstream's stand, or none. What it says
+        # of the connection is its own business.
+        connection = request.responseHeaders.getRawHeaders(b"Connection")
+        if connection:
+            headers.setRawHeaders(b"Connection", connection)
+        request.responseHeaders = headers
+        self.traffic.answered(endpoint_of(request.uri) or "other", status)
+
+    def finish(
+        self,
+        request: ClientRequest,
+        status: int,
+        phrase: bytes | None,
+        headers: Headers,
+        body: bytes,
+    ) -> None:
+        """Write a whole answer."""
+        self.begin(request, status, phrase, headers)
+        if request.method != b"HEAD" and status not in (204, 304):
+            request.setHeader(b"Content-Length", b"%d" % len(body))
+        request.write(body)
+        request.finish()
+
+    def tell(self, request: ClientRequest, body: bytes) -> None:
+        """Write an answer of our own that any web page may read."""
+        self.finish(request, 200, None, cors(), body)
+
+    def refuse(self, request: ClientRequest, problem: Problem) -> None:
+        """Write a Matrix error."""
+        self.finish(request, problem.status, None, problem.headers(), problem.body())

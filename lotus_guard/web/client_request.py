@@ -1,0 +1,61 @@
+"""A request at a door: what it asks upstream for, and which client it comes from."""
+
+from attrs import define
+from twisted.logger import Logger
+
+from lotus_guard.overload.client_address import Origin, Origins, end_of
+from lotus_guard.overload.http_limits import BoundedRequest
+
+BLIND_REQUESTS = 200
+"""So many requests for tokens by proxies, none of which named a client, are worth a line."""
+
+_log = Logger()
+
+
+class ClientRequest(BoundedRequest):
+    """A request whose client and whose target are known once it is at a door."""
+
+    origin: Origin
+    target = b""
+    """What upstream gets as the request target."""
+    is_gone = False
+    """Whether the client has gone away."""
+
+    @property
+    def peer(self) -> str | None:
+        """The address of who has connected; None where it has none."""
+        return getattr(self.getClientAddress(), "host", None)
+
+    def named_by_proxies(self) -> tuple[bytes, bytes]:
+        """Return what its X-Real-IP and X-Forwarded-For say, as far as they count."""
+        headers = self.requestHeaders
+        return (
+            end_of(headers.getRawHeaders(b"X-Real-IP")),
+            end_of(headers.getRawHeaders(b"X-Forwarded-For")),
+        )
+
+
+@define(eq=False)
+class Clients:
+    """Knows which client a request comes from, and tells the operator if nobody says so."""
+
+    origins: Origins
+    _blind: int = 0
+    """Requests that a proxy made without saying for whom; None named anybody yet."""
+
+    def of(self, request: ClientRequest) -> Origin:
+        """Return the client of a request."""
+        return self.origins.of(request.peer, *request.named_by_proxies())
+
+    def note(self, who: Origin) -> None:
+        """Take note of whom a request for a token came from; log it once if nobody is named."""
+        if self._blind >= BLIND_REQUESTS:
+            return
+        self._blind = self._blind + 1 if who.is_crowd else BLIND_REQUESTS + 1
+        if self._blind == BLIND_REQUESTS:
+            _log.warn(
+                "The first {n} requests for tokens came from a proxy that does not say for whom: "
+                "all clients share one part. Wanted: it sets X-Real-IP or X-Forwarded-For "
+                "(docs/proxies.md).",
+                n=BLIND_REQUESTS,
+            )

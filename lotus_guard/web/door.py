@@ -1,0 +1,224 @@
+"""A door: a Klein app that clients reach, and what happens to each request before its route.
+
+The routes stand in the decorators of the app; one of them, a branch of `/`, takes what no other
+names, and hands it to upstream. Klein's router is not asked: it answers a path that is not UTF-8
+itself, merges slashes, decodes `%2F`, and costs a quarter of a request's time (docs/facts.md,
+Twisted, Klein and treq: traps). The door reads the routes off the app's own map and goes by the
+path that upstream would serve, in whatever spelling it came.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from inspect import unwrap
+from io import BytesIO
+from typing import Any, Protocol
+
+from attrs import define, field
+from klein import Klein
+from klein.resource import KleinResource
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from twisted.web.server import NOT_DONE_YET
+
+from lotus_guard.core import probe as probing
+from lotus_guard.core.log_throttle import LogThrottle
+from lotus_guard.core.wire import served_path, without_slashes
+from lotus_guard.neighbours.upstream import target_of
+from lotus_guard.overload.client_address import entries_of
+from lotus_guard.overload.connections import Connections
+from lotus_guard.overload.http_limits import QuietSite
+from lotus_guard.overload.load_shedding import LoadShedding, TurnedAway
+from lotus_guard.web.answers import Answers
+from lotus_guard.web.client_request import ClientRequest, Clients
+from lotus_guard.web.problems import Objections, Problem, too_many
+
+PLACE_BYTES = 2048
+"""A request takes one place in its client's line, and another one for so many bytes of body."""
+SLOW_SECONDS = 1.0
+"""Who is turned away hears so late of it: a client who asks again at once slows down by it."""
+
+_log = Logger()
+
+
+Handler = Callable[[ClientRequest], Awaitable[None]]
+
+
+class App(Protocol):
+    """What stands behind a door."""
+
+    app: Klein
+    """Its routes: each is a coroutine that answers its request itself, or raises Problem."""
+
+    def bound_of(self, target: bytes, headers: Headers) -> int | None:
+        """Return how long a body one of our own servers may send; None for all others."""
+
+
+@define(eq=False)
+class Routes:
+    """The handlers of an app by method and path, read off its map of URLs."""
+
+    behind: App
+    rest: Handler = field(init=False)
+    """Takes what no other does."""
+    _handlers: dict[tuple[bytes | None, bytes], Handler] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        for rule in self.behind.app.url_map.iter_rules():
+            # Klein has wrapped it to make a Deferred of its coroutine: here it is awaited as it is.
+            handler = partial(unwrap(self.behind.app.endpoints[rule.endpoint]), self.behind)
+            if rule.arguments:
+                self.rest = handler
+                continue
+            path = rule.rule.encode("ascii")
+            methods = [None] if rule.methods is None else [m.encode("ascii") for m in rule.methods]
+            self._handlers.update({(method, path): handler for method in methods})
+
+    def handler(self, method: bytes, path: bytes) -> Handler:
+        """Find the handler for a request."""
+        handlers = self._handlers
+        return handlers.get((method, path)) or handlers.get((None, path), self.rest)
+
+
+class DoorSite(QuietSite):
+    """The server of a port with a door."""
+
+    def __init__(self, door: "Door", connections: Connections | None = None) -> None:
+        super().__init__(
+            door,
+            connections,
+            door.behind.bound_of,
+            requestFactory=ClientRequest,
+            parsePOSTFormSubmission=False,
+        )
+
+
+class Door(KleinResource):
+    """Lets each client's requests in as their turn comes, and leaves none of them unanswered."""
+
+    def __init__(
+        self,
+        behind: App,
+        clients: Clients,
+        shedding: LoadShedding,
+        answers: Answers,
+        objections: Objections,
+        is_probe: Callable[[str], bool],
+    ) -> None:
+        super().__init__(behind.app)
+        self.behind = behind
+        self._routes = Routes(behind)
+        self._clients = clients
+        self._shedding = shedding
+        self._answers = answers
+        self._objections = objections
+        self._is_probe = is_probe
+        self._failures = LogThrottle(shedding.now)
+        self._open = 0
+        self._waiting: list[Deferred[None]] = []
+
+    def render(self, request: Any) -> Any:
+        """Serve one request of any method to any path."""
+        self._open += 1
+        exchange = ensureDeferred(self._serve(request))
+
+        def leave(_failure: Failure) -> None:
+            request.is_gone = True
+            exchange.cancel()
+
+        request.notifyFinish().addErrback(leave)
+        exchange.addErrback(self._failed, request)
+        exchange.addBoth(self._served)
+        return NOT_DONE_YET
+
+    def drained(self) -> Deferred[None]:
+        """Wait until no request is open any more; for an orderly end."""
+        waiting: Deferred[None] = Deferred()
+        if self._open:
+            self._waiting.append(waiting)
+        else:
+            waiting.callback(None)
+        return waiting
+
+    def _served(self, _result: object) -> None:
+        self._open -= 1
+        if not self._open:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                if not each.called:
+                    each.callback(None)
+
+    async def _serve(self, request: ClientRequest) -> None:
+        request.origin = self._clients.of(request)
+        probe = request.getHeader(probing.HEADER)
+        if probe and self._is_probe(probe):
+            self._answers.tell(request, _echo(request))
+            return
+        try:
+            await self._in_turn(request)
+        except TurnedAway:
+            self._shedding.on_turned_away()
+            request.content = BytesIO()  # not kept while the client waits
+            await deferLater(self._shedding.clock, SLOW_SECONDS, lambda: None)
+            self._answers.refuse(request, too_many())
+        except Problem as problem:
+            self._answers.refuse(request, problem)
+
+    async def _in_turn(self, request: ClientRequest) -> None:
+        """Serve a request once its client has not more than their share under way.
+
+        LiveKit is no client: what it tells waits in nobody's line.
+        """
+        if request.is_trusted:
+            await self._route(request)
+            return
+        who, requests = request.origin, self._shedding.requests
+        self._shedding.arrivals.count(who, self._shedding.now())
+        if not requests.enter(who):
+            size = len(request.content.getbuffer())
+            await requests.wait(who, 1 + size // PLACE_BYTES)
+        try:
+            await self._route(request)
+        finally:
+            requests.leave(who)
+
+    async def _route(self, request: ClientRequest) -> None:
+        try:
+            request.target = without_slashes(target_of(request.uri))
+        except ValueError as why:
+            self._objections.refuse(Problem(400, "M_UNRECOGNIZED", f"Not served: {why}."))
+        handle = self._routes.handler(request.method, served_path(request.target))
+        await handle(request)
+
+    def _failed(self, failure: Failure, request: ClientRequest) -> None:
+        """Answer a bug of ours; a client who has gone is none."""
+        if request.is_gone or failure.check(CancelledError):
+            return
+        more = self._failures.more(str(failure.type))
+        if more is not None:
+            _log.failure("A request could not be served{more}", failure, more=more)
+        if request.finished:
+            return
+        if request.startedWriting:
+            request.loseConnection()
+        else:
+            problem = Problem(502, "M_UNKNOWN", "The call service failed. Try again.")
+            self._answers.refuse(request, problem)
+
+
+def _echo(request: ClientRequest) -> bytes:
+    """Write down for `lotus-guard check` what arrived here of its probe."""
+    real, forwarded = request.named_by_proxies()
+    got = {
+        "client": request.origin.address,
+        "crowd": request.origin.is_crowd,
+        "peer": request.peer or "",
+        "real": entries_of(real),
+        "forwarded": entries_of(forwarded),
+        "method": request.method.decode("ascii", "replace"),
+        "target": request.uri.decode("ascii", "replace"),
+    }
+    return json.dumps({probing.FIELD: got}).encode()

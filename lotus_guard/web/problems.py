@@ -1,0 +1,115 @@
+"""The answers of our own making: Matrix errors, and those of them that are put on record.
+
+Each is JSON and has upstream's CORS headers; without these a browser reports nothing but a network
+failure, and Element Call retries for half a minute (docs/facts.md, Element Call: refusals).
+"""
+
+import json
+from typing import Any, Never
+
+from attrs import define
+from twisted.web.http_headers import Headers
+
+from lotus_guard.enforce.admission import Refusal
+from lotus_guard.enforce.ports import Records
+from lotus_guard.rules.rulings import request_refused
+
+RETRY_MS = 2000
+
+CORS = {
+    b"Content-Type": b"application/json",
+    b"Access-Control-Allow-Origin": b"*",
+    b"Access-Control-Allow-Methods": b"POST",
+    b"Access-Control-Allow-Headers": (
+        b"Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token"
+    ),
+}
+
+DECISION_HEADER = b"Lotus-Guard-Decision"
+
+
+@define(eq=False)
+class Problem(Exception):
+    """Why a request gets another answer than upstream's."""
+
+    status: int
+    errcode: str
+    error: str
+    extra: tuple[tuple[str, Any], ...] = ()
+    decision: str = ""
+    """The id of the decision to refuse; empty where nobody decided anything."""
+
+    def body(self) -> bytes:
+        """Write the Matrix error."""
+        fields = {"errcode": self.errcode, "error": self.error, **dict(self.extra)}
+        if self.decision:
+            fields["io.lotus.decision"] = self.decision
+        return json.dumps(fields).encode() + b"\n"
+
+    def headers(self) -> Headers:
+        """Write the headers that go with it."""
+        headers = cors()
+        if self.decision:
+            name_decision(headers, self.decision)
+        return headers
+
+
+def cors() -> Headers:
+    """Make the headers that let any web page read an answer of ours."""
+    return Headers({name: [value] for name, value in CORS.items()})
+
+
+def name_decision(headers: Headers, decision: str) -> None:
+    """Name the decision in an answer, where a browser's scripts may read it as well."""
+    headers.setRawHeaders(DECISION_HEADER, [decision.encode("ascii")])
+    exposed = headers.getRawHeaders(b"Access-Control-Expose-Headers", [])
+    headers.setRawHeaders(
+        b"Access-Control-Expose-Headers", [b", ".join([*exposed, DECISION_HEADER])]
+    )
+
+
+def refused(refusal: Refusal) -> Problem:
+    """A rule refuses the token. Element Call shows the sentence under "Technical details"."""
+    return Problem(
+        403,
+        "M_FORBIDDEN",
+        f"{refusal.refuse.sentence} (Reference: {refusal.decision})",
+        tuple(refusal.refuse.fields.items()),
+        refusal.decision,
+    )
+
+
+def too_many() -> Problem:
+    """One client asks for too much at once."""
+    return Problem(
+        429,
+        "M_LIMIT_EXCEEDED",
+        "Too many requests come from your address at once. Try again in a moment.",
+        (("retry_after_ms", RETRY_MS),),
+    )
+
+
+@define(eq=False)
+class Objections:
+    """Refuses requests that we do not serve, whatever the policy, and puts that on record."""
+
+    records: Records
+    observes: bool = False
+    """Whether what could be served all the same is, and only recorded."""
+
+    def object(self, problem: Problem) -> None:
+        """Refuse a request that we could serve, though unjudged; raises the problem."""
+        if self.observes:
+            self._record(problem, observed=True)
+        else:
+            self.refuse(problem)
+
+    def refuse(self, problem: Problem) -> Never:
+        """Refuse a request that we cannot serve; raises the problem."""
+        problem.decision = self._record(problem)
+        raise problem
+
+    def _record(self, problem: Problem, observed: bool = False) -> str:
+        ruling = request_refused(problem.status, problem.errcode, problem.error)
+        once = (observed, problem.errcode, problem.error)
+        return self.records.decided(ruling, observed=observed, once=once)

@@ -1,0 +1,76 @@
+"""A room's policies in words and as JSON, whatever strangers wrote."""
+
+import json
+from typing import Any
+
+from attrs import evolve
+
+from lotus_guard.commands.policy_words import Held, RoomPolicies, as_json, lines_of
+from lotus_guard.core.model import RoomId
+from lotus_guard.rules.rule import Rule
+from tests.commands.kitchen import (
+    CAMERA,
+    HOSTILE,
+    LIMIT,
+    MEDIA,
+    SCREEN,
+)
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
+
+
+def policies_of(limit: Any = None, sources: Any = None, **more: Any) -> RoomPolicies:
+    def held(rule: Rule[Any], content: Any) -> Held:
+        if content is None:
+            return Held(rule)
+        event = {"sender": "@m:s", "origin_server_ts": 1_700_000_000_000, "content": content}
+        return Held(rule, {**event, **more})
+
+    return RoomPolicies(RoomId("!r:s"), (held(LIMIT, limit), held(MEDIA, sources)))
+
+
+def test_show_tells_who_when_and_what() -> None:
+    text = "\n".join(lines_of(policies_of({"max_users": 1}, {CAMERA: False, SCREEN: False})))
+    assert "At most 1 person may" in text
+    assert f"{LIMIT_EVENT}, set by @m:s on 2023-11-1" in text
+    assert "Nobody may publish a camera. Nobody may share a screen." in text
+    assert "senseless" not in text
+    empty = "\n".join(lines_of(policies_of(None, {})))
+    assert f"{LIMIT_EVENT} was never set" in empty
+    assert f"{SOURCES_EVENT} is empty, so it says nothing; sent by @m:s on" in empty
+
+
+def test_show_complains_and_names_what_is_not_ours() -> None:
+    found = policies_of({"max_users": "five", "note": "x"}, {CAMERA: 0, "max_bitrate": 9})
+    text = "\n".join(lines_of(found))
+    assert "Any number of people" in text
+    assert f"senseless: {LIMIT_EVENT}: max_users is 'five'; a limit is an integer" in text
+    assert f"senseless: {SOURCES_EVENT}: allow_camera is 0; only false forbids" in text
+    assert 'not ours, and left alone: note = "x"' in text
+    assert "not ours, and left alone: max_bitrate = 9" in text
+    told = as_json(found)
+    assert told["limit"]["unknown"] == ["note"]
+    assert told["sources"]["content"] == {CAMERA: 0, "max_bitrate": 9}
+    assert len(told["limit"]["complaints"]) == len(told["sources"]["complaints"]) == 1
+
+
+def test_a_redaction_is_told_wherever_synapse_has_it() -> None:
+    because = {"redacted_because": {"sender": "@admin:s"}}
+    for place in (because, {"unsigned": because}):
+        text = "\n".join(lines_of(policies_of({}, None, **place)))
+        assert "redacted by @admin:s" in text
+    assert "redacted" not in "\n".join(lines_of(policies_of({}, unsigned=[], redacted_because=1)))
+
+
+def test_hostile_text_does_not_reach_the_terminal() -> None:
+    found = policies_of(
+        {"max_users": HOSTILE, HOSTILE: HOSTILE, **{f"f{n}": n for n in range(99)}},
+        {HOSTILE: {HOSTILE: [HOSTILE]}, "long": "x" * 100_000},
+        sender=f"@{HOSTILE}:s",
+        origin_server_ts=2**60,
+    )
+    lines = lines_of(evolve(found, room=RoomId(f"!{HOSTILE}")))
+    assert all(line.isprintable() for line in lines)
+    assert max(map(len, lines)) < 2100
+    assert "at a time unknown" in lines[2]
+    assert "and 80 more" in "\n".join(lines)
+    assert json.loads(json.dumps(as_json(found)))["limit"]["sender"] == f"@{HOSTILE}:s"

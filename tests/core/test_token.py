@@ -1,0 +1,102 @@
+"""LiveKit tokens: which are ours, how long they live, and what a narrower one says."""
+
+from typing import Any
+
+import jwt
+import pytest
+
+from lotus_guard.core.ids import MOST_NAME
+from lotus_guard.core.model import Source
+from lotus_guard.core.token import (
+    KeyPair,
+    NotOurs,
+    Unfit,
+    begins,
+    lifetime,
+    mint,
+    open_token,
+    restrain,
+    sign,
+)
+
+KEY, SECRET = "key", "a-secret-of-32-characters-or-more"
+PAIR = KeyPair(KEY, SECRET)
+GOOD: dict[str, Any] = {"iss": KEY, "sub": "i", "nbf": 0, "exp": 1, "video": {"room": "r"}}
+
+
+def encode(claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256") -> str:
+    """Sign with PyJWT itself, which knows nothing of ours."""
+    return jwt.encode(claims, secret, algorithm=algorithm)
+
+
+def test_a_token_of_our_own_names_the_key_whatever_its_claims_are_called() -> None:
+    claims = jwt.decode(mint(PAIR, sub="i", pair=1), SECRET, algorithms=["HS256"])
+    assert claims == {"iss": KEY, "sub": "i", "pair": 1}
+    assert open_token(mint(PAIR, **GOOD), [PAIR]).identity == "i"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        encode(GOOD, "another-secret-of-32-characters-or-more"),
+        encode({**GOOD, "iss": "other"}),
+        encode(GOOD, algorithm="HS512"),
+        jwt.encode(GOOD, "", algorithm="none"),
+        encode({**GOOD, "video": {}}),
+        encode({**GOOD, "video": 5}),
+        encode({**GOOD, "sub": ""} | {"sub": None}),
+        "",
+        "a.b.c",
+        "é.é.é",
+    ],
+)
+def test_what_is_not_ours_is_refused(text: str) -> None:
+    with pytest.raises(NotOurs):
+        open_token(text, [PAIR])
+
+
+def test_a_token_that_has_run_out_or_not_begun_is_still_judged() -> None:
+    """The SFU checks the times, with a leeway; a clock of ours must not open the door."""
+    for nbf, exp in ((0, 1), (2**33, 2**34)):
+        assert open_token(encode({**GOOD, "nbf": nbf, "exp": exp}), [PAIR]).livekit_room == "r"
+
+
+def test_a_secret_that_is_being_changed_opens_and_signs() -> None:
+    new = KeyPair(KEY, "another-secret-of-32-characters-or-more")
+    token = open_token(encode(GOOD), [new, PAIR])
+    assert token.pair == PAIR
+    assert open_token(sign(token), [PAIR]).claims == GOOD
+    with pytest.raises(NotOurs):
+        open_token(encode(GOOD), [new])
+    with pytest.raises(NotOurs):
+        open_token(encode(GOOD), [])
+
+
+def test_a_name_longer_than_any_is_no_livekit_rooms() -> None:
+    for claims in (
+        {**GOOD, "sub": "x" * (MOST_NAME + 1)},
+        {**GOOD, "video": {"room": "x" * (MOST_NAME + 1)}},
+    ):
+        with pytest.raises(Unfit):
+            open_token(encode(claims), [PAIR])
+
+
+def test_a_token_lives_from_its_own_beginning() -> None:
+    token = open_token(encode({**GOOD, "nbf": 1000, "exp": 4600}), [PAIR])
+    assert (lifetime(token, 0.0), begins(token)) == (3600, 1000)
+    short = restrain(token, frozenset(), 600, 99_999.0)
+    assert short.claims["exp"] == 1600
+    assert restrain(short, frozenset(), 900, 0.0) is short, "never longer than it was"
+    endless = open_token(encode({"iss": KEY, "sub": "i", "video": {"room": "r"}}), [PAIR])
+    assert (lifetime(endless, 5.0), begins(endless)) == (None, None)
+    assert restrain(endless, frozenset(), 600, 0.0) is endless
+
+
+def test_what_a_narrower_token_says() -> None:
+    token = open_token(encode(GOOD), [PAIR])
+    everything = {Source.CAMERA, Source.SCREEN_SHARE, Source.SCREEN_SHARE_AUDIO}
+    video = restrain(token, everything, 0, 0.0).claims["video"]
+    assert video == {"room": "r", "canPublishSources": ["microphone"]}
+    camera = {**GOOD, "video": {"room": "r", "canPublishSources": ["camera"]}}
+    video = restrain(open_token(encode(camera), [PAIR]), everything, 0, 0.0).claims["video"]
+    assert video == {"room": "r", "canPublishSources": [], "canPublish": False}

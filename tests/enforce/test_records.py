@@ -1,0 +1,112 @@
+"""Decisions on record: stamped, within bounds, and with users as far as the operator wants."""
+
+from twisted.internet.task import Clock
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
+from lotus_guard.observe.log import (
+    line_of,
+)
+from lotus_guard.rules.decision import Decision, Deed, Ruling
+from lotus_guard.rules.rulings import request_refused
+from tests.rulings import seat_refused
+
+ROOM = RoomId("!r:s")
+
+
+class Counted:
+    """Counters that count nothing but calls."""
+
+    def __init__(self) -> None:
+        self.decisions = 0
+        self.fail_opens = self.unenforced = 0
+
+    def decided(self, ruling: Ruling, observed: bool) -> None:
+        self.decisions += 1
+
+    def failed_open(self, rule: str, outage: Outage) -> None:
+        self.fail_opens += 1
+
+    def not_enforced(self, rule: str, outage: Outage) -> None:
+        self.unenforced += 1
+
+
+def recorder(clock: Clock, counted: Counted | None = None) -> Recorder:
+    numbers = iter(range(10_000))
+    return Recorder(
+        epoch=lambda: 1_790_000_000.0 + clock.seconds(),
+        now=clock.seconds,
+        random=lambda size: next(numbers).to_bytes(size, "big"),
+        mask=lambda person: person,
+        counters=counted or Counted(),
+    )
+
+
+def refusal(number: int = 0, room: RoomId = ROOM) -> Decision:
+    return Decision(f"id{number}", 1000.0 + number, False, seat_refused(room, "@u:s", 2, 2, []))
+
+
+def test_what_is_tried_again_and_again_is_counted_each_time_and_written_once_a_minute() -> None:
+    clock, counted = Clock(), Counted()
+    records = recorder(clock, counted)
+    outage = Outage(Reason.TIMEOUT, "late")
+    for _ in range(3):
+        records.failed_open("limit", outage, ROOM, again=True)
+    assert (counted.fail_opens, len(records.recent)) == (3, 1)
+    records.failed_open("sources", outage, ROOM, again=True)
+    records.failed_open("limit", outage, RoomId("!other:s"), again=True)
+    assert len(records.recent) == 3
+    clock.advance(ONCE_SECONDS)
+    records.failed_open("limit", outage, ROOM, again=True)
+    records.failed_open("limit", outage, ROOM)
+    assert len(records.recent) == 5
+
+
+def test_what_the_live_loop_cannot_enforce_is_no_fail_open_and_is_written_once_a_minute() -> None:
+    clock, counted = Clock(), Counted()
+    records = recorder(clock, counted)
+    for detail in ("late", "later"):
+        records.not_enforced("limit", Outage(Reason.TIMEOUT, detail))
+    records.not_enforced("limit", Outage(Reason.REFUSED, "not there"))
+    records.not_enforced("sources", Outage(Reason.TIMEOUT, "late"))
+    assert (counted.fail_opens, counted.unenforced) == (0, 4)
+    told = [(each.ruling.deed, each.ruling.rule, each.ruling.why) for each in records.recent]
+    assert told == [
+        ("unenforced", "limit", "timeout: late"),
+        ("unenforced", "limit", "refused: not there"),
+        ("unenforced", "sources", "timeout: late"),
+    ]
+    clock.advance(ONCE_SECONDS)
+    records.not_enforced("limit", Outage(Reason.TIMEOUT, "late"))
+    assert len(records.recent) == 4
+    assert "not enforced, by the limit rule: timeout: late" in line_of(records.recent[-1])
+
+
+def test_the_same_complaint_has_the_same_id() -> None:
+    records = recorder(Clock())
+    ruling = request_refused(400, "M_BAD_JSON", "twice")
+    assert records.decided(ruling, once="a") == records.decided(ruling, once="a")
+    assert records.decided(ruling) != records.decided(ruling)
+
+
+def test_recent_decisions_are_bounded_and_rooms_are_tallied() -> None:
+    records = recorder(Clock())
+    for _ in range(MOST_RECENT + 10):
+        records.decided(refusal().ruling)
+    assert len(records.recent) == MOST_RECENT
+    assert records.tally(ROOM)[Deed.REFUSED] == MOST_RECENT + 10
+    assert records.tally(RoomId("!other:s"))[Deed.REFUSED] == 0
+
+
+def test_a_hashed_user_is_the_same_each_time_and_depends_on_the_secret() -> None:
+    hashed = mask_of("hash", "secret")
+    assert hashed("@a:s") == hashed("@a:s") != hashed("@b:s")
+    assert hashed("@a:s") != mask_of("hash", "other")("@a:s")
+    assert mask_of("no", "secret")("@a:s") is None
+    assert mask_of("yes", "secret")("@a:s") == "@a:s"
+
+
+def test_an_id_can_be_read_out() -> None:
+    assert short_id(lambda size: b"\xff" * size) == "77777777"
+    assert short_id(lambda size: b"\0" * size) == "aaaaaaaa"

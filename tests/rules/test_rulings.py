@@ -1,0 +1,106 @@
+"""What is on record can be decided once more, by everybody, with the same end."""
+
+from typing import Any
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lotus_guard.core.model import (
+    Attendance,
+    Grant,
+    Identity,
+    Kind,
+    LiveKitRoom,
+    Participant,
+    RoomId,
+    Source,
+    Track,
+)
+from lotus_guard.core.token import KeyPair, Token, lifetime, restrain
+from lotus_guard.rules import RULES
+from lotus_guard.rules.decision import Ruling
+from lotus_guard.rules.plan import Ban, plan
+from lotus_guard.rules.rulings import (
+    Cut,
+    let_through,
+    request_refused,
+    step_taken,
+    token_changed,
+)
+from lotus_guard.rules.rulings import replay as replay_by
+from tests.rules.recorded import on_record
+from tests.rulings import seat_refused
+
+texts = st.text(max_size=20)
+names = st.sampled_from([*Source, "unknown", "CAMERA"]).map(str)
+grants = st.builds(Grant, st.booleans(), st.lists(names, max_size=5).map(tuple))
+forbidden = st.frozensets(st.sampled_from([s for s in Source if s is not Source.MICROPHONE]))
+tracks = st.lists(st.builds(Track, st.sampled_from(Kind), names), max_size=3).map(tuple)
+ROOM, USER = RoomId("!r:s"), "@u:s"
+
+
+def replay(ruling: Ruling) -> str | None:
+    return replay_by(ruling, RULES)
+
+
+@given(grants, forbidden, tracks, st.booleans())
+def test_a_step_is_planned_again_from_its_record(
+    grant: Grant, forbids: frozenset[Source], published: tuple[Track, ...], stands: bool
+) -> None:
+    someone = Participant(Identity("i"), "sid", grant, published)
+    rooms = {LiveKitRoom("a"): Attendance(0.0, (someone,))}
+    bans = (Ban("sources", forbids),)
+    for step in plan(rooms, lambda _: bans, [USER] if stands else [], lambda _: USER):
+        ruling = on_record(step_taken(ROOM, USER, step, "sources")).ruling
+        assert replay(ruling) == ruling.verdict
+        assert ruling.verdict != "left alone"
+
+
+@given(grants, forbidden, st.none() | st.integers(1, 7200), st.integers(0, 7200))
+def test_a_changed_token_is_changed_again_from_its_record(
+    grant: Grant, forbids: frozenset[Source], seconds: int | None, life: int
+) -> None:
+    ruling = on_record(
+        token_changed(ROOM, USER, grant, Cut("sources", forbids, life), seconds)
+    ).ruling
+    assert replay(ruling) == ruling.verdict
+
+
+@given(grants, forbidden, st.integers(1, 7200), st.integers(0, 7200))
+def test_the_record_says_what_the_token_says(
+    grant: Grant, forbids: frozenset[Source], seconds: int, life: int
+) -> None:
+    video: dict[str, Any] = {"room": "a", "canPublish": grant.can_publish}
+    claims = {"sub": "i", "nbf": 1000, "exp": 1000 + seconds, "video": video}
+    token = Token(claims, LiveKitRoom("a"), Identity("i"), grant, KeyPair("k", "s"))
+    sent = restrain(token, forbids, life, 5000.0)
+    verdict = token_changed(
+        ROOM, USER, grant, Cut("sources", forbids, life), lifetime(token, 5000.0)
+    ).verdict
+    assert verdict.endswith(f"valid for {sent.claims['exp'] - 1000} s")
+    assert verdict.startswith("may publish nothing") == (not sent.grant.can_publish)
+
+
+@given(st.integers(1, 50), st.integers(0, 60))
+def test_a_refusal_stands_or_falls_with_its_inputs(limit: int, taken: int) -> None:
+    ruling = on_record(seat_refused(ROOM, USER, limit, taken)).ruling
+    assert replay(ruling) == ("refused" if taken >= limit else "admitted")
+    assert replay(evolve(ruling, inputs={**ruling.inputs, "is_seated": True})) == "admitted"
+
+
+@given(texts, texts)
+def test_what_no_rule_was_asked_about_is_on_record_all_the_same(code: str, text: str) -> None:
+    for ruling in (
+        request_refused(400, code, text),
+        let_through("limit", "timeout", text, None, None),
+    ):
+        assert replay(on_record(ruling).ruling) is None
+        assert ruling.why.isprintable()
+
+
+def test_a_decision_names_as_many_people_as_there_is_room_for() -> None:
+    few = [f"@{number}:s" for number in range(60)]
+    assert seat_refused(ROOM, "@u:s", 2, 2, few).people == tuple(few[:50])
+    long = [f"@{number}{'x' * 990}:s" for number in range(60)]
+    assert seat_refused(ROOM, "@u:s", 2, 2, long).people == tuple(long[:4])

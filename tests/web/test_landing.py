@@ -1,0 +1,137 @@
+"""The landing page: the same everywhere, self-contained, silent about the guard's inside."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+import pytest_twisted
+
+from lotus_guard.rules import RULES
+from lotus_guard.sandbox.stack import OPEN
+from lotus_guard.web.landing import landing_page
+from tests.test_gate import raw
+from tests.world import World, token_request
+
+PAGE = landing_page(RULES)
+
+
+class Outline(HTMLParser):
+    """What a page refers to, and its headings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("path", ["/", "/?x=1"])
+async def test_the_page_is_at_the_root(world: World, path: str) -> None:
+    world.start_guard()
+    got = await world.request("GET", path)
+    assert (got.status, got.body) == (200, PAGE.body)
+    assert got.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "Server" not in got.headers
+    head = await world.request("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(PAGE.body))
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("target", [b"http://h", b"http://h/", b"/;", b"/?"])
+async def test_what_upstream_would_get_decides(world: World, target: bytes) -> None:
+    world.start_guard()
+    answer = await raw(world, b"GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % target)
+    assert answer.endswith(PAGE.body)
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_token_comes_by_way_of_the_page(world: World) -> None:
+    """A request for a token in the body of a GET gets the page; upstream is not even asked."""
+    world.start_guard()
+    got = await world.request("GET", "/", token_request("alice", OPEN))
+    assert (got.status, got.body) == (200, PAGE.body)
+    assert world.sandbox.sfu.rooms == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_headers_that_protect_the_page_are_sent(world: World) -> None:
+    world.start_guard()
+    headers = (await world.request("GET", "/")).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    policy = headers["Content-Security-Policy"]
+    for directive in ("default-src", "base-uri", "form-action", "frame-ancestors"):
+        assert f"{directive} 'none'" in policy.split("; ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_else_changes(world: World) -> None:
+    world.start_guard()
+    upstream = world.sandbox.addresses.authorization
+    for method, path in (("POST", "/"), ("OPTIONS", "/"), ("GET", "/index.html"), ("GET", "//")):
+        ours = await world.request(method, path, b"{}" if method == "POST" else b"")
+        theirs = await world.request(
+            method, path, b"{}" if method == "POST" else b"", base=upstream
+        )
+        assert (ours.status, ours.body) == (theirs.status, theirs.body), (method, path)
+    assert (await world.request("POST", "/sfu/get", token_request("alice", OPEN))).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_page_is_there_while_upstream_is_not(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_UPSTREAM=world.serve(abort=True))
+    assert (await world.request("GET", "/")).status == 200
+
+
+def test_every_rule_is_on_it() -> None:
+    for rule in RULES:
+        content = json.dumps(rule.examples[0].content)
+        assert f"<pre><code>{rule.event}\n{content}</code></pre>" in PAGE.body.decode()
+    assert b"{rules}" not in PAGE.body
+
+
+def test_the_page_needs_nothing_and_runs_nothing() -> None:
+    outline = Outline()
+    outline.feed(PAGE.body.decode())
+    assert not {"script", "link", "img", "iframe", "form", "a"} & set(outline.tags)
+    assert not {name for name in outline.attributes if name.startswith("on")}
+    assert not {"src", "href", "style"} & outline.attributes
+    assert b"url(" not in PAGE.body
+    assert outline.tags.count("h1") == 1
+    assert len(PAGE.body) < 12_000
+
+
+def test_the_policy_allows_the_style_by_its_hash_alone() -> None:
+    style = re.findall(r"<style>(.*?)</style>", PAGE.body.decode(), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
+    policy = PAGE.headers[b"Content-Security-Policy"].decode()
+    assert len(style) == 1
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+
+
+def test_the_page_says_what_it_must_and_nothing_of_the_inside() -> None:
+    text = re.sub(r"\s+", " ", PAGE.body.decode())
+    for wanted in (
+        "enforced by the server, for all clients",
+        "Lotus Chat",
+        "io.lotus.voice_limit",
+        "io.lotus.room_quality",
+        "/devtools",
+        "curl",
+        "This call is full",
+        "Bitrate and frame rate",
+        "it lets calls through",
+    ):
+        assert wanted in text, wanted
+    for inside in ("lotus_guard", "lk-jwt", "Twisted", "127.0.0.1", "8070", "LiveKit", "0.1"):
+        assert inside not in text, inside

@@ -26,7 +26,7 @@ from lotus_guard.run.config import read_config
 from tests.check.checked_stack import OperatorsPort
 from tests.real.conftest import require_real
 from tests.real.homeserver import User
-from tests.real.processes import ROOT, free_port
+from tests.real.processes import ROOT, free_port, http, until
 from tests.real.sfu import KEY, SECRET, LiveKit
 from tests.real.stack import Stack, running_stack
 
@@ -121,6 +121,9 @@ def test_1_upstream_is_down(wired: Wired) -> None:
         code, findings = wired.check()
     finally:
         wired.stack.upstream.start()
+        # The guard learns by its next request that upstream is back.
+        health = f"{wired.stack.guard.url}/healthz"
+        until("upstream is back", lambda: http("GET", health).status == 200)
     found = bad(findings)
     # What the check has asked for at the public address, the guard may have noticed as well.
     if found.pop("operators-port", "warning") != "warning":

@@ -38,7 +38,8 @@ class Finding:
     """When the look behind the verdict was begun, where there was one."""
 
 
-Trial = Finding | Deferred[Finding | None] | Coroutine[Any, Any, Finding | None]
+Inquiry = Finding | Deferred[Finding | None] | Coroutine[Any, Any, Finding | None]
+"""A rule that was asked: its finding, at once or later; None where it opens."""
 
 
 @define(eq=False)
@@ -65,37 +66,37 @@ class Judge:
         not matter then, and nobody waits for it.
         """
         found: list[Finding] = []
-        trials = self._trials(recipient)
+        inquiries = self._inquiries(recipient)
         try:
-            for trial in trials:
-                finding = trial if isinstance(trial, Finding) else await trial
+            for inquiry in inquiries:
+                finding = inquiry if isinstance(inquiry, Finding) else await inquiry
                 if finding is None:
                     continue
                 found.append(finding)
                 if isinstance(finding.verdict, Refuse) and finding.rule.name not in observed:
                     break
         finally:
-            for trial in trials:
-                _give_up(trial)
+            for inquiry in inquiries:
+                _give_up(inquiry)
         return found
 
-    def _trials(self, recipient: Recipient) -> Sequence[Trial]:
+    def _inquiries(self, recipient: Recipient) -> Sequence[Inquiry]:
         """Begin to ask every rule.
 
         A rule whose policy is at hand and that needs nothing else answers at once, for a Deferred
         costs as much as a rule. The first of the others needs no Deferred of its own either.
         """
-        trials: list[Trial] = []
+        inquiries: list[Inquiry] = []
         is_first = True
         for policies in self.policies:
             policy = policies.at_hand(recipient.room)
             if policy is not None and not _needs_look(policies.rule, policy):
-                trials.append(_found(policies.rule, policy, recipient))
+                inquiries.append(_found(policies.rule, policy, recipient))
                 continue
             asked = self._alone(policies, policy, recipient)
-            trials.append(asked if is_first else ensureDeferred(asked))
+            inquiries.append(asked if is_first else ensureDeferred(asked))
             is_first = False
-        return trials
+        return inquiries
 
     async def _alone(
         self, policies: Policies[P], policy: P | None, recipient: Recipient
@@ -153,13 +154,13 @@ class Judge:
         return await policies.known(room, asked)
 
 
-def _give_up(trial: Trial) -> None:
-    """End a trial that nobody waits for any more; one that has ended takes no notice."""
-    if isinstance(trial, Deferred):
-        ignoring(trial, CancelledError)
-        trial.cancel()
-    elif isinstance(trial, Coroutine):
-        trial.close()
+def _give_up(inquiry: Inquiry) -> None:
+    """End an inquiry that nobody waits for any more; one that has ended takes no notice."""
+    if isinstance(inquiry, Deferred):
+        ignoring(inquiry, CancelledError)
+        inquiry.cancel()
+    elif isinstance(inquiry, Coroutine):
+        inquiry.close()
 
 
 def _needs_look(rule: Rule[P], policy: P) -> bool:

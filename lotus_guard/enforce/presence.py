@@ -32,8 +32,8 @@ class Presence:
     """Keeps the seats up to date with what LiveKit says."""
 
     service: RoomService
-    book: SeatStore
-    knowledge: Directory
+    store: SeatStore
+    directory: Directory
     roll_call: RollCall
     now: Now
     on_use: Callable[[bool], None] = lambda _was_kept: None
@@ -51,7 +51,7 @@ class Presence:
     def at_hand(self, room: RoomId, not_before: float) -> float | None:
         """When the last look was begun, where it serves; None where a new one must be made."""
         seen = self._seen.get(room)
-        if seen is None or not _serves(seen, not_before, self.knowledge.livekit_rooms_of(room)):
+        if seen is None or not _serves(seen, not_before, self.directory.livekit_rooms_of(room)):
             return None
         self.on_use(True)
         return seen.at
@@ -65,7 +65,7 @@ class Presence:
         LiveKit's own count of who is where is up to five seconds old (room.go,
         `roomUpdateInterval`).
         """
-        livekit_rooms = self.knowledge.livekit_rooms_of(room)
+        livekit_rooms = self.directory.livekit_rooms_of(room)
         seen = self._seen.get(room)
         self.on_use(seen is not None and _serves(seen, not_before, livekit_rooms))
         if seen is None or not _serves(seen, not_before, livekit_rooms):
@@ -94,16 +94,16 @@ class Presence:
             old = [a for a, look in looks.items() if look.people and look.at < oldest]
             seats.saw(room, {livekit_room: Look(oldest, frozenset()) for livekit_room in old})
 
-        await self.book.change(room, age)
+        await self.store.change(room, age)
         return max(self.last_look(room), oldest)
 
     async def _look(self, room: RoomId, service: RoomService) -> Seen:
-        begun, livekit_rooms = self.now(), self.knowledge.livekit_rooms_of(room)
+        begun, livekit_rooms = self.now(), self.directory.livekit_rooms_of(room)
         try:
             rooms = await self._roll_call(room, livekit_rooms, service)
         except Outage:
             if self.last_look(room) < begun:
-                await self.book.change(room, lambda seats: seats.lost_sight(room, begun))
+                await self.store.change(room, lambda seats: seats.lost_sight(room, begun))
             raise
         looks = {livekit_room: _as_look(attendance) for livekit_room, attendance in rooms.items()}
         is_whole = all(attendance.is_whole for attendance in rooms.values())
@@ -113,7 +113,7 @@ class Presence:
             if not is_whole:  # whoever is new in the next look may have been there already
                 seats.lost_sight(room, begun)
 
-        await self.book.change(room, take_in)
+        await self.store.change(room, take_in)
         seen = Seen(begun, livekit_rooms, rooms)
         if self.last_look(room) < begun:  # the token path and the background look on their own
             self._seen.put(room, seen)

@@ -27,7 +27,7 @@ JUST_NOW = 60.0
 """So many seconds after it was set, a policy counts as just changed."""
 
 
-class Finding(Enum):
+class Outcome(Enum):
     """What came of working on a room."""
 
     NO_POLICY = "no policy"
@@ -114,7 +114,7 @@ class RoomPass:
     people: dict[RoomId, int] = field(factory=dict, init=False)
     """How many people were in each room under a policy when it was looked at last."""
 
-    async def enforce(self, room: RoomId, turn: Turn) -> Finding:
+    async def enforce(self, room: RoomId, turn: Turn) -> Outcome:
         """Bring a room within its policies as far as it can be seen; raises Outage."""
         found = await self.reader.read(room, turn)
         known = RoomRules(found, [each.rule for each in self.reader.policies])
@@ -122,7 +122,7 @@ class RoomPass:
             self.effects.forget(room)
             self.people.pop(room, None)
             await self.seats.lift(room)
-            return Finding.NO_POLICY
+            return Outcome.NO_POLICY
         seen = await self.presence.look(room, self.reader.now(), in_background=True)
         if not all(attendance.is_whole for attendance in seen.rooms.values()):
             self.journal.saw_partly(room)
@@ -132,7 +132,7 @@ class RoomPass:
         enforced, observed = self._divided(known)
         self._observe(room, observed, self._plan(observed, seen, unseated), enforced.restrict)
         await self._carry_out(room, enforced, self._plan(enforced, seen, unseated), turn)
-        return Finding.UNDER_POLICY
+        return Outcome.UNDER_POLICY
 
     async def is_empty(self, room: RoomId) -> bool:
         """Whether nobody has come yet into a room for which a token was issued.

@@ -6,8 +6,9 @@ from setuptools import find_packages, setup
 
 RUNTIME = [
     "twisted[tls]>=24.7",  # the reactor, the HTTP server and the twistd plugin: Synapse's own stack
-    "treq>=24.9",  # collects the answers of the three HTTP neighbours
-    "klein>=24.8",  # routes of the operators' port and of the sandbox
+    "treq>=24.9",  # asks Synapse and LiveKit
+    "hyperlink>=21.0",  # URLs as treq takes them
+    "klein>=24.8",  # routes of all ports and of the sandbox
     "PyJWT>=2.9",  # opens and signs LiveKit's tokens
     "attrs>=24.2",  # frozen values throughout the core
     "environ-config>=24.1",  # declares the environment variables once, with their help

@@ -4,7 +4,7 @@
 
 Each part runs in a process of its own. A part whose tools are missing is left out with a sentence;
 one that fails ends the run with status 1, after the others. No figure does: targets are printed,
-met or missed, for a person to judge on a machine that he knows.
+met or missed, for a person to judge on a machine that they know.
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
 Real Synapse, livekit-server and WebRTC clients; the guard polls, or is told by Synapse's module and
 LiveKit's webhooks. From the moment a moderator sets a policy to the moment another participant's
-client loses the track, and from the moment a disguised track is shown to him to the moment it goes.
+client loses the track; and from the moment a disguised track is shown to them to the moment it
+goes.
 
     python -m bench.enforcement [--tries 10] [--budget 240] [--json FILE]
 """

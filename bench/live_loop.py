@@ -1,6 +1,6 @@
 """The live loop: calls, CPU and seconds of a pass over many rooms, and how these grow.
 
-A real guard asks neighbours that answer from memory. Everybody in the rooms is within his room's
+A real guard asks neighbours that answer from memory. Everybody in the rooms is within their room's
 policy, so a pass looks and does nothing, as nearly every pass does. The look-ups at Synapse are not
 paced here (`LOTUS_GUARD_POLICY_RATE`), to show what a pass costs; how long the rooms wait for their
 turn at the default pace is worked out beside it.
@@ -201,7 +201,7 @@ def cell(rooms: int, share: int, seconds: float) -> list[dict[str, Any]]:
 def turns(restricted: int, others: int) -> tuple[float, float]:
     """After how many seconds each room was looked up again, at the default pace.
 
-    For rooms that a policy is known to restrict, and for the others (`Live._to_work_on`).
+    For rooms that a policy is known to restrict, and for the others (`Live._most`).
     """
     rate, interval = float(_default("policy_rate")), float(_default("reconcile_interval"))
     of_restricted = min(restricted, int(rate * LONGEST_POLL / LOOKUPS))

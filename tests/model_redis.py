@@ -1,7 +1,7 @@
 """A model of the little of Redis that we use; the contract tests hold it to the real one."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -140,9 +140,11 @@ class ModelRedis:
         return str(stream[-1][0])
 
     def _xrevrange(self, key: str, last: str, _to: str, _count: str, most: str) -> list[Any]:
-        entries = reversed(self.memory.get(key) or [])
-        older = (e for e in entries if last == "+" or _number(e[0]) < _number(last.strip("(")))
-        return list(older)[: int(most)]
+        entries: Iterator[Any] = reversed(self.memory.get(key) or [])
+        if last != "+":
+            newest = _number(last.strip("(")) - last.startswith("(")
+            entries = (each for each in entries if _number(each[0]) <= newest)
+        return list(entries)[: int(most)]
 
     def _xtrim(self, key: str, _minid: str, _about: str, oldest: str) -> int:
         stream = self.memory.get(key) or []

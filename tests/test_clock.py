@@ -4,17 +4,10 @@ import time
 from email.utils import formatdate
 from typing import Any
 
-import jwt
 import pytest
 import pytest_twisted
 from hypothesis import strategies as st
-from twisted.web.http_headers import Headers
 
-from lotus_guard.core.clock import ServerClock
-from lotus_guard.core.token import KeyPair
-from lotus_guard.enforce.credentials import Credential
-from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.neighbours.signing import Signer, Signing
 from lotus_guard.rules.push import sign_push
 from lotus_guard.sandbox import livekit as sandbox_livekit
 from lotus_guard.sandbox.stack import SECRET, TWO, VOICE
@@ -54,26 +47,6 @@ async def test_no_clock_opens_a_call_wherever_it_goes(world: World) -> None:
         found = await clock_of(world)
         assert found["state"] == ("trouble" if seconds else "ok")
     assert world.fail_opens() == {}
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_clock_that_is_set_while_we_ask_costs_no_answer() -> None:
-    """The second question comes within the second of the first, which was under way."""
-    pair, ours, livekits = KeyPair("key", "s" * 32), [NOW], [NOW]
-    signer = Signer(Credential("it", pair), ServerClock("LiveKit", lambda: ours[0]), lambda: 0.0)
-    jumps = iter([1200.0, 0.0, 0.0, 0.0])
-
-    async def ask(signing: Signing, epoch: float, _seconds: float) -> HttpAnswer:
-        jump = next(jumps)
-        claims = jwt.decode(
-            signing.token({}, epoch), pair.secret, ["HS256"], options={"verify_signature": False}
-        )
-        is_valid = claims["nbf"] <= livekits[0] < claims["exp"]
-        ours[0] += jump
-        date = Headers({"Date": [formatdate(livekits[0], usegmt=True)]})
-        return HttpAnswer(200 if is_valid else 401, date, b"")
-
-    assert [(await signer.asked(1.0, ask)).status for _ in range(2)] == [200, 200]
 
 
 @pytest_twisted.ensureDeferred

@@ -14,10 +14,8 @@ from attrs import define, field
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from lotus_guard.core.clock import ServerClock
 from lotus_guard.core.token import KeyPair, NotOurs, open_token, sign
 from lotus_guard.enforce.credentials import (
     FORMER_SECONDS,
@@ -27,8 +25,6 @@ from lotus_guard.enforce.credentials import (
     Credential,
     Place,
 )
-from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.neighbours.signing import Signer, Signing
 from lotus_guard.rules.push import sign_push
 from lotus_guard.run.clocks import keep_steady
 from lotus_guard.run.config import Faulty, read_config
@@ -351,23 +347,6 @@ async def test_a_new_secret_is_no_matter_whoever_has_it_first(
     assert await held(world) == [200, 200, 403], "then the others"
     assert len([line for line in logged if "does not take" in line]) == 1
     assert world.fail_opens() == {}
-
-
-@pytest_twisted.ensureDeferred
-async def test_what_is_under_way_at_a_renewal_does_not_stand_for_the_new_secret() -> None:
-    old, new = KeyPair(KEY, SECRET), KeyPair(KEY, NEW_SECRET)
-    keys = Credential("LIVEKIT_KEY_FILE", old)
-    signer = Signer(keys, ServerClock("LiveKit", time.time), time.monotonic)
-    used: list[KeyPair] = []
-
-    async def ask(signing: Signing, _epoch: float, _seconds: float) -> HttpAnswer:
-        used.append(signing.pair)
-        keys.value = new
-        return HttpAnswer(200, Headers(), b"")
-
-    for _ in range(3):
-        await signer.asked(1.0, ask)
-    assert used == [old, new, new]
 
 
 @pytest_twisted.ensureDeferred

@@ -39,7 +39,7 @@ NEWCOMERS = ("bob", "carol", "dave")  # a try each, for a machine that is busy a
 SLACK = 2.0  # seconds that a loaded machine may add
 HELD = ["microphone", "screen_share", "screen_share_audio"]
 PAIRS = list(combinations((LIMIT, SOURCES, ATTENDANCE, REDIS), 2))
-ROUND_TRIP = DEADLINE / 4  # `adapters.redis.SHARE`
+ROUND_TRIP = DEADLINE / 4  # `redis_connection.SHARE`
 
 
 @define
@@ -57,7 +57,7 @@ class LameRedis(ModelRedis):
         return await super().script(script, keys, arguments)
 
     async def fail(self) -> None:
-        """Fail as `adapters.redis.Redis` does, which asks nothing for a second after that."""
+        """Fail as `redis_connection.Redis` does, which asks nothing for a second after that."""
         if time.monotonic() >= self._rests_until:
             if self.fault == "hangs":
                 await deferLater(reactor, ROUND_TRIP, lambda: None)

@@ -5,19 +5,15 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from hypothesis import given
-from hypothesis import strategies as st
 from livekit.protocol import models as lk_models
-from livekit.protocol import room as lk_room
 from twisted.internet import reactor as _reactor
 from twisted.logger import formatEvent
 
-from lotus_guard.core.model import Identity, Kind, RoomId, kind_of
+from lotus_guard.core.model import Kind, RoomId, kind_of
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.roll_call import KEPT_OUT, MOST_BYTES
-from lotus_guard.neighbours.livekit_list import read_list
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.calls import (
@@ -252,7 +248,7 @@ async def test_a_room_that_is_seen_in_part_is_counted_and_named_once_a_minute(
     world.start_guard()
     await join(world, "alice", VOICE)
     presence = world.guard.live.room_pass.presence
-    presence.in_background = Troubled(presence.service, "attendance participant", "timeout")
+    presence.background = Troubled(presence.service, "attendance participant", "timeout")
     for passes in (1.0, 2.0):
         await world.guard.live.run_pass()
         assert metric(world, "lotus_guard_live_partial_looks_total") == passes
@@ -279,42 +275,6 @@ async def test_a_flooder_does_not_keep_a_room_full(world: World) -> None:
     assert (await world.ask("carol", TWO)).status == 200
     assert (await world.ask("bob", TWO)).status == 403, "and what was given since counts"
     assert world.fail_opens() == {}
-
-
-# The list, record by record.
-
-
-people = st.lists(
-    st.builds(
-        lambda name, size: lk_models.ParticipantInfo(
-            sid="PA_1", identity=name, metadata="m" * size
-        ),
-        st.text("abc", min_size=1, max_size=5),
-        st.sampled_from([0, 10, 200, 1000]),
-    ),
-    max_size=6,
-)
-
-
-@given(people, st.integers(0, 4000))
-def test_a_list_that_is_cut_off_tells_all_that_it_can(infos: list[Any], cut: int) -> None:
-    most = 500
-    body = lk_room.ListParticipantsResponse(participants=infos).SerializeToString()[:cut]
-    reading = read_list(body, most, reactor, lambda info: Identity(info.identity))
-    with pytest.raises(StopIteration) as done:
-        reading.send(None)
-    found, loud = done.value.value
-    wanted, wanted_loud, at = [], [], 0
-    for info in infos:
-        length = info.ByteSize()
-        start = at + 1 + (1 if length < 128 else 2)
-        at = start + length
-        if length > most:
-            wanted_loud += [info.identity] if len(body) >= start + 8 + len(info.identity) else []
-        elif len(body) >= at:
-            wanted.append(info.identity)
-    assert list(found) == wanted
-    assert list(loud) == wanted_loud
 
 
 @pytest_twisted.ensureDeferred

@@ -24,7 +24,7 @@ SYNAPSE_USER = 991
 """The user and group that Synapse's image runs it as."""
 WAIT_SECONDS = 120.0
 ACCOUNTS = {"admin": True, "alice": False, "bob": False}
-"""Who is registered, and whether he may do everything."""
+"""Who is registered, and whether they may do everything."""
 UNLIMITED = {"per_second": 1000, "burst_count": 1000}
 
 

@@ -61,7 +61,7 @@ def unit_texts(host: Host, unit: bytes | None = None) -> list[str]:
     """Read the guard's unit and its drop-ins, as they are installed.
 
     With `unit`, that one takes the place of the unit; the drop-ins stay, for they are the
-    operator's and may load his credentials.
+    operator's and may load their credentials.
     """
     drop_ins = sorted((host.units / f"{GUARD}.d").glob("*.conf"))
     found = [unit or read(host.units / GUARD), *(read(path) for path in drop_ins)]

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.objects import part_of
 from lotus_guard.core.text import printable
 from lotus_guard.rules.rule import Content, Reading, Rule, Shown
 from lotus_guard.rules.state_event import content_of, set_at
@@ -53,12 +54,11 @@ class Held:
     @property
     def redacted_by(self) -> str | None:
         """Who took its content out; Synapse has it in one place or the other."""
-        unsigned = (self.event or {}).get("unsigned")
-        places = (self.event or {}, unsigned if isinstance(unsigned, dict) else {})
-        for place in places:
-            because = place.get("redacted_because")
-            if isinstance(because, dict) and isinstance(because.get("sender"), str):
-                return str(because["sender"])
+        event = self.event or {}
+        for place in (event, part_of(event, "unsigned")):
+            sender = part_of(place, "redacted_because").get("sender")
+            if isinstance(sender, str):
+                return sender
         return None
 
 

@@ -5,19 +5,22 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def as_object(value: object) -> dict[str, Any] | None:
+    """The object that a JSON value is; None where it is none."""
+    return value if isinstance(value, dict) else None
+
+
 def json_object(body: bytes | str) -> dict[str, Any] | None:
     """Read the JSON object that a body is; None where it is none."""
     try:
-        value = json.loads(body)
+        return as_object(json.loads(body))
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
 
 
 def part_of(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Take the object that a field holds; an empty one where it holds none."""
-    value = fields.get(name)
-    return value if isinstance(value, dict) else {}
+    return as_object(fields.get(name)) or {}
 
 
 def text_of(fields: Mapping[str, Any], name: str) -> str:

@@ -116,24 +116,20 @@ class Seats:
         seated = table.sits(person, identity, at, self.who)
         return Occupancy(len(taken), len(taken - {person}), seated)
 
-    def ask(
-        self, room: RoomId, person: Person, identity: Identity, limit: int, at: float
-    ) -> Seating:
-        """Judge whether one may come in, and change nothing. `at` dates the looks behind it."""
-        seen = self.occupancy(room, person, identity, at)
-        return Seating(may_sit(limit, seen.others, seen.is_seated), seen.taken)
-
     def admit(
         self, room: RoomId, person: Person, identity: Identity, limit: int, at: float, now: float
     ) -> Seating:
-        """Ask, and hold a seat for who may come in: one atomic step."""
-        seating = self.ask(room, person, identity, limit, at)
-        if seating.admitted:
-            sat = (self._tables.get(room) or Table()).sits(person, identity, at, self.who)
+        """Judge whether one may come in, and hold a seat for them if so: one atomic step.
+
+        `at` dates the looks behind it.
+        """
+        seen = self.occupancy(room, person, identity, at)
+        admitted = may_sit(limit, seen.others, seen.is_seated)
+        if admitted:
             self.keep(room, person, identity, now)
-            if not sat:
+            if not seen.is_seated:
                 unseated.take_place(self._tables[room], person, limit, at, self.who)
-        return seating
+        return Seating(admitted, seen.taken)
 
     def keep(self, room: RoomId, person: Person, identity: Identity, now: float) -> None:
         """Hold a seat for the user of an issued token."""
@@ -164,7 +160,7 @@ class Seats:
         unseated.put_out(self._tables.setdefault(room, Table()), identity, now, self.who)
 
     def reassess(self, room: RoomId, limit: int | None) -> list[Person]:
-        """Give free seats to the unseated, longest there first; returns those left, newest first.
+        """Seat the unseated while seats last, longest there first; returns the rest, newest first.
 
         `limit` None, for no limit as for one that is not known for certain, seats everybody.
         """

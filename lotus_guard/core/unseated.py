@@ -16,7 +16,7 @@ MOST_PUT_OUT = 256
 
 
 def reassess(table: Table, limit: int | None, who: WhoIs) -> list[Person]:
-    """Give free seats to the unseated, longest there first; returns those left, newest first.
+    """Seat the unseated while seats last, longest there first; returns the rest, newest first.
 
     `limit` None, for no limit as for one that is not known for certain, seats everybody.
     """

@@ -23,7 +23,7 @@ from lotus_guard.enforce.candidates import Candidates
 from lotus_guard.enforce.outage_check import OutageCheck
 from lotus_guard.enforce.policy_reader import LONGEST_POLL
 from lotus_guard.enforce.ports import Now, Outage, Rank, RoomService
-from lotus_guard.enforce.room_pass import Finding, RoomPass
+from lotus_guard.enforce.room_pass import Outcome, RoomPass
 from lotus_guard.enforce.room_queue import RoomQueue
 from lotus_guard.enforce.rota import RESTRICTED, Rota
 
@@ -74,7 +74,7 @@ class Live:
     """When the last pass ended that saw the whole picture."""
     counts: Mapping[LiveKitRoom, int] = field(factory=dict, init=False)
     """The LiveKit rooms there were at the last pass, and LiveKit's count of who is in each."""
-    turns: RoomQueue[Finding] = field(init=False)
+    turns: RoomQueue[Outcome] = field(init=False)
     livekit: OutageCheck = field(init=False)
     """Whether LiveKit says who is there."""
     _rota: Rota = field(init=False, factory=Rota)
@@ -107,8 +107,8 @@ class Live:
         choice = self._rota.choose(candidates, self._most())
         found = Counter(await self.turns.all(choice.rooms, begun + self.interval))
         self._forget_but(counts)
-        if not found[Finding.TROUBLE]:
-            self._passed(begun, found[Finding.UNDER_POLICY], choice.put_off + self.turns.behind)
+        if not found[Outcome.TROUBLE]:
+            self._passed(begun, found[Outcome.UNDER_POLICY], choice.put_off + self.turns.behind)
         return frozenset(counts)
 
     def wake(self, room: RoomId) -> None:
@@ -157,21 +157,21 @@ class Live:
         restricted, others = int(rate * LONGEST_POLL), int(rate * self.interval)
         return max(1, restricted), max(1, others), max(1, others // INVENTED_SHARE)
 
-    async def _work(self, room: RoomId, poll: bool) -> Finding:
+    async def _work(self, room: RoomId, poll: bool) -> Outcome:
         if poll and self.livekit.outage:
-            return Finding.TROUBLE
+            return Outcome.TROUBLE
         try:
             if poll and room in self._seem_empty and await self.room_pass.is_empty(room):
-                return Finding.UNDER_POLICY
+                return Outcome.UNDER_POLICY
             return await self.room_pass.enforce(room, _Turn(self, room, poll))
         except Outage as outage:
             self.note(outage)
-            return Finding.TROUBLE if await self.livekit.is_out() else Finding.ALONE
+            return Outcome.TROUBLE if await self.livekit.is_out() else Outcome.ALONE
         except CancelledError:
             raise
         except Exception:
             _log.failure("A room could not be worked on")
-        return Finding.TROUBLE
+        return Outcome.TROUBLE
 
 
 @frozen

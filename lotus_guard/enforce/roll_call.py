@@ -40,7 +40,7 @@ them are too many."""
 MOST_ASKED = 512
 """So many participants are asked after one by one in one look."""
 AT_ONCE = 2
-"""How many questions of one look are under way; see `pressure.TOKENS`."""
+"""How many questions of one look are under way; see `load_shedding.TOKENS`."""
 LISTS, NEUTRAL = 0.6, 0.2
 """Parts of the deadline: for the lists, and for the question that no client has a hand in."""
 KEPT_OUT = 10.0
@@ -63,7 +63,7 @@ class _Budget:
 class RollCall:
     """Asks who is there."""
 
-    knowledge: Directory
+    directory: Directory
     clock: IReactorTime
     now: Now
     seconds: float
@@ -151,7 +151,7 @@ class RollCall:
         """
         was_there = before.identities if before else frozenset()
         slow_before = before.doubtful if before else ()
-        issued = self.knowledge.identities_of(livekit_room, MOST_ASKED, self.now() - LIFE)
+        issued = self.directory.identities_of(livekit_room, MOST_ASKED, self.now() - LIFE)
         missing = [i for i in dict.fromkeys([*was_there, *issued]) if i not in begun.identities]
         loud: list[Identity] = []
         slow: list[Identity] = []

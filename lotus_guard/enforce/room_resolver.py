@@ -32,8 +32,8 @@ class RoomResolver:
     """Looks for the rooms of unknown LiveKit rooms."""
 
     homeserver: Homeserver
-    knowledge: Directory
-    pace: RateLimiter
+    directory: Directory
+    limiter: RateLimiter
     now: Now
     on_found: Callable[[RoomId], None] = lambda _room: None
     _looked_for: LruDict[LiveKitRoom, float] = field(init=False, factory=lambda: LruDict(100_000))
@@ -51,13 +51,13 @@ class RoomResolver:
         return sum(
             1
             for livekit_room, at in self._looked_for.items()
-            if self.now() - at <= AGAIN_SECONDS and self.knowledge.binding_of(livekit_room) is None
+            if self.now() - at <= AGAIN_SECONDS and self.directory.binding_of(livekit_room) is None
         )
 
     def _is_missing(self, livekit_room: LiveKitRoom) -> bool:
         at = self._looked_for.get(livekit_room)
         return (at is None or self.now() - at > AGAIN_SECONDS) and (
-            self.knowledge.binding_of(livekit_room) is None
+            self.directory.binding_of(livekit_room) is None
         )
 
     async def _run(self, missing: set[LiveKitRoom]) -> None:
@@ -79,18 +79,18 @@ class RoomResolver:
         for _ in range(MOST_PAGES):
             if start is None or not missing:
                 return
-            await self.pace.turn()
+            await self.limiter.turn()
             rooms, start = await self.homeserver.rooms(start)
             for room in rooms:
                 for slot in slots:
                     for livekit_room in missing.intersection(known_livekit_rooms(room, slot)):
-                        self.knowledge.learn_room(livekit_room, Binding(room, slot, Evidence.PROOF))
+                        self.directory.learn_room(livekit_room, Binding(room, slot, Evidence.PROOF))
                         missing.discard(livekit_room)
                         self.on_found(room)
 
     def _slots(self) -> list[str]:
         """List the ordinary slot, and some that we have seen: clients name them as they like."""
         seen = dict.fromkeys(
-            [ROOM_SLOT, *(binding.slot for _, binding in self.knowledge.bindings())]
+            [ROOM_SLOT, *(binding.slot for _, binding in self.directory.bindings())]
         )
         return list(seen)[:MOST_SLOTS]

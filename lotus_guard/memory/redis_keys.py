@@ -73,7 +73,7 @@ class Keyspace:
         return await self.server.script(script, [self.key(name) for name in names], arguments)
 
     async def tell(self, kind: str, **fields: Any) -> None:
-        """Tell the other guards a piece of news; raises Outage."""
+        """Publish a piece of news to the other guards; raises Outage."""
         news = {"from": self.instance, "kind": kind, **fields}
         await self.command("PUBLISH", "news", json.dumps(news))
 

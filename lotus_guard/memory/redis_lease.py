@@ -99,7 +99,7 @@ class Lease:
         self._until = sent + SECONDS - MARGIN if term else -1.0
 
     async def step_down(self) -> None:
-        """Give the lead up, so that another need not wait for it to run out."""
+        """Stop leading, so that another guard need not wait for the lease to run out."""
         self._until = -1.0
         if not self._term:
             return

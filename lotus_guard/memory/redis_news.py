@@ -59,19 +59,19 @@ class NewsTeller:
     _issued: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(20_000))
 
     def pushed(self, room: RoomId | None, body: bytes, header: str) -> None:
-        """Tell of a push that was believed, and keep it for who starts later."""
+        """Publish a push that was believed, and keep it for guards that start later."""
         written = body.decode("latin-1")
         in_background(self.keys.tell("push", header=header, body=written))
         if room is not None:
             in_background(self._keep(room, json.dumps([header, written])))
 
     def hooked(self, body: bytes, authorization: str) -> None:
-        """Tell of a genuine webhook."""
+        """Publish a genuine webhook."""
         written = body.decode("latin-1")
         in_background(self.keys.tell("webhook", authorization=authorization, body=written))
 
     def issued(self, room: RoomId) -> None:
-        """Tell that a token was given out for a room."""
+        """Publish that a token was issued for a room."""
         last = self._issued.get(room)
         if last is None or self.now() - last >= ISSUED_SECONDS:
             self._issued.put(room, self.now())

@@ -58,7 +58,7 @@ class ConnectionFactory(RedisFactory):  # type: ignore[misc]  # txredisapi has n
         return super().buildProtocol(addr)
 
     def connectionError(self, why: str) -> None:
-        """Tell that Redis refuses us; no password is in what it says."""
+        """Note that Redis refuses us; no password is in what it says."""
         self._on_refusal(why)
 
 

@@ -140,7 +140,7 @@ class RedisSeats:
         return entry.lost_at is None or self.now() - entry.lost_at > self.seats.hold
 
     async def reunite(self) -> None:
-        """Tell the others of the seats that were given while Redis was away, and hear of theirs.
+        """Exchange with the others the seats that were given while Redis was away.
 
         Else a room's would wait for its next change, and whoever leads might put its people out.
         """

@@ -154,7 +154,7 @@ class StateFile:
         self.connect()
 
     def fail(self, error: BaseException) -> None:
-        """Tell of a fault."""
+        """Log a fault."""
         self.on_failure(f"{self.path}: {type(error).__name__}: {error}")
 
 

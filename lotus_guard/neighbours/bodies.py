@@ -86,7 +86,7 @@ class AnswerBody(Protocol):
             self.ready.callback(None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell those who wait that this is all, or that it was cut off."""
+        """End the answer for those who wait: this is all, or it was cut off."""
         is_fine = bool(reason.check(ResponseDone, PotentialDataLoss))
         if not self.ready.called:
             self.is_whole = is_fine

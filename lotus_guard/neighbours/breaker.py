@@ -45,7 +45,7 @@ class Breaker:
 
     @property
     def lets_through(self) -> bool:
-        """Tell whether the neighbour may be asked."""
+        """Whether the neighbour may be asked."""
         return self.state in (State.CLOSED, State.DOUBTED)
 
     def failed(self) -> bool:
@@ -67,7 +67,7 @@ class Breaker:
         return closes
 
     def is_due(self, now: float) -> bool:
-        """Tell whether the question is to be asked now: once, when the back-off is over."""
+        """Whether the question is to be asked now: once, when the back-off is over."""
         if self.state is not State.OPEN or now < self.until:
             return False
         self.state = State.PROBED

@@ -19,7 +19,7 @@ from lotus_guard.neighbours.breaker import Breaker
 from lotus_guard.neighbours.http import Http, HttpAnswer
 
 FOR_TOKENS, IN_BACKGROUND = (64, 512), (16, 4096)
-"""Exchanges at once, and how many may wait; see `pressure.TOKENS`."""
+"""Exchanges at once, and how many may wait; see `load_shedding.TOKENS`."""
 BACKGROUND_PATIENCE = 5.0
 """Seconds that an exchange in the background may wait: nobody waits for it."""
 
@@ -67,7 +67,7 @@ class Bulkhead:
             raise NotAsked(Reason.BUSY, f"{self.most} questions are under way already") from None
 
     def leave(self) -> None:
-        """Give a place back."""
+        """Return a place."""
         self.under_way -= 1
         if self._calling:
             return  # whom we have called has left at once: the loop below goes on
@@ -104,7 +104,7 @@ class Backend:
         raise NotAsked(self._last.reason, f"{self._last.detail}; {self.remark()}")
 
     def remark(self) -> str:
-        """Say that the neighbour is not asked, where that is so."""
+        """Words for the log where the neighbour is not asked; empty where it is."""
         return "" if self.breaker.lets_through else "not asked until it answers again"
 
     def probe_if_due(self) -> None:

@@ -5,26 +5,19 @@ one user could leave behind for another, nothing whose size we do not know (docs
 Klein and treq: traps).
 """
 
-import re
 from collections.abc import Mapping
-from http.cookiejar import CookieJar
-from typing import Any
 
 from attrs import define, field, frozen
-from hyperlink import EncodedURL
-from treq.client import HTTPClient
 from twisted.internet import defer, error
-from twisted.internet.abstract import isIPAddress
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, ResponseFailed
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.client import ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IAgent, IResponse
 
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Allowance, Outage, Oversized, Reason
-from lotus_guard.neighbours.bodies import AnswerBody, BytesBody, TooLong, collect
+from lotus_guard.neighbours.bodies import AnswerBody, TooLong, collect
+from lotus_guard.neighbours.treq_client import Client
 
 
 @frozen
@@ -40,131 +33,6 @@ GLIMPSE_SECONDS = 0.1
 """For so long the beginning of a body that is too long is waited for."""
 
 
-@implementer(IAgentEndpointFactory)
-class Endpoints:
-    """Makes the endpoints of an agent; plain TCP where the host is an address already.
-
-    Twisted's HostnameEndpoint waits 0.3 s before it believes that a connection was refused, for
-    another address of the name might do. That would be a third of our deadline.
-    """
-
-    def __init__(self, reactor: Any, seconds: float) -> None:
-        self._reactor = reactor
-        self._seconds = seconds
-        self._tls = BrowserLikePolicyForHTTPS()
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Make the endpoint that an URL wants."""
-        host = uri.host.decode("ascii")
-        if isIPAddress(host):
-            endpoint: Any = TCP4ClientEndpoint(self._reactor, host, uri.port, self._seconds)
-        else:
-            endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, self._seconds)
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
-        wanted: IStreamClientEndpoint = endpoint
-        return wanted
-
-
-_PRINTABLE = re.compile(rb"[\x21-\x7e]+")
-
-
-class KnownHosts(Agent):
-    """An agent that parses the address of a host once: that is half of what an agent costs.
-
-    For hosts of the configuration only, which are few: it forgets none.
-    """
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Any:
-        """Make a request; raises ValueError for an URL that could break out of its line."""
-        if _PRINTABLE.fullmatch(uri) is None:
-            raise ValueError("not an URL")
-        slash = uri.find(b"/", len(b"https://"))
-        base, target = (uri[:slash], uri[slash:]) if slash > 0 else (uri, b"/")
-        known: dict[bytes, Any] = self.__dict__.setdefault("_known", {})
-        if base not in known:
-            parsed = URI.fromBytes(base + b"/")
-            known[base] = (
-                (parsed.scheme, parsed.host, parsed.port),
-                self._getEndpoint(parsed),
-                parsed,
-            )
-        key, endpoint, parsed = known[base]
-        return self._requestWithEndpoint(
-            key, endpoint, method, parsed, headers, bodyProducer, target
-        )
-
-
-class NoCookies(CookieJar):
-    """Keeps nothing: treq would keep one user's cookies and send them for all others."""
-
-    def extract_cookies(self, *_answer: Any) -> None:
-        """Take none."""
-
-    def add_cookie_header(self, *_request: Any) -> None:
-        """Add none."""
-
-    def set_cookie(self, *_cookie: Any) -> None:
-        """Keep none."""
-
-
-_NO_COOKIES: Any = NoCookies()  # to treq it must be a jar of its own
-
-
-class ReadyUrl(EncodedURL):
-    """A URL that goes out as it is written: every id in it has been quoted.
-
-    To parse it and to write it again, as treq does with text, takes four times as long as all else
-    that treq does.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def to_uri(self) -> "ReadyUrl":
-        """Return it as it is."""
-        return self
-
-    def to_text(self, with_password: bool = False) -> str:
-        """Return its text."""
-        return self._text
-
-
-@implementer(IAgent)
-@frozen
-class Uncompressed:
-    """An agent that asks for no compression, and leaves what is compressed as it is.
-
-    treq asks for gzip with each request, and unpacks it whatever its size becomes.
-    """
-
-    agent: IAgent
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Any:
-        """Make a request."""
-        wanted = Headers() if headers is None else headers.copy()
-        wanted.removeHeader(b"Accept-Encoding")
-        answered = self.agent.request(method, uri, wanted, bodyProducer)
-        return answered.addCallback(_as_it_is)
-
-
-def _as_it_is(response: IResponse) -> IResponse:
-    response.headers.removeHeader(b"Content-Encoding")
-    return response
-
-
 @define(eq=False)
 class Http:
     """Makes bounded exchanges and names what went wrong with one."""
@@ -173,10 +41,10 @@ class Http:
     clock: IReactorTime
     peer: str = field(default="", kw_only=True)
     """Whom a failure is to name."""
-    client: HTTPClient = field(init=False, repr=False)
+    client: Client = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.client = HTTPClient(Uncompressed(self.agent), _NO_COOKIES, BytesBody)
+        self.client = Client(self.agent, self.clock)
 
     async def exchange(
         self,
@@ -217,17 +85,7 @@ class Http:
         allowance: Allowance,
         glimpse: int,
     ) -> HttpAnswer:
-        clock: Any = self.clock
-        response: IResponse = await self.client.request(
-            method.decode("ascii"),
-            ReadyUrl(url.decode("ascii")),
-            headers=headers,
-            data=body,
-            cookies=_NO_COOKIES,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=clock,
-        )
+        response = await self.client.request(method, url, headers, body)
         if isinstance(response.length, int) and response.length > allowance.left:
             raise TooLong(await self._glimpse(response, glimpse))
         return HttpAnswer(response.code, response.headers, await collect(response, allowance))

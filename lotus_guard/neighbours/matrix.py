@@ -67,7 +67,7 @@ class Matrix:
         return RoomId(room)
 
     async def whoami(self) -> str:
-        """Tell whose token it is."""
+        """Ask whose token it is."""
         return _text(await self._ask("GET", "/_matrix/client/v3/account/whoami"), "user_id")
 
     async def membership(self, room: RoomId, user: str) -> str:

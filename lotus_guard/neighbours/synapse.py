@@ -53,7 +53,7 @@ class Synapse:
         return await self._ask(rooms_path(_PAGE, start), _page)
 
     async def name(self, room: RoomId) -> str | None:
-        """Tell a room's name, or its alias where it has none; None where it has neither."""
+        """Look up a room's name, or its alias where it has none; None where it has neither."""
         for event_type, field in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
             content = content_of(event_of(await self._state(room, event_type) or (), event_type))
             name = (content or {}).get(field)

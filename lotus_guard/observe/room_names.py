@@ -14,7 +14,7 @@ _log = Logger()
 AGAIN_SECONDS = 600.0
 """How long a name is believed, and a room without one not asked for again."""
 MOST_ASKED = 20
-"""Names that are being asked for at the same time; who looks again asks for the rest."""
+"""Names that are being asked for at the same time; whoever looks again asks for the rest."""
 
 
 @define(eq=False)
@@ -22,7 +22,7 @@ class RoomNames:
     """Remembers the names of rooms."""
 
     homeserver: Homeserver
-    pace: RateLimiter
+    limiter: RateLimiter
     now: Now
     _names: LruDict[RoomId, tuple[float, str | None]] = field(
         init=False, factory=lambda: LruDict(5_000)
@@ -30,7 +30,7 @@ class RoomNames:
     _asked: set[RoomId] = field(init=False, factory=set)
 
     def name_of(self, room: RoomId) -> str | None:
-        """Give a room's name if it is known, and see to it that it soon is."""
+        """A room's name if it is known; if not, it is asked for and soon will be."""
         known = self._names.get(room)
         is_fresh = known is not None and self.now() - known[0] <= AGAIN_SECONDS
         if not is_fresh and room not in self._asked and len(self._asked) < MOST_ASKED:
@@ -41,7 +41,7 @@ class RoomNames:
     async def _ask(self, room: RoomId) -> None:
         name = None
         try:
-            await self.pace.turn()
+            await self.limiter.turn()
             name = await self.homeserver.name(room)
         except Outage:
             known = self._names.get(room)

@@ -57,7 +57,7 @@ def networks_of(text: str) -> tuple[Network, ...]:
 
 
 class Origins:
-    """Tells origins; what was told lately is remembered, for reading addresses takes time."""
+    """Finds origins, and remembers the last ones, for reading addresses takes time."""
 
     def __init__(self, trusted: Iterable[Network]) -> None:
         self._trusted = tuple(trusted)
@@ -65,14 +65,14 @@ class Origins:
         self.is_proxy = lru_cache(REMEMBERED)(self._is_proxy)
 
     def _is_proxy(self, peer: str | None) -> bool:
-        """Tell whether a peer may say for whom it asks; one without an address is a local one."""
+        """Whether a peer may say for whom it asks; one without an address is a local one."""
         address = _read(peer) if peer else None
         return address is None or any(
             address in network for network in self._trusted if network.version == address.version
         )
 
     def _of(self, peer: str | None, real: bytes, forwarded: bytes) -> Origin:
-        """Tell the origin; the two headers as `end_of` gives them."""
+        """The origin of a request; the two headers are as `end_of` returns them."""
         if not self.is_proxy(peer):
             return Origin(_shown(peer or ""))
         proxy = _shown(peer or "local")
@@ -95,7 +95,7 @@ class Origins:
 
 
 def end_of(values: Sequence[bytes] | None) -> bytes:
-    """Give the end of a header's value; several lines are one list (RFC 9110, 5.2)."""
+    """The end of a header's value; several lines are one list (RFC 9110, 5.2)."""
     whole = b",".join(values or ())
     if len(whole) <= MOST_READ:
         return whole

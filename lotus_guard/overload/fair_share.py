@@ -57,11 +57,11 @@ class Shares(Generic[K, T]):
     """Everybody who has a line, whose turn is next first."""
 
     def has(self, who: K) -> int:
-        """Tell how many places one has."""
+        """How many places one has."""
         return self._has.get(who, 0)
 
     def line_of(self, who: K) -> int:
-        """Tell how many of one's tickets wait."""
+        """How many of one's tickets wait."""
         return len(self._lines.get(who, ()))
 
     def enter(self, who: K) -> bool:
@@ -72,9 +72,9 @@ class Shares(Generic[K, T]):
         return True
 
     def wait(self, who: K, ticket: T, weight: int = 1) -> tuple[bool, T | None]:
-        """Wait in line for a place; tells whether the line is not too long for that.
+        """Wait in line for a place; returns whether the line is not too long for that.
 
-        Also gives the ticket of somebody else that had to go from its line to make room.
+        Also returns the ticket of somebody else that had to go from its line to make room.
         """
         bound = self.bounds.waiting if self.is_crowd(who) else self.bounds.line
         if self._weights[who] + weight > bound:
@@ -88,7 +88,7 @@ class Shares(Generic[K, T]):
         return True, dropped
 
     def leave(self, who: K) -> None:
-        """Give a place back; then see `admit`."""
+        """Return a place; `admit` then finds who gets it."""
         had = self._has[who]
         self.used -= 1
         self.spread -= had <= self.bounds.cap
@@ -98,7 +98,7 @@ class Shares(Generic[K, T]):
             self._has[who] = had - 1
 
     def admit(self) -> T | None:
-        """Give the next place that may be given to one who waits, all of them in turn; or None."""
+        """Take a place for whoever may have one next, in turn; returns their ticket, or None."""
         for _ in range(len(self._turns) if self.used < self.bounds.most else 0):
             who = self._turns[0]
             self._turns.rotate(-1)
@@ -199,7 +199,7 @@ class Arrivals(Generic[K]):
             self._counts[who] = came - times
 
     def share_of_others(self, now: float) -> float:
-        """Tell what share of it all came from others than the one who came most often.
+        """What share of it all came from others than the one who came most often.
 
         0.0 where it is not many who came, or where that one came more often than all others.
         """

@@ -28,7 +28,7 @@ CROWD_TOKENS = 24
 TOKENS = Bounds(most=1024, each=16, crowd=CROWD_TOKENS, line=4096, waiting=1 << 30, cap=16)
 """Tokens being judged at once.
 
-Of one address so few that all their look-ups (two each at Synapse, `presence.AT_ONCE` at LiveKit)
+Of one address so few that all their look-ups (two each at Synapse, `roll_call.AT_ONCE` at LiveKit)
 and those made ahead find a place at once with a neighbour: none waits there because of its own, and
 so long that it opens. What waits here instead is bounded by the requests under way.
 """
@@ -43,7 +43,7 @@ def requests(places: int) -> Bounds:
     """Share out so many places for requests.
 
     A conference behind one address (100 people, each with four requests at once) finds room in
-    the line; a place in it is a request of up to `web.PLACE_BYTES` bytes, a longer one takes more.
+    the line; a place in it is a request of up to `door.PLACE_BYTES` bytes, a longer one takes more.
     """
     crowd = places - places // 8
     return Bounds(places, places, crowd, line=places, waiting=2 * places, cap=places)
@@ -79,7 +79,7 @@ class ConcurrencyLimiter:
             raise TurnedAway from None
 
     def leave(self, who: Origin) -> None:
-        """Give a place back, and let in who may come now."""
+        """Return a place, and let in whoever may come now."""
         self.shares.leave(who)
         if self._admitting:
             return  # whom we have let in has left at once: the loop below goes on
@@ -107,7 +107,7 @@ class Lag:
         self._due = now + TICK_SECONDS
 
     def seconds(self) -> float:
-        """Tell by how many seconds we are behind; 0.0 where nobody ticks."""
+        """By how many seconds we are behind; 0.0 where nobody ticks."""
         return 0.0 if self._due is None else max(self._late, self.now() - self._due)
 
 
@@ -139,7 +139,7 @@ class LoadShedding:
             self.arrivals.take_back(who, -times)
 
     def shed_reason(self) -> Outage | None:
-        """Tell why tokens are to go out unguarded, where they are."""
+        """Why tokens are to go out unguarded; None where they are not."""
         if self.tokens.shares.spread >= MANY_TOKENS:
             return Outage(Reason.OVERLOAD, f"{MANY_TOKENS} tokens are being judged already")
         late = self.lag.seconds()

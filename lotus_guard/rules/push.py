@@ -24,6 +24,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.objects import as_object
 from lotus_guard.rules import Rules
 from lotus_guard.rules.rule import Content, Reading
 
@@ -84,7 +85,7 @@ def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules)
     fields = json.loads(body)
     room = fields.get("room_id")
     readings = {
-        rule.name: evolve(rule.read(content if isinstance(content, dict) else None), set_at=sent)
+        rule.name: evolve(rule.read(as_object(content)), set_at=sent)
         for rule in rules
         for content in _told(fields, rule.name, rule.event)
     }
@@ -93,8 +94,8 @@ def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules)
 
 def _told(fields: Mapping[str, Any], name: str, event: str) -> list[object]:
     """Find what a push says of a rule: nothing when its sender does not know the rule."""
-    events = fields.get("events")
-    if isinstance(events, dict):
+    events = as_object(fields.get("events"))
+    if events is not None:
         return [events[event]] if event in events else []
     return [fields[name]] if name in fields else []
 

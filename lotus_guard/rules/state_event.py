@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
+from lotus_guard.core.objects import as_object
 from lotus_guard.rules.rule import Policy, Reading, Rule
 
 P = TypeVar("P", bound=Policy)
@@ -32,8 +33,7 @@ def event_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] | N
 
 def content_of(event: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The content of an event; None where there is no event."""
-    content = (event or {}).get("content")
-    return content if isinstance(content, dict) else None
+    return as_object((event or {}).get("content"))
 
 
 def set_at(event: Mapping[str, Any] | None) -> float | None:

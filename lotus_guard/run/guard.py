@@ -83,14 +83,14 @@ def make_guard(
     pushes = make_pushes(basics, rules)
     policies = make_policies(basics, rules, synapse, pushes)
     judging = Judging(memory, make_presence(basics, livekit, memory), policies, recorder)
-    pace = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
-    live = make_live(basics, judging, livekit.background, pushes, pace)
+    limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
+    live = make_live(basics, judging, livekit.background, pushes, limiter)
     webhooks = make_webhooks(basics, live, memory)
     hints = Hints(webhooks, pushes, policies, live, memory.cluster)
     admission = make_admission(basics, judging, signer.clock, hints)
     overview = make_overview(basics, judging, live, synapse)
     show_what_is_known(basics, overview, hints)
-    resolver = RoomResolver(synapse.background, memory.directory, pace, clocks.now, live.wake)
+    resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
     budget = budget or FdBudget()
     return Guard(
         public=make_public_port(basics, budget, agents.upstream, admission, recorder, webhooks),
@@ -154,12 +154,12 @@ def make_presence(basics: Basics, livekit: Clients[LiveKit], memory: Memory) -> 
     roll_call = RollCall(memory.directory, clocks.reactor, clocks.now, basics.config.deadline)
     return Presence(
         livekit.tokens,
+        livekit.background,
         memory.seat_store,
         memory.directory,
         roll_call,
         clocks.now,
         basics.metrics.used("look"),
-        livekit.background,
     )
 
 
@@ -174,8 +174,8 @@ def make_overview(
 ) -> Overview:
     """Make what describes this guard to its operator."""
     config, clocks, memory = basics.config, basics.clocks, judging.memory
-    names_pace = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
-    names = RoomNames(synapse.background, names_pace, clocks.now)
+    names_limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
+    names = RoomNames(synapse.background, names_limiter, clocks.now)
     observable = [*(each.rule.name for each in judging.policies), LIVE]
     modes = {rule: "observe" if rule in config.observed else "enforce" for rule in observable}
     rooms = Rooms(

@@ -1,10 +1,8 @@
 """A door: a Klein app that clients reach, and what happens to each request before its route.
 
 The routes stand in the decorators of the app; one of them, a branch of `/`, takes what no other
-names, and hands it to upstream. Klein's router is not asked: it answers a path that is not UTF-8
-itself, merges slashes, decodes `%2F`, and costs a quarter of a request's time (docs/facts.md,
-Twisted, Klein and treq: traps). The door reads the routes off the app's own map and goes by the
-path that upstream would serve, in whatever spelling it came.
+names, and hands it to upstream. They are found by the path that upstream would serve, in whatever
+spelling it came.
 """
 
 import json
@@ -12,7 +10,6 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any, Protocol
 
-from attrs import define, field
 from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -21,7 +18,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.server import NOT_DONE_YET
-from werkzeug.routing import Map
 
 from lotus_guard.core import probe as probing
 from lotus_guard.core.log_throttle import LogThrottle
@@ -34,6 +30,7 @@ from lotus_guard.overload.load_shedding import LoadShedding, TurnedAway
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest, Clients
 from lotus_guard.web.problems import Objections, Problem, too_many
+from lotus_guard.web.routes import Routes
 
 PLACE_BYTES = 2048
 """A request takes one place in its client's line, and another one for so many bytes of body."""
@@ -47,36 +44,10 @@ class App(Protocol):
     """What stands behind a door."""
 
     app: Klein
-    """Its routes; each answers its request itself, or raises Problem."""
+    """Its routes: each is a coroutine that answers its request itself, or raises Problem."""
 
     def bound_of(self, target: bytes, headers: Headers) -> int | None:
         """Return how long a body one of our own servers may send; None for all others."""
-
-
-@define(eq=False)
-class Routes:
-    """The endpoints of an app by method and path, read off its map of URLs."""
-
-    url_map: Map
-    rest: str = field(init=False)
-    """The endpoint that takes what no other does."""
-    _endpoints: dict[tuple[bytes | None, bytes], str] = field(factory=dict, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        for rule in self.url_map.iter_rules():
-            if rule.arguments:
-                self.rest = rule.endpoint
-                continue
-            path = rule.rule.encode("ascii")
-            for method in rule.methods or ():
-                self._endpoints[method.encode("ascii"), path] = rule.endpoint
-            if rule.methods is None:
-                self._endpoints[None, path] = rule.endpoint
-
-    def endpoint(self, method: bytes, path: bytes) -> str:
-        """Find the endpoint for a request."""
-        found = self._endpoints.get((method, path))
-        return found or self._endpoints.get((None, path), self.rest)
 
 
 class DoorSite(QuietSite):
@@ -106,8 +77,7 @@ class Door(KleinResource):
     ) -> None:
         super().__init__(behind.app)
         self.behind = behind
-        self._klein = behind.app
-        self._routes = Routes(behind.app.url_map)
+        self._routes = Routes(behind.app, behind)
         self._clients = clients
         self._shedding = shedding
         self._answers = answers
@@ -187,10 +157,8 @@ class Door(KleinResource):
             request.target = without_slashes(target_of(request.uri))
         except ValueError as why:
             self._objections.refuse(Problem(400, "M_UNRECOGNIZED", f"Not served: {why}."))
-        endpoint = self._routes.endpoint(request.method, served_path(request.target))
-        answered: Any = self._klein.execute_endpoint(endpoint, request)
-        if answered is not None:
-            await answered
+        handle = self._routes.handler(request.method, served_path(request.target))
+        await handle(request)
 
     def _failed(self, failure: Failure, request: ClientRequest) -> None:
         """Answer a bug of ours; a client who has gone is none."""

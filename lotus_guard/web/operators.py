@@ -88,7 +88,7 @@ class Admin:
         self._throttle = LogThrottle(desk.overview.rooms.now)
 
     def bound_of(self, target: bytes, headers: Headers) -> int | None:
-        """Tell how long a webhook of LiveKit's may be; None for whatever else is asked."""
+        """How long a webhook of LiveKit's may be; None for whatever else is asked."""
         if target.partition(b"?")[0] != b"/webhook":
             return None
         authorization = headers.getRawHeaders(b"Authorization", [b""])[-1].decode("latin-1")
@@ -96,7 +96,7 @@ class Admin:
 
     @app.handle_errors(Misdirected)
     def misdirected(self, request: Any, failure: Any) -> Any:
-        """Say under which name to come."""
+        """Answer a request under a name that is not served; the text says which are."""
         request.setResponseCode(421)
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         return (
@@ -123,13 +123,13 @@ class Admin:
 
     @app.route("/livez", methods=["GET"])
     def livez(self, request: BoundedRequest) -> bytes:
-        """Say that the process is alive."""
+        """Answer while the process is alive."""
         request.setHeader(b"Content-Type", b"text/plain")
         return b"alive\n"
 
     @app.route("/readyz", methods=["GET"])
     def readyz(self, request: BoundedRequest) -> bytes:
-        """Tell how each dependency does; 200 whatever it is, for calls go on without any."""
+        """Show how each dependency is doing; 200 in any case, for calls go on without any."""
         overview, hooks, pushes = self._desk.overview, self._desk.webhooks, self._desk.pushes
         return _json(
             request,
@@ -216,7 +216,7 @@ def _argument(request: BoundedRequest, name: bytes) -> str | None:
 
 
 def _is_own_host(header: str, hosts: Collection[str]) -> bool:
-    """Tell whether a Host header can only be the operator's own: no stranger can rebind it."""
+    """Whether a Host header can only be the operator's own: no stranger can rebind it."""
     try:
         host = urlsplit(f"//{header}").hostname or ""
         if "." not in host and ":" not in host:

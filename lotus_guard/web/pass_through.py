@@ -9,7 +9,7 @@ from attrs import define
 from twisted.internet.defer import CancelledError
 
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.neighbours.upstream import WITHHELD, Reply, Upstream, forwarded_headers
+from lotus_guard.neighbours.upstream import WITHHELD, Reply, Upstream, prepare_headers
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.problems import Problem
@@ -26,9 +26,8 @@ class PassThrough:
 
     async def ask(self, request: ClientRequest, body: bytes) -> Reply:
         """Hand a request on; its answer is read up to a bound. Raises Problem."""
-        headers = forwarded_headers(
-            request.requestHeaders, request.peer, request.getHeader(b"host"), self.withheld
-        )
+        headers = request.requestHeaders
+        prepare_headers(headers, request.peer, request.getHeader(b"host"), self.withheld)
         try:
             reply = await self.upstream.forward(request.method, request.target, headers, body)
         except Outage as outage:

@@ -56,15 +56,15 @@ class PublicApp:
     @app.route("/sfu_webhook")
     async def webhook(self, request: ClientRequest) -> None:
         """Hand a webhook on; then it is a hint for us too, whatever upstream made of it."""
-        body = request.content.getvalue()
+        body, authorization = request.content.getvalue(), request.getHeader("Authorization") or ""
         try:
             await self.exchange.other(request)
         finally:
             if not (request.is_trusted and request.too_long):  # of LiveKit's, a piece is no hint
-                self.webhooks.take(body, request.getHeader("Authorization") or "")
+                self.webhooks.take(body, authorization)
 
     @app.route("/", methods=["GET"])
-    def landing(self, request: ClientRequest) -> None:
+    async def landing(self, request: ClientRequest) -> None:
         """Show the landing page."""
         page = self._landing
         headers = Headers({name: [value] for name, value in page.headers.items()})

@@ -3,7 +3,7 @@
 from hypothesis import given
 
 from lotus_guard.core.seat_merge import merged
-from lotus_guard.core.seat_table import Table
+from lotus_guard.core.seat_table import Hold, Table
 from tests.core.seating import TABLES
 
 
@@ -31,3 +31,13 @@ def test_the_order_of_merging_does_not_matter(a: Table, b: Table, c: Table) -> N
     assert merged(a, b) == merged(b, a)
     assert merged(merged(a, b), c) == merged(a, merged(b, c))
     assert merged(merged(a, b), b) == merged(a, b)
+
+
+def test_a_seat_kept_for_a_token_is_kept_for_one_though_the_other_side_keeps_it_for_grace() -> None:
+    """Whoever hangs up frees a seat that is kept for grace alone."""
+    token, grace = Hold(1.0, 61.0), Hold(5.0, 15.0, is_grace=True)
+    for one, other in ((token, grace), (grace, token)):
+        both = merged(Table(holds={"@a:s": one}), Table(holds={"@a:s": other}))
+        assert both.holds["@a:s"] == Hold(5.0, 61.0)
+    both = merged(Table(holds={"@a:s": grace}), Table(holds={"@a:s": grace}))
+    assert both.holds["@a:s"].is_grace

@@ -10,7 +10,7 @@ def test_people_of_all_livekit_rooms_count_and_a_user_counts_once() -> None:
     seats = make()
     seats.saw(ROOM, {CALL: look(0.0, "@a:s:1")})
     seats.saw(ROOM, {OTHER: look(0.0, "@a:s:2", "@b:s:1")})
-    assert seats.ask(ROOM, "@c:s", Identity("@c:s:1"), 2, 0.0).users == 2
+    assert seats.occupancy(ROOM, "@c:s", Identity("@c:s:1"), 0.0).taken == 2
     assert not admit(seats, "c", 2, 0.0)
     assert admit(seats, "a", 1, 0.0, "3")
 

@@ -28,6 +28,7 @@ class Kept:
     bounds: Bounds = field(factory=Bounds)
     tenant: Tenant = field(factory=Tenant)
     failures: list[str] = field(factory=list)
+    writes: int = 0
     store: SqliteStore = field(init=False)
     directory: Directory = field(init=False)
     seats: Seats = field(init=False)
@@ -42,7 +43,7 @@ class Kept:
         self.failures.append(why)
 
     def written(self) -> None:
-        pass
+        self.writes += 1
 
     def learn(self, number: int) -> None:
         livekit_room = LiveKitRoom(f"alias{number}")

@@ -46,6 +46,8 @@ async def test_those_on_a_room_and_a_user_are_found_among_many() -> None:
     assert [each.id for each in await decisions.read(ROOM, "@u:s", 9)] == ["id0"]
     assert await decisions.read(ROOM, "@v:s", 9) == []
     assert len(await decisions.read(OTHER, None, 9)) == 9
+    everything = [each.id for each in await decisions.read(None, None, 3 * PIECE)]
+    assert everything == [f"id{number}" for number in reversed(range(2 * PIECE))]
 
 
 @pytest_twisted.ensureDeferred

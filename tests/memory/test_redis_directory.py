@@ -131,9 +131,10 @@ def test_what_there_is_no_room_for_is_deleted_together_and_nobody_is_told() -> N
 
 
 def test_what_is_learnt_again_before_it_is_deleted_stays() -> None:
-    one, _ = pair(Bounds(rooms=1))
-    one.directory.learn_room(CALL, BELIEF)
-    one.directory.learn_room(LiveKitRoom("other"), BELIEF)
-    one.directory.learn_room(CALL, BELIEF)
+    one, _ = pair(Bounds(rooms=1, identities=1))
+    for livekit_room in (CALL, LiveKitRoom("other"), CALL):
+        one.directory.learn_room(livekit_room, BELIEF)
+        one.directory.learn_identity(WHO, UserId("@u:s"), livekit_room)
     one.kept.close()
     assert list(one.memory.keys["p:aliases"]) == ["call"]
+    assert one.memory.keys["p:users:call"] == {"i": "@u:s"}

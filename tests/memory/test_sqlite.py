@@ -36,6 +36,18 @@ async def test_what_is_learnt_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_was_read_is_not_written_again(tmp_path: Path) -> None:
+    one = Kept(tmp_path / "state.sqlite")
+    one.learn(1)
+    await one.close()
+    assert one.writes
+    two = Kept(tmp_path / "state.sqlite")
+    await settled()
+    assert two.writes == 0
+    await two.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_only_the_seats_that_change_are_written(tmp_path: Path) -> None:
     path = tmp_path / "state.sqlite"
     memory = Kept(path)

@@ -133,7 +133,7 @@ class SeatsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.ended)
     @rule()
     def hear(self) -> None:
-        """Hear of those who hung up; of one who is back it is forgotten (`live._free_seats`)."""
+        """Hear of those who hung up; of one who is back it is forgotten (`LiveSeats.free`)."""
         self.tick()
         self.look()
         for identity in set(self.ended) - self.live:

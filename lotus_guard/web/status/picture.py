@@ -38,7 +38,7 @@ class Picture:
     dependencies: Sequence[Mapping[str, Any]]
 
     def hello(self, now: float) -> Event:
-        """Tell everything; `now` in seconds since the epoch."""
+        """The whole picture; `now` in seconds since the epoch."""
         return "hello", {
             "now": now,
             "guard": self.guard,
@@ -61,7 +61,7 @@ def pictured(snapshot: Mapping[str, Any], now: float, before: Picture | None) ->
 
 
 def changes(before: Picture, after: Picture) -> Iterator[Event]:
-    """Tell what is to be told to those who know `before`."""
+    """What those who know `before` need to be sent."""
     changed = [room for key, room in after.rooms.items() if before.rooms.get(key) != room]
     gone = [key for key in before.rooms if key not in after.rooms]
     if changed or gone:

@@ -98,7 +98,7 @@ class Stream:
         self._ticking.clock = self.clock
 
     def join(self, request: Any) -> Deferred[None]:
-        """Tell a request everything, then what changes; fires when we end it.
+        """Send a request everything, then what changes; fires when we end it.
 
         Raises Full. The request's headers must have been set.
         """

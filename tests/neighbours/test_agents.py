@@ -1,0 +1,100 @@
+"""Each neighbour is reached by connections of its own, kept for a while and none for too long."""
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import define, field
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.web.client import URI
+from twisted.web.http_headers import Headers
+
+from lotus_guard.neighbours.agents import CONNECT_SECONDS, IDLE_SECONDS, KnownHosts, Pool
+from lotus_guard.neighbours.agents import pooled_agents as make_agents
+from tests.neighbours.answering import outcome_of
+from tests.world import http_answer, reactor
+
+
+@define(eq=False)
+class Server:
+    """Answers `ok` to each request, and knows how many connections there were."""
+
+    connections: int = 0
+    logged: list[Any] = field(factory=list)
+    port: Any = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        server = self
+
+        class Answers(Protocol):
+            def connectionMade(self) -> None:
+                server.connections += 1
+
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.write(http_answer(b"ok"))  # type: ignore[union-attr]
+
+        self.port = reactor.listenTCP(0, Factory.forProtocol(Answers), interface="127.0.0.1")
+
+    @property
+    def url(self) -> bytes:
+        return b"http://127.0.0.1:%d" % self.port.getHost().port
+
+
+async def content(agent: Any, url: bytes) -> bytes:
+    from treq import content
+
+    return bytes(await content(await agent.request(b"GET", url, Headers())))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_serves_one_request_after_the_other() -> None:
+    server, agents = Server(), make_agents(reactor)
+    for _ in range(3):
+        assert await content(agents.synapse, server.url + b"/x") == b"ok"
+    assert server.connections == 1
+    assert await content(agents.livekit, server.url) == b"ok"
+    assert server.connections == 2, "another neighbour's pool is another"
+    await agents.close()
+    await server.port.stopListening()
+
+
+def test_what_could_break_out_of_its_line_is_no_url() -> None:
+    agent = make_agents(reactor).upstream
+    for url in (b"http://h/a b", b"http://h/\r\nX: y", b"http://h/\xff", b""):
+        with pytest.raises(ValueError, match="not a URL"):
+            agent.request(b"GET", url)
+
+
+def connected(uri: bytes) -> Any:
+    """What an agent connects to for a URL."""
+    clock = MemoryReactorClock()
+    agent = KnownHosts(clock, Pool(clock, 1))
+    return agent._endpoint(URI.fromBytes(uri))
+
+
+def test_an_address_is_not_looked_up() -> None:
+    """Twisted's HostnameEndpoint takes 0.3 s to believe that a connection was refused."""
+    assert isinstance(connected(b"http://127.0.0.1:8008/"), TCP4ClientEndpoint)
+    assert isinstance(connected(b"http://localhost:8008/"), HostnameEndpoint)
+
+
+def test_tls_is_for_https_alone() -> None:
+    assert "Wrapper" in type(connected(b"https://127.0.0.1/")).__name__
+    assert "Wrapper" not in type(connected(b"http://127.0.0.1/")).__name__
+
+
+def test_nobody_waits_long_for_a_connection() -> None:
+    clock = MemoryReactorClock()
+    found = outcome_of(KnownHosts(clock, Pool(clock, 1)).request(b"GET", b"http://192.0.2.1/"))
+    assert [client[3] for client in clock.tcpClients] == [CONNECT_SECONDS]
+    assert found == []
+
+
+def test_a_pool_repeats_nothing_and_drops_what_is_idle_before_a_server_does() -> None:
+    pool = Pool(Clock(), 3)
+    assert pool.retryAutomatically is False
+    assert pool.cachedConnectionTimeout == IDLE_SECONDS < 60
+    assert pool.maxPersistentPerHost == 3

@@ -1,0 +1,125 @@
+"""Synapse as the guard asks it: every answer is one, or an outage that says what is wrong."""
+
+import json
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.enforce.credentials import Credential
+from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
+from lotus_guard.neighbours.http import Http
+from lotus_guard.neighbours.synapse import Synapse
+from lotus_guard.rules.limit import Limit
+from tests.neighbours.answering import Answer, Answering, answering, result_of
+
+ROOM = RoomId("!a:s")
+LIMIT = Limit()
+
+
+def synapse(agent: Answering, **more: Any) -> Synapse:
+    token = more.pop("token", None) or Credential("TOKEN", "secret")
+    return Synapse(Http(agent, Clock()), "http://s", token, 1.0, **more)
+
+
+def said(status: int = 200, **fields: Any) -> Answer:
+    return Answer(status, json.dumps(fields).encode())
+
+
+def event(event_type: str, content: Any) -> dict[str, Any]:
+    return {"type": event_type, "state_key": "", "content": content, "origin_server_ts": 7000}
+
+
+def test_a_policy_is_read_by_its_rule() -> None:
+    agent = answering(said(state=[event(LIMIT.event, {"max_users": 3})]))
+    calls: list[str] = []
+    ends: list[Any] = []
+    client = synapse(agent, on_call=calls.append, on_end=ends.append)
+    assert result_of(client.policy(ROOM, LIMIT)).policy.max_users == 3
+    (asked,) = agent.asked
+    assert asked.uri == b"http://s/_synapse/admin/v1/rooms/%21a%3As/state?type=io.lotus.voice_limit"
+    assert asked.headers.getRawHeaders(b"Authorization") == [b"Bearer secret"]
+    assert (calls, ends) == ([LIMIT.event], [None])
+
+
+def test_a_room_that_cannot_be_is_never_asked_for() -> None:
+    agent = answering()
+    assert result_of(synapse(agent).policy(RoomId("no room"), LIMIT)).is_unknown
+    assert agent.asked == []
+
+
+def test_an_unknown_room_is_an_answer() -> None:
+    for answer in (said(404, errcode="M_NOT_FOUND"), said(400, errcode="M_INVALID_PARAM")):
+        assert result_of(synapse(answering(answer)).policy(ROOM, LIMIT)).is_unknown
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (said(401, errcode="M_UNKNOWN_TOKEN"), Reason.UNAUTHORIZED),
+        (said(403, errcode="M_FORBIDDEN"), Reason.UNAUTHORIZED),
+        (said(404, errcode="M_UNRECOGNIZED"), Reason.NOT_FOUND),
+        (Answer(404, b"<html>"), Reason.NOT_FOUND),
+        (said(502), Reason.SERVER_ERROR),
+        (said(200), Reason.GARBAGE),
+        (said(200, state={}), Reason.GARBAGE),
+        (Answer(200, b"[]"), Reason.GARBAGE),
+        (said(302), Reason.GARBAGE),
+    ],
+)
+def test_whatever_else_it_answers_is_an_outage(answer: Answer, reason: Reason) -> None:
+    ends: list[Any] = []
+    with pytest.raises(Outage) as raised:
+        result_of(synapse(answering(answer), on_end=ends.append).policy(ROOM, LIMIT))
+    assert raised.value.reason is reason
+    assert ends == [raised.value]
+
+
+def test_a_token_that_was_renewed_is_tried_within_the_same_deadline() -> None:
+    token: Credential[str] = Credential("TOKEN", "old", read=lambda: "new", now=lambda: 1.0)
+    agent = answering(said(401), said(state=[]))
+    result_of(synapse(agent, token=token).policy(ROOM, LIMIT))
+    sent = [asked.headers.getRawHeaders(b"Authorization") for asked in agent.asked]
+    assert sent == [[b"Bearer old"], [b"Bearer new"]]
+
+
+def test_a_token_that_was_not_renewed_is_not_tried_again() -> None:
+    agent = answering(said(401))
+    with pytest.raises(Outage):
+        result_of(synapse(agent).policy(ROOM, LIMIT))
+    assert len(agent.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "alias", "wanted"),
+    [
+        ({"name": "Lounge"}, {"alias": "#a:s"}, "Lounge"),
+        ({"name": ""}, {"alias": "#a:s"}, "#a:s"),
+        ({"name": 7}, {"alias": None}, None),
+        ({"name": "x" * 1000}, {}, "x" * 200),
+    ],
+)
+def test_a_room_has_its_name_or_its_alias_or_none(name: Any, alias: Any, wanted: Any) -> None:
+    states = [
+        said(state=[event("m.room.name", name)]),
+        said(state=[event("m.room.canonical_alias", alias)]),
+    ]
+    assert result_of(synapse(answering(*states)).name(ROOM)) == wanted
+
+
+def test_rooms_come_page_by_page_and_what_is_no_room_is_left_out() -> None:
+    page = said(rooms=[{"room_id": "!a:s"}, {"room_id": 7}, "x", {}], next_batch=500)
+    assert result_of(synapse(answering(page)).rooms(0)) == ([ROOM], 500)
+    assert result_of(synapse(answering(said(rooms=[]))).rooms(500)) == ([], None)
+    with pytest.raises(Outage):
+        result_of(synapse(answering(said(rooms={}))).rooms(0))
+
+
+def test_a_ping_goes_the_way_of_a_look_up_to_a_room_that_cannot_be() -> None:
+    agent = answering(said(404, errcode="M_NOT_FOUND"), said(503))
+    client = synapse(agent)
+    result_of(client.ping())
+    with pytest.raises(Outage):
+        result_of(client.ping())
+    assert all(NO_ROOM[1:6].encode() in asked.uri for asked in agent.asked)

@@ -154,7 +154,7 @@ class Config:
     observed: frozenset[str] = composed(
         _observed,
         Variable(MODE, "enforce", "observe: decide, record and count everything, change nothing"),
-        Variable(OBSERVE, "", f"rules that observe only: any of {', '.join(OBSERVABLE)}; with commas"),
+        Variable(
             OBSERVE, "", f"rules that observe only: any of {', '.join(OBSERVABLE)}; with commas"
         ),
     )

@@ -28,7 +28,7 @@ from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.reading import read_as_go, read_as_rust
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
 from tests.calls import metric
-from tests.test_gate import CORS, parts, recording
+from tests.recorder import CORS, parts, recording
 from tests.world import World, http_answer, token_request
 
 LONG = "x" * MOST_ID

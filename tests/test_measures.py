@@ -7,7 +7,6 @@ import pytest_twisted
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import formatEvent
 
-from lotus_guard.rules.state_event import set_at
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.calls import NO_CAMERA, PUSH, fill, join, last, metric, push, settled
 from tests.events import SOURCES_EVENT
@@ -41,14 +40,6 @@ async def test_a_policy_of_long_ago_is_no_measure(world: World) -> None:
     await world.guard.live.run_pass()
     assert metric(world, f"{SECONDS}_count") == 1
     assert metric(world, f"{SECONDS}_sum") < 20
-
-
-@pytest.mark.parametrize("stamp", [10**400, -1, 0, 2**53, True, 1.5, "1", None, [1]])
-def test_a_senseless_time_of_an_event_is_none(stamp: object) -> None:
-    known = set_at({"origin_server_ts": stamp})
-    assert known is None or (stamp is True and known == 0.001)
-    assert set_at({"origin_server_ts": 1500}) == 1.5
-    assert set_at(None) is None
 
 
 class Slow(Protocol):

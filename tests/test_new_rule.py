@@ -143,7 +143,7 @@ async def test_the_outage_of_another_does_not_open_it(world: World) -> None:
 async def test_it_can_be_observed_only(world: World) -> None:
     world.start_guard()
     public: Any = world.guard.public.door.behind
-    public.exchange.admission.issuing.observed = frozenset({"quiet"})
+    public.exchange.admission.judge_rules.observed = frozenset({"quiet"})
     assert (await world.ask("alice", ROOM)).sources is None
     assert (await world.ask("alice", VOICE)).sources == ["microphone"]
     (made,) = [each for each in world.guard.overview.decisions() if each["room"] == ROOM]

@@ -22,7 +22,7 @@ from lotus_guard.web.door import SLOW_SECONDS
 from tests.calls import join
 from tests.events import SOURCES_EVENT
 from tests.real.processes import free_port
-from tests.test_gate import CORS
+from tests.recorder import CORS
 from tests.world import FAST, Got, World, http_answer, reactor, token_request
 
 

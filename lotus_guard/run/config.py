@@ -45,7 +45,6 @@ from lotus_guard.run.state_settings import STATE, redis_address, state_path
 
 MOST_WORKERS = 64
 OBSERVABLE = (*(rule.name for rule in RULES), LIVE)
-_NAMED = ", ".join(OBSERVABLE)
 
 LIVEKIT_PUBLIC = "LIVEKIT_URL"
 LIVEKIT_INTERNAL = f"{OUR_PREFIX}LIVEKIT_URL"
@@ -71,7 +70,8 @@ def _observed(texts: Texts) -> frozenset[str]:
     faults = [] if mode == "enforce" else [fault_line(MODE, f"found {shown(mode)}", MODES)]
     unknown = ", ".join(sorted(named - set(OBSERVABLE)))
     if unknown:
-        faults.append(fault_line(OBSERVE, f"found {shown(unknown)}", f"any of {_NAMED}"))
+        wanted = f"any of {', '.join(OBSERVABLE)}"
+        faults.append(fault_line(OBSERVE, f"found {shown(unknown)}", wanted))
     if faults:
         raise Unusable(*faults)
     return named
@@ -154,7 +154,9 @@ class Config:
     observed: frozenset[str] = composed(
         _observed,
         Variable(MODE, "enforce", "observe: decide, record and count everything, change nothing"),
-        Variable(OBSERVE, "", f"rules that observe only: any of {_NAMED}; with commas"),
+        Variable(
+            OBSERVE, "", f"rules that observe only: any of {', '.join(OBSERVABLE)}; with commas"
+        ),
     )
     """Which of limit, sources, live and request observe only."""
     log_format: str = setting(

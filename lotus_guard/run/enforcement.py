@@ -107,9 +107,16 @@ def make_admission(
     return Admission(
         config.credentials.livekit,
         Introductions(memory.directory, clocks.now),
-        Judge(judging.policies, desk, judging.recorder, clocks.reactor, clocks.now),
+        Judge(
+            judging.policies,
+            desk,
+            judging.recorder,
+            clocks.reactor,
+            clocks.now,
+            config.observed,
+        ),
         desk,
-        Issuing(config.token_life, judging.recorder, livekit_clock.epoch, config.observed),
+        Issuing(config.token_life, judging.recorder, livekit_clock.epoch),
         judging.recorder,
         config.deadline - memory.cluster.seconds,
         Issued(hints.issued, judging.begins),

@@ -154,12 +154,12 @@ def make_presence(basics: Basics, livekit: Clients[LiveKit], memory: Memory) -> 
     roll_call = RollCall(memory.directory, clocks.reactor, clocks.now, basics.config.deadline)
     return Presence(
         livekit.tokens,
+        livekit.background,
         memory.seat_store,
         memory.directory,
         roll_call,
         clocks.now,
         basics.metrics.used("look"),
-        livekit.background,
     )
 
 

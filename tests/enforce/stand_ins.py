@@ -1,5 +1,6 @@
 """Rules, a homeserver and records that a test leads, for what asks them."""
 
+import gc
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -186,6 +187,12 @@ def policies_of(
 def known(policies: AllPolicies, given: Mapping[str, Any], at: float) -> None:
     """Have policies known from a look-up that was begun at this time, by the names of rules."""
     policies.put(ROOM, {name: Reading(policy) for name, policy in given.items()}, at)
+
+
+def unhandled(logged: list[Any]) -> list[Any]:
+    """What failed and was heard by nobody: Twisted says so when it is collected."""
+    gc.collect()
+    return [each for each in logged if "Unhandled" in str(each.get("log_format"))]
 
 
 def result(deferred: Deferred[Any]) -> Any:

@@ -153,6 +153,7 @@ def test_the_people_of_all_livekit_rooms_of_a_room_count(town: Town) -> None:
     room = town.room("r", "one", "two")
     town.read(room, STRICT)
     assert town.of(one=0, two=1)[room].has_people
+    assert town.of(one=1, two=0)[room].has_people
 
 
 def test_one_restricting_rule_is_enough(town: Town) -> None:
@@ -194,6 +195,12 @@ def test_what_was_just_looked_up_for_a_token_needs_no_poll(town: Town) -> None:
     )
     town.clock.advance(0.1)
     assert town.of(r=0) == {room: Candidate(room, False, OTHERS)}
+
+
+def test_a_room_with_people_is_polled_though_it_had_no_policy_just_now(town: Town) -> None:
+    room = town.room("r")
+    town.read(room, LOOSE)
+    assert town.of(r=1) == {room: Candidate(room, True, OTHERS)}
 
 
 def test_while_pushes_come_a_room_without_a_policy_needs_no_work(town: Town) -> None:

@@ -102,6 +102,14 @@ def test_a_room_once_learnt_is_not_talked_away(door: Door) -> None:
     assert holder.binding.room == ROOM
 
 
+def test_a_proof_overrules_what_was_only_believed(door: Door) -> None:
+    made = answer(request())
+    believed = door.introductions.introduce(made, Asked(request(OTHER), True))
+    assert believed.binding == Binding(OTHER, ROOM_SLOT, Evidence.BELIEF)
+    proved = door.introductions.introduce(made, Asked(request(), False))
+    assert proved.binding == Binding(ROOM, ROOM_SLOT, Evidence.PROOF)
+
+
 def test_a_request_without_a_room_says_who_and_not_where(door: Door) -> None:
     made = token(RANDOM, identity_of(ALICE, "D", "m"))
     holder = door.introductions.introduce(made, Asked(request(None), True))

@@ -26,6 +26,7 @@ from tests.enforce.stand_ins import (
     known,
     policies_of,
     result,
+    unhandled,
 )
 
 DEADLINE = 1.0
@@ -161,7 +162,7 @@ def test_a_rule_that_hangs_is_given_up_at_its_deadline_and_the_others_are_judged
     assert court.records.opened == [("one", "timeout")]
 
 
-def test_the_first_refusal_ends_it_and_what_else_runs_is_cancelled() -> None:
+def test_the_first_refusal_ends_it_and_what_else_runs_is_cancelled(logged: list[Any]) -> None:
     hanging: Deferred[Any] = Deferred()
     court = Court([Says("one", NO), Says("two", NO_CAMERA), Says("three", NO)], desk=Desk())
     court.knows(one=Given(), three=Given())
@@ -169,6 +170,7 @@ def test_the_first_refusal_ends_it_and_what_else_runs_is_cancelled() -> None:
     assert verdicts(result(court.ask())) == {"one": NO}
     assert court.records.opened == [], "what was given up has not failed"
     assert court.clock.getDelayedCalls() == [], "nobody waits for the other look-up any more"
+    assert unhandled(logged) == []
 
 
 def test_an_observed_refusal_does_not_end_it() -> None:

@@ -28,6 +28,7 @@ from tests.enforce.stand_ins import (
     Turn,
     policies_of,
     result,
+    unhandled,
 )
 from tests.events import SOURCES_EVENT
 from tests.world import FAST, World, reactor
@@ -236,6 +237,17 @@ def test_where_the_pace_is_spent_what_is_known_holds_as_it_was() -> None:
     assert desk.reader.unasked == 0
 
 
+def test_a_hint_asks_where_what_is_known_is_not_fresh_whatever_the_pace() -> None:
+    desk = Desk(rate=1.0 / INTERVAL)
+    desk.knows(OLD, one=STRICT, two=STRICT)
+    desk.answers(LOOSE, LOOSE)
+    reading = desk.begin(room=RoomId("!other:s"))
+    desk.clock.pump([0.1] * 30)
+    result(reading)
+    assert desk.read(Turn(is_poll=False))["one"] == (LOOSE, True)
+    assert desk.reader.unasked == 0
+
+
 def test_what_is_too_old_is_asked_for_whatever_the_pace() -> None:
     desk = Desk(rate=0.001)
     desk.knows(LONGEST_POLL + 0.1, one=STRICT, two=STRICT)
@@ -255,7 +267,7 @@ def test_a_turn_that_waits_for_the_pace_is_excused_for_that() -> None:
     assert turn.excused == [0.0, pytest.approx(1.0 / RATE)]
 
 
-def test_a_reading_that_is_given_up_leaves_nothing_behind() -> None:
+def test_a_reading_that_is_given_up_leaves_nothing_behind(logged: list[Any]) -> None:
     desk = Desk(rate=RATE)
     desk.answers(Deferred(), Deferred())
     reading = desk.begin()
@@ -263,3 +275,4 @@ def test_a_reading_that_is_given_up_leaves_nothing_behind() -> None:
     assert result(reading).check(CancelledError)
     assert desk.records.unenforced == []
     assert desk.clock.getDelayedCalls() == []
+    assert unhandled(logged) == []

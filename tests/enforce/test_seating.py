@@ -18,7 +18,7 @@ from lotus_guard.enforce.seating import LOOK_MAX_AGE, SeatDesk, in_time
 from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.rule import Allow, Facts, Refuse, Verdict
 from tests.core.seating import CALL, ROOM, look, make
-from tests.enforce.stand_ins import result
+from tests.enforce.stand_ins import result, unhandled
 
 DEADLINE = 1.0
 NOW = 1000.0
@@ -233,7 +233,7 @@ def test_a_seat_is_kept_for_who_comes_in_unjudged(hall: Hall) -> None:
     assert hall.desk.taken(ROOM) == ["@a:s", "@b:s"]
 
 
-def test_a_store_that_is_out_holds_up_nobody_who_is_let_go(hall: Hall) -> None:
+def test_a_store_that_is_out_holds_up_nobody_who_is_let_go(hall: Hall, logged: list[Any]) -> None:
     class Away:
         async def change(self, *_args: Any) -> Any:
             raise Outage(Reason.TIMEOUT, "made up")
@@ -241,6 +241,7 @@ def test_a_store_that_is_out_holds_up_nobody_who_is_let_go(hall: Hall) -> None:
     hall.desk.store = Away()  # type: ignore[assignment]
     hall.desk.keep_soon(hall.recipient("a"))
     assert hall.desk.taken(ROOM) == []
+    assert unhandled(logged) == []
 
 
 def test_a_look_ahead_is_made_unless_one_serves_or_too_many_are_under_way(hall: Hall) -> None:
@@ -253,11 +254,15 @@ def test_a_look_ahead_is_made_unless_one_serves_or_too_many_are_under_way(hall: 
     assert hall.presence.asked == [NOW - LOOK_MAX_AGE]
 
 
-@pytest.mark.parametrize("trouble", [Outage(Reason.RESET, "made up"), Flooded()])
-def test_a_look_ahead_that_fails_is_nobodys_failure(hall: Hall, trouble: Exception) -> None:
-    hall.presence.trouble = trouble
+@pytest.mark.parametrize("is_flooded", [True, False])
+def test_a_look_ahead_that_fails_is_nobodys_failure(
+    hall: Hall, is_flooded: bool, logged: list[Any]
+) -> None:
+    hall.presence.trouble = Flooded() if is_flooded else Outage(Reason.RESET, "made up")
     hall.desk.look_ahead(ROOM)
     assert hall.presence.asked
+    hall.presence.trouble = None
+    assert unhandled(logged) == []
 
 
 @pytest.mark.parametrize(("there", "not_before"), [((), []), (("@a:s:D",), [NOW])])

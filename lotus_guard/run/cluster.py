@@ -82,7 +82,9 @@ def make_seat_store(basics: Basics, cluster: Cluster, seats: Seats) -> SeatStore
     def new_id() -> str:
         return short_id(clocks.random)
 
-    return RedisSeats(cluster.shared.keys, seats, new_id, clocks.now, basics.metrics.contended)
+    return RedisSeats(
+        cluster.shared.keys, seats, new_id, clocks.now, basics.metrics.memory.contended
+    )
 
 
 @frozen
@@ -93,7 +95,7 @@ class _FileHealth:
 
     def failed(self, why: str) -> None:
         """Take note of a fault."""
-        self.basics.metrics.store_failed(why)
+        self.basics.metrics.memory.store_failed(why)
         self.basics.health.note(Dependency.STORE, why)
 
     def written(self) -> None:
@@ -134,10 +136,10 @@ def _connection(basics: Basics, address: RedisAddress, seconds: float) -> "Redis
 
         def away(self, outage: Outage) -> None:
             basics.health.note(Dependency.STORE, str(outage))
-            basics.metrics.redis_is_away(outage)
+            basics.metrics.memory.redis_is_away(outage)
 
         def failed(self, outage: Outage) -> None:
-            basics.metrics.redis_failed(outage)
+            basics.metrics.memory.redis_failed(outage)
 
     clocks, password = basics.clocks, basics.config.credentials.redis
     return Redis(address, clocks.reactor, clocks.now, RedisHealth(), seconds, password)

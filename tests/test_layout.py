@@ -165,13 +165,7 @@ WITHOUT_TESTS: set[str] = {
     "run/state_settings.py",
     "synapse_module.py",
 }
-LONG_MODULES: set[str] = {
-<<<<<<< HEAD
-    "observe/metrics.py",
-=======
-    "run/workers.py",
->>>>>>> house
-}
+LONG_MODULES: set[str] = set()
 LONG_FUNCTIONS: set[str] = {
     "enforce/roll_call.py _piecewise",
 }

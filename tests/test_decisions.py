@@ -29,7 +29,7 @@ def deeds(world: World) -> list[tuple[str, str, bool]]:
 
 async def decisions(world: World, **wanted: str) -> list[Decision]:
     query = "&".join(f"{name}={value}" for name, value in wanted.items())
-    got = await world.request("GET", f"/decisions?{query}", base=world.desk)
+    got = await world.request("GET", f"/decisions?{query}", base=world.operators)
     return [from_json(each) for each in got.json()["decisions"]]
 
 
@@ -130,7 +130,9 @@ async def test_users_are_nowhere_where_the_operator_does_not_want_them(
     await world.guard.live.run_pass()
     assert (await world.ask("bob", TWO)).status == 403
     await world.ask("alice", VOICE)
-    pages = [await world.request("GET", page, base=world.desk) for page in ("/rooms", "/decisions")]
+    pages = [
+        await world.request("GET", page, base=world.operators) for page in ("/rooms", "/decisions")
+    ]
     await world.guard.memory.cluster.store.close()
     rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT * FROM decision")
     told = f"{[page.body for page in pages]}{rows.fetchall()}{[str(event) for event in logged]}"
@@ -159,9 +161,11 @@ async def test_no_secret_reaches_log_records_metrics_or_pages(
     await fill(world)
     world.sandbox.homeserver.accounts.clear()  # the admin's token is not known any more
     await world.ask("dave", VOICE)
-    await world.request("POST", "/policy", b"{}", {"Lotus-Guard-Signature": "x"}, base=world.desk)
+    await world.request(
+        "POST", "/policy", b"{}", {"Lotus-Guard-Signature": "x"}, base=world.operators
+    )
     pages = [
-        (await world.request("GET", page, base=world.desk)).body.decode()
+        (await world.request("GET", page, base=world.operators)).body.decode()
         for page in ("/metrics", "/readyz", "/rooms", "/decisions")
     ]
     await world.guard.memory.cluster.store.close()

@@ -71,7 +71,7 @@ async def test_it_is_pushed(world: World) -> None:
     assert (await world.ask("alice", OPEN)).sources is None
     body = write_push(RoomId(OPEN), {QUIET.event: {"quiet": True}}, MORE)
     signed = {"Lotus-Guard-Signature": sign_push(body, SECRET, time.time())}
-    assert (await world.request("POST", "/policy", body, signed, world.desk)).status == 204
+    assert (await world.request("POST", "/policy", body, signed, world.operators)).status == 204
     assert (await world.ask("alice", OPEN)).sources == ["microphone", "screen_share_audio"]
 
 

@@ -230,7 +230,7 @@ async def test_tokens_do_not_crowd_out_the_background(world: World) -> None:
 
 
 async def dependency(world: World, name: str) -> Any:
-    listed = (await world.request("GET", "/readyz", base=world.desk)).json()["dependencies"]
+    listed = (await world.request("GET", "/readyz", base=world.operators)).json()["dependencies"]
     return next(each for each in listed if each["name"] == name)
 
 

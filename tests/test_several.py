@@ -55,7 +55,7 @@ class Ring:
         self.guards.append(guard)
         self.servers.append(server)
         self.urls.append(self.world.url)
-        self.desks.append(self.world.desk)
+        self.desks.append(self.world.operators)
         return guard
 
     async def ask(self, number: int, name: str, room: str, **more: Any) -> int:

@@ -77,7 +77,7 @@ class World:
     rules: Rules = RULES
     config: Config = field(init=False)
     url: str = ""
-    desk: str = ""
+    operators: str = ""
     """The operators' port."""
     _ends: list[Callable[[], Any]] = field(factory=list)
 
@@ -109,7 +109,7 @@ class World:
         port = self._listen(0, DoorSite(self.guard.public.door, self.guard.public.connections))
         self.url = f"http://127.0.0.1:{port}"
         site = OperatorsSite(self.guard.operators)
-        self.desk = f"http://127.0.0.1:{self._listen(0, site)}"
+        self.operators = f"http://127.0.0.1:{self._listen(0, site)}"
         self._ends += [self.guard.memory.cluster.store.close, agents.close]
 
     def serve(self, answer: bytes | None = None, abort: bool = False) -> str:

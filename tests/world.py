@@ -169,7 +169,7 @@ class World:
     def fail_opens(self) -> dict[tuple[str, str], float]:
         """Count the fail-opens by rule and reason."""
         found = {}
-        for metric in self.guard.metrics.fail_open.collect():
+        for metric in self.guard.metrics.rules.fail_open.collect():
             for sample in metric.samples:
                 if sample.name.endswith("_total"):
                     found[sample.labels["rule"], sample.labels["reason"]] = sample.value

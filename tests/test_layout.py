@@ -179,7 +179,6 @@ LONG_MODULES: set[str] = {
     "run/workers.py",
 }
 LONG_FUNCTIONS: set[str] = {
-    "enforce/roll_call.py _piecewise",
     "observe/metrics.py __attrs_post_init__",
     "observe/metrics.py _add_live",
 }

@@ -375,10 +375,12 @@ async def test_webhooks_and_pushes_may_lag_behind(files: Files) -> None:
         ("x" * 32, "x" * 32, 401),
     ):
         body, token = sign_webhook(event, KEY, secret, time.time())
-        await world.request("POST", "/webhook", body, {"Authorization": token}, world.desk)
+        await world.request("POST", "/webhook", body, {"Authorization": token}, world.operators)
         signed = {"Lotus-Guard-Signature": sign_push(b"{}", push, time.time())}
-        assert (await world.request("POST", "/policy", b"{}", signed, world.desk)).status == status
-    got = (await world.request("GET", "/readyz", base=world.desk)).json()
+        assert (
+            await world.request("POST", "/policy", b"{}", signed, world.operators)
+        ).status == status
+    got = (await world.request("GET", "/readyz", base=world.operators)).json()
     assert got["webhooks"] == {"genuine": 2, "forged": 1}
 
 
@@ -402,13 +404,13 @@ async def test_no_secret_is_in_a_dump_a_log_or_a_page(files: Files, logged: list
         files.put(name, "a secret of\nno use")
     world.config.credentials.reload()
     signed = {"Lotus-Guard-Signature": sign_push(b"{}", "x" * 32, time.time())}
-    await world.request("POST", "/policy", b"{}", signed, world.desk)
+    await world.request("POST", "/policy", b"{}", signed, world.operators)
     guard = world.guard
     for part in (guard.live, guard.hints.pushes, guard.public.door, *guard.loop.backends):
         shown.append(repr(part))
     shown += [repr(each) for each in (world.config.credentials, world.config)]
     for path in ("/metrics", "/readyz", "/decisions", "/rooms"):
-        shown.append((await world.request("GET", path, base=world.desk)).body.decode())
+        shown.append((await world.request("GET", path, base=world.operators)).body.decode())
     text = "\n".join([*shown, *logged])
     for secret in (
         SECRET,

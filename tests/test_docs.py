@@ -5,18 +5,16 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from attrs import fields
 from twisted.internet.task import Clock
 
 from lotus_guard.enforce.ports import Reason
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.rules import RULES
 from lotus_guard.run.clocks import Clocks
-from lotus_guard.run.config import Variables, read_config, variable_names
+from lotus_guard.run.config import read_config, variable_names, variables
 from lotus_guard.run.guard import make_guard
 from tests.test_failure_classes import FAULTS
 
@@ -35,12 +33,7 @@ GOOD = {
 
 
 def defaults() -> dict[str, str]:
-    all_fields: Any = fields(Variables)  # type: ignore[arg-type]
-    found = {}
-    for each in all_fields:
-        entry = each.metadata["environ_config"]
-        found[entry.name or f"LOTUS_GUARD_{each.name.upper()}"] = entry.default
-    return found
+    return {each.name: each.default for each in variables()}
 
 
 def test_every_variable_is_in_the_table_with_its_default() -> None:
@@ -256,8 +249,8 @@ def test_settings_that_a_page_shows_are_the_guards(tmp_path: Path) -> None:
     shown = [variables_of(text) for _, _, text in blocks("")]
     assert sum(map(len, shown)) > 2
     (tmp_path / "file").write_text("a-secret-of-16-characters-or-more")
-    for variables in shown:
-        there = {n: str(tmp_path / "file") if "_FILE" in n else v for n, v in variables.items()}
+    for each in shown:
+        there = {n: str(tmp_path / "file") if "_FILE" in n else v for n, v in each.items()}
         read_config({**GOOD, **there})
 
 

@@ -101,7 +101,7 @@ async def run_pass(world: World) -> None:
 
 
 def unenforced(world: World) -> set[tuple[str, str]]:
-    found = world.guard.metrics.unenforced.collect()
+    found = world.guard.metrics.rules.unenforced.collect()
     samples = [each for metric in found for each in metric.samples if each.value]
     names = ("rule", "reason")
     return {

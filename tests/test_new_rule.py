@@ -71,7 +71,7 @@ async def test_it_is_pushed(world: World) -> None:
     assert (await world.ask("alice", OPEN)).sources is None
     body = write_push(RoomId(OPEN), {QUIET.event: {"quiet": True}}, MORE)
     signed = {"Lotus-Guard-Signature": sign_push(body, SECRET, time.time())}
-    assert (await world.request("POST", "/policy", body, signed, world.desk)).status == 204
+    assert (await world.request("POST", "/policy", body, signed, world.operators)).status == 204
     assert (await world.ask("alice", OPEN)).sources == ["microphone", "screen_share_audio"]
 
 
@@ -143,7 +143,7 @@ async def test_the_outage_of_another_does_not_open_it(world: World) -> None:
 async def test_it_can_be_observed_only(world: World) -> None:
     world.start_guard()
     public: Any = world.guard.public.door.behind
-    public.exchange.admission.issuing.observed = frozenset({"quiet"})
+    public.exchange.admission.judge_rules.observed = frozenset({"quiet"})
     assert (await world.ask("alice", ROOM)).sources is None
     assert (await world.ask("alice", VOICE)).sources == ["microphone"]
     (made,) = [each for each in world.guard.overview.decisions() if each["room"] == ROOM]

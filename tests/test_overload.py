@@ -22,7 +22,7 @@ from lotus_guard.web.door import SLOW_SECONDS
 from tests.calls import join
 from tests.events import SOURCES_EVENT
 from tests.real.processes import free_port
-from tests.test_gate import CORS
+from tests.recorder import CORS
 from tests.world import FAST, Got, World, http_answer, reactor, token_request
 
 
@@ -229,7 +229,7 @@ async def test_tokens_do_not_crowd_out_the_background(world: World) -> None:
 
 
 async def dependency(world: World, name: str) -> Any:
-    listed = (await world.request("GET", "/readyz", base=world.desk)).json()["dependencies"]
+    listed = (await world.request("GET", "/readyz", base=world.operators)).json()["dependencies"]
     return next(each for each in listed if each["name"] == name)
 
 

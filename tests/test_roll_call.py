@@ -248,7 +248,7 @@ async def test_a_room_that_is_seen_in_part_is_counted_and_named_once_a_minute(
     world.start_guard()
     await join(world, "alice", VOICE)
     presence = world.guard.live.room_pass.presence
-    presence.in_background = Troubled(presence.service, "attendance participant", "timeout")
+    presence.background = Troubled(presence.service, "attendance participant", "timeout")
     for passes in (1.0, 2.0):
         await world.guard.live.run_pass()
         assert metric(world, "lotus_guard_live_partial_looks_total") == passes

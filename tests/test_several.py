@@ -55,7 +55,7 @@ class Ring:
         self.guards.append(guard)
         self.servers.append(server)
         self.urls.append(self.world.url)
-        self.desks.append(self.world.desk)
+        self.desks.append(self.world.operators)
         return guard
 
     async def ask(self, number: int, name: str, room: str, **more: Any) -> int:
@@ -185,7 +185,7 @@ async def test_who_is_deposed_in_the_middle_of_a_pass_does_nothing_more(ring: Ri
     alice = await join(ring.world, "alice", OPEN)
     ring.world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, NO_CAMERA)
     presence = ring.guards[0].live.room_pass.presence
-    service: Any = presence.in_background
+    service: Any = presence.background
 
     class Pausing:
         """Between his look and his step he is paused for longer than his lease."""
@@ -196,7 +196,7 @@ async def test_who_is_deposed_in_the_middle_of_a_pass_does_nothing_more(ring: Ri
             await ring.lease(1).renew()
             return seen
 
-    presence.in_background = Pausing()  # type: ignore[assignment]
+    presence.background = Pausing()  # type: ignore[assignment]
     await ring.guards[0].live.run_pass()
     assert list(alice.permission.can_publish_sources) == []
     steps = ring.guards[0].metrics.registry.get_sample_value(

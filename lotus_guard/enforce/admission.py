@@ -20,7 +20,7 @@ from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.introduction import Crowded, Introductions
 from lotus_guard.enforce.issuing import Issuing, Pass
 from lotus_guard.enforce.judge import Finding, Judge
-from lotus_guard.enforce.ports import Outage, Reason, Records
+from lotus_guard.enforce.ports import Bug, Outage, Reason, Records
 from lotus_guard.enforce.recipient import Asked, Recipient
 from lotus_guard.enforce.seating import SeatDesk
 from lotus_guard.rules.limit import Limit
@@ -99,7 +99,7 @@ class Admission:
             raise
         except Exception:
             _log.failure("A token could not be judged")
-            return self._pass_unjudged(Outage(Reason.BUG, "see the traceback in the log"))
+            return self._pass_unjudged(Bug())
 
     def _open(self, encoded: str) -> Token:
         """Verify and read a token, by what is in the files by now if need be; raises NotOurs."""
@@ -125,7 +125,7 @@ class Admission:
         if shed_reason:
             self.desk.keep_soon(recipient)  # the live loop sees to them when they have come in
             return self._pass_unjudged(shed_reason, room, again=True)
-        findings = await self.judge_rules.findings(recipient, self.issuing.observed)
+        findings = await self.judge_rules.findings(recipient)
         return await self._conclude(recipient, token, findings)
 
     def _pass_unjudged(
@@ -142,7 +142,7 @@ class Admission:
 
     def _crowded(self, crowded: Crowded) -> Answer:
         """Refuse more slots or devices than seats could be counted for: the limit's business."""
-        observed = Limit.name in self.issuing.observed
+        observed = Limit.name in self.judge_rules.observed
         ruling = refused(Limit.name, crowded.room, crowded.user, crowded.refuse)
         decision = self.records.decided(ruling, observed=observed)
         return Pass() if observed else Refusal(crowded.refuse, decision)
@@ -157,20 +157,21 @@ class Admission:
                 passed.append(finding)
             elif refusal := await self._refuse(recipient, finding, finding.verdict):
                 return refusal
-        for finding in [each for each in passed if each.seats is not None]:
+        seated: list[Finding] = []
+        for finding in passed:
             full = await self._claim(recipient, finding)
             if full is None:
-                continue
-            passed.remove(finding)
-            if refusal := await self._refuse(recipient, finding, full):
+                seated.append(finding)
+            elif refusal := await self._refuse(recipient, finding, full):
                 return refusal
         if recipient.user:
             self.introductions.confirm(token, recipient.user)
-        return self.issuing.issue(recipient, token, passed)
+        return self.issuing.issue(recipient, token, seated)
 
     async def _claim(self, recipient: Recipient, finding: Finding) -> Refuse | None:
         """Take the seat that a rule wants taken; a refusal where others were quicker."""
-        assert finding.seats is not None
+        if finding.seats is None:
+            return None
         seating = await self.desk.claim(recipient, finding.seats, finding.at)
         if seating.admitted:
             return None
@@ -182,12 +183,11 @@ class Admission:
         self, recipient: Recipient, finding: Finding, refuse: Refuse
     ) -> Refusal | None:
         """Put a refusal on record; None where the rule is only observed: they come in."""
-        observed = finding.rule.name in self.issuing.observed
         seated = self.desk.taken(recipient.room) if finding.seats is not None else ()
         ruling = refused(finding.rule.name, recipient.room, recipient.person, refuse, seated)
-        decision = self.records.decided(ruling, observed=observed)
-        if observed:
-            if finding.seats is not None:
-                await self.desk.keep(recipient)
-            return None
-        return Refusal(refuse, decision)
+        decision = self.records.decided(ruling, observed=finding.is_observed)
+        if not finding.is_observed:
+            return Refusal(refuse, decision)
+        if finding.seats is not None:
+            await self.desk.keep(recipient)
+        return None

@@ -1,7 +1,7 @@
 """Which rooms the live loop could work on: those in which somebody is, or will soon be.
 
-LiveKit's count of the people in a room is up to five seconds old (docs/facts.md): by it alone,
-whoever has just come would be missed.
+LiveKit's count of the people in a room is up to five seconds old (docs/facts.md, LiveKit: API): by
+it alone, whoever has just come would be missed.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,6 @@
 """The token that goes out: upstream's own, or one that says less."""
 
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define, frozen
 
@@ -10,8 +9,7 @@ from lotus_guard.core.token import Token, lifetime, restrain, sign
 from lotus_guard.enforce.judge import Finding
 from lotus_guard.enforce.ports import Records
 from lotus_guard.enforce.recipient import Recipient
-from lotus_guard.rules.plan import Ban, taker, united
-from lotus_guard.rules.rule import Forbid
+from lotus_guard.rules.plan import Bans, bans_by, taker, united
 from lotus_guard.rules.rulings import Cut, token_changed
 
 
@@ -32,13 +30,11 @@ class Issuing:
     """Seconds for which a token of a room with a policy is valid at most; 0: as upstream says."""
     records: Records
     epoch: Callable[[], float]
-    observed: AbstractSet[str]
-    """The rules that decide and record, and change nothing."""
 
     def issue(self, recipient: Recipient, token: Token, findings: Sequence[Finding]) -> Pass:
         """Restrain a token by the rules that are enforced, and record what the others would do."""
-        binding = [each for each in findings if each.seats is not None or _bans(each)]
-        enforced = [each for each in binding if each.rule.name not in self.observed]
+        binding = [each for each in findings if each.seats is not None or _bans([each])]
+        enforced = [each for each in binding if not each.is_observed]
         if len(enforced) != len(binding):
             self._restrained(recipient, token, binding, observed=True)
         restrained, decision = self._restrained(recipient, token, enforced)
@@ -54,7 +50,7 @@ class Issuing:
         """Restrain a token and put that on record; None where there is nothing to take."""
         if not binding:
             return None, ""
-        bans = tuple(ban for each in binding for ban in _bans(each))
+        bans = _bans(binding)
         forbidden = united(bans)
         restrained = restrain(token, forbidden, self.token_life, self.epoch())
         if restrained is token:
@@ -67,8 +63,5 @@ class Issuing:
         return restrained, self.records.decided(ruling, observed=observed)
 
 
-def _bans(finding: Finding) -> tuple[Ban, ...]:
-    verdict = finding.verdict
-    if isinstance(verdict, Forbid) and verdict.sources:
-        return (Ban(finding.rule.name, verdict.sources),)
-    return ()
+def _bans(findings: Iterable[Finding]) -> Bans:
+    return bans_by((each.rule.name, each.verdict) for each in findings)

@@ -5,19 +5,19 @@ found, or nothing where something of ours failed and it had to let the call thro
 outage nor the slowness of one skips or delays the verdict of another.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import ignoring
 from lotus_guard.enforce.policies import AllPolicies, Known, Policies
-from lotus_guard.enforce.ports import Now, Outage, Reason, Records
+from lotus_guard.enforce.ports import Bug, Now, Outage, Records
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.enforce.seating import Judging, SeatDesk, in_time
 from lotus_guard.rules.rule import Allow, Fact, Facts, P, Policy, Refuse, Rule, Verdict
@@ -32,14 +32,12 @@ class Finding:
     rule: Rule[Any]
     policy: Policy
     verdict: Verdict
+    is_observed: bool = False
+    """Whether the rule only tells what it would do."""
     seats: int | None = None
     """How many seats the room has, where the rule has one taken for them."""
     at: float = 0.0
     """When the look behind the verdict was begun, where there was one."""
-
-
-Inquiry = Finding | Deferred[Finding | None] | Coroutine[Any, Any, Finding | None]
-"""A rule that was asked: its finding, at once or later; None where it opens."""
 
 
 @define(eq=False)
@@ -51,6 +49,8 @@ class Judge:
     records: Records
     clock: IReactorTime
     now: Now
+    observed: AbstractSet[str]
+    """The rules that decide and record, and change nothing."""
 
     def ahead(self, room: RoomId) -> None:
         """Begin the look-ups for a request while upstream works on it."""
@@ -59,116 +59,88 @@ class Judge:
         if self.policies.seats(room) is not None:
             self.desk.look_ahead(room)
 
-    async def findings(self, recipient: Recipient, observed: AbstractSet[str]) -> Sequence[Finding]:
+    async def findings(self, recipient: Recipient) -> Sequence[Finding]:
         """What each rule found, in the order of the rules, without those that let the call through.
 
         Ends with the first refusal by a rule that is not only observed: what the others find does
         not matter then, and nobody waits for it.
         """
         found: list[Finding] = []
-        inquiries = self._inquiries(recipient)
+        asked = [ensureDeferred(self._alone(policies, recipient)) for policies in self.policies]
         try:
-            for inquiry in inquiries:
-                finding = inquiry if isinstance(inquiry, Finding) else await inquiry
+            for waiting in asked:
+                finding = await waiting
                 if finding is None:
                     continue
                 found.append(finding)
-                if isinstance(finding.verdict, Refuse) and finding.rule.name not in observed:
+                if isinstance(finding.verdict, Refuse) and not finding.is_observed:
                     break
         finally:
-            for inquiry in inquiries:
-                _give_up(inquiry)
+            for waiting in asked:
+                ignoring(waiting, CancelledError)
+                waiting.cancel()
         return found
 
-    def _inquiries(self, recipient: Recipient) -> Sequence[Inquiry]:
-        """Begin to ask every rule.
-
-        A rule whose policy is at hand and that needs nothing else answers at once, for a Deferred
-        costs as much as a rule. The first of the others needs no Deferred of its own either.
-        """
-        inquiries: list[Inquiry] = []
-        is_first = True
-        for policies in self.policies:
-            policy = policies.at_hand(recipient.room)
-            if policy is not None and not _needs_look(policies.rule, policy):
-                inquiries.append(_found(policies.rule, policy, recipient))
-                continue
-            asked = self._alone(policies, policy, recipient)
-            inquiries.append(asked if is_first else ensureDeferred(asked))
-            is_first = False
-        return inquiries
-
-    async def _alone(
-        self, policies: Policies[P], policy: P | None, recipient: Recipient
-    ) -> Finding | None:
+    async def _alone(self, policies: Policies[P], recipient: Recipient) -> Finding | None:
         """Ask one rule; None where it had to let the call through."""
         rule = policies.rule.name
         try:
-            if Fact.ATTENDANCE in policies.rule.needs:
-                return await self._seated(policies, policy, recipient)
-            known = await self._known(policies, policy, recipient)
-            return _found(policies.rule, known.policy, recipient)
+            return await self._finding(policies, recipient)
         except CancelledError:
             raise
         except Outage as failure:
             outage = failure
         except Exception:
             _log.failure("The {rule} rule failed", rule=rule)
-            outage = Outage(Reason.BUG, "see the traceback in the log")
+            outage = Bug()
         self.records.failed_open(rule, outage, recipient.room, recipient.person)
         return None
 
-    async def _seated(
-        self, policies: Policies[P], policy: P | None, recipient: Recipient
-    ) -> Finding:
-        """Ask a rule that needs to know who is there; raises Outage."""
-        rule, last = policies.rule, policies.last(recipient.room)
-        if policy is None and last is not None and last.restricts:
-            self.desk.foresee(recipient, _judging(rule, last, recipient))
-        try:
-            known = await self._known(policies, policy, recipient)
-            if known.policy.restricts:
-                judging = _judging(rule, known.policy, recipient)
-                verdict, at = await self.desk.judged(recipient, judging)
-                return Finding(rule, known.policy, verdict, rule.seats(known.policy), at)
-            if not known.is_certain:  # there may be a limit by now: it must not put them out
+    async def _finding(self, policies: Policies[P], recipient: Recipient) -> Finding:
+        """Ask one rule; raises Outage."""
+        rule = policies.rule
+        if Fact.ATTENDANCE in rule.needs:
+            try:
+                return await self._seated(policies, recipient)
+            except Outage:
                 await self.desk.keep(recipient)
-            return Finding(rule, known.policy, Allow())
-        except Outage:
+                raise
+        policy = (await self._known(policies, recipient)).policy
+        verdict = rule.judge(policy, recipient.who, Facts())
+        return Finding(rule, policy, verdict, rule.name in self.observed)
+
+    async def _seated(self, policies: Policies[P], recipient: Recipient) -> Finding:
+        """Ask a rule that needs to know who is there; raises Outage."""
+        rule = policies.rule
+        is_observed = rule.name in self.observed
+        known = await self._known(policies, recipient)
+        if known.policy.restricts:
+            judging = _judging(rule, known.policy, recipient)
+            verdict, at = await self.desk.judged(recipient, judging)
+            return Finding(rule, known.policy, verdict, is_observed, rule.seats(known.policy), at)
+        if not known.is_certain:  # there may be a limit by now: it must not put them out
             await self.desk.keep(recipient)
-            raise
+        return Finding(rule, known.policy, Allow(), is_observed)
 
-    async def _known(
-        self, policies: Policies[P], policy: P | None, recipient: Recipient
-    ) -> Known[P]:
-        """Find the policy where it is not at hand; raises Outage.
+    async def _known(self, policies: Policies[P], recipient: Recipient) -> Known[P]:
+        """Find a policy; raises Outage.
 
-        One that is known to restrict is waited for half the time: the other half is for what it
-        asks for.
+        One that is known to restrict is waited for half the time: the other half is for what the
+        rule needs besides. Where that is who is there, the look is begun at once.
         """
+        rule, room = policies.rule, recipient.room
+        policy = policies.at_hand(room)
         if policy is not None:
             return Known(policy, True)
-        room = recipient.room
-        share = 0.5 if policies.restricts(room) else 1.0
+        last = policies.last(room)
+        if last is None or not last.restricts:
+            share = 1.0
+        else:
+            share = 0.5
+            if Fact.ATTENDANCE in rule.needs:
+                self.desk.foresee(recipient, _judging(rule, last, recipient))
         asked = in_time(recipient, self.clock, self.now, policies.get(room), share)
         return await policies.known(room, asked)
-
-
-def _give_up(inquiry: Inquiry) -> None:
-    """End an inquiry that nobody waits for any more; one that has ended takes no notice."""
-    if isinstance(inquiry, Deferred):
-        ignoring(inquiry, CancelledError)
-        inquiry.cancel()
-    elif isinstance(inquiry, Coroutine):
-        inquiry.close()
-
-
-def _needs_look(rule: Rule[P], policy: P) -> bool:
-    return Fact.ATTENDANCE in rule.needs and policy.restricts
-
-
-def _found(rule: Rule[P], policy: P, recipient: Recipient) -> Finding:
-    return Finding(rule, policy, rule.judge(policy, recipient.who, Facts()))
 
 
 def _judging(rule: Rule[P], policy: P, recipient: Recipient) -> Judging:

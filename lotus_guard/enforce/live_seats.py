@@ -1,17 +1,15 @@
 """The seats of running calls: freed when people hang up, missing for whoever came without one."""
 
-from typing import Any
-
 from attrs import define, field
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Person, Seats
 from lotus_guard.enforce.hang_ups import HangUps
-from lotus_guard.enforce.policies import AllPolicies, Known
+from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.enforce.ports import Outage, Rank
 from lotus_guard.enforce.presence import Seen
+from lotus_guard.enforce.room_rules import RoomRule
 from lotus_guard.enforce.seat_store import SeatStore
-from lotus_guard.rules.rule import Rule
 
 MOST_LIMITED = 20_000
 
@@ -47,27 +45,29 @@ class LiveSeats:
             self.limited.discard(room)
             await self.store.change(room, lambda seats: seats.reassess(room, None))
 
-    async def unseated(self, room: RoomId, rule: Rule[Any], known: Known[Any]) -> list[Person]:
+    async def unseated(self, room: RoomId, seating: RoomRule) -> list[Person]:
         """List the people to put out; a policy that is not certain puts out and seats nobody."""
-        if not known.is_certain:
+        policy = seating.known.policy
+        if not seating.known.is_certain:
             return []
-        if known.policy.restricts and (room in self.limited or len(self.limited) < MOST_LIMITED):
+        if policy.restricts and (room in self.limited or len(self.limited) < MOST_LIMITED):
             self.limited.add(room)
         is_sure = self.rank.may_remove() and self.store.is_certain(room)
-        limit = rule.seats(known.policy) if self.is_on and is_sure else None
+        limit = seating.rule.seats(policy) if self.is_on and is_sure else None
         unseated = await self.store.change(room, lambda seats: seats.reassess(room, limit))
-        if not unseated or not await self._is_still(room, rule, known):
+        if not unseated or not await self._is_still(room, seating):
             return []
         return unseated if self.store.is_certain(room) else []
 
-    async def _is_still(self, room: RoomId, rule: Rule[Any], known: Known[Any]) -> bool:
+    async def _is_still(self, room: RoomId, seating: RoomRule) -> bool:
         """Whether Synapse says at this moment what we know of a room's limit.
 
         Another guard, or the token path a moment later, may have read a newer one and let people
         in by it: nobody is put out by one that has been lifted since.
         """
-        policies = self.policies.of(rule.name)
+        policies = self.policies.of(seating.rule.name)
         try:
-            return bool(await policies.get(room, 0.0, in_background=True) == known.policy)
+            now = await policies.get(room, 0.0, in_background=True)
         except Outage:
             return False
+        return bool(now == seating.known.policy)

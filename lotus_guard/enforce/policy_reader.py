@@ -6,26 +6,26 @@ are noticed later. Where Synapse is out, it is not asked about each room, so tha
 delays a pass by some deadlines and not by one for each room.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, ensureDeferred
+from twisted.logger import Logger
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import ignoring
 from lotus_guard.enforce.outage_check import OutageCheck
 from lotus_guard.enforce.policies import AllPolicies, Known, Policies
-from lotus_guard.enforce.ports import Now, Outage, Records
+from lotus_guard.enforce.ports import Bug, Now, Outage, Records
 from lotus_guard.enforce.rate_limiter import RateLimiter
+from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.enforce.turn import Turn
 from lotus_guard.rules.rule import P
 
+_log = Logger()
+
 LONGEST_POLL = 30.0
 """Seconds that a pass may spend on looking up policies: half of what it may last."""
-
-Found = Mapping[str, Known[Any]]
-"""What is known of a room's policies, by rule; without those of which nothing is."""
 
 
 @define(eq=False)
@@ -58,21 +58,34 @@ class PolicyReader:
             check.begin()
         self._asked = self.unasked = 0
 
-    async def read(self, room: RoomId, turn: Turn) -> Found:
-        """Find what is known of all policies of a room."""
-        asked: list[tuple[str, Deferred[Known[Any] | None]]] = [
-            (each.rule.name, ensureDeferred(self._known(each, room, turn)))
-            for each in self.policies
-        ]
+    async def read(self, room: RoomId, turn: Turn) -> RoomRules:
+        """Find what is known of all policies of a room, each on its own."""
+        asked = [ensureDeferred(self._alone(each, room, turn)) for each in self.policies]
         try:
-            found = [(name, await known) for name, known in asked]
+            found = [await waiting for waiting in asked]
         finally:
-            for _, known in asked:
-                ignoring(known, CancelledError)
-                known.cancel()
-        return {name: known for name, known in found if known is not None}
+            for waiting in asked:
+                ignoring(waiting, CancelledError)
+                waiting.cancel()
+        return RoomRules([each for each in found if each is not None])
 
-    async def _known(self, policies: Policies[P], room: RoomId, turn: Turn) -> Known[P] | None:
+    async def _alone(self, policies: Policies[P], room: RoomId, turn: Turn) -> RoomRule | None:
+        """Find the policy of one rule; None where nothing is known of it."""
+        rule = policies.rule
+        try:
+            return RoomRule(rule, await self._known(policies, room, turn))
+        except CancelledError:
+            raise
+        except Outage as failure:
+            outage = failure
+        except Exception:
+            _log.failure("The {rule} rule failed", rule=rule.name)
+            outage = Bug()
+        self.records.not_enforced(rule.name, outage)
+        return None
+
+    async def _known(self, policies: Policies[P], room: RoomId, turn: Turn) -> Known[P]:
+        """Find a policy; raises Outage."""
         age, last = policies.age(room), policies.last(room)
         # Where nobody pushes, a pass always asks: only so does a change take one interval at most.
         asks = (
@@ -82,20 +95,9 @@ class PolicyReader:
         )
         if asks and turn.is_poll and last is not None and self._may_wait(age):
             return Known(last, True)
-        asked = self._look_up(policies, room, asks, turn)
-        try:
-            return await policies.known(room, asked)
-        except Outage as outage:
-            self.records.not_enforced(policies.rule.name, outage)
-            return None
+        return await policies.known(room, self._look_up(policies, room, asks, turn))
 
-    async def _look_up(
-        self,
-        policies: Policies[P],
-        room: RoomId,
-        asks: bool,
-        turn: Turn,
-    ) -> P:
+    async def _look_up(self, policies: Policies[P], room: RoomId, asks: bool, turn: Turn) -> P:
         """Ask Synapse, unless it is out; raises Outage."""
         check = self.checks[policies.rule.name]
         try:

@@ -57,6 +57,13 @@ class Outage(Exception):
         self.detail = detail
 
 
+class Bug(Outage):
+    """A mistake of ours, whose traceback is in the log: what it is about goes on without it."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.BUG, "see the traceback in the log")
+
+
 class Oversized(Outage):
     """The answer is longer than it may be. Clients wrote what is in it, so nobody is out."""
 

@@ -32,14 +32,14 @@ class Presence:
     """Keeps the seats up to date with what LiveKit says."""
 
     service: RoomService
+    background: RoomService
+    """LiveKit for background work: nobody with a deadline waits in its queue."""
     store: SeatStore
     directory: Directory
     roll_call: RollCall
     now: Now
     on_use: Callable[[bool], None] = lambda _was_kept: None
     """Told of each use whether a look was at hand."""
-    in_background: RoomService | None = None
-    """LiveKit for background work: nobody with a deadline waits in its queue."""
     _seen: LruDict[RoomId, Seen] = field(init=False, factory=lambda: LruDict(20_000))
     _flights: SingleFlight[tuple[RoomId, bool], Seen] = field(init=False, factory=SingleFlight)
 
@@ -62,19 +62,17 @@ class Presence:
         Returns that look. Raises Outage when LiveKit does not say, and Flooded where there is more
         to read than there is time for, which in the background there is. Takes in all of the room's
         LiveKit rooms (`introduction.MOST_SLOTS` at the most) or none: half a picture is none, and
-        LiveKit's own count of who is where is up to five seconds old (room.go,
-        `roomUpdateInterval`).
+        LiveKit's own count of who is where may be some seconds old (docs/facts.md, LiveKit: API).
         """
         livekit_rooms = self.directory.livekit_rooms_of(room)
         seen = self._seen.get(room)
         self.on_use(seen is not None and _serves(seen, not_before, livekit_rooms))
         if seen is None or not _serves(seen, not_before, livekit_rooms):
-            service = (self.in_background if in_background else None) or self.service
             key = (room, in_background)
-            seen = await self._flights.join(key, lambda: self._look(room, service))
+            seen = await self._flights.join(key, lambda: self._look(*key))
             if not _serves(seen, not_before, livekit_rooms):
                 # We joined a look that was begun too early.
-                seen = await self._flights.join(key, lambda: self._look(room, service))
+                seen = await self._flights.join(key, lambda: self._look(*key))
         return seen
 
     def last_look(self, room: RoomId) -> float:
@@ -97,10 +95,10 @@ class Presence:
         await self.store.change(room, age)
         return max(self.last_look(room), oldest)
 
-    async def _look(self, room: RoomId, service: RoomService) -> Seen:
+    async def _look(self, room: RoomId, in_background: bool) -> Seen:
         begun, livekit_rooms = self.now(), self.directory.livekit_rooms_of(room)
         try:
-            rooms = await self._roll_call(room, livekit_rooms, service)
+            rooms = await self._roll_call(room, livekit_rooms, in_background)
         except Outage:
             if self.last_look(room) < begun:
                 await self.store.change(room, lambda seats: seats.lost_sight(room, begun))
@@ -120,13 +118,14 @@ class Presence:
         return seen
 
     async def _roll_call(
-        self, room: RoomId, livekit_rooms: Sequence[LiveKitRoom], service: RoomService
+        self, room: RoomId, livekit_rooms: Sequence[LiveKitRoom], in_background: bool
     ) -> Mapping[LiveKitRoom, Attendance]:
         """Only in the background is there time to read a flooded room piecewise."""
-        if service is self.service:
-            return await self.roll_call.hurried(service, livekit_rooms)
+        if not in_background:
+            return await self.roll_call.hurried(self.service, livekit_rooms)
         seen = self._seen.get(room)
-        return await self.roll_call.thorough(service, livekit_rooms, seen.rooms if seen else {})
+        before = seen.rooms if seen else {}
+        return await self.roll_call.thorough(self.background, livekit_rooms, before)
 
 
 def _as_look(attendance: Attendance) -> Look:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
+from twisted.logger import Logger
 
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import Participant, RoomId
@@ -13,13 +14,16 @@ from lotus_guard.core.seats import Person
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.effects import Effects
 from lotus_guard.enforce.live_seats import LiveSeats
-from lotus_guard.enforce.policy_reader import Found, PolicyReader
+from lotus_guard.enforce.policy_reader import PolicyReader
+from lotus_guard.enforce.ports import Bug
 from lotus_guard.enforce.presence import Presence, Seen
 from lotus_guard.enforce.room_queue import AT_ONCE
+from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.enforce.turn import Turn
-from lotus_guard.rules import Rules
-from lotus_guard.rules.plan import Ban, Bans, Curb, Remove, Restraint, Step, bounded, plan, taker
-from lotus_guard.rules.rule import Fact, Facts, Forbid, Rule, Who
+from lotus_guard.rules.plan import Bans, Curb, Step, bans_by, bounded, plan
+from lotus_guard.rules.rule import Allow, Facts, Verdict, Who
+
+_log = Logger()
 
 LIVE = "live"
 """What `LOTUS_GUARD_OBSERVE` calls all steps of the loop."""
@@ -48,56 +52,6 @@ class RoomJournal(Protocol):
         """Note that a room needs more steps than one pass may do."""
 
 
-@frozen
-class RoomRules:
-    """The rules of a room whose policies are known."""
-
-    found: Found
-    rules: Rules
-
-    @property
-    def restrict(self) -> bool:
-        """Whether any of them restricts."""
-        return any(known.policy.restricts for known in self.found.values())
-
-    def only(self, names: AbstractSet[str]) -> "RoomRules":
-        """Leave the others out."""
-        found = {name: known for name, known in self.found.items() if name in names}
-        return RoomRules(found, self.rules)
-
-    def seating(self) -> Rule[Any] | None:
-        """The rule that says how many seats there are, if its policy is known."""
-        found = (rule for rule in self.rules if rule.name in self.found)
-        return next((rule for rule in found if Fact.ATTENDANCE in rule.needs), None)
-
-    def first(self) -> str:
-        """The name of the first rule that restricts."""
-        names = [rule.name for rule in self.rules if rule.name in self.found]
-        return next(name for name in names if self.found[name].policy.restricts)
-
-    def bans(self, who: Who) -> Bans:
-        """What the rules forbid somebody to publish."""
-        verdicts = [
-            (rule.name, rule.judge(self.found[rule.name].policy, who, Facts()))
-            for rule in self.rules
-            if rule.name in self.found
-        ]
-        return tuple(
-            Ban(name, verdict.sources)
-            for name, verdict in verdicts
-            if isinstance(verdict, Forbid) and verdict.sources
-        )
-
-    def behind(self, step: Step) -> str:
-        """The name of the rule that calls for a step."""
-        if isinstance(step, Remove):
-            seating = self.seating()
-            assert seating is not None, "only for want of a seat is anybody put out"
-            return seating.name
-        bans = step.bans if isinstance(step, Restraint) else ()
-        return taker(step.participant, bans) or self.first()
-
-
 @define(eq=False)
 class RoomPass:
     """Works on one room at a time."""
@@ -116,8 +70,7 @@ class RoomPass:
 
     async def enforce(self, room: RoomId, turn: Turn) -> Outcome:
         """Bring a room within its policies as far as it can be seen; raises Outage."""
-        found = await self.reader.read(room, turn)
-        known = RoomRules(found, [each.rule for each in self.reader.policies])
+        known = await self.reader.read(room, turn)
         if not known.restrict:
             self.effects.forget(room)
             self.people.pop(room, None)
@@ -128,7 +81,8 @@ class RoomPass:
             self.journal.saw_partly(room)
         self.people[room] = sum(len(each.identities) for each in seen.rooms.values())
         await self.seats.free(room, seen)
-        unseated = await self._unseated(room, known)
+        seating = known.seating()
+        unseated = await self.seats.unseated(room, seating) if seating else []
         enforced, observed = self._divided(known)
         self._observe(room, observed, self._plan(observed, seen, unseated), enforced.restrict)
         await self._carry_out(room, enforced, self._plan(enforced, seen, unseated), turn)
@@ -149,26 +103,29 @@ class RoomPass:
         for room in self.people.keys() - rooms:
             del self.people[room]
 
-    async def _unseated(self, room: RoomId, known: RoomRules) -> Sequence[Person]:
-        rule = known.seating()
-        return await self.seats.unseated(room, rule, known.found[rule.name]) if rule else ()
-
     def _divided(self, known: RoomRules) -> tuple[RoomRules, RoomRules]:
         """Divide the rules into those that are enforced and those that are only observed."""
-        names = known.found.keys()
-        observed = names if LIVE in self.observed else names & self.observed
-        return known.only(names - observed), known.only(observed)
+        return (RoomRules(()), known) if LIVE in self.observed else known.divided(self.observed)
 
     def _plan(self, known: RoomRules, seen: Seen, unseated: Sequence[Person]) -> list[Step]:
         if not known.restrict:
             return []
 
         def bans_of(participant: Participant) -> Bans:
-            person = self.directory.person(participant.identity)
-            return known.bans(Who(person, participant.identity))
+            who = Who(self.directory.person(participant.identity), participant.identity)
+            return bans_by((each.rule.name, self._verdict(each, who)) for each in known.each)
 
         going = unseated if known.seating() else ()
         return plan(seen.rooms, bans_of, going, self.directory.person)
+
+    def _verdict(self, each: RoomRule, who: Who) -> Verdict:
+        """What one rule says of somebody in the call; where it fails, the others hold."""
+        try:
+            return each.rule.judge(each.known.policy, who, Facts())
+        except Exception:
+            _log.failure("The {rule} rule failed", rule=each.rule.name)
+            self.reader.records.not_enforced(each.rule.name, Bug())
+            return Allow()
 
     def _observe(
         self, room: RoomId, known: RoomRules, steps: Sequence[Step], others_enforced: bool

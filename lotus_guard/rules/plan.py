@@ -20,11 +20,10 @@ from lotus_guard.core.model import (
 )
 from lotus_guard.core.narrow import narrow
 from lotus_guard.core.seats import Person
+from lotus_guard.rules.rule import Forbid, Verdict
 
 VIDEO_SOURCES = frozenset({Source.CAMERA, Source.SCREEN_SHARE})
 AUDIO_SOURCES = frozenset({Source.MICROPHONE, Source.SCREEN_SHARE_AUDIO})
-
-
 NOTHING = Grant(can_publish=False, sources=())
 _SOMEWHERE = LiveKitRoom("")
 
@@ -39,6 +38,15 @@ class Ban:
 
 Bans = tuple[Ban, ...]
 """What several rules forbid the same person, in the order of the rules."""
+
+
+def bans_by(verdicts: Iterable[tuple[str, Verdict]]) -> Bans:
+    """What rules forbid, by their names and verdicts."""
+    return tuple(
+        Ban(rule, verdict.sources)
+        for rule, verdict in verdicts
+        if isinstance(verdict, Forbid) and verdict.sources
+    )
 
 
 def united(bans: Iterable[Ban]) -> frozenset[Source]:

@@ -57,7 +57,7 @@ def make_live(
         room_pass,
         candidates,
         rank,
-        basics.metrics,
+        basics.metrics.loop,
         clocks.reactor,
         clocks.now,
         interval,
@@ -69,7 +69,7 @@ def make_room_pass(
 ) -> RoomPass:
     """Make what brings one room within its policies."""
     config, clocks, memory = basics.config, basics.clocks, judging.memory
-    store, rank, metrics = memory.seat_store, _rank(judging), basics.metrics
+    store, rank, metrics = memory.seat_store, _rank(judging), basics.metrics.loop
     removals = Removals(livekit, store, judging.begins, clocks.now, clocks.epoch)
     effects = Effects(
         livekit,
@@ -107,9 +107,16 @@ def make_admission(
     return Admission(
         config.credentials.livekit,
         Introductions(memory.directory, clocks.now),
-        Judge(judging.policies, desk, judging.recorder, clocks.reactor, clocks.now),
+        Judge(
+            judging.policies,
+            desk,
+            judging.recorder,
+            clocks.reactor,
+            clocks.now,
+            config.observed,
+        ),
         desk,
-        Issuing(config.token_life, judging.recorder, livekit_clock.epoch, config.observed),
+        Issuing(config.token_life, judging.recorder, livekit_clock.epoch),
         judging.recorder,
         config.deadline - memory.cluster.seconds,
         Issued(hints.issued, judging.begins),

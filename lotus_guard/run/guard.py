@@ -89,7 +89,7 @@ def make_guard(
     hints = Hints(webhooks, pushes, policies, live, memory.cluster)
     admission = make_admission(basics, judging, signer.clock, hints)
     overview = make_overview(basics, judging, live, synapse)
-    show_what_is_known(basics, overview, hints)
+    show_what_is_known(basics, overview.rooms, hints)
     resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
     budget = budget or FdBudget()
     return Guard(
@@ -120,7 +120,7 @@ def make_recorder(basics: Basics, memory: Memory) -> Recorder:
         return mask_of(config.log_users, config.secret)(person)  # by the secret of the moment
 
     sinks: list[Sink] = [DecisionLog(clocks.now).write, memory.cluster.store.decided]
-    return Recorder(clocks.epoch, clocks.now, clocks.random, mask, basics.metrics, sinks)
+    return Recorder(clocks.epoch, clocks.now, clocks.random, mask, basics.metrics.rules, sinks)
 
 
 def make_pushes(basics: Basics, rules: Rules) -> Pushes:
@@ -141,7 +141,7 @@ def make_policies(
 ) -> AllPolicies:
     """Make what knows the rooms' policies."""
     freshness = Freshness(pushes.policy_max_age, basics.config.policy_stale)
-    tokens, background, metrics = synapse.tokens, synapse.background, basics.metrics
+    tokens, background, metrics = synapse.tokens, synapse.background, basics.metrics.rules
     now = basics.clocks.now
     return AllPolicies(
         [Policies(rule, tokens, background, freshness, metrics, now) for rule in rules]
@@ -154,12 +154,12 @@ def make_presence(basics: Basics, livekit: Clients[LiveKit], memory: Memory) -> 
     roll_call = RollCall(memory.directory, clocks.reactor, clocks.now, basics.config.deadline)
     return Presence(
         livekit.tokens,
+        livekit.background,
         memory.seat_store,
         memory.directory,
         roll_call,
         clocks.now,
-        basics.metrics.used("look"),
-        livekit.background,
+        basics.metrics.rules.used("look"),
     )
 
 

@@ -1,20 +1,15 @@
 """A door: a Klein app that clients reach, and what happens to each request before its route.
 
 The routes stand in the decorators of the app; one of them, a branch of `/`, takes what no other
-names, and hands it to upstream. Klein's router is not asked: it answers a path that is not UTF-8
-itself, merges slashes, decodes `%2F`, and costs a quarter of a request's time (docs/facts.md,
-Twisted, Klein and treq: traps). The door reads the routes off the app's own map and goes by the
-path that upstream would serve, in whatever spelling it came.
+names, and hands it to upstream. They are found by the path that upstream would serve, in whatever
+spelling it came.
 """
 
 import json
-from collections.abc import Awaitable, Callable
-from functools import partial
-from inspect import unwrap
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any, Protocol
 
-from attrs import define, field
 from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -35,6 +30,7 @@ from lotus_guard.overload.load_shedding import LoadShedding, TurnedAway
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest, Clients
 from lotus_guard.web.problems import Objections, Problem, too_many
+from lotus_guard.web.routes import Routes
 
 PLACE_BYTES = 2048
 """A request takes one place in its client's line, and another one for so many bytes of body."""
@@ -42,9 +38,6 @@ SLOW_SECONDS = 1.0
 """Who is turned away hears so late of it: a client who asks again at once slows down by it."""
 
 _log = Logger()
-
-
-Handler = Callable[[ClientRequest], Awaitable[None]]
 
 
 class App(Protocol):
@@ -55,32 +48,6 @@ class App(Protocol):
 
     def bound_of(self, target: bytes, headers: Headers) -> int | None:
         """Return how long a body one of our own servers may send; None for all others."""
-
-
-@define(eq=False)
-class Routes:
-    """The handlers of an app by method and path, read off its map of URLs."""
-
-    behind: App
-    rest: Handler = field(init=False)
-    """Takes what no other does."""
-    _handlers: dict[tuple[bytes | None, bytes], Handler] = field(factory=dict, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        for rule in self.behind.app.url_map.iter_rules():
-            # Klein has wrapped it to make a Deferred of its coroutine: here it is awaited as it is.
-            handler = partial(unwrap(self.behind.app.endpoints[rule.endpoint]), self.behind)
-            if rule.arguments:
-                self.rest = handler
-                continue
-            path = rule.rule.encode("ascii")
-            methods = [None] if rule.methods is None else [m.encode("ascii") for m in rule.methods]
-            self._handlers.update({(method, path): handler for method in methods})
-
-    def handler(self, method: bytes, path: bytes) -> Handler:
-        """Find the handler for a request."""
-        handlers = self._handlers
-        return handlers.get((method, path)) or handlers.get((None, path), self.rest)
 
 
 class DoorSite(QuietSite):
@@ -110,7 +77,7 @@ class Door(KleinResource):
     ) -> None:
         super().__init__(behind.app)
         self.behind = behind
-        self._routes = Routes(behind)
+        self._routes = Routes(behind.app, behind)
         self._clients = clients
         self._shedding = shedding
         self._answers = answers

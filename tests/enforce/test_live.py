@@ -49,11 +49,11 @@ async def test_no_fault_at_any_call_kills_the_loop_or_throws_anybody_out(
     live, good = world.guard.live, world.guard.live.service
     tick = LoopTick(world.guard.loop, Clocks(reactor, time.monotonic, time.time))
     troubled = Troubled(good, method, fault)
-    live.service = live.room_pass.presence.in_background = troubled
+    live.service = live.room_pass.presence.background = troubled
     await tick()
     assert len(people(world, TWO)) == 2
     assert (await world.ask("alice", TWO)).status == 200, "tokens flow"
-    live.service = live.room_pass.presence.in_background = good
+    live.service = live.room_pass.presence.background = good
     await tick()
     assert Source.CAMERA not in sources(bob)
     assert bob.permission.can_publish
@@ -151,7 +151,7 @@ async def test_invented_rooms_have_a_small_share_and_wake_nobody(world: World) -
         assert OPEN in rooms
         assert len(rooms) == 1 + 1
     looks: list[LiveKitRoom] = []
-    live.room_pass.presence.in_background = Counting(live.service, looks)
+    live.room_pass.presence.background = Counting(live.service, looks)
     asked = world.sandbox.homeserver.asked = []
     live.wake(RoomId("!invented00:sandbox"))
     await settled(world)
@@ -164,7 +164,7 @@ async def test_asked_for_twice_a_room_is_worked_on_once_more_and_not_at_once(wor
     await join(world, "alice", VOICE)
     looks: list[LiveKitRoom] = []
     live = world.guard.live
-    live.room_pass.presence.in_background = Counting(live.service, looks)
+    live.room_pass.presence.background = Counting(live.service, looks)
     for _ in range(5):
         live.wake(RoomId(VOICE))
     await settled(world)

@@ -69,11 +69,11 @@ async def test_who_came_while_livekit_was_out_of_sight_is_not_put_out(world: Wor
     states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
     live = world.guard.live
     await live.run_pass()
-    good = live.room_pass.presence.in_background
-    live.room_pass.presence.in_background = Troubled(good, "attendance ping", "refused")
+    good = live.room_pass.presence.background
+    live.room_pass.presence.background = Troubled(good, "attendance ping", "refused")
     await live.run_pass()
     world.sandbox.sfu.join(drawer)
-    live.room_pass.presence.in_background = good
+    live.room_pass.presence.background = good
     await live.run_pass()
     assert len(people(world, TWO)) == 2
 

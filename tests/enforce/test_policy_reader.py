@@ -40,7 +40,7 @@ async def test_many_rooms_with_a_policy_delay_no_enforcement_of_what_is_known(
         states.set_state(room, SOURCES_EVENT, NO_CAMERA)
         await join(world, "alice", room)
     looks: list[LiveKitRoom] = []
-    live.room_pass.presence.in_background = Counting(live.service, looks)
+    live.room_pass.presence.background = Counting(live.service, looks)
     asked = world.sandbox.homeserver.asked = []
     for number in range(1, 4):
         begun = time.monotonic()

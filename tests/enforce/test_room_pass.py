@@ -80,6 +80,6 @@ async def test_calls_grow_with_restrictive_rooms_and_not_with_rooms(world: World
     looks: list[LiveKitRoom] = []
     service = world.guard.live.service
 
-    world.guard.live.room_pass.presence.in_background = Counting(service, looks)
+    world.guard.live.room_pass.presence.background = Counting(service, looks)
     await world.guard.live.run_pass()
     assert looks == [livekit_room_of(RoomId(VOICE), "m.call#ROOM")]

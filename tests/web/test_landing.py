@@ -12,7 +12,7 @@ import pytest_twisted
 from lotus_guard.rules import RULES
 from lotus_guard.sandbox.stack import OPEN
 from lotus_guard.web.landing import landing_page
-from tests.test_gate import raw
+from tests.recorder import raw
 from tests.world import World, token_request
 
 PAGE = landing_page(RULES)

@@ -59,8 +59,8 @@ class Shifted:
         return done.returncode, {f["name"]: f for f in json.loads(done.stdout)["findings"]}
 
     def dependencies(self) -> dict[str, dict[str, str]]:
-        desk = f"http://127.0.0.1:{self.stack.guard.admin_port}"
-        listed = http("GET", f"{desk}/readyz").json()["dependencies"]
+        operators = f"http://127.0.0.1:{self.stack.guard.admin_port}"
+        listed = http("GET", f"{operators}/readyz").json()["dependencies"]
         return {each["name"]: each for each in listed}
 
 

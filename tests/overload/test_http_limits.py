@@ -1,5 +1,6 @@
-"""Clients that do not read what they were answered: what is kept for them, and for how long."""
+"""Clients that do not read what they were answered, and bodies without an end: what is kept."""
 
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -13,7 +14,13 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from lotus_guard.overload.connections import MOST_UNREAD, UNREAD_SECONDS, Connections
-from lotus_guard.overload.http_limits import PIECE, BoundedRequest, QuietSite
+from lotus_guard.overload.http_limits import (
+    MOST_DRAINED,
+    MOST_REQUEST,
+    PIECE,
+    BoundedRequest,
+    QuietSite,
+)
 
 PAGE = b"x" * 5000
 ASK = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -162,3 +169,66 @@ def test_who_leaves_is_forgotten(port: Port) -> None:
     assert (connections.open, connections.held) == (0, 0)
     assert not connections._unread
     assert not connections._closing
+
+
+# Bodies.
+
+
+class Echo(Resource):
+    """Says what it was given, and how long that was allowed to be."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> bytes:
+        got = request.content.getvalue()
+        return b"%d %d %s" % (request.too_long, request.most, got[:10])
+
+
+def posting(body: bytes, trusted: int | None = None, length: int | None = -1) -> Slow:
+    """Post a body; its length is told, unless `length` is None: then it comes in chunks."""
+    bounds: list[bytes] = []
+
+    def bound(target: bytes, _headers: Any) -> int | None:
+        bounds.append(target)
+        return trusted
+
+    site: Any = QuietSite(Echo(), bounds=bound, requestFactory=BoundedRequest, reactor=Clock())
+    channel, transport = site.buildProtocol(None), Slow()
+    channel.makeConnection(transport)
+    if length is None:
+        head = b"Transfer-Encoding: chunked\r\n\r\n"
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        head = b"Content-Length: %d\r\n\r\n" % (len(body) if length < 0 else length)
+    channel.dataReceived(b"POST /path?q HTTP/1.1\r\nHost: h\r\n" + head + body)
+    assert bounds == [b"/path?q"]
+    return transport
+
+
+def told(transport: Slow) -> bytes:
+    return bytes(transport.value()).rpartition(b"\r\n")[2]
+
+
+@pytest.mark.parametrize("length", [-1, None])
+def test_a_body_is_kept_up_to_its_bound(length: int | None) -> None:
+    assert told(posting(b"x" * MOST_REQUEST, length=length)).startswith(b"0 65536 xxxxxxxxxx")
+    assert told(posting(b"x" * (MOST_REQUEST + 1), length=length)) in (b"1 65536 ",)
+
+
+def test_one_of_our_own_servers_may_send_more() -> None:
+    assert told(posting(b"x" * 100_000, trusted=100_000)).startswith(b"0 100000 x")
+    assert told(posting(b"x" * 100_001, trusted=100_000)).startswith(b"1 100000")
+
+
+def test_who_sends_on_and_on_is_hung_up_on() -> None:
+    transport = posting(b"x" * (MOST_DRAINED + 1), length=MOST_DRAINED * 2)
+    assert transport.disconnecting
+
+
+def test_a_body_stays_in_memory_whatever_length_it_announces() -> None:
+    """Twisted would put one of over 100,000 bytes into a file."""
+    site: Any = QuietSite(Echo(), requestFactory=BoundedRequest, reactor=Clock())
+    channel = site.buildProtocol(None)
+    channel.makeConnection(Slow())
+    channel.dataReceived(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n")
+    assert isinstance(channel._channel.requests[-1].content, BytesIO)

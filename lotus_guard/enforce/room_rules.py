@@ -1,0 +1,55 @@
+"""The rules of one room, as far as their policies are known."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from attrs import frozen
+
+from lotus_guard.enforce.policies import Known
+from lotus_guard.rules.plan import Remove, Restraint, Step, taker
+from lotus_guard.rules.rule import Fact, Rule
+
+
+@frozen
+class RoomRule:
+    """A rule, and what is known of its policy in a room."""
+
+    rule: Rule[Any]
+    known: Known[Any]
+
+
+@frozen
+class RoomRules:
+    """The rules of a room whose policies are known; without those of which nothing is."""
+
+    each: Sequence[RoomRule]
+    """In the order of the rules."""
+
+    @property
+    def restrict(self) -> bool:
+        """Whether any of them restricts."""
+        return any(each.known.policy.restricts for each in self.each)
+
+    def divided(self, observed: AbstractSet[str]) -> tuple["RoomRules", "RoomRules"]:
+        """Divide them into those that are enforced, and those with these names."""
+        enforced = [each for each in self.each if each.rule.name not in observed]
+        others = [each for each in self.each if each.rule.name in observed]
+        return RoomRules(enforced), RoomRules(others)
+
+    def seating(self) -> RoomRule | None:
+        """The rule that says how many seats there are."""
+        return next((each for each in self.each if Fact.ATTENDANCE in each.rule.needs), None)
+
+    def behind(self, step: Step) -> str:
+        """The name of the rule that calls for a step."""
+        if isinstance(step, Remove):
+            seating = self.seating()
+            assert seating is not None, "only for want of a seat is anybody put out"
+            return seating.rule.name
+        bans = step.bans if isinstance(step, Restraint) else ()
+        return taker(step.participant, bans) or self._first()
+
+    def _first(self) -> str:
+        """The name of the first rule that restricts."""
+        return next(each.rule.name for each in self.each if each.known.policy.restricts)

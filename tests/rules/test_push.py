@@ -1,0 +1,139 @@
+"""Pushes: signed, in time, in the new form and the old, and only of rules that they tell of."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.rules import RULES
+from lotus_guard.rules.limit import Limit, LimitPolicy
+from lotus_guard.rules.media import Media, SourcePolicy
+from lotus_guard.rules.push import (
+    WINDOW,
+    Push,
+    Unsigned,
+    Untimely,
+    read_push,
+    sign_push,
+    write_push,
+)
+from lotus_guard.rules.rule import Content
+from tests.quiet_hours import QuietHours, QuietPolicy
+
+SECRET = "a-push-secret-for-tests"
+NOW = 1_790_000_000.0
+ROOM = RoomId("!r:s")
+LIMIT, MEDIA, QUIET = Limit(), Media(), QuietHours()
+MORE = (*RULES, QUIET)
+CONTENTS: Mapping[str, Content | None] = {
+    LIMIT.event: {"max_users": 2},
+    MEDIA.event: {"allow_camera": False},
+}
+
+
+def read(body: bytes | Mapping[str, Any], rules: Any = RULES, sent: float = NOW) -> Push:
+    """Sign and read a push."""
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return read_push(body, sign_push(body, SECRET, sent), SECRET, NOW, rules)
+
+
+def policies(push: Push) -> dict[str, Any]:
+    return {name: reading.policy for name, reading in push.readings.items()}
+
+
+def test_what_is_written_is_read() -> None:
+    push = read(write_push(ROOM, CONTENTS, RULES))
+    assert push.room == ROOM
+    assert policies(push)["limit"] == LimitPolicy(2)
+    assert policies(push)["sources"].restricts
+    assert {reading.set_at for reading in push.readings.values()} == {NOW}
+
+
+def test_without_an_event_a_rule_is_told_that_it_restricts_nothing() -> None:
+    push = read(write_push(ROOM, {LIMIT.event: None, MEDIA.event: None}, RULES))
+    assert policies(push) == {"limit": LimitPolicy(), "sources": SourcePolicy()}
+
+
+def test_a_heartbeat_tells_of_no_room_and_no_rule() -> None:
+    push = read(b"{}")
+    assert (push.room, push.readings) == (None, {})
+
+
+def test_a_sender_of_the_release_before_is_understood() -> None:
+    push = read({"room_id": ROOM, "limit": {"max_users": 3}, "sources": None})
+    assert policies(push) == {"limit": LimitPolicy(3), "sources": SourcePolicy()}
+
+
+def test_the_release_before_understands_what_is_written() -> None:
+    """It reads each rule under its name, and knows nothing of `events`."""
+    fields = json.loads(write_push(ROOM, CONTENTS, RULES))
+    assert fields["limit"] == CONTENTS[LIMIT.event]
+    assert fields["sources"] == CONTENTS[MEDIA.event]
+
+
+def test_where_both_forms_are_there_the_new_one_counts() -> None:
+    body = {"room_id": ROOM, "limit": {"max_users": 9}, "events": {LIMIT.event: {"max_users": 2}}}
+    assert policies(read(body)) == {"limit": LimitPolicy(2)}
+
+
+def test_a_sender_that_does_not_know_a_rule_tells_nothing_of_it() -> None:
+    """What the guard knows of that rule's policy must stay: no word is not `no event`."""
+    for body in (
+        write_push(ROOM, CONTENTS, RULES),
+        json.dumps({"room_id": ROOM, "limit": None, "sources": None}).encode(),
+    ):
+        assert set(read(body, MORE).readings) == {"limit", "sources"}
+    told = write_push(ROOM, {**CONTENTS, QUIET.event: {"quiet": True}}, MORE)
+    assert policies(read(told, MORE))["quiet"] == QuietPolicy(True)
+
+
+def test_a_rule_that_the_guard_does_not_know_is_passed_over() -> None:
+    told = write_push(ROOM, {**CONTENTS, QUIET.event: {"quiet": True}}, MORE)
+    assert set(read(told).readings) == {"limit", "sources"}
+
+
+@pytest.mark.parametrize("content", [1, "x", [], True])
+def test_a_content_that_is_no_object_restricts_nothing(content: object) -> None:
+    for told in ({"events": {LIMIT.event: content}}, {"limit": content}):
+        assert policies(read({"room_id": ROOM, **told})) == {"limit": LimitPolicy()}
+
+
+@pytest.mark.parametrize("room", [None, 1, ["!r"], {}])
+def test_a_room_that_is_no_text_is_none(room: object) -> None:
+    assert read({"room_id": room, "limit": None}).room is None
+
+
+def test_another_body_another_secret_another_time_are_not_signed() -> None:
+    body = write_push(ROOM, CONTENTS, RULES)
+    header = sign_push(body, SECRET, NOW)
+    stamp, _, digest = header.partition(".")
+    for changed, secret, signature in (
+        (body + b" ", SECRET, header),
+        (body, "another-secret", header),
+        (body, SECRET, f"{int(stamp) + 1}.{digest}"),
+        (body, SECRET, digest),
+        (body, SECRET, ""),
+        (body, SECRET, f"{stamp}.\u00e9"),
+    ):
+        with pytest.raises(Unsigned) as caught:
+            read_push(changed, signature, secret, NOW, RULES)
+        assert not isinstance(caught.value, Untimely)
+
+
+@given(st.floats(0.0, 2 * WINDOW), st.sampled_from([-1, 1]))
+def test_a_push_counts_within_a_minute_of_when_it_was_sent(seconds: float, way: int) -> None:
+    sent = NOW + way * seconds
+    if seconds > WINDOW + 0.01:
+        with pytest.raises(Untimely, match="from now" if way > 0 else "ago"):
+            read(b"{}", sent=sent)
+    elif seconds < WINDOW:
+        assert abs(read(b"{}", sent=sent).sent - sent) < 0.001
+
+
+def test_a_complaint_comes_along() -> None:
+    push = read(write_push(ROOM, {LIMIT.event: {"max_users": "2"}}, RULES))
+    assert len(push.readings["limit"].complaints) == 1

@@ -1,0 +1,85 @@
+"""The Matrix errors that we make ourselves."""
+
+import json
+from typing import Any
+
+import pytest
+from twisted.web.http_headers import Headers
+
+from lotus_guard.enforce.admission import Refusal
+from lotus_guard.rules.rule import Refuse
+from lotus_guard.web.problems import (
+    DECISION_HEADER,
+    RETRY_MS,
+    Objections,
+    Problem,
+    name_decision,
+    refused,
+    too_many,
+)
+from tests.web.standing import Recorded
+
+EXPOSED = b"Access-Control-Expose-Headers"
+
+
+def test_a_problem_is_a_matrix_error_with_what_belongs_to_it() -> None:
+    problem = Problem(403, "M_FORBIDDEN", "no", (("io.lotus.limit", {"users": 2}),), "d1")
+    assert json.loads(problem.body()) == {
+        "errcode": "M_FORBIDDEN",
+        "error": "no",
+        "io.lotus.limit": {"users": 2},
+        "io.lotus.decision": "d1",
+    }
+    assert problem.headers().getRawHeaders(DECISION_HEADER) == [b"d1"]
+    assert problem.headers().getRawHeaders(b"Access-Control-Allow-Origin") == [b"*"]
+
+
+def test_without_a_decision_none_is_named() -> None:
+    problem = Problem(502, "M_UNKNOWN", "no")
+    assert b"decision" not in problem.body()
+    assert not problem.headers().hasHeader(DECISION_HEADER)
+    assert not problem.headers().hasHeader(EXPOSED)
+
+
+def test_what_upstream_exposes_stays_exposed() -> None:
+    headers = Headers({EXPOSED: [b"X-A, X-B", b"X-C"]})
+    name_decision(headers, "d1")
+    assert headers.getRawHeaders(EXPOSED) == [b"X-A, X-B, X-C, Lotus-Guard-Decision"]
+
+
+def test_a_rules_refusal_is_its_own_sentence_and_fields() -> None:
+    problem = refused(Refusal(Refuse("Full.", "why", fields={"io.lotus.limit": 2}), "d7"))
+    assert (problem.status, problem.errcode) == (403, "M_FORBIDDEN")
+    assert problem.error == "Full. (Reference: d7)"
+    assert json.loads(problem.body())["io.lotus.limit"] == 2
+    assert problem.decision == "d7"
+
+
+def test_who_asks_too_much_is_told_when_to_come_again() -> None:
+    assert json.loads(too_many().body())["retry_after_ms"] == RETRY_MS
+
+
+@pytest.mark.parametrize("observes", [False, True])
+def test_what_could_be_served_is_refused_or_only_put_on_record(observes: bool) -> None:
+    records = Recorded()
+    kept: Any = records
+    objections = Objections(kept, observes)
+    problem = Problem(400, "M_BAD_JSON", "twice")
+    if observes:
+        objections.object(problem)
+    else:
+        with pytest.raises(Problem) as raised:
+            objections.object(problem)
+        assert raised.value is problem
+        assert problem.decision == "d1"
+    (ruling,) = records.rulings
+    assert "twice" in str(ruling)
+    assert records.observed == [observes]
+
+
+def test_what_cannot_be_served_is_refused_even_where_all_is_observed() -> None:
+    records = Recorded()
+    kept: Any = records
+    with pytest.raises(Problem):
+        Objections(kept, observes=True).refuse(Problem(413, "M_TOO_LARGE", "long"))
+    assert records.observed == [False]

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "lotus_guard"
-WRITTEN = ("lotus_guard", "docs", "deploy", "systemd", "bench")
+WRITTEN = ("lotus_guard", "docs", "deploy", "systemd", "bench", "tests")
 """Where text is read for pronouns, besides the pages in the root."""
 OPENING = re.compile(r"(?:Tell|Give|Say)\b")
 """`Whether it is full`, not `Tell whether it is full`."""
@@ -39,7 +39,8 @@ def texts() -> Iterator[tuple[Path, str]]:
     for directory in WRITTEN:
         files += [each for each in sorted((ROOT / directory).rglob("*")) if each.is_file()]
     for path in files:
-        if "__pycache__" not in path.parts and path.suffix not in (".png", ".pyc"):
+        is_text = "__pycache__" not in path.parts and path.suffix not in (".png", ".pyc")
+        if is_text and path != Path(__file__):
             yield path, path.read_text(encoding="utf-8")
 
 

@@ -29,13 +29,13 @@ def claims(answer: Answer) -> Any:
 def test_a_token_through_the_guard_makes_a_call_with_a_camera(stack: Stack, endpoint: str) -> None:
     room = stack.room()
     alice, bob = stack.users(2)
-    hers, his = stack.join(alice, room, endpoint), stack.join(bob, room, endpoint)
-    published = hers.publish("video", "camera")
+    alice_in, bob_in = stack.join(alice, room, endpoint), stack.join(bob, room, endpoint)
+    published = alice_in.publish("video", "camera")
     assert published["ok"], published
-    his.hears("track_subscribed", sid=published["sid"], source="camera")
-    until("frames arrive", lambda: his.frames().get(published["sid"], 0) > 3)
-    hers.disconnect()
-    his.disconnect()
+    bob_in.hears("track_subscribed", sid=published["sid"], source="camera")
+    until("frames arrive", lambda: bob_in.frames().get(published["sid"], 0) > 3)
+    alice_in.disconnect()
+    bob_in.disconnect()
 
 
 def test_a_room_without_a_policy_gets_upstreams_answer_byte_for_byte(stack: Stack) -> None:
@@ -196,7 +196,7 @@ def ask_in_time(stack: Stack, user: Any, room: str, via: str) -> tuple[Answer, f
 
 
 def fail_opens(guard: Guard, rule: str) -> dict[str, float]:
-    """Give how often a rule failed open, by reason."""
+    """How often a rule failed open, by reason."""
     label = f'rule="{rule}"'
     found = {}
     for name, value in guard.metrics().items():

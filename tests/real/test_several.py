@@ -63,7 +63,7 @@ class Guards:
         return f"http://127.0.0.1:{self.processes[number].port}"
 
     def leaders(self) -> list[int]:
-        """Tell which of them have had a good pass of the loop lately."""
+        """Which of them have had a good pass of the loop lately."""
         name = "lotus_guard_live_last_good_pass_age_seconds"
         found = []
         for number, desk in enumerate(self.desks):

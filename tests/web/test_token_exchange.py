@@ -114,7 +114,7 @@ async def test_a_request_to_an_unknown_path_is_not_believed_without_proof(world:
 
 @pytest_twisted.ensureDeferred
 async def test_a_slow_upstream_does_not_age_the_policy(world: World) -> None:
-    """A client can hold upstream up for as long as his own homeserver likes."""
+    """A client can hold upstream up for as long as their own homeserver likes."""
     world.start_guard(LOTUS_GUARD_POLICY_MAX_AGE="2")
     ask = world.sandbox.authorization.userinfo
     states = world.sandbox.homeserver

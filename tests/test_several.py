@@ -188,7 +188,7 @@ async def test_who_is_deposed_in_the_middle_of_a_pass_does_nothing_more(ring: Ri
     service: Any = presence.background
 
     class Pausing:
-        """Between his look and his step he is paused for longer than his lease."""
+        """Pauses between its look and its step for longer than its lease."""
 
         async def attendance(self, livekit_room: Any, allowance: Any) -> Any:
             seen = await service.attendance(livekit_room, allowance)

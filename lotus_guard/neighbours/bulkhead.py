@@ -89,9 +89,9 @@ class Backend:
     now: Now
     chance: Callable[[], float]
     """Gives a random number from 0 to 1."""
-    breaker: Breaker = field(factory=Breaker)
-    probe: Callable[[], Coroutine[Any, Any, None]] = field(init=False)
+    probe: Callable[[], Coroutine[Any, Any, None]]
     """Asks what no client can have a hand in; raises Outage."""
+    breaker: Breaker = field(factory=Breaker)
     _last: Outage | None = field(default=None, init=False)
     _opened: float = field(default=0.0, init=False)
 

@@ -1,4 +1,4 @@
-"""What ties a guard to others: nothing, and a SQLite file of its own; or a Redis."""
+"""What ties a guard to others: nothing and a SQLite file of its own, or a Redis."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -37,17 +37,17 @@ class Cluster:
     """How long a change of seats may take."""
 
     def tell_issued(self, room: RoomId) -> None:
-        """Tell the others, where there are any, that a token was given out for a room."""
+        """Let the others know, where there are any, that a token was given out for a room."""
         if self.shared is not None:
             self.shared.teller.issued(room)
 
     def tell_push(self, room: RoomId | None, body: bytes, header: str) -> None:
-        """Tell the others of a push that was believed."""
+        """Pass on a push that was believed to the others."""
         if self.shared is not None:
             self.shared.teller.pushed(room, body, header)
 
     def tell_webhook(self, body: bytes, authorization: str) -> None:
-        """Tell the others of a genuine webhook."""
+        """Pass on a genuine webhook to the others."""
         if self.shared is not None:
             self.shared.teller.hooked(body, authorization)
 
@@ -57,7 +57,7 @@ class Cluster:
             self.redis.start(self.shared.reader(listener))
 
     async def close(self) -> None:
-        """Write what is left, give the lead up, and hang up."""
+        """Write what is left, step down, and close the connection."""
         await self.store.close()
         if self.lease is not None:
             await self.lease.step_down()

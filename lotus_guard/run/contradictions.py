@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from lotus_guard.enforce.credentials import fault_line
-from lotus_guard.run.address import leads_to, listening
+from lotus_guard.run.address import Listening, leads_to, listening, shifted
 from lotus_guard.run.parsers import shown
 from lotus_guard.run.setting import OUR_PREFIX
+
+MOST_PORT = 65535
+_ADMIN_LISTEN = f"{OUR_PREFIX}ADMIN_LISTEN"
 
 
 def contradictions(values: Mapping[str, Any]) -> list[str]:
@@ -18,16 +21,30 @@ def _address_faults(values: Mapping[str, Any]) -> list[str]:
     """Find two listeners on one port, and an upstream that is the guard itself."""
     faults = []
     public = listening(values.get("listen", ""))
-    operators = listening(values.get("admin_listen", ""))
-    if public and operators and public.port == operators.port and public.port:
+    operators = _operators_ports(values)
+    if public and public.port and any(each.port == public.port for each in operators):
         found = f"both listeners have port {public.port}"
-        faults.append(fault_line(f"{OUR_PREFIX}ADMIN_LISTEN", found, "a port of its own"))
+        faults.append(fault_line(_ADMIN_LISTEN, found, "a port of its own"))
+    if operators and operators[-1].port > MOST_PORT:
+        found = f"worker {len(operators) - 1} would have port {operators[-1].port}"
+        faults.append(
+            fault_line(_ADMIN_LISTEN, found, f"a port such that all are up to {MOST_PORT}")
+        )
     upstream = values.get("upstream", "")
-    for own in (public, operators):
+    for own in (public, *operators):
         if own and upstream and leads_to(upstream, own):
             found = f"{shown(upstream)} is the guard itself"
             faults.append(fault_line(f"{OUR_PREFIX}UPSTREAM", found, "lk-jwt-service's address"))
     return faults
+
+
+def _operators_ports(values: Mapping[str, Any]) -> list[Listening]:
+    """Where the operators' port of each worker is."""
+    endpoints = (
+        shifted(values.get("admin_listen", ""), number)
+        for number in range(values.get("workers", 1))
+    )
+    return [found for found in map(listening, endpoints) if found is not None]
 
 
 def _worker_faults(values: Mapping[str, Any]) -> list[str]:

@@ -114,7 +114,7 @@ async def test_nobody_is_put_out_by_a_limit_that_may_have_been_lifted(
 
 @pytest_twisted.ensureDeferred
 async def test_who_is_let_in_by_a_policy_that_is_only_remembered_has_a_seat(world: World) -> None:
-    """Found by the soak (seed 2026): put out by the limit that his guard could not know of."""
+    """Found by the soak (seed 2026): put out by the limit that their guard could not know of."""
     world.start_guard(**FAST, LOTUS_GUARD_POLICY_MAX_AGE="0.05")
     states = world.sandbox.homeserver
     states.set_state(TWO, LIMIT_EVENT, {})

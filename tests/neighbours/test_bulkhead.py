@@ -39,8 +39,7 @@ class Street:
     neighbour: Backend = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.neighbour = Backend("synapse", self.said, self.clock.seconds, lambda: 1.0)
-        self.neighbour.probe = self.probe
+        self.neighbour = Backend("synapse", self.said, self.clock.seconds, lambda: 1.0, self.probe)
 
     async def probe(self) -> None:
         asked: Deferred[None] = Deferred()

@@ -37,7 +37,7 @@ class Cluster(RuleBasedStateMachine):
         free = BOUNDS.most - sum(self.has.values())
         if self.shares.enter(who):
             assert free > 0
-            assert not self.lines.get(who), "nobody overtakes his own line"
+            assert not self.lines.get(who), "nobody overtakes their own line"
             self.has[who] += 1
             return
         assert self.has[who] or not free, "who has nothing gets what is free"

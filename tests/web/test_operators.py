@@ -8,6 +8,7 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 
 from lotus_guard.core.webhook import MOST_WEBHOOK
+from lotus_guard.rules import RULES
 from lotus_guard.rules.push import HEADER, sign_push
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.calls import fill, join, metric
@@ -31,7 +32,8 @@ async def test_readyz_is_200_whatever_is_down_and_says_what(world: World) -> Non
     assert states["synapse"] == "trouble"
     assert states["loop"] == "unknown"
     assert states["pushes"] == "off"
-    assert got.json()["guard"]["rules"] == dict.fromkeys(("limit", "sources", "live"), "enforce")
+    names = ("live", *(rule.name for rule in RULES))
+    assert got.json()["guard"]["rules"] == dict.fromkeys(names, "enforce")
     world.start_guard(LOTUS_GUARD_UPSTREAM=world.serve(abort=True))
     await world.ask("alice", VOICE)
     got = await world.request("GET", "/readyz", base=world.operators)

@@ -31,7 +31,7 @@ from twisted.web.http_headers import Headers
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.rules import RULES, Rules
-from lotus_guard.rules.push import HEADER, HEARTBEAT, sign_push, write_push
+from lotus_guard.rules.push import HEADER, HEARTBEAT, MOST_PUSH, sign_push, write_push
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +104,14 @@ class LotusGuardModule:
         if event.type in self._rules and event.is_state() and event.state_key == "":
             contents = {name: _content(state, name) for name in self._rules}
             room = RoomId(event.room_id)
+            body = write_push(room, contents, list(self._rules.values()))
             self._waiting.pop(room, None)
-            self._waiting[room] = write_push(room, contents, list(self._rules.values()))
+            if len(body) > MOST_PUSH:
+                logger.warning(
+                    "The policies of %s are too long to be pushed: they are polled", room
+                )
+                return
+            self._waiting[room] = body
             if len(self._waiting) > MOST_WAITING:
                 del self._waiting[next(iter(self._waiting))]
             if not self._sending:
@@ -132,7 +138,7 @@ class LotusGuardModule:
             await self._send(b"{}")
 
     async def _send(self, body: bytes) -> bool:
-        """Send one push; tells whether the guard took it."""
+        """Send one push; returns whether the guard took it."""
         signature = sign_push(body, self._secret, time.time())
         headers = Headers({HEADER: [signature], "Content-Type": ["application/json"]})
         try:

@@ -96,9 +96,9 @@ class Troubled(Counting):
         raise Outage(Reason(self._fault), "made up")
 
 
-def chosen(world: World, seconds: float = 0.0) -> list[RoomId]:
-    """Choose the rooms of a pass that is begun so many seconds from now."""
-    live, now = world.guard.live, time.monotonic() + seconds
+def chosen(world: World, seconds: float = 0.0, at: float | None = None) -> list[RoomId]:
+    """Choose the rooms of a pass that is begun so many seconds from now, or from `at`."""
+    live, now = world.guard.live, (time.monotonic() if at is None else at) + seconds
     candidates = live.candidates
     candidates.now = candidates.policies.of("limit").now = lambda: now
     candidates.policies.of("sources").now = candidates.now

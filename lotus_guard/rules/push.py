@@ -37,6 +37,11 @@ WINDOW = 60.0
 """Seconds a push may be old, and its clock ahead of ours."""
 
 
+MOST_PUSH = 64 * 1024
+"""Bytes of a push; the guard takes no longer one. An event's content may be as long, and there are
+several: what does not fit is not pushed, and polled."""
+
+
 class Unsigned(ValueError):
     """A push that is not, or no longer, to be believed."""
 

@@ -229,10 +229,15 @@ def test_a_guard_that_is_away_is_tried_again_with_longer_pauses(homeserver: Home
     homeserver.api.run()
     assert homeserver.api.pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
     assert len(homeserver.api.pushes) == 1
-    homeserver.api.codes = [0]
-    homeserver.new(Event())
+
+
+def test_a_push_that_gets_through_makes_the_next_pause_a_short_one(homeserver: Homeserver) -> None:
+    homeserver.api.codes = [0, 0, 204, 0]
+    for room in (ROOM, "!other:s"):
+        homeserver.new(Event(room_id=room))
     homeserver.api.run()
-    assert homeserver.api.pauses[-1] == 1.0
+    assert homeserver.api.pauses == [1.0, 2.0, 1.0]
+    assert [push.room for push in homeserver.api.pushes] == [ROOM, "!other:s"]
 
 
 def test_of_too_many_rooms_that_wait_the_oldest_is_dropped(

@@ -34,6 +34,12 @@ def test_docstrings_say_what_a_thing_is() -> None:
     assert found == []
 
 
+def test_packages_say_what_they_are() -> None:
+    sources = {str(path): path.read_text() for path in CODE.rglob("__init__.py")}
+    first = {path: next(docstrings(text), "") for path, text in sources.items()}
+    assert [path for path, text in first.items() if len(text.split()) < 4] == []
+
+
 def texts() -> Iterator[tuple[Path, str]]:
     files = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "Makefile"]
     for directory in WRITTEN:

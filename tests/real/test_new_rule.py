@@ -20,7 +20,7 @@ MORE = IMPORT + "from lotus_guard.rules.quiet_hours import QuietHours\n"
 
 
 def add_rule(source: Path) -> None:
-    """Do as docs/architecture.md, Where to change what: a module, and its entry in `RULES`."""
+    """Do as docs/architecture.md, A new rule: a module, and its entry in `RULES`."""
     shutil.copy(quiet_hours.__file__, source / "lotus_guard/rules/quiet_hours.py")
     registry = source / "lotus_guard/rules/__init__.py"
     text = registry.read_text()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import pytest_twisted
 import yaml
 from twisted.internet.task import Clock
 
@@ -16,13 +17,16 @@ from lotus_guard.rules import RULES
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import read_config, variable_names, variables
 from lotus_guard.run.guard import make_guard
+from lotus_guard.sandbox.stack import TWO
 from tests.test_failure_classes import FAULTS
+from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 SAMPLE = (ROOT / "deploy" / "environment.sample").read_text()
 FAILURES = (ROOT / "docs" / "failures.md").read_text()
 TROUBLE = (ROOT / "docs" / "troubleshooting.md").read_text()
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
 GOOD = {
     "LIVEKIT_URL": "ws://127.0.0.1:7880",
     "LIVEKIT_KEY": "key",
@@ -197,6 +201,16 @@ def test_every_metric_is_explained() -> None:
     told = " ".join(page.read_text() for page in ROOT.glob("docs/*.md"))
     lost = {name for name in exposed_families() if name not in told}
     assert lost == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_field_of_a_room_is_explained(world: World) -> None:
+    table = OPERATING[OPERATING.index("Of a room, `/rooms` says:") :].split("\n\n")[1]
+    told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)))
+    world.start_guard()
+    await world.ask("alice", TWO)
+    (room,) = world.guard.overview.rooms.all()
+    assert sorted(told) == sorted(room)
 
 
 def test_every_link_leads_somewhere() -> None:

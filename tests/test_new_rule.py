@@ -216,8 +216,11 @@ def test_a_complaint_of_it_is_logged_and_restricts_nothing() -> None:
     assert reading.complaints == ("io.lotus.quiet_hours: quiet is 'yes'",)
 
 
-def test_the_landing_page_and_the_sandbox_have_it(world: World) -> None:
-    page = landing_page(MORE).body.decode()
+@pytest_twisted.ensureDeferred
+async def test_the_landing_page_and_the_sandbox_have_it(world: World) -> None:
+    world.start_guard()
+    page = (await world.request("GET", "/")).body.decode()
+    assert page == landing_page(MORE).body.decode()
     assert f'{QUIET.event}\n{{"quiet": true}}' in page
     text = welcome("http://guard", None, world.sandbox.addresses, MORE)
     assert "!quiet:sandbox (no video)" in text

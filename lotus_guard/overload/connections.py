@@ -33,7 +33,7 @@ class Connection(Protocol):
     """One connection, with what `Connections` keeps of it."""
 
     host: str | None
-    """The address of who has connected."""
+    """The address that has connected."""
     peer: str | None
     """The same; None where many come by it."""
     parts: int

@@ -16,7 +16,6 @@ from lotus_guard.observe.request_metrics import RequestMetrics
 from lotus_guard.overload.client_address import Origins
 from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.load_shedding import LoadShedding
-from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.fd_budget import FdBudget
@@ -70,7 +69,7 @@ def make_public_port(
     objections = Objections(recorder, REQUEST in config.observed)
     way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
     exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
-    app = PublicApp(exchange, webhooks, answers, landing_page(RULES))
+    app = PublicApp(exchange, webhooks, answers, landing_page(basics.rules))
     door = Door(app, clients, load, answers, objections, lambda probe: _is_probe(basics, probe))
     return PublicPort(door, connections, load)
 

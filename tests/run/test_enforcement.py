@@ -9,7 +9,6 @@ from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.live import Live, Only
 from lotus_guard.enforce.rate_limiter import RateLimiter
-from lotus_guard.rules import RULES
 from lotus_guard.run.clients import livekit_clients, make_signer, synapse_clients
 from lotus_guard.run.enforcement import Judging, make_admission, make_live
 from lotus_guard.run.guard import (
@@ -30,8 +29,8 @@ def both(redis: Any = None, **settings: str) -> tuple[Admission, Live, Judging]:
     basics = basics_on(Clock(), **settings)
     memory, signer = make_memory(basics, redis), make_signer(basics)
     livekit, synapse = livekit_clients(basics, Agent(), signer), synapse_clients(basics, Agent())
-    pushes = make_pushes(basics, RULES)
-    policies = make_policies(basics, RULES, synapse, pushes)
+    pushes = make_pushes(basics)
+    policies = make_policies(basics, synapse, pushes)
     presence = make_presence(basics, livekit, memory)
     judging = Judging(memory, presence, policies, make_recorder(basics, memory))
     limiter = RateLimiter(10.0, basics.clocks.reactor, basics.clocks.now)

@@ -113,7 +113,7 @@ class _Deadline:
         self.cancel()
 
     def over(self, result: V | Failure) -> V | Failure:
-        """Hand the result on; a failure after we have cancelled is that it took too long."""
+        """Hand the result on; a failure after we have cancelled means that it took too long."""
         if self.delayed is not None:
             self.delayed.cancel()
         if self.has_cancelled and isinstance(result, Failure):

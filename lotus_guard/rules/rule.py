@@ -173,7 +173,7 @@ class Rule(ABC, Generic[P]):
     def judge(self, policy: P, who: Who, facts: Facts) -> Verdict:
         """Judge one person: when a token is issued to them, and in each pass while they are in.
 
-        Facts that the rule needs are there when a token is issued.
+        The facts that the rule needs are there when a token is issued; in a pass there are none.
         """
 
     @abstractmethod

@@ -69,7 +69,7 @@ async def gather_bounded(most: int, works: Iterable[Coroutine[Any, Any, V]]) -> 
 
 
 def ignoring(work: Deferred[Any], *kinds: type[Exception]) -> None:
-    """Hear nothing more of work that nobody waits for, unless it fails in another way."""
+    """Drop these failures of work that nobody waits for; any other is logged as unhandled."""
 
     def drop(failure: Failure) -> None:
         failure.trap(*kinds)

@@ -82,7 +82,7 @@ class Cluster(RuleBasedStateMachine):
         assert self.shares.waiting == sum(map(self.weight_of, self.lines)) <= BOUNDS.waiting
         for who in [*self.has, *self.lines]:
             assert self.shares.has(who) == self.has[who]
-            assert self.shares.line_of(who) == len(self.lines.get(who, []))
+            assert len(self.shares._lines.get(who, ())) == len(self.lines.get(who, []))
             assert self.has[who] <= (BOUNDS.crowd if who == CROWD else BOUNDS.each)
 
     @invariant()

@@ -174,6 +174,17 @@ def test_what_takes_too_long_is_cancelled() -> None:
     assert (said, cancelled) == ([TimeoutError], [1])
 
 
+@pytest.mark.parametrize("seconds", [0.0, -2.0])
+def test_where_nothing_is_left_it_has_taken_too_long_already(seconds: float) -> None:
+    """As where the reactor was late before the work could begin."""
+    clock = Clock()
+    work: Deferred[str] = Deferred()
+    said = heard(with_timeout(seconds, clock, work))
+    clock.pump([0.0, 0.0])
+    assert said == [TimeoutError]
+    assert not clock.getDelayedCalls()
+
+
 def test_an_answer_that_came_while_we_were_busy_ourselves_is_in_time() -> None:
     clock, work = Clock(), Deferred[int]()
     said = heard(with_timeout(2.0, clock, work))

@@ -144,7 +144,7 @@ async def test_users_are_nowhere_where_the_operator_does_not_want_them(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_hashed_user_is_found_by_who_knows_his_name(world: World) -> None:
+async def test_a_hashed_user_is_found_by_who_knows_their_name(world: World) -> None:
     world.start_guard(LOTUS_GUARD_LOG_USERS="hash")
     await fill(world)
     (refusal,) = await decisions(world, user="@carol:sandbox")

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
@@ -157,6 +159,28 @@ async def test_one_address_however_late_it_makes_the_guard_is_guarded(world: Wor
     for _ in range(30):
         assert (await ask_as(world, "192.0.2.1")).sources == ["microphone"]
     assert world.fail_opens() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_work_that_is_no_request_is_that_of_whoever_makes_it(world: World) -> None:
+    """Else one client could make the guard late by it, and a few others' requests be to blame."""
+    world.start_guard(LOTUS_GUARD_TRUSTED_PROXIES="127.0.0.1")
+    port = int(world.url.rpartition(":")[2])
+    load = world.guard.public.load
+    made = []
+    for _ in range(30):
+        trickle = Factory.forProtocol(Protocol)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=("127.0.0.9", 0))
+        connection: Any = await endpoint.connect(trickle)
+        connection.transport.write(b"POST / HTTP/1.1\r\nX-A: ")
+        made.append(connection.transport)
+    for number in range(10):
+        await world.request("GET", "/", b"", {"X-Real-IP": f"198.51.100.{number}"})
+    load.lag._due = load.now() - 60.0
+    assert (await ask_as(world, "192.0.2.1")).sources == ["microphone"]
+    assert world.fail_opens() == {}
+    for transport in made:
+        transport.abortConnection()
 
 
 @pytest_twisted.ensureDeferred

@@ -64,7 +64,11 @@ class Bulkhead:
         try:
             await with_timeout(seconds, self.clock, turn)
         except TimeoutError:
-            raise NotAsked(Reason.BUSY, f"{self.most} questions are under way already") from None
+            raise self.busy() from None
+
+    def busy(self) -> NotAsked:
+        """What to raise for one who has waited in vain."""
+        return NotAsked(Reason.BUSY, f"{self.most} questions are under way already")
 
     def leave(self) -> None:
         """Return a place."""
@@ -169,6 +173,8 @@ class QueuedHttp(Http):
             self.neighbour.check()
             if patience is None:
                 seconds -= self.clock.seconds() - begun
+            if seconds <= 0.0:  # we were late ourselves, which is no failure of the neighbour
+                raise self.lane.busy()
             return await super().exchange(
                 method, url, headers, body, seconds=seconds, most=most, glimpse=glimpse
             )

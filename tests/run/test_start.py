@@ -89,6 +89,20 @@ def test_a_sighup_that_came_early_reads_the_credentials_again(tmp_path: Path) ->
     assert config.synapse_token == "second-token"
 
 
+def test_a_worker_reads_its_credentials_again(monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setenv(NUMBER, "0")
+    monkeypatch.setenv(TELL, "99")
+    token = tmp_path / "token"
+    token.write_text("first-token")
+    settings = {**GOOD, **WORKERS, "LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE": str(token)}
+    config, reactor, hangups = read_config(settings), Reactor(), Hangups()
+    make_service(config, reactor, hangups)
+    token.write_text("second-token")
+    hangups.came()
+    reactor.advance(0.0)
+    assert config.synapse_token == "second-token"
+
+
 def test_a_sighup_of_the_supervisor_goes_to_the_workers(logged: list[Any]) -> None:
     reactor, hangups = Reactor(), Hangups()
     make_service(read_config({**GOOD, **WORKERS}), reactor, hangups)

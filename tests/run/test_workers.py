@@ -156,6 +156,17 @@ def test_an_end_is_orderly_and_then_by_force_and_nobody_is_started_again() -> No
     assert len(yard.started) == 2
 
 
+def test_one_that_was_to_be_replaced_is_not_once_the_end_has_begun() -> None:
+    yard = Yard()
+    fleet = yard.fleet(1)
+    die(fleet.workers[0])
+    over: list[object] = []
+    fleet.stopService().addCallback(over.append)
+    assert len(over) == 1, "there is nobody to wait for"
+    yard.advance(100.0)
+    assert len(yard.started) == 1
+
+
 def test_a_sighup_goes_to_all_workers_and_to_one_that_starts_once_it_is_ready() -> None:
     yard = Yard()
     fleet = yard.fleet(3)

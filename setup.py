@@ -11,7 +11,6 @@ RUNTIME = [
     "klein>=24.8",  # routes of all ports and of the sandbox
     "PyJWT>=2.9",  # opens and signs LiveKit's tokens
     "attrs>=24.2",  # frozen values throughout the core
-    "environ-config>=24.1",  # declares the environment variables once, with their help
     "livekit-protocol>=1.0",  # LiveKit's messages, so that unknown permission fields survive
     "prometheus-client>=0.20",  # counters in the format every operator scrapes
     "click>=8.1",  # the command line

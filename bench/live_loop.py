@@ -20,7 +20,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from attrs import define, fields, frozen
+from attrs import define, frozen
 
 from bench.candidates import guard_command, guard_environment, heartbeat, hinting
 from bench.neighbours import Ports, neighbours
@@ -32,12 +32,13 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from lotus_guard.enforce.policy_reader import LONGEST_POLL
 from lotus_guard.memory.sqlite_schema import SCHEMA
-from lotus_guard.run.config import Variables
+from lotus_guard.rules import RULES
+from lotus_guard.run.config import variables
 from tests.real.processes import http, until
 
 INTERVAL = 0.5
 """Seconds between passes; one that takes longer is followed soon by the next."""
-LOOKUPS = 2
+LOOKUPS = len(RULES)
 """Look-ups at Synapse for each room."""
 PASS = "lotus_guard_live_pass_seconds"
 LISTED = 'lotus_guard_livekit_calls_total{method="ListRooms"}'
@@ -203,7 +204,7 @@ def turns(restricted: int, others: int) -> tuple[float, float]:
 
     For rooms that a policy is known to restrict, and for the others (`Live._most`).
     """
-    rate, interval = float(_default("policy_rate")), float(_default("reconcile_interval"))
+    rate, interval = _default("POLICY_RATE"), _default("RECONCILE_INTERVAL")
     of_restricted = min(restricted, int(rate * LONGEST_POLL / LOOKUPS))
     of_others = min(others, int(rate * interval / LOOKUPS))
     seconds = max(interval, LOOKUPS * (of_restricted + of_others) / rate)
@@ -212,10 +213,10 @@ def turns(restricted: int, others: int) -> tuple[float, float]:
     return first, second
 
 
-def _default(name: str) -> str:
+def _default(name: str) -> float:
     """The default of one of the guard's variables."""
-    every: Any = fields(Variables)  # type: ignore[arg-type]
-    return str(next(each for each in every if each.name == name).metadata["environ_config"].default)
+    found = next(each for each in variables() if each.name == f"LOTUS_GUARD_{name}")
+    return float(found.default)
 
 
 def latencies(guard: Guard, seconds: float) -> list[float]:

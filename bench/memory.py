@@ -175,7 +175,7 @@ def _mark(world: Simulation, crowd: Crowd) -> dict[str, Any]:
         "calls": len(world.sfu.rooms),
         "refused": world.answers.get(403, 0),
         "other": sum(n for status, n in world.answers.items() if status not in (200, 403)),
-        "steps": int(world.guard.metrics.steps.labels("narrow", "done")._value.get()),
+        "steps": int(world.guard.metrics.loop.steps.labels("narrow", "done")._value.get()),
         "aliases": sum(1 for _ in world.guard.memory.directory.bindings()),
         "identities": sum(1 for _ in world.guard.memory.directory.users()),
         "seats": len(world.guard.memory.seats.rooms()),

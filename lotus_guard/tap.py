@@ -9,7 +9,7 @@ from twisted.python.usage import Options as UsageOptions
 from lotus_guard.run.config import Config, Faulty, help_text, read_config
 from lotus_guard.run.hangup import Hangups
 from lotus_guard.run.start import make_service
-from lotus_guard.run.workers import own_environment
+from lotus_guard.run.worker_role import own_environment
 
 # What the sandbox provides; only there so that the rest of the environment can be checked.
 SANDBOX_ENVIRONMENT = {

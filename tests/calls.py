@@ -107,7 +107,7 @@ def chosen(world: World, seconds: float = 0.0) -> list[RoomId]:
 
 
 async def settled(world: World) -> None:
-    for _ in range(100):
+    for _ in range(1000):
         await deferLater(reactor, 0.01, lambda: None)
         if world.guard.live.turns.is_idle:
             return

@@ -20,7 +20,7 @@ def neutral_environment() -> dict[str, str]:
 
 async def run(world: World, *arguments: str, **more: str) -> tuple[str, str, int]:
     """Run the command as an operator does, beside the guard of this process."""
-    port = world.desk.rpartition(":")[2] if world.desk else "1"
+    port = world.operators.rpartition(":")[2] if world.operators else "1"
     environment = {
         **neutral_environment(),
         **world.sandbox.environment(),

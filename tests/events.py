@@ -4,11 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.push import write_push
 
 LIMIT_EVENT = "io.lotus.voice_limit"
 SOURCES_EVENT = "io.lotus.room_quality"
+BOTH: Rules = [rule for rule in RULES if rule.event in (LIMIT_EVENT, SOURCES_EVENT)]
+"""The two rules that these tests are about, however many there are."""
+UNSET = [
+    sentence
+    for rule in RULES
+    if rule not in BOTH
+    for sentence in rule.show(rule.read(None).policy).sentences
+]
+"""What is said of the others, where nobody has set them."""
 
 Content = Mapping[str, Any] | None
 

@@ -29,7 +29,7 @@ def shift(world: World, seconds: float) -> None:
 
 
 async def clock_of(world: World) -> dict[str, Any]:
-    got = (await world.request("GET", "/readyz", base=world.desk)).json()
+    got = (await world.request("GET", "/readyz", base=world.operators)).json()
     (found,) = [each for each in got["dependencies"] if each["name"] == "clock"]
     return dict(found)
 
@@ -82,9 +82,9 @@ async def test_a_push_from_another_time_blames_the_clocks(world: World) -> None:
     world.start_guard(LOTUS_GUARD_PUSH_SECRET=secret)
     for late, words in ((-600.0, "600 s ago"), (600.0, "600 s from now")):
         signed = {"Lotus-Guard-Signature": sign_push(b"{}", secret, time.time() + late)}
-        got = await world.request("POST", "/policy", b"{}", signed, world.desk)
+        got = await world.request("POST", "/policy", b"{}", signed, world.operators)
         assert got.status == 401
-        ready = (await world.request("GET", "/readyz", base=world.desk)).json()
+        ready = (await world.request("GET", "/readyz", base=world.operators)).json()
         (pushes,) = [each for each in ready["dependencies"] if each["name"] == "pushes"]
         assert pushes["state"] == "trouble"
         assert words in pushes["detail"]

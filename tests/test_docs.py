@@ -5,26 +5,28 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
+import pytest_twisted
 import yaml
-from attrs import fields
 from twisted.internet.task import Clock
 
 from lotus_guard.enforce.ports import Reason
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.rules import RULES
 from lotus_guard.run.clocks import Clocks
-from lotus_guard.run.config import Variables, read_config, variable_names
+from lotus_guard.run.config import read_config, variable_names, variables
 from lotus_guard.run.guard import make_guard
+from lotus_guard.sandbox.stack import TWO
 from tests.test_failure_classes import FAULTS
+from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 SAMPLE = (ROOT / "deploy" / "environment.sample").read_text()
 FAILURES = (ROOT / "docs" / "failures.md").read_text()
 TROUBLE = (ROOT / "docs" / "troubleshooting.md").read_text()
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
 GOOD = {
     "LIVEKIT_URL": "ws://127.0.0.1:7880",
     "LIVEKIT_KEY": "key",
@@ -35,12 +37,7 @@ GOOD = {
 
 
 def defaults() -> dict[str, str]:
-    all_fields: Any = fields(Variables)  # type: ignore[arg-type]
-    found = {}
-    for each in all_fields:
-        entry = each.metadata["environ_config"]
-        found[entry.name or f"LOTUS_GUARD_{each.name.upper()}"] = entry.default
-    return found
+    return {each.name: each.default for each in variables()}
 
 
 def test_every_variable_is_in_the_table_with_its_default() -> None:
@@ -206,6 +203,16 @@ def test_every_metric_is_explained() -> None:
     assert lost == set()
 
 
+@pytest_twisted.ensureDeferred
+async def test_every_field_of_a_room_is_explained(world: World) -> None:
+    table = OPERATING[OPERATING.index("Of a room, `/rooms` says:") :].split("\n\n")[1]
+    told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)))
+    world.start_guard()
+    await world.ask("alice", TWO)
+    (room,) = world.guard.overview.rooms.all()
+    assert sorted(told) == sorted(room)
+
+
 def test_every_link_leads_somewhere() -> None:
     for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
@@ -230,8 +237,12 @@ def test_every_command_is_run_by_a_test_or_marked() -> None:
 
 
 def test_every_kind_of_block_is_looked_at() -> None:
-    """nginx by tests/real/test_proxies.py, sh by tests/deploy/test_shell.py, the others here."""
-    assert {kind for _, kind, _ in blocks()} <= {"sh", "yaml", "nginx", ""}
+    """nginx by tests/real/test_proxies.py, sh by tests/deploy/test_shell.py, the others here.
+
+    Python is run by tests/test_documented_rule.py.
+    """
+    assert {kind for _, kind, _ in blocks()} <= {"sh", "yaml", "nginx", "python", ""}
+    assert {page for page, _, _ in blocks("python")} == {"architecture.md"}
     other = [(page, text) for page, _, text in blocks("") if not is_known(text)]
     assert other == []
 
@@ -256,8 +267,8 @@ def test_settings_that_a_page_shows_are_the_guards(tmp_path: Path) -> None:
     shown = [variables_of(text) for _, _, text in blocks("")]
     assert sum(map(len, shown)) > 2
     (tmp_path / "file").write_text("a-secret-of-16-characters-or-more")
-    for variables in shown:
-        there = {n: str(tmp_path / "file") if "_FILE" in n else v for n, v in variables.items()}
+    for each in shown:
+        there = {n: str(tmp_path / "file") if "_FILE" in n else v for n, v in each.items()}
         read_config({**GOOD, **there})
 
 

@@ -231,7 +231,7 @@ async def test_a_long_webhook_goes_through_whole_and_is_a_hint(world: World, siz
     events: list[Event] = []
     world.guard.hints.webhooks.on_event = events.append
     body, token = hook(size)
-    for base, path in ((world.url, "/sfu_webhook"), (world.desk, "/webhook")):
+    for base, path in ((world.url, "/sfu_webhook"), (world.operators, "/webhook")):
         events.clear()
         world.guard.hints.webhooks._seen.pop("EV_1")
         answer = await world.request("POST", path, body, {"Authorization": token}, base=base)
@@ -269,7 +269,7 @@ async def test_a_strangers_webhook_may_be_no_longer_than_any_request(
     header = {"Authorization": forgeries()[name]}
     answer = await world.request("POST", "/sfu_webhook", b"x" * 70_000, header)
     assert (answer.status, got) == (413, [])
-    await world.request("POST", "/webhook", b"x" * 70_000, header, base=world.desk)
+    await world.request("POST", "/webhook", b"x" * 70_000, header, base=world.operators)
     assert metric(world, "lotus_guard_webhooks_forged") >= 1
 
 
@@ -312,11 +312,13 @@ async def forged_webhooks(world: World) -> None:
 
 
 async def forged_webhooks_on_the_desk(world: World) -> None:
-    await world.request("POST", "/webhook", b"{}", {"Authorization": "x"}, base=world.desk)
+    await world.request("POST", "/webhook", b"{}", {"Authorization": "x"}, base=world.operators)
 
 
 async def unsigned_pushes(world: World) -> None:
-    await world.request("POST", "/policy", b"{}", {"Lotus-Guard-Signature": "x"}, base=world.desk)
+    await world.request(
+        "POST", "/policy", b"{}", {"Lotus-Guard-Signature": "x"}, base=world.operators
+    )
 
 
 async def long_bodies(world: World) -> None:
@@ -336,11 +338,11 @@ async def odd_targets(world: World) -> None:
 
 
 async def another_host(world: World) -> None:
-    await world.request("GET", "/rooms", headers={"Host": "evil.example"}, base=world.desk)
+    await world.request("GET", "/rooms", headers={"Host": "evil.example"}, base=world.operators)
 
 
 async def odd_arguments(world: World) -> None:
-    await world.request("GET", "/decisions?limit=%ff&room=%ff&user=%ff", base=world.desk)
+    await world.request("GET", "/decisions?limit=%ff&room=%ff&user=%ff", base=world.operators)
 
 
 async def unknown_tokens(world: World) -> None:

@@ -12,6 +12,7 @@ import pytest
 import pytest_twisted
 
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.rules import RULES
 from lotus_guard.sandbox.stack import TWO, VOICE
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.real.processes import free_port
@@ -89,7 +90,7 @@ async def test_synapse_in_trouble_lets_calls_start(world: World, fault: str) -> 
         got = await world.ask(name, TWO)
         assert time.monotonic() - begun < DEADLINE + SLACK
         assert got.claims["exp"] - got.claims["nbf"] == 3600
-    assert world.fail_opens() == {("limit", reason): 3.0, ("sources", reason): 3.0}
+    assert world.fail_opens() == {(rule.name, reason): 3.0 for rule in RULES}
 
 
 async def run_pass(world: World) -> None:
@@ -101,7 +102,7 @@ async def run_pass(world: World) -> None:
 
 
 def unenforced(world: World) -> set[tuple[str, str]]:
-    found = world.guard.metrics.unenforced.collect()
+    found = world.guard.metrics.rules.unenforced.collect()
     samples = [each for metric in found for each in metric.samples if each.value]
     names = ("rule", "reason")
     return {
@@ -124,11 +125,11 @@ async def test_nobody_is_let_through_where_nobody_asked(world: World, neighbour:
     for _ in range(3):
         await run_pass(world)
     assert world.fail_opens() == {}
-    assert unenforced(world) == {("limit", "refused"), ("sources", "refused")}
+    assert unenforced(world) == {(rule.name, "refused") for rule in RULES}
     kinds = [each.ruling.deed for each in world.guard.overview.records.recent]
-    assert kinds == ["unenforced", "unenforced"], "once a minute for each rule"
+    assert kinds == ["unenforced"] * len(RULES), "once a minute for each rule"
     await world.ask("bob", TWO)
-    counted = {"SYNAPSE": {"limit", "sources"}, "LIVEKIT": {"limit"}}[neighbour]
+    counted = {"SYNAPSE": {rule.name for rule in RULES}, "LIVEKIT": {"limit"}}[neighbour]
     assert {rule for rule, _ in world.fail_opens()} == counted, "who asks is let through"
 
 

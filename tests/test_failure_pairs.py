@@ -30,7 +30,7 @@ reactor: Any = _reactor
 LIMIT, SOURCES, ATTENDANCE, REDIS = "limit", "sources", "attendance", "redis"
 MARKS = {LIMIT: LIMIT_EVENT.encode(), SOURCES: SOURCES_EVENT.encode(), ATTENDANCE: b"ListPart"}
 HTTP_FAULTS = ("refused", "hangs before headers", "hangs in the body", "5xx", "garbage")
-DEADLINE = 0.4
+DEADLINE = 0.8
 """Seconds, where a neighbour hangs: so long each such case takes at least."""
 CALM_DEADLINE = 4.0
 """Where none does: a loaded machine that takes its time is no neighbour that hangs."""

@@ -9,15 +9,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "lotus_guard"
-WRITTEN = ("lotus_guard", "docs", "deploy", "systemd", "bench")
+WRITTEN = ("lotus_guard", "docs", "deploy", "systemd", "bench", "tests")
 """Where text is read for pronouns, besides the pages in the root."""
 OPENING = re.compile(r"(?:Tell|Give|Say)\b")
 """`Whether it is full`, not `Tell whether it is full`."""
 PRONOUN = re.compile(r"(?<![\w./-])(?:he|him|his|himself|she|her|hers|herself)\b(?!-)", re.I)
 """There is no exception: who is in a call is any user, and a neighbour is *it*."""
-
-OPEN = {"run"}
-"""The packages in which docstrings still open so. One that needs it no more is to go from here."""
 
 
 def docstrings(source: str) -> Iterator[str]:
@@ -34,8 +31,18 @@ def test_docstrings_say_what_a_thing_is() -> None:
         for text in docstrings(path.read_text())
         if OPENING.match(text)
     ]
-    assert [each for each in found if each[0].split("/")[0] not in OPEN] == []
-    assert {path.split("/")[0] for path, _ in found} == OPEN
+    assert found == []
+
+
+def test_so_do_the_comments_of_the_status_page() -> None:
+    scripts = [(path.name, path.read_text()) for path in CODE.rglob("*.js")]
+    assert [name for name, text in scripts if re.search(rf"/\*\* {OPENING.pattern}", text)] == []
+
+
+def test_packages_say_what_they_are() -> None:
+    sources = {str(path): path.read_text() for path in CODE.rglob("__init__.py")}
+    first = {path: next(docstrings(text), "") for path, text in sources.items()}
+    assert [path for path, text in first.items() if len(text.split()) < 4] == []
 
 
 def texts() -> Iterator[tuple[Path, str]]:
@@ -43,7 +50,8 @@ def texts() -> Iterator[tuple[Path, str]]:
     for directory in WRITTEN:
         files += [each for each in sorted((ROOT / directory).rglob("*")) if each.is_file()]
     for path in files:
-        if "__pycache__" not in path.parts and path.suffix not in (".png", ".pyc"):
+        is_text = "__pycache__" not in path.parts and path.suffix not in (".png", ".pyc")
+        if is_text and path != Path(__file__):
             yield path, path.read_text(encoding="utf-8")
 
 

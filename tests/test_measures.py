@@ -94,16 +94,18 @@ async def test_seats_people_and_refusals_are_counted(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_pushes_and_webhooks_that_are_not_believed_are_counted(world: World) -> None:
     world.start_guard(LOTUS_GUARD_PUSH_SECRET=PUSH)
-    await world.request("POST", "/policy", b"{}", {"Lotus-Guard-Signature": "x"}, base=world.desk)
-    await world.request("POST", "/webhook", b"{}", {"Authorization": "x"}, base=world.desk)
-    got = (await world.request("GET", "/readyz", base=world.desk)).json()
+    await world.request(
+        "POST", "/policy", b"{}", {"Lotus-Guard-Signature": "x"}, base=world.operators
+    )
+    await world.request("POST", "/webhook", b"{}", {"Authorization": "x"}, base=world.operators)
+    got = (await world.request("GET", "/readyz", base=world.operators)).json()
     assert got["pushes"]["refused"] == 1
     assert got["pushes"]["refused_age"] < 60
     assert got["webhooks"] == {"genuine": 0, "forged": 1}
     states = {each["name"]: each["state"] for each in got["dependencies"]}
     assert states["pushes"] == "trouble"
     push(world, OPEN, {})
-    got = (await world.request("GET", "/readyz", base=world.desk)).json()
+    got = (await world.request("GET", "/readyz", base=world.operators)).json()
     assert {each["name"]: each["state"] for each in got["dependencies"]}["pushes"] == "ok"
     assert got["pushes"]["taken"] == 1
 

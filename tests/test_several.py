@@ -55,7 +55,7 @@ class Ring:
         self.guards.append(guard)
         self.servers.append(server)
         self.urls.append(self.world.url)
-        self.desks.append(self.world.desk)
+        self.desks.append(self.world.operators)
         return guard
 
     async def ask(self, number: int, name: str, room: str, **more: Any) -> int:
@@ -188,7 +188,7 @@ async def test_who_is_deposed_in_the_middle_of_a_pass_does_nothing_more(ring: Ri
     service: Any = presence.background
 
     class Pausing:
-        """Between his look and his step he is paused for longer than his lease."""
+        """Pauses between its look and its step for longer than its lease."""
 
         async def attendance(self, livekit_room: Any, allowance: Any) -> Any:
             seen = await service.attendance(livekit_room, allowance)

@@ -77,7 +77,7 @@ class World:
     rules: Rules = RULES
     config: Config = field(init=False)
     url: str = ""
-    desk: str = ""
+    operators: str = ""
     """The operators' port."""
     _ends: list[Callable[[], Any]] = field(factory=list)
 
@@ -109,7 +109,7 @@ class World:
         port = self._listen(0, DoorSite(self.guard.public.door, self.guard.public.connections))
         self.url = f"http://127.0.0.1:{port}"
         site = OperatorsSite(self.guard.operators)
-        self.desk = f"http://127.0.0.1:{self._listen(0, site)}"
+        self.operators = f"http://127.0.0.1:{self._listen(0, site)}"
         self._ends += [self.guard.memory.cluster.store.close, agents.close]
 
     def serve(self, answer: bytes | None = None, abort: bool = False) -> str:
@@ -169,7 +169,7 @@ class World:
     def fail_opens(self) -> dict[tuple[str, str], float]:
         """Count the fail-opens by rule and reason."""
         found = {}
-        for metric in self.guard.metrics.fail_open.collect():
+        for metric in self.guard.metrics.rules.fail_open.collect():
             for sample in metric.samples:
                 if sample.name.endswith("_total"):
                     found[sample.labels["rule"], sample.labels["reason"]] = sample.value

@@ -1,4 +1,4 @@
-"""What the guard must be told, from the installer's environment or from who sits before it.
+"""What the guard must be told, from the installer's environment or from whoever sits before it.
 
 Secrets go where the unit takes them from: into the file of a credential where the unit loads one
 (`LoadCredential=ID:PATH` with `Environment=NAME_FROM_FILE=%d/ID`), else into the environment file,

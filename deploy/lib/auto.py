@@ -19,7 +19,7 @@ from deploy.lib.steps import Walk
 def deploy(host: Host, source: Source, settings: Settings, walk: Walk) -> None:
     """Bring the host to what the source has; raises Trouble where that did not come about."""
     releases, deployment = Releases(host), Deployment(host, settings, walk)
-    deployment.reassess()
+    deployment.settle()
     for name in releases.tidy(settings.keep):
         say(f"removed: {name}")
     revision = source.revision()

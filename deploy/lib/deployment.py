@@ -60,7 +60,7 @@ class Deployment:
         walk.step(f"current: {revision}", lambda: releases.point("current", revision))
         self._finish(Pending(revision, before))
 
-    def reassess(self) -> None:
+    def settle(self) -> None:
         """Bring to its end what an earlier run has left half-done; raises Trouble as `switch`."""
         pending, releases = self._releases.pending, self._releases
         if pending is None:

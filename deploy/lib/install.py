@@ -66,7 +66,7 @@ class Install:
         self._values = self._collect(ask)
         with walk:
             if not walk.dry:
-                self._reassess()
+                self._settle()
             self._prepare()
             revision = self._build()
             if host.is_in_place and self._releases.current and self._is_well():
@@ -80,13 +80,13 @@ class Install:
         if not walk.dry:
             say(f"the guard is in place: {self._service().public}")
 
-    def _reassess(self) -> None:
+    def _settle(self) -> None:
         """Come to terms with a deployment that was broken off."""
         if not self._host.is_in_place:
             self._releases.end()  # taken out meanwhile: there is nothing to switch
             return
         try:
-            self._deployment.reassess()
+            self._deployment.settle()
         except Trouble as trouble:
             if trouble.code is not Exit.ROLLED_BACK:
                 raise

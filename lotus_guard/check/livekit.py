@@ -64,7 +64,7 @@ async def check_auto_create(context: CheckContext) -> list[Finding]:
     if makes:
         seen = f"{where} makes a room for whoever joins: room.auto_create is on"
         return [warning(AUTO_CREATE, seen, NO_AUTO_CREATE)]
-    return [ok(AUTO_CREATE, f"{where} makes no room for who merely joins")]
+    return [ok(AUTO_CREATE, f"{where} makes no room for whoever merely joins")]
 
 
 def _would_make(answer: HttpAnswer) -> bool | None:

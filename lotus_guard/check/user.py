@@ -107,9 +107,9 @@ async def _judge(context: CheckContext, room: RoomId, answer: HttpAnswer) -> Fin
     encoded = read_answer(answer.body) if answer.status == 200 else None
     if encoded is None:
         return _refused(answer)
-    alias = _alias_in(encoded)
+    made = _livekit_room_in(encoded)
     # Only what is surely of our making is removed: never a call's room, whatever the token says.
-    gone = alias in set(known_livekit_rooms(room, ROOM_SLOT)) and await remove_room(context, alias)
+    gone = made in set(known_livekit_rooms(room, ROOM_SLOT)) and await remove_room(context, made)
     left = "" if gone else "; the LiveKit room it made was not removed, it ends in 5 minutes"
     try:
         open_token(encoded, context.config.credentials.livekit.known())
@@ -130,7 +130,7 @@ def _refused(answer: HttpAnswer) -> Finding:
     return fault(KEY, seen, wanted)
 
 
-def _alias_in(encoded: str) -> str:
+def _livekit_room_in(encoded: str) -> str:
     """Read the LiveKit room off a token, whoever signed it."""
     try:
         claims = jwt.decode(encoded, options={"verify_signature": False})

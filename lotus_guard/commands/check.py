@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 from attrs import asdict, evolve
@@ -22,7 +21,7 @@ from lotus_guard.check.user import USER
 from lotus_guard.commands.common import Failed, on_the_reactor
 from lotus_guard.core.text import printable
 from lotus_guard.neighbours.agents import Agents
-from lotus_guard.run.address import is_host
+from lotus_guard.run.address import url_fault
 from lotus_guard.run.clocks import Clocks
 
 _STYLES = {
@@ -42,29 +41,11 @@ _NO_VALUE = "\0"
 
 
 def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    wrong = _wrong_with(value) if value else ""
+    wrong = url_fault(value) if value else ""
     if wrong:
         wanted = "https://host/prefix, as livekit_service_url has it"
         raise click.BadParameter(f"{printable(value, 100)} {wrong}; wanted: {wanted}")
     return value
-
-
-def _wrong_with(url: str) -> str:
-    """What is wrong with a public address; nothing where it can be asked."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  (raises ValueError for a port that is none)
-    except ValueError:
-        return "has a host or a port that is none"
-    if parts.scheme not in ("http", "https"):
-        return "does not begin with https:// or http://"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "contains what no URL contains (a host in other letters is written as xn--…)"
-    if not is_host(parts.hostname or ""):
-        return f"names no host: {parts.hostname!r} is none" if parts.hostname else "names no host"
-    if parts.query or parts.fragment or parts.username:
-        return "has a user name, a query or a fragment in it"
-    return ""
 
 
 @click.command()

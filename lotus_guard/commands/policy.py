@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -33,6 +32,7 @@ from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.matrix import Matrix
 from lotus_guard.rules import RULES, Rules
+from lotus_guard.run.address import url_fault
 from lotus_guard.run.clocks import Clocks
 
 TOKEN_VARIABLE = "POLICY_USER_TOKEN"  # noqa: S105  (a name; LOTUS_GUARD_… is the service's own)
@@ -42,13 +42,7 @@ D = TypeVar("D")
 
 
 def _homeserver(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        parts.port  # noqa: B018  (raises ValueError for a port that is none)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and value.isascii()
-    except ValueError:
-        usable = False
-    if value and (not usable or parts.query or parts.fragment or parts.username):
+    if value and url_fault(value):
         raise click.BadParameter("wanted: https://host or http://host:port")
     return value.rstrip("/")
 

@@ -59,7 +59,7 @@ def _interval(_context: click.Context, _option: click.Parameter, value: float | 
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines: a JSON object for each look.")
 def rooms(part: str, every: float | None, as_json: bool) -> None:
-    """List the live rooms: people, seats, policy, and what was enforced in the last hour or more.
+    """List the live rooms: people, seats, policy, and what was enforced since the guard started.
 
     Asks the running guard. Rooms under a policy come first, the most crowded first. Who is there
     is known of these alone; of the others there is LiveKit's count.

@@ -87,7 +87,7 @@ class Identities:
             self._where[identity] = (livekit_room, *where)
 
     def take_out(self, livekit_room: LiveKitRoom) -> dict[Identity, UserId]:
-        """Take out who was issued a token for a LiveKit room; they stay known in others."""
+        """Take out the identities with tokens for a LiveKit room; they stay known in others."""
         found: dict[Identity, UserId] = {}
         for identity in self._issued.get(livekit_room, ()):
             user = self._users.pop((livekit_room, identity))

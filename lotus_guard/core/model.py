@@ -95,9 +95,9 @@ class Attendance:
     at: float
     participants: tuple[Participant, ...]
     loud: tuple[Identity, ...] = ()
-    """Who is there as well, and says so much that it was not read."""
+    """Those who are there as well, but say so much that they were not read."""
     doubtful: tuple[Identity, ...] = ()
-    """Who may be there, and could not be asked after."""
+    """Those who may be there, but could not be asked after."""
     is_whole: bool = True
     """Whether it names everybody who was there."""
 

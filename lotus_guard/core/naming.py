@@ -1,6 +1,6 @@
-"""LiveKit room names ("aliases") and identities, byte for byte as lk-jwt-service derives them.
+"""Names of LiveKit rooms, and identities, byte for byte as lk-jwt-service derives them.
 
-| lk-jwt-service | alias of (room, slot) |
+| lk-jwt-service | LiveKit room of (room, slot) |
 |---|---|
 | from 0.4.3 | unpadded standard base64 of SHA-256 over Go's `json.Marshal([room, slot])` |
 | 0.4.1, 0.4.2 | unpadded standard base64 of SHA-256 over `room|slot` |
@@ -13,7 +13,7 @@
 | `/get_token` | unpadded base64 of SHA-256 over `json.Marshal([user, device, member])` |
 
 A derivation that matches proves its inputs. One that does not match proves nothing (MSC4195 plans
-random aliases). See docs/facts.md, lk-jwt-service: names of LiveKit rooms, and helper.go upstream.
+random names). See docs/facts.md, lk-jwt-service: names of LiveKit rooms, and helper.go upstream.
 """
 
 import json
@@ -32,7 +32,7 @@ USUAL_SLOTS = frozenset({ROOM_SLOT, "m.call#room"})
 """The slots of a room's ordinary call: as Element Call names it, and as MSC4143 does."""
 
 LONGEST_KEPT = 512
-"""Characters of a room and a slot whose alias is kept; a room's id has 255 bytes at the most."""
+"""Characters of a room and a slot whose name is kept; a room's id has 255 bytes at the most."""
 
 # Go's json.Marshal escapes these for HTML's and JavaScript's sake and nothing else above ASCII.
 _GO_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in ("<", ">", "&", "\u2028", "\u2029")}

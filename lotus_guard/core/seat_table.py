@@ -2,8 +2,8 @@
 
 A *look* is one ListParticipants answer, dated with the moment the call was begun. A *hold* keeps
 a seat: for the user of a token that was just issued, until the identity in it has come in, and for
-a user whose last device has just gone. Who is there without ever having had a seat is *unseated*:
-they came with an old token.
+a user whose last device has just gone. Whoever is there without ever having had a seat is
+*unseated*: they came with an old token.
 """
 
 from collections.abc import Iterable, Mapping

@@ -17,8 +17,8 @@ from lotus_guard.core.seat_merge import merged
 from lotus_guard.core.seat_table import Hold, Look, Person, Table, WhoIs
 
 SPARE = 20.0
-"""Seconds for which a token keeps a seat that somebody asked for who was there, once they leave on
-purpose: enough to change devices, and to load the page again."""
+"""Seconds for which a token keeps the seat of somebody who was there when they asked for it, once
+they leave on purpose: enough to change devices, and to load the page again."""
 
 MOST_AWAITED = 16
 """For so many devices of one user with unused tokens a seat is kept; more is the user's affair."""
@@ -170,7 +170,7 @@ class Seats:
     # For the store.
 
     def seated(self, room: RoomId) -> dict[Person, float | None]:
-        """A room's seats: until when each is held, None for who is there."""
+        """A room's seats: until when each is held, None for those who are there."""
         table = self._tables.get(room) or Table()
         seats: dict[Person, float | None] = {p: hold.until for p, hold in table.holds.items()}
         seats.update(dict.fromkeys(table.present(self.who) - table.unseated.keys()))

@@ -3,7 +3,7 @@
 The token, as lk-jwt-service makes it: HS256, header `{"alg":"HS256","typ":"JWT"}`, claims
 
     {"iss": API key, "sub": identity, "nbf": s, "exp": s,
-     "video": {"roomJoin": true, "room": alias, "canPublish": true, "canSubscribe": true, ...}}
+     "video": {"roomJoin": true, "room": ..., "canPublish": true, "canSubscribe": true, ...}}
 
 `canPublish` absent or null means true; `canPublishSources` absent, null or empty means every
 source; its names must be lower case (docs/facts.md, LiveKit: permissions).

@@ -1,6 +1,6 @@
 """Who is in a room without a seat, and who gets a free one.
 
-Who was put out and comes back is known by their identity, as long as no token has been given to
+Whoever was put out and comes back is known by their identity, as long as no token has been given to
 them since: they have the very one that they came in with before. Of anybody else any doubt is for
 them (`core.seat_arrivals`).
 """

@@ -5,7 +5,7 @@ The wire (docs/facts.md, LiveKit: webhooks; livekit_webhook.proto):
     POST /sfu_webhook
     Content-Type: application/webhook+json
     Authorization: <HS256 JWT, no "Bearer": iss = API key, sha256 = base64(SHA-256 of the body)>
-    {"event": "participant_left", "id": "EV_...", "room": {"name": alias, ...},
+    {"event": "participant_left", "id": "EV_...", "room": {"name": ..., ...},
      "participant": {"identity", "sid", "disconnectReason", ...}, ...}
 
 They come in order for each room and URL, but late ones, doubles (the same id) and none at all are

@@ -1,1 +1,1 @@
-"""."""
+"""The engine: tokens judged, running calls kept within their rooms' policies, all on record."""

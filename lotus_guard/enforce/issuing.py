@@ -35,32 +35,39 @@ class Issuing:
         """Restrain a token by the rules that are enforced, and record what the others would do."""
         binding = [each for each in findings if each.seats is not None or _bans([each])]
         enforced = [each for each in binding if not each.is_observed]
+        restrained = self._restrained(token, enforced)
         if len(enforced) != len(binding):
-            self._restrained(recipient, token, binding, observed=True)
-        restrained, decision = self._restrained(recipient, token, enforced)
-        return Pass(sign(restrained), decision) if restrained else Pass()
+            would_be = self._restrained(token, binding)
+            if would_be.claims != restrained.claims:
+                self._recorded(recipient, token, binding, observed=True)
+        if restrained is token:
+            return Pass()
+        return Pass(sign(restrained), self._recorded(recipient, token, enforced))
 
-    def _restrained(
+    def _restrained(self, token: Token, binding: Sequence[Finding]) -> Token:
+        """Restrain a token by these rules; the same token where there is nothing to take."""
+        if not binding:
+            return token
+        return restrain(token, united(_bans(binding)), self.token_life, self.epoch())
+
+    def _recorded(
         self,
         recipient: Recipient,
         token: Token,
         binding: Sequence[Finding],
         observed: bool = False,
-    ) -> tuple[Token | None, str]:
-        """Restrain a token and put that on record; None where there is nothing to take."""
-        if not binding:
-            return None, ""
-        bans = _bans(binding)
-        forbidden = united(bans)
-        restrained = restrain(token, forbidden, self.token_life, self.epoch())
-        if restrained is token:
-            return None, ""
+    ) -> str:
+        """Put on record what these rules take, by the first of them that takes something.
+
+        Where some are only observed, it is by the first of those.
+        """
+        behind = [each for each in binding if each.is_observed == observed]
         holder = Participant(recipient.identity, "", token.grant)
-        cut = Cut(taker(holder, bans) or binding[0].rule.name, forbidden, self.token_life)
-        ruling = token_changed(
-            recipient.room, recipient.person, token.grant, cut, lifetime(token, self.epoch())
-        )
-        return restrained, self.records.decided(ruling, observed=observed)
+        rule = taker(holder, _bans(behind)) or behind[0].rule.name
+        cut = Cut(rule, united(_bans(binding)), self.token_life)
+        seconds = lifetime(token, self.epoch())
+        ruling = token_changed(recipient.room, recipient.person, token.grant, cut, seconds)
+        return self.records.decided(ruling, observed=observed)
 
 
 def _bans(findings: Iterable[Finding]) -> Bans:

@@ -102,7 +102,9 @@ class Judge:
         if Fact.ATTENDANCE in rule.needs:
             try:
                 return await self._seated(policies, recipient)
-            except Outage:
+            except CancelledError:
+                raise
+            except Exception:  # they come in all the same: whoever is judged next must count them
                 await self.desk.keep(recipient)
                 raise
         policy = (await self._known(policies, recipient)).policy

@@ -204,7 +204,7 @@ class Records(Protocol):
         ...
 
     def not_enforced(self, rule: str, outage: Outage) -> None:
-        """Record that a rule could not be enforced in calls that run; nobody asked for a token.
+        """Record that a rule could not be enforced in running calls; nobody asked for a token.
 
         Counted each time, recorded once a minute for each rule and reason.
         """

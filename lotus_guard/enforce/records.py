@@ -43,7 +43,7 @@ class Counters(Protocol):
         """Count a token let out without a rule, and tell the operator."""
 
     def not_enforced(self, rule: str, outage: Outage) -> None:
-        """Count that calls that run were left without a rule, and tell the operator."""
+        """Count that running calls were left without a rule, and tell the operator."""
 
 
 def mask_of(setting: str, secret: str) -> Mask:

@@ -10,7 +10,7 @@ Where a room's answer fails, LiveKit is asked something that no client has a han
 that, what failed is the room's, and so its clients' doing: Flooded, not Outage.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
@@ -57,6 +57,45 @@ class _Budget:
     lists: Allowance = field(factory=lambda: Allowance(MOST_BYTES))
     pieces: Allowance = field(factory=lambda: Allowance(MOST_BYTES))
     questions: Allowance = field(factory=lambda: Allowance(MOST_ASKED))
+
+
+@define(eq=False)
+class _OneByOne:
+    """Asks after one participant of a LiveKit room at a time, and notes who cannot be read.
+
+    A participant who takes too long to read twice in a row, while LiveKit answers another question
+    at once, is as loud as one who says too much.
+    """
+
+    service: RoomService
+    livekit_room: LiveKitRoom
+    budget: _Budget
+    slow_before: Collection[Identity]
+    """Who took too long in the look before."""
+    doubt: Callable[[Outage], Awaitable[None]]
+    """Raises the outage, unless it is the room's clients' doing."""
+    loud: list[Identity] = field(init=False, factory=list)
+    slow: list[Identity] = field(init=False, factory=list)
+    left_out: list[Identity] = field(init=False, factory=list)
+    """Who was not asked after: the budget is spent."""
+
+    async def ask(self, identity: Identity) -> Participant | None:
+        """Ask after a participant; None where they are not there or cannot be read."""
+        if self.budget.pieces.left < LOUD or not self.budget.questions.take(1):
+            self.left_out.append(identity)
+            return None
+        allowance = Allowance(LOUD)
+        try:
+            return await self.service.participant(self.livekit_room, identity, allowance)
+        except Oversized:
+            self.loud.append(identity)
+        except Outage as outage:
+            await self.doubt(outage)
+            is_loud = outage.reason is Reason.TIMEOUT and identity in self.slow_before
+            (self.loud if is_loud else self.slow).append(identity)
+        finally:
+            self.budget.pieces.take(LOUD - allowance.left)
+        return None
 
 
 @define(eq=False)
@@ -145,42 +184,23 @@ class RollCall:
     ) -> Attendance:
         """Ask after everybody who may be there and is not in what was read of the list.
 
-        The result is whole where nobody had to be left out. A participant who takes too long to
-        read twice in a row, while LiveKit answers another question at once, is as loud as one who
-        says too much.
+        The result is whole where nobody had to be left out.
         """
         was_there = before.identities if before else frozenset()
-        slow_before = before.doubtful if before else ()
         issued = self.directory.identities_of(livekit_room, MOST_ASKED, self.now() - LIFE)
         missing = [i for i in dict.fromkeys([*was_there, *issued]) if i not in begun.identities]
-        loud: list[Identity] = []
-        slow: list[Identity] = []
-        left_out: list[Identity] = []
 
-        async def ask(identity: Identity) -> Participant | None:
-            if budget.pieces.left < LOUD or not budget.questions.take(1):
-                left_out.append(identity)
-                return None
-            allowance = Allowance(LOUD)
-            try:
-                return await service.participant(livekit_room, identity, allowance)
-            except Oversized:
-                loud.append(identity)
-            except Outage as outage:
-                await self._doubt(service, [livekit_room], outage)
-                is_loud = outage.reason is Reason.TIMEOUT and identity in slow_before
-                (loud if is_loud else slow).append(identity)
-            finally:
-                budget.pieces.take(LOUD - allowance.left)
-            return None
+        async def doubt(outage: Outage) -> None:
+            await self._doubt(service, [livekit_room], outage)
 
-        found = await gather_bounded(AT_ONCE, map(ask, missing))
+        asking = _OneByOne(service, livekit_room, budget, before.doubtful if before else (), doubt)
+        found = await gather_bounded(AT_ONCE, map(asking.ask, missing))
         return evolve(
             begun,
             participants=(*begun.participants, *(p for p in found if p)),
-            loud=(*begun.loud, *loud),
-            doubtful=(*slow, *(i for i in left_out if i in was_there)),
-            is_whole=not slow and not left_out and len(issued) < MOST_ASKED,
+            loud=(*begun.loud, *asking.loud),
+            doubtful=(*asking.slow, *(i for i in asking.left_out if i in was_there)),
+            is_whole=not asking.slow and not asking.left_out and len(issued) < MOST_ASKED,
         )
 
     async def _doubt(

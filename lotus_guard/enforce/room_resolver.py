@@ -8,7 +8,6 @@ not found is not looked for again for a while.
 from collections.abc import Callable, Iterable
 
 from attrs import define, field
-from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from lotus_guard.core.binding import Binding, Evidence
@@ -16,6 +15,7 @@ from lotus_guard.core.directory import Directory
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.core.naming import ROOM_SLOT, known_livekit_rooms
+from lotus_guard.enforce.deferreds import SingleFlight
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
 from lotus_guard.enforce.rate_limiter import RateLimiter
 
@@ -25,6 +25,8 @@ AGAIN_SECONDS = 600.0
 """Seconds for which a LiveKit room that was not found is not looked for again."""
 MOST_PAGES = 200
 MOST_SLOTS = 8
+
+_SEARCH = "search"
 
 
 @define(eq=False)
@@ -37,13 +39,13 @@ class RoomResolver:
     now: Now
     on_found: Callable[[RoomId], None] = lambda _room: None
     _looked_for: LruDict[LiveKitRoom, float] = field(init=False, factory=lambda: LruDict(100_000))
-    _running: bool = field(default=False, init=False)
+    _flight: SingleFlight[str, None] = field(init=False, factory=SingleFlight)
 
     def begin(self, livekit_rooms: Iterable[LiveKitRoom]) -> None:
         """Look for those of these LiveKit rooms that are unknown, unless a search is under way."""
         missing = {livekit_room for livekit_room in livekit_rooms if self._is_missing(livekit_room)}
-        if missing and not self._running:
-            ensureDeferred(self._run(missing))
+        if missing and _SEARCH not in self._flight:
+            self._flight.join(_SEARCH, lambda: self._run(missing))
 
     @property
     def unknown(self) -> int:
@@ -61,7 +63,6 @@ class RoomResolver:
         )
 
     async def _run(self, missing: set[LiveKitRoom]) -> None:
-        self._running = True
         try:
             await self._search(set(missing))
             for livekit_room in missing:
@@ -70,8 +71,6 @@ class RoomResolver:
             _log.warn("The rooms of {n} calls are not known: {why}", n=len(missing), why=outage)
         except Exception:
             _log.failure("The rooms behind unknown calls could not be looked for")
-        finally:
-            self._running = False
 
     async def _search(self, missing: set[LiveKitRoom]) -> None:
         slots = self._slots()

@@ -21,7 +21,7 @@ class RoomRule:
 
 @frozen
 class RoomRules:
-    """The rules of a room whose policies are known; without those of which nothing is."""
+    """The rules of a room, without those of whose policy nothing is known."""
 
     each: Sequence[RoomRule]
     """In the order of the rules."""

@@ -10,8 +10,8 @@ place the Matrix room, the slot and the evidence; bodies are byte for byte as La
     {"from", "kind": "webhook", "authorization", "body"}  signed by LiveKit
     {"from", "kind": "issued", "room"}                    a token was given out
 
-Whoever hears a push or a webhook verifies it again. The last push for each room is kept, for who
-starts later.
+Whoever hears a push or a webhook verifies it again. The last push for each room is kept, for
+guards that start later.
 """
 
 import json

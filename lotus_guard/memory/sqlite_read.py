@@ -22,7 +22,7 @@ class Saved:
     bindings: dict[LiveKitRoom, Binding] = field(factory=dict)
     users: dict[Identity, tuple[UserId, LiveKitRoom]] = field(factory=dict)
     seats: dict[RoomId, dict[Person, float | None]] = field(factory=dict)
-    """Until when each is held, in seconds since the epoch; None for who was there."""
+    """Until when each is held, in seconds since the epoch; None for those who were there."""
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> "Saved":

@@ -4,8 +4,8 @@
     decision(number, at, kind, rule, room, user, body)    guard(instance, pid, listen, beat)
 
 An alias is the name of a LiveKit room, its grounds are the evidence that it belongs to the Matrix
-room. `until`, `at` and `beat` are in seconds since the epoch, `until` NULL for who is there: a
-clock that only this machine's uptime knows would mean nothing after a restart of the machine.
+room. `until`, `at` and `beat` are in seconds since the epoch, `until` NULL for those who are there:
+a clock that only this machine's uptime knows would mean nothing after a restart of the machine.
 `body` is the decision as JSON (`lotus_guard.rules.decision`); `guard` has a row for each guard that
 runs on this file, which must be one.
 """

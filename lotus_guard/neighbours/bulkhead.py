@@ -64,7 +64,11 @@ class Bulkhead:
         try:
             await with_timeout(seconds, self.clock, turn)
         except TimeoutError:
-            raise NotAsked(Reason.BUSY, f"{self.most} questions are under way already") from None
+            raise self.busy() from None
+
+    def busy(self) -> NotAsked:
+        """What to raise for one who has waited in vain."""
+        return NotAsked(Reason.BUSY, f"{self.most} questions are under way already")
 
     def leave(self) -> None:
         """Return a place."""
@@ -89,9 +93,9 @@ class Backend:
     now: Now
     chance: Callable[[], float]
     """Gives a random number from 0 to 1."""
-    breaker: Breaker = field(factory=Breaker)
-    probe: Callable[[], Coroutine[Any, Any, None]] = field(init=False)
+    probe: Callable[[], Coroutine[Any, Any, None]]
     """Asks what no client can have a hand in; raises Outage."""
+    breaker: Breaker = field(factory=Breaker)
     _last: Outage | None = field(default=None, init=False)
     _opened: float = field(default=0.0, init=False)
 
@@ -169,6 +173,8 @@ class QueuedHttp(Http):
             self.neighbour.check()
             if patience is None:
                 seconds -= self.clock.seconds() - begun
+            if seconds <= 0.0:  # we were late ourselves, which is no failure of the neighbour
+                raise self.lane.busy()
             return await super().exchange(
                 method, url, headers, body, seconds=seconds, most=most, glimpse=glimpse
             )

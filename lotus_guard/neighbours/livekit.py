@@ -3,7 +3,7 @@
 The wire (docs/facts.md, LiveKit: API; livekit_room.proto):
 
     POST {api}/twirp/livekit.RoomService/{Method}
-    Authorization: Bearer <HS256 JWT: iss = API key, video = {"roomAdmin": true, "room": alias}>
+    Authorization: Bearer <HS256 JWT: iss = API key, video = {"roomAdmin": true, "room": name}>
     Content-Type: application/protobuf           both ways
 
 protobuf rather than JSON, because only protobuf carries fields that we do not know through a

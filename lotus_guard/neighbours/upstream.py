@@ -125,7 +125,7 @@ def prepare_headers(
 ) -> None:
     """Turn a request's headers into those that upstream gets, with the `X-Forwarded-*` family.
 
-    `peer` is the address of who connected to us, `host` the host they asked for. Nothing is copied:
+    `peer` is the address that connected to us, `host` the host asked for. Nothing is copied:
     Twisted would check and write each of some fifteen headers anew.
     """
     _remove(headers, withheld)

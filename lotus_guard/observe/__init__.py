@@ -1,1 +1,1 @@
-"""."""
+"""What operators see: metrics, the log, the state of each dependency, the live rooms."""

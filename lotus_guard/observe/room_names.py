@@ -1,11 +1,11 @@
 """Names of rooms for whoever looks at them; asked for only while somebody looks, and slowly."""
 
 from attrs import define, field
-from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
+from lotus_guard.enforce.deferreds import SingleFlight
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
 from lotus_guard.enforce.rate_limiter import RateLimiter
 
@@ -27,15 +27,14 @@ class RoomNames:
     _names: LruDict[RoomId, tuple[float, str | None]] = field(
         init=False, factory=lambda: LruDict(5_000)
     )
-    _asked: set[RoomId] = field(init=False, factory=set)
+    _flight: SingleFlight[RoomId, None] = field(init=False, factory=SingleFlight)
 
     def name_of(self, room: RoomId) -> str | None:
         """A room's name if it is known; if not, it is asked for and soon will be."""
         known = self._names.get(room)
         is_fresh = known is not None and self.now() - known[0] <= AGAIN_SECONDS
-        if not is_fresh and room not in self._asked and len(self._asked) < MOST_ASKED:
-            self._asked.add(room)
-            ensureDeferred(self._ask(room))
+        if not is_fresh and room not in self._flight and len(self._flight) < MOST_ASKED:
+            self._flight.join(room, lambda: self._ask(room))
         return known[1] if known else None
 
     async def _ask(self, room: RoomId) -> None:
@@ -48,6 +47,4 @@ class RoomNames:
             name = known[1] if known else None
         except Exception:
             _log.failure("A room's name could not be read")
-        finally:
-            self._names.put(room, (self.now(), name))
-            self._asked.discard(room)
+        self._names.put(room, (self.now(), name))

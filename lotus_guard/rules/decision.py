@@ -39,7 +39,7 @@ REQUEST = "request"
 
 @frozen
 class Ruling:
-    """What the pure code said, and what it said it from."""
+    """What the pure code said, and from which inputs."""
 
     deed: Deed
     rule: str

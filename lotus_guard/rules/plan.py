@@ -180,7 +180,7 @@ def _removals(
 
 
 def _unread(identity: Identity) -> Participant:
-    """Stand for a participant of whom nothing is known but that they are there."""
+    """A participant of whom nothing is known but that they are there."""
     return Participant(identity, "", NOTHING)
 
 

@@ -86,7 +86,7 @@ class Forbid:
 
 @frozen
 class Refuse:
-    """They get no token. Who is in the call already stays there."""
+    """They get no token. Whoever is in the call already stays there."""
 
     sentence: str
     """What the user reads; the engine adds the reference of the decision."""
@@ -173,7 +173,7 @@ class Rule(ABC, Generic[P]):
     def judge(self, policy: P, who: Who, facts: Facts) -> Verdict:
         """Judge one person: when a token is issued to them, and in each pass while they are in.
 
-        Facts that the rule needs are there when a token is issued.
+        The facts that the rule needs are there when a token is issued; in a pass there are none.
         """
 
     @abstractmethod
@@ -184,7 +184,7 @@ class Rule(ABC, Generic[P]):
         """How many different people may be in the room's calls; None for any number.
 
         A rule that answers with a number has the engine claim a seat for whoever it admits, and
-        put out who came into a full room without one.
+        put out whoever came into a full room without one.
         """
         return None
 

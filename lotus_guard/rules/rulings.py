@@ -131,7 +131,7 @@ def let_through(
 
 
 def not_enforced(rule: str, reason: str, detail: str) -> Ruling:
-    """The calls that run go on without a rule, because something of ours is in trouble.
+    """Running calls go on without a rule, because something of ours is in trouble.
 
     It names no room: clients open rooms, and each would make a ruling of its own.
     """

@@ -1,6 +1,6 @@
 """The clients of LiveKit and Synapse: one for tokens, one for the background."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
@@ -29,7 +29,7 @@ OnEnd = Callable[[Outage | None], None]
 class Pingable(Protocol):
     """A client that can ask whether its neighbour is there at all."""
 
-    async def ping(self) -> None:
+    def ping(self) -> Coroutine[Any, Any, None]:
         """Ask what no client of ours has a hand in; raises Outage."""
 
 
@@ -53,7 +53,7 @@ def make_signer(basics: Basics) -> Signer:
     clock = ServerClock("LiveKit", clocks.epoch)
     signer = Signer(basics.config.credentials.livekit, clock, clocks.now)
     basics.health.watch(signer.describe)
-    basics.metrics.show(
+    basics.metrics.families.show(
         "lotus_guard_clock_offset_seconds",
         "Seconds that LiveKit's clock is ahead of ours, by its answers; 0 until it has told",
         lambda: clock.ahead or 0.0,
@@ -71,7 +71,7 @@ def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> Clients[LiveK
             signer,
             basics.clocks.now,
             basics.config.deadline,
-            basics.metrics.called_livekit,
+            basics.metrics.neighbours.called_livekit,
             on_end,
         )
 
@@ -88,7 +88,7 @@ def synapse_clients(basics: Basics, agent: Any) -> Clients[Synapse]:
             basics.config.synapse_url,
             basics.config.credentials.synapse,
             basics.config.deadline,
-            basics.metrics.called_synapse,
+            basics.metrics.neighbours.called_synapse,
             on_end,
         )
 
@@ -101,8 +101,7 @@ def _clients(
 ) -> Clients[C]:
     """Make a neighbour's clients; its probe goes past the lines and the breaker."""
     note = basics.health.noter(name)
-    backend = _backend(basics, name)
-    backend.probe = client(http, note).ping
+    backend = _backend(basics, name, client(http, note))
 
     def on_end(outage: Outage | None) -> None:
         note(outage)
@@ -118,11 +117,11 @@ def _clients(
     )
 
 
-def _backend(basics: Basics, name: Dependency) -> Backend:
+def _backend(basics: Basics, name: Dependency, prober: Pingable) -> Backend:
     def chance() -> float:
         return int.from_bytes(basics.clocks.random(4)) / 2**32
 
-    made = Backend(name.value, basics.metrics, basics.clocks.now, chance)
+    made = Backend(name.value, basics.metrics.neighbours, basics.clocks.now, chance, prober.ping)
     basics.health.remark(name, made.remark)
-    basics.metrics.breakers.labels(name.value).set(0)
+    basics.metrics.neighbours.has_breaker(name.value)
     return made

@@ -1,4 +1,4 @@
-"""What ties a guard to others: nothing, and a SQLite file of its own; or a Redis."""
+"""What ties a guard to others: nothing and a SQLite file of its own, or a Redis."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -37,17 +37,17 @@ class Cluster:
     """How long a change of seats may take."""
 
     def tell_issued(self, room: RoomId) -> None:
-        """Tell the others, where there are any, that a token was given out for a room."""
+        """Let the others know, where there are any, that a token was given out for a room."""
         if self.shared is not None:
             self.shared.teller.issued(room)
 
     def tell_push(self, room: RoomId | None, body: bytes, header: str) -> None:
-        """Tell the others of a push that was believed."""
+        """Pass on a push that was believed to the others."""
         if self.shared is not None:
             self.shared.teller.pushed(room, body, header)
 
     def tell_webhook(self, body: bytes, authorization: str) -> None:
-        """Tell the others of a genuine webhook."""
+        """Pass on a genuine webhook to the others."""
         if self.shared is not None:
             self.shared.teller.hooked(body, authorization)
 
@@ -57,7 +57,7 @@ class Cluster:
             self.redis.start(self.shared.reader(listener))
 
     async def close(self) -> None:
-        """Write what is left, give the lead up, and hang up."""
+        """Write what is left, step down, and close the connection."""
         await self.store.close()
         if self.lease is not None:
             await self.lease.step_down()
@@ -82,7 +82,9 @@ def make_seat_store(basics: Basics, cluster: Cluster, seats: Seats) -> SeatStore
     def new_id() -> str:
         return short_id(clocks.random)
 
-    return RedisSeats(cluster.shared.keys, seats, new_id, clocks.now, basics.metrics.contended)
+    return RedisSeats(
+        cluster.shared.keys, seats, new_id, clocks.now, basics.metrics.memory.contended
+    )
 
 
 @frozen
@@ -93,7 +95,7 @@ class _FileHealth:
 
     def failed(self, why: str) -> None:
         """Take note of a fault."""
-        self.basics.metrics.store_failed(why)
+        self.basics.metrics.memory.store_failed(why)
         self.basics.health.note(Dependency.STORE, why)
 
     def written(self) -> None:
@@ -134,10 +136,10 @@ def _connection(basics: Basics, address: RedisAddress, seconds: float) -> "Redis
 
         def away(self, outage: Outage) -> None:
             basics.health.note(Dependency.STORE, str(outage))
-            basics.metrics.redis_is_away(outage)
+            basics.metrics.memory.redis_is_away(outage)
 
         def failed(self, outage: Outage) -> None:
-            basics.metrics.redis_failed(outage)
+            basics.metrics.memory.redis_failed(outage)
 
     clocks, password = basics.clocks, basics.config.credentials.redis
     return Redis(address, clocks.reactor, clocks.now, RedisHealth(), seconds, password)

@@ -57,7 +57,7 @@ def make_live(
         room_pass,
         candidates,
         rank,
-        basics.metrics,
+        basics.metrics.loop,
         clocks.reactor,
         clocks.now,
         interval,
@@ -69,7 +69,7 @@ def make_room_pass(
 ) -> RoomPass:
     """Make what brings one room within its policies."""
     config, clocks, memory = basics.config, basics.clocks, judging.memory
-    store, rank, metrics = memory.seat_store, _rank(judging), basics.metrics
+    store, rank, metrics = memory.seat_store, _rank(judging), basics.metrics.loop
     removals = Removals(livekit, store, judging.begins, clocks.now, clocks.epoch)
     effects = Effects(
         livekit,

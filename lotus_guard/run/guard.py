@@ -74,14 +74,14 @@ def make_guard(
 
     `redis` stands for the Redis that the settings name.
     """
-    basics = make_basics(config, clocks)
+    basics = make_basics(config, clocks, rules)
     memory = make_memory(basics, redis)
     recorder = make_recorder(basics, memory)
     signer = make_signer(basics)
     livekit = livekit_clients(basics, agents.livekit, signer)
     synapse = synapse_clients(basics, agents.synapse)
-    pushes = make_pushes(basics, rules)
-    policies = make_policies(basics, rules, synapse, pushes)
+    pushes = make_pushes(basics)
+    policies = make_policies(basics, synapse, pushes)
     judging = Judging(memory, make_presence(basics, livekit, memory), policies, recorder)
     limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
     live = make_live(basics, judging, livekit.background, pushes, limiter)
@@ -89,7 +89,7 @@ def make_guard(
     hints = Hints(webhooks, pushes, policies, live, memory.cluster)
     admission = make_admission(basics, judging, signer.clock, hints)
     overview = make_overview(basics, judging, live, synapse)
-    show_what_is_known(basics, overview, hints)
+    show_what_is_known(basics, overview.rooms, hints)
     resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
     budget = budget or FdBudget()
     return Guard(
@@ -120,10 +120,10 @@ def make_recorder(basics: Basics, memory: Memory) -> Recorder:
         return mask_of(config.log_users, config.secret)(person)  # by the secret of the moment
 
     sinks: list[Sink] = [DecisionLog(clocks.now).write, memory.cluster.store.decided]
-    return Recorder(clocks.epoch, clocks.now, clocks.random, mask, basics.metrics, sinks)
+    return Recorder(clocks.epoch, clocks.now, clocks.random, mask, basics.metrics.rules, sinks)
 
 
-def make_pushes(basics: Basics, rules: Rules) -> Pushes:
+def make_pushes(basics: Basics) -> Pushes:
     """Make what takes in Synapse's pushes."""
     config, clocks = basics.config, basics.clocks
     return Pushes(
@@ -132,19 +132,17 @@ def make_pushes(basics: Basics, rules: Rules) -> Pushes:
         config.policy_poll,
         clocks.now,
         clocks.epoch,
-        rules,
+        basics.rules,
     )
 
 
-def make_policies(
-    basics: Basics, rules: Rules, synapse: Clients[Synapse], pushes: Pushes
-) -> AllPolicies:
+def make_policies(basics: Basics, synapse: Clients[Synapse], pushes: Pushes) -> AllPolicies:
     """Make what knows the rooms' policies."""
     freshness = Freshness(pushes.policy_max_age, basics.config.policy_stale)
-    tokens, background, metrics = synapse.tokens, synapse.background, basics.metrics
+    tokens, background, metrics = synapse.tokens, synapse.background, basics.metrics.rules
     now = basics.clocks.now
     return AllPolicies(
-        [Policies(rule, tokens, background, freshness, metrics, now) for rule in rules]
+        [Policies(rule, tokens, background, freshness, metrics, now) for rule in basics.rules]
     )
 
 
@@ -159,7 +157,7 @@ def make_presence(basics: Basics, livekit: Clients[LiveKit], memory: Memory) -> 
         memory.directory,
         roll_call,
         clocks.now,
-        basics.metrics.used("look"),
+        basics.metrics.rules.used("look"),
     )
 
 

@@ -83,13 +83,13 @@ class SharedEndpoint:
 
 
 class PoliteListener(StreamServerEndpointService):
-    """Listens, and closes its port only once those are in who have knocked.
+    """Listens, and closes its port only once everybody who has connected is in.
 
     A connection that the kernel has set up and nobody has accepted is reset when its port closes.
     """
 
     def stopService(self) -> Any:
-        """Let in who waits, then listen no more."""
+        """Let in whoever waits, then listen no more."""
         waiting: Any = self._waitingForPort
         port: Any = getattr(waiting, "result", None)
         if port is not None and hasattr(port, "doRead"):

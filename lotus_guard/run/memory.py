@@ -15,9 +15,9 @@ _log = Logger()
 
 HOUSEKEEPING_SECONDS = 60.0
 FORGET_SECONDS = 3600.0
-"""How long after its LiveKit room is finished an alias is forgotten."""
+"""Seconds after which a LiveKit room that has not been seen is forgotten."""
 ARCHIVE_SECONDS = 300.0
-"""How long after its LiveKit room is finished what was learnt in it is packed away."""
+"""Seconds after which what was learnt in a LiveKit room that has not been seen is packed away."""
 
 
 @frozen
@@ -55,7 +55,7 @@ class Housekeeping:
             _log.failure("What has run out could not be cleared away")
 
     def _forget_finished(self) -> None:
-        """Forget the aliases whose LiveKit rooms have not been seen for an hour."""
+        """Forget LiveKit rooms that have not been seen for an hour."""
         now, directory, seen = self.now(), self.memory.directory, self.live.counts
         self._alive = {
             livekit_room: now if livekit_room in seen else self._alive.get(livekit_room, now)

@@ -10,12 +10,12 @@ from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.records import Recorder
 from lotus_guard.neighbours.upstream import Upstream
+from lotus_guard.observe.families import Families
 from lotus_guard.observe.health import Dependency
-from lotus_guard.observe.metrics import Metrics
+from lotus_guard.observe.request_metrics import RequestMetrics
 from lotus_guard.overload.client_address import Origins
 from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.load_shedding import LoadShedding
-from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.fd_budget import FdBudget
@@ -50,22 +50,26 @@ def make_public_port(
     config, clocks, metrics = basics.config, basics.clocks, basics.metrics
     origins = Origins(config.trusted_proxies)
     load = LoadShedding(
-        clocks.reactor, clocks.now, config.deadline / 2, budget.requests, metrics.turned_one_away
+        clocks.reactor,
+        clocks.now,
+        config.deadline / 2,
+        budget.requests,
+        metrics.requests.turned_one_away,
     )
     connections = Connections(
         budget.connections,
         is_proxy=origins.is_proxy,
-        on_cut=metrics.cut,
+        on_cut=metrics.requests.cut,
         now=clocks.now,
         on_work=lambda peer, times: load.worked(origins.of(peer, None, None), times),
     )
-    _show_load(metrics, load, connections)
+    _show_load(metrics.families, load, connections)
     clients = Clients(origins)
-    answers = Answers(_Traffic(metrics, basics.health.noter(Dependency.UPSTREAM)))
+    answers = Answers(_Traffic(metrics.requests, basics.health.noter(Dependency.UPSTREAM)))
     objections = Objections(recorder, REQUEST in config.observed)
     way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
     exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
-    app = PublicApp(exchange, webhooks, answers, landing_page(RULES))
+    app = PublicApp(exchange, webhooks, answers, landing_page(basics.rules))
     door = Door(app, clients, load, answers, objections, lambda probe: _is_probe(basics, probe))
     return PublicPort(door, connections, load)
 
@@ -75,25 +79,26 @@ def _is_probe(basics: Basics, probe: str) -> bool:
     return any(is_genuine(probe, pair.secret, basics.clocks.epoch()) for pair in pairs)
 
 
-def _show_load(metrics: Metrics, load: LoadShedding, connections: Connections) -> None:
+def _show_load(families: Families, load: LoadShedding, connections: Connections) -> None:
     """Expose how much there is to do."""
     requests, tokens = load.requests.shares, load.tokens.shares
-    numbers: tuple[tuple[str, str, Callable[[], float]], ...] = (
-        ("connections", "Connections of clients", lambda: connections.open),
-        ("requests_under_way", "Requests being served", lambda: requests.used),
-        ("requests_waiting", "Places taken in the clients' lines", lambda: requests.waiting),
-        ("tokens_under_way", "Tokens being judged", lambda: tokens.used),
-        ("loop_lag_seconds", "How late the reactor is", load.lag.seconds),
+    show = families.show
+    show("lotus_guard_connections", "Connections of clients", lambda: connections.open)
+    show("lotus_guard_requests_under_way", "Requests being served", lambda: requests.used)
+    show(
+        "lotus_guard_requests_waiting",
+        "Places taken in the clients' lines",
+        lambda: requests.waiting,
     )
-    for name, text, value in numbers:
-        metrics.show(f"lotus_guard_{name}", text, value)
+    show("lotus_guard_tokens_under_way", "Tokens being judged", lambda: tokens.used)
+    show("lotus_guard_loop_lag_seconds", "How late the reactor is", load.lag.seconds)
 
 
 @define(eq=False)
 class _Traffic:
     """Counts traffic, and has upstream's health noted."""
 
-    metrics: Metrics
+    metrics: RequestMetrics
     on_end: Callable[[Outage | None], None]
 
     def answered(self, endpoint: str, status: int) -> None:

@@ -22,7 +22,7 @@ _log = Logger()
 
 
 class Readiness(Service):
-    """Says that the guard is ready once its public port answers."""
+    """Reports that the guard is ready once its public port answers."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Readiness(Service):
 
 
 def _url_of(address: Any) -> str:
-    """Give the URL of a port as this machine reaches it; empty where it is no TCP port."""
+    """The URL of a port, as this machine reaches it; empty where it is no TCP port."""
     if not hasattr(address, "port"):
         return ""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
@@ -80,7 +80,7 @@ def _url_of(address: Any) -> str:
 
 
 class WorkerReadiness(Service):
-    """Says that a worker is ready: it listens, and knows of the others.
+    """Reports that a worker is ready: it listens, and knows of the others.
 
     It does not ask its own port: the kernel would hand the question to any of the workers.
     """
@@ -90,7 +90,7 @@ class WorkerReadiness(Service):
         self._cluster = cluster
 
     def startService(self) -> None:
-        """Say it once Redis has been waited for."""
+        """Wait for Redis, then report that we are ready."""
         super().startService()
         ensureDeferred(self._tell()).addErrback(
             lambda failure: _log.failure("Readiness could not be told", failure)

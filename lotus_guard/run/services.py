@@ -1,4 +1,4 @@
-"""The services that every process of ours has: the root of all, and the one that says we live."""
+"""The services that each process of ours has: the root of all, and what reports how it does."""
 
 import sys
 from typing import Any
@@ -22,7 +22,7 @@ class GuardService(MultiService):
         self._log_format = log_format
 
     def setServiceParent(self, parent: Any) -> None:
-        """Give the application its log observer, which twistd starts only after this."""
+        """Hand the application its log observer, which twistd starts only after this."""
         if self._log_format == "json" and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, JsonLines(sys.stdout))
         super().setServiceParent(parent)
@@ -63,6 +63,6 @@ class BeatService(Service):
         self._beats.start()
 
     def stopService(self) -> None:
-        """Say that we stop."""
+        """Report that we stop."""
         super().stopService()
         self._beats.stop()

@@ -16,7 +16,8 @@ from lotus_guard.run.live_service import LiveService
 from lotus_guard.run.readiness import Readiness, WorkerReadiness
 from lotus_guard.run.services import BeatService, GuardService
 from lotus_guard.run.systemd import Beats, Supervisor, handed_over, supervisor_of
-from lotus_guard.run.workers import WATCHDOG_SECONDS, Fleet, Lifeline, config_of, worker_of
+from lotus_guard.run.worker_role import Lifeline, role_of
+from lotus_guard.run.workers import Fleet
 from lotus_guard.web.door import DoorSite
 from lotus_guard.web.operators import OperatorsSite
 
@@ -28,13 +29,12 @@ def make_service(config: Config, reactor: Any, hangups: Hangups | None = None) -
     """
     keep_steady(reactor)
     hangups = hangups or Hangups()
-    number, send = worker_of(os.environ)
-    if number is not None or config.workers == 1:
+    role = role_of(os.environ)
+    if role is not None or config.workers == 1:
         hangups.lead_to(reactor, config.credentials.reload)
-    if number is not None and send is not None:
+    if role is not None:
         reactor.addReader(Lifeline(reactor))
-        told = Supervisor(send, WATCHDOG_SECONDS)
-        return make_guard_service(config_of(config, number), reactor, told, is_worker=True)
+        return make_guard_service(role.config(config), reactor, role.supervisor, is_worker=True)
     supervisor = supervisor_of(os.environ, os.getpid())
     if config.workers == 1:
         return make_guard_service(config, reactor, supervisor)
@@ -50,7 +50,7 @@ def make_fleet_service(
     fleet = Fleet(reactor, config.workers, os.environ, sockets, supervisor)
     fleet.setServiceParent(service)
     hangups.lead_to(reactor, fleet.reload)
-    beats = Beats(supervisor, fleet.is_well, fleet.status, reactor)
+    beats = Beats(supervisor, lambda: True, fleet.status, reactor)
     BeatService(beats).setServiceParent(service)
     return service
 

@@ -51,7 +51,7 @@ def handed_over(environment: MutableMapping[str, str], pid: int) -> list[tuple[s
 
 
 def _family(fd: int) -> int | None:
-    """Tell a socket's address family; None for what is no socket."""
+    """A socket's address family; None for what is no socket."""
     try:
         with socket.socket(fileno=os.dup(fd)) as listening:
             return listening.family
@@ -61,26 +61,26 @@ def _family(fd: int) -> int | None:
 
 @frozen
 class Supervisor:
-    """How to talk to systemd; where there is none, nothing is said."""
+    """Where a process reports how it does; where nobody listens, nothing is sent."""
 
     send: Callable[[bytes], None] = lambda _lines: None
     watchdog: float = 0.0
     """Seconds within which it wants to hear of us; 0: it does not watch."""
 
     def ready(self) -> None:
-        """Say that the service can be used."""
+        """Report that the service can be used."""
         self.send(b"READY=1")
 
     def stopping(self) -> None:
-        """Say that the service is on its way down."""
+        """Report that the service is on its way down."""
         self.send(b"STOPPING=1")
 
     def alive(self) -> None:
-        """Say that the service is well."""
+        """Report that the service is well."""
         self.send(b"WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Say a line for `systemctl status`."""
+        """Report a line for `systemctl status`."""
         self.send(b"STATUS=" + text.replace("\n", " ").encode(errors="replace"))
 
 
@@ -109,7 +109,7 @@ def _sender(path: str) -> Callable[[bytes], None]:
 
 @define(eq=False)
 class Beats:
-    """Tells the supervisor four times in its period that all is well, for as long as it is."""
+    """Reports four times in the watchdog's period that all is well, for as long as it is."""
 
     supervisor: Supervisor
     is_well: Callable[[], bool]
@@ -124,7 +124,7 @@ class Beats:
         self._loop.start(self.supervisor.watchdog / 4 or 10.0)
 
     def stop(self) -> None:
-        """Stop, and say why nothing more will be heard."""
+        """Stop, and report why nothing more will be heard."""
         if self._loop is not None and self._loop.running:
             self._loop.stop()
         self.supervisor.stopping()

@@ -42,8 +42,8 @@ class LiveKitState:
     infos: dict[str, Any] = field(init=False, factory=dict)
     """Room name → Room, as far as it was made by `create`."""
     revoked: dict[tuple[str, str], int] = field(init=False, factory=dict)
-    """By room and identity of who was removed: their tokens from before are to let nobody in. Like
-    LiveKit 1.13, `join` lets them in all the same."""
+    """By room and identity, for people who were removed: their tokens from before are to let nobody
+    in. Like LiveKit 1.13, `join` lets them in all the same."""
     changes: int = field(init=False, default=0)
     """How often anything changed: shows a test that nothing did."""
     listeners: list[Callable[[Any], None]] = field(init=False, factory=list)

@@ -23,7 +23,7 @@ class ClientRequest(BoundedRequest):
 
     @property
     def peer(self) -> str | None:
-        """The address of who has connected; None where it has none."""
+        """The address that has connected; None where it has none."""
         return getattr(self.getClientAddress(), "host", None)
 
     def named_by_proxies(self) -> tuple[bytes, bytes]:

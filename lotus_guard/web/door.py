@@ -35,7 +35,7 @@ from lotus_guard.web.routes import Routes
 PLACE_BYTES = 2048
 """A request takes one place in its client's line, and another one for so many bytes of body."""
 SLOW_SECONDS = 1.0
-"""Who is turned away hears so late of it: a client who asks again at once slows down by it."""
+"""Seconds until a client who is turned away is told so, which slows down those who ask again."""
 
 _log = Logger()
 

@@ -249,7 +249,7 @@ def test_the_token_can_be_typed_in_unseen(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_printed_whoever_repeats_it() -> None:
-    told = fault("x", f"he said {SECRET}", f"not {SECRET}!")
+    told = fault("x", f"they said {SECRET}", f"not {SECRET}!")
     hidden = _without([SECRET, "", "key"], told)
-    assert (hidden.seen, hidden.wanted) == ("he said ***", "not ***!")
+    assert (hidden.seen, hidden.wanted) == ("they said ***", "not ***!")
     assert _without(["said"], told) == told, "short words are in every sentence"

@@ -30,7 +30,7 @@ from tests.commands.kitchen import (
     Answers,
     Kitchen,
 )
-from tests.events import LIMIT_EVENT, SOURCES_EVENT
+from tests.events import LIMIT_EVENT, SOURCES_EVENT, UNSET
 from tests.test_docs import GOOD
 from tests.world import World
 
@@ -47,6 +47,7 @@ async def test_the_commands_from_set_to_clear(kitchen: Kitchen) -> None:
         "  At most 5 different people may be in the room's calls.",
         "  Cameras are allowed.",
         "  Nobody may share a screen.",
+        *(f"  {sentence}" for sentence in UNSET),
     ]
     out, err, code = await run(world, "policy", "show", ROOM)
     assert (code, err) == (0, "")

@@ -37,7 +37,7 @@ from tests.commands.kitchen import (
     Kitchen,
     wish,
 )
-from tests.events import LIMIT_EVENT, SOURCES_EVENT
+from tests.events import BOTH, LIMIT_EVENT, SOURCES_EVENT, UNSET
 from tests.world import http_answer
 
 
@@ -51,6 +51,7 @@ async def test_what_is_set_is_there_and_in_words(kitchen: Kitchen) -> None:
         "At most 5 different people may be in the room's calls.",
         "Cameras are allowed.",
         "Nobody may share a screen.",
+        *UNSET,
     ]
     found = await read(kitchen.sides(), RoomId(ROOM), RULES)
     assert meaning(found) == meaning(changed.policies)
@@ -260,7 +261,7 @@ async def test_a_room_cannot_lead_to_another_path(kitchen: Kitchen) -> None:
     sides = kitchen.sides()
     url = f"http://127.0.0.1:{kitchen.world._listen(0, Site(Front()))}"
     sides.user.url = sides.admin.url = url
-    await set_policy(sides, await find_room(sides, "#a/../b?c:s"), RULES, wish(max_users=3))
+    await set_policy(sides, await find_room(sides, "#a/../b?c:s"), BOTH, wish(max_users=3))
     await sides.user.set_state(RoomId("!r"), "a/b?c", {})
     room = b"%21a%2F..%2Fb%3Fc%23d%252f%3As"
     assert seen == [

@@ -57,7 +57,7 @@ async def busy(world: World) -> None:
 
 
 def asking(world: World, agents: Agents, part: str = "") -> Asking:
-    return Asking(Http(agents.livekit, reactor), world.desk, part)
+    return Asking(Http(agents.livekit, reactor), world.operators, part)
 
 
 @pytest_twisted.ensureDeferred
@@ -224,7 +224,7 @@ class Terminal:
     """The command as a process, on a terminal or on a pipe."""
 
     def __init__(self, world: World, *arguments: str, is_terminal: bool = True) -> None:
-        port = world.desk.rpartition(":")[2]
+        port = world.operators.rpartition(":")[2]
         env = {
             **neutral_environment(),
             **world.sandbox.environment(),
@@ -309,7 +309,7 @@ class OnceOnly(Resource):
 @pytest_twisted.ensureDeferred
 async def test_ctrl_c_ends_it_also_while_the_guard_hangs(world: World) -> None:
     guard = OnceOnly()
-    world.desk = f"http://127.0.0.1:{world._listen(0, Site(guard))}"
+    world.operators = f"http://127.0.0.1:{world._listen(0, Site(guard))}"
     terminal = Terminal(world, "--watch", "0.2")
     await guard.hangs
     started = time.monotonic()

@@ -81,7 +81,7 @@ def has_cors(answer: Response) -> None:
 
 
 def refusal(answer: Response) -> tuple[int, Any]:
-    """Give status and errcode of a refusal that a browser can read."""
+    """The status and errcode of a refusal that a browser can read."""
     has_cors(answer)
     fields = answer.json()
     assert fields.keys() == {"errcode", "error"}

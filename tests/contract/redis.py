@@ -147,7 +147,7 @@ class SeatsContract:
         assert not await two.admit("bob", 1)
         await two.saw(101.0, "ann")
         await two.saw(102.0)
-        assert not await one.admit("bob", 1, 103.0), "she may come back"
+        assert not await one.admit("bob", 1, 103.0), "they may come back"
         await one.saw(113.0)
         assert await one.admit("bob", 1, 113.0)
         assert not await two.admit("ann", 1, 113.0)
@@ -158,7 +158,7 @@ class SeatsContract:
         assert await one.admit("ann", 2)
         assert await two.admit("bob", 2)
         await self.flush()
-        # Guard one has not heard of bob: what it writes anew lacks him until guard two comes.
+        # Guard one has not heard of bob: what it writes anew lacks them until guard two comes.
         assert await one.admit("ann", 2)
         assert await two.taken() == ["@ann:s", "@bob:s"]
         assert not await one.admit("carl", 2)

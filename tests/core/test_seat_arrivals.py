@@ -133,7 +133,7 @@ def test_who_left_unseen_and_comes_back_at_once_is_not_put_out() -> None:
 
 
 def test_who_comes_back_after_their_grace_into_a_full_room_has_no_seat() -> None:
-    """His token is still good for LiveKit; the seat went to somebody else meanwhile."""
+    """Their token is still good for LiveKit; the seat went to somebody else meanwhile."""
     seats = make(hold=60.0, grace=10.0)
     seats.saw(ROOM, {CALL: look(0.0)})
     seats.reassess(ROOM, 99)  # the live loop knows of a limit

@@ -81,7 +81,7 @@ class Host:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What an operator has in his environment; the ports are what makes it a made-up host."""
+        """What an operator has in their environment; the ports are what makes it a made-up host."""
         outer = {name: v for name, v in os.environ.items() if not name.startswith(NEUTRAL)}
         return {
             **outer,

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.rules import RULES
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.loop import LoopTick
 from lotus_guard.sandbox.livekit_state import Source
@@ -122,7 +123,8 @@ class Poisoned:
 
 @pytest_twisted.ensureDeferred
 async def test_other_rooms_do_not_keep_those_with_a_policy_waiting(world: World) -> None:
-    world.start_guard(LOTUS_GUARD_POLICY_RATE="10", LOTUS_GUARD_RECONCILE_INTERVAL="1")
+    rate = str(5 * len(RULES))
+    world.start_guard(LOTUS_GUARD_POLICY_RATE=rate, LOTUS_GUARD_RECONCILE_INTERVAL="1")
     live, states = world.guard.live, world.sandbox.homeserver
     await join(world, "alice", VOICE)
     for number in range(30):

@@ -96,7 +96,7 @@ def test_age_counts_from_when_the_look_up_was_begun() -> None:
     assert result(waiting) == LimitPolicy(3)
 
 
-def test_who_joins_a_look_up_that_fails_gets_a_try_of_his_own() -> None:
+def test_who_joins_a_look_up_that_fails_gets_a_try_of_their_own() -> None:
     server = Homeserver()
     server.policies.ahead(ROOM)
     waiting = server.get()

@@ -1,12 +1,35 @@
 """The live loop finds policies within its share of Synapse's time."""
 
 import time
+from typing import Any
 
+import pytest
 import pytest_twisted
-from twisted.internet.task import deferLater
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import Clock, deferLater
 
 from lotus_guard.core.model import LiveKitRoom, RoomId
+from lotus_guard.enforce.policies import AllPolicies
+from lotus_guard.enforce.policy_reader import LONGEST_POLL, PolicyReader
+from lotus_guard.enforce.rate_limiter import RateLimiter
+from lotus_guard.enforce.room_rules import RoomRules
+from lotus_guard.rules.rule import Allow, Reading
 from tests.calls import NO_CAMERA, Counting, join
+from tests.enforce.stand_ins import (
+    AWAY,
+    MAX_AGE,
+    ROOM,
+    Given,
+    Homeserver,
+    Journal,
+    Records,
+    Says,
+    Turn,
+    policies_of,
+    result,
+    unhandled,
+)
 from tests.events import SOURCES_EVENT
 from tests.world import FAST, World, reactor
 
@@ -55,3 +78,201 @@ async def test_many_rooms_with_a_policy_delay_no_enforcement_of_what_is_known(
     assert all(
         (live.candidates.policies.of("sources").age(room) or 0.0) < 0.7 for room in oldest
     ), "the oldest are read first"
+
+
+# By itself.
+
+INTERVAL, RATE = 2.0, 2.0
+OLD = MAX_AGE + 1.0
+
+
+@define(eq=False)
+class Desk:
+    """A reader of two rules' policies, and all that it asks."""
+
+    is_pushing: bool = False
+    clock: Clock = field(factory=Clock)
+    homeserver: Homeserver = field(factory=Homeserver)
+    background: Homeserver = field(factory=Homeserver)
+    journal: Journal = field(factory=Journal)
+    records: Records = field(factory=Records)
+    rate: float = 1000.0
+    policies: AllPolicies = field(init=False)
+    reader: PolicyReader = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock.advance(1000.0)
+        rules = [Says("one", Allow()), Says("two", Allow())]
+        self.policies = policies_of(
+            rules, self.homeserver, self.clock, self.journal, self.background
+        )
+        now = self.clock.seconds
+        limiter = RateLimiter(self.rate, self.clock, now)
+        self.reader = PolicyReader(
+            self.policies, lambda: self.is_pushing, limiter, self.records, now, INTERVAL
+        )
+        self.reader.begin()
+
+    def answers(self, one: Any, two: Any) -> None:
+        self.background.answers = {"one": one, "two": two}
+
+    def knows(self, age: float = 0.0, room: RoomId = ROOM, **given: Given) -> None:
+        readings = {name: Reading(policy) for name, policy in given.items()}
+        self.policies.put(room, readings, self.clock.seconds() - age)
+
+    def begin(self, turn: Turn | None = None, room: RoomId = ROOM) -> Deferred[Any]:
+        return ensureDeferred(self.reader.read(room, turn or Turn()))
+
+    def read(self, turn: Turn | None = None, room: RoomId = ROOM) -> dict[str, Any]:
+        """Read the policies of a room, whatever the pace: each with whether it is certain."""
+        reading = self.begin(turn, room)
+        self.clock.pump([0.001] * 10)
+        rules = result(reading)
+        assert isinstance(rules, RoomRules), rules
+        return {e.rule.name: (e.known.policy, e.known.is_certain) for e in rules.each}
+
+
+STRICT, LOOSE = Given(True), Given(False)
+
+
+def test_a_pass_asks_about_each_rule_in_the_background() -> None:
+    desk = Desk()
+    desk.answers(STRICT, LOOSE)
+    assert desk.read() == {"one": (STRICT, True), "two": (LOOSE, True)}
+    assert (desk.homeserver.asked, desk.background.asked) == ([], ["one", "two"])
+
+
+def test_a_pass_asks_again_though_what_is_known_is_fresh() -> None:
+    """Only so does a change take one interval at most."""
+    desk = Desk()
+    desk.knows(one=LOOSE, two=LOOSE)
+    desk.clock.advance(0.1)
+    desk.answers(STRICT, LOOSE)
+    assert desk.read()["one"] == (STRICT, True)
+
+
+def test_while_pushes_come_what_is_fresh_serves() -> None:
+    desk = Desk(is_pushing=True)
+    desk.knows(one=STRICT, two=LOOSE)
+    assert desk.read() == {"one": (STRICT, True), "two": (LOOSE, True)}
+    assert desk.background.asked == []
+    desk.clock.advance(OLD)
+    desk.answers(LOOSE, LOOSE)
+    assert desk.read()["one"] == (LOOSE, True)
+
+
+def test_a_hint_goes_by_what_is_fresh() -> None:
+    desk = Desk()
+    desk.knows(one=STRICT, two=LOOSE)
+    assert desk.read(Turn(is_poll=False))["one"] == (STRICT, True)
+    assert desk.background.asked == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"), [(AWAY, "reset"), (ValueError("a bug in reading"), "bug")]
+)
+def test_a_rule_of_which_nothing_is_known_is_not_enforced_and_the_others_are(
+    trouble: Exception, reason: str
+) -> None:
+    desk = Desk()
+    desk.answers(trouble, STRICT)
+    assert desk.read() == {"two": (STRICT, True)}
+    assert desk.records.unenforced == [("one", reason)]
+
+
+def test_what_was_known_before_an_outage_holds_and_is_not_certain() -> None:
+    desk = Desk()
+    desk.knows(OLD, one=STRICT, two=STRICT)
+    desk.answers(AWAY, LOOSE)
+    assert desk.read() == {"one": (STRICT, False), "two": (LOOSE, True)}
+    assert desk.journal.stale == ["one"]
+    assert desk.records.unenforced == []
+
+
+def test_a_rule_whose_look_ups_are_out_is_not_asked_about_the_next_rooms() -> None:
+    desk = Desk()
+    desk.answers(AWAY, STRICT)
+    desk.read()
+    assert desk.background.asked.count("one") == 2, "the room, and what no client has a hand in"
+    other = RoomId("!other:s")
+    desk.read(room=other)
+    assert desk.background.asked.count("one") == 2
+    assert desk.background.asked.count("two") == 2, "the other rule's look-ups go on"
+    desk.reader.begin()
+    desk.read(room=other)
+    assert desk.background.asked.count("one") > 2, "a pass begins without prejudice"
+
+
+def test_one_rooms_failure_keeps_nobody_from_asking_about_the_next() -> None:
+    desk = Desk()
+
+    class Poisoned(Homeserver):
+        async def policy(self, room: RoomId, rule: Any) -> Any:
+            if room == ROOM:
+                raise AWAY
+            return await super().policy(room, rule)
+
+    for policies in desk.policies:
+        policies.background = Poisoned({"one": STRICT, "two": STRICT})
+    assert desk.read() == {}
+    assert set(desk.read(room=RoomId("!other:s"))) == {"one", "two"}
+
+
+def test_where_the_pace_is_spent_what_is_known_holds_as_it_was() -> None:
+    desk = Desk(rate=RATE)
+    most = int(RATE * INTERVAL)
+    rooms = [RoomId(f"!{number}:s") for number in range(most)]
+    for room in [*rooms, ROOM]:
+        desk.knows(1.0, room, one=STRICT, two=STRICT)
+    desk.answers(LOOSE, LOOSE)
+    for room in rooms[: most // 2]:
+        reading = desk.begin(room=room)
+        desk.clock.pump([0.1] * 30)
+        assert not result(reading).restrict
+    assert desk.reader.unasked == 0
+    turn = Turn()
+    assert desk.read(turn) == {"one": (STRICT, True), "two": (STRICT, True)}
+    assert (desk.reader.unasked, turn.excused) == (2, [])
+    desk.reader.begin()
+    assert desk.reader.unasked == 0
+
+
+def test_a_hint_asks_where_what_is_known_is_not_fresh_whatever_the_pace() -> None:
+    desk = Desk(rate=1.0 / INTERVAL)
+    desk.knows(OLD, one=STRICT, two=STRICT)
+    desk.answers(LOOSE, LOOSE)
+    reading = desk.begin(room=RoomId("!other:s"))
+    desk.clock.pump([0.1] * 30)
+    result(reading)
+    assert desk.read(Turn(is_poll=False))["one"] == (LOOSE, True)
+    assert desk.reader.unasked == 0
+
+
+def test_what_is_too_old_is_asked_for_whatever_the_pace() -> None:
+    desk = Desk(rate=0.001)
+    desk.knows(LONGEST_POLL + 0.1, one=STRICT, two=STRICT)
+    desk.answers(LOOSE, LOOSE)
+    reading = desk.begin()
+    desk.clock.pump([500.0] * 3)
+    assert not result(reading).restrict
+
+
+def test_a_turn_that_waits_for_the_pace_is_excused_for_that() -> None:
+    desk = Desk(rate=RATE)
+    desk.answers(LOOSE, LOOSE)
+    turn = Turn()
+    reading = desk.begin(turn)
+    desk.clock.pump([0.1] * 30)
+    result(reading)
+    assert turn.excused == [0.0, pytest.approx(1.0 / RATE)]
+
+
+def test_a_reading_that_is_given_up_leaves_nothing_behind(logged: list[Any]) -> None:
+    desk = Desk(rate=RATE)
+    desk.answers(Deferred(), Deferred())
+    reading = desk.begin()
+    reading.cancel()
+    assert result(reading).check(CancelledError)
+    assert desk.records.unenforced == []
+    assert desk.clock.getDelayedCalls() == []
+    assert unhandled(logged) == []

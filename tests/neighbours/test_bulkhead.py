@@ -39,8 +39,7 @@ class Street:
     neighbour: Backend = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.neighbour = Backend("synapse", self.said, self.clock.seconds, lambda: 1.0)
-        self.neighbour.probe = self.probe
+        self.neighbour = Backend("synapse", self.said, self.clock.seconds, lambda: 1.0, self.probe)
 
     async def probe(self) -> None:
         asked: Deferred[None] = Deferred()
@@ -69,6 +68,19 @@ def failure_of(done: Deferred[Any]) -> Any:
     found: list[Any] = []
     done.addErrback(found.append)
     return found[0].value if found else None
+
+
+def test_whose_turn_comes_too_late_does_not_ask_and_blames_nobody() -> None:
+    """The reactor was late: the place came before the timer that would have ended the waiting."""
+    street = Street()
+    way = QueuedHttp(street, street.clock, street.neighbour, Bulkhead(1, 9, street.clock))  # type: ignore[arg-type]
+    first, late = street.call(way), street.call(way)
+    street.clock.rightNow += 3.0
+    first.cancel()
+    busy = failure_of(late)
+    assert isinstance(busy, NotAsked)
+    assert busy.reason is Reason.BUSY
+    assert street.requests == [], "and nothing is left under way"
 
 
 def test_over_the_line_nobody_waits_and_in_it_not_for_ever() -> None:

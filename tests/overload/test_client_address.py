@@ -22,7 +22,7 @@ PROXY = "10.1.2.3"
 @pytest.mark.parametrize(
     ("peer", "real", "forwarded", "wanted"),
     [
-        # Who is no proxy says nothing about himself.
+        # Who is no proxy says nothing about themselves.
         ("203.0.113.7", None, None, "203.0.113.7"),
         ("203.0.113.7", b"192.0.2.1", b"192.0.2.1", "203.0.113.7"),
         # One header or both, from a proxy.

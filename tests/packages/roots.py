@@ -124,7 +124,7 @@ def started(
     try:
         yield process.pid
     finally:
-        # By hand: who changes his user, as process 1 inside may, is not killed with his parent.
+        # By hand: a process that changes its user, as process 1 inside may, outlives its parent.
         for child in children(process.pid):
             os.kill(child, signal.SIGKILL)
         process.kill()

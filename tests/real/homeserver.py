@@ -101,7 +101,7 @@ class Synapse:
         assert answer.status == 200, answer.body
 
     def slow_down(self, user: User, per_second: int) -> None:
-        """Let a user send so many events a second; 0: as many as he likes."""
+        """Let a user send so many events a second; 0: as many as they like."""
         path = f"/_synapse/admin/v1/users/{quote(user.user_id)}/override_ratelimit"
         wanted = {"messages_per_second": per_second, "burst_count": per_second}
         answer = self.call("POST", path, self.admin.access_token, wanted)

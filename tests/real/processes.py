@@ -96,7 +96,7 @@ def http(
 
 
 def _neutral() -> dict[str, str]:
-    """Give this process's environment without what would configure a server by accident."""
+    """This process's environment without what would configure a server by accident."""
     ours = ("LOTUS_GUARD_", "LIVEKIT_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 

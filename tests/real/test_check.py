@@ -26,7 +26,7 @@ from lotus_guard.run.config import read_config
 from tests.check.checked_stack import OperatorsPort
 from tests.real.conftest import require_real
 from tests.real.homeserver import User
-from tests.real.processes import ROOT, Process, free_port
+from tests.real.processes import ROOT, free_port, http, until
 from tests.real.sfu import KEY, SECRET, LiveKit
 from tests.real.stack import Stack, running_stack
 
@@ -121,6 +121,9 @@ def test_1_upstream_is_down(wired: Wired) -> None:
         code, findings = wired.check()
     finally:
         wired.stack.upstream.start()
+        # The guard learns by its next request that upstream is back.
+        health = f"{wired.stack.guard.url}/healthz"
+        until("upstream is back", lambda: http("GET", health).status == 200)
     found = bad(findings)
     # What the check has asked for at the public address, the guard may have noticed as well.
     if found.pop("operators-port", "warning") != "warning":
@@ -130,40 +133,34 @@ def test_1_upstream_is_down(wired: Wired) -> None:
     assert (code, found) == (2, {"upstream": "fault"})
 
 
-def another_upstream(wired: Wired, **changed: str) -> Process:
-    """The same service as upstream's, somewhere else."""
+def check_another_upstream(wired: Wired, **changed: str) -> tuple[int, dict[str, str]]:
+    """Check with the same service as upstream's, somewhere else; returns what is wrong."""
     port = free_port()
     upstream = wired.stack.upstream
     env = {**upstream.env, "LIVEKIT_JWT_BIND": f"127.0.0.1:{port}", **changed}
     if "LIVEKIT_JWT_BIND" in changed:
         port = int(changed["LIVEKIT_JWT_BIND"].rpartition(":")[2])
-    return evolve(upstream, name="another", port=port, env=env, popen=None)
+    other = evolve(upstream, name="another", port=port, env=env, popen=None)
+    other.start()
+    try:
+        code, findings = wired.check(LOTUS_GUARD_UPSTREAM=f"http://127.0.0.1:{port}")
+    finally:
+        other.stop()
+    return code, bad(findings)
 
 
 def test_2_upstream_signs_with_another_secret(wired: Wired) -> None:
     print("\n2. lk-jwt-service has another secret (LiveKit refuses it as well):")
-    other = another_upstream(wired, LIVEKIT_SECRET=OTHER)
-    other.start()
-    try:
-        address = f"http://127.0.0.1:{other.port}"
-        code, findings = wired.check(LOTUS_GUARD_UPSTREAM=address)
-    finally:
-        other.stop()
-    assert (code, bad(findings)) == (2, {"upstream-key": "fault"})
+    found = check_another_upstream(wired, LIVEKIT_SECRET=OTHER)
+    assert found == (2, {"upstream-key": "fault"})
 
 
 def test_3_upstream_can_be_reached_from_outside(wired: Wired) -> None:
     print("\n3. lk-jwt-service listens on every address:")
     if not own_addresses():
         pytest.skip("this machine has no address but its own loopback")
-    other = another_upstream(wired, LIVEKIT_JWT_BIND=f":{free_port()}")
-    other.start()
-    try:
-        address = f"http://127.0.0.1:{other.port}"
-        code, findings = wired.check(LOTUS_GUARD_UPSTREAM=address)
-    finally:
-        other.stop()
-    assert (code, bad(findings)) == (2, {"upstream-exposed": "fault"})
+    found = check_another_upstream(wired, LIVEKIT_JWT_BIND=f":{free_port()}")
+    assert found == (2, {"upstream-exposed": "fault"})
 
 
 def test_4_the_token_is_no_admins(wired: Wired) -> None:

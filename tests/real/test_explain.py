@@ -11,7 +11,7 @@ def test_explain_tells_why_a_real_client_was_refused(stack: Stack) -> None:
     room = stack.room(limit={"max_users": 1})
     alice, carol = stack.users(2)
     client = stack.join(alice, room)
-    until("she is seen", lambda: len(stack.identities(room)) == 1)
+    until("they are seen", lambda: len(stack.identities(room)) == 1)
     refused = stack.ask(carol, room)
     assert refused.status == 403
     done = subprocess.run(

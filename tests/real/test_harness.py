@@ -37,9 +37,9 @@ def room(bare: Stack) -> str:
 
 
 def two(bare: Stack, room: str, **video: Any) -> tuple[Client, Client]:
-    """Alice, with what her token's grant says, and Bob, who may do everything."""
-    hers = bare.join_with(make_token(room, "alice", **video))
-    return hers, bare.join_with(make_token(room, "bob"))
+    """Alice, with what the grant of their token says, and Bob, who may do everything."""
+    alice_in = bare.join_with(make_token(room, "alice", **video))
+    return alice_in, bare.join_with(make_token(room, "bob"))
 
 
 def part(*clients: Client) -> None:
@@ -50,69 +50,69 @@ def part(*clients: Client) -> None:
 @pytest.mark.parametrize("endpoint", ["/get_token", "/sfu/get"])
 def test_an_openid_token_becomes_a_call_with_a_camera(bare: Stack, endpoint: str) -> None:
     room, via = bare.room(), f"http://127.0.0.1:{bare.upstream.port}"
-    hers, his = (bare.join(user, room, endpoint, via=via) for user in bare.users(2))
-    camera = hers.publish("video", "camera")
+    alice_in, bob_in = (bare.join(user, room, endpoint, via=via) for user in bare.users(2))
+    camera = alice_in.publish("video", "camera")
     assert camera["ok"], camera
-    his.hears("track_subscribed", sid=camera["sid"], identity=hers.identity, source="camera")
-    until("frames arrive", lambda: his.frames().get(camera["sid"], 0) > 3)
-    assert bare.identities(room) == {hers.identity, his.identity}
-    assert hers.unpublish(camera["sid"])["ok"]
-    his.hears("track_unpublished", sid=camera["sid"])
-    part(hers, his)
+    bob_in.hears("track_subscribed", sid=camera["sid"], identity=alice_in.identity, source="camera")
+    until("frames arrive", lambda: bob_in.frames().get(camera["sid"], 0) > 3)
+    assert bare.identities(room) == {alice_in.identity, bob_in.identity}
+    assert alice_in.unpublish(camera["sid"])["ok"]
+    bob_in.hears("track_unpublished", sid=camera["sid"])
+    part(alice_in, bob_in)
 
 
 def test_the_sfu_refuses_what_the_token_does_not_name(bare: Stack, room: str) -> None:
-    hers, his = two(bare, room, canPublishSources=["microphone"])
-    assert hers.state()["sources"] == ["microphone"]
-    refused = hers.publish("video", "camera")
+    alice_in, bob_in = two(bare, room, canPublishSources=["microphone"])
+    assert alice_in.state()["sources"] == ["microphone"]
+    refused = alice_in.publish("video", "camera")
     assert (refused["ok"], refused.get("refused")) == (False, True), refused
-    sound = hers.publish("audio", "microphone")
+    sound = alice_in.publish("audio", "microphone")
     assert sound["ok"], sound
-    his.hears("track_subscribed", sid=sound["sid"])
-    assert not his.heard("track_published", kind="video")
-    part(hers, his)
+    bob_in.hears("track_subscribed", sid=sound["sid"])
+    assert not bob_in.heard("track_published", kind="video")
+    part(alice_in, bob_in)
 
 
 @pytest.mark.parametrize(("kind", "source"), [("video", "microphone"), ("audio", "camera")])
 def test_the_sfu_takes_a_disguised_track(bare: Stack, room: str, kind: str, source: str) -> None:
-    hers, his = two(bare, room, canPublishSources=[source])
-    disguised = hers.publish(kind, source)
+    alice_in, bob_in = two(bare, room, canPublishSources=[source])
+    disguised = alice_in.publish(kind, source)
     assert disguised["ok"], disguised
-    his.hears("track_subscribed", sid=disguised["sid"], kind=kind, source=source)
+    bob_in.hears("track_subscribed", sid=disguised["sid"], kind=kind, source=source)
     if kind == "video":
-        until("frames arrive", lambda: his.frames().get(disguised["sid"], 0) > 3)
-    part(hers, his)
+        until("frames arrive", lambda: bob_in.frames().get(disguised["sid"], 0) > 3)
+    part(alice_in, bob_in)
 
 
 def test_update_participant_takes_a_track_away(bare: Stack, room: str) -> None:
     """Reports a figure; asserts only that the track goes and the others stay."""
-    hers, his = two(bare, room)
-    camera, sound = hers.publish("video", "camera"), hers.publish("audio", "microphone")
+    alice_in, bob_in = two(bare, room)
+    camera, sound = alice_in.publish("video", "camera"), alice_in.publish("audio", "microphone")
     for track in (camera, sound):
-        his.hears("track_subscribed", sid=track["sid"])
+        bob_in.hears("track_subscribed", sid=track["sid"])
     permission = bare.livekit.permission(room, "alice")
     begun = time.time()
     bare.livekit.update(room, "alice", {**permission, "can_publish_sources": ["MICROPHONE"]})
     answered = time.time()
-    gone = his.hears("track_unpublished", sid=camera["sid"])
-    hers.hears("permissions", identity="alice", sources=["microphone"])
+    gone = bob_in.hears("track_unpublished", sid=camera["sid"])
+    alice_in.hears("permissions", identity="alice", sources=["microphone"])
     print(
         f"\nUpdateParticipant: answered after {milliseconds(answered - begun)} ms, "
         f"camera gone for the other after {milliseconds(gone['at'] - begun)} ms"
     )
-    assert hers.publish("video", "camera").get("refused") is True
-    assert not his.heard("track_unpublished", sid=sound["sid"])
-    part(hers, his)
+    assert alice_in.publish("video", "camera").get("refused") is True
+    assert not bob_in.heard("track_unpublished", sid=sound["sid"])
+    part(alice_in, bob_in)
 
 
 def test_a_removed_participant_comes_back_with_the_same_token(bare: Stack, room: str) -> None:
     token = make_token(room, "alice")
     for _ in range(2):
-        hers = bare.join_with(token)
-        until("she is there", lambda: bare.livekit.identities(room) == {"alice"})
+        alice_in = bare.join_with(token)
+        until("alice is there", lambda: bare.livekit.identities(room) == {"alice"})
         bare.livekit.remove(room, "alice")
-        hers.hears("disconnected")
-        until("she is out", lambda: not bare.livekit.identities(room))
+        alice_in.hears("disconnected")
+        until("alice is out", lambda: not bare.livekit.identities(room))
     assert room in bare.livekit.rooms()
 
 

@@ -1,4 +1,4 @@
-"""Live enforcement on the real stack: who is in the call now, whatever token he holds."""
+"""Live enforcement on the real stack: who is in the call now, whatever token they hold."""
 
 import statistics
 import time
@@ -40,38 +40,38 @@ def test_a_policy_takes_tracks_away_at_once_when_pushed(pushing: Stack) -> None:
 def test_publishing_again_is_refused_and_sound_stays(stack: Stack) -> None:
     alice, bob = stack.users(2)
     room = stack.room()
-    hers, his = stack.join(alice, room), stack.join(bob, room)
-    sound, camera = hers.publish("audio", "microphone"), hers.publish("video", "camera")
-    bobs = his.publish("audio", "microphone")
-    his.hears("track_subscribed", sid=camera["sid"])
-    hers.hears("track_subscribed", sid=bobs["sid"])
+    alice_in, bob_in = stack.join(alice, room), stack.join(bob, room)
+    sound, camera = alice_in.publish("audio", "microphone"), alice_in.publish("video", "camera")
+    bobs = bob_in.publish("audio", "microphone")
+    bob_in.hears("track_subscribed", sid=camera["sid"])
+    alice_in.hears("track_subscribed", sid=bobs["sid"])
     stack.set_policy(room, QUALITY, NO_VIDEO)
-    his.hears("track_unpublished", sid=camera["sid"])
-    assert hers.publish("video", "camera").get("refused")
-    assert not his.heard("track_unpublished", sid=sound["sid"])
-    assert not hers.heard("track_unpublished", sid=bobs["sid"])
-    hers.disconnect()
-    his.disconnect()
+    bob_in.hears("track_unpublished", sid=camera["sid"])
+    assert alice_in.publish("video", "camera").get("refused")
+    assert not bob_in.heard("track_unpublished", sid=sound["sid"])
+    assert not alice_in.heard("track_unpublished", sid=bobs["sid"])
+    alice_in.disconnect()
+    bob_in.disconnect()
 
 
 def test_a_late_joiner_with_a_token_from_before_the_policy_is_narrowed(stack: Stack) -> None:
     alice, bob = stack.users(2)
     room = stack.room()
     old = stack.ask(alice, room).json()["jwt"]
-    his = stack.join(bob, room)
+    bob_in = stack.join(bob, room)
     stack.set_policy(room, QUALITY, NO_VIDEO)
-    hers = stack.join_with(old)
+    alice_in = stack.join_with(old)
 
     def is_narrowed() -> bool:
         there = {p["identity"]: p for p in stack.livekit.participants(stack.livekit_room(room))}
-        sources = there[hers.identity]["permission"].get("can_publish_sources")
+        sources = there[alice_in.identity]["permission"].get("can_publish_sources")
         return bool(sources == ["MICROPHONE"])
 
-    until("she is narrowed", is_narrowed, 10.0)
-    assert hers.publish("video", "camera").get("refused")
-    assert hers.publish("audio", "microphone")["ok"]
-    hers.disconnect()
-    his.disconnect()
+    until("alice is narrowed", is_narrowed, 10.0)
+    assert alice_in.publish("video", "camera").get("refused")
+    assert alice_in.publish("audio", "microphone")["ok"]
+    alice_in.disconnect()
+    bob_in.disconnect()
 
 
 def test_a_track_in_disguise_is_dropped(stack: Stack, pushing: Stack) -> None:
@@ -88,16 +88,16 @@ def test_a_token_from_a_drawer_does_not_overfill_a_room(stack: Stack) -> None:
     alice, bob, carol = stack.users(3)
     room = stack.room()
     drawer = stack.ask(carol, room).json()["jwt"]
-    hers, his = stack.join(alice, room), stack.join(bob, room)
+    alice_in, bob_in = stack.join(alice, room), stack.join(bob, room)
     stack.set_policy(room, LIMIT, {"max_users": 2})
     until("the guard watches", lambda: stack.ask(carol, room).status == 403, 20.0)
     time.sleep(4.5)  # two passes: from now on a newcomer is known to be new
     for _ in range(2):
         stack.join_with(drawer).hears("disconnected", 15.0)
-        until("she is out", lambda: len(stack.identities(room)) == 2)
-    assert stack.identities(room) == {hers.identity, his.identity}
-    hers.disconnect()
-    his.disconnect()
+        until("alice is out", lambda: len(stack.identities(room)) == 2)
+    assert stack.identities(room) == {alice_in.identity, bob_in.identity}
+    alice_in.disconnect()
+    bob_in.disconnect()
 
 
 def test_a_lowered_cap_puts_nobody_out(stack: Stack) -> None:
@@ -127,9 +127,9 @@ def test_a_second_device_and_a_page_reload_of_a_seated_user(stack: Stack) -> Non
 def test_kill_9_in_mid_call_forgets_nobody(stack: Stack) -> None:
     alice, bob, carol = stack.users(3)
     room = stack.room(limit={"max_users": 2})
-    hers, his = stack.join(alice, room), stack.join(bob, room)
-    camera = hers.publish("video", "camera")
-    his.hears("track_subscribed", sid=camera["sid"])
+    alice_in, bob_in = stack.join(alice, room), stack.join(bob, room)
+    camera = alice_in.publish("video", "camera")
+    bob_in.hears("track_subscribed", sid=camera["sid"])
     assert stack.ask(carol, room).status == 403
     stack.guard.process.kill()
     stack.guard.process.start()
@@ -137,10 +137,10 @@ def test_kill_9_in_mid_call_forgets_nobody(stack: Stack) -> None:
     assert stack.ask(alice, room, member="reloaded").json().get("jwt")
     assert stack.ask(carol, room).json()["io.lotus.limit"] == {"max_users": 2, "users": 2}
     stack.set_policy(room, QUALITY, NO_VIDEO)
-    his.hears("track_unpublished", 10.0, sid=camera["sid"])
-    assert stack.identities(room) == {hers.identity, his.identity}
-    hers.disconnect()
-    his.disconnect()
+    bob_in.hears("track_unpublished", 10.0, sid=camera["sid"])
+    assert stack.identities(room) == {alice_in.identity, bob_in.identity}
+    alice_in.disconnect()
+    bob_in.disconnect()
 
 
 def test_livekit_restarted_in_mid_call(stack: Stack) -> None:
@@ -153,7 +153,7 @@ def test_livekit_restarted_in_mid_call(stack: Stack) -> None:
     stack.livekit.process.kill()
     stack.livekit.process.start()
     back = [stack.join(user, room, member="back") for user in people[:1]]
-    until("she is back", lambda: back[0].identity in stack.identities(room))
+    until("alice is back", lambda: back[0].identity in stack.identities(room))
     time.sleep(5.0)
     assert back[0].identity in stack.identities(room)
     passes = stack.guard.metrics()["lotus_guard_live_last_good_pass_age_seconds"]
@@ -165,11 +165,11 @@ def test_livekit_restarted_in_mid_call(stack: Stack) -> None:
 def test_hanging_up_frees_the_seat_at_once_where_webhooks_come(pushing: Stack) -> None:
     alice, bob = pushing.users(2)
     room = pushing.room(limit={"max_users": 1})
-    hers = pushing.join(alice, room)
-    until("she is seen", lambda: pushing.identities(room))
+    alice_in = pushing.join(alice, room)
+    until("alice is seen", lambda: pushing.identities(room))
     assert pushing.ask(bob, room).status == 403
     begun = time.time()
-    hers.disconnect()
+    alice_in.disconnect()
     until("the seat is free", lambda: pushing.ask(bob, room).status == 200, 8.0)
     print(f"\nhung up to seat free, with webhooks: {milliseconds(time.time() - begun)} ms")
 
@@ -177,7 +177,7 @@ def test_hanging_up_frees_the_seat_at_once_where_webhooks_come(pushing: Stack) -
 def test_forged_webhooks_change_nothing(pushing: Stack) -> None:
     (alice,) = pushing.users(1)
     room = pushing.room(limit={"max_users": 1})
-    hers = pushing.join(alice, room)
+    alice_in = pushing.join(alice, room)
     name = "lotus_guard_webhooks_forged"
     before = pushing.guard.metrics()[name]
     body = b'{"event": "participant_left", "room": {"name": "x"}, "id": "EV_1"}'
@@ -186,8 +186,8 @@ def test_forged_webhooks_change_nothing(pushing: Stack) -> None:
         assert http("POST", f"{pushing.guard.url}/sfu_webhook", body, headers).status == 200
     assert pushing.guard.metrics()[name] == before + 3
     assert pushing.guard.metrics()["lotus_guard_webhook_age_seconds"] >= 0
-    assert pushing.identities(room) == {hers.identity}
-    hers.disconnect()
+    assert pushing.identities(room) == {alice_in.identity}
+    alice_in.disconnect()
 
 
 @pytest.mark.parametrize("content", [{"max_users": "five"}, {"max_users": 0}, {"max_users": True}])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lotus_guard.core.naming import ROOM_SLOT
+from lotus_guard.rules import RULES
 from tests.real.processes import Answer, free_port, http, until
 from tests.real.sfu import SECRET
 from tests.real.stack import NO_VIDEO, Guard, Stack, make_guard
@@ -29,13 +30,13 @@ def claims(answer: Answer) -> Any:
 def test_a_token_through_the_guard_makes_a_call_with_a_camera(stack: Stack, endpoint: str) -> None:
     room = stack.room()
     alice, bob = stack.users(2)
-    hers, his = stack.join(alice, room, endpoint), stack.join(bob, room, endpoint)
-    published = hers.publish("video", "camera")
+    alice_in, bob_in = stack.join(alice, room, endpoint), stack.join(bob, room, endpoint)
+    published = alice_in.publish("video", "camera")
     assert published["ok"], published
-    his.hears("track_subscribed", sid=published["sid"], source="camera")
-    until("frames arrive", lambda: his.frames().get(published["sid"], 0) > 3)
-    hers.disconnect()
-    his.disconnect()
+    bob_in.hears("track_subscribed", sid=published["sid"], source="camera")
+    until("frames arrive", lambda: bob_in.frames().get(published["sid"], 0) > 3)
+    alice_in.disconnect()
+    bob_in.disconnect()
 
 
 def test_a_room_without_a_policy_gets_upstreams_answer_byte_for_byte(stack: Stack) -> None:
@@ -186,7 +187,7 @@ def test_a_secret_that_has_drifted_never_makes_a_bad_token(stack: Stack, other_g
         client.disconnect()
     metrics = guard.metrics()
     assert metrics['lotus_guard_fail_open_total{reason="secret",rule="sources"}'] == 2.0
-    assert guard.process.text().count("LIVEKIT_KEY and LIVEKIT_SECRET must be") == 2  # one a rule
+    assert guard.process.text().count("LIVEKIT_KEY and LIVEKIT_SECRET must be") == len(RULES)
 
 
 def ask_in_time(stack: Stack, user: Any, room: str, via: str) -> tuple[Answer, float]:
@@ -196,7 +197,7 @@ def ask_in_time(stack: Stack, user: Any, room: str, via: str) -> tuple[Answer, f
 
 
 def fail_opens(guard: Guard, rule: str) -> dict[str, float]:
-    """Give how often a rule failed open, by reason."""
+    """How often a rule failed open, by reason."""
     label = f'rule="{rule}"'
     found = {}
     for name, value in guard.metrics().items():

@@ -20,7 +20,7 @@ MORE = IMPORT + "from lotus_guard.rules.quiet_hours import QuietHours\n"
 
 
 def add_rule(source: Path) -> None:
-    """Do as docs/architecture.md, Where to change what: a module, and its entry in `RULES`."""
+    """Do as docs/architecture.md, A new rule: a module, and its entry in `RULES`."""
     shutil.copy(quiet_hours.__file__, source / "lotus_guard/rules/quiet_hours.py")
     registry = source / "lotus_guard/rules/__init__.py"
     text = registry.read_text()
@@ -64,23 +64,23 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_it_is_set_enforced_live_and_explained(quiet: Stack) -> None:
     alice, bob = quiet.users(2)
     room = quiet.room()
-    hers, his = quiet.join(alice, room), quiet.join(bob, room)
-    camera = hers.publish("video", "camera")
-    his.hears("track_subscribed", sid=camera["sid"])
+    alice_in, bob_in = quiet.join(alice, room), quiet.join(bob, room)
+    camera = alice_in.publish("video", "camera")
+    bob_in.hears("track_subscribed", sid=camera["sid"])
     code, out, _ = lotus_guard(quiet, "policy", "set", room, "--quiet", user=quiet.synapse.admin)
     assert (code, "Nobody may publish video." in out) == (0, True)
-    gone = his.hears("track_unpublished", 10.0, sid=camera["sid"])
+    gone = bob_in.hears("track_unpublished", 10.0, sid=camera["sid"])
     print(f"quiet hours: the camera went within {milliseconds(gone['at'] - camera['at'])} ms")
-    assert hers.publish("video", "camera").get("refused")
-    assert hers.publish("audio", "microphone")["ok"]
+    assert alice_in.publish("video", "camera").get("refused")
+    assert alice_in.publish("audio", "microphone")["ok"]
     code, out, _ = lotus_guard(quiet, "explain", alice.user_id, room)
     assert (code, "rule    quiet" in out, "replay  the same: narrowed" in out) == (0, True, True)
     code, out, _ = lotus_guard(quiet, "rooms")
     assert (code, "no video" in out) == (0, True)
     desk = f"http://127.0.0.1:{quiet.guard.admin_port}"
     assert http("GET", f"{desk}/readyz").json()["guard"]["rules"]["quiet"] == "enforce"
-    hers.disconnect()
-    his.disconnect()
+    alice_in.disconnect()
+    bob_in.disconnect()
 
 
 def test_its_token_and_the_other_rules_beside_it(quiet: Stack) -> None:
@@ -89,7 +89,7 @@ def test_its_token_and_the_other_rules_beside_it(quiet: Stack) -> None:
     quiet.set_policy(room, quiet_hours.QuietHours.event, {"quiet": True})
     got = [quiet.ask(user, room) for user in (alice, bob, carol)]
     assert [each.status for each in got] == [200, 200, 403]
-    hers = quiet.join(alice, room)
-    assert hers.publish("video", "camera").get("refused")
-    hers.disconnect()
+    alice_in = quiet.join(alice, room)
+    assert alice_in.publish("video", "camera").get("refused")
+    alice_in.disconnect()
     assert not [name for name in quiet.guard.metrics() if "fail_open_total{" in name]

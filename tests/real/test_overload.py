@@ -36,7 +36,7 @@ class Crush:
 
     guard: Process
     neighbours: Process
-    desk: str
+    operators: str
 
     def rss(self) -> float:
         """How much memory the guard has, in MiB."""
@@ -44,7 +44,7 @@ class Crush:
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
     def metrics(self) -> dict[str, float]:
-        lines = http("GET", f"{self.desk}/metrics").body.decode().splitlines()
+        lines = http("GET", f"{self.operators}/metrics").body.decode().splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
@@ -75,10 +75,10 @@ def crush(tmp_path: Path) -> Iterator[Crush]:
     command = [sys.executable, "-m", "tests.real.neighbours", *map(str, ports)]
     neighbours = Process("neighbours", command, tmp_path, ports[0], env)
     upstream, synapse, livekit = (f"http://127.0.0.1:{port}" for port in ports)
-    port, desk = free_port(), free_port()
+    port, operators = free_port(), free_port()
     settings = {
         "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
-        "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{desk}:interface=127.0.0.1",
+        "LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{operators}:interface=127.0.0.1",
         "LOTUS_GUARD_UPSTREAM": upstream,
         "LOTUS_GUARD_SYNAPSE_URL": synapse,
         "LOTUS_GUARD_SYNAPSE_TOKEN": "t",
@@ -95,7 +95,7 @@ def crush(tmp_path: Path) -> Iterator[Crush]:
         neighbours.start()
         guard.start()
         until("the guard listens", lambda: "listens on" in guard.text())
-        yield Crush(guard, neighbours, f"http://127.0.0.1:{desk}")
+        yield Crush(guard, neighbours, f"http://127.0.0.1:{operators}")
     finally:
         guard.kill()
         neighbours.kill()

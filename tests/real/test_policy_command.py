@@ -109,7 +109,7 @@ def test_live_rooms_are_listed_with_what_was_enforced(stack: Stack) -> None:
     room = stack.room(limit={"max_users": 1})
     alice, carol = stack.users(2)
     client = stack.join(alice, room)
-    until("she is seen", lambda: len(stack.identities(room)) == 1)
+    until("they are seen", lambda: len(stack.identities(room)) == 1)
     assert stack.ask(carol, room).status == 403
 
     def is_listed() -> bool:

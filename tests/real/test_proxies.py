@@ -268,7 +268,7 @@ def two_proxies(
 
 
 def taken_for(url: str, address: str, **sent: str) -> str:
-    """Tell for whom the guard takes a client at this address."""
+    """For whom the guard takes a client at this address."""
     host, _, port = url.removeprefix("http://").partition(":")
     connection = HTTPConnection(host, int(port), timeout=10.0, source_address=(address, 0))
     headers = {name.replace("_", "-"): value for name, value in sent.items()}

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -62,7 +63,7 @@ class Guards:
         return f"http://127.0.0.1:{self.processes[number].port}"
 
     def leaders(self) -> list[int]:
-        """Tell which of them have had a good pass of the loop lately."""
+        """Which of them have had a good pass of the loop lately."""
         name = "lotus_guard_live_last_good_pass_age_seconds"
         found = []
         for number, desk in enumerate(self.desks):
@@ -278,6 +279,25 @@ async def test_a_killed_worker_costs_no_seat_and_is_replaced(guards: Guards) -> 
             break
         await pause(0.1)
     assert victim not in children(process.pid)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stuck_worker_is_replaced_where_no_systemd_watches(guards: Guards) -> None:
+    process, _ = await fleet(guards)
+    stuck, other = children(process.pid)
+    os.kill(stuck, signal.SIGSTOP)
+    begun = time.monotonic()
+    while stuck in children(process.pid) and time.monotonic() - begun < 60.0:
+        await pause(0.5)
+    print(f"FIGURE stuck worker: gone after {time.monotonic() - begun:.0f} s")
+    assert "Worker 0 is stuck: it is killed" in process.text()
+    for _ in range(200):
+        found = children(process.pid)
+        if len(found) == 2:
+            break
+        await pause(0.1)
+    assert stuck not in found
+    assert other in found
 
 
 @pytest_twisted.ensureDeferred

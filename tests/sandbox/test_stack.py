@@ -10,6 +10,7 @@ import pytest
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
+from lotus_guard.rules import RULES
 from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.stack import (
     ADMIN_TOKEN,
@@ -112,7 +113,10 @@ def test_curl_lines_ask_for_what_they_say(stack: Stack) -> None:
     assert [line[:4] for line in lines] == [["curl", "-s", f"{GUARD}/sfu/get", "-d"]] * len(lines)
     *good, ambiguous = [line[4] for line in lines]
     asked = [(json.loads(text)["room"], stack.ask(text)) for text in good]
-    assert [room for room, _ in asked] == [OPEN, TWO, TWO, TWO, VOICE]
+    assert [room for room, _ in asked] == [
+        OPEN,
+        *(f"!{rule.trial.room}:sandbox" for rule in RULES for _ in rule.trial.askers),
+    ]
     # The sandbox's clock stands still here, so the tokens ran out long ago.
     people = [
         jwt.decode(

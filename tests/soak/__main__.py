@@ -235,7 +235,7 @@ class Soak(Scene):
 
 
 def summed_up(seconds: Sequence[float]) -> dict[str, float]:
-    """Give the number, the median and the worst of some durations."""
+    """The number, the median and the worst of some durations."""
     if not seconds:
         return {"number": 0}
     return {

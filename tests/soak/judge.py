@@ -8,9 +8,9 @@ The invariants, each with what it allows:
   cap is lowered. So may who got a token while a dependency was out, or in the first `UNAWARE`
   seconds of a cap, of which the guard may not have known yet.
 - **tracks**: no forbidden track for longer than `GRACE` seconds after its policy.
-- **removed**: nobody is put out who got his token from a guard. But where LiveKit was killed since,
-  and has forgotten him, his seat is kept for `SEAT_GRACE` only; and with a token of a cap's first
-  `UNAWARE` seconds he may have no seat, as with one from before.
+- **removed**: nobody is put out who got their token from a guard. But where LiveKit was killed
+  since, and has forgotten them, their seat is kept for `SEAT_GRACE` only; and with a token of a
+  cap's first `UNAWARE` seconds they may have no seat, as with one from before.
 - **tokens**: no request for a token fails that lk-jwt-service would have served.
 - **late**: an honest person's answer takes no longer than `TOKEN_SECONDS`.
 - **refused**: nobody honest is told that a room is full while there must be a seat: while all
@@ -97,11 +97,11 @@ class _Room:
     is_told: bool = False
 
     def may_be_unknown(self, at: float) -> bool:
-        """Tell whether a guard may not know of the cap yet."""
+        """Whether a guard may not know of the cap yet."""
         return 0.0 <= at - self.tightened <= UNAWARE
 
     def least_cap(self, at: float) -> int:
-        """Give the lowest cap that a guard may have gone by."""
+        """The lowest cap that a guard may have gone by."""
         caps = [self.policy.cap]
         if at - self.policy.at <= GRACE:
             caps.append(self.before.cap)
@@ -198,7 +198,7 @@ class Judge:
             return
         given = self._tokens.get((room, user))
         if given is not None and not self._may_be_seatless(room, given, at):
-            what = f"{user} was put out of room {room}, {at - given:.1f} s after his token"
+            what = f"{user} was put out of room {room}, {at - given:.1f} s after their token"
             self.violations.append(Violation(at, "removed", what))
 
     def _may_be_seatless(self, room: int, given: float, at: float) -> bool:
@@ -206,7 +206,7 @@ class Judge:
         return is_unaware or any(given < k and at > k + SEAT_GRACE for k in self._forgot)
 
     def is_out(self, at: float, kinds: Sequence[str] = ()) -> bool:
-        """Tell whether a fault may be felt."""
+        """Whether a fault may be felt."""
         return any(w.begin <= at <= w.end and (not kinds or w.kind in kinds) for w in self.windows)
 
     def saw(self, sight: Sight) -> None:
@@ -227,7 +227,7 @@ class Judge:
         self._last = sight.at
 
     def _may_return(self, room: int, user: str, at: float) -> bool:
-        """Tell whether a seat is still kept for one: from when they were seen, or for a token."""
+        """Whether a seat is still kept for one: from when they were seen, or for a token."""
         seen = self._rooms[room].seen.get(user)
         given = self._tokens.get((room, user), -inf)
         if seen is None or seen < given:

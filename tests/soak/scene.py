@@ -83,7 +83,7 @@ class Scene:
         return Asked(0, "", "; ".join(said))
 
     def would_upstream(self, asked: Asked, path: str, body: bytes) -> bool:
-        """Tell whether lk-jwt-service gives the token that the guards did not."""
+        """Whether lk-jwt-service gives the token that the guards did not."""
         if NOT_MADE in asked.said:
             return False
         try:
@@ -111,7 +111,7 @@ def slot_request(name: str, room: str, slot: str, device: str = "D", member: Any
 
 
 def media(track: Mapping[str, Any]) -> str:
-    """Tell what a track is by what its media are, whatever its owner calls it.
+    """What a track is by what its media are, whatever its owner calls it.
 
     A screen that is sent as a camera, and the other way round, cannot be told apart.
     """

@@ -8,6 +8,7 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 
 from lotus_guard.core.webhook import MOST_WEBHOOK
+from lotus_guard.rules import RULES
 from lotus_guard.rules.push import HEADER, sign_push
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.calls import fill, join, metric
@@ -24,20 +25,21 @@ async def test_readyz_is_200_whatever_is_down_and_says_what(world: World) -> Non
         LOTUS_GUARD_LIVEKIT_URL=world.serve(abort=True),
     )
     await world.ask("alice", VOICE)
-    got = await world.request("GET", "/readyz", base=world.desk)
+    got = await world.request("GET", "/readyz", base=world.operators)
     states = {each["name"]: each["state"] for each in got.json()["dependencies"]}
     assert got.status == 200
     assert states["upstream"] == "ok"
     assert states["synapse"] == "trouble"
     assert states["loop"] == "unknown"
     assert states["pushes"] == "off"
-    assert got.json()["guard"]["rules"] == dict.fromkeys(("limit", "sources", "live"), "enforce")
+    names = ("live", *(rule.name for rule in RULES))
+    assert got.json()["guard"]["rules"] == dict.fromkeys(names, "enforce")
     world.start_guard(LOTUS_GUARD_UPSTREAM=world.serve(abort=True))
     await world.ask("alice", VOICE)
-    got = await world.request("GET", "/readyz", base=world.desk)
+    got = await world.request("GET", "/readyz", base=world.operators)
     states = {each["name"]: each["state"] for each in got.json()["dependencies"]}
     assert (got.status, states["upstream"]) == (200, "trouble")
-    assert (await world.request("GET", "/livez", base=world.desk)).body == b"alive\n"
+    assert (await world.request("GET", "/livez", base=world.operators)).body == b"alive\n"
 
 
 @pytest_twisted.ensureDeferred
@@ -49,9 +51,9 @@ async def test_rooms_shows_who_is_where_and_what_was_done(world: World) -> None:
     await join(world, "bob", OPEN)
     await fill(world)
     await world.guard.live.run_pass()
-    await world.request("GET", "/rooms", base=world.desk)  # names are asked for by who looks
+    await world.request("GET", "/rooms", base=world.operators)  # names are asked for by who looks
     await deferLater(reactor, 0.3, lambda: None)
-    rooms = (await world.request("GET", "/rooms", base=world.desk)).json()["rooms"]
+    rooms = (await world.request("GET", "/rooms", base=world.operators)).json()["rooms"]
     by_id = {room["room"]: room for room in rooms}
     assert [room["room"] for room in rooms][-1] == OPEN, "those under a policy come first"
     assert by_id[VOICE]["users"] == ["@alice:sandbox"]
@@ -82,7 +84,7 @@ async def test_a_rebound_host_name_sees_nobody(world: World, host: str, status: 
     world.start_guard(LOTUS_GUARD_ADMIN_HOSTS="guard.example.org, other.example.org")
     await fill(world)
     for page in ("/rooms", "/decisions"):
-        got = await world.request("GET", page, headers={"Host": host}, base=world.desk)
+        got = await world.request("GET", page, headers={"Host": host}, base=world.operators)
         assert got.status == status
         assert (b"@alice:sandbox" in got.body) == (status == 200 and page == "/decisions")
 
@@ -92,7 +94,7 @@ async def test_senseless_questions_are_answered_all_the_same(world: World) -> No
     world.start_guard()
     await fill(world)
     for query in ("limit=x", "limit=-1", "limit=99999999999999", "room=%ff", "user="):
-        got = await world.request("GET", f"/decisions?{query}", base=world.desk)
+        got = await world.request("GET", f"/decisions?{query}", base=world.operators)
         assert got.status == 200, query
     assert len(await decisions(world, limit="1")) == 1
 
@@ -102,7 +104,7 @@ PUSH_SECRET = "a-push-secret-for-this-test"
 
 async def push(world: World, body: bytes, secret: str = PUSH_SECRET) -> Any:
     headers = {HEADER: sign_push(body, secret, time.time())}
-    return await world.request("POST", "/policy", body, headers, world.desk)
+    return await world.request("POST", "/policy", body, headers, world.operators)
 
 
 @pytest_twisted.ensureDeferred
@@ -113,7 +115,7 @@ async def test_a_push_is_taken_in_or_the_sender_hears_why_not(world: World) -> N
         got = await push(world, body, secret)
         assert got.status == 401
         assert got.body
-    ready = (await world.request("GET", "/readyz", base=world.desk)).json()
+    ready = (await world.request("GET", "/readyz", base=world.operators)).json()
     assert (ready["pushes"]["taken"], ready["pushes"]["refused"]) == (1, 1)
 
 
@@ -124,10 +126,10 @@ async def test_a_webhook_is_answered_alike_whatever_it_was(world: World) -> None
     long, its_token = hook(MOST_WEBHOOK)
     for sent, signed in ((body, token), (b"{}", "forged"), (long, its_token)):
         headers = {"Authorization": signed}
-        got = await world.request("POST", "/webhook", sent, headers, world.desk)
+        got = await world.request("POST", "/webhook", sent, headers, world.operators)
         assert (got.status, got.body) == (200, b"")
     assert metric(world, "lotus_guard_webhooks_forged") == 1.0
-    ready = (await world.request("GET", "/readyz", base=world.desk)).json()
+    ready = (await world.request("GET", "/readyz", base=world.operators)).json()
     assert ready["webhooks"] == {"genuine": 1, "forged": 1}
 
 
@@ -149,7 +151,7 @@ async def test_what_there_is_and_what_there_is_not(
     world: World, method: str, path: str, status: int
 ) -> None:
     world.start_guard()
-    assert (await world.request(method, path, base=world.desk)).status == status
+    assert (await world.request(method, path, base=world.operators)).status == status
 
 
 @pytest_twisted.ensureDeferred
@@ -158,7 +160,7 @@ async def test_what_names_people_is_kept_by_no_cache_and_taken_for_no_other_type
 ) -> None:
     world.start_guard()
     for path in ("/rooms", "/decisions", "/readyz"):
-        got = await world.request("GET", path, base=world.desk)
+        got = await world.request("GET", path, base=world.operators)
         assert got.headers["Cache-Control"] == "no-store"
         assert got.headers["X-Content-Type-Options"] == "nosniff"
         assert got.headers["Content-Type"] == "application/json"

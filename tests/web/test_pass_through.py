@@ -111,7 +111,7 @@ async def test_a_client_who_goes_away_is_no_failure_of_upstreams(world: World) -
     waiting.addErrback(lambda _failure: None)
     waiting.cancel()
     await wait(world, 0.2)
-    (failures,) = world.guard.metrics.upstream_failures.collect()
+    (failures,) = world.guard.metrics.requests.upstream_failures.collect()
     assert failures.samples == [], "whatever the reason"
     await world.guard.public.door.drained()
 

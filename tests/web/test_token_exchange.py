@@ -5,6 +5,7 @@ import json
 import pytest_twisted
 
 from lotus_guard.core.model import Identity, LiveKitRoom
+from lotus_guard.rules import RULES
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from tests.events import SOURCES_EVENT
 from tests.recorder import AMBIGUOUS, CORS, raw, recording, wait
@@ -114,7 +115,7 @@ async def test_a_request_to_an_unknown_path_is_not_believed_without_proof(world:
 
 @pytest_twisted.ensureDeferred
 async def test_a_slow_upstream_does_not_age_the_policy(world: World) -> None:
-    """A client can hold upstream up for as long as his own homeserver likes."""
+    """A client can hold upstream up for as long as their own homeserver likes."""
     world.start_guard(LOTUS_GUARD_POLICY_MAX_AGE="2")
     ask = world.sandbox.authorization.userinfo
     states = world.sandbox.homeserver
@@ -151,4 +152,4 @@ async def test_a_token_of_another_secret_goes_out_untouched(world: World) -> Non
     world.sandbox.authorization.issuer.secret = "another-secret-of-more-than-32-characters"
     got = await world.ask("alice", VOICE)
     assert got.sources is None
-    assert world.fail_opens() == {("limit", "secret"): 1.0, ("sources", "secret"): 1.0}
+    assert world.fail_opens() == {(rule.name, "secret"): 1.0 for rule in RULES}

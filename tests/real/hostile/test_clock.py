@@ -59,8 +59,8 @@ class Shifted:
         return done.returncode, {f["name"]: f for f in json.loads(done.stdout)["findings"]}
 
     def dependencies(self) -> dict[str, dict[str, str]]:
-        desk = f"http://127.0.0.1:{self.stack.guard.admin_port}"
-        listed = http("GET", f"{desk}/readyz").json()["dependencies"]
+        operators = f"http://127.0.0.1:{self.stack.guard.admin_port}"
+        listed = http("GET", f"{operators}/readyz").json()["dependencies"]
         return {each["name"]: each for each in listed}
 
 
@@ -86,8 +86,8 @@ def test_a_wrong_clock_opens_no_call_and_is_named(shifted: Shifted, seconds: flo
     shifted.set(seconds)
     alice, bob = stack.users(2)
     room = stack.room(limit={"max_users": 1}, quality=NO_VIDEO)
-    hers = stack.join(alice, room)
-    assert hers.publish("video", "camera").get("refused")
+    newcomer = stack.join(alice, room)
+    assert newcomer.publish("video", "camera").get("refused")
     assert [stack.ask(bob, room).status for _ in range(10)] == [403] * 10
     lived = policy_to_track_gone(stack)
     print(f"\nclock off by {seconds:+.0f} s: a forbidden camera lived {milliseconds(lived)} ms")
@@ -100,7 +100,7 @@ def test_a_wrong_clock_opens_no_call_and_is_named(shifted: Shifted, seconds: flo
     assert found["state"] == "trouble"
     assert f"{way} LiveKit's" in found["detail"]
     assert f"{way} LiveKit's" in stack.guard.process.text()
-    hers.disconnect()
+    newcomer.disconnect()
 
 
 def test_check_names_the_clock_and_calls_no_such_guard_well(shifted: Shifted) -> None:

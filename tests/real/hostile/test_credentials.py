@@ -159,10 +159,10 @@ def _holds(stack: Stack) -> None:
     """Both rules hold, and the SFU takes what the guard has signed."""
     alice, bob = stack.users(2)
     room = stack.room(limit={"max_users": 1}, quality=NO_VIDEO)
-    hers = stack.join(alice, room)
-    assert hers.publish("video", "camera").get("refused")
+    newcomer = stack.join(alice, room)
+    assert newcomer.publish("video", "camera").get("refused")
     assert stack.ask(bob, room).status == 403
-    hers.disconnect()
+    newcomer.disconnect()
 
 
 # --- several workers, and Redis ------------------------------------------------------------------

@@ -14,8 +14,8 @@ def test_a_video_declared_as_audio_is_gone_all_the_same(stack: Stack, tmp_path: 
     token = stack.ask(alice, room).json()["jwt"]
     with SignalProxy(stack.livekit.port, as_sound) as proxy, yard_beside(stack, tmp_path) as yard:
         watcher = yard.watcher(bob, room)
-        hers = yard.join_with(token, proxy.url)
-        since = yard.begin_publishing(hers, "video", "camera")
+        newcomer = yard.join_with(token, proxy.url)
+        since = yard.begin_publishing(newcomer, "video", "camera")
         listed = until(
             "it is there", lambda: mimes(stack.livekit, stack.livekit_room(room)), 10.0, 0.01
         )

@@ -105,18 +105,18 @@ def test_a_participant_with_long_metadata_loses_nobody_a_webhook(pushing: Stack)
     """70,000 bytes of it: LiveKit puts them into all that it tells of the participant."""
     alice, bob = pushing.users(2)
     room = pushing.room(limit={"max_users": 1})
-    hers = pushing.join(alice, room)
-    until("she is seen", lambda: pushing.identities(room))
+    newcomer = pushing.join(alice, room)
+    until("they are seen", lambda: pushing.identities(room))
     forged, refused, passed = (webhooks(pushing.guard, each) for each in ("forged", "413", "200"))
     grant = {"roomAdmin": True, "room": pushing.livekit_room(room)}
     request = {
         "room": pushing.livekit_room(room),
-        "identity": hers.identity,
+        "identity": newcomer.identity,
         "metadata": "m" * 70_000,
     }
     pushing.livekit.call("UpdateParticipant", grant, request)
     assert pushing.ask(bob, room).status == 403
-    hers.disconnect()
+    newcomer.disconnect()
     until("upstream has been told", lambda: webhooks(pushing.guard, "200") > passed, 8.0)
     until("the seat is free", lambda: pushing.ask(bob, room).status == 200, 8.0)
     assert webhooks(pushing.guard, "forged") == forged

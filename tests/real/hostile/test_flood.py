@@ -90,11 +90,15 @@ def test_a_camera_goes_from_a_room_that_cannot_be_read(stack: Stack, flood: Floo
     watcher = flood.yard.watcher(bob, room, flood.others.url)
     culprit = flood.begin(loud)
     until("the flood is on", lambda: has_flooded(stack, stack.livekit_room(room), culprit), 20.0)
-    hers = flood.join(old)
-    since = flood.yard.begin_publishing(hers, "video", "camera")
+    newcomer = flood.join(old)
+    since = flood.yard.begin_publishing(newcomer, "video", "camera")
     livekit_room = stack.livekit_room(room)
-    until("she is narrowed", lambda: is_narrowed(stack.livekit, livekit_room, hers.identity), 4.0)
-    lived = flood.yard.lived(watcher, since, identity=hers.identity)
+    until(
+        "they are narrowed",
+        lambda: is_narrowed(stack.livekit, livekit_room, newcomer.identity),
+        4.0,
+    )
+    lived = flood.yard.lived(watcher, since, identity=newcomer.identity)
     print(f"\ncamera in a room that cannot be read: lived {milliseconds(lived)} ms")
     until("the culprit is curbed", lambda: curbed(stack) > before, 10.0)
     permission = stack.livekit.permission(stack.livekit_room(room), culprit)
@@ -126,13 +130,15 @@ def test_nobody_hides_behind_a_token_for_another_slot(stack: Stack, flood: Flood
         until(
             "the flood is on", lambda: has_flooded(stack, stack.livekit_room(room), culprit), 20.0
         )
-        hers = flood.join(old)
-        since = flood.yard.begin_publishing(hers, "video", "camera")
+        newcomer = flood.join(old)
+        since = flood.yard.begin_publishing(newcomer, "video", "camera")
         livekit_room = stack.livekit_room(room)
         until(
-            "it is narrowed", lambda: is_narrowed(stack.livekit, livekit_room, hers.identity), 4.0
+            "it is narrowed",
+            lambda: is_narrowed(stack.livekit, livekit_room, newcomer.identity),
+            4.0,
         )
-        lived = flood.yard.lived(watcher, since, identity=hers.identity)
+        lived = flood.yard.lived(watcher, since, identity=newcomer.identity)
     print(f"\ncamera of one with a token for another slot: lived {milliseconds(lived)} ms")
     assert lived < 4.0
 
@@ -150,8 +156,8 @@ def test_who_has_no_seat_goes_from_a_room_that_cannot_be_read(stack: Stack, floo
     before = curbed(stack)
     culprit = flood.begin(loud)
     until("the flood is on", lambda: has_flooded(stack, stack.livekit_room(room), culprit), 20.0)
-    hers, begun = flood.join(drawer), time.time()
-    gone = hers.hears("disconnected", 20.0)
+    newcomer, begun = flood.join(drawer), time.time()
+    gone = newcomer.hears("disconnected", 20.0)
     print(f"\nno seat, in a room that cannot be read: {milliseconds(gone['at'] - begun)} ms")
     assert curbed(stack) > before
     assert gone["at"] - begun < 8.0

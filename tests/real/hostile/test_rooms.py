@@ -70,19 +70,19 @@ def test_a_slot_beyond_the_sixteenth_is_looked_at_like_any_other(stack: Stack) -
         for number in range(30)
     ]
     stack.set_policy(room, QUALITY, NO_VIDEO)
-    his = stack.join(bob, room)
+    bob_in = stack.join(bob, room)
     until("the guard knows", lambda: stack.ask(bob, room).json()["jwt"] and True)
     lived = []
     for number in (20, 25, 29):
-        hers = stack.join_with(drawers[number])
+        alice_in = stack.join_with(drawers[number])
         livekit_room = livekit_room_of(RoomId(room), f"slot{number:02}")
         begun = time.monotonic()
-        if hers.publish("video", "camera")["ok"]:
+        if alice_in.publish("video", "camera")["ok"]:
             until("the camera is there", lambda: tracks(stack, livekit_room), 1.0)  # noqa: B023
             until("the camera is gone", lambda: not tracks(stack, livekit_room), 20.0)  # noqa: B023
         lived.append(time.monotonic() - begun)
-        hers.disconnect()
-    his.disconnect()
+        alice_in.disconnect()
+    bob_in.disconnect()
     print(f"\na camera in the 21st and later slots lived {[milliseconds(s) for s in lived]} ms")
     assert max(lived) < ENFORCED
 

@@ -72,13 +72,13 @@ def test_a_name_that_begins_like_anothers_is_not_that_other(hooked: Stack) -> No
 def test_a_token_that_nobody_uses_keeps_no_seat_for_long(hooked: Stack) -> None:
     alice, bob = hooked.users(2)
     room = hooked.room(limit={"max_users": 1})
-    hers = hooked.join(alice, room)
+    newcomer = hooked.join(alice, room)
     assert hooked.ask(bob, room).status == 403
-    time.sleep(2.5)  # what she is issued now is not for the coming in that was just seen
+    time.sleep(2.5)  # what they are issued now is not for the coming in that was just seen
     assert hooked.ask(alice, room, member="another").status == 200
-    hers.disconnect()
+    newcomer.disconnect()
     left = time.monotonic()
-    assert hooked.ask(bob, room).status == 403, "she may be changing devices"
+    assert hooked.ask(bob, room).status == 403, "they may be changing devices"
     until("the seat is free", lambda: hooked.ask(bob, room).status == 200, 70.0, 0.5)
     took = time.monotonic() - left
     print(f"\na spare token kept the seat for {took:.1f} s")
@@ -109,7 +109,7 @@ def test_who_was_put_out_and_is_back_with_the_same_token_is_gone_at_once(stack: 
     room = stack.room()
     drawer = stack.ask(carol, room).json()["jwt"]
     (alice, bob) = stack.users(2)
-    hers = stack.join(alice, room)
+    newcomer = stack.join(alice, room)
     stack.set_policy(room, LIMIT, {"max_users": 1})
     until("the guard watches", lambda: stack.ask(bob, room).status == 403, 20.0)
     time.sleep(6.5)  # two passes: from now on a newcomer is known to be new
@@ -118,8 +118,8 @@ def test_who_was_put_out_and_is_back_with_the_same_token_is_gone_at_once(stack: 
         client = stack.join_with(drawer)
         begun = time.monotonic()
         client.hears("disconnected", 15.0)
-        until("they are out", lambda: stack.identities(room) == {hers.identity})
+        until("they are out", lambda: stack.identities(room) == {newcomer.identity})
         lived.append(round(time.monotonic() - begun, 2))
     print(f"\nback with the same token: out after {lived} s")
     assert max(lived[1:]) < 2.0
-    hers.disconnect()
+    newcomer.disconnect()

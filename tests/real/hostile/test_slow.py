@@ -32,7 +32,7 @@ DEAF = 40
 
 
 def port_of(where: Crush, name: str) -> int:
-    return where.guard.port if name == "public" else int(where.desk.rpartition(":")[2])
+    return where.guard.port if name == "public" else int(where.operators.rpartition(":")[2])
 
 
 @pytest.mark.parametrize(

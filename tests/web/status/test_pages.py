@@ -72,19 +72,21 @@ def test_nothing_is_inline() -> None:
 @pytest_twisted.ensureDeferred
 async def test_the_guard_shows_it_on_the_operators_port(world: World) -> None:
     world.start_guard()
-    page = await world.request("GET", "/", base=world.desk)
+    page = await world.request("GET", "/", base=world.operators)
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     for name in ("page.css", "page.js", "icon.svg"):
-        assert (await world.request("GET", f"/status/{name}", base=world.desk)).status == 200
+        assert (await world.request("GET", f"/status/{name}", base=world.operators)).status == 200
     for name in ("page.html2", "..%2fadmin.py", "__init__.py"):
-        assert (await world.request("GET", f"/status/{name}", base=world.desk)).status == 404
+        assert (await world.request("GET", f"/status/{name}", base=world.operators)).status == 404
 
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("path", ["/", "/status/events", "/status/page.js"])
 async def test_it_is_not_shown_under_a_strangers_name(world: World, path: str) -> None:
     world.start_guard()
-    got = await world.request("GET", path, headers={"Host": "rebound.example"}, base=world.desk)
+    got = await world.request(
+        "GET", path, headers={"Host": "rebound.example"}, base=world.operators
+    )
     assert got.status == 421
 
 
@@ -97,7 +99,9 @@ async def test_the_public_port_does_not_show_it(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_an_open_stream_tells_of_the_guard_and_ends_with_it(world: World) -> None:
     world.start_guard()
-    waiting: Deferred[Any] = ensureDeferred(world.request("GET", "/status/events", base=world.desk))
+    waiting: Deferred[Any] = ensureDeferred(
+        world.request("GET", "/status/events", base=world.operators)
+    )
     await world.ask("alice", VOICE)
     world.guard.operators.close()
     got = await waiting

@@ -144,5 +144,5 @@ def test_a_beat_that_fails_does_not_stop_for_good() -> None:
 
 
 def test_the_unit_bounds_the_guards_memory() -> None:
-    unit = Path(__file__).parents[1] / "systemd" / "voice-limit-guard.service"
+    unit = Path(__file__).parents[2] / "systemd" / "voice-limit-guard.service"
     assert "\nMemoryMax=1G\n" in unit.read_text()

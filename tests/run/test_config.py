@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lotus_guard.rules import RULES
 from lotus_guard.run.config import Faulty, help_text, is_unconfigured, read_config, variable_names
 from tests.test_docs import GOOD
 
@@ -194,4 +195,5 @@ def test_rules_that_observe() -> None:
 
     assert observed() == frozenset()
     assert observed(OBSERVE=" limit , live,") == {"limit", "live"}
-    assert observed(MODE="observe", OBSERVE="limit") == {"limit", "sources", "live", "request"}
+    every = {"live", "request", *(rule.name for rule in RULES)}
+    assert observed(MODE="observe", OBSERVE="limit") == every

@@ -1,0 +1,50 @@
+"""Counts how keeping and sharing what the guard knows fares."""
+
+from twisted.logger import Logger
+
+from lotus_guard.enforce.ports import Outage
+from lotus_guard.observe.families import Families
+
+_log = Logger()
+
+
+class MemoryMetrics:
+    """The state file, and Redis."""
+
+    def __init__(self, families: Families) -> None:
+        self._families = families
+        self.store_failures = families.counter(
+            "lotus_guard_store_failures_total",
+            "Reads and writes of the state file, or round trips to Redis, that failed",
+        )
+        self.contentions = families.counter(
+            "lotus_guard_seats_contended_total",
+            "Changes of seats made again because another guard was faster",
+        )
+
+    def store_failed(self, why: str) -> None:
+        """Count a failure of the state file and log it, at most once a minute."""
+        self.store_failures.inc()
+        if self._families.may_say("store"):
+            _log.error(
+                "What is learnt cannot be kept on disk: {why}. Wanted: LOTUS_GUARD_STATE names a "
+                "file in a directory that this user can write to. Calls go on.",
+                why=why,
+            )
+
+    def redis_failed(self, _outage: Outage) -> None:
+        """Count a round trip to Redis that failed."""
+        self.store_failures.inc()
+
+    def redis_is_away(self, outage: Outage) -> None:
+        """Log that Redis does not answer, at most once a minute for each reason."""
+        if self._families.may_say("redis", outage.reason):
+            _log.error(
+                "Redis does not answer: {outage}. Wanted: it runs, at the address in "
+                "LOTUS_GUARD_STATE. Calls go on; meanwhile the guards share nothing.",
+                outage=outage,
+            )
+
+    def contended(self) -> None:
+        """Count a change of seats that was made again because another guard was faster."""
+        self.contentions.inc()

@@ -1,0 +1,74 @@
+"""Counts what is asked of Synapse and LiveKit, and when they are not asked."""
+
+from twisted.logger import Logger
+
+from lotus_guard.enforce.ports import Outage
+from lotus_guard.observe.families import Families
+from lotus_guard.observe.outages import wanted
+
+_log = Logger()
+
+_NAMES = {"synapse": "Synapse", "livekit": "LiveKit"}
+
+
+class NeighbourMetrics:
+    """Calls, and the breakers."""
+
+    def __init__(self, families: Families) -> None:
+        self._families = families
+        self.livekit_calls = families.counter(
+            "lotus_guard_livekit_calls_total", "Calls made to LiveKit", ("method",)
+        )
+        self.synapse_calls = families.counter(
+            "lotus_guard_synapse_calls_total", "Calls made to Synapse", ("method",)
+        )
+        self.breakers = families.gauge(
+            "lotus_guard_breaker_open",
+            "1: the neighbour is not asked until it answers again",
+            ("neighbour",),
+        )
+        self.breakers_opened = families.counter(
+            "lotus_guard_breaker_opened_total", "Times that a breaker has opened", ("neighbour",)
+        )
+        self.questions_not_put = families.counter(
+            "lotus_guard_not_asked_total",
+            "Questions not put to a neighbour: open (the breaker is), busy (too many wait)",
+            ("neighbour", "reason"),
+        )
+
+    def called_livekit(self, method: str) -> None:
+        """Count a call to LiveKit."""
+        self.livekit_calls.labels(method).inc()
+
+    def called_synapse(self, method: str) -> None:
+        """Count a call to Synapse: a type of event that was asked for, or `rooms`."""
+        self.synapse_calls.labels(method).inc()
+
+    def has_breaker(self, neighbour: str) -> None:
+        """Show a breaker that has not opened yet."""
+        self.breakers.labels(neighbour).set(0)
+
+    def not_asked(self, neighbour: str, why: str) -> None:
+        """Count a question that was not put to a neighbour."""
+        self.questions_not_put.labels(neighbour, why).inc()
+
+    def opened(self, neighbour: str, outage: Outage) -> None:
+        """Count a breaker that opens, and log it."""
+        self.breakers.labels(neighbour).set(1)
+        self.breakers_opened.labels(neighbour).inc()
+        _log.error(
+            "{name} is not asked any more until it answers again: {outage}. Calls go on. "
+            "Wanted: {wanted}.",
+            name=_NAMES.get(neighbour, neighbour),
+            outage=outage,
+            wanted=wanted(outage),
+        )
+
+    def closed(self, neighbour: str, seconds: float) -> None:
+        """Note a breaker that closes, and log it."""
+        self.breakers.labels(neighbour).set(0)
+        _log.info(
+            "{name} answers again, after {seconds:.1f} s: it is asked as before",
+            name=_NAMES.get(neighbour, neighbour),
+            seconds=seconds,
+        )

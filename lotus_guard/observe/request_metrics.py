@@ -1,0 +1,80 @@
+"""Counts what clients ask for and how they are served."""
+
+from prometheus_client import Counter
+from twisted.logger import Logger
+
+from lotus_guard.enforce.ports import Outage
+from lotus_guard.observe.families import Families
+
+_log = Logger()
+
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0)
+
+
+class RequestMetrics:
+    """Requests, answers, and connections of clients."""
+
+    def __init__(self, families: Families) -> None:
+        self._families = families
+        # `labels` costs ten times what counting does.
+        self._answers: dict[tuple[str, int], Counter] = {}
+        self.requests = families.counter(
+            "lotus_guard_requests_total", "Answers given to clients", ("endpoint", "status")
+        )
+        self.added_seconds = families.histogram(
+            "lotus_guard_added_seconds",
+            "How long an answer took, apart from upstream's part of it",
+            SECONDS,
+        )
+        self.upstream_failures = families.counter(
+            "lotus_guard_upstream_failures_total",
+            "Answers of upstream that did not come",
+            ("reason",),
+        )
+        self.turned_away = families.counter(
+            "lotus_guard_turned_away_total",
+            "Requests refused with 429: one address wants more than its share and its line",
+        )
+        self.connections_cut = families.counter(
+            "lotus_guard_connections_cut_total",
+            "Connections closed: idle, late (no whole request in time), unread (nobody read the "
+            "answer), room (made for others)",
+            ("reason",),
+        )
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """Count an answer."""
+        counter = self._answers.get((endpoint, status))
+        if counter is None:
+            counter = self.requests.labels(endpoint, str(status))
+            self._answers[endpoint, status] = counter
+        counter.inc()
+
+    def added(self, seconds: float) -> None:
+        """Record how long an answer took, apart from upstream's part of it."""
+        self.added_seconds.observe(seconds)
+
+    def upstream_did(self, outage: Outage | None) -> None:
+        """Count an answer that did not come and log it, at most once a minute for each reason."""
+        if outage is None:
+            return
+        self.upstream_failures.labels(outage.reason).inc()
+        if self._families.may_say("upstream", outage.reason):
+            _log.error(
+                "lk-jwt-service did not answer: {outage}. Wanted: it runs, at the address in "
+                "LOTUS_GUARD_UPSTREAM.",
+                outage=outage,
+            )
+
+    def turned_one_away(self) -> None:
+        """Count a request refused for its address' share, and log it at most once a minute."""
+        self.turned_away.inc()
+        if self._families.may_say("turned away"):
+            _log.warn(
+                "One address sends more than its share: what is over it is refused with 429. "
+                "Others are served."
+            )
+
+    def cut(self, why: str) -> None:
+        """Count a connection that was closed: `idle`, `late`, `unread` or `room`."""
+        self.connections_cut.labels(why).inc()

@@ -1,0 +1,137 @@
+"""Counts what the rules decide, what they decide it from, and when they cannot."""
+
+from collections.abc import Callable
+
+from prometheus_client import Counter
+from twisted.logger import Logger
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.text import printable
+from lotus_guard.enforce.ports import Outage
+from lotus_guard.observe.families import Families
+from lotus_guard.observe.outages import wanted
+from lotus_guard.rules.decision import Deed, Ruling
+from lotus_guard.rules.rulings import takes_sources
+
+_log = Logger()
+
+
+class RuleMetrics:
+    """Decisions and outages, by rule."""
+
+    def __init__(self, families: Families) -> None:
+        self._families = families
+        self._uses: dict[str, tuple[Counter, Counter]] = {}
+        self._declare_decisions(families)
+        self._declare_outages(families)
+
+    def _declare_decisions(self, families: Families) -> None:
+        self.refusals = families.counter(
+            "lotus_guard_refused_total",
+            "Refused: limit (the call is full) or request (it cannot be accepted)",
+            ("rule",),
+        )
+        self.narrowings = families.counter(
+            "lotus_guard_narrowed_total", "Tokens whose sources were narrowed"
+        )
+        self.shortenings = families.counter(
+            "lotus_guard_shortened_total", "Tokens whose life alone was shortened"
+        )
+        self.observations = families.counter(
+            "lotus_guard_observed_total",
+            "What would have been done, were the rule not told to observe only",
+            ("kind", "rule"),
+        )
+        self.cache = families.counter(
+            "lotus_guard_cache_total",
+            "Uses of what is remembered: policies of limit and sources, looks at who is there",
+            ("what", "outcome"),
+        )
+        self.complaints = families.counter(
+            "lotus_guard_policy_complaints_total", "Policies that make no sense"
+        )
+
+    def _declare_outages(self, families: Families) -> None:
+        self.fail_open = families.counter(
+            "lotus_guard_fail_open_total",
+            "Tokens let out without a rule because something of ours failed",
+            ("rule", "reason"),
+        )
+        self.unenforced = families.counter(
+            "lotus_guard_live_unenforced_total",
+            "Looks at live calls that went without a rule because something of ours failed",
+            ("rule", "reason"),
+        )
+        self.stale = families.counter(
+            "lotus_guard_stale_policy_total",
+            "Verdicts on a policy known from before because Synapse is out",
+            ("rule", "reason"),
+        )
+
+    def decided(self, ruling: Ruling, observed: bool) -> None:
+        """Count a decision."""
+        if observed:
+            self.observations.labels(ruling.deed, ruling.rule).inc()
+        elif ruling.deed is Deed.REFUSED:
+            self.refusals.labels(ruling.rule).inc()
+        elif ruling.deed is Deed.CHANGED:
+            (self.narrowings if takes_sources(ruling) else self.shortenings).inc()
+
+    def failed_open(self, rule: str, outage: Outage) -> None:
+        """Count a fail-open and log it, at most once a minute for each reason."""
+        self.fail_open.labels(rule, outage.reason).inc()
+        if self._families.may_say("open", rule, outage.reason):
+            _log.error(
+                "The {rule} rule lets calls through: {outage}. Wanted: {wanted}.",
+                rule=rule,
+                outage=outage,
+                wanted=wanted(outage),
+            )
+
+    def not_enforced(self, rule: str, outage: Outage) -> None:
+        """Count what the live loop could not enforce and log it, once a minute for each reason."""
+        self.unenforced.labels(rule, outage.reason).inc()
+        if self._families.may_say("unenforced", rule, outage.reason):
+            _log.error(
+                "The {rule} rule is not enforced in live calls: {outage}. Wanted: {wanted}.",
+                rule=rule,
+                outage=outage,
+                wanted=wanted(outage),
+            )
+
+    def used_stale(self, rule: str, outage: Outage) -> None:
+        """Count a verdict on an old policy and log it, at most once a minute for each reason."""
+        self.stale.labels(rule, outage.reason).inc()
+        if self._families.may_say("stale", rule, outage.reason):
+            _log.warn(
+                "The {rule} rule goes by policies known from before: {outage}",
+                rule=rule,
+                outage=outage,
+            )
+
+    def complained(self, room: RoomId, complaint: str) -> None:
+        """Warn of a policy that makes no sense."""
+        self.complaints.inc()
+        _log.warn(
+            "{room} has a policy that is ignored: {complaint}",
+            room=printable(room),
+            complaint=printable(complaint),
+        )
+
+    def used_policy(self, rule: str, was_kept: bool) -> None:
+        """Count a use of a policy, and whether it was at hand."""
+        self._uses_of(rule)[not was_kept].inc()
+
+    def used(self, what: str) -> Callable[[bool], None]:
+        """Make a counter of the uses of something remembered."""
+        hits, misses = self._uses_of(what)
+
+        def count(was_there: bool) -> None:
+            (hits if was_there else misses).inc()
+
+        return count
+
+    def _uses_of(self, what: str) -> tuple[Counter, Counter]:
+        if what not in self._uses:
+            self._uses[what] = (self.cache.labels(what, "hit"), self.cache.labels(what, "miss"))
+        return self._uses[what]

@@ -1,0 +1,65 @@
+"""Settings that are fine each and cannot be together."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lotus_guard.enforce.credentials import fault_line
+from lotus_guard.run.address import Listening, leads_to, listening, shifted
+from lotus_guard.run.parsers import shown
+from lotus_guard.run.setting import OUR_PREFIX
+
+MOST_PORT = 65535
+_ADMIN_LISTEN = f"{OUR_PREFIX}ADMIN_LISTEN"
+
+
+def contradictions(values: Mapping[str, Any]) -> list[str]:
+    """Write a line for each; `values` lacks the settings that are faulty already."""
+    return [*_address_faults(values), *_worker_faults(values)]
+
+
+def _address_faults(values: Mapping[str, Any]) -> list[str]:
+    """Find two listeners on one port, and an upstream that is the guard itself."""
+    faults = []
+    public = listening(values.get("listen", ""))
+    operators = _operators_ports(values)
+    if public and public.port and any(each.port == public.port for each in operators):
+        found = f"both listeners have port {public.port}"
+        faults.append(fault_line(_ADMIN_LISTEN, found, "a port of its own"))
+    if operators and operators[-1].port > MOST_PORT:
+        found = f"worker {len(operators) - 1} would have port {operators[-1].port}"
+        faults.append(
+            fault_line(_ADMIN_LISTEN, found, f"a port such that all are up to {MOST_PORT}")
+        )
+    upstream = values.get("upstream", "")
+    for own in (public, *operators):
+        if own and upstream and leads_to(upstream, own):
+            found = f"{shown(upstream)} is the guard itself"
+            faults.append(fault_line(f"{OUR_PREFIX}UPSTREAM", found, "lk-jwt-service's address"))
+    return faults
+
+
+def _operators_ports(values: Mapping[str, Any]) -> list[Listening]:
+    """Where the operators' port of each worker is."""
+    endpoints = (
+        shifted(values.get("admin_listen", ""), number)
+        for number in range(values.get("workers", 1))
+    )
+    return [found for found in map(listening, endpoints) if found is not None]
+
+
+def _worker_faults(values: Mapping[str, Any]) -> list[str]:
+    """Find what several workers cannot share."""
+    workers = values.get("workers", 1)
+    if workers == 1:
+        return []
+    faults = []
+    if values.get("redis", ...) is None:
+        found = f"{workers} workers, and a state that they cannot share"
+        faults.append(
+            fault_line(f"{OUR_PREFIX}WORKERS", found, "LOTUS_GUARD_STATE=redis://… with it, or 1")
+        )
+    own = listening(values.get("listen", "tcp:1"))
+    if own is None or not own.port:
+        found = f"{shown(values['listen'])} is no port that {workers} workers can share"
+        faults.append(fault_line(f"{OUR_PREFIX}LISTEN", found, "tcp:<port>"))
+    return faults

@@ -1,0 +1,81 @@
+"""The settings that give credentials: each stands in a variable, or in a file that one names.
+
+`LIVEKIT_*` are read as lk-jwt-service reads them (docs/facts.md, lk-jwt-service: environment), so
+that both can share one file: `LIVEKIT_KEY_FILE` wins over `…_FROM_FILE`, which win over the plain
+ones, and blanks, CR and LF around a key or a secret do not count.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from lotus_guard.core.token import KeyPair
+from lotus_guard.enforce.credentials import (
+    Credential,
+    Credentials,
+    Place,
+    Unusable,
+    read_pair,
+    read_pair_file,
+)
+from lotus_guard.run.setting import OUR_PREFIX, Texts, Variable
+
+CREDENTIAL_VARIABLES = (
+    Variable("LIVEKIT_KEY", "", "LiveKit's API key"),
+    Variable("LIVEKIT_SECRET", "", "LiveKit's API secret"),
+    Variable("LIVEKIT_KEY_FROM_FILE", "", "file with the API key"),
+    Variable("LIVEKIT_SECRET_FROM_FILE", "", "file with the secret"),
+    Variable("LIVEKIT_KEY_FILE", "", "file with one line `key: secret`"),
+    Variable(f"{OUR_PREFIX}SYNAPSE_TOKEN", "", "an admin's access token"),
+    Variable(f"{OUR_PREFIX}SYNAPSE_TOKEN_FROM_FILE", "", "file with an admin's access token"),
+    Variable(
+        f"{OUR_PREFIX}PUSH_SECRET", "", "secret shared with the Synapse module; empty: no pushes"
+    ),
+    Variable(f"{OUR_PREFIX}PUSH_SECRET_FROM_FILE", "", "file with that secret"),
+    Variable(f"{OUR_PREFIX}REDIS_PASSWORD_FROM_FILE", "", "file with the password of Redis"),
+)
+LEAST_PUSH_SECRET = 16
+"""Characters."""
+
+V = TypeVar("V")
+
+
+def read_credentials(texts: Texts) -> Credentials:
+    """Read all credentials; raises Unusable with everything that is wrong with any of them."""
+    faults: list[str] = []
+
+    def read(name: str, paths: Sequence[str], work: Callable[[], V], empty: V) -> Credential[V]:
+        """Read one that is read again where it stands in files; `empty` where it is faulty."""
+        try:
+            value = work()
+        except Unusable as why:
+            faults.extend(why.faults)
+            value = empty
+        files = tuple(path for path in paths if path)
+        return Credential(name, value, files, work if files else None)
+
+    synapse = _place(texts, f"{OUR_PREFIX}SYNAPSE_TOKEN")
+    push = _place(texts, f"{OUR_PREFIX}PUSH_SECRET")
+    redis = _place(texts, f"{OUR_PREFIX}REDIS_PASSWORD")
+    found = Credentials(
+        livekit=read(*_livekit(texts), KeyPair("", "")),
+        synapse=read(synapse.shown, (synapse.path,), synapse.read_token, ""),
+        push=read(push.shown, (push.path,), lambda: push.read_secret(LEAST_PUSH_SECRET), ""),
+        redis=read(redis.shown, (redis.path,), lambda: redis.read_secret(0), ""),
+    )
+    if faults:
+        raise Unusable(*faults)
+    return found
+
+
+def _livekit(texts: Texts) -> tuple[str, Sequence[str], Callable[[], KeyPair]]:
+    """Where LiveKit's key and secret stand: what to call it, in which files, how to read them."""
+    both = texts["LIVEKIT_KEY_FILE"]
+    if both:
+        return "LIVEKIT_KEY_FILE", (both,), lambda: read_pair_file("LIVEKIT_KEY_FILE", both)
+    key, secret = _place(texts, "LIVEKIT_KEY"), _place(texts, "LIVEKIT_SECRET")
+    name = f"{key.shown} with {secret.shown}"
+    return name, (key.path, secret.path), lambda: read_pair(key, secret)
+
+
+def _place(texts: Texts, name: str) -> Place:
+    return Place(name, texts.get(name, ""), texts[f"{name}_FROM_FILE"])

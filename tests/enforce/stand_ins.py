@@ -1,0 +1,203 @@
+"""Rules, a homeserver and records that a test leads, for what asks them."""
+
+import gc
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.seats import Person
+from lotus_guard.enforce.policies import AllPolicies, Freshness, Policies
+from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.rules.decision import Ruling
+from lotus_guard.rules.rule import Fact, Facts, P, Reading, Rule, Shown, Verdict, Who
+
+ROOM = RoomId("!r:s")
+MAX_AGE, STALE = 2.0, 600.0
+AWAY = Outage(Reason.RESET, "made up")
+
+
+@frozen
+class Given:
+    """A policy that restricts or does not."""
+
+    restricts: bool = True
+    seats: int | None = None
+
+
+class Says(Rule[Given]):
+    """A rule that says of everybody what the test wants, or fails in the way it wants."""
+
+    def __init__(self, name: str, verdict: Verdict | Exception, needs: Iterable[Fact] = ()) -> None:
+        self.name = name  # type: ignore[misc]
+        self.event = f"io.lotus.{name}"  # type: ignore[misc]
+        self.needs = frozenset(needs)  # type: ignore[misc]
+        self.verdict = verdict
+        self.asked: list[tuple[Who, Facts]] = []
+
+    def read(self, content: Any) -> Reading[Given]:
+        return Reading(Given(bool(content)))
+
+    def judge(self, policy: Given, who: Who, facts: Facts) -> Verdict:
+        self.asked.append((who, facts))
+        if isinstance(self.verdict, Exception):
+            raise self.verdict
+        return self.verdict
+
+    def show(self, policy: Given) -> Shown:
+        return Shown(())
+
+    def seats(self, policy: Given) -> int | None:
+        return policy.seats
+
+
+@define(eq=False)
+class Homeserver:
+    """Answers for each rule what the test wants: a reading, a failure, or later."""
+
+    answers: dict[str, Any] = field(factory=dict)
+    asked: list[str] = field(factory=list)
+
+    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+        self.asked.append(rule.name)
+        answer: Any = self.answers.get(rule.name, AWAY)
+        if isinstance(answer, Deferred):
+            answer = await answer
+        if isinstance(answer, Exception):
+            raise answer
+        reading: Reading[P] = answer if isinstance(answer, Reading) else Reading(answer)
+        return reading
+
+    async def name(self, room: RoomId) -> str | None:
+        raise NotImplementedError
+
+    async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
+        raise NotImplementedError
+
+
+@define(eq=False)
+class Journal:
+    """Keeps what is noted of policies."""
+
+    used: list[tuple[str, bool]] = field(factory=list)
+    stale: list[str] = field(factory=list)
+    complaints: list[str] = field(factory=list)
+
+    def complained(self, room: RoomId, text: str) -> None:
+        self.complaints.append(text)
+
+    def used_policy(self, rule: str, was_kept: bool) -> None:
+        self.used.append((rule, was_kept))
+
+    def used_stale(self, rule: str, outage: Outage) -> None:
+        self.stale.append(rule)
+
+
+@define(eq=False)
+class Records:
+    """Keeps what is decided."""
+
+    decisions: list[tuple[Ruling, bool]] = field(factory=list)
+    """Each with whether it was only observed."""
+    opened: list[tuple[str, str]] = field(factory=list)
+    """Rules that let a token through, and why."""
+    unenforced: list[tuple[str, str]] = field(factory=list)
+    """Rules that could not be enforced in calls that run, and why."""
+    once: list[Hashable | None] = field(factory=list)
+    """By what the same decision is known again, of each."""
+
+    def decided(
+        self, ruling: Ruling, *, observed: bool = False, once: Hashable | None = None
+    ) -> str:
+        self.once.append(once)
+        self.decisions.append((ruling, observed))
+        return f"decision{len(self.decisions)}"
+
+    def failed_open(
+        self,
+        rule: str,
+        outage: Outage,
+        room: RoomId | None = None,
+        user: Person | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
+        self.opened.append((rule, str(outage.reason)))
+
+    def not_enforced(self, rule: str, outage: Outage) -> None:
+        self.unenforced.append((rule, str(outage.reason)))
+
+
+@define(eq=False)
+class Turn:
+    """A turn of a room, of which is kept what was asked of it."""
+
+    is_poll: bool = True
+    agains: list[float] = field(factory=list)
+    excused: list[float] = field(factory=list)
+
+    def again(self, seconds: float) -> None:
+        self.agains.append(seconds)
+
+    def excuse(self, seconds: float) -> None:
+        self.excused.append(seconds)
+
+
+@define(eq=False)
+class Rank:
+    """A guard that leads or does not, as the test says."""
+
+    is_leader: bool = True
+    is_sure: bool = True
+
+    def leads(self) -> bool:
+        return self.is_leader
+
+    def may_remove(self) -> bool:
+        return self.is_sure
+
+
+def policies_of(
+    rules: Iterable[Rule[Any]],
+    homeserver: Homeserver,
+    clock: Clock,
+    journal: Journal | None = None,
+    background: Homeserver | None = None,
+) -> AllPolicies:
+    """Policies of these rules, asked for at this homeserver."""
+    freshness = Freshness(lambda: MAX_AGE, STALE)
+    return AllPolicies(
+        [
+            Policies(
+                rule,
+                homeserver,
+                background or homeserver,
+                freshness,
+                journal or Journal(),
+                clock.seconds,
+            )
+            for rule in rules
+        ]
+    )
+
+
+def known(policies: AllPolicies, given: Mapping[str, Any], at: float) -> None:
+    """Have policies known from a look-up that was begun at this time, by the names of rules."""
+    policies.put(ROOM, {name: Reading(policy) for name, policy in given.items()}, at)
+
+
+def unhandled(logged: list[Any]) -> list[Any]:
+    """What failed and was heard by nobody: Twisted says so when it is collected."""
+    gc.collect()
+    return [each for each in logged if "Unhandled" in str(each.get("log_format"))]
+
+
+def result(deferred: Deferred[Any]) -> Any:
+    """What came of it; it must have fired."""
+    found: list[Any] = []
+    deferred.addBoth(found.append)
+    assert found, "it has not fired"
+    return found[0]

@@ -1,0 +1,261 @@
+"""Each rule is asked on its own: no other's outage, slowness or bug skips or delays its verdict."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import Clock
+
+from lotus_guard.core.model import Identity, RoomId, Source
+from lotus_guard.core.seats import Occupancy
+from lotus_guard.enforce.judge import Finding, Judge
+from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.recipient import Recipient
+from lotus_guard.rules.rule import Allow, Fact, Facts, Forbid, Reading, Refuse, Rule, Verdict
+from tests.enforce.stand_ins import (
+    AWAY,
+    MAX_AGE,
+    ROOM,
+    Given,
+    Homeserver,
+    Journal,
+    Records,
+    Says,
+    known,
+    policies_of,
+    result,
+    unhandled,
+)
+
+DEADLINE = 1.0
+NO_CAMERA = Forbid(frozenset({Source.CAMERA}))
+NO = Refuse("Not you.", "not them")
+SEATS = (Fact.ATTENDANCE,)
+ONE_THERE = Occupancy(1, 1, False)
+
+
+@define(eq=False)
+class Desk:
+    """Says who is there, as the test wants it."""
+
+    occupancy: Occupancy = ONE_THERE
+    at: float = 7.0
+    trouble: Any = None
+    """A failure, or a Deferred to wait for."""
+    calls: list[str] = field(factory=list)
+
+    def look_ahead(self, room: RoomId) -> None:
+        self.calls.append("look_ahead")
+
+    def foresee(self, recipient: Recipient, judging: Any) -> None:
+        self.calls.append("foresee")
+        judging(self.occupancy)
+
+    async def judged(self, recipient: Recipient, judging: Any) -> tuple[Verdict, float]:
+        self.calls.append("judged")
+        if isinstance(self.trouble, Deferred):
+            await self.trouble
+        elif self.trouble:
+            raise self.trouble
+        return judging(self.occupancy), self.at
+
+    async def keep(self, recipient: Recipient) -> None:
+        self.calls.append("keep")
+
+
+@define(eq=False)
+class Court:
+    """A judge of some rules, and all that it asks."""
+
+    rules: Iterable[Rule[Any]]
+    observed: frozenset[str] = frozenset()
+    clock: Clock = field(factory=Clock)
+    homeserver: Homeserver = field(factory=Homeserver)
+    journal: Journal = field(factory=Journal)
+    records: Records = field(factory=Records)
+    desk: Any = field(factory=Desk)
+    judge: Judge = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock.advance(100.0)
+        policies = policies_of(self.rules, self.homeserver, self.clock, self.journal)
+        self.judge = Judge(
+            policies, self.desk, self.records, self.clock, self.clock.seconds, self.observed
+        )
+
+    def knows(self, age: float = 0.0, **given: Given) -> None:
+        known(self.judge.policies, given, self.clock.seconds() - age)
+
+    def ask(self) -> Deferred[Any]:
+        now = self.clock.seconds()
+        recipient = Recipient(ROOM, "@a:s", Identity("@a:s:D"), now, now + DEADLINE)
+        return ensureDeferred(self.judge.findings(recipient))
+
+
+def verdicts(found: list[Finding]) -> dict[str, Verdict]:
+    return {each.rule.name: each.verdict for each in found}
+
+
+def test_what_is_at_hand_is_found_at_once_in_the_order_of_the_rules() -> None:
+    court = Court([Says("one", NO_CAMERA), Says("two", Allow())])
+    court.knows(one=Given(), two=Given())
+    found = result(court.ask())
+    assert [(each.rule.name, each.verdict) for each in found] == [
+        ("one", NO_CAMERA),
+        ("two", Allow()),
+    ]
+    assert court.homeserver.asked == []
+    assert court.clock.getDelayedCalls() == []
+    assert [(each.seats, each.at, each.is_observed) for each in found] == [(None, 0.0, False)] * 2
+
+
+def test_a_rule_is_told_of_whom_it_judges_and_nothing_that_it_does_not_need() -> None:
+    rule = Says("one", Allow())
+    court = Court([rule])
+    court.knows(one=Given())
+    result(court.ask())
+    ((who, facts),) = rule.asked
+    assert (who.person, who.identity, who.user) == ("@a:s", "@a:s:D", None)
+    assert facts == Facts()
+    assert court.desk.calls == []
+
+
+def test_look_ups_run_side_by_side() -> None:
+    court = Court([Says("one", Allow()), Says("two", Allow())])
+    slow = {name: Deferred[Any]() for name in ("one", "two")}
+    court.homeserver.answers = dict(slow)
+    asked = court.ask()
+    assert court.homeserver.asked == ["one", "two"]
+    slow["two"].callback(Reading(Given()))
+    slow["one"].callback(Reading(Given()))
+    assert list(verdicts(result(asked))) == ["one", "two"]
+    assert court.clock.getDelayedCalls() == []
+
+
+def test_an_outage_opens_the_rule_that_it_is_about_and_no_other() -> None:
+    court = Court([Says("one", NO), Says("two", NO_CAMERA)])
+    court.homeserver.answers = {"one": AWAY, "two": Given()}
+    assert verdicts(result(court.ask())) == {"two": NO_CAMERA}
+    assert court.records.opened == [("one", "reset")]
+
+
+@pytest.mark.parametrize("is_at_hand", [True, False])
+def test_a_bug_in_a_rule_opens_that_rule_and_no_other(is_at_hand: bool) -> None:
+    court = Court([Says("one", NO_CAMERA), Says("two", ValueError("a bug")), Says("three", NO)])
+    if is_at_hand:
+        court.knows(one=Given(), two=Given(), three=Given())
+    else:
+        court.homeserver.answers = {name: Given() for name in ("one", "two", "three")}
+    assert verdicts(result(court.ask())) == {"one": NO_CAMERA, "three": NO}
+    assert court.records.opened == [("two", "bug")]
+
+
+def test_a_rule_that_hangs_is_given_up_at_its_deadline_and_the_others_are_judged() -> None:
+    court = Court([Says("one", NO_CAMERA), Says("two", NO_CAMERA)])
+    court.homeserver.answers = {"one": Deferred(), "two": Given()}
+    asked = court.ask()
+    court.clock.advance(DEADLINE)
+    court.clock.advance(0.0)
+    assert verdicts(result(asked)) == {"two": NO_CAMERA}
+    assert court.records.opened == [("one", "timeout")]
+
+
+def test_the_first_refusal_ends_it_and_what_else_runs_is_cancelled(logged: list[Any]) -> None:
+    hanging: Deferred[Any] = Deferred()
+    court = Court([Says("one", NO), Says("two", NO_CAMERA), Says("three", NO)], desk=Desk())
+    court.knows(one=Given(), three=Given())
+    court.homeserver.answers = {"two": hanging}
+    assert verdicts(result(court.ask())) == {"one": NO}
+    assert court.records.opened == [], "what was given up has not failed"
+    assert court.clock.getDelayedCalls() == [], "nobody waits for the other look-up any more"
+    assert unhandled(logged) == []
+
+
+def test_an_observed_refusal_does_not_end_it() -> None:
+    court = Court([Says("one", NO), Says("two", NO_CAMERA)], frozenset({"one"}))
+    court.knows(one=Given(), two=Given())
+    found = result(court.ask())
+    assert verdicts(found) == {"one": NO, "two": NO_CAMERA}
+    assert [each.is_observed for each in found] == [True, False]
+
+
+def test_a_client_who_goes_away_ends_it_and_nothing_has_failed() -> None:
+    court = Court([Says("one", Allow()), Says("two", Allow(), SEATS)])
+    court.homeserver.answers = {"one": Deferred(), "two": Deferred()}
+    asked = court.ask()
+    asked.cancel()
+    assert result(asked).check(CancelledError)
+    assert court.records.opened == []
+    assert court.desk.calls == [], "no seat is held for who has gone"
+    assert court.clock.getDelayedCalls() == []
+
+
+def test_a_policy_that_is_known_from_before_serves_during_an_outage() -> None:
+    court = Court([Says("one", NO_CAMERA)])
+    court.knows(MAX_AGE + 1.0, one=Given())
+    assert verdicts(result(court.ask())) == {"one": NO_CAMERA}
+    assert court.journal.stale == ["one"]
+    assert court.records.opened == []
+
+
+def test_of_a_policy_that_restricts_half_the_time_is_left_for_what_else_it_needs() -> None:
+    court = Court([Says("seats", Allow(), SEATS)])
+    court.knows(MAX_AGE + 1.0, seats=Given(seats=3))
+    court.homeserver.answers = {"seats": Deferred()}
+    asked = court.ask()
+    assert court.desk.calls == ["foresee"], "the look does not wait for the policy"
+    court.clock.advance(DEADLINE / 2)
+    court.clock.advance(0.0)
+    assert court.desk.calls == ["foresee", "judged"]
+    assert [each.seats for each in result(asked)] == [3]
+
+
+def test_of_a_policy_that_restricted_nothing_the_whole_time_is_waited_for() -> None:
+    court = Court([Says("seats", Allow(), SEATS)])
+    court.knows(MAX_AGE + 1.0, seats=Given(False))
+    court.homeserver.answers = {"seats": Deferred()}
+    asked = court.ask()
+    court.clock.advance(DEADLINE * 0.99)
+    court.clock.advance(0.0)
+    assert not asked.called
+    court.clock.advance(DEADLINE * 0.02)
+    court.clock.advance(0.0)
+    assert asked.called
+    assert court.desk.calls == ["keep"], "there may be a limit by now: it must not put them out"
+
+
+def test_who_is_there_is_found_out_only_where_a_rule_that_needs_it_restricts() -> None:
+    rule = Says("seats", Allow(), SEATS)
+    court = Court([rule])
+    court.knows(seats=Given(False))
+    (found,) = result(court.ask())
+    assert (found.verdict, found.seats, court.desk.calls) == (Allow(), None, [])
+    court.knows(-1.0, seats=Given(seats=2))
+    (found,) = result(court.ask())
+    assert (found.seats, found.at, court.desk.calls) == (2, 7.0, ["judged"])
+    assert rule.asked[-1][1] == Facts(ONE_THERE)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"), [(Outage(Reason.TIMEOUT, "late"), "timeout"), (KeyError("bug"), "bug")]
+)
+def test_where_nobody_says_who_is_there_they_come_in_and_keep_a_seat(
+    trouble: Exception, reason: str
+) -> None:
+    court = Court([Says("seats", NO, SEATS), Says("two", NO_CAMERA)], desk=Desk(trouble=trouble))
+    court.knows(seats=Given(seats=2), two=Given())
+    assert verdicts(result(court.ask())) == {"two": NO_CAMERA}
+    assert court.records.opened == [("seats", reason)]
+    assert court.desk.calls == ["judged", "keep"]
+
+
+def test_look_ups_begin_ahead_and_a_look_only_where_seats_are_counted() -> None:
+    court = Court([Says("seats", Allow(), SEATS), Says("two", Allow())])
+    court.homeserver.answers = {"seats": Given(), "two": Given()}
+    court.judge.ahead(ROOM)
+    assert (court.homeserver.asked, court.desk.calls) == (["seats", "two"], [])
+    court.knows(-1.0, seats=Given(seats=2))
+    court.judge.ahead(ROOM)
+    assert court.desk.calls == ["look_ahead"]

@@ -1,0 +1,62 @@
+"""The rules of one room: which are enforced, and which of them calls for a step."""
+
+import pytest
+
+from lotus_guard.core.model import Grant, Identity, LiveKitRoom, Participant, Source
+from lotus_guard.enforce.policies import Known
+from lotus_guard.enforce.room_rules import RoomRule, RoomRules
+from lotus_guard.rules.plan import Ban, Curb, Narrow, Remove, Silence, Step
+from lotus_guard.rules.rule import Allow, Fact
+from tests.enforce.stand_ins import Given, Says
+
+CALL = LiveKitRoom("call")
+ALL = Participant(Identity("@a:s:D"), "S", Grant(True, ()))
+SOUND = Participant(Identity("@a:s:D"), "S", Grant(True, ("microphone",)))
+CAMERA = frozenset({Source.CAMERA})
+
+
+def held(name: str, restricts: bool = True, *needs: Fact) -> RoomRule:
+    return RoomRule(Says(name, Allow(), needs), Known(Given(restricts), True))
+
+
+def names(rules: RoomRules) -> list[str]:
+    return [each.rule.name for each in rules.each]
+
+
+def test_they_restrict_where_any_of_them_does() -> None:
+    assert not RoomRules([]).restrict
+    assert not RoomRules([held("one", False), held("two", False)]).restrict
+    assert RoomRules([held("one", False), held("two")]).restrict
+
+
+def test_those_that_are_observed_are_told_from_the_others() -> None:
+    rules = RoomRules([held("one"), held("two"), held("three")])
+    enforced, observed = rules.divided(frozenset({"two", "unknown"}))
+    assert (names(enforced), names(observed)) == (["one", "three"], ["two"])
+
+
+def test_the_rule_that_counts_seats_is_the_one_that_needs_to_know_who_is_there() -> None:
+    seating = held("seats", True, Fact.ATTENDANCE)
+    assert RoomRules([held("one"), seating]).seating() is seating
+    assert RoomRules([held("one")]).seating() is None
+
+
+RULES = RoomRules(
+    [held("idle", False), held("one"), held("two"), held("seats", True, Fact.ATTENDANCE)]
+)
+BANS = (Ban("one", CAMERA), Ban("two", CAMERA | {Source.SCREEN_SHARE}))
+
+
+@pytest.mark.parametrize(
+    ("step", "rule"),
+    [
+        (Remove(CALL, ALL, "@a:s"), "seats"),
+        (Narrow(CALL, ALL, Grant(True, ("microphone",)), BANS), "one"),
+        (Narrow(CALL, ALL, Grant(True, ("microphone",)), BANS[1:]), "two"),
+        (Silence(CALL, SOUND, bans=BANS), "one"),
+        (Curb(CALL, ALL), "one"),
+    ],
+)
+def test_each_step_is_put_down_to_the_rule_that_calls_for_it(step: Step, rule: str) -> None:
+    """Whoever is curbed writes so much that no rule's doing can be told: the first one's it is."""
+    assert RULES.behind(step) == rule

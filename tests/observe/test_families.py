@@ -1,0 +1,55 @@
+"""How metrics are declared, and their log lines held back."""
+
+import pytest
+from prometheus_client import generate_latest
+
+from lotus_guard.core.log_throttle import QUIET_SECONDS
+from tests.observe.metered import Metered
+
+
+def test_each_kind_is_exposed_with_its_text() -> None:
+    metered = Metered()
+    metered.families.counter("a_total", "Times", ["why"]).labels("x").inc()
+    metered.families.gauge("b", "Now").set(2)
+    metered.families.histogram("c_seconds", "How long", [0.1, 1.0]).observe(0.5)
+    lines = generate_latest(metered.families.registry).decode().splitlines()
+    assert {
+        "# HELP a_total Times",
+        "# TYPE a_total counter",
+        'a_total{why="x"} 1.0',
+        "b 2.0",
+        'c_seconds_bucket{le="0.1"} 0.0',
+        'c_seconds_bucket{le="1.0"} 1.0',
+        'c_seconds_bucket{le="+Inf"} 1.0',
+    } <= set(lines)
+
+
+def test_a_number_is_worked_out_when_somebody_asks() -> None:
+    metered, numbers = Metered(), [1.0]
+    metered.families.show("lotus_guard_n", "A number", lambda: numbers[-1])
+    numbers.append(7.0)
+    assert metered.value("n") == 7.0
+
+
+def test_an_age_grows_and_is_below_0_where_nothing_has_happened() -> None:
+    metered, times = Metered(), [None, 3.0]
+    metered.families.show_age("lotus_guard_never", "Never", lambda: times[0])
+    metered.families.show_age("lotus_guard_at_3", "At 3", lambda: times[1])
+    metered.clock.advance(10)
+    assert (metered.value("never"), metered.value("at_3")) == (-1.0, 7.0)
+
+
+def test_a_name_is_taken_once() -> None:
+    metered = Metered()
+    metered.families.counter("a_total", "Times")
+    with pytest.raises(ValueError, match="Duplicated"):
+        metered.families.gauge("a", "Now")
+
+
+def test_a_line_may_be_written_once_a_minute_and_others_are_no_matter() -> None:
+    families, clock = (metered := Metered()).families, metered.clock
+    assert families.may_say("open", "limit")
+    assert not families.may_say("open", "limit")
+    assert families.may_say("open", "sources")
+    clock.advance(QUIET_SECONDS)
+    assert families.may_say("open", "limit")

@@ -1,0 +1,77 @@
+"""How LiveKit and Synapse are asked: in two lines, behind one breaker, which a probe goes past."""
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
+
+from lotus_guard.core.model import LiveKitRoom, RoomId
+from lotus_guard.enforce.ports import NotAsked, Outage
+from lotus_guard.rules.limit import Limit
+from lotus_guard.run.basics import Basics
+from lotus_guard.run.clients import livekit_clients, make_signer, synapse_clients
+from tests.run.parts import Agent, basics_on, shown
+
+
+def end_of(coroutine: Any) -> BaseException | None:
+    """How a call ended that ends at once."""
+    ends: list[Any] = []
+    ensureDeferred(coroutine).addBoth(ends.append)
+    (end,) = ends
+    return getattr(end, "value", None)
+
+
+def break_synapse(basics: Basics, agent: Agent) -> Any:
+    clients = synapse_clients(basics, agent)
+    for _ in range(20):
+        if clients.backend.remark():
+            return clients
+        assert isinstance(end_of(clients.tokens.policy(RoomId("!r:s"), Limit())), Outage)
+    raise AssertionError("the breaker does not open")
+
+
+def test_both_lines_stand_behind_one_breaker() -> None:
+    basics, agent = basics_on(Clock()), Agent()
+    clients = break_synapse(basics, agent)
+    agent.asked.clear()
+    for client in (clients.tokens, clients.background):
+        assert isinstance(end_of(client.policy(RoomId("!r:s"), Limit())), NotAsked)
+    assert agent.asked == []
+    assert shown(basics, "lotus_guard_breaker_open", neighbour="synapse") == 1.0
+
+
+def test_a_probe_is_made_while_nobody_else_may_ask() -> None:
+    clock, agent = Clock(), Agent()
+    clients = break_synapse(basics_on(clock), agent)
+    agent.asked.clear()
+    clock.advance(120.0)
+    clients.backend.probe_if_due()
+    assert len(agent.asked) == 1
+    assert "!r" not in agent.asked[0], "it asks what no client has a hand in"
+
+
+def test_health_knows_who_is_not_asked_and_the_other_is_not_blamed() -> None:
+    basics = basics_on(Clock())
+    livekit = livekit_clients(basics, Agent(), make_signer(basics))
+    break_synapse(basics, Agent())
+    states = {each["name"]: each for each in basics.health.dependencies()}
+    assert states["synapse"]["state"] == "trouble"
+    assert "not asked until it answers again" in states["synapse"]["detail"]
+    assert states["livekit"]["state"] == "unknown"
+    assert livekit.backend.remark() == ""
+
+
+@pytest.mark.parametrize("line", ["tokens", "background"])
+def test_livekit_is_asked_where_its_api_is(line: str) -> None:
+    basics, agent = basics_on(Clock()), Agent()
+    clients = livekit_clients(basics, agent, make_signer(basics))
+    end_of(getattr(clients, line).attendance(LiveKitRoom("r")))
+    assert agent.asked[0].startswith("http://127.0.0.1:7880/twirp/")
+
+
+def test_the_signers_clock_is_shown() -> None:
+    basics = basics_on(Clock())
+    make_signer(basics)
+    assert shown(basics, "lotus_guard_clock_offset_seconds") == 0.0
+    assert "clock" in [each["name"] for each in basics.health.dependencies()]

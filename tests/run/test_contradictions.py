@@ -1,0 +1,58 @@
+"""Settings that are fine each and cannot be together."""
+
+import pytest
+
+from lotus_guard.run.config import Faulty, read_config
+from lotus_guard.run.contradictions import contradictions
+from tests.test_docs import GOOD
+
+WORKERS = {"LOTUS_GUARD_WORKERS": "2", "LOTUS_GUARD_STATE": "redis://h"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"LOTUS_GUARD_WORKERS": "2"}, "LOTUS_GUARD_WORKERS: 2 workers"),
+        ({"LOTUS_GUARD_WORKERS": "0"}, "LOTUS_GUARD_WORKERS: found '0'"),
+        ({"LOTUS_GUARD_WORKERS": "many"}, "LOTUS_GUARD_WORKERS: found 'many'"),
+        ({**WORKERS, "LOTUS_GUARD_LISTEN": "unix:/s"}, "LOTUS_GUARD_LISTEN"),
+        ({"LOTUS_GUARD_STATE": "redis://:hunter2@h/x"}, "LOTUS_GUARD_STATE: it has no number"),
+    ],
+)
+def test_what_workers_cannot_share_is_a_fault(settings: dict[str, str], name: str) -> None:
+    with pytest.raises(Faulty) as faulty:
+        read_config({**GOOD, **settings})
+    assert any(line.startswith(name) for line in faulty.value.faults), faulty.value.faults
+    assert "hunter2" not in str(faulty.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        (
+            {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:8069"},
+            "LOTUS_GUARD_ADMIN_LISTEN: both listeners have port 8070",
+        ),
+        (
+            {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:65535"},
+            "LOTUS_GUARD_ADMIN_LISTEN: worker 1 would have port 65536",
+        ),
+        (
+            {"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8073"},
+            "LOTUS_GUARD_UPSTREAM: found 'http://127.0.0.1:8073' is the guard itself",
+        ),
+    ],
+)
+def test_the_operators_port_of_each_worker_is_looked_at(
+    settings: dict[str, str], fault: str
+) -> None:
+    with pytest.raises(Faulty) as faulty:
+        read_config({**GOOD, **WORKERS, **settings})
+    (found,) = faulty.value.faults
+    assert found.startswith(fault.replace("found ", ""))
+    assert read_config({**GOOD, **settings}).workers == 1, "one guard alone can have it"
+
+
+def test_what_is_faulty_already_is_not_looked_at_again() -> None:
+    assert contradictions({}) == []
+    assert contradictions({"workers": 3, "listen": "tcp:1"}) == []

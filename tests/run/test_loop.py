@@ -1,0 +1,108 @@
+"""The passes of the live loop, none of which can end the loop."""
+
+from typing import Any
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import Clock
+
+from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.run.loop import (
+    LATE_PASSES,
+    LATE_SECONDS,
+    PASS_SECONDS,
+    Loop,
+    LoopTick,
+    describe_loop,
+)
+from tests.run.parts import clocks_on
+
+
+@define(eq=False)
+class Passes:
+    """A live loop, and all else that a pass goes through."""
+
+    last_good: float | None = None
+    interval: float = 2.0
+    did: list[Any] = field(factory=list)
+    fault: Exception | None = None
+    work: Deferred[None] | None = None
+
+    async def run_pass(self) -> frozenset[str]:
+        self.did.append("pass")
+        if self.work is not None:
+            await self.work
+        if self.fault is not None:
+            raise self.fault
+        return frozenset({"room"})
+
+    def note(self, outage: Outage) -> None:
+        self.did.append(outage.reason)
+
+    def begin(self, rooms: frozenset[str]) -> None:
+        self.did.append(sorted(rooms))
+
+    def probe_if_due(self) -> None:
+        self.did.append("probe")
+
+
+def loop_of(passes: Any) -> Loop:
+    return Loop(passes, passes, (passes, passes))
+
+
+def tick_of(passes: Passes) -> tuple[LoopTick, Clock]:
+    clock = Clock()
+    return LoopTick(loop_of(passes), clocks_on(clock)), clock
+
+
+def test_a_pass_probes_who_is_out_works_and_looks_for_unknown_rooms() -> None:
+    passes = Passes()
+    ensureDeferred(loop_of(passes).run_pass())
+    assert passes.did == ["probe", "probe", "pass", ["room"]]
+
+
+@pytest.mark.parametrize("fault", [Outage(Reason.REFUSED, "away"), RuntimeError("a bug")])
+def test_a_pass_that_fails_ends_nothing(fault: Exception, logged: list[Any]) -> None:
+    passes = Passes(fault=fault)
+    tick, _ = tick_of(passes)
+    ends: list[object] = []
+    tick().addBoth(ends.append)
+    assert ends == [None]
+    is_outage = isinstance(fault, Outage)
+    assert (Reason.REFUSED in passes.did) is is_outage
+    assert len([event for event in logged if "log_failure" in event]) == (not is_outage)
+
+
+def test_a_pass_that_is_stuck_is_given_up() -> None:
+    passes = Passes(work=Deferred())
+    tick, clock = tick_of(passes)
+    running = tick()
+    clock.advance(PASS_SECONDS - 1.0)
+    assert not running.called
+    clock.advance(1.0)
+    assert running.called
+
+
+def test_the_loop_turns_whatever_its_passes_see_and_until_none_begins() -> None:
+    passes = Passes(fault=Outage(Reason.REFUSED, "away"))
+    tick, clock = tick_of(passes)
+    for _ in range(100):
+        tick()
+        clock.advance(10.0)
+        assert tick.is_turning()
+    clock.advance(PASS_SECONDS + LATE_SECONDS - 10.0)
+    assert tick.is_turning()
+    clock.advance(1.0)
+    assert not tick.is_turning()
+
+
+def test_how_the_loop_is_described() -> None:
+    passes: Any = Passes()
+    now = 1000.0
+    assert describe_loop(passes, lambda: now)["state"] == "unknown"
+    passes.last_good = now
+    late = LATE_PASSES * passes.interval + LATE_SECONDS
+    for age, state in ((0.0, "ok"), (late, "ok"), (late + 1.0, "trouble")):
+        found = describe_loop(passes, lambda age=age: now + age)  # type: ignore[misc]
+        assert (found["name"], found["state"], found["age"]) == ("loop", state, age)

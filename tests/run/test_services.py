@@ -1,0 +1,61 @@
+"""The services that each process of ours has."""
+
+from typing import Any
+
+import pytest
+from twisted.application.service import Application, Service
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver
+
+from lotus_guard.observe.log import JsonLines
+from lotus_guard.run.services import BeatService, GuardService
+from lotus_guard.run.systemd import Beats, Supervisor
+
+
+@pytest.mark.parametrize(("log_format", "is_json"), [("json", True), ("text", False)])
+def test_the_log_is_written_as_it_is_wanted(log_format: str, is_json: bool) -> None:
+    application: Any = Application("guard")
+    GuardService(log_format).setServiceParent(application)
+    observer = application.getComponent(ILogObserver)
+    assert isinstance(observer, JsonLines) is is_json
+
+
+class Taken(Service):
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def privilegedStartService(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CannotListenError("any", 8070, OSError("in use")), OSError("no such address")],
+)
+def test_a_port_that_cannot_be_had_ends_the_start(error: Exception, logged: list[Any]) -> None:
+    service = GuardService("text")
+    Taken(error).setServiceParent(service)
+    with pytest.raises(SystemExit) as ended:
+        service.privilegedStartService()
+    assert ended.value.code == 1
+    assert any("LOTUS_GUARD_LISTEN" in str(event["log_format"]) for event in logged)
+    service.stopService()
+
+
+def test_a_bug_at_the_start_is_shown_as_one() -> None:
+    service = GuardService("text")
+    Taken(ValueError("a bug")).setServiceParent(service)
+    with pytest.raises(ValueError, match="a bug"):
+        service.privilegedStartService()
+    service.stopService()
+
+
+def test_it_is_reported_that_the_guard_runs_and_that_it_ends() -> None:
+    clock, said = Clock(), list[bytes]()
+    beats = BeatService(Beats(Supervisor(said.append, 20.0), lambda: True, lambda: "fine", clock))
+    beats.startService()
+    clock.pump([1.0] * 10)
+    assert said.count(b"WATCHDOG=1") == 3
+    beats.stopService()
+    assert said[-1] == b"STOPPING=1"

@@ -218,7 +218,7 @@ def lead_to(way: Any, agent: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_line_that_is_full_opens_and_is_counted(world: World) -> None:
     world.start_guard(**FAST)
-    ways(world)[0].lane = Bulkhead(0, 0, reactor)
+    ways(world)[0].bulkhead = Bulkhead(0, 0, reactor)
     assert (await ask_as(world, "192.0.2.1", VOICE)).sources is None
     assert world.fail_opens() == {(rule.name, "busy"): 1.0 for rule in RULES}
     assert sample(world, "not_asked_total", neighbour="synapse", reason="busy") >= 2.0
@@ -230,11 +230,11 @@ async def test_the_background_does_not_crowd_out_tokens(world: World) -> None:
     world.start_guard()
     world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, {"allow_camera": False})
     _, later = ways(world)
-    later.lane = Bulkhead(0, 1000, reactor, 0.5)
+    later.bulkhead = Bulkhead(0, 1000, reactor, 0.5)
     world.guard.live.wake(RoomId(OPEN))
-    assert len(later.lane._waiting) == len(RULES)
+    assert len(later.bulkhead._waiting) == len(RULES)
     assert (await ask_as(world, "192.0.2.1", OPEN)).sources is not None
-    assert len(later.lane._waiting) == len(RULES), "it still waits"
+    assert len(later.bulkhead._waiting) == len(RULES), "it still waits"
     await soon(lambda: world.guard.live.turns.is_idle)
 
 
@@ -244,9 +244,9 @@ async def test_tokens_do_not_crowd_out_the_background(world: World) -> None:
     participant = await join(world, "alice", OPEN)
     world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, {"allow_camera": False})
     tokens, _ = ways(world)
-    tokens.lane = Bulkhead(0, 1000, reactor)
+    tokens.bulkhead = Bulkhead(0, 1000, reactor)
     asked = ensureDeferred(ask_as(world, "192.0.2.1", OPEN))
-    await soon(lambda: len(tokens.lane._waiting) == len(RULES))
+    await soon(lambda: len(tokens.bulkhead._waiting) == len(RULES))
     await world.guard.live.run_pass()
     assert Source.CAMERA not in list(participant.permission.can_publish_sources)
     assert not asked.called

@@ -34,6 +34,11 @@ def test_docstrings_say_what_a_thing_is() -> None:
     assert found == []
 
 
+def test_so_do_the_comments_of_the_status_page() -> None:
+    scripts = [(path.name, path.read_text()) for path in CODE.rglob("*.js")]
+    assert [name for name, text in scripts if re.search(rf"/\*\* {OPENING.pattern}", text)] == []
+
+
 def test_packages_say_what_they_are() -> None:
     sources = {str(path): path.read_text() for path in CODE.rglob("__init__.py")}
     first = {path: next(docstrings(text), "") for path, text in sources.items()}

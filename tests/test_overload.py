@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
@@ -160,6 +162,28 @@ async def test_one_address_however_late_it_makes_the_guard_is_guarded(world: Wor
 
 
 @pytest_twisted.ensureDeferred
+async def test_work_that_is_no_request_is_that_of_whoever_makes_it(world: World) -> None:
+    """Else one client could make the guard late by it, and a few others' requests be to blame."""
+    world.start_guard(LOTUS_GUARD_TRUSTED_PROXIES="127.0.0.1")
+    port = int(world.url.rpartition(":")[2])
+    load = world.guard.public.load
+    made = []
+    for _ in range(30):
+        trickle = Factory.forProtocol(Protocol)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=("127.0.0.9", 0))
+        connection: Any = await endpoint.connect(trickle)
+        connection.transport.write(b"POST / HTTP/1.1\r\nX-A: ")
+        made.append(connection.transport)
+    for number in range(10):
+        await world.request("GET", "/", b"", {"X-Real-IP": f"198.51.100.{number}"})
+    load.lag._due = load.now() - 60.0
+    assert (await ask_as(world, "192.0.2.1")).sources == ["microphone"]
+    assert world.fail_opens() == {}
+    for transport in made:
+        transport.abortConnection()
+
+
+@pytest_twisted.ensureDeferred
 async def test_invented_rooms_of_one_address_do_not_fill_synapses_line(world: World) -> None:
     """It waits its turn, before the deadline begins: nothing goes out for it."""
     world.start_guard(LOTUS_GUARD_DEADLINE="2.0")
@@ -194,7 +218,7 @@ def lead_to(way: Any, agent: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_line_that_is_full_opens_and_is_counted(world: World) -> None:
     world.start_guard(**FAST)
-    ways(world)[0].lane = Bulkhead(0, 0, reactor)
+    ways(world)[0].bulkhead = Bulkhead(0, 0, reactor)
     assert (await ask_as(world, "192.0.2.1", VOICE)).sources is None
     assert world.fail_opens() == {(rule.name, "busy"): 1.0 for rule in RULES}
     assert sample(world, "not_asked_total", neighbour="synapse", reason="busy") >= 2.0
@@ -206,11 +230,11 @@ async def test_the_background_does_not_crowd_out_tokens(world: World) -> None:
     world.start_guard()
     world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, {"allow_camera": False})
     _, later = ways(world)
-    later.lane = Bulkhead(0, 1000, reactor, 0.5)
+    later.bulkhead = Bulkhead(0, 1000, reactor, 0.5)
     world.guard.live.wake(RoomId(OPEN))
-    assert len(later.lane._waiting) == len(RULES)
+    assert len(later.bulkhead._waiting) == len(RULES)
     assert (await ask_as(world, "192.0.2.1", OPEN)).sources is not None
-    assert len(later.lane._waiting) == len(RULES), "it still waits"
+    assert len(later.bulkhead._waiting) == len(RULES), "it still waits"
     await soon(lambda: world.guard.live.turns.is_idle)
 
 
@@ -220,9 +244,9 @@ async def test_tokens_do_not_crowd_out_the_background(world: World) -> None:
     participant = await join(world, "alice", OPEN)
     world.sandbox.homeserver.set_state(OPEN, SOURCES_EVENT, {"allow_camera": False})
     tokens, _ = ways(world)
-    tokens.lane = Bulkhead(0, 1000, reactor)
+    tokens.bulkhead = Bulkhead(0, 1000, reactor)
     asked = ensureDeferred(ask_as(world, "192.0.2.1", OPEN))
-    await soon(lambda: len(tokens.lane._waiting) == len(RULES))
+    await soon(lambda: len(tokens.bulkhead._waiting) == len(RULES))
     await world.guard.live.run_pass()
     assert Source.CAMERA not in list(participant.permission.can_publish_sources)
     assert not asked.called

@@ -25,7 +25,7 @@ would push out what is kept of others.
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Never
@@ -200,7 +200,8 @@ def read_strictly(body: bytes) -> dict[str, Any]:
         raise Unreadable("M_NOT_JSON", "The request body is not valid JSON.") from None
     if not isinstance(value, dict):
         raise Unreadable("M_BAD_JSON", "The request body must be a JSON object.")
-    _refuse_depth_and_surrogates(value, MAX_DEPTH)
+    if b"\\u" in body or body.count(b"{") + body.count(b"[") > MAX_DEPTH:  # else there is neither
+        _refuse_depth_and_surrogates(value, MAX_DEPTH)
     return value
 
 
@@ -233,8 +234,13 @@ def _no_constant(name: str) -> Never:
     raise Unreadable("M_NOT_JSON", "The request body contains a number that JSON does not have.")
 
 
-def _refuse_other_spellings(fields: Mapping[str, Any], names: Iterable[str]) -> None:
-    folded = {name.casefold(): name for name in names}
+@lru_cache
+def _folded(names: tuple[str, ...]) -> Mapping[str, str]:
+    return {name.casefold(): name for name in names}
+
+
+def _refuse_other_spellings(fields: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    folded = _folded(names)
     for key in fields:
         if folded.get(key.casefold(), key) != key:
             raise Unreadable("M_BAD_JSON", "The request body spells a field's name unusually.")

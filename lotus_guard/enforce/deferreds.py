@@ -69,7 +69,7 @@ async def gather_bounded(most: int, works: Iterable[Coroutine[Any, Any, V]]) -> 
 
 
 def ignoring(work: Deferred[Any], *kinds: type[Exception]) -> None:
-    """Hear nothing more of work that nobody waits for, unless it fails in another way."""
+    """Drop these failures of work that nobody waits for; any other is logged as unhandled."""
 
     def drop(failure: Failure) -> None:
         failure.trap(*kinds)
@@ -82,6 +82,8 @@ def with_timeout(
 ) -> Deferred[V]:
     """Wait for something at most so long; then it is cancelled and TimeoutError raised.
 
+    Where less than nothing is left, because we were late ourselves, that is at once.
+
     A Deferred that is handed in is the one that comes back: nobody else may be waiting on it.
 
     Twisted's own `addTimeout` says so only where the cancelled work fails with CancelledError,
@@ -90,7 +92,7 @@ def with_timeout(
 
     waiting = work if isinstance(work, Deferred) else ensureDeferred(work)
     deadline = _Deadline(clock, waiting.cancel)
-    deadline.delayed = clock.callLater(seconds, deadline.is_up)
+    deadline.delayed = clock.callLater(max(0.0, seconds), deadline.is_up)
     return waiting.addBoth(deadline.over)
 
 

@@ -76,7 +76,7 @@ class Judge:
                 if isinstance(finding.verdict, Refuse) and not finding.is_observed:
                     break
         finally:
-            for waiting in asked:
+            for waiting in [each for each in asked if not each.called]:
                 ignoring(waiting, CancelledError)
                 waiting.cancel()
         return found

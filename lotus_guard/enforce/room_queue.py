@@ -32,7 +32,7 @@ SLOW_AT_ONCE = 3
 SLOW_SECONDS = 0.5
 """A room whose last turn took longer is slow."""
 REST_TIMES = 4.0
-"""For so many times as long as its turn took a room rests before it is worked on for a wake."""
+"""A woken room rests first, for so many times as long as its last turn took."""
 
 V = TypeVar("V")
 
@@ -191,7 +191,7 @@ class RoomQueue(Generic[V]):
         if room in self._running:
             self._running[room] = True
             return None
-        self._let_wait_no_more(room)
+        self._settle_wakes(room)
         self._running[room] = False
         begun = self.now()
         try:
@@ -202,7 +202,7 @@ class RoomQueue(Generic[V]):
             if self._running.pop(room):
                 self.wake(room)
 
-    def _let_wait_no_more(self, room: RoomId) -> None:
+    def _settle_wakes(self, room: RoomId) -> None:
         """Forget that a room was woken: what is done now is what that was for."""
         self._woken.waiting.pop(room, None)
         resting = self._resting.pop(room, None)

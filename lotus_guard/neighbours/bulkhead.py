@@ -64,7 +64,11 @@ class Bulkhead:
         try:
             await with_timeout(seconds, self.clock, turn)
         except TimeoutError:
-            raise NotAsked(Reason.BUSY, f"{self.most} questions are under way already") from None
+            raise self.busy() from None
+
+    def busy(self) -> NotAsked:
+        """What to raise for one who has waited in vain."""
+        return NotAsked(Reason.BUSY, f"{self.most} questions are under way already")
 
     def leave(self) -> None:
         """Return a place."""
@@ -147,8 +151,8 @@ class Backend:
 class QueuedHttp(Http):
     """Makes exchanges with one neighbour, a bounded number at once."""
 
-    neighbour: Backend
-    lane: Bulkhead
+    backend: Backend
+    bulkhead: Bulkhead
 
     async def exchange(
         self,
@@ -162,15 +166,17 @@ class QueuedHttp(Http):
         glimpse: int = 0,
     ) -> HttpAnswer:
         """Make one exchange in at most so many seconds, once it is its turn; raises Outage."""
-        self.neighbour.check()
-        begun, patience = self.clock.seconds(), self.lane.patience
-        await self.lane.enter(seconds / 2 if patience is None else patience)
+        self.backend.check()
+        begun, patience = self.clock.seconds(), self.bulkhead.patience
+        await self.bulkhead.enter(seconds / 2 if patience is None else patience)
         try:
-            self.neighbour.check()
+            self.backend.check()
             if patience is None:
                 seconds -= self.clock.seconds() - begun
+            if seconds <= 0.0:  # we were late ourselves, which is no failure of the neighbour
+                raise self.bulkhead.busy()
             return await super().exchange(
                 method, url, headers, body, seconds=seconds, most=most, glimpse=glimpse
             )
         finally:
-            self.lane.leave()
+            self.bulkhead.leave()

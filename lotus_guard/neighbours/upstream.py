@@ -140,17 +140,20 @@ def prepare_headers(
 def _remove(headers: Headers, unwanted: AbstractSet[bytes]) -> None:
     """Take these headers away, in any spelling, and those that `Connection` names."""
     named = _named_by_connection(headers)
-    for name, _ in tuple(headers.getAllRawHeaders()):
-        plain = name.lower().replace(b"_", b"-")
+    for name in [name for name, _ in headers.getAllRawHeaders()]:
+        plain = _plain(name)
         if plain in unwanted or plain in named:
             headers.removeHeader(name)
 
 
+@lru_cache(maxsize=1024)
+def _plain(name: bytes) -> bytes:
+    return name.strip().lower().replace(b"_", b"-")
+
+
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
     values: Iterable[bytes] = headers.getRawHeaders(b"Connection", [])
-    return frozenset(
-        part.strip().lower().replace(b"_", b"-") for value in values for part in value.split(b",")
-    )
+    return frozenset(_plain(part) for value in values for part in value.split(b","))
 
 
 def _quoted(match: re.Match[bytes]) -> bytes:

@@ -64,7 +64,7 @@ class Health:
             course.bad, course.detail = self.now(), trouble
 
     def remark(self, name: Dependency, tell: Callable[[], str]) -> None:
-        """Have something told of a dependency as long as it is not empty; it is trouble, then."""
+        """Add a remark on a dependency; while it is not empty, it is trouble."""
         self._remarks[name] = tell
 
     def watch(self, describe: Callable[[], dict[str, Any]]) -> None:

@@ -107,7 +107,7 @@ class Connections:
         connection.held += size
         self.held += size
         self._work(connection)
-        if self.held > MOST_HELD and connection.held:
+        while self.held > MOST_HELD:  # the oldest may hold less than what has just come
             self._cut(next(each for each in self._receiving if each.held))
 
     def serves(self, connection: Connection) -> None:

@@ -60,10 +60,6 @@ class Shares(Generic[K, T]):
         """How many places one has."""
         return self._has.get(who, 0)
 
-    def line_of(self, who: K) -> int:
-        """How many of one's tickets wait."""
-        return len(self._lines.get(who, ()))
-
     def enter(self, who: K) -> bool:
         """Take a place, if one may have it at once; `leave` gives it back."""
         if who in self._lines or not self._may_have_more(who):
@@ -119,13 +115,13 @@ class Shares(Generic[K, T]):
                 return
 
     def _may_have_more(self, who: K) -> bool:
-        has, free = self._has.get(who, 0), self.bounds.most - self.used
+        has, free = self.has(who), self.bounds.most - self.used
         if self.is_crowd(who):
             return has < self.bounds.crowd and free > 0
         return has < free and has < self.bounds.each
 
     def _take(self, who: K) -> None:
-        has = self._has.get(who, 0)
+        has = self.has(who)
         self._has[who] = has + 1
         self.used += 1
         self.spread += has < self.bounds.cap

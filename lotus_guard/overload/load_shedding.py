@@ -1,4 +1,4 @@
-"""What the guard does when there is more to do than it can: who waits, and when it lets go.
+"""What the guard does when it has more work than it can do: who waits, and what goes unjudged.
 
 Three things, in this order:
 
@@ -55,14 +55,14 @@ class TurnedAway(Exception):
 
 @define(eq=False)
 class ConcurrencyLimiter:
-    """Lets people in, each address up to its share; makes the others wait."""
+    """Gives each address places up to its share; whoever wants more waits."""
 
     shares: Shares[Origin, Deferred[None]]
     clock: IReactorTime
     _admitting: bool = field(default=False, init=False)
 
     def enter(self, who: Origin) -> bool:
-        """Take a place, if one may have it at once; else `wait`. Then `leave`."""
+        """Take a place if there is one for them at once; else `wait`. Then `leave`."""
         return self.shares.enter(who)
 
     async def wait(self, who: Origin, weight: int = 1, seconds: float = WAIT_SECONDS) -> None:
@@ -79,7 +79,7 @@ class ConcurrencyLimiter:
             raise TurnedAway from None
 
     def leave(self, who: Origin) -> None:
-        """Return a place, and let in whoever may come now."""
+        """Return a place, and hand it to whoever may have it now."""
         self.shares.leave(who)
         if self._admitting:
             return  # whom we have let in has left at once: the loop below goes on
@@ -93,32 +93,32 @@ class ConcurrencyLimiter:
 
 @define(eq=False)
 class Lag:
-    """How late the reactor is: ticks that come late say so, and so does one that is overdue."""
+    """How late the reactor is, by its last ticks and by one that is overdue."""
 
     now: Now
     _due: float | None = field(default=None, init=False)
     _late: float = field(default=0.0, init=False)
 
     def tick(self) -> None:
-        """Be called every `TICK_SECONDS`."""
+        """Measure how late this tick is; one is due every `TICK_SECONDS`."""
         now = self.now()
         late = max(0.0, now - self._due) if self._due is not None else 0.0
         self._late = max(late, FADING * self._late)
         self._due = now + TICK_SECONDS
 
     def seconds(self) -> float:
-        """By how many seconds we are behind; 0.0 where nobody ticks."""
+        """By how many seconds the guard is behind; 0.0 where nobody ticks."""
         return 0.0 if self._due is None else max(self._late, self.now() - self._due)
 
 
 @define(eq=False)
 class LoadShedding:
-    """Shares out the guard's work, and tells when there is too much of it."""
+    """Shares out the guard's work, and sheds it where there is too much."""
 
     clock: IReactorTime
     now: Now
     most_lag: float
-    """Seconds that we may be behind."""
+    """Seconds that the guard may be behind."""
     places: int = REQUESTS
     on_turned_away: Callable[[], None] = lambda: None
     lag: Lag = field(init=False)

@@ -36,7 +36,7 @@ from lotus_guard.run.hints import Hints
 from lotus_guard.run.loop import Loop
 from lotus_guard.run.memory import Memory
 from lotus_guard.run.public_port import PublicPort, make_public_port
-from lotus_guard.web.operators import Admin, OperatorDeps
+from lotus_guard.web.operators import OperatorDeps, OperatorsApp
 from lotus_guard.web.status.pages import Pages
 from lotus_guard.web.status.stream import Stream
 
@@ -49,7 +49,7 @@ class Guard:
     """One guard, ready to be served."""
 
     public: PublicPort
-    operators: Admin
+    operators: OperatorsApp
     loop: Loop
     memory: Memory
     hints: Hints
@@ -190,10 +190,12 @@ def make_overview(
     return Overview(rooms, judging.recorder, basics.health, clocks.epoch, identity)
 
 
-def make_operators(basics: Basics, overview: Overview, memory: Memory, hints: Hints) -> Admin:
+def make_operators(
+    basics: Basics, overview: Overview, memory: Memory, hints: Hints
+) -> OperatorsApp:
     """Make what serves the operators' port."""
     clocks = basics.clocks
-    return Admin(
+    return OperatorsApp(
         OperatorDeps(
             basics.metrics,
             overview,

@@ -22,10 +22,11 @@ from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import Clients
 from lotus_guard.web.door import Door
+from lotus_guard.web.hooks import Hooks
 from lotus_guard.web.landing import landing_page
 from lotus_guard.web.pass_through import PassThrough
 from lotus_guard.web.problems import Objections
-from lotus_guard.web.public import Hooks, PublicApp
+from lotus_guard.web.public import PublicApp
 from lotus_guard.web.token_exchange import TokenExchange
 
 

@@ -28,13 +28,13 @@ from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
 from lotus_guard.core.log_throttle import LogThrottle
-from lotus_guard.core.webhook import MOST_WEBHOOK
 from lotus_guard.enforce.hints import Pushes, Webhooks
 from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.rules.decision import Decision
 from lotus_guard.rules.push import HEADER, Unsigned
+from lotus_guard.web.hooks import most_bytes
 from lotus_guard.web.status.pages import NAMES, Pages
 
 _log = Logger()
@@ -74,25 +74,25 @@ class OperatorDeps:
 class OperatorsSite(QuietSite):
     """The server of the operators' port."""
 
-    def __init__(self, admin: "Admin") -> None:
-        super().__init__(admin.app.resource(), bounds=admin.bound_of, requestFactory=BoundedRequest)
+    def __init__(self, operators: "OperatorsApp") -> None:
+        super().__init__(
+            operators.app.resource(), bounds=operators.bound_of, requestFactory=BoundedRequest
+        )
 
 
-class Admin:
+class OperatorsApp:
     """The routes of the operators' port."""
 
     app = Klein()
 
-    def __init__(self, desk: OperatorDeps) -> None:
-        self._desk = desk
-        self._throttle = LogThrottle(desk.overview.rooms.now)
+    def __init__(self, deps: OperatorDeps) -> None:
+        self._deps = deps
+        self._throttle = LogThrottle(deps.overview.rooms.now)
 
     def bound_of(self, target: bytes, headers: Headers) -> int | None:
         """How long a webhook of LiveKit's may be; None for whatever else is asked."""
-        if target.partition(b"?")[0] != b"/webhook":
-            return None
-        authorization = headers.getRawHeaders(b"Authorization", [b""])[-1].decode("latin-1")
-        return MOST_WEBHOOK if self._desk.webhooks.are_livekits(authorization) else None
+        is_webhook = target.partition(b"?")[0] == b"/webhook"
+        return most_bytes(self._deps.webhooks, headers) if is_webhook else None
 
     @app.handle_errors(Misdirected)
     def misdirected(self, request: Any, failure: Any) -> Any:
@@ -109,17 +109,17 @@ class Admin:
     def status(self, request: BoundedRequest, name: str = "page.html") -> Any:
         """Show the status page."""
         self._check_host(request)
-        return self._desk.status.serve(request, name)
+        return self._deps.status.serve(request, name)
 
     def close(self) -> None:
         """End what would stay open."""
-        self._desk.status.close()
+        self._deps.status.close()
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: BoundedRequest) -> bytes:
         """Expose the metrics."""
         request.setHeader(b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")
-        return self._desk.metrics.exposition()
+        return self._deps.metrics.exposition()
 
     @app.route("/livez", methods=["GET"])
     def livez(self, request: BoundedRequest) -> bytes:
@@ -130,7 +130,7 @@ class Admin:
     @app.route("/readyz", methods=["GET"])
     def readyz(self, request: BoundedRequest) -> bytes:
         """Show how each dependency is doing; 200 in any case, for calls go on without any."""
-        overview, hooks, pushes = self._desk.overview, self._desk.webhooks, self._desk.pushes
+        overview, hooks, pushes = self._deps.overview, self._deps.webhooks, self._deps.pushes
         return _json(
             request,
             {
@@ -149,7 +149,7 @@ class Admin:
     def rooms(self, request: BoundedRequest) -> bytes:
         """List the live rooms."""
         self._check_host(request)
-        overview = self._desk.overview
+        overview = self._deps.overview
         return _json(request, {"now": overview.epoch(), "rooms": overview.rooms.all()})
 
     @app.route("/decisions", methods=["GET"])
@@ -159,14 +159,14 @@ class Admin:
         return ensureDeferred(self._decisions(request))
 
     async def _decisions(self, request: BoundedRequest) -> bytes:
-        records = self._desk.overview.records
+        records = self._deps.overview.records
         room, user = _argument(request, b"room"), _argument(request, b"user")
         limit = _argument(request, b"limit") or "100"
         most = min(int(limit), MOST_DECISIONS) if limit.isdecimal() and len(limit) < 9 else 100
         shown = records.mask(user) if user else None
         if user and shown is None:
             return _json(request, {"decisions": [], "users": "not recorded"})
-        kept = {each.id: each for each in await self._desk.store.decisions(room, shown, most)}
+        kept = {each.id: each for each in await self._deps.store.decisions(room, shown, most)}
         for each in records.recent:  # these may not be written yet, or the file have trouble
             if room in (None, each.ruling.room) and shown in (None, each.ruling.user):
                 kept[each.id] = each
@@ -174,14 +174,14 @@ class Admin:
         return _json(request, {"decisions": [each.as_json() for each in newest]})
 
     def _check_host(self, request: BoundedRequest) -> None:
-        if not _is_own_host(request.getHeader("Host") or "", self._desk.hosts):
+        if not _is_own_host(request.getHeader("Host") or "", self._deps.hosts):
             raise Misdirected
 
     @app.route("/webhook", methods=["POST"])
     def webhook(self, request: BoundedRequest) -> bytes:
         """Take a webhook in; LiveKit is answered alike whatever it was, as upstream does."""
         if not request.too_long:
-            self._desk.webhooks.take(
+            self._deps.webhooks.take(
                 request.content.read(), request.getHeader("Authorization") or ""
             )
         return b""
@@ -192,7 +192,7 @@ class Admin:
         try:
             if request.too_long:
                 raise Unsigned("it is too long")
-            self._desk.push(request.content.read(), request.getHeader(HEADER) or "")
+            self._deps.push(request.content.read(), request.getHeader(HEADER) or "")
         except Unsigned as why:
             more = self._throttle.more("unsigned")
             if more is not None:

@@ -7,27 +7,17 @@ any  whatever else          to upstream; a token in the answer is judged all the
 """
 
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from klein import Klein
 from twisted.web.http_headers import Headers
 
-from lotus_guard.core.webhook import MOST_WEBHOOK
 from lotus_guard.core.wire import Endpoint, is_webhook, read_token_request
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
+from lotus_guard.web.hooks import Hooks, most_bytes
 from lotus_guard.web.landing import Page
 from lotus_guard.web.token_exchange import TokenExchange
-
-
-class Hooks(Protocol):
-    """Takes LiveKit's webhooks in."""
-
-    def are_livekits(self, authorization: str) -> bool:
-        """Whether a request's Authorization shows that LiveKit has sent it."""
-
-    def take(self, body: bytes, authorization: str) -> None:
-        """Take a webhook in, whoever sent it; never raises."""
 
 
 class PublicApp:
@@ -77,11 +67,5 @@ class PublicApp:
         await self.exchange.other(request)
 
     def bound_of(self, target: bytes, headers: Headers) -> int | None:
-        """Return how long a webhook of LiveKit's may be; None for whatever else is asked.
-
-        Its token is in the head, so a stranger's body is never kept at such length.
-        """
-        if not is_webhook(target):
-            return None
-        authorization = headers.getRawHeaders(b"Authorization", [b""])[-1].decode("latin-1")
-        return MOST_WEBHOOK if self.webhooks.are_livekits(authorization) else None
+        """How long a webhook of LiveKit's may be; None for whatever else is asked."""
+        return most_bytes(self.webhooks, headers) if is_webhook(target) else None

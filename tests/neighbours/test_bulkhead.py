@@ -36,10 +36,10 @@ class Street:
     said: Said = field(factory=Said)
     questions: list[Deferred[None]] = field(factory=list)
     requests: list[Deferred[Any]] = field(factory=list)
-    neighbour: Backend = field(init=False)
+    backend: Backend = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.neighbour = Backend("synapse", self.said, self.clock.seconds, lambda: 1.0, self.probe)
+        self.backend = Backend("synapse", self.said, self.clock.seconds, lambda: 1.0, self.probe)
 
     async def probe(self) -> None:
         asked: Deferred[None] = Deferred()
@@ -57,7 +57,7 @@ class Street:
 
     def fail(self, times: int, reason: Reason = Reason.REFUSED) -> None:
         for _ in range(times):
-            self.neighbour.ended(Outage(reason, "test"))
+            self.backend.ended(Outage(reason, "test"))
 
     def open(self) -> None:
         self.fail(5)
@@ -70,9 +70,22 @@ def failure_of(done: Deferred[Any]) -> Any:
     return found[0].value if found else None
 
 
+def test_whose_turn_comes_too_late_does_not_ask_and_blames_nobody() -> None:
+    """The reactor was late: the place came before the timer that would have ended the waiting."""
+    street = Street()
+    way = QueuedHttp(street, street.clock, street.backend, Bulkhead(1, 9, street.clock))  # type: ignore[arg-type]
+    first, late = street.call(way), street.call(way)
+    street.clock.rightNow += 3.0
+    first.cancel()
+    busy = failure_of(late)
+    assert isinstance(busy, NotAsked)
+    assert busy.reason is Reason.BUSY
+    assert street.requests == [], "and nothing is left under way"
+
+
 def test_over_the_line_nobody_waits_and_in_it_not_for_ever() -> None:
     street = Street()
-    way = QueuedHttp(street, street.clock, street.neighbour, Bulkhead(2, 1, street.clock))  # type: ignore[arg-type]
+    way = QueuedHttp(street, street.clock, street.backend, Bulkhead(2, 1, street.clock))  # type: ignore[arg-type]
     first, _second, third, fourth = (street.call(way) for _ in range(4))
     assert len(street.requests) == 2
     busy = failure_of(fourth)
@@ -84,14 +97,14 @@ def test_over_the_line_nobody_waits_and_in_it_not_for_ever() -> None:
     assert failure_of(third).reason is Reason.BUSY, "half of its time is for the exchange"
     street.clock.advance(0.5)
     assert failure_of(first).reason is Reason.TIMEOUT
-    assert way.lane.under_way == 0
+    assert way.bulkhead.under_way == 0
 
 
 def test_waiting_is_part_of_the_time_but_in_the_background() -> None:
     for patience, wanted in ((None, 1.0), (5.0, 1.4)):
         street = Street()
         lane = Bulkhead(1, 1, street.clock, patience)
-        way = QueuedHttp(street, street.clock, street.neighbour, lane)  # type: ignore[arg-type]
+        way = QueuedHttp(street, street.clock, street.backend, lane)  # type: ignore[arg-type]
         first, second = street.call(way), street.call(way)
         street.clock.advance(0.4)
         first.cancel()
@@ -105,7 +118,7 @@ def test_waiting_is_part_of_the_time_but_in_the_background() -> None:
 
 def test_who_gives_up_leaves_the_line() -> None:
     street = Street()
-    way = QueuedHttp(street, street.clock, street.neighbour, Bulkhead(1, 1, street.clock))  # type: ignore[arg-type]
+    way = QueuedHttp(street, street.clock, street.backend, Bulkhead(1, 1, street.clock))  # type: ignore[arg-type]
     first, second = street.call(way), street.call(way)
     second.cancel()
     failure_of(second)
@@ -119,7 +132,7 @@ def test_who_gives_up_leaves_the_line() -> None:
 def test_a_long_line_before_a_breaker_that_opens_is_no_deep_stack() -> None:
     street = Street()
     lane = Bulkhead(1, 3000, street.clock)
-    way = QueuedHttp(street, street.clock, street.neighbour, lane)  # type: ignore[arg-type]
+    way = QueuedHttp(street, street.clock, street.backend, lane)  # type: ignore[arg-type]
     calls = [street.call(way) for _ in range(3000)]
     street.open()
     calls[0].cancel()
@@ -132,13 +145,13 @@ def test_a_failing_neighbour_is_asked_a_question_and_then_not_at_all() -> None:
     street.fail(4)
     assert street.questions == []
     street.fail(1)
-    street.neighbour.check()
+    street.backend.check()
     street.questions.pop().errback(Outage(Reason.TIMEOUT, "test"))
     assert street.said.lines == [("opened", "timeout")]
     with pytest.raises(NotAsked, match="not asked until it answers again") as raised:
-        street.neighbour.check()
+        street.backend.check()
     assert raised.value.reason is Reason.TIMEOUT
-    assert street.neighbour.remark()
+    assert street.backend.remark()
 
 
 def test_one_that_answers_the_question_is_asked_on() -> None:
@@ -147,7 +160,7 @@ def test_one_that_answers_the_question_is_asked_on() -> None:
     for _ in range(20):
         street.fail(5)
         street.questions.pop().callback(None)
-        street.neighbour.check()
+        street.backend.check()
     assert street.said.lines == []
 
 
@@ -156,14 +169,14 @@ def test_what_a_client_can_cause_and_what_goes_well_do_not_count(outage: Outage 
     street = Street()
     for _ in range(20):
         street.fail(4 if outage is None else 0)
-        street.neighbour.ended(outage)
+        street.backend.ended(outage)
     assert street.questions == []
 
 
 def test_what_was_not_asked_is_no_news_of_the_neighbour() -> None:
     street = Street()
     for _ in range(20):
-        street.neighbour.ended(NotAsked(Reason.BUSY, "test"))
+        street.backend.ended(NotAsked(Reason.BUSY, "test"))
     assert street.questions == []
     assert street.said.lines == [("not asked", "busy")] * 20
 
@@ -173,22 +186,22 @@ def test_it_comes_back_by_one_question_after_a_while() -> None:
     street.open()
     for _ in range(3):
         with pytest.raises(NotAsked):
-            street.neighbour.check()
+            street.backend.check()
     assert street.questions == [], "not yet"
     street.clock.advance(0.5)
     for _ in range(3):
         with pytest.raises(NotAsked):
-            street.neighbour.check()
+            street.backend.check()
     assert len(street.questions) == 1, "one probe"
     street.questions.pop().errback(Outage(Reason.REFUSED, "test"))
     street.clock.advance(0.9)
-    street.neighbour.probe_if_due()
+    street.backend.probe_if_due()
     assert street.questions == [], "twice as long"
     street.clock.advance(0.1)
-    street.neighbour.probe_if_due()
+    street.backend.probe_if_due()
     street.questions.pop().callback(None)
-    street.neighbour.check()
-    assert street.neighbour.remark() == ""
+    street.backend.check()
+    assert street.backend.remark() == ""
     assert [line for line in street.said.lines if line[0] != "not asked"] == [
         ("opened", "timeout"),
         ("closed", "1.50"),
@@ -199,6 +212,6 @@ def test_a_bug_in_the_question_does_not_keep_it_open() -> None:
     street = Street()
     street.open()
     street.clock.advance(1.0)
-    street.neighbour.probe_if_due()
+    street.backend.probe_if_due()
     street.questions.pop().errback(RuntimeError("a bug"))
-    street.neighbour.check()
+    street.backend.check()

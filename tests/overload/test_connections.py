@@ -171,6 +171,20 @@ def test_the_work_of_a_request_is_its_clients_who_is_known_once_it_is_whole() ->
     assert port.work == {"a": 0, "b": 3}, "what was for nobody stays the connection's"
 
 
+def test_as_many_go_as_it_takes() -> None:
+    """Those that hold a byte are no shield of those that came after them with all they may send."""
+    port = Port()
+    small = [port.connect() for _ in range(10)]
+    for line in small:
+        port.connections.hold(line, 1)
+    big = [port.connect() for _ in range(2)]
+    for line in big:
+        port.connections.hold(line, MOST_HELD // 2)
+    assert [line.was_cut for line in small] == [True] * 10
+    assert [line.was_cut for line in big] == [False, False]
+    assert port.connections.held == MOST_HELD
+
+
 class Traffic(RuleBasedStateMachine):
     """Whatever connections do, and whoever is cut, the sums are right."""
 

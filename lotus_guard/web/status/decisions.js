@@ -62,7 +62,7 @@ export class Decisions {
     this.noteCount();
   }
 
-  /** Give those of a kind, newest first. */
+  /** Those of a kind, newest first. */
   ofKind(kind) {
     const all = [...this.rows.values()].map((row) => row.decision);
     return all.filter((decision) => decision.kind === kind).sort((a, b) => b.at - a.at);

@@ -111,7 +111,7 @@ function showAlarm() {
   showUnenforced();
 }
 
-/** Say that calls that run are left alone; nobody need have asked for anything. */
+/** Show that running calls are left alone; nobody need have asked for anything. */
 function showUnenforced() {
   const [last] = decisions.ofKind("unenforced");
   const isLasting = last && Date.now() / 1000 + skew - last.at < UNENFORCED_SECONDS;

@@ -5,7 +5,7 @@ import { count, isBlank, make, show, term, write } from "./text.js";
 
 const MOST_SEGMENTS = 20;
 
-/** Give the name by which a room is shown. */
+/** The name by which a room is shown. */
 export function labelOf(room) {
   return room.name && !isBlank(room.name) ? room.name : room.room;
 }
@@ -189,7 +189,7 @@ class Row {
     }
   }
 
-  /** Tell whether every word is in what the row shows or would show. */
+  /** Whether every word is in what the row shows or would show. */
   fits(words) {
     if (!words.length) return true;
     if (this.heap === null) {
@@ -256,7 +256,7 @@ function doneWords(room) {
   return parts.join(", ") || "nothing yet";
 }
 
-/** Give an element so many children, old ones first, and let each be written. */
+/** Make an element have so many children, keeping old ones, and let each be written. */
 function fill(parent, number, tag, each) {
   while (parent.children.length > number) parent.lastChild.remove();
   while (parent.children.length < number) make(tag, "", parent);

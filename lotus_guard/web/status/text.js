@@ -33,7 +33,7 @@ function spelled(text) {
   }).join("");
 }
 
-/** Tell whether anything of a text can be seen without being spelled out. */
+/** Whether anything of a text can be seen without being spelled out. */
 export function isBlank(text) {
   return text.replace(UNSEEN, "").trim() === "";
 }
@@ -63,7 +63,7 @@ export function count(number, one, many) {
   return `${shown}${number > MOST_COUNTED ? "+" : ""} ${number === 1 ? one : many}`;
 }
 
-/** Say how long ago something was, no finer than a reader cares. */
+/** How long ago something was, no finer than a reader cares. */
 export function ago(seconds) {
   if (seconds < 10) return "just now";
   if (seconds < 60) return `${Math.floor(seconds / 10) * 10} s ago`;
@@ -72,13 +72,13 @@ export function ago(seconds) {
   return `${count(Math.floor(seconds / 86400), "day", "days")} ago`;
 }
 
-/** Say for how long something has been. */
+/** For how long something has been. */
 export function lasting(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   return whole < 120 ? `${whole} s` : `${Math.floor(whole / 60)} min`;
 }
 
-/** Say when something was, in the reader's own time zone. */
+/** When something was, in the reader's own time zone. */
 export function moment(epoch) {
   const date = new Date(epoch * 1000);
   const isToday = date.toDateString() === new Date().toDateString();

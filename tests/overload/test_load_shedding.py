@@ -1,4 +1,4 @@
-"""Turnstiles, lateness, and when tokens go out unguarded."""
+"""Limiters of concurrency, lateness, and when tokens go out unguarded."""
 
 from typing import Any
 
@@ -31,46 +31,46 @@ CROWD = Origin("127.0.0.1", is_crowd=True)
 
 @define
 class Hall:
-    """A turnstile of four places; what has become of each who waits."""
+    """A limiter with four places; what has become of each who waits."""
 
     clock: Clock = field(factory=Clock)
-    turnstile: ConcurrencyLimiter = field(init=False)
+    limiter: ConcurrencyLimiter = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         bounds = Bounds(most=4, each=4, crowd=4, line=2, waiting=3, cap=1)
-        self.turnstile = ConcurrencyLimiter(Shares(bounds), self.clock)
+        self.limiter = ConcurrencyLimiter(Shares(bounds), self.clock)
 
     def wait(self, who: Origin, said: list[Any]) -> Deferred[Any]:
-        waiting = ensureDeferred(self.turnstile.wait(who))
+        waiting = ensureDeferred(self.limiter.wait(who))
         waiting.addCallbacks(lambda _: said.append("in"), lambda why: said.append(why.type))
         return waiting
 
 
-def test_one_waits_for_a_place_and_others_come_in_before_him() -> None:
+def test_one_waits_for_a_place_and_others_come_in_before_them() -> None:
     hall, said = Hall(), list[Any]()
-    assert [hall.turnstile.enter(A) for _ in range(3)] == [True, True, False]
+    assert [hall.limiter.enter(A) for _ in range(3)] == [True, True, False]
     hall.wait(A, said)
-    assert hall.turnstile.enter(B)
+    assert hall.limiter.enter(B)
     assert said == []
-    hall.turnstile.leave(A)
+    hall.limiter.leave(A)
     assert said == ["in"]
 
 
-def test_who_is_over_his_line_is_turned_away_and_so_is_who_waits_too_long() -> None:
+def test_who_is_over_their_line_is_turned_away_and_so_is_who_waits_too_long() -> None:
     hall, said = Hall(), list[Any]()
-    assert [hall.turnstile.enter(A) for _ in range(2)] == [True, True]
+    assert [hall.limiter.enter(A) for _ in range(2)] == [True, True]
     for _ in range(3):
         hall.wait(A, said)
     assert said == [TurnedAway]
     hall.clock.advance(WAIT_SECONDS)
     assert said == [TurnedAway] * 3
-    assert hall.turnstile.shares.waiting == 0
+    assert hall.limiter.shares.waiting == 0
 
 
 def test_the_longest_line_makes_room_for_who_has_none() -> None:
     hall, said = Hall(), dict[str, list[Any]](a=[], b=[], c=[])
-    hall.turnstile.shares.bounds = Bounds(most=4, each=4, crowd=4, line=3, waiting=3, cap=1)
-    while hall.turnstile.enter(A) or hall.turnstile.enter(B):
+    hall.limiter.shares.bounds = Bounds(most=4, each=4, crowd=4, line=3, waiting=3, cap=1)
+    while hall.limiter.enter(A) or hall.limiter.enter(B):
         pass
     for _ in range(3):
         hall.wait(A, said["a"])
@@ -80,31 +80,31 @@ def test_the_longest_line_makes_room_for_who_has_none() -> None:
 
 def test_who_goes_away_leaves_the_line() -> None:
     hall, said = Hall(), list[Any]()
-    while hall.turnstile.enter(A):
+    while hall.limiter.enter(A):
         pass
     first, _ = hall.wait(A, said), hall.wait(A, said)
     first.cancel()
     assert len(said) == 1
-    hall.turnstile.leave(A)
+    hall.limiter.leave(A)
     assert said[1:] == ["in"]
 
 
 def test_a_long_line_of_those_who_leave_at_once_is_no_deep_stack() -> None:
     clock = Clock()
-    turnstile = ConcurrencyLimiter(Shares(Bounds(2, 2, 2, 5000, 5000, 1)), clock)
+    limiter = ConcurrencyLimiter(Shares(Bounds(2, 2, 2, 5000, 5000, 1)), clock)
     left = []
 
     async def come_and_go() -> None:
-        await turnstile.wait(A)
+        await limiter.wait(A)
         left.append(1)
-        turnstile.leave(A)
+        limiter.leave(A)
 
-    assert turnstile.enter(A)
+    assert limiter.enter(A)
     for _ in range(5000):
         ensureDeferred(come_and_go())
-    turnstile.leave(A)
+    limiter.leave(A)
     assert len(left) == 5000
-    assert turnstile.shares.used == 0
+    assert limiter.shares.used == 0
 
 
 def test_lateness_is_told_by_late_ticks_and_by_overdue_ones() -> None:
@@ -125,7 +125,7 @@ def test_lateness_is_told_by_late_ticks_and_by_overdue_ones() -> None:
         assert lag.seconds() == pytest.approx(faded), "what queued up meanwhile is late as well"
 
 
-def pressure(clock: Clock) -> LoadShedding:
+def shedding(clock: Clock) -> LoadShedding:
     made = LoadShedding(clock, clock.seconds, most_lag=0.5)
     made.lag.tick()
     return made
@@ -133,7 +133,7 @@ def pressure(clock: Clock) -> LoadShedding:
 
 def test_late_for_many_tokens_go_out_unguarded() -> None:
     clock = Clock()
-    guard = pressure(clock)
+    guard = shedding(clock)
     for number in range(10):
         guard.arrivals.count(Origin(f"192.0.2.{number}"), clock.seconds())
     assert guard.shed_reason() is None
@@ -148,7 +148,7 @@ def test_late_for_many_tokens_go_out_unguarded() -> None:
 def test_late_for_one_they_do_not(others: int) -> None:
     """However late the flood of one address makes the guard, and whoever comes beside it."""
     clock = Clock()
-    guard = pressure(clock)
+    guard = shedding(clock)
     for number in range(others):
         guard.arrivals.count(Origin(f"198.51.100.{number}"), clock.seconds())
     for _ in range(1000):
@@ -159,7 +159,7 @@ def test_late_for_one_they_do_not(others: int) -> None:
 
 def test_lateness_counts_so_far_as_others_have_caused_it() -> None:
     clock = Clock()
-    guard = pressure(clock)
+    guard = shedding(clock)
     for number in range(10):
         guard.arrivals.count(Origin(f"198.51.100.{number}"), clock.seconds())
         guard.arrivals.count(B, clock.seconds())
@@ -171,7 +171,7 @@ def test_lateness_counts_so_far_as_others_have_caused_it() -> None:
 
 def test_many_tokens_of_many_are_too_many_and_of_few_are_not() -> None:
     clock = Clock()
-    guard = pressure(clock)
+    guard = shedding(clock)
     few = [Origin(f"198.51.100.{number}") for number in range(MANY_TOKENS // TOKENS.cap - 1)]
     for who in few:
         while guard.tokens.enter(who):
@@ -185,7 +185,7 @@ def test_many_tokens_of_many_are_too_many_and_of_few_are_not() -> None:
 
 def test_a_crowd_is_one_client_to_back_pressure_and_not_to_shares() -> None:
     clock = Clock()
-    guard = pressure(clock)
+    guard = shedding(clock)
     taken = 0
     while guard.tokens.enter(CROWD):
         taken += 1
@@ -214,7 +214,7 @@ def test_the_look_ups_of_one_address_wait_for_nobody_but_others(most: int) -> No
 def test_a_conference_behind_one_address_finds_room() -> None:
     """A hundred people, each with ten requests at once, on a guard that has nothing else to do."""
     clock = Clock()
-    guard = pressure(clock)
+    guard = shedding(clock)
     waiting = []
     for _ in range(1000):
         if not guard.requests.enter(A):
@@ -224,3 +224,27 @@ def test_a_conference_behind_one_address_finds_room() -> None:
     for _ in range(1000):
         guard.requests.leave(A)
     assert all(each.called for each in waiting)
+
+
+def test_work_of_a_request_that_is_whole_is_its_clients_and_no_more_its_proxys() -> None:
+    """Else a proxy that hands on what comes in parts would be the one who makes the guard late."""
+    clock = Clock()
+    guard = shedding(clock)
+    for number in range(10):
+        guard.worked(CROWD, 1)
+        guard.worked(CROWD, 1)
+        guard.worked(CROWD, -2)
+        guard.arrivals.count(Origin(f"198.51.100.{number}"), clock.seconds())
+    clock.advance(0.9)
+    assert guard.shed_reason() is not None
+
+
+def test_work_that_comes_to_no_request_is_that_of_its_peer() -> None:
+    clock = Clock()
+    guard = shedding(clock)
+    for number in range(10):
+        guard.arrivals.count(Origin(f"198.51.100.{number}"), clock.seconds())
+        guard.worked(A, 1)
+        guard.worked(A, 1)
+    clock.advance(0.9)
+    assert guard.shed_reason() is None

@@ -82,7 +82,7 @@ class Cluster(RuleBasedStateMachine):
         assert self.shares.waiting == sum(map(self.weight_of, self.lines)) <= BOUNDS.waiting
         for who in [*self.has, *self.lines]:
             assert self.shares.has(who) == self.has[who]
-            assert self.shares.line_of(who) == len(self.lines.get(who, []))
+            assert len(self.shares._lines.get(who, ())) == len(self.lines.get(who, []))
             assert self.has[who] <= (BOUNDS.crowd if who == CROWD else BOUNDS.each)
 
     @invariant()
@@ -115,7 +115,7 @@ def test_one_alone_gets_half_and_never_makes_the_load_heavy(most: int, cap: int)
     assert shares.enter("other") == (most > taken)
 
 
-def test_between_a_leaving_and_an_admission_nobody_overtakes_his_own_line() -> None:
+def test_between_a_leaving_and_an_admission_nobody_overtakes_their_own_line() -> None:
     shares: Shares[str, str] = Shares(Bounds(2, 2, 2, 2, 2, 2))
     assert shares.enter("one")
     assert shares.wait("one", "ticket") == (True, None)
@@ -152,3 +152,16 @@ def test_one_client_among_few_or_over_half_is_no_crowd(flood: int, others: int) 
         arrivals.count(f"other {number}", 0.5)
     share = arrivals.share_of_others(1.2)
     assert (share > 0.0) == (others >= flood and others + 1 >= 8)
+
+
+def test_what_is_taken_back_counts_no_more_and_nobody_owes_any() -> None:
+    arrivals: Arrivals[str] = Arrivals()
+    for _ in range(20):
+        arrivals.count("proxy", 0.1)
+    arrivals.take_back("proxy", 18)
+    arrivals.take_back("stranger", 5)
+    for number in range(60):
+        arrivals.count(f"client {number}", 0.2)
+    assert arrivals.share_of_others(0.3) == 1 - 20 / 62, "their most at once is not forgotten"
+    arrivals.take_back("proxy", 100)
+    assert arrivals.share_of_others(0.3) == 1 - 20 / 60

@@ -40,7 +40,7 @@ class Known(Generic[P]):
 class PolicyJournal(Protocol):
     """Takes note of how policies are found, for metrics and the log."""
 
-    def complained(self, room: RoomId, text: str) -> None:
+    def complained(self, room: RoomId, complaint: str) -> None:
         """Note what is wrong with a room's event."""
 
     def used_policy(self, rule: str, was_kept: bool) -> None:

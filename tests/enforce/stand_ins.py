@@ -86,8 +86,8 @@ class Journal:
     stale: list[str] = field(factory=list)
     complaints: list[str] = field(factory=list)
 
-    def complained(self, room: RoomId, text: str) -> None:
-        self.complaints.append(text)
+    def complained(self, room: RoomId, complaint: str) -> None:
+        self.complaints.append(complaint)
 
     def used_policy(self, rule: str, was_kept: bool) -> None:
         self.used.append((rule, was_kept))

@@ -4,17 +4,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from attrs import define, field
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.enforce.deferreds import SingleFlight, with_timeout
-from lotus_guard.enforce.policies import MOST_AHEAD, Freshness, Policies
-from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.policies import (
+    MOST_AHEAD,
+    UNKNOWN_SECONDS,
+    AllPolicies,
+    Freshness,
+    Known,
+    Policies,
+)
+from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
 from lotus_guard.rules.limit import Limit, LimitPolicy
-from lotus_guard.rules.rule import P, Reading, Rule
-
-ROOM = RoomId("!r:s")
+from lotus_guard.rules.rule import Allow, P, Reading, Rule
+from tests.enforce import stand_ins
+from tests.enforce.stand_ins import MAX_AGE, ROOM, STALE, Given, Journal, Says, policies_of, result
 
 
 class Homeserver:
@@ -56,13 +63,6 @@ class Homeserver:
 
     def fail(self) -> None:
         self.asked.pop(0).errback(Outage(Reason.RESET, "made up"))
-
-
-def result(deferred: Deferred[Any]) -> Any:
-    found: list[Any] = []
-    deferred.addBoth(found.append)
-    assert found, "it has not fired"
-    return found[0]
 
 
 def test_all_who_ask_at_once_share_one_look_up() -> None:
@@ -147,46 +147,6 @@ def test_only_a_few_are_looked_up_for_those_who_have_proved_nothing() -> None:
     assert len(server.asked) == MOST_AHEAD + 1, "who has been vouched for is not held up"
 
 
-def test_one_who_goes_away_leaves_the_others_waiting() -> None:
-    flights: SingleFlight[str, int] = SingleFlight()
-    landing: Deferred[int] = Deferred()
-
-    async def work() -> int:
-        return await landing
-
-    one, two = flights.join("k", work), flights.join("k", work)
-    one.cancel()
-    landing.callback(5)
-    assert result(one).check(CancelledError)
-    assert result(two) == 5
-    assert len(flights) == 0
-
-
-def test_an_error_reaches_all_who_wait() -> None:
-    flights: SingleFlight[str, int] = SingleFlight()
-
-    async def work() -> int:
-        raise Outage(Reason.DNS, "x")
-
-    assert result(flights.join("k", work)).check(Outage)
-    assert result(flights.join("k", work)).check(Outage)
-
-
-@pytest.mark.parametrize("stubborn", [False, True])
-def test_a_deadline_is_a_timeout_whatever_the_work_makes_of_being_cancelled(stubborn: bool) -> None:
-    clock = Clock()
-    stuck: Deferred[int] = Deferred(
-        (lambda d: d.errback(RuntimeError("cancelled in its own way"))) if stubborn else None
-    )
-
-    async def work() -> int:
-        return await stuck
-
-    waiting = with_timeout(1.0, clock, work())
-    clock.advance(1.0)
-    assert result(waiting).check(TimeoutError)
-
-
 def test_a_policy_too_old_for_any_use_is_dropped_and_no_other() -> None:
     server = Homeserver()
     waiting = server.get()
@@ -198,3 +158,146 @@ def test_a_policy_too_old_for_any_use_is_dropped_and_no_other() -> None:
     server.clock.advance(1.0)
     server.policies.sweep()
     assert server.policies.age(ROOM) is None
+
+
+def test_the_background_looks_up_by_itself() -> None:
+    """Nobody who has a deadline waits in its queue."""
+    server = Homeserver()
+    waiting = [server.get(), server.get(in_background=True), server.get(in_background=True)]
+    assert len(server.asked) == 2
+    server.answer(3)
+    server.answer(4)
+    assert [result(each) for each in waiting] == [LimitPolicy(3), LimitPolicy(4), LimitPolicy(4)]
+
+
+# By rules that say what the test wants.
+
+STRICT, LOOSE, CALM = Given(True, 5), Given(False), Reading(Given(False))
+
+
+@define(eq=False)
+class Two:
+    """The policies of two rules."""
+
+    clock: Clock = field(factory=Clock)
+    journal: Journal = field(factory=Journal)
+    homeserver: stand_ins.Homeserver = field(factory=stand_ins.Homeserver)
+    background: stand_ins.Homeserver = field(factory=stand_ins.Homeserver)
+    policies: AllPolicies = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock.advance(1000.0)
+        rules = [Says("one", Allow()), Says("two", Allow())]
+        self.policies = policies_of(
+            rules, self.homeserver, self.clock, self.journal, self.background
+        )
+
+    def reads(self, one: Given | Reading[Given], two: Any = CALM, age: float = 0.0) -> None:
+        """Have both been read so long ago."""
+        both = [each if isinstance(each, Reading) else Reading(each) for each in (one, two)]
+        at = self.clock.seconds() - age
+        self.policies.put(ROOM, dict(zip(("one", "two"), both, strict=True)), at)
+
+
+@pytest.fixture
+def two() -> Two:
+    return Two()
+
+
+def test_what_is_fresh_is_at_hand_and_what_is_not_must_be_asked_for(two: Two) -> None:
+    one = two.policies.of("one")
+    assert one.at_hand(ROOM) is None
+    two.reads(STRICT, age=MAX_AGE)
+    assert one.at_hand(ROOM) == STRICT
+    two.clock.advance(0.1)
+    assert one.at_hand(ROOM) is None
+    assert two.journal.used == [("one", True)], "a use is counted where it is one"
+
+
+def test_whoever_has_a_deadline_asks_another_homeserver_than_the_background(two: Two) -> None:
+    one = two.policies.of("one")
+    two.homeserver.answers, two.background.answers = {"one": STRICT}, {"one": LOOSE}
+    assert result(ensureDeferred(one.get(ROOM, 0.0))) == STRICT
+    two.clock.advance(1.0)
+    assert result(ensureDeferred(one.get(ROOM, 0.0, in_background=True))) == LOOSE
+
+
+def test_a_look_up_that_fails_falls_back_on_what_was_known(two: Two) -> None:
+    one = two.policies.of("one")
+    failing = ensureDeferred(one.known(ROOM, one.get(ROOM)))
+    assert result(failing).check(Outage)
+    two.reads(STRICT, age=MAX_AGE + 1.0)
+    assert result(ensureDeferred(one.known(ROOM, one.get(ROOM)))) == Known(STRICT, False)
+    assert two.journal.stale == ["one"]
+    two.homeserver.answers = {"one": LOOSE}
+    assert result(ensureDeferred(one.known(ROOM, one.get(ROOM)))) == Known(LOOSE, True)
+
+
+def test_a_room_is_restricted_where_any_rule_was_known_to_restrict_it(two: Two) -> None:
+    assert not two.policies.restricts(ROOM)
+    two.reads(LOOSE, STRICT)
+    assert two.policies.restricts(ROOM)
+    two.clock.advance(STALE + 1.0)
+    assert not two.policies.restricts(ROOM), "nobody knows any more"
+
+
+@pytest.mark.parametrize(
+    ("one", "second", "age", "may"),
+    [(LOOSE, LOOSE, 0.0, False), (LOOSE, STRICT, 0.0, True), (LOOSE, LOOSE, MAX_AGE + 1, True)],
+)
+def test_only_a_fresh_look_at_every_rule_says_that_there_is_no_policy(
+    two: Two, one: Given, second: Given, age: float, may: bool
+) -> None:
+    assert two.policies.may_restrict(ROOM), "it was never read"
+    two.reads(one, second, age)
+    assert two.policies.may_restrict(ROOM) is may
+
+
+def test_a_room_has_the_seats_that_a_rule_says(two: Two) -> None:
+    assert two.policies.seats(ROOM) is None
+    two.reads(LOOSE, STRICT)
+    assert two.policies.seats(ROOM) == 5
+
+
+def test_a_room_that_the_homeserver_did_not_know_is_unknown_for_a_while(two: Two) -> None:
+    two.reads(CALM, Reading(LOOSE, is_unknown=True))
+    two.clock.advance(UNKNOWN_SECONDS)
+    assert two.policies.is_unknown(ROOM)
+    two.clock.advance(1.0)
+    assert not two.policies.is_unknown(ROOM)
+
+
+def test_a_room_is_as_old_as_its_oldest_policy(two: Two) -> None:
+    assert two.policies.age(ROOM) is None
+    two.policies.of("one").put(ROOM, CALM, 995.0)
+    assert two.policies.age(ROOM) is None, "the other one was never read"
+    two.policies.of("two").put(ROOM, CALM, 999.0)
+    assert two.policies.age(ROOM) == 5.0
+
+
+def test_a_change_is_told_once_with_when_it_was_made(two: Two) -> None:
+    two.reads(Reading(LOOSE, set_at=1.0))
+    assert two.policies.changes(ROOM) == [], "it may have been so for long"
+    two.clock.advance(1.0)
+    two.reads(Reading(STRICT, set_at=2.0), Reading(STRICT))
+    assert two.policies.changes(ROOM) == [2.0], "of the other nobody knows when"
+    assert two.policies.changes(ROOM) == []
+    two.clock.advance(1.0)
+    two.reads(Reading(STRICT, set_at=3.0), Reading(STRICT))
+    assert two.policies.changes(ROOM) == [], "it says the same"
+
+
+def test_a_push_that_tells_nothing_of_a_rule_changes_nothing_of_it(two: Two) -> None:
+    two.reads(STRICT, STRICT)
+    two.clock.advance(1.0)
+    two.policies.put(ROOM, {"one": CALM}, two.clock.seconds())
+    assert two.policies.of("one").last(ROOM) == LOOSE
+    assert two.policies.of("two").last(ROOM) == STRICT
+
+
+def test_the_neutral_question_is_asked_in_the_background_and_fails_as_it_does(two: Two) -> None:
+    one = two.policies.of("one")
+    assert result(ensureDeferred(one.ask_neutrally())).check(Outage)
+    two.background.answers = {"one": LOOSE}
+    assert result(ensureDeferred(one.ask_neutrally())) is None
+    assert one.age(NO_ROOM) is None, "and nothing is kept of it"

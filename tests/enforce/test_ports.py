@@ -7,7 +7,9 @@ from attrs import define
 
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
-from lotus_guard.enforce.live import Only
+from lotus_guard.enforce.effects import StepJournal
+from lotus_guard.enforce.live import Only, PassJournal
+from lotus_guard.enforce.policies import PolicyJournal
 from lotus_guard.enforce.ports import (
     NO_LIVEKIT_ROOM,
     NO_ROOM,
@@ -22,10 +24,14 @@ from lotus_guard.enforce.ports import (
     Records,
     RoomService,
 )
-from lotus_guard.enforce.records import Recorder
+from lotus_guard.enforce.records import Counters, Recorder
+from lotus_guard.enforce.room_pass import RoomJournal
+from lotus_guard.enforce.turn import Turn
 from lotus_guard.memory.redis_lease import Lease
 from lotus_guard.neighbours.livekit import LiveKit
 from lotus_guard.neighbours.synapse import Synapse
+from lotus_guard.observe.loop_metrics import LoopMetrics
+from lotus_guard.observe.rule_metrics import RuleMetrics
 from tests.enforce import stand_ins
 from tests.fulfilled import lacking
 
@@ -38,6 +44,14 @@ from tests.fulfilled import lacking
         (Lease, Rank),
         (Only, Rank),
         (Recorder, Records),
+        (LoopMetrics, StepJournal),
+        (LoopMetrics, RoomJournal),
+        (LoopMetrics, PassJournal),
+        (RuleMetrics, PolicyJournal),
+        (RuleMetrics, Counters),
+        (stand_ins.Journal, PolicyJournal),
+        (stand_ins.Turn, Turn),
+        (stand_ins.Rank, Rank),
         (stand_ins.Homeserver, Homeserver),
         (stand_ins.Records, Records),
     ],

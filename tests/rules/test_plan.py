@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,9 +27,13 @@ from lotus_guard.rules.plan import (
     Remove,
     Silence,
     Step,
+    bans_by,
     bounded,
+    taker,
+    united,
 )
 from lotus_guard.rules.plan import plan as plan_of
+from lotus_guard.rules.rule import Allow, Forbid, Refuse
 
 NAMES = st.sampled_from([*EVERY_SOURCE, "unknown"])
 GRANTS = st.builds(Grant, st.booleans(), st.lists(NAMES, max_size=4, unique=True).map(tuple))
@@ -201,3 +206,48 @@ def test_who_may_not_publish_any_more_is_not_silenced_again() -> None:
     silenced = Participant(Identity("@a:s:1"), "S1", Grant(False, ()), lingering)
     rooms = {LiveKitRoom("a"): Attendance(0.0, (silenced,))}
     assert plan(rooms, SourcePolicy(frozenset({Source.CAMERA})), [], person) == []
+
+
+CAMERA, SCREEN = frozenset({Source.CAMERA}), frozenset({Source.SCREEN_SHARE})
+SOUND = Participant(Identity("@a:s:1"), "S", Grant(True, ("microphone", "screen_share")))
+
+
+def test_what_rules_forbid_is_kept_by_rule_and_unites() -> None:
+    verdicts = (("one", Forbid(CAMERA)), ("two", Allow()), ("three", Forbid(frozenset())))
+    bans = bans_by((*verdicts, ("four", Forbid(CAMERA | SCREEN)), ("five", Refuse("no", "no"))))
+    assert bans == (Ban("one", CAMERA), Ban("four", CAMERA | SCREEN))
+    assert united(bans) == CAMERA | SCREEN
+    assert united(()) == frozenset()
+
+
+def test_the_first_rule_that_takes_something_is_the_taker() -> None:
+    assert taker(SOUND, (Ban("one", CAMERA), Ban("two", SCREEN))) == "two"
+    assert taker(SOUND, (Ban("one", CAMERA),)) is None
+    disguised = evolve(SOUND, tracks=(Track(Kind.VIDEO, "microphone"),))
+    assert taker(disguised, (Ban("one", CAMERA),)) == "one", "what they publish is forbidden"
+
+
+def test_a_narrowing_says_what_all_rules_together_leave() -> None:
+    bans = (Ban("one", CAMERA), Ban("two", SCREEN))
+    rooms = {LiveKitRoom("a"): Attendance(0.0, (SOUND,))}
+    (step,) = plan_of(rooms, lambda _participant: bans, [], person)
+    assert isinstance(step, Narrow)
+    assert (step.grant, step.bans) == (Grant(True, ("microphone",)), bans)
+
+
+def test_everybody_is_planned_for_by_what_is_forbidden_to_them() -> None:
+    other = evolve(SOUND, identity=Identity("@b:s:1"))
+    rooms = {LiveKitRoom("a"): Attendance(0.0, (SOUND, other))}
+    bans = {SOUND.identity: (Ban("one", SCREEN),)}
+    steps = plan_of(rooms, lambda each: bans.get(each.identity, ()), [], person)
+    assert [step.participant.identity for step in steps] == [SOUND.identity]
+
+
+def test_sound_declared_as_video_is_a_disguise_where_a_screens_sound_is_forbidden() -> None:
+    disguised = evolve(SOUND, tracks=(Track(Kind.AUDIO, "camera"),))
+    rooms = {LiveKitRoom("a"): Attendance(0.0, (disguised,))}
+    sound = frozenset({Source.SCREEN_SHARE_AUDIO})
+    assert plan(rooms, SourcePolicy(sound), [], person) == [Silence(LiveKitRoom("a"), disguised)]
+    assert plan(rooms, SourcePolicy(SCREEN), [], person) == [
+        Narrow(LiveKitRoom("a"), disguised, Grant(True, ("microphone",)))
+    ]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,13 +20,15 @@ from lotus_guard.core.model import (
 )
 from lotus_guard.core.token import KeyPair, Token, lifetime, restrain
 from lotus_guard.rules import RULES
-from lotus_guard.rules.decision import Ruling
-from lotus_guard.rules.plan import Ban, plan
+from lotus_guard.rules.decision import Deed, Ruling
+from lotus_guard.rules.plan import Ban, Curb, Narrow, Remove, Silence, Step, plan
 from lotus_guard.rules.rulings import (
     Cut,
     let_through,
+    not_enforced,
     request_refused,
     step_taken,
+    takes_sources,
     token_changed,
 )
 from lotus_guard.rules.rulings import replay as replay_by
@@ -104,3 +107,87 @@ def test_a_decision_names_as_many_people_as_there_is_room_for() -> None:
     assert seat_refused(ROOM, "@u:s", 2, 2, few).people == tuple(few[:50])
     long = [f"@{number}{'x' * 990}:s" for number in range(60)]
     assert seat_refused(ROOM, "@u:s", 2, 2, long).people == tuple(long[:4])
+
+
+SOMEBODY = Participant(Identity("i"), "S", Grant(True, ()), (Track(Kind.VIDEO, "microphone"),))
+CALL = LiveKitRoom("a")
+BANS = (Ban("sources", frozenset({Source.CAMERA})),)
+
+
+@pytest.mark.parametrize(
+    ("step", "verdict", "why"),
+    [
+        (
+            Narrow(CALL, evolve(SOMEBODY, tracks=()), Grant(True, ("microphone",)), BANS),
+            "narrowed: may publish microphone, screen_share, screen_share_audio",
+            "the room forbids camera",
+        ),
+        (
+            Silence(CALL, SOMEBODY, bans=BANS),
+            "silenced",
+            "published a track that is not what it was declared as",
+        ),
+        (
+            Remove(CALL, SOMEBODY, USER),
+            "put out of the call",
+            "came into a full room without a seat",
+        ),
+        (
+            Curb(CALL, SOMEBODY),
+            "curbed",
+            "wrote so much that nobody could read who is in the call",
+        ),
+    ],
+)
+def test_each_kind_of_step_is_told_in_words(step: Step, verdict: str, why: str) -> None:
+    ruling = step_taken(ROOM, USER, step, "sources")
+    assert (ruling.verdict, ruling.why) == (verdict, why)
+    assert replay(on_record(ruling).ruling) == verdict
+    failed = step_taken(ROOM, USER, step, "sources", "timeout: late")
+    assert failed.why == f"{why}; it failed: timeout: late"
+    assert failed.inputs["failure"] == "timeout: late"
+
+
+def test_a_step_that_an_older_release_wrote_down_is_planned_again() -> None:
+    ruling = step_taken(ROOM, USER, Silence(CALL, SOMEBODY, bans=BANS), "sources")
+    inputs = {name: value for name, value in ruling.inputs.items() if name != "is_loud"}
+    assert replay(evolve(ruling, inputs=inputs)) == "silenced"
+
+
+@pytest.mark.parametrize("inputs", [{}, {"grant": 3}, {"grant": {}, "forbidden": ["no source"]}])
+def test_inputs_that_are_not_ours_cannot_be_decided_again(inputs: Any) -> None:
+    for made in (
+        step_taken(ROOM, USER, Silence(CALL, SOMEBODY, bans=BANS), "sources"),
+        token_changed(ROOM, USER, Grant(True, ()), Cut("sources", BANS[0].sources, 0), 60),
+    ):
+        with pytest.raises((KeyError, ValueError, TypeError)):
+            replay(evolve(made, inputs=inputs))
+
+
+@pytest.mark.parametrize(
+    ("sources", "forbids", "why"),
+    [
+        ((), {Source.CAMERA}, "the room forbids camera"),
+        (("microphone",), {Source.CAMERA}, "the room has a policy"),
+        ((), set(), "the room has a policy"),
+    ],
+)
+def test_a_token_that_lost_sources_is_told_from_one_that_is_only_shorter(
+    sources: tuple[str, ...], forbids: set[Source], why: str
+) -> None:
+    cut = Cut("sources", frozenset(forbids), 300)
+    ruling = token_changed(ROOM, USER, Grant(True, sources), cut, 3600)
+    assert ruling.why == why
+    assert takes_sources(ruling) is why.startswith("the room forbids")
+
+
+def test_calls_that_go_on_without_a_rule_are_told_of_without_a_room() -> None:
+    """Clients open rooms: each would make a ruling of its own."""
+    ruling = not_enforced("limit", "timeout", "late\x1b")
+    assert (ruling.deed, ruling.room, ruling.user) == (Deed.UNENFORCED, None, None)
+    assert ruling.why == "timeout: late\\x1b"
+    assert replay(ruling) is None
+
+
+def test_a_refusal_by_a_rule_that_is_no_more_cannot_be_decided_again() -> None:
+    assert replay(evolve(seat_refused(ROOM, USER, 2, 2), rule="gone")) is None

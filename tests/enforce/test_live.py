@@ -5,14 +5,22 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import frozen
-from twisted.internet.defer import Deferred
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.core.model import LiveKitRoom, RoomId
+from lotus_guard.core.binding import Binding, Evidence
+from lotus_guard.core.directory import Directory
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
 from lotus_guard.core.naming import livekit_room_of
+from lotus_guard.core.webhook import Event, EventKind
+from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.rate_limiter import RateLimiter
+from lotus_guard.enforce.room_pass import Outcome
+from lotus_guard.enforce.rota import RESTRICTED, Candidate
 from lotus_guard.rules import RULES
+from lotus_guard.rules.rule import Allow, Reading
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.loop import LoopTick
 from lotus_guard.sandbox.livekit_state import Source
@@ -31,6 +39,7 @@ from tests.calls import (
     settled,
     sources,
 )
+from tests.enforce.stand_ins import ROOM, Given, Rank, Records, Says, policies_of, result
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.world import World, reactor
 
@@ -208,3 +217,220 @@ def lookups(world: World) -> float:
         metric(world, "lotus_guard_synapse_calls_total", method=method)
         for method in (LIMIT_EVENT, SOURCES_EVENT)
     )
+
+
+# By itself, with rooms of which the test says what comes of them.
+
+CALL, MADE_UP = LiveKitRoom("call"), Outage(Reason.RESET, "made up")
+
+
+@define(eq=False)
+class Loop:
+    """A live loop, and all that it asks."""
+
+    clock: Clock = field(factory=Clock)
+    rank: Rank = field(factory=Rank)
+    records: Records = field(factory=Records)
+    directory: Directory = field(factory=Directory)
+    outcome: Any = Outcome.UNDER_POLICY
+    """What comes of a room, or a failure."""
+    empty: bool = False
+    is_out: bool = False
+    """Whether LiveKit fails even what no client has a hand in."""
+    seems_empty: bool = False
+    worked_on: list[tuple[RoomId, bool]] = field(factory=list)
+    """Each with whether it was a pass that asked."""
+    passes: list[tuple[float, int, int, bool]] = field(factory=list)
+    forgotten: list[Any] = field(factory=list)
+    expected: list[RoomId] = field(factory=list)
+    noted: list[str] = field(factory=list)
+    unasked: int = 0
+    has_limit: bool = True
+    limited: frozenset[RoomId] = frozenset()
+    people: dict[RoomId, int] = field(factory=lambda: {ROOM: 3})
+    policies: Any = field(init=False)
+    live: Live = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock.advance(1000.0)
+        here: Any = self
+        self.policies = policies_of([Says("one", Allow()), Says("two", Allow())], here, self.clock)
+        self.live = Live(here, here, here, self.rank, here, self.clock, self.clock.seconds, 2.0)
+
+    # LiveKit.
+
+    async def existing(self) -> Any:
+        return {CALL: 3}
+
+    async def ping(self) -> None:
+        if self.is_out:
+            raise MADE_UP
+
+    # Candidates.
+
+    def of(self, counts: Any, people: Any, limited: Any) -> Any:
+        return [Candidate(ROOM, not self.seems_empty, RESTRICTED)]
+
+    def is_invented(self, room: RoomId) -> bool:
+        return "invented" in room
+
+    def heard(self, room: RoomId) -> None:
+        self.expected.append(room)
+
+    # The pass over one room; its reader, its seats and its effects.
+
+    @property
+    def reader(self) -> Any:
+        return self
+
+    @property
+    def seats(self) -> Any:
+        return self
+
+    @property
+    def effects(self) -> Any:
+        return self
+
+    @property
+    def hang_ups(self) -> Any:
+        return self
+
+    @property
+    def limiter(self) -> Any:
+        return RateLimiter(50.0, self.clock, self.clock.seconds)
+
+    def begin(self) -> None:
+        self.noted.append("begun")
+
+    async def enforce(self, room: RoomId, turn: Any) -> Outcome:
+        self.worked_on.append((room, turn.is_poll))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        found: Outcome = self.outcome
+        return found
+
+    async def is_empty(self, _room: RoomId) -> bool:
+        return self.empty
+
+    def forget_all_but(self, rooms: Any) -> None:
+        self.forgotten.append(rooms)
+
+    def note(self, event: Event) -> None:
+        self.noted.append(event.id)
+
+    # The journal.
+
+    def passed(self, seconds: float, rooms: int, people: int, late: bool) -> None:
+        self.passes.append((seconds, rooms, people, late))
+
+    def run(self) -> Any:
+        return result(ensureDeferred(self.live.run_pass()))
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+def test_a_good_pass_is_noted_and_what_is_over_forgotten(loop: Loop) -> None:
+    loop.directory.learn_room(CALL, Binding(ROOM, "slot", Evidence.PROOF))
+    assert loop.run() == frozenset({CALL})
+    assert loop.worked_on == [(ROOM, True)]
+    assert loop.passes == [(0.0, 1, 3, False)]
+    assert loop.forgotten == [{ROOM}]
+    assert (loop.live.last_good, loop.live.counts) == (1000.0, {CALL: 3})
+    assert loop.noted == ["begun"]
+
+
+def test_a_pass_that_took_policies_as_they_were_is_late(loop: Loop) -> None:
+    loop.unasked = 1
+    loop.run()
+    assert loop.passes == [(0.0, 1, 3, True)]
+
+
+def test_a_guard_that_does_not_lead_lists_rooms_and_does_nothing(loop: Loop) -> None:
+    loop.run()
+    loop.rank.is_leader = False
+    assert loop.run() == frozenset({CALL})
+    assert len(loop.worked_on) == 1
+    assert loop.live.last_good is None
+    assert loop.forgotten[-1] == frozenset(), "who leads now knows what was tried"
+    loop.live.wake(ROOM)
+    assert len(loop.worked_on) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_out", "is_good"),
+    [
+        (Outcome.NO_POLICY, False, True),
+        (MADE_UP, False, True),
+        (MADE_UP, True, False),
+        (ZeroDivisionError(), False, False),
+    ],
+)
+def test_a_pass_is_good_unless_something_of_ours_failed(
+    loop: Loop, outcome: Any, is_out: bool, is_good: bool
+) -> None:
+    """One room's failure alone may be its clients' doing: then it is no outage."""
+    loop.outcome, loop.is_out = outcome, is_out
+    loop.run()
+    assert bool(loop.passes) is is_good
+    assert (loop.live.last_good is not None) is is_good
+    told = [("one", "reset"), ("two", "reset")] if outcome is MADE_UP else []
+    assert loop.records.unenforced == told
+
+
+def test_while_livekit_is_out_no_room_is_asked_about(loop: Loop) -> None:
+    loop.outcome, loop.is_out = MADE_UP, True
+    loop.run()
+
+    async def rooms() -> Any:
+        return await loop.live._work(RoomId("!other:s"), True)
+
+    assert result(ensureDeferred(rooms())) is Outcome.TROUBLE
+    assert len(loop.worked_on) == 1
+
+
+@pytest.mark.parametrize(("empty", "worked_on"), [(True, []), (False, [(ROOM, True)])])
+def test_a_room_in_which_somebody_is_only_expected_is_looked_at_first(
+    loop: Loop, empty: bool, worked_on: Any
+) -> None:
+    """A token is all that it takes to have it polled: its policy is not looked up for that."""
+    loop.seems_empty, loop.empty = True, empty
+    loop.run()
+    assert loop.worked_on == worked_on
+    assert loop.passes[0][1] == 1
+
+
+def event(kind: EventKind, livekit_room: LiveKitRoom = CALL) -> Event:
+    return Event("EV", kind, livekit_room, Identity("i"), "S", on_purpose=True)
+
+
+def test_a_webhook_wakes_its_room_and_tells_who_came_and_went(loop: Loop) -> None:
+    loop.directory.learn_room(CALL, Binding(ROOM, "slot", Evidence.PROOF))
+    loop.policies.put(ROOM, {"one": Reading(Given(True, 5))}, 1000.0)
+    loop.live.hint(event(EventKind.LEFT))
+    assert (loop.worked_on, loop.noted, loop.expected) == ([(ROOM, False)], ["EV"], [])
+    loop.live.hint(event(EventKind.JOINED))
+    assert loop.expected == [ROOM]
+
+
+def test_where_no_seats_are_counted_nobody_remembers_who_went(loop: Loop) -> None:
+    loop.directory.learn_room(CALL, Binding(ROOM, "slot", Evidence.PROOF))
+    loop.live.hint(event(EventKind.LEFT))
+    assert loop.noted == []
+
+
+def test_a_webhook_of_a_livekit_room_that_nobody_knows_is_none_of_ours(loop: Loop) -> None:
+    loop.live.hint(event(EventKind.JOINED, LiveKitRoom("stranger")))
+    assert (loop.worked_on, loop.expected) == ([], [])
+
+
+def test_an_invented_room_is_not_woken(loop: Loop) -> None:
+    loop.live.wake(RoomId("!invented:s"))
+    assert loop.worked_on == []
+
+
+def test_each_class_of_rooms_has_its_share_of_the_look_ups(loop: Loop) -> None:
+    """Fifty a second for two rules, in a pass of two seconds."""
+    assert loop.live._most() == (750, 50, 5)

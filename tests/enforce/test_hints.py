@@ -271,6 +271,14 @@ def test_what_was_pushed_before_this_guard_listened_counts_from_then() -> None:
     assert mail.limit() == 6
 
 
+def test_where_synapses_clock_is_ahead_an_older_push_is_older_all_the_same() -> None:
+    mail = Mail()
+    mail.take({"max_users": 3}, age=-50.0)
+    mail.clock.advance(1.0)
+    mail.recall({"max_users": 4}, age=-48.0)
+    assert mail.limit() == 3
+
+
 @pytest.mark.parametrize(
     ("secret", "age", "why"),
     [

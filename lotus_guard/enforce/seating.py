@@ -78,16 +78,16 @@ class SeatDesk:
         """
         try:
             at = await self._look(recipient, self._not_before(recipient, judging))
-            verdict = judging(self.occupancy(recipient, at))
+            verdict = judging(self._occupancy(recipient, at))
             if isinstance(verdict, Refuse) and at < recipient.arrived:
                 at = await self._look(recipient, recipient.arrived)
-                verdict = judging(self.occupancy(recipient, at))
+                verdict = judging(self._occupancy(recipient, at))
         except (Flooded, Outage) as why:
             if isinstance(why, Outage) and not self._may_be_clients_doing(recipient.room, why):
                 raise
             # This lets nobody in: what was seen last counts, and the seats held since.
             at = await self.presence.last_resort(recipient.room)
-            verdict = judging(self.occupancy(recipient, at))
+            verdict = judging(self._occupancy(recipient, at))
         return verdict, at
 
     async def keep(self, recipient: Recipient) -> None:
@@ -118,7 +118,7 @@ class SeatDesk:
         """List who has a seat."""
         return self.seats.taken(room, self.now())
 
-    def occupancy(self, recipient: Recipient, at: float) -> Occupancy:
+    def _occupancy(self, recipient: Recipient, at: float) -> Occupancy:
         """The seats of a room as its recipient sees them, by what this guard knows."""
         return self.seats.occupancy(recipient.room, recipient.person, recipient.identity, at)
 
@@ -137,7 +137,7 @@ class SeatDesk:
         """How old a look may be: nobody is refused on one that was begun before they asked."""
         fresh = self.now() - LOOK_MAX_AGE
         at = self.presence.at_hand(recipient.room, fresh)
-        if at is None or not isinstance(judging(self.occupancy(recipient, at)), Refuse):
+        if at is None or not isinstance(judging(self._occupancy(recipient, at)), Refuse):
             return fresh
         return recipient.arrived
 

@@ -275,9 +275,7 @@ class Admission:
         return Pass()
 
     def _crowded(self, crowded: _Crowded) -> Verdict:
-        observed = Rule.LIMIT in self.observed
-        decision = self.records.decided(crowded.ruling, observed=observed)
-        return Pass() if observed else Crowd(decision)
+        return Crowd(self.records.decided(crowded.ruling))
 
     def _learn(self, token: Token, asked: Asked | None, arrived: float) -> Seeker | None:
         place = self.knowledge.place_of(token.alias)
@@ -285,13 +283,15 @@ class Admission:
         if asked:
             claimed = place_from(token.alias, asked.request, asked.at_token_endpoint)
             user = user_from(token.identity, asked.request, asked.at_token_endpoint)
-            if claimed and not place and self._is_crowded(claimed):
-                who = user or self.knowledge.person(token.identity)
-                raise _Crowded(slots_refused(claimed.room, who, MOST_SLOTS))
-            room = (place or claimed or _NOWHERE).room
-            if user and not self.hoards.may(user, room, token.identity, self.now()):
-                raise _Crowded(hoard_refused(room, user))
-            place = self.knowledge.learn_alias(token.alias, claimed) if claimed else place
+            excess = self._excess(token, place, claimed, user)
+            if excess:
+                if Rule.LIMIT not in self.observed:
+                    raise _Crowded(excess)
+                # The other rules hold all the same; it is judged, and nothing of it is remembered.
+                self.records.decided(excess, observed=True)
+                place, user = place or claimed, None
+            elif claimed:
+                place = self.knowledge.learn_alias(token.alias, claimed)
         if user and self.knowledge.user_of(token.identity) in (None, user):
             self.knowledge.learn_identity(token.identity, user, token.alias)
         if place is None:
@@ -300,6 +300,18 @@ class Admission:
         person = user or self.knowledge.person(token.identity)
         due = self.now() + self.deadline - self.reserve
         return Seeker(place.room, person, token.identity, arrived, due, user)
+
+    def _excess(
+        self, token: Token, place: Place | None, claimed: Place | None, user: UserId | None
+    ) -> Ruling | None:
+        """Tell whether a token is for more slots, or more devices, than any honest client has."""
+        if claimed and not place and self._is_crowded(claimed):
+            who = user or self.knowledge.person(token.identity)
+            return slots_refused(claimed.room, who, MOST_SLOTS)
+        room = (place or claimed or _NOWHERE).room
+        if user and not self.hoards.may(user, room, token.identity, self.now()):
+            return hoard_refused(room, user)
+        return None
 
     def _is_crowded(self, place: Place) -> bool:
         return (

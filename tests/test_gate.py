@@ -17,7 +17,7 @@ from lotus_guard.adapters.http import BoundedBody, TooLong
 from lotus_guard.adapters.upstream import Upstream
 from lotus_guard.admission import MOST_SLOTS
 from lotus_guard.core.hoard import MOST_IN_ROOM
-from lotus_guard.core.model import Alias, Identity
+from lotus_guard.core.model import Alias, Identity, RoomId
 from lotus_guard.core.policy import LIMIT_EVENT, SOURCES_EVENT
 from lotus_guard.ports import Allowance, Outage, Reason
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
@@ -502,6 +502,24 @@ async def test_no_user_opens_more_slots_than_can_be_looked_at(world: World) -> N
     assert (await world.ask("bob", OPEN, "/get_token", slot="m.call#room")).status == 200
     assert (await world.ask("bob", OPEN)).status == 200
     assert (await world.ask("alice", VOICE, "/get_token", slot="x")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bound_that_is_only_observed_opens_no_other_rule(world: World) -> None:
+    """Whoever has used up slots or devices is judged as anybody is, and nothing is remembered."""
+    world.start_guard(LOTUS_GUARD_OBSERVE="limit")
+    knowledge = world.guard.knowledge
+    for number in range(MOST_SLOTS + 3):
+        got = await world.ask("alice", VOICE, "/get_token", slot=f"slot{number}")
+        assert (got.status, got.sources) == (200, ["microphone"]), number
+    assert len(knowledge.aliases_of(RoomId(VOICE))) == MOST_SLOTS
+    for number in range(MOST_IN_ROOM + 3):
+        got = await world.ask("alice", VOICE, "/get_token", member=f"m-{number}")
+        assert (got.status, got.sources) == (200, ["microphone"]), number
+    assert world.fail_opens() == {}
+    seen = {each.ruling.why for each in world.guard.overview.records.recent if each.observed}
+    assert any("slots in use" in why for why in seen)
+    assert any("too many devices" in why for why in seen)
 
 
 @pytest_twisted.ensureDeferred

@@ -136,7 +136,7 @@ class Deployment:
         releases.remove(pending.revision)
         raise Trouble(text, Exit.ROLLED_BACK)
 
-    def _try(self, text: str, work: Callable[[], None]) -> None:
+    def _try(self, text: str, work: Callable[[], object]) -> None:
         """Do what a rollback would rather have: a full disk must not keep it from its end."""
 
         def tolerant() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.identity_quota import MOST_IN_ROOM
 from lotus_guard.enforce.introduction import MOST_SLOTS
 from lotus_guard.enforce.ports import Outage, Reason
@@ -125,6 +126,24 @@ async def test_no_user_opens_more_slots_than_can_be_looked_at(world: World) -> N
     assert (await world.ask("bob", OPEN, "/get_token", slot="m.call#room")).status == 200
     assert (await world.ask("bob", OPEN)).status == 200
     assert (await world.ask("alice", VOICE, "/get_token", slot="x")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bound_that_is_only_observed_opens_no_other_rule(world: World) -> None:
+    """Whoever has used up slots or devices is judged as anybody is, and nothing is remembered."""
+    world.start_guard(LOTUS_GUARD_OBSERVE="limit")
+    directory = world.guard.memory.directory
+    for number in range(MOST_SLOTS + 3):
+        got = await world.ask("alice", VOICE, "/get_token", slot=f"slot{number}")
+        assert (got.status, got.sources) == (200, ["microphone"]), number
+    assert len(directory.livekit_rooms_of(RoomId(VOICE))) == MOST_SLOTS
+    for number in range(MOST_IN_ROOM + 3):
+        got = await world.ask("alice", VOICE, "/get_token", member=f"m-{number}")
+        assert (got.status, got.sources) == (200, ["microphone"]), number
+    assert world.fail_opens() == {}
+    seen = {each.ruling.why for each in world.guard.overview.records.recent if each.observed}
+    assert any("slots in use" in why for why in seen)
+    assert any("too many devices" in why for why in seen)
 
 
 @pytest_twisted.ensureDeferred

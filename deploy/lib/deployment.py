@@ -115,6 +115,9 @@ class Deployment:
         )
         step(f"back to {pending.before}", lambda: releases.point("current", pending.before))
         self._try("put the unit back", lambda: self._restore_unit(pending.revision))
+        # systemd starts a crashed release again by itself: one that is still on its feet would
+        # make the tables others once more, after they were put back.
+        self._try(f"systemctl stop {GUARD}", lambda: self._host.systemctl("stop", GUARD))
         self._try(
             "put the state back, if it has been made another",
             lambda: self._restore_state(pending.revision),
@@ -133,7 +136,7 @@ class Deployment:
         releases.remove(pending.revision)
         raise Trouble(text, Exit.ROLLED_BACK)
 
-    def _try(self, text: str, work: Callable[[], None]) -> None:
+    def _try(self, text: str, work: Callable[[], object]) -> None:
         """Do what a rollback would rather have: a full disk must not keep it from its end."""
 
         def tolerant() -> None:

@@ -17,7 +17,7 @@ from lotus_guard.core.seats import Occupancy, Person
 from lotus_guard.core.token import KeyPair, NotOurs, Token, Unfit, begins, open_token
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.introduction import Crowded, Introductions
+from lotus_guard.enforce.introduction import Excess, Introductions
 from lotus_guard.enforce.issuing import Issuing, Pass
 from lotus_guard.enforce.judge import Finding, Judge
 from lotus_guard.enforce.ports import Bug, Outage, Reason, Records
@@ -93,8 +93,6 @@ class Admission:
             return answer
         except NotOurs as why:
             return self._pass_unjudged(Outage(Reason.SECRET, str(why)))
-        except Crowded as crowded:
-            return self._crowded(crowded)
         except (CancelledError, Unfit):
             raise
         except Exception:
@@ -115,6 +113,8 @@ class Admission:
         self, token: Token, asked: Asked | None, arrived: float, shed_reason: Outage | None
     ) -> Answer:
         holder = self.introductions.introduce(token, asked)
+        if holder.excess and (refusal := self._refuse_excess(holder.excess)):
+            return refusal
         if holder.binding is None:
             unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown LiveKit room")
             return self._pass_unjudged(unknown, None, holder.person)
@@ -140,12 +140,15 @@ class Admission:
             self.records.failed_open(policies.rule.name, outage, room, user, again=again)
         return Pass()
 
-    def _crowded(self, crowded: Crowded) -> Answer:
-        """Refuse more slots or devices than seats could be counted for: the limit's business."""
+    def _refuse_excess(self, excess: Excess) -> Refusal | None:
+        """Refuse more slots or devices than seats could be counted for: the limit's business.
+
+        None where the limit is only observed: the other rules hold all the same.
+        """
         observed = Limit.name in self.judge_rules.observed
-        ruling = refused(Limit.name, crowded.room, crowded.user, crowded.refuse)
+        ruling = refused(Limit.name, excess.room, excess.user, excess.refuse)
         decision = self.records.decided(ruling, observed=observed)
-        return Pass() if observed else Refusal(crowded.refuse, decision)
+        return None if observed else Refusal(excess.refuse, decision)
 
     async def _conclude(
         self, recipient: Recipient, token: Token, findings: Sequence[Finding]

@@ -35,14 +35,13 @@ _DEVICES = Refuse(
 )
 
 
-class Crowded(Exception):
+@frozen
+class Excess:
     """A token for one slot or one identity too many: no honest client gets here."""
 
-    def __init__(self, room: RoomId, user: Person, refuse: Refuse) -> None:
-        super().__init__()
-        self.room = room
-        self.user = user
-        self.refuse = refuse
+    room: RoomId
+    user: Person
+    refuse: Refuse
 
 
 @frozen
@@ -54,6 +53,8 @@ class Introduced:
     """Where the request proved it."""
     binding: Binding | None
     """None for a LiveKit room that nobody knows."""
+    excess: Excess | None = None
+    """Set where a bound is passed: nothing was learnt then."""
 
 
 @define(eq=False)
@@ -65,33 +66,37 @@ class Introductions:
     quota: IdentityQuota = field(factory=IdentityQuota)
 
     def introduce(self, token: Token, asked: Asked | None) -> Introduced:
-        """Find out whose a token is and where it leads; raises Crowded."""
-        binding = self.directory.binding_of(token.livekit_room)
-        user = None
-        if asked:
-            claimed = binding_from(token.livekit_room, asked.request, asked.at_token_endpoint)
-            user = user_from(token.identity, asked.request, asked.at_token_endpoint)
-            self._check_bounds(token, binding, claimed, user)
-            if claimed:
-                binding = self.directory.learn_room(token.livekit_room, claimed)
+        """Find out whose a token is and where it leads."""
+        known = self.directory.binding_of(token.livekit_room)
+        if asked is None:
+            return Introduced(self.directory.person(token.identity), None, known)
+        claimed = binding_from(token.livekit_room, asked.request, asked.at_token_endpoint)
+        user = user_from(token.identity, asked.request, asked.at_token_endpoint)
+        excess = self._excess(token, known, claimed, user)
+        if excess:
+            person = self.directory.person(token.identity)
+            return Introduced(person, None, known or claimed, excess)
+        if claimed:
+            known = self.directory.learn_room(token.livekit_room, claimed)
         if user and self.directory.user_of(token.identity) in (None, user):
             self.directory.learn_identity(token.identity, user, token.livekit_room)
-        return Introduced(user or self.directory.person(token.identity), user, binding)
+        return Introduced(user or self.directory.person(token.identity), user, known)
 
     def confirm(self, token: Token, user: UserId) -> None:
         """Note that a user has got the token: an identity that was another's is theirs from now."""
         self.directory.learn_identity(token.identity, user, token.livekit_room)
 
-    def _check_bounds(
+    def _excess(
         self, token: Token, known: Binding | None, claimed: Binding | None, user: UserId | None
-    ) -> None:
+    ) -> Excess | None:
         if claimed and not known and self._is_crowded(claimed):
             who = user or self.directory.person(token.identity)
-            raise Crowded(claimed.room, who, _SLOTS)
+            return Excess(claimed.room, who, _SLOTS)
         binding = known or claimed
         room = binding.room if binding else _NOWHERE
         if user and not self.quota.may(user, room, token.identity, self.now()):
-            raise Crowded(room, user, _DEVICES)
+            return Excess(room, user, _DEVICES)
+        return None
 
     def _is_crowded(self, binding: Binding) -> bool:
         return (

@@ -107,8 +107,15 @@ class Connections:
         connection.held += size
         self.held += size
         self._work(connection)
-        while self.held > MOST_HELD:  # the oldest may hold less than what has just come
-            self._cut(next(each for each in self._receiving if each.held))
+        if self.held > MOST_HELD:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Cut as many as it takes: the oldest may hold less than what has just come."""
+        for oldest in [each for each in self._receiving if each.held]:
+            if self.held <= MOST_HELD:
+                break
+            self._cut(oldest)
 
     def serves(self, connection: Connection) -> None:
         """Note that a request is whole: it is for us to do something now."""

@@ -116,7 +116,11 @@ def remember() -> None:
     with sqlite3.connect(STATE) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS seat (room TEXT, person TEXT)")
         if BEHAVIOUR == "migrates":
+            # It ends what it is at, and a rollback comes meanwhile.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(0.4)
             connection.execute("ALTER TABLE seat RENAME COLUMN person TO somebody")
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         else:
             connection.execute("SELECT person FROM seat").fetchall()
 
@@ -126,6 +130,21 @@ def ready() -> None:
     if path:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"READY=1", path)
+
+
+def end_in_order(server: Server) -> None:
+    """End at SIGTERM, once what is under way is answered.
+
+    A thread waits for the signal. A handler would run in the middle of what the main thread does,
+    and starting a thread from there hangs where that thread was just starting one itself.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGTERM})
+        server.shutdown()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def lose_a_port() -> None:
@@ -149,7 +168,7 @@ def serve() -> None:
     on_trial = os.environ.get("LOTUS_GUARD_MODE") == "observe"
     if BEHAVIOUR in ("crashes", "migrates") and not on_trial:
         threading.Timer(0.7, crash).start()
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=public.shutdown).start())
+    end_in_order(public)
     threading.Thread(target=operators.serve_forever, daemon=True).start()
     ready()
     public.serve_forever(poll_interval=0.02)

@@ -31,7 +31,14 @@ from twisted.web.http_headers import Headers
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.rules import RULES, Rules
-from lotus_guard.rules.push import HEADER, HEARTBEAT, MOST_PUSH, sign_push, write_push
+from lotus_guard.rules.push import (
+    HEADER,
+    HEARTBEAT,
+    MOST_PUSH,
+    sign_push,
+    write_heartbeat,
+    write_push,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +142,7 @@ class LotusGuardModule:
 
     async def _heartbeat(self) -> None:
         if not self._waiting:
-            await self._send(b"{}")
+            await self._send(write_heartbeat(self._rules))
 
     async def _send(self, body: bytes) -> bool:
         """Send one push; returns whether the guard took it."""

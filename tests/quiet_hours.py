@@ -48,7 +48,7 @@ class QuietHours(Rule[QuietPolicy]):
     options = (Switch("quiet", "quiet", "May nobody publish video?", False),)
     title = "Quiet hours"
     heading = "Quiet"
-    only = ("quiet-hours", "Only the quiet hours.")
+    clear_flag = ("quiet-hours", "Only the quiet hours.")
     examples = (Example({"quiet": True}, "No video", "nobody publishes video"),)
     trial = Trial("quiet", {"quiet": True}, "A quiet room: no video.", ("alice",), True)
 

@@ -269,7 +269,7 @@ def test_a_policy_too_long_for_a_push_holds_up_nobody_elses(
 def test_a_heartbeat_goes_out_only_while_nothing_waits(homeserver: Homeserver) -> None:
     assert homeserver.api.looping[0][1] == 10_000.0
     homeserver.beat()
-    assert [push.room for push in homeserver.api.pushes] == [None]
+    assert [(p.room, p.is_complete) for p in homeserver.api.pushes] == [(None, True)]
     homeserver.new(Event())
     homeserver.beat()
     assert homeserver.api.tried == 1, "the guard must notice that pushes do not get through"

@@ -133,7 +133,7 @@ def _clear(rules: Rules) -> click.Command:
     @_of_user
     def clear(room: str, yes: bool, token: str, homeserver: str, **only: bool) -> None:
         """Empty the policy of ROOM, with a user's access token: nothing is restricted any more."""
-        chosen = [rule for rule in rules if only[parameter_of(rule.only[0])]] or rules
+        chosen = [rule for rule in rules if only[parameter_of(rule.clear_flag[0])]] or rules
         check_room(room)
         if not yes:
             events = " and ".join(rule.event for rule in chosen)
@@ -146,7 +146,7 @@ def _clear(rules: Rules) -> click.Command:
 
     command: Any = clear
     for rule in reversed(rules):
-        flag, text = rule.only
+        flag, text = rule.clear_flag
         command = click.option(f"--{flag}", parameter_of(flag), is_flag=True, help=text)(command)
     return click.command("clear")(click.argument("room")(command))
 

@@ -150,7 +150,7 @@ async def _send(
     except Denied as denied:
         why = await _why(sides, room, event_type, denied)
         if denied.status == 400 and not rule.fields() & content.keys():
-            flag = f"`lotus-guard policy clear --{rule.only[0]}`"
+            flag = f"`lotus-guard policy clear --{rule.clear_flag[0]}`"
             why += f"; {flag} empties the event, other fields too"
         if _is_homeservers(denied):
             raise RefusedByHomeserver(f"{so_far}{event_type} was not set: {why}") from None

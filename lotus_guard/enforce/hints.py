@@ -23,6 +23,8 @@ _log = Logger()
 CLOCKS = "the clocks of Synapse and the guard are apart"
 """Said of a push whose signature is right and whose time is not."""
 
+OLD_MODULE = "Synapse's module is of another release and does not push all that the guard reads"
+
 
 @define(eq=False)
 class Webhooks:
@@ -117,6 +119,8 @@ class Pushes:
     rules: Rules
     last: float | None = field(default=None, init=False)
     """When the last genuine push or heartbeat came in."""
+    last_complete: float | None = field(default=None, init=False)
+    """When the last one came in of a module that pushes the events of all our rules."""
     taken: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
     last_refused: float | None = field(default=None, init=False)
@@ -134,16 +138,18 @@ class Pushes:
             return described("pushes", "trouble", age, self._why)
         if age is None:
             return described("pushes", "unknown", None, "none came yet: policies are polled")
-        late = "" if self.are_coming() else "they have stopped: policies are polled"
-        return described("pushes", "trouble" if late else "ok", age, late)
+        if self.are_coming():
+            return described("pushes", "ok", age, "")
+        why = "they have stopped" if self._is_old(self.last) else OLD_MODULE
+        return described("pushes", "trouble", age, f"{why}: policies are polled")
 
     def refused_age(self) -> float | None:
         """How many seconds ago a push was last refused; None where none was."""
         return None if self.last_refused is None else round(self.now() - self.last_refused, 1)
 
     def are_coming(self) -> bool:
-        """Whether Synapse pushes changes by itself."""
-        return self.last is not None and self.now() - self.last <= 3 * HEARTBEAT
+        """Whether Synapse pushes the changes of all our rules' events by itself."""
+        return not self._is_old(self.last_complete)
 
     def policy_max_age(self) -> float:
         """For how many seconds a policy is served without asking again."""
@@ -162,6 +168,8 @@ class Pushes:
             raise
         self.last = self.now()
         self.taken += 1
+        if push.is_complete:
+            self.last_complete = self.last
         if push.room is None or push.sent < (self._sent.get(push.room) or 0.0):
             return None
         self._sent.put(push.room, push.sent)
@@ -180,6 +188,9 @@ class Pushes:
         self._sent.put(push.room, sent)
         at = self.now() - max(0.0, self.epoch() - sent)
         policies.put(push.room, push.readings, at)
+
+    def _is_old(self, heard: float | None) -> bool:
+        return heard is None or self.now() - heard > 3 * HEARTBEAT
 
     def _believed(self, body: bytes, header: str) -> Push:
         try:

@@ -60,7 +60,7 @@ class Limit(Rule[LimitPolicy]):
     )
     title = "Seat limit"
     heading = "Limit"
-    only = ("limit", "Only the limit.")
+    clear_flag = ("limit", "Only the limit.")
     examples = (
         Example(
             {"max_users": 5},

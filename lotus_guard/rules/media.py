@@ -54,7 +54,7 @@ class Media(Rule[SourcePolicy]):
     )
     title = "Camera and screen"
     heading = "Sources"
-    only = ("media", "Only the rules for camera and screen.")
+    clear_flag = ("media", "Only the rules for camera and screen.")
     examples = (
         Example(
             {"allow_camera": False, "allow_screenshare": False},

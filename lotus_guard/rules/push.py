@@ -5,19 +5,20 @@ The wire, ours at both ends (`lotus_guard.synapse_module` sends, `web.operators`
     POST /policy
     Lotus-Guard-Signature: <milliseconds since the epoch>.<hex HMAC-SHA256 of "ms.body">
     {"room_id": "!r:s", "events": {<type of a rule's event>: <its content> | null, ...}}
-    {}                                        a heartbeat
+    {"covers": [<type of a rule's event>, ...]}   a heartbeat: what would be pushed
     204                                       taken
     401                                       not signed with our secret, too old, or seen before
 
 Release 0.1 has the name of each rule with its event's content in place of `events`; both are
 written and read for one release, so that the module and the guard need not be upgraded together.
+Its heartbeat is `{}`, for the two events that it knows. What a sender does not cover is polled.
 
 The milliseconds make a recorded push useless after a minute, and order two pushes for one room.
 """
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -36,6 +37,9 @@ HEARTBEAT = 10.0
 WINDOW = 60.0
 """Seconds a push may be old, and its clock ahead of ours."""
 
+
+_COVERED_BEFORE = ("io.lotus.voice_limit", "io.lotus.room_quality")
+"""What a module of release 0.1 pushes."""
 
 MOST_PUSH = 64 * 1024
 """Bytes of a push; the guard takes no longer one. An event's content may be as long, and there are
@@ -60,6 +64,8 @@ class Push:
     room: RoomId | None
     readings: Mapping[str, Reading[Any]]
     """What the rules read in it, by name; a rule that it says nothing of is missing."""
+    is_complete: bool
+    """Whether its sender pushes the events of all our rules."""
 
 
 def sign_push(body: bytes, secret: str, epoch: float) -> str:
@@ -72,6 +78,11 @@ def write_push(room: RoomId, contents: Mapping[str, Content | None], rules: Rule
     """Write the body of a push: the contents of the rules' events by type, None without one."""
     old = {rule.name: contents[rule.event] for rule in rules if rule.event in contents}
     return json.dumps({"room_id": room, **old, "events": dict(contents)}).encode()
+
+
+def write_heartbeat(event_types: Iterable[str]) -> bytes:
+    """Write the body of a heartbeat of a sender that pushes events of these types."""
+    return json.dumps({"covers": list(event_types)}).encode()
 
 
 def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules) -> Push:
@@ -94,7 +105,10 @@ def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules)
         for rule in rules
         for content in _told(fields, rule.name, rule.event)
     }
-    return Push(sent, digest, RoomId(room) if isinstance(room, str) else None, readings)
+    if isinstance(room, str):
+        return Push(sent, digest, RoomId(room), readings, len(readings) == len(rules))
+    covered = fields.get("covers", _COVERED_BEFORE)
+    return Push(sent, digest, None, readings, all(rule.event in covered for rule in rules))
 
 
 def _told(fields: Mapping[str, Any], name: str, event: str) -> list[object]:

@@ -155,7 +155,7 @@ class Rule(ABC, Generic[P]):
     """On the status page."""
     heading: ClassVar[str]
     """In `lotus-guard policy show`: at most eight letters."""
-    only: ClassVar[tuple[str, str]]
+    clear_flag: ClassVar[tuple[str, str]]
     """The option that has `lotus-guard policy clear` clear this rule alone, and its help."""
     examples: ClassVar[tuple[Example, ...]]
     """For README and the landing page; the first one shows the most common use."""

@@ -15,10 +15,10 @@ from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
 from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.core.webhook import Event, EventKind, read_event, write_event
 from lotus_guard.enforce.credentials import FORMER_SECONDS, Credential
-from lotus_guard.enforce.hints import CLOCKS, Pushes, Webhooks
+from lotus_guard.enforce.hints import CLOCKS, OLD_MODULE, Pushes, Webhooks
 from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.rules import RULES
-from lotus_guard.rules.push import HEARTBEAT, Unsigned, sign_push
+from lotus_guard.rules.push import HEARTBEAT, Unsigned, sign_push, write_heartbeat
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, VOICE
 from tests.calls import (
@@ -225,6 +225,11 @@ class Mail:
         body = push_of(ROOM, content, None)
         return self.pushes.take(body, sign_push(body, secret, self.epoch() - age), self.policies)
 
+    def beat(self, event_types: list[str]) -> None:
+        """Take in a heartbeat."""
+        body = write_heartbeat(event_types)
+        self.pushes.take(body, sign_push(body, PUSH, self.epoch()), self.policies)
+
     def recall(self, content: Any, age: float, secret: str = PUSH) -> None:
         body = push_of(ROOM, content, None)
         self.pushes.recall(body, sign_push(body, secret, self.epoch() - age), self.policies)
@@ -246,6 +251,18 @@ def test_a_push_is_taken_and_polls_are_rarer_while_they_come() -> None:
     assert (mail.pushes.are_coming(), mail.pushes.policy_max_age()) == (True, 60.0)
     mail.clock.advance(3 * HEARTBEAT + 0.1)
     assert (mail.pushes.are_coming(), mail.pushes.policy_max_age()) == (False, 2.0)
+
+
+def test_where_the_module_does_not_push_all_that_we_read_policies_are_polled() -> None:
+    mail = Mail()
+    mail.beat([rule.event for rule in RULES][1:])
+    assert mail.state() == ("trouble", 0.0, f"{OLD_MODULE}: policies are polled")
+    assert (mail.pushes.are_coming(), mail.pushes.policy_max_age()) == (False, 2.0)
+    mail.beat([rule.event for rule in RULES])
+    assert mail.state() == ("ok", 0.0, "")
+    assert (mail.pushes.are_coming(), mail.pushes.policy_max_age()) == (True, 60.0)
+    mail.clock.advance(3 * HEARTBEAT + 0.1)
+    assert mail.state()[2] == "they have stopped: policies are polled"
 
 
 def test_of_two_pushes_the_later_one_holds_in_whatever_order_they_come() -> None:

@@ -19,6 +19,7 @@ from lotus_guard.rules.push import (
     Untimely,
     read_push,
     sign_push,
+    write_heartbeat,
     write_push,
 )
 from lotus_guard.rules.rule import Content
@@ -61,6 +62,24 @@ def test_without_an_event_a_rule_is_told_that_it_restricts_nothing() -> None:
 def test_a_heartbeat_tells_of_no_room_and_no_rule() -> None:
     push = read(b"{}")
     assert (push.room, push.readings) == (None, {})
+
+
+def test_a_heartbeat_says_what_its_sender_would_push() -> None:
+    events = [rule.event for rule in RULES]
+    assert read(write_heartbeat(events)).is_complete
+    assert read(write_heartbeat([*events, "io.lotus.later"])).is_complete
+    assert not read(write_heartbeat(events[1:])).is_complete
+    assert not read({"covers": []}).is_complete
+
+
+def test_a_push_of_a_room_is_complete_where_it_tells_each_rule_something() -> None:
+    assert read(write_push(ROOM, {rule.event: None for rule in RULES}, RULES)).is_complete
+    assert not read(write_push(ROOM, {RULES[0].event: None}, RULES)).is_complete
+
+
+def test_a_sender_of_the_release_before_covers_the_two_events_that_it_knows() -> None:
+    assert read(b"{}", rules=(LIMIT, MEDIA)).is_complete
+    assert not read(b"{}", rules=(LIMIT, MEDIA, QUIET)).is_complete
 
 
 def test_a_sender_of_the_release_before_is_understood() -> None:

@@ -99,7 +99,7 @@ def test_no_two_rules_are_taken_for_each_other() -> None:
         [rule.name for rule in RULES],
         [rule.event for rule in RULES],
         [rule.heading for rule in RULES],
-        [rule.only[0] for rule in RULES],
+        [rule.clear_flag[0] for rule in RULES],
         [option.flag for rule in RULES for option in rule.options],
         [rule.trial.room for rule in RULES],
     ):

@@ -248,7 +248,7 @@ def test_every_kind_of_block_is_looked_at() -> None:
 
 
 def is_known(text: str) -> bool:
-    """Tell whether a block without a language is one that is checked below, or none to type."""
+    """Return whether a block without a language is one that is checked below, or none to type."""
     return bool(variables_of(text) or directives_of(text)) or any(
         mark in text
         for mark in ("──▶", "replay  the same", "handle_path", "backend jwt", "table inet")

@@ -47,7 +47,7 @@ def fast(fault: str) -> dict[str, str]:
 
 
 async def both_rules(world: World) -> None:
-    """Give the room for two a source policy as well."""
+    """Return the room for two a source policy as well."""
     world.sandbox.homeserver.set_state(TWO, SOURCES_EVENT, {"allow_camera": False})
 
 

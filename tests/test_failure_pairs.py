@@ -135,7 +135,7 @@ class Case:
         )
 
     async def run(self) -> list[str]:
-        """Give what is wrong, in words."""
+        """Return what is wrong, in words."""
         await self.seat_alice()
         self.faults.update(self.wanted)
         self.redis.fault = self.wanted.get(REDIS, "")

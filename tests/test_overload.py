@@ -203,7 +203,7 @@ async def test_invented_rooms_of_one_address_do_not_fill_synapses_line(world: Wo
 
 
 def ways(world: World) -> tuple[Any, Any]:
-    """Give the lines before Synapse: of tokens, and of the background."""
+    """Return the lines before Synapse: of tokens, and of the background."""
     limits = world.guard.live.candidates.policies.of("limit")
     tokens: Any = limits.homeserver
     later: Any = limits.background

@@ -233,7 +233,7 @@ class Life:
         await self.lease.renew()
 
     def record(self) -> dict[str, Any]:
-        """Give all that is in Redis, how long it is kept, and what was said and run."""
+        """Return all that is in Redis, how long it is kept, and what was said and run."""
         return {
             "keys": self.memory.keys,
             "milliseconds": {

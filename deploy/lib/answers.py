@@ -83,7 +83,7 @@ def _text(name: str, path: str) -> str:
 
 
 def secret_files(host: Host, texts: list[str]) -> dict[str, Path]:
-    """Give the files that the unit takes variables from, by the variables' plain names."""
+    """Return the files that the unit takes variables from, by the variables' plain names."""
     found = {}
     for value in directives(texts, "Environment"):
         for name, identifier in re.findall(r"([A-Z_]+)_FROM_FILE=%d/([\w.-]+)", value):
@@ -94,7 +94,7 @@ def secret_files(host: Host, texts: list[str]) -> dict[str, Path]:
 
 
 def held(host: Host, texts: list[str]) -> dict[str, str]:
-    """Give what the environment file and the credentials' files say already."""
+    """Return what the environment file and the credentials' files say already."""
     text = files.read(host.environment_file)
     said = parse_environment(text.decode(errors="replace")) if text else {}
     found = {name: value for name, value in said.items() if value}
@@ -129,5 +129,5 @@ def store(host: Host, texts: list[str], values: Mapping[str, str]) -> None:
 
 
 def at_a_terminal() -> bool:
-    """Tell whether there is a person to ask."""
+    """Return whether there is a person to ask."""
     return sys.stdin.isatty() and sys.stdout.isatty()

@@ -153,7 +153,7 @@ class Deployment:
         step(f"systemctl restart {GUARD}", lambda: self._host.systemctl("restart", GUARD))
 
     def service(self) -> Service:
-        """Give the service as it is installed."""
+        """Return the service as it is installed."""
         return Service(service_environment(self._host))
 
     def wait(self) -> None:

@@ -58,12 +58,12 @@ def say(text: str) -> None:
 
 
 def tail(text: str) -> str:
-    """Give the last lines of a command's output, set in."""
+    """Return the last lines of a command's output, set in."""
     return "\n".join(f"    {line}" for line in text.strip().splitlines()[-_SHOWN_LINES:])
 
 
 def neutral(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Give the environment without what would turn a command into another one."""
+    """Return the environment without what would turn a command into another one."""
     return {name: v for name, v in environment.items() if not name.startswith(_NOT_HANDED_ON)}
 
 
@@ -130,7 +130,7 @@ class Host:
         return cls(Path(root).resolve(), environment.get("SYSTEMCTL") or "systemctl")
 
     def path(self, absolute: str) -> Path:
-        """Give a path below the root."""
+        """Return a path below the root."""
         return self.root / absolute.lstrip("/")
 
     @property
@@ -175,12 +175,12 @@ class Host:
 
     @property
     def is_in_place(self) -> bool:
-        """Tell whether upstream is told to stand behind the guard: the one switch there is."""
+        """Return whether upstream is told to stand behind the guard: the one switch there is."""
         return (self.units / DROP_IN).exists()
 
     @property
     def has_socket(self) -> bool:
-        """Tell whether systemd holds the guard's port."""
+        """Return whether systemd holds the guard's port."""
         return (self.units / SOCKET).exists()
 
     def systemctl(self, *words: str, seconds: float = 120.0) -> str:
@@ -188,7 +188,7 @@ class Host:
         return run([self.systemctl_command, *words], seconds=seconds)
 
     def is_active(self, unit: str) -> bool:
-        """Tell whether a unit runs."""
+        """Return whether a unit runs."""
         try:
             self.systemctl("is-active", "--quiet", unit)
         except Trouble:

@@ -146,7 +146,7 @@ class Install:
         return revision
 
     def _service(self) -> Service:
-        """Give the service as the new unit will have it, once the settings are written."""
+        """Return the service as the new unit will have it, once the settings are written."""
         return Service({**self._values, **service_environment(self._host, self._texts)})
 
     def _is_well(self) -> bool:

@@ -120,7 +120,7 @@ def _cut_after(seconds: float, sock: socket) -> Iterator[None]:
 
 
 def is_upstream(base: str) -> bool:
-    """Tell whether lk-jwt-service answers there: 200 without a body on /healthz."""
+    """Return whether lk-jwt-service answers there: 200 without a body on /healthz."""
     try:
         answer = ask(base, "GET", "/healthz")
     except Silent:
@@ -129,12 +129,12 @@ def is_upstream(base: str) -> bool:
 
 
 def fault(service: Service) -> str:
-    """Give what is wrong with a guard, or nothing: alive, both token endpoints as upstream's."""
+    """Return what is wrong with a guard, or nothing: alive, both token endpoints as upstream's."""
     return _first(service, OPERATORS[:1], [("POST", path) for path in TOKEN_PATHS])
 
 
 def fault_anywhere(service: Service) -> str:
-    """Give what is wrong with any endpoint of a guard, or nothing."""
+    """Return what is wrong with any endpoint of a guard, or nothing."""
     return _first(service, OPERATORS, PUBLIC)
 
 

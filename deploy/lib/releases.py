@@ -38,18 +38,18 @@ class Releases:
         self._pending, self._refused = host.opt / "pending", host.opt / "refused"
 
     def directory(self, revision: str) -> Path:
-        """Give a release's directory."""
+        """Return a release's directory."""
         if not _NAME.fullmatch(revision):
             raise Trouble(f"{revision!r} cannot be the name of a release", Exit.SOURCE)
         return self.opt / "releases" / revision
 
     @property
     def free_mb(self) -> float:
-        """Tell how much of the disk is free."""
+        """Return how much of the disk is free."""
         return shutil.disk_usage(self.opt).free / 1e6
 
     def is_finished(self, revision: str) -> bool:
-        """Tell whether it was built to its end."""
+        """Return whether it was built to its end."""
         return (self.directory(revision) / "finished").exists()
 
     def finish(self, revision: str) -> None:
@@ -95,7 +95,7 @@ class Releases:
         files.remove(self._pending)
 
     def refused(self, revision: str) -> str | None:
-        """Give why a revision is not tried again; None for one that may be."""
+        """Return why a revision is not tried again; None for one that may be."""
         text = files.read(self._refused / revision)
         return None if text is None else text.decode(errors="replace")
 
@@ -115,7 +115,7 @@ class Releases:
         return [mark.name for mark in marks]
 
     def backup(self, revision: str) -> Path:
-        """Give the directory of the backup before the switch to a revision."""
+        """Return the directory of the backup before the switch to a revision."""
         return self.opt / "backups" / revision
 
     def remove(self, revision: str) -> None:

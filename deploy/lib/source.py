@@ -44,7 +44,7 @@ def source_of(location: str, branch: str) -> Source:
 
 
 def _has_credentials(location: str) -> bool:
-    """Tell whether an address has a password, or, for the web, a user, which may be a token."""
+    """Return whether an address has a password, or, for the web, a user, which may be a token."""
     try:
         parts = urlsplit(location)
     except ValueError:

@@ -66,7 +66,7 @@ def put_back(kept: Path, path: Path) -> None:
 
 
 def schema(path: Path) -> list[object]:
-    """Give what another release could stumble over: tables, indexes and the user's version."""
+    """Return what another release could stumble over: tables, indexes and the user's version."""
     if not path.is_file():
         return []
     try:

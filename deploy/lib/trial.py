@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @contextmanager
 def scratch(host: Host) -> Iterator[Path]:
-    """Give a directory for a trial's state, gone afterwards; one left by a power cut goes first."""
+    """Make a directory for a trial's state, gone afterwards; one left by a power cut goes first."""
     for left in host.opt.glob(".trial-*"):
         shutil.rmtree(left, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(dir=host.opt, prefix=".trial-"))
@@ -48,7 +48,7 @@ def scratch(host: Host) -> Iterator[Path]:
 
 
 def trial_environment(service: Service, directory: Path) -> dict[str, str]:
-    """Give the service's environment, with its state in `directory` instead."""
+    """Return the service's environment, with its state in `directory` instead."""
     settings = dict(service.environment)
     path = service.state_file(directory)
     if path:
@@ -125,7 +125,7 @@ def _copy_state(path: Path | None, aside: Path | None) -> None:
 
 
 def moved_aside(service: Service, directory: Path, upstream: str = "") -> Service:
-    """Give a service that listens elsewhere, keeps its state elsewhere and changes no call."""
+    """Return a service that listens elsewhere, keeps its state elsewhere and changes no call."""
     env = trial_environment(service, directory)
     env["LOTUS_GUARD_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
     env["LOTUS_GUARD_ADMIN_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"

@@ -47,7 +47,7 @@ def quoted(value: str) -> str:
 
 
 def directives(texts: Iterable[str], name: str) -> list[str]:
-    """Give the values of a directive, in order; an empty one forgets those before it."""
+    """Return the values of a directive, in order; an empty one forgets those before it."""
     values: list[str] = []
     for text in texts:
         for line in text.replace("\\\n", " ").splitlines():
@@ -69,7 +69,7 @@ def unit_texts(host: Host, unit: bytes | None = None) -> list[str]:
 
 
 def credentials(texts: Iterable[str]) -> dict[str, str]:
-    """Give the files that credentials are loaded from, by the credentials' names."""
+    """Return the files that credentials are loaded from, by the credentials' names."""
     found = {}
     for value in directives(texts, "LoadCredential"):
         name, colon, path = value.partition(":")
@@ -100,7 +100,7 @@ def service_environment(host: Host, texts: list[str] | None = None) -> dict[str,
 
 
 def address(endpoint: str) -> str | None:
-    """Give the URL of a `tcp:` endpoint as this machine reaches it; None where it is no such."""
+    """Return the URL of a `tcp:` endpoint as this machine reaches it; None where it is no such."""
     match = re.fullmatch(r"tcp6?:(?:port=)?(\d+)(:.*)?", endpoint)
     if match is None:
         return None
@@ -121,11 +121,11 @@ class Service:
 
     @property
     def shares_its_state(self) -> bool:
-        """Tell whether what it remembers is in Redis, where other guards have it as well."""
+        """Return whether what it remembers is in Redis, where other guards have it as well."""
         return "://" in self.environment.get("LOTUS_GUARD_STATE", "")
 
     def state_file(self, directory: Path) -> Path | None:
-        """Give the state file where systemd says STATE_DIRECTORY; None where there is none."""
+        """Return the state file where systemd says STATE_DIRECTORY; None where there is none."""
         if self.shares_its_state:
             return None
         return directory / (self.environment.get("LOTUS_GUARD_STATE") or DEFAULT_STATE)

@@ -140,7 +140,7 @@ class Host:
         return self.run(["/bin/sh", script, "--root", str(self.root), *words], **{**port, **more})
 
     def asks_for_a_token(self) -> bool:
-        """Tell whether one request at the public port brings a token."""
+        """Return whether one request at the public port brings a token."""
         try:
             return self.ask().status == 200
         except OSError:

@@ -139,7 +139,7 @@ NAMING = st.builds(Hop, TRUSTED, st.sampled_from(["append", "add a line"]), st.b
 
 
 def travel(headers: Headers, hops: list[Hop], client: str = CLIENT) -> tuple[Headers, str]:
-    """Give what arrives behind these proxies, the client's first, and who connects."""
+    """Return what arrives behind these proxies, the client's first, and who connects."""
     peer = client
     for hop in hops:
         headers, peer = hop.hand_on(headers, peer), hop.address

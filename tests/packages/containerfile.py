@@ -38,7 +38,7 @@ class Image:
     stop_signal: str = "SIGTERM"
 
     def entry(self) -> Entry:
-        """Give how a container of it is entered."""
+        """Return how a container of it is entered."""
         return Entry(user=self.user, env={"PATH": PATH, **self.env}, folder=self.folder)
 
 

@@ -69,7 +69,7 @@ class Root:
         return run(self.entering(command, entry or Entry()), check=check)
 
     def entering(self, command: Sequence[str], entry: Entry) -> list[str]:
-        """Give the command that runs one in it, as process 1 of its own."""
+        """Return the command that runs one in it, as process 1 of its own."""
         root = str(self.path)
         script = [f"mount --bind {root} {root}", f"mount -t proc proc {root}/proc"]
         for inside, outside in entry.mounts.items():
@@ -132,7 +132,7 @@ def started(
 
 
 def inner(pid: int) -> int:
-    """Give the process that `unshare` has started: to it signals go."""
+    """Return the process that `unshare` has started: to it signals go."""
     return children(pid)[0]
 
 

@@ -78,7 +78,7 @@ def test_every_port_is_on_loopback_and_every_service_of_ours_is_bare(compose: An
 
 @contextmanager
 def network() -> Iterator[int]:
-    """Give a process with a network of its own, for the ports that are fixed in the image."""
+    """Return a process with a network of its own, for the ports that are fixed in the image."""
     script = "ip link set lo up && echo up && exec sleep 300"
     pod = subprocess.Popen(["unshare", "--net", "sh", "-c", script], stdout=subprocess.PIPE)
     try:
@@ -128,7 +128,7 @@ def test_it_runs_without_rights_on_a_read_only_root_and_ends_when_told(
 
 
 def ended(pid: int) -> int | None:
-    """Give how a process of ours ended, if it has."""
+    """Return how a process of ours ended, if it has."""
     found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     return found.si_status if found else None
 
@@ -153,7 +153,7 @@ class Trial:
     services: Mapping[str, Any]
 
     def command(self, name: str, *instead: str) -> list[str]:
-        """Give what runs a service of our own image, or another command as that service."""
+        """Return what runs a service of our own image, or another command as that service."""
         service = self.services[name]
         volumes = service.get("volumes", [])
         entry = evolve(

@@ -93,7 +93,7 @@ class Host:
         return done.stdout + done.stderr
 
     def calls(self) -> list[str]:
-        """Tell what systemctl was asked to do since this was asked last."""
+        """Return what systemctl was asked to do since this was asked last."""
         path = self.root.path / "calls"
         found = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)

@@ -81,7 +81,7 @@ def is_whole(commands: Path, folder: Path) -> None:
 
 
 def origin(commands: Path, module: str, folder: Path) -> Path:
-    """Tell where a module is, without running it: Synapse is not there to import."""
+    """Return where a module is, without running it: Synapse is not there to import."""
     call = f"import importlib.util as u; print(u.find_spec({module!r}).origin)"
     path = Path(run([str(commands / "python"), "-c", call], folder).stdout.strip())
     assert path.is_file()

@@ -31,7 +31,7 @@ def require_debian() -> None:
 
 
 def tool(name: str) -> str:
-    """Give the way to one of our own tools."""
+    """Return the way to one of our own tools."""
     path = TOOLS / "bin" / name
     require(name, path.exists())
     return str(path)
@@ -59,7 +59,7 @@ def run(
 
 
 def without_ours() -> dict[str, str]:
-    """Give the environment without what would let a command find this source, or configure it."""
+    """Return the environment without what would let a command find this source, or configure it."""
     ours = ("LOTUS_GUARD_", "LIVEKIT_", "PYTHON", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 

@@ -30,7 +30,7 @@ class Swarm:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def do(self, client: str, do: str, seconds: float, **fields: Any) -> dict[str, Any]:
-        """Give a command and wait for its answer; an empty one where none came."""
+        """Return a command and wait for its answer; an empty one where none came."""
         number = next(self._ids)
         answer: Future[dict[str, Any]] = Future()
         self._waiting[number] = answer

@@ -36,7 +36,7 @@ def as_sound(request: Any) -> None:
 
 
 def named(length: int) -> Edit:
-    """Give whatever is published a name of so many bytes: LiveKit has no bound for it."""
+    """Return whatever is published a name of so many bytes: LiveKit has no bound for it."""
 
     def edit(request: Any) -> None:
         if request.WhichOneof("message") == "add_track":

@@ -138,6 +138,8 @@ def end_in_order(server: Server) -> None:
     A thread waits for the signal. A handler would run in the middle of what the main thread does,
     and starting a thread from there hangs where that thread was just starting one itself.
     """
+    # For this thread, and for those that are started from here on: one that did not block the
+    # signal would be given it, and it would end the process at once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def wait() -> None:
@@ -165,10 +167,10 @@ def serve() -> None:
         listening("public", "tcp:8070", Handler),
         listening("operators", "tcp:8072", Operators),
     )
+    end_in_order(public)
     on_trial = os.environ.get("LOTUS_GUARD_MODE") == "observe"
     if BEHAVIOUR in ("crashes", "migrates") and not on_trial:
         threading.Timer(0.7, crash).start()
-    end_in_order(public)
     threading.Thread(target=operators.serve_forever, daemon=True).start()
     ready()
     public.serve_forever(poll_interval=0.02)

@@ -23,5 +23,6 @@ Content = Mapping[str, Any] | None
 
 
 def push_of(room: RoomId, limit: Content, sources: Content) -> bytes:
-    """Write a push that tells of both events."""
-    return write_push(room, {LIMIT_EVENT: limit, SOURCES_EVENT: sources}, RULES)
+    """Write a push of a room with these events, and without those of other rules."""
+    none: dict[str, Content] = {rule.event: None for rule in RULES}
+    return write_push(room, {**none, LIMIT_EVENT: limit, SOURCES_EVENT: sources}, RULES)

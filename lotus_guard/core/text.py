@@ -1,5 +1,10 @@
 """Text that strangers wrote, made fit for a log line or a terminal."""
 
+from reprlib import Repr
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+
 
 def printable(text: object, most: int = 200) -> str:
     """Show a text on one line: what is not printable is escaped, what is too long is cut.
@@ -14,5 +19,8 @@ def printable(text: object, most: int = 200) -> str:
 
 
 def shown(value: object) -> str:
-    """Write a value of an event for a complaint: as Python would, at most 40 letters."""
-    return f"{value!r:.40}"
+    """Write a value of an event for a complaint: much as Python would, at most 40 letters.
+
+    Of what is nested deeply or long only the beginning is looked at: strangers wrote it.
+    """
+    return f"{_SHORT.repr(value):.40}"

@@ -5,7 +5,7 @@ never what the request claims. Deadlines count from upstream's answer on, becaus
 upstream slow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError
@@ -19,7 +19,7 @@ from lotus_guard.core.wire import TokenRequest
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.introduction import Excess, Introductions
 from lotus_guard.enforce.issuing import Issuing, Pass
-from lotus_guard.enforce.judge import Finding, Judge
+from lotus_guard.enforce.judge import Finding, Findings, Judge
 from lotus_guard.enforce.ports import Bug, Outage, Reason, Records
 from lotus_guard.enforce.recipient import Asked, Recipient
 from lotus_guard.enforce.seating import SeatDesk
@@ -150,23 +150,31 @@ class Admission:
         decision = self.records.decided(ruling, observed=observed)
         return None if observed else Refusal(excess.refuse, decision)
 
-    async def _conclude(
-        self, recipient: Recipient, token: Token, findings: Sequence[Finding]
-    ) -> Answer:
-        """Refuse; or take the seats, each in one step, and narrow the token."""
+    async def _conclude(self, recipient: Recipient, token: Token, findings: Findings) -> Answer:
+        """Refuse; or take the seats, each in one step, and narrow the token.
+
+        Whoever is refused by any rule takes no seat from others.
+        """
+        keeps_seat = findings.keeps_seat
         passed: list[Finding] = []
-        for finding in findings:
+        for finding in findings.each:
             if not isinstance(finding.verdict, Refuse):
                 passed.append(finding)
-            elif refusal := await self._refuse(recipient, finding, finding.verdict):
+            elif refusal := self._refuse(recipient, finding, finding.verdict):
                 return refusal
+            else:
+                keeps_seat |= finding.seats is not None
         seated: list[Finding] = []
         for finding in passed:
             full = await self._claim(recipient, finding)
             if full is None:
                 seated.append(finding)
-            elif refusal := await self._refuse(recipient, finding, full):
+            elif refusal := self._refuse(recipient, finding, full):
                 return refusal
+            else:
+                keeps_seat = True
+        if keeps_seat:  # whoever is judged next must count them
+            await self.desk.keep(recipient)
         if recipient.user:
             self.introductions.confirm(token, recipient.user)
         return self.issuing.issue(recipient, token, seated)
@@ -182,15 +190,9 @@ class Admission:
         verdict = finding.rule.judge(finding.policy, recipient.who, full)
         return verdict if isinstance(verdict, Refuse) else None
 
-    async def _refuse(
-        self, recipient: Recipient, finding: Finding, refuse: Refuse
-    ) -> Refusal | None:
+    def _refuse(self, recipient: Recipient, finding: Finding, refuse: Refuse) -> Refusal | None:
         """Put a refusal on record; None where the rule is only observed: they come in."""
         seated = self.desk.taken(recipient.room) if finding.seats is not None else ()
         ruling = refused(finding.rule.name, recipient.room, recipient.person, refuse, seated)
         decision = self.records.decided(ruling, observed=finding.is_observed)
-        if not finding.is_observed:
-            return Refusal(refuse, decision)
-        if finding.seats is not None:
-            await self.desk.keep(recipient)
-        return None
+        return None if finding.is_observed else Refusal(refuse, decision)

@@ -38,6 +38,19 @@ class Finding:
     """How many seats the room has, where the rule has one taken for them."""
     at: float = 0.0
     """When the look behind the verdict was begun, where there was one."""
+    is_certain: bool = True
+    """Whether the rule said no less for want of a policy that is certain."""
+
+
+@frozen
+class Findings:
+    """What the rules found about a recipient."""
+
+    each: Sequence[Finding]
+    """In the order of the rules, without those that let the call through."""
+    keeps_seat: bool = False
+    """Whether seats may be counted that could not be given out now: whoever comes in all the same
+    must have one."""
 
 
 @define(eq=False)
@@ -59,17 +72,20 @@ class Judge:
         if self.policies.seats(room) is not None:
             self.desk.look_ahead(room)
 
-    async def findings(self, recipient: Recipient) -> Sequence[Finding]:
-        """What each rule found, in the order of the rules, without those that let the call through.
+    async def findings(self, recipient: Recipient) -> Findings:
+        """What each rule found.
 
         Ends with the first refusal by a rule that is not only observed: what the others find does
         not matter then, and nobody waits for it.
         """
         found: list[Finding] = []
+        keeps_seat = False
         asked = [ensureDeferred(self._alone(policies, recipient)) for policies in self.policies]
         try:
-            for waiting in asked:
+            for policies, waiting in zip(self.policies, asked, strict=True):
                 finding = await waiting
+                counts = Fact.ATTENDANCE in policies.rule.needs
+                keeps_seat |= counts and (finding is None or not finding.is_certain)
                 if finding is None:
                     continue
                 found.append(finding)
@@ -79,7 +95,7 @@ class Judge:
             for waiting in [each for each in asked if not each.called]:
                 ignoring(waiting, CancelledError)
                 waiting.cancel()
-        return found
+        return Findings(found, keeps_seat)
 
     async def _alone(self, policies: Policies[P], recipient: Recipient) -> Finding | None:
         """Ask one rule; None where it had to let the call through."""
@@ -100,13 +116,7 @@ class Judge:
         """Ask one rule; raises Outage."""
         rule = policies.rule
         if Fact.ATTENDANCE in rule.needs:
-            try:
-                return await self._seated(policies, recipient)
-            except CancelledError:
-                raise
-            except Exception:  # they come in all the same: whoever is judged next must count them
-                await self.desk.keep(recipient)
-                raise
+            return await self._seated(policies, recipient)
         policy = (await self._known(policies, recipient)).policy
         verdict = rule.judge(policy, recipient.who, Facts())
         return Finding(rule, policy, verdict, rule.name in self.observed)
@@ -120,9 +130,8 @@ class Judge:
             judging = _judging(rule, known.policy, recipient)
             verdict, at = await self.desk.judged(recipient, judging)
             return Finding(rule, known.policy, verdict, is_observed, rule.seats(known.policy), at)
-        if not known.is_certain:  # there may be a limit by now: it must not put them out
-            await self.desk.keep(recipient)
-        return Finding(rule, known.policy, Allow(), is_observed)
+        # Where it is not certain there may be a limit by now, which must not put them out.
+        return Finding(rule, known.policy, Allow(), is_observed, is_certain=known.is_certain)
 
     async def _known(self, policies: Policies[P], recipient: Recipient) -> Known[P]:
         """Find a policy; raises Outage.

@@ -4,13 +4,16 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import SingleFlight, ignoring
-from lotus_guard.enforce.ports import NO_ROOM, Homeserver, Now, Outage
+from lotus_guard.enforce.ports import NO_ROOM, Bug, Homeserver, Now, Outage
 from lotus_guard.rules.rule import P, Reading, Rule
+
+_log = Logger()
 
 MOST_ROOMS = 20_000
 UNKNOWN_SECONDS = 60.0
@@ -198,7 +201,14 @@ class Policies(Generic[P]):
 
     async def _look_up(self, room: RoomId, homeserver: Homeserver) -> Kept[P]:
         begun = self.now()
-        self.put(room, await homeserver.policy(room, self.rule), begun)
+        try:
+            reading = await homeserver.policy(room, self.rule)
+        except (CancelledError, Outage):
+            raise
+        except Exception as why:  # what was known before holds, as in an outage
+            _log.failure("The {rule} rule could not be read", rule=self.rule.name)
+            raise Bug from why
+        self.put(room, reading, begun)
         kept = self._kept.get(room)
         assert kept is not None, "it was just put there"
         return kept

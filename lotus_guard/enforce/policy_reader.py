@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, ensureDeferred
-from twisted.logger import Logger
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import ignoring
@@ -21,8 +20,6 @@ from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.enforce.turn import Turn
 from lotus_guard.rules.rule import P
-
-_log = Logger()
 
 LONGEST_POLL = 30.0
 """Seconds that a pass may spend on looking up policies: half of what it may last."""
@@ -67,10 +64,12 @@ class PolicyReader:
             for waiting in asked:
                 ignoring(waiting, CancelledError)
                 waiting.cancel()
-        return RoomRules([each for each in found if each is not None])
+        known = [each for each in found if isinstance(each, RoomRule)]
+        has_bug = any(isinstance(each, Bug) for each in found)
+        return RoomRules(known, is_whole=len(known) == len(found), has_bug=has_bug)
 
-    async def _alone(self, policies: Policies[P], room: RoomId, turn: Turn) -> RoomRule | None:
-        """Find the policy of one rule; None where nothing is known of it."""
+    async def _alone(self, policies: Policies[P], room: RoomId, turn: Turn) -> RoomRule | Outage:
+        """Find the policy of one rule, or why nothing is known of it."""
         rule = policies.rule
         try:
             return RoomRule(rule, await self._known(policies, room, turn))
@@ -78,11 +77,8 @@ class PolicyReader:
             raise
         except Outage as failure:
             outage = failure
-        except Exception:
-            _log.failure("The {rule} rule failed", rule=rule.name)
-            outage = Bug()
         self.records.not_enforced(rule.name, outage)
-        return None
+        return outage
 
     async def _known(self, policies: Policies[P], room: RoomId, turn: Turn) -> Known[P]:
         """Find a policy; raises Outage."""
@@ -107,8 +103,9 @@ class PolicyReader:
                 self._asked += 1
                 turn.excuse(await self.limiter.turn())
             return await policies.get(room, 0.0 if asks else None, in_background=True)
-        except Outage:
-            await check.is_out()
+        except Outage as failure:
+            if not isinstance(failure, Bug):
+                await check.is_out()
             raise
 
     def _may_wait(self, age: float | None) -> bool:

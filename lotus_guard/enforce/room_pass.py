@@ -74,8 +74,9 @@ class RoomPass:
         if not known.restrict:
             self.effects.forget(room)
             self.people.pop(room, None)
-            await self.seats.lift(room)
-            return Outcome.NO_POLICY
+            if known.is_whole:
+                await self.seats.lift(room)
+            return Outcome.TROUBLE if known.has_bug else Outcome.NO_POLICY
         seen = await self.presence.look(room, self.reader.now(), in_background=True)
         if not all(attendance.is_whole for attendance in seen.rooms.values()):
             self.journal.saw_partly(room)
@@ -86,7 +87,7 @@ class RoomPass:
         enforced, observed = self._divided(known)
         self._observe(room, observed, self._plan(observed, seen, unseated), enforced.restrict)
         await self._carry_out(room, enforced, self._plan(enforced, seen, unseated), turn)
-        return Outcome.UNDER_POLICY
+        return Outcome.TROUBLE if known.has_bug else Outcome.UNDER_POLICY
 
     async def is_empty(self, room: RoomId) -> bool:
         """Whether nobody has come yet into a room for which a token was issued.

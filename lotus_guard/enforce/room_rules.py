@@ -25,6 +25,10 @@ class RoomRules:
 
     each: Sequence[RoomRule]
     """In the order of the rules."""
+    is_whole: bool = True
+    """Whether the policies of all rules are known, if only from before an outage."""
+    has_bug: bool = False
+    """Whether a mistake of ours kept a rule from being read."""
 
     @property
     def restrict(self) -> bool:

@@ -24,6 +24,10 @@ from lotus_guard.rules.rule import Refuse, Verdict
 LOOK_MAX_AGE = 3.0
 """Seconds for which a look may let somebody in: long enough for the live loop's looks to serve."""
 
+_CLIENTS_MAY_CAUSE = frozenset({Reason.TIMEOUT, Reason.BUSY})
+"""Reasons for which LiveKit does not answer that clients can bring about: work that it or we have
+too much of makes those who ask next wait."""
+
 Judging = Callable[[Occupancy], Verdict]
 """A rule's verdict on somebody, given who is there."""
 
@@ -156,4 +160,4 @@ class SeatDesk:
         could let in.
         """
         is_recent = self.now() - self.presence.last_look(room) <= KEPT
-        return outage.reason is Reason.TIMEOUT and is_recent
+        return outage.reason in _CLIENTS_MAY_CAUSE and is_recent

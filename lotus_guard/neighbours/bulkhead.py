@@ -18,12 +18,21 @@ from lotus_guard.enforce.ports import Allowance, NotAsked, Now, Outage, Reason
 from lotus_guard.neighbours.breaker import Breaker
 from lotus_guard.neighbours.http import Http, HttpAnswer
 
-FOR_TOKENS, IN_BACKGROUND = (64, 512), (16, 4096)
-"""Exchanges at once, and how many may wait; see `load_shedding.TOKENS`."""
+IN_BACKGROUND = 16, 4096
+"""Exchanges at once, and how many may wait."""
 BACKGROUND_PATIENCE = 5.0
 """Seconds that an exchange in the background may wait: nobody waits for it."""
 
 _log = Logger()
+
+
+def for_tokens(questions: int) -> tuple[int, int]:
+    """How many exchanges for tokens there may be at once, and how many may wait.
+
+    `questions`: how many questions a token asks of the neighbour at once. With more rules there are
+    more, and one address must not fill all places (`load_shedding.TOKENS`).
+    """
+    return 32 * questions, 512
 
 
 class Journal(Protocol):

@@ -31,6 +31,9 @@ from lotus_guard.neighbours.http import outage_of
 MOST_JUDGED = 1024 * 1024
 """Answers of up to so many bytes are read whole; longer ones are streamed through."""
 
+REMEMBERED_BYTES = 64
+"""Longer names of headers are worked out each time: what clients make up must fill no cache."""
+
 SECONDS = 60.0
 """How long upstream may take; it asks the user's homeserver, which may be slow."""
 
@@ -146,9 +149,16 @@ def _remove(headers: Headers, unwanted: AbstractSet[bytes]) -> None:
             headers.removeHeader(name)
 
 
-@lru_cache(maxsize=1024)
 def _plain(name: bytes) -> bytes:
+    """A header's name in the one spelling that we know; long ones are not worth remembering."""
+    return _remembered(name) if len(name) <= REMEMBERED_BYTES else _plainly(name)
+
+
+def _plainly(name: bytes) -> bytes:
     return name.strip().lower().replace(b"_", b"-")
+
+
+_remembered = lru_cache(maxsize=1024)(_plainly)
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:

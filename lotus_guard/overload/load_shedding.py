@@ -28,9 +28,9 @@ CROWD_TOKENS = 24
 TOKENS = Bounds(most=1024, each=16, crowd=CROWD_TOKENS, line=4096, waiting=1 << 30, cap=16)
 """Tokens being judged at once.
 
-Of one address so few that all their look-ups (two each at Synapse, `roll_call.AT_ONCE` at LiveKit)
-and those made ahead find a place at once with a neighbour: none waits there because of its own, and
-so long that it opens. What waits here instead is bounded by the requests under way.
+Of one address so few that all their look-ups (one for each rule at Synapse, `roll_call.AT_ONCE` at
+LiveKit) and those made ahead find a place at once with a neighbour: none waits there because of its
+own, and so long that it opens. What waits here instead is bounded by the requests under way.
 """
 MANY_TOKENS = TOKENS.most // 2
 """So many tokens being judged, none of more than `cap` from one address, are too many."""

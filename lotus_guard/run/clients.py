@@ -7,13 +7,14 @@ from attrs import frozen
 
 from lotus_guard.core.clock import ServerClock
 from lotus_guard.enforce.ports import Outage
+from lotus_guard.enforce.roll_call import AT_ONCE
 from lotus_guard.neighbours.bulkhead import (
     BACKGROUND_PATIENCE,
-    FOR_TOKENS,
     IN_BACKGROUND,
     Backend,
     Bulkhead,
     QueuedHttp,
+    for_tokens,
 )
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.livekit import LiveKit
@@ -76,7 +77,7 @@ def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> Clients[LiveK
         )
 
     http = Http(agent, basics.clocks.reactor, peer="LiveKit")
-    return _clients(basics, Dependency.LIVEKIT, http, client)
+    return _clients(basics, Dependency.LIVEKIT, http, client, AT_ONCE)
 
 
 def synapse_clients(basics: Basics, agent: Any) -> Clients[Synapse]:
@@ -93,13 +94,20 @@ def synapse_clients(basics: Basics, agent: Any) -> Clients[Synapse]:
         )
 
     http = Http(agent, basics.clocks.reactor, peer="Synapse")
-    return _clients(basics, Dependency.SYNAPSE, http, client)
+    return _clients(basics, Dependency.SYNAPSE, http, client, len(basics.rules))
 
 
 def _clients(
-    basics: Basics, name: Dependency, http: Http, client: Callable[[Http, OnEnd], C]
+    basics: Basics,
+    name: Dependency,
+    http: Http,
+    client: Callable[[Http, OnEnd], C],
+    questions: int,
 ) -> Clients[C]:
-    """Make a neighbour's clients; its probe goes past the lines and the breaker."""
+    """Make a neighbour's clients; its probe goes past the lines and the breaker.
+
+    `questions`: how many questions one token asks of it at once.
+    """
     note = basics.health.noter(name)
     backend = _backend(basics, name, client(http, note))
 
@@ -111,7 +119,7 @@ def _clients(
         return client(QueuedHttp(http.agent, http.clock, backend, bulkhead, peer=http.peer), on_end)
 
     return Clients(
-        tokens=queued(Bulkhead(*FOR_TOKENS, http.clock)),
+        tokens=queued(Bulkhead(*for_tokens(questions), http.clock)),
         background=queued(Bulkhead(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)),
         backend=backend,
     )

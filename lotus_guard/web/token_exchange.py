@@ -37,7 +37,7 @@ class TokenExchange:
 
     async def token(self, request: ClientRequest, read: Read) -> None:
         """Answer a request for a token; raises Problem."""
-        arrived, body = self.now(), self._body(request)
+        arrived, body = self.now(), self.body_of(request)
         asked = self._asked(read, body)
         if asked is not None:
             self.clients.note(request.origin)
@@ -47,9 +47,10 @@ class TokenExchange:
     async def other(self, request: ClientRequest) -> None:
         """Answer any other request; raises Problem. No token need come back, but one may."""
         arrived = self.now()
-        await self._pass(request, self._body(request), None, arrived)
+        await self._pass(request, self.body_of(request), None, arrived)
 
-    def _body(self, request: ClientRequest) -> bytes:
+    def body_of(self, request: ClientRequest) -> bytes:
+        """Return what a client sent; raises Problem where it is too long."""
         if request.too_long:
             self.objections.refuse(
                 Problem(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.text import printable
+from lotus_guard.core.text import printable, shown
 
 
 @given(st.text(), st.integers(1, 50))
@@ -21,3 +21,14 @@ def test_what_is_shown() -> None:
     assert printable("\ud800") == "\\ud800"
     assert printable("x" * 201) == "x" * 199 + "…"
     assert printable(7) == "7"
+
+
+def test_a_value_is_shown_as_python_would_and_its_beginning_where_it_is_long_or_deep() -> None:
+    assert shown("five") == "'five'"
+    assert shown({"a": [1, None, 2.5]}) == "{'a': [1, None, 2.5]}"
+    assert shown("x" * 100_000) == "'" + "x" * 39
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert shown(deep).startswith("[[[")
+    assert len(shown([[[["y" * 1000] * 9] * 9] * 9])) <= 40

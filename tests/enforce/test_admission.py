@@ -18,7 +18,7 @@ from lotus_guard.enforce.admission import Admission, Issued, Refusal
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.introduction import MOST_SLOTS, Introductions
 from lotus_guard.enforce.issuing import Issuing, Pass
-from lotus_guard.enforce.judge import Finding
+from lotus_guard.enforce.judge import Finding, Findings
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.recipient import Asked, Recipient
 from lotus_guard.rules import RULES
@@ -51,6 +51,7 @@ class Judge:
     policies: Any
     found: Any = ()
     """The findings, a failure, or a Deferred."""
+    keeps_seat: bool = False
     observed: frozenset[str] = frozenset()
     recipients: list[Recipient] = field(factory=list)
     looked_ahead: list[RoomId] = field(factory=list)
@@ -64,7 +65,7 @@ class Judge:
             return await self.found
         if isinstance(self.found, Exception):
             raise self.found
-        return self.found
+        return Findings(self.found, self.keeps_seat)
 
 
 @define(eq=False)
@@ -150,7 +151,7 @@ def token_of(livekit_room: str = CALL, pair: KeyPair = PAIR, identity: str = IDE
 
 
 def seat(most: int = 5, is_observed: bool = False) -> Finding:
-    return Finding(Limit(), LimitPolicy(most), Allow(), is_observed, most, at=7.0)
+    return Finding(Limit(), LimitPolicy(most), Allow(), is_observed, most, 7.0)
 
 
 def says(name: str, verdict: Any, is_observed: bool = False, seats: int | None = None) -> Finding:
@@ -191,6 +192,21 @@ def test_an_observed_refusal_is_on_record_and_they_come_in(gate: Gate) -> None:
     assert gate.ask().token is not None
     assert gate.refusals() == [("one", True), ("two", True), ("three", False)]
     assert gate.desk.calls == ["keep"], "for the one that counts seats"
+
+
+def test_who_comes_in_though_nobody_could_count_keeps_a_seat_and_who_is_refused_does_not(
+    gate: Gate,
+) -> None:
+    gate.judge.keeps_seat = True
+    gate.judge.found = [says("one", Allow())]
+    assert gate.ask() == Pass()
+    assert gate.desk.calls == ["keep"]
+    gate.desk.calls.clear()
+    gate.judge.found = [says("one", NO)]
+    assert gate.ask() == Refusal(NO, "decision1")
+    gate.judge.found = [says("seats", NO, is_observed=True, seats=5), says("one", NO)]
+    assert gate.ask() == Refusal(NO, "decision3")
+    assert gate.desk.calls == [], "they would take it from others"
 
 
 def test_a_seat_is_taken_by_the_look_behind_the_verdict(gate: Gate) -> None:

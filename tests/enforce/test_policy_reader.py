@@ -125,11 +125,16 @@ class Desk:
 
     def read(self, turn: Turn | None = None, room: RoomId = ROOM) -> dict[str, Any]:
         """Read the policies of a room, whatever the pace: each with whether it is certain."""
+        rules = self.rules(turn, room)
+        return {e.rule.name: (e.known.policy, e.known.is_certain) for e in rules.each}
+
+    def rules(self, turn: Turn | None = None, room: RoomId = ROOM) -> RoomRules:
+        """Read the policies of a room, whatever the pace."""
         reading = self.begin(turn, room)
         self.clock.pump([0.001] * 10)
         rules = result(reading)
         assert isinstance(rules, RoomRules), rules
-        return {e.rule.name: (e.known.policy, e.known.is_certain) for e in rules.each}
+        return rules
 
 
 STRICT, LOOSE = Given(True), Given(False)
@@ -176,8 +181,19 @@ def test_a_rule_of_which_nothing_is_known_is_not_enforced_and_the_others_are(
 ) -> None:
     desk = Desk()
     desk.answers(trouble, STRICT)
+    known = desk.rules()
+    assert not known.is_whole
+    assert known.has_bug == (reason == "bug")
     assert desk.read() == {"two": (STRICT, True)}
-    assert desk.records.unenforced == [("one", reason)]
+    assert desk.records.unenforced == [("one", reason)] * 2
+
+
+def test_where_all_is_known_that_is_said() -> None:
+    desk = Desk()
+    desk.answers(LOOSE, STRICT)
+    known = desk.rules()
+    assert known.is_whole
+    assert not known.has_bug
 
 
 def test_what_was_known_before_an_outage_holds_and_is_not_certain() -> None:

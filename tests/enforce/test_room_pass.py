@@ -124,6 +124,8 @@ class Party:
     is_whole: bool = True
     unseated_people: list[str] = field(factory=list)
     changed_at: list[float] = field(factory=list)
+    knows_all: bool = True
+    has_bug: bool = False
     records: Records = field(factory=Records)
     done: list[tuple[str, str, str]] = field(factory=list)
     """Each step that was carried out: its kind, for whom, and by which rule."""
@@ -150,7 +152,7 @@ class Party:
         return 7.0
 
     async def read(self, _room: RoomId, _turn: Any) -> RoomRules:
-        return RoomRules(self.rules)
+        return RoomRules(self.rules, self.knows_all, self.has_bug)
 
     @property
     def policies(self) -> Any:
@@ -224,6 +226,22 @@ def test_a_room_without_a_policy_is_not_looked_at_and_its_seats_are_free(rules: 
     assert party.run() is Outcome.NO_POLICY
     assert party.notes == ["forgotten", "lifted"]
     assert party.room_pass.people == {}
+
+
+def test_seats_are_not_free_where_there_may_be_a_limit_that_could_not_be_read() -> None:
+    party = Party((rule("one", restricts=False),), knows_all=False)
+    assert party.run() is Outcome.NO_POLICY
+    assert party.notes == ["forgotten"]
+
+
+@pytest.mark.parametrize("restricts", [True, False])
+def test_a_pass_with_a_mistake_of_ours_is_no_good_one_and_the_other_rules_hold(
+    restricts: bool,
+) -> None:
+    cameras = rule("one", NO_CAM, restricts=restricts)
+    party = Party([cameras], there=(somebody(),), knows_all=False, has_bug=True)
+    assert party.run() is Outcome.TROUBLE
+    assert [step for step, _, _ in party.done] == (["Narrow"] if restricts else [])
 
 
 def test_each_step_is_carried_out_for_the_rule_that_calls_for_it() -> None:

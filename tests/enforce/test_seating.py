@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.core.seats import Occupancy, Seats
 from lotus_guard.enforce.policies import MOST_AHEAD
-from lotus_guard.enforce.ports import Flooded, Outage, Reason
+from lotus_guard.enforce.ports import Flooded, NotAsked, Outage, Reason
 from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.enforce.seat_store import LocalSeats
@@ -187,6 +187,17 @@ def test_where_clients_may_have_made_it_slow_who_was_seen_last_counts_for_a_whil
     else:
         assert isinstance(found[0], Refuse)
     assert hall.presence.resorts == (0 if is_refused is None else 1)
+
+
+def test_a_line_before_livekit_that_is_too_long_is_nobodys_way_in(hall: Hall) -> None:
+    """Clients can fill it: who was seen last counts, as where it answers too late."""
+    hall.presence.there = ("@a:s:D",)
+    hall.presence.see(age=LOOK_MAX_AGE + 1.0)
+    hall.presence.trouble = NotAsked(Reason.BUSY, "made up")
+    verdict, _ = result(hall.judged())
+    assert isinstance(verdict, Refuse)
+    hall.presence.see(age=KEPT + 1.0)
+    assert result(hall.judged()).check(Outage)
 
 
 def test_a_room_that_is_too_much_to_look_at_is_nobodys_way_in(hall: Hall) -> None:

@@ -10,6 +10,7 @@ from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 
 from lotus_guard.enforce.ports import Reason
+from lotus_guard.neighbours import upstream
 from lotus_guard.neighbours.upstream import (
     OF_HOMESERVERS,
     WITHHELD,
@@ -83,6 +84,17 @@ def test_no_spelling_of_a_withheld_header_goes_through(name: bytes, data: Any) -
         for each in letters
     )
     assert prepared({spelt: b"x"}) == FORWARDED
+
+
+def test_long_names_of_headers_fill_no_memory_and_are_withheld_all_the_same() -> None:
+    before = upstream._remembered.cache_info().currsize
+    long = b"X" * 8000
+    assert (
+        prepared({b"Connection": long + b", X-Made-Up-Here", long: b"1"})
+        .keys()
+        .isdisjoint({long.lower(), b"connection"})
+    )
+    assert upstream._remembered.cache_info().currsize <= before + 3
 
 
 def test_what_connection_names_is_for_us_alone() -> None:

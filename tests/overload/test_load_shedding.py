@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from lotus_guard.enforce.policies import MOST_AHEAD
 from lotus_guard.enforce.ports import Reason
 from lotus_guard.enforce.roll_call import AT_ONCE
-from lotus_guard.neighbours.bulkhead import FOR_TOKENS
+from lotus_guard.neighbours.bulkhead import for_tokens
 from lotus_guard.overload.client_address import Origin
 from lotus_guard.overload.fair_share import Bounds, Shares
 from lotus_guard.overload.load_shedding import (
@@ -24,6 +24,7 @@ from lotus_guard.overload.load_shedding import (
     LoadShedding,
     TurnedAway,
 )
+from lotus_guard.rules import RULES
 
 A, B = Origin("192.0.2.1"), Origin("192.0.2.2")
 CROWD = Origin("127.0.0.1", is_crowd=True)
@@ -206,9 +207,9 @@ def test_a_crowd_is_one_client_to_back_pressure_and_not_to_shares() -> None:
 @pytest.mark.parametrize("most", [TOKENS.each, CROWD_TOKENS])
 def test_the_look_ups_of_one_address_wait_for_nobody_but_others(most: int) -> None:
     """Where they waited for each other, and too long, the door would open by one address alone."""
-    at_once, _ = FOR_TOKENS
-    assert 2 * most + 2 * MOST_AHEAD <= at_once, "limit and sources, at Synapse"
-    assert (most + MOST_AHEAD) * AT_ONCE <= at_once, "looks, at LiveKit"
+    for questions in (len(RULES), len(RULES) + 1, AT_ONCE):
+        at_once, _ = for_tokens(questions)
+        assert (most + MOST_AHEAD) * questions <= at_once
 
 
 def test_a_conference_behind_one_address_finds_room() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from attrs import evolve
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
@@ -75,3 +76,16 @@ def test_the_signers_clock_is_shown() -> None:
     make_signer(basics)
     assert shown(basics, "lotus_guard_clock_offset_seconds") == 0.0
     assert "clock" in [each["name"] for each in basics.health.dependencies()]
+
+
+def test_there_are_places_for_the_look_ups_of_each_rule() -> None:
+    """With more rules than places are for, one address could make all who ask after it wait."""
+    basics = basics_on(Clock())
+    more = evolve(basics, rules=(*basics.rules, *basics.rules))
+
+    def most(of: Basics) -> int:
+        http: Any = synapse_clients(of, Agent()).tokens.http
+        found: int = http.bulkhead.most
+        return found
+
+    assert most(more) == 2 * most(basics)

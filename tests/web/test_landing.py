@@ -45,6 +45,13 @@ async def test_the_page_is_at_the_root(world: World, path: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_asks_for_the_page_with_too_long_a_body_hears_so(world: World) -> None:
+    world.start_guard()
+    got = await world.request("GET", "/", body=b"x" * (64 * 1024 + 1))
+    assert got.status == 413
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("target", [b"http://h", b"http://h/", b"/;", b"/?"])
 async def test_what_upstream_would_get_decides(world: World, target: bytes) -> None:
     world.start_guard()

@@ -37,7 +37,7 @@ C = TypeVar("C", bound=Pingable)
 
 
 @frozen
-class Clients(Generic[C]):
+class NeighbourClients(Generic[C]):
     """How one neighbour is asked: background questions have a line of their own."""
 
     tokens: C
@@ -61,7 +61,7 @@ def make_signer(basics: Basics) -> Signer:
     return signer
 
 
-def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> Clients[LiveKit]:
+def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> NeighbourClients[LiveKit]:
     """Make the clients of LiveKit."""
 
     def client(http: Http, on_end: OnEnd) -> LiveKit:
@@ -79,7 +79,7 @@ def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> Clients[LiveK
     return _clients(basics, Dependency.LIVEKIT, http, client)
 
 
-def synapse_clients(basics: Basics, agent: Any) -> Clients[Synapse]:
+def synapse_clients(basics: Basics, agent: Any) -> NeighbourClients[Synapse]:
     """Make the clients of Synapse."""
 
     def client(http: Http, on_end: OnEnd) -> Synapse:
@@ -98,7 +98,7 @@ def synapse_clients(basics: Basics, agent: Any) -> Clients[Synapse]:
 
 def _clients(
     basics: Basics, name: Dependency, http: Http, client: Callable[[Http, OnEnd], C]
-) -> Clients[C]:
+) -> NeighbourClients[C]:
     """Make a neighbour's clients; its probe goes past the lines and the breaker."""
     note = basics.health.noter(name)
     backend = _backend(basics, name, client(http, note))
@@ -110,7 +110,7 @@ def _clients(
     def queued(bulkhead: Bulkhead) -> C:
         return client(QueuedHttp(http.agent, http.clock, backend, bulkhead, peer=http.peer), on_end)
 
-    return Clients(
+    return NeighbourClients(
         tokens=queued(Bulkhead(*FOR_TOKENS, http.clock)),
         background=queued(Bulkhead(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)),
         backend=backend,

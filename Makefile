@@ -14,7 +14,7 @@ test: check ## Everything, with the real servers, WebRTC clients, deploy/ and th
 	@$(MAKE) --no-print-directory real
 	@$(MAKE) --no-print-directory shipping
 
-check: $(INSTALLED) ## Lint, types, unit and property tests: under a minute.
+check: $(INSTALLED) ## Lint, types, unit and property tests: about two minutes.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -30,6 +30,7 @@ from twisted.web.client import readBody
 from twisted.web.http_headers import Headers
 
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.server_url import url_fault
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.push import (
     HEADER,
@@ -86,14 +87,11 @@ class LotusGuardModule:
         }
         if unknown:
             raise ConfigError(f"lotus_guard: unknown settings {', '.join(sorted(unknown))}")
-        url = config.get("guard_url")
-        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            raise ConfigError("lotus_guard: guard_url must be http://host:port of the guard")
         reject = config.get("reject_senseless", True)
         if not isinstance(reject, bool):
             raise ConfigError("lotus_guard: reject_senseless must be true or false")
         path = str(config.get("push_secret_path") or "")
-        return Settings(url.rstrip("/"), _secret(config), reject, path)
+        return Settings(_guard_url(config), _secret(config), reject, path)
 
     async def check_event_allowed(
         self, event: Any, _state: Mapping[Any, Any]
@@ -175,6 +173,15 @@ class LotusGuardModule:
             self._secret = _secret({"push_secret_path": self._settings.push_secret_path})
         except ConfigError as error:
             logger.warning("%s; the last one is used on", error.msg)
+
+
+def _guard_url(config: Mapping[str, Any]) -> str:
+    url = config.get("guard_url")
+    wrong = url_fault(url) if isinstance(url, str) else "is no text"
+    if not isinstance(url, str) or wrong:
+        wanted = "guard_url must be http://host:port of the guard"
+        raise ConfigError(f"lotus_guard: {wanted}; it {wrong}")
+    return url.rstrip("/")
 
 
 def _secret(config: Mapping[str, Any]) -> str:

@@ -87,7 +87,7 @@ def check_offline(
         try:
             file = livekit_file.read_livekit_file(livekit_config)
             findings.append(livekit_file.check_file(file, config.key, config.secret))
-        except livekit_file.Unusable as why:
+        except livekit_file.UnusableFile as why:
             findings.append(livekit_file.unusable(why))
         except Exception as failure:
             findings.append(_broken(livekit_file.NAME, failure))

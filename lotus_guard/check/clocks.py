@@ -12,6 +12,7 @@ from lotus_guard.check.finding import Finding, note, ok, warning
 from lotus_guard.core.clock import MOST_APART
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import Http
+from lotus_guard.neighbours.matrix import VERSIONS_PATH
 
 NAME = "clocks"
 WANTED = "let chrony or systemd-timesyncd set the clocks: `timedatectl set-ntp true` on each host"
@@ -21,7 +22,7 @@ async def check_clocks(context: CheckContext) -> list[Finding]:
     """Compare the clocks; the two farthest apart count, and ours is one of them."""
     config = context.config
     places = {
-        "Synapse": (context.http.synapse, f"{config.synapse_url}/_matrix/client/versions"),
+        "Synapse": (context.http.synapse, config.synapse_url + VERSIONS_PATH),
         "LiveKit": (context.http.livekit, f"{config.livekit_api}/"),
         "lk-jwt-service": (context.http.upstream, f"{config.upstream}/healthz"),
     }

@@ -7,9 +7,9 @@ from typing import Any
 from lotus_guard.check.context import PREFIX, CheckContext
 from lotus_guard.check.exchange import clock_offset_of, request
 from lotus_guard.core.clock import MOST_APART
-from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.neighbours.signing import Signing
 
 
 async def call_livekit(
@@ -43,7 +43,6 @@ def authorization(
     context: CheckContext, grant: Mapping[str, Any], offset: float = 0.0
 ) -> dict[str, str]:
     """Make the headers of a call; `offset` is how far ahead of ours LiveKit's clock is."""
-    now = int(context.clocks.epoch() + offset)
-    pair = KeyPair(context.config.key, context.config.secret)
-    token = mint(pair, sub=PREFIX, nbf=now - 10, exp=now + 60, video=dict(grant))
+    signing = Signing(context.config.credentials.livekit.value, offset)
+    token = signing.token(grant, context.clocks.epoch(), sub=PREFIX).decode("ascii")
     return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

@@ -26,21 +26,21 @@ class LiveKitFile:
     keys: Mapping[str, str] = field(repr=False)
 
 
-class Unusable(Exception):
+class UnusableFile(Exception):
     """A file that cannot be read, or is none of LiveKit's."""
 
 
 def read_livekit_file(path: Path) -> LiveKitFile:
-    """Read the file; raises Unusable with what is wrong with it."""
+    """Read the file; raises UnusableFile with what is wrong with it."""
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a text file"
-        raise Unusable(f"cannot read {path} ({why})") from None
+        raise UnusableFile(f"cannot read {path} ({why})") from None
     except yaml.YAMLError:
-        raise Unusable(f"{path} is no YAML") from None
+        raise UnusableFile(f"{path} is no YAML") from None
     if not isinstance(fields, dict):
-        raise Unusable(f"{path} holds no settings")
+        raise UnusableFile(f"{path} holds no settings")
     room, webhook, keys = (part_of(fields, name) for name in ("room", "webhook", "keys"))
     urls = webhook.get("urls")
     return LiveKitFile(
@@ -52,7 +52,7 @@ def read_livekit_file(path: Path) -> LiveKitFile:
     )
 
 
-def unusable(why: Unusable) -> Finding:
+def unusable(why: UnusableFile) -> Finding:
     """The finding on a file that is of no use."""
     return warning(NAME, str(why), "--livekit-config: LiveKit's livekit.yaml")
 

@@ -18,7 +18,8 @@ from lotus_guard.check.exchange import (
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.neighbours.synapse_admin import events_in, rooms_path, state_path
+from lotus_guard.neighbours.matrix import VERSIONS_PATH
+from lotus_guard.neighbours.synapse_admin import VERSION_PATH, events_in, rooms_path, state_path
 
 SYNAPSE, TOKEN, FILTER = "synapse", "synapse-token", "synapse-filter"
 WANTED = "LOTUS_GUARD_SYNAPSE_URL=http://127.0.0.1:8008 (Synapse itself, not the proxy before it)"
@@ -31,7 +32,7 @@ async def check_synapse(context: CheckContext) -> list[Finding]:
     """Go from the door (versions) to the token (rooms) to the filter (state)."""
     base = context.config.synapse_url
     try:
-        versions = await request(context.http.synapse, "GET", f"{base}/_matrix/client/versions")
+        versions = await request(context.http.synapse, "GET", base + VERSIONS_PATH)
         if versions.status != 200 or "versions" not in fields_of(versions):
             seen = f"{base} answers {describe_answer(versions)}: that is no homeserver"
             return [fault(SYNAPSE, seen, WANTED)]
@@ -96,9 +97,7 @@ async def _types_sent(context: CheckContext, room: str) -> set[str]:
 
 
 async def _version(context: CheckContext) -> str:
-    version = fields_of(await _admin(context, "/_synapse/admin/v1/server_version")).get(
-        "server_version"
-    )
+    version = fields_of(await _admin(context, VERSION_PATH)).get("server_version")
     return version.partition(" ")[0] if isinstance(version, str) else "(of unknown version)"
 
 

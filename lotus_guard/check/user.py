@@ -5,18 +5,11 @@ The LiveKit room that lk-jwt-service makes on the way is removed again.
 
 import json
 import re
-from urllib.parse import quote
 
 import jwt
 
 from lotus_guard.check.context import PREFIX, CheckContext
-from lotus_guard.check.exchange import (
-    describe_answer,
-    errcode_of,
-    fields_of,
-    outage_in_words,
-    request,
-)
+from lotus_guard.check.exchange import SECONDS, errcode_of, outage_in_words, request
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
 from lotus_guard.check.livekit_api import remove_room
 from lotus_guard.core.model import RoomId
@@ -25,12 +18,13 @@ from lotus_guard.core.token import NotOurs, open_token
 from lotus_guard.core.wire import read_answer
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.neighbours.matrix import Denied, Matrix
 
 USER, KEY = "user", "upstream-key"
 SAME = "the same LIVEKIT_KEY and LIVEKIT_SECRET (best: one LIVEKIT_KEY_FILE) for both services"
 FEDERATION = "lk-jwt-service must reach the homeserver by federation, with the openid listener"
 _USER_ID = re.compile(r"@[\x21-\x7e]{1,253}")
-SECONDS = 30.0
+TOKEN_SECONDS = 30.0
 """lk-jwt-service asks the user's homeserver by federation, which may take long."""
 
 
@@ -47,8 +41,9 @@ async def check_as_user(context: CheckContext) -> list[Finding]:
     if not context.options.user_token:
         return []
     try:
-        user = await _whoami(context)
-        openid = await _openid(context, user)
+        matrix = _matrix(context)
+        user = await _whoami(matrix)
+        openid = await _openid(matrix, user)
         room = RoomId(f"!{PREFIX}-{context.new_name()}:{user.partition(':')[2]}")
         answer = await _token(context, room, openid)
     except Ended as ended:
@@ -58,30 +53,48 @@ async def check_as_user(context: CheckContext) -> list[Finding]:
     return [ok(USER, "the user's token is good"), await _judge(context, room, answer)]
 
 
-async def _whoami(context: CheckContext) -> str:
-    url = f"{context.config.synapse_url}/_matrix/client/v3/account/whoami"
-    answer = await request(context.http.synapse, "GET", url, _bearer(context))
-    user = fields_of(answer).get("user_id")
-    if answer.status in (401, 403):
-        seen = f"Synapse does not know the user's token ({answer.status} {errcode_of(answer)})"
-        raise Ended(warning(USER, seen, "--as-user: a valid access token of any user"))
-    if answer.status != 200 or not isinstance(user, str) or not _USER_ID.fullmatch(user):
-        seen = f"Synapse does not say whose token it is ({describe_answer(answer)})"
-        raise Ended(warning(USER, seen, "LOTUS_GUARD_SYNAPSE_URL: Synapse itself; see its log"))
+def _matrix(context: CheckContext) -> Matrix:
+    return Matrix(
+        context.http.synapse,
+        context.config.synapse_url,
+        context.options.user_token,
+        seconds=SECONDS,
+        patience=0.0,
+        user_agent=PREFIX,
+    )
+
+
+async def _whoami(matrix: Matrix) -> str:
+    try:
+        user = await matrix.whoami()
+    except Denied as denied:
+        raise Ended(_unknown(denied)) from None
+    if not _USER_ID.fullmatch(user):
+        raise Ended(_unknown(Denied(200, "", "")))
     return user
 
 
-async def _openid(context: CheckContext, user: str) -> dict[str, object]:
-    path = f"/_matrix/client/v3/user/{quote(user, safe='')}/openid/request_token"
-    answer = await request(
-        context.http.synapse, "POST", context.config.synapse_url + path, _bearer(context), b"{}"
-    )
-    fields = fields_of(answer)
-    if answer.status != 200 or not isinstance(fields.get("access_token"), str):
-        seen = f"Synapse gives the user no OpenID token ({describe_answer(answer)})"
-        raise Ended(warning(USER, seen, "--as-user: a token of an ordinary user, no guest"))
+def _unknown(denied: Denied) -> Finding:
+    if denied.status in (401, 403):
+        seen = f"Synapse does not know the user's token ({_in_words(denied)})"
+        return warning(USER, seen, "--as-user: a valid access token of any user")
+    seen = f"Synapse does not say whose token it is ({_in_words(denied)})"
+    return warning(USER, seen, "LOTUS_GUARD_SYNAPSE_URL: Synapse itself; see its log")
+
+
+async def _openid(matrix: Matrix, user: str) -> dict[str, object]:
+    try:
+        fields = await matrix.openid_token(user)
+    except Denied as denied:
+        seen = f"Synapse gives the user no OpenID token ({_in_words(denied)})"
+        wanted = "--as-user: a token of an ordinary user, no guest"
+        raise Ended(warning(USER, seen, wanted)) from None
     names = ("access_token", "token_type", "matrix_server_name", "expires_in")
     return {name: fields[name] for name in names if name in fields}
+
+
+def _in_words(denied: Denied) -> str:
+    return f"{denied.status} {denied.errcode}".strip()
 
 
 async def _token(context: CheckContext, room: RoomId, openid: dict[str, object]) -> HttpAnswer:
@@ -90,7 +103,7 @@ async def _token(context: CheckContext, room: RoomId, openid: dict[str, object])
     headers = {"Content-Type": "application/json"}
     try:
         return await request(
-            context.http.upstream, "POST", f"{base}/sfu/get", headers, body, SECONDS
+            context.http.upstream, "POST", f"{base}/sfu/get", headers, body, TOKEN_SECONDS
         )
     except Outage as outage:
         raise Ended(_no_answer(outage)) from None
@@ -98,8 +111,8 @@ async def _token(context: CheckContext, room: RoomId, openid: dict[str, object])
 
 def _no_answer(outage: Outage) -> Finding:
     if outage.reason is Reason.TIMEOUT:
-        seen = f"lk-jwt-service gives no token within {SECONDS:g} s: it asks the user's homeserver"
-        return fault(KEY, seen, FEDERATION)
+        late = f"lk-jwt-service gives no token within {TOKEN_SECONDS:g} s"
+        return fault(KEY, f"{late}: it asks the user's homeserver", FEDERATION)
     return note(KEY, f"not looked at: {outage_in_words(outage)} at lk-jwt-service")
 
 
@@ -137,10 +150,3 @@ def _livekit_room_in(encoded: str) -> str:
         return str(claims["video"]["room"])
     except (jwt.PyJWTError, KeyError, TypeError):
         return ""
-
-
-def _bearer(context: CheckContext) -> dict[str, str]:
-    return {
-        "Authorization": f"Bearer {context.options.user_token}",
-        "Content-Type": "application/json",
-    }

@@ -19,9 +19,9 @@ from lotus_guard.check.context import CheckContext, CheckOptions, clients_over
 from lotus_guard.check.finding import EXIT_CODES, Finding, Level, warning, worst
 from lotus_guard.check.user import USER
 from lotus_guard.commands.common import Failed, on_the_reactor
+from lotus_guard.core.server_url import url_fault
 from lotus_guard.core.text import printable
 from lotus_guard.neighbours.agents import Agents
-from lotus_guard.run.address import url_fault
 from lotus_guard.run.clocks import Clocks
 
 _STYLES = {

@@ -27,12 +27,12 @@ from lotus_guard.commands.policy_room import (
 )
 from lotus_guard.commands.policy_words import RoomPolicies, as_json, lines_of, meaning
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.server_url import url_fault
 from lotus_guard.core.text import printable
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.matrix import Matrix
 from lotus_guard.rules import RULES, Rules
-from lotus_guard.run.address import url_fault
 from lotus_guard.run.clocks import Clocks
 
 TOKEN_VARIABLE = "POLICY_USER_TOKEN"  # noqa: S105  (a name; LOTUS_GUARD_… is the service's own)

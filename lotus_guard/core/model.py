@@ -37,10 +37,6 @@ class Grant:
     """Lower-case names of the allowed sources. Empty means *every* source (docs/facts.md, LiveKit:
     permissions)."""
 
-    def allows(self, source: str) -> bool:
-        """Whether LiveKit would let this source be published."""
-        return self.can_publish and (not self.sources or source in self.sources)
-
 
 class Kind(StrEnum):
     """What a track really carries, as LiveKit sees it from the media (docs/facts.md, LiveKit: a

@@ -78,8 +78,6 @@ class Recorder:
     sinks: list[Sink] = field(factory=list)
     recent: deque[Decision] = field(init=False, factory=lambda: deque(maxlen=MOST_RECENT))
     """The last decisions, newest last."""
-    recorded: int = field(default=0, init=False)
-    """How many there have been."""
     _tallies: LruDict[RoomId, Counter[Deed]] = field(init=False, factory=lambda: LruDict(20_000))
     _said: LruDict[Hashable, tuple[float, str]] = field(init=False, factory=lambda: LruDict(10_000))
 
@@ -131,7 +129,6 @@ class Recorder:
         )
         if once is not None:
             self._said.put(once, (self.now(), decision.id))
-        self.recorded += 1
         self.recent.append(decision)
         for sink in self.sinks:
             sink(decision)

@@ -70,11 +70,6 @@ class Lease:
         has_just_asked = self.now() - self._failed < 3 * RENEW_SECONDS
         return since is not None and self.now() - since > SECONDS and has_just_asked
 
-    @property
-    def term(self) -> int:
-        """How many leaders there were with this one; 0 where it does not lead by Redis' word."""
-        return self._term if self._holds() else 0
-
     async def renew(self) -> bool:
         """Ask Redis for the lead, or for more of it; returns whether it has answered."""
         sent = self.now()

@@ -1,9 +1,11 @@
 """Matrix' client API, as a user of Synapse calls it, and the look at a room's state as an admin.
 
+    GET  /_matrix/client/versions                                    {"versions": […]}; no token
     GET  /_matrix/client/v3/directory/room/{alias}                   {"room_id": "!…"}; no token
     GET  /_matrix/client/v3/account/whoami                           {"user_id": "@…"}
     GET  /_matrix/client/v3/rooms/{room}/state/m.room.member/{user}  {"membership": "join"}
     PUT  /_matrix/client/v3/rooms/{room}/state/{type}/               {"event_id": "$…"}
+    POST /_matrix/client/v3/user/{user}/openid/request_token         {"access_token": "…", …}
 
 Refusals are `{"errcode": "M_…", "error": "…"}`; 429 says in `retry_after_ms`, and in the header
 `Retry-After` in seconds, how long to wait (docs/facts.md, Synapse: client API).
@@ -23,6 +25,7 @@ from lotus_guard.core.objects import json_object
 from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.synapse_admin import MOST_BYTES, events_in, quoted, state_path
 
+VERSIONS_PATH = "/_matrix/client/versions"
 _LEAST_WAIT = 0.5
 _LEAST_HIDDEN = 8
 """Shorter tokens are not looked for in what Synapse says: they are in every other word."""
@@ -57,6 +60,8 @@ class Matrix:
     """Most seconds that one call waits in all where the homeserver says "later" (429)."""
     on_wait: Callable[[float], None] = lambda _seconds: None
     """Told of each wait before it begins."""
+    user_agent: str = ""
+    """What it calls itself in the homeserver's log; empty for nothing."""
 
     async def room_of(self, alias: str) -> RoomId:
         """Find the room of an alias."""
@@ -79,6 +84,13 @@ class Matrix:
         """Set a state event with the empty state key."""
         body = json.dumps(dict(content)).encode("ascii")
         await self._ask("PUT", _client_state_path(room, event_type), body)
+
+    async def openid_token(self, user: str) -> dict[str, Any]:
+        """Get what proves to others who the user is whose token this is."""
+        path = f"/_matrix/client/v3/user/{quoted(user)}/openid/request_token"
+        fields = await self._ask("POST", path, b"{}")
+        _text(fields, "access_token")
+        return fields
 
     async def events(self, room: RoomId, event_type: str) -> Sequence[Any]:
         """List a room's state events of a type, as an admin; older releases send all types."""
@@ -106,6 +118,8 @@ class Matrix:
         headers = {b"Content-Type": b"application/json"} if body is not None else {}
         if self.token:
             headers[b"Authorization"] = b"Bearer " + self.token.encode("ascii")
+        if self.user_agent:
+            headers[b"User-Agent"] = self.user_agent.encode("ascii")
         return await self.http.exchange(
             method.encode("ascii"),
             f"{self.url}{path}".encode("ascii"),

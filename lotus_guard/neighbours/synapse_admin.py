@@ -1,7 +1,8 @@
-"""Synapse's admin API about rooms: the paths that we ask, and how their answers are read.
+"""Synapse's admin API: the paths that we ask, and how their answers are read.
 
 The wire (docs/facts.md, Synapse: admin API):
 
+GET {synapse}/_synapse/admin/v1/server_version
 GET {synapse}/_synapse/admin/v1/rooms?from={n}&limit={n}
 GET {synapse}/_synapse/admin/v1/rooms/{room_id}/state?type={type}
 Authorization: Bearer <an admin's access token>
@@ -16,6 +17,7 @@ from urllib.parse import quote
 MOST_BYTES = 32 * 1024 * 1024
 """Bytes of an answer: a big room's whole state, from a Synapse that ignores `type`."""
 _ADMIN = "/_synapse/admin/v1"
+VERSION_PATH = f"{_ADMIN}/server_version"
 
 
 def rooms_path(limit: int, start: int = 0) -> str:

@@ -15,7 +15,6 @@ class NeighbourMetrics:
     """Calls, and the breakers."""
 
     def __init__(self, families: Families) -> None:
-        self._families = families
         self.livekit_calls = families.counter(
             "lotus_guard_livekit_calls_total", "Calls made to LiveKit", ("method",)
         )

@@ -28,7 +28,7 @@ class RuleMetrics:
     def _declare_decisions(self, families: Families) -> None:
         self.refusals = families.counter(
             "lotus_guard_refused_total",
-            "Refused: limit (the call is full) or request (it cannot be accepted)",
+            "Refused: by a rule, or as a request that cannot be accepted (request)",
             ("rule",),
         )
         self.narrowings = families.counter(
@@ -44,7 +44,7 @@ class RuleMetrics:
         )
         self.cache = families.counter(
             "lotus_guard_cache_total",
-            "Uses of what is remembered: policies of limit and sources, looks at who is there",
+            "Uses of what is remembered: policies, by rule, and looks at who is there (look)",
             ("what", "outcome"),
         )
         self.complaints = families.counter(

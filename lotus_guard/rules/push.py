@@ -9,9 +9,10 @@ The wire, ours at both ends (`lotus_guard.synapse_module` sends, `web.operators`
     204                                       taken
     401                                       not signed with our secret, too old, or seen before
 
-Release 0.1 has the name of each rule with its event's content in place of `events`; both are
-written and read for one release, so that the module and the guard need not be upgraded together.
-Its heartbeat is `{}`, for the two events that it knows. What a sender does not cover is polled.
+A push of the form before has the name of each rule with its event's content in place of `events`;
+both forms are written and read for one release, so that the module and the guard need not be
+upgraded together. A heartbeat from before `covers` is `{}`, and stands for the two events that
+there were then. What a sender does not cover is polled.
 
 The milliseconds make a recorded push useless after a minute, and order two pushes for one room.
 """
@@ -39,7 +40,7 @@ WINDOW = 60.0
 
 
 _COVERED_BEFORE = ("io.lotus.voice_limit", "io.lotus.room_quality")
-"""What a module of release 0.1 pushes."""
+"""What a module pushes whose heartbeat has no `covers`."""
 
 MOST_PUSH = 64 * 1024
 """Bytes of a push; the guard takes no longer one. An event's content may be as long, and there are

@@ -1,18 +1,12 @@
-"""What the endpoints and URLs of the configuration say, without asking anybody."""
+"""What the endpoints of the settings say, and where their URLs lead, without asking anybody."""
 
 import re
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TCP = re.compile(r"tcp6?:(?:port=)?(\d+)(:.*)?")
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
-MOST_NAME = 253
-"""Characters of a host name; RFC 1035 has it so, and 63 for each label."""
-
-EXTRAS = "has a user name, a query or a fragment in it"
 
 
 @frozen
@@ -55,34 +49,6 @@ def shifted(endpoint: str, by: int) -> str:
     if match is None:
         return ""
     return f"{endpoint[: match.start(1)]}{int(match[1]) + by}{endpoint[match.end(1) :]}"
-
-
-def is_host(text: str) -> bool:
-    """Whether a text is a host name without empty labels, or an IP address."""
-    if ":" in text:  # urlsplit takes the brackets off
-        try:
-            return ip_address(text).version == 6
-        except ValueError:
-            return False
-    return len(text) <= MOST_NAME and _NAME.fullmatch(text) is not None
-
-
-def url_fault(url: str) -> str:
-    """What is wrong with an http or https URL of a server; empty where it can be asked."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  (raises ValueError for a port that is none)
-    except ValueError:
-        return "has a host or a port that is none"
-    if parts.scheme not in ("http", "https"):
-        return "does not begin with https:// or http://"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "contains what no URL contains (a host in other letters is written as xn--…)"
-    if not is_host(parts.hostname or ""):
-        return f"names no host: {parts.hostname!r} is none" if parts.hostname else "names no host"
-    if parts.query or parts.fragment or parts.username or parts.password:
-        return EXTRAS
-    return ""
 
 
 def is_loopback(host: str) -> bool:

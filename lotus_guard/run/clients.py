@@ -38,7 +38,7 @@ C = TypeVar("C", bound=Pingable)
 
 
 @frozen
-class Clients(Generic[C]):
+class NeighbourClients(Generic[C]):
     """How one neighbour is asked: background questions have a line of their own."""
 
     tokens: C
@@ -62,7 +62,7 @@ def make_signer(basics: Basics) -> Signer:
     return signer
 
 
-def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> Clients[LiveKit]:
+def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> NeighbourClients[LiveKit]:
     """Make the clients of LiveKit."""
 
     def client(http: Http, on_end: OnEnd) -> LiveKit:
@@ -80,7 +80,7 @@ def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> Clients[LiveK
     return _clients(basics, Dependency.LIVEKIT, http, client, AT_ONCE)
 
 
-def synapse_clients(basics: Basics, agent: Any) -> Clients[Synapse]:
+def synapse_clients(basics: Basics, agent: Any) -> NeighbourClients[Synapse]:
     """Make the clients of Synapse."""
 
     def client(http: Http, on_end: OnEnd) -> Synapse:
@@ -103,7 +103,7 @@ def _clients(
     http: Http,
     client: Callable[[Http, OnEnd], C],
     questions: int,
-) -> Clients[C]:
+) -> NeighbourClients[C]:
     """Make a neighbour's clients; its probe goes past the lines and the breaker.
 
     `questions`: how many questions one token asks of it at once.
@@ -118,7 +118,7 @@ def _clients(
     def queued(bulkhead: Bulkhead) -> C:
         return client(QueuedHttp(http.agent, http.clock, backend, bulkhead, peer=http.peer), on_end)
 
-    return Clients(
+    return NeighbourClients(
         tokens=queued(Bulkhead(*for_tokens(questions), http.clock)),
         background=queued(Bulkhead(*IN_BACKGROUND, http.clock, BACKGROUND_PATIENCE)),
         backend=backend,

@@ -245,11 +245,6 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def is_unconfigured(environment: Mapping[str, str]) -> bool:
-    """Whether the environment says nothing at all to the guard."""
-    return not any(name.startswith((OUR_PREFIX, "LIVEKIT_")) for name in environment)
-
-
 def read_config(environment: Mapping[str, str]) -> Config:
     """Make a Config of an environment; raises Faulty with every fault at once."""
     texts = texts_of(Config, environment)

@@ -30,8 +30,8 @@ from lotus_guard.run.memory import Memory
 
 
 @frozen
-class Judging:
-    """What the token path and the live loop both judge by, and where they write what they did."""
+class CommonParts:
+    """What token path and live loop share: what they judge by, where they write what they did."""
 
     memory: Memory
     presence: Presence
@@ -42,15 +42,15 @@ class Judging:
 
 
 def make_live(
-    basics: Basics, judging: Judging, livekit: LiveKit, pushes: Pushes, limiter: RateLimiter
+    basics: Basics, common: CommonParts, livekit: LiveKit, pushes: Pushes, limiter: RateLimiter
 ) -> Live:
     """Make what enforces the rules in calls that run."""
-    clocks, directory, policies = basics.clocks, judging.memory.directory, judging.policies
-    interval, rank = basics.config.reconcile_interval, _rank(judging)
+    clocks, directory, policies = basics.clocks, common.memory.directory, common.policies
+    interval, rank = basics.config.reconcile_interval, _rank(common)
     reader = PolicyReader(
-        policies, pushes.are_coming, limiter, judging.recorder, clocks.now, interval
+        policies, pushes.are_coming, limiter, common.recorder, clocks.now, interval
     )
-    room_pass = make_room_pass(basics, judging, livekit, reader)
+    room_pass = make_room_pass(basics, common, livekit, reader)
     candidates = Candidates(directory, policies, pushes.are_coming, clocks.now)
     return Live(
         livekit,
@@ -65,26 +65,26 @@ def make_live(
 
 
 def make_room_pass(
-    basics: Basics, judging: Judging, livekit: LiveKit, reader: PolicyReader
+    basics: Basics, common: CommonParts, livekit: LiveKit, reader: PolicyReader
 ) -> RoomPass:
     """Make what brings one room within its policies."""
-    config, clocks, memory = basics.config, basics.clocks, judging.memory
-    store, rank, metrics = memory.seat_store, _rank(judging), basics.metrics.loop
-    removals = Removals(livekit, store, judging.begins, clocks.now, clocks.epoch)
+    config, clocks, memory = basics.config, basics.clocks, common.memory
+    store, rank, metrics = memory.seat_store, _rank(common), basics.metrics.loop
+    removals = Removals(livekit, store, common.begins, clocks.now, clocks.epoch)
     effects = Effects(
         livekit,
         removals,
-        judging.presence,
+        common.presence,
         memory.directory,
         rank,
         metrics,
-        judging.recorder,
+        common.recorder,
         clocks.now,
     )
-    seats = LiveSeats(judging.policies, store, rank, HangUps(), config.live_limit)
+    seats = LiveSeats(common.policies, store, rank, HangUps(), config.live_limit)
     return RoomPass(
         reader,
-        judging.presence,
+        common.presence,
         memory.directory,
         seats,
         effects,
@@ -94,30 +94,30 @@ def make_room_pass(
     )
 
 
-def _rank(judging: Judging) -> Rank:
-    return judging.memory.cluster.lease or Only()
+def _rank(common: CommonParts) -> Rank:
+    return common.memory.cluster.lease or Only()
 
 
 def make_admission(
-    basics: Basics, judging: Judging, livekit_clock: ServerClock, hints: Hints
+    basics: Basics, common: CommonParts, livekit_clock: ServerClock, hints: Hints
 ) -> Admission:
     """Make what judges tokens."""
-    config, clocks, memory = basics.config, basics.clocks, judging.memory
-    desk = SeatDesk(memory.seats, memory.seat_store, judging.presence, clocks.reactor, clocks.now)
+    config, clocks, memory = basics.config, basics.clocks, common.memory
+    desk = SeatDesk(memory.seats, memory.seat_store, common.presence, clocks.reactor, clocks.now)
     return Admission(
         config.credentials.livekit,
         Introductions(memory.directory, clocks.now),
         Judge(
-            judging.policies,
+            common.policies,
             desk,
-            judging.recorder,
+            common.recorder,
             clocks.reactor,
             clocks.now,
             config.observed,
         ),
         desk,
-        Issuing(config.token_life, judging.recorder, livekit_clock.epoch),
-        judging.recorder,
+        Issuing(config.token_life, common.recorder, livekit_clock.epoch),
+        common.recorder,
         config.deadline - memory.cluster.seconds,
-        Issued(hints.issued, judging.begins),
+        Issued(hints.issued, common.begins),
     )

@@ -25,11 +25,11 @@ from lotus_guard.observe.room_names import RoomNames
 from lotus_guard.observe.rooms import Rooms
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.run.basics import Basics, make_basics
-from lotus_guard.run.clients import Clients, livekit_clients, make_signer, synapse_clients
+from lotus_guard.run.clients import NeighbourClients, livekit_clients, make_signer, synapse_clients
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.cluster import make_cluster, make_seat_store
 from lotus_guard.run.config import Config
-from lotus_guard.run.enforcement import Judging, make_admission, make_live
+from lotus_guard.run.enforcement import CommonParts, make_admission, make_live
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.gauges import show_what_is_known
 from lotus_guard.run.hints import Hints
@@ -82,13 +82,13 @@ def make_guard(
     synapse = synapse_clients(basics, agents.synapse)
     pushes = make_pushes(basics)
     policies = make_policies(basics, synapse, pushes)
-    judging = Judging(memory, make_presence(basics, livekit, memory), policies, recorder)
+    common = CommonParts(memory, make_presence(basics, livekit, memory), policies, recorder)
     limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
-    live = make_live(basics, judging, livekit.background, pushes, limiter)
+    live = make_live(basics, common, livekit.background, pushes, limiter)
     webhooks = make_webhooks(basics, live, memory)
     hints = Hints(webhooks, pushes, policies, live, memory.cluster)
-    admission = make_admission(basics, judging, signer.clock, hints)
-    overview = make_overview(basics, judging, live, synapse)
+    admission = make_admission(basics, common, signer.clock, hints)
+    overview = make_overview(basics, common, live, synapse)
     show_what_is_known(basics, overview.rooms, hints)
     resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
     budget = budget or FdBudget()
@@ -136,7 +136,9 @@ def make_pushes(basics: Basics) -> Pushes:
     )
 
 
-def make_policies(basics: Basics, synapse: Clients[Synapse], pushes: Pushes) -> AllPolicies:
+def make_policies(
+    basics: Basics, synapse: NeighbourClients[Synapse], pushes: Pushes
+) -> AllPolicies:
     """Make what knows the rooms' policies."""
     freshness = Freshness(pushes.policy_max_age, basics.config.policy_stale)
     tokens, background, metrics = synapse.tokens, synapse.background, basics.metrics.rules
@@ -146,7 +148,7 @@ def make_policies(basics: Basics, synapse: Clients[Synapse], pushes: Pushes) -> 
     )
 
 
-def make_presence(basics: Basics, livekit: Clients[LiveKit], memory: Memory) -> Presence:
+def make_presence(basics: Basics, livekit: NeighbourClients[LiveKit], memory: Memory) -> Presence:
     """Make what knows who is in a room."""
     clocks = basics.clocks
     roll_call = RollCall(memory.directory, clocks.reactor, clocks.now, basics.config.deadline)
@@ -168,26 +170,26 @@ def make_webhooks(basics: Basics, live: Live, memory: Memory) -> Webhooks:
 
 
 def make_overview(
-    basics: Basics, judging: Judging, live: Live, synapse: Clients[Synapse]
+    basics: Basics, common: CommonParts, live: Live, synapse: NeighbourClients[Synapse]
 ) -> Overview:
     """Make what describes this guard to its operator."""
-    config, clocks, memory = basics.config, basics.clocks, judging.memory
+    config, clocks, memory = basics.config, basics.clocks, common.memory
     names_limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
     names = RoomNames(synapse.background, names_limiter, clocks.now)
-    observable = [*(each.rule.name for each in judging.policies), LIVE]
+    observable = [*(each.rule.name for each in common.policies), LIVE]
     modes = {rule: "observe" if rule in config.observed else "enforce" for rule in observable}
     rooms = Rooms(
         live,
         memory.directory,
         memory.seats,
-        judging.policies,
-        judging.recorder,
+        common.policies,
+        common.recorder,
         names.name_of,
         clocks.now,
     )
-    titles = {each.rule.name: each.rule.title for each in judging.policies}
+    titles = {each.rule.name: each.rule.title for each in common.policies}
     identity = {"instance": memory.cluster.store.instance, "rules": modes, "titles": titles}
-    return Overview(rooms, judging.recorder, basics.health, clocks.epoch, identity)
+    return Overview(rooms, common.recorder, basics.health, clocks.epoch, identity)
 
 
 def make_operators(

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from twisted.internet.endpoints import serverFromString
 
+from lotus_guard.core.server_url import EXTRAS, url_fault
 from lotus_guard.enforce.credentials import Unusable, fault_line
 from lotus_guard.overload.client_address import Network, networks_of
-from lotus_guard.run.address import EXTRAS, url_fault
 
 MOST_SECONDS = 86400.0
 

@@ -16,7 +16,7 @@ from lotus_guard.run.address import bracketed
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.cluster import Cluster
 from lotus_guard.run.config import Config
-from lotus_guard.run.systemd import Supervisor
+from lotus_guard.run.systemd import Reporter
 
 _log = Logger()
 
@@ -30,13 +30,13 @@ class Readiness(Service):
         clocks: Clocks,
         agents: Agents,
         public: StreamServerEndpointService,
-        supervisor: Supervisor,
+        reporter: Reporter,
     ) -> None:
         self._config = config
         self._clocks = clocks
         self._http = Http(agents.upstream, clocks.reactor)
         self._public = public
-        self._supervisor = supervisor
+        self._reporter = reporter
 
     def startService(self) -> None:
         """Begin to ask our own port."""
@@ -57,7 +57,7 @@ class Readiness(Service):
                 address=url or self._config.listen,
                 upstream=self._config.upstream,
             )
-            self._supervisor.ready()
+            self._reporter.ready()
 
     async def _answers(self, url: str) -> bool:
         probe = sign_probe(self._config.secret, self._clocks.epoch())
@@ -85,8 +85,8 @@ class WorkerReadiness(Service):
     It does not ask its own port: the kernel would hand the question to any of the workers.
     """
 
-    def __init__(self, supervisor: Supervisor, cluster: Cluster) -> None:
-        self._supervisor = supervisor
+    def __init__(self, reporter: Reporter, cluster: Cluster) -> None:
+        self._reporter = reporter
         self._cluster = cluster
 
     def startService(self) -> None:
@@ -99,4 +99,4 @@ class WorkerReadiness(Service):
     async def _tell(self) -> None:
         if self._cluster.redis is not None:
             await self._cluster.redis.connected()
-        self._supervisor.ready()
+        self._reporter.ready()

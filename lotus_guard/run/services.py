@@ -52,7 +52,7 @@ class GuardService(MultiService):
 
 
 class BeatService(Service):
-    """Keeps the supervisor informed while the guard runs."""
+    """Keeps systemd, or the supervisor of workers, informed while the guard runs."""
 
     def __init__(self, beats: Beats) -> None:
         self._beats = beats

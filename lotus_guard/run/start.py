@@ -15,7 +15,7 @@ from lotus_guard.run.listeners import OPERATORS, PUBLIC, listener
 from lotus_guard.run.live_service import LiveService
 from lotus_guard.run.readiness import Readiness, WorkerReadiness
 from lotus_guard.run.services import BeatService, GuardService
-from lotus_guard.run.systemd import Beats, Supervisor, handed_over, supervisor_of
+from lotus_guard.run.systemd import Beats, Reporter, handed_over, reporter_of
 from lotus_guard.run.worker_role import Lifeline, role_of
 from lotus_guard.run.workers import Fleet
 from lotus_guard.web.door import DoorSite
@@ -34,29 +34,27 @@ def make_service(config: Config, reactor: Any, hangups: Hangups | None = None) -
         hangups.lead_to(reactor, config.credentials.reload)
     if role is not None:
         reactor.addReader(Lifeline(reactor))
-        return make_guard_service(role.config(config), reactor, role.supervisor, is_worker=True)
-    supervisor = supervisor_of(os.environ, os.getpid())
+        return make_guard_service(role.config(config), reactor, role.reporter, is_worker=True)
+    reporter = reporter_of(os.environ, os.getpid())
     if config.workers == 1:
-        return make_guard_service(config, reactor, supervisor)
-    return make_fleet_service(config, reactor, supervisor, hangups)
+        return make_guard_service(config, reactor, reporter)
+    return make_fleet_service(config, reactor, reporter, hangups)
 
 
-def make_fleet_service(
-    config: Config, reactor: Any, supervisor: Supervisor, hangups: Hangups
-) -> Any:
+def make_fleet_service(config: Config, reactor: Any, reporter: Reporter, hangups: Hangups) -> Any:
     """Make the service of the process that keeps several workers running."""
     service = GuardService(config.log_format)
     sockets = handed_over(os.environ, os.getpid())
-    fleet = Fleet(reactor, config.workers, os.environ, sockets, supervisor)
+    fleet = Fleet(reactor, config.workers, os.environ, sockets, reporter)
     fleet.setServiceParent(service)
     hangups.lead_to(reactor, fleet.reload)
-    beats = Beats(supervisor, lambda: True, fleet.status, reactor)
+    beats = Beats(reporter, lambda: True, fleet.status, reactor)
     BeatService(beats).setServiceParent(service)
     return service
 
 
 def make_guard_service(
-    config: Config, reactor: Any, supervisor: Supervisor, is_worker: bool = False
+    config: Config, reactor: Any, reporter: Reporter, is_worker: bool = False
 ) -> Any:
     """Make the service of one guard; reads the state file."""
     clocks, agents = clocks_of(reactor), pooled_agents(reactor)
@@ -75,11 +73,11 @@ def make_guard_service(
     live = LiveService(guard, config, clocks, agents)
     live.setServiceParent(service)
     ready: Service = (
-        WorkerReadiness(supervisor, guard.memory.cluster)
+        WorkerReadiness(reporter, guard.memory.cluster)
         if is_worker
-        else Readiness(config, clocks, agents, public, supervisor)
+        else Readiness(config, clocks, agents, public, reporter)
     )
     ready.setServiceParent(service)
-    beats = Beats(supervisor, live.is_turning, live.status, reactor)
+    beats = Beats(reporter, live.is_turning, live.status, reactor)
     BeatService(beats).setServiceParent(service)
     return service

@@ -60,12 +60,12 @@ def _family(fd: int) -> int | None:
 
 
 @frozen
-class Supervisor:
-    """Where a process reports how it does; where nobody listens, nothing is sent."""
+class Reporter:
+    """Reports how this process does; where nobody listens, nothing is sent."""
 
     send: Callable[[bytes], None] = lambda _lines: None
     watchdog: float = 0.0
-    """Seconds within which it wants to hear of us; 0: it does not watch."""
+    """Seconds within which whoever listens wants to hear of us; 0: they do not watch."""
 
     def ready(self) -> None:
         """Report that the service can be used."""
@@ -84,14 +84,14 @@ class Supervisor:
         self.send(b"STATUS=" + text.replace("\n", " ").encode(errors="replace"))
 
 
-def supervisor_of(environment: MutableMapping[str, str], pid: int) -> Supervisor:
-    """Find the supervisor that started this process; takes the variables away."""
+def reporter_of(environment: MutableMapping[str, str], pid: int) -> Reporter:
+    """Make what reports to systemd, if it wants that; takes the variables away."""
     path = environment.pop("NOTIFY_SOCKET", "")
     period, watched = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
     if not path.startswith(("/", "@")):
-        return Supervisor()
+        return Reporter()
     is_watched = period.isdecimal() and watched in ("", str(pid))
-    return Supervisor(_sender(path), int(period) / 1e6 if is_watched else 0.0)
+    return Reporter(_sender(path), int(period) / 1e6 if is_watched else 0.0)
 
 
 def _sender(path: str) -> Callable[[bytes], None]:
@@ -111,7 +111,7 @@ def _sender(path: str) -> Callable[[bytes], None]:
 class Beats:
     """Reports four times in the watchdog's period that all is well, for as long as it is."""
 
-    supervisor: Supervisor
+    reporter: Reporter
     is_well: Callable[[], bool]
     status: Callable[[], str]
     clock: Any
@@ -121,18 +121,18 @@ class Beats:
         """Begin; without a watchdog only the status line is kept up to date."""
         self._loop = LoopingCall(self._beat)
         self._loop.clock = self.clock
-        self._loop.start(self.supervisor.watchdog / 4 or 10.0)
+        self._loop.start(self.reporter.watchdog / 4 or 10.0)
 
     def stop(self) -> None:
         """Stop, and report why nothing more will be heard."""
         if self._loop is not None and self._loop.running:
             self._loop.stop()
-        self.supervisor.stopping()
+        self.reporter.stopping()
 
     def _beat(self) -> None:
         try:
-            self.supervisor.status(self.status())
+            self.reporter.status(self.status())
         except Exception:  # a LoopingCall stops for good at its first error
             _log.failure("The status line could not be made")
-        if self.supervisor.watchdog and self.is_well():
-            self.supervisor.alive()
+        if self.reporter.watchdog and self.is_well():
+            self.reporter.alive()

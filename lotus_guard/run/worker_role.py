@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from lotus_guard.run.address import shifted
 from lotus_guard.run.config import Config
-from lotus_guard.run.systemd import Supervisor
+from lotus_guard.run.systemd import Reporter
 
 _log = Logger()
 
@@ -34,7 +34,7 @@ class Role:
     """Which worker this process is, and how it reports to its supervisor."""
 
     number: int
-    supervisor: Supervisor
+    reporter: Reporter
 
     def config(self, config: Config) -> Config:
         """The settings of this worker: it has an operators' port of its own."""
@@ -54,7 +54,7 @@ def role_of(environment: MutableMapping[str, str]) -> Role | None:
         with suppress(OSError):  # the supervisor has gone: the lifeline says so too
             os.write(fd, lines + b"\n")
 
-    return Role(int(number), Supervisor(send, WATCHDOG_SECONDS))
+    return Role(int(number), Reporter(send, WATCHDOG_SECONDS))
 
 
 def own_environment(environment: Mapping[str, str]) -> dict[str, str]:

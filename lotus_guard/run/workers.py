@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lotus_guard.run.listeners import OPERATORS, PUBLIC
-from lotus_guard.run.systemd import FIRST_FD, HandedOver, Supervisor
+from lotus_guard.run.systemd import FIRST_FD, HandedOver, Reporter
 from lotus_guard.run.worker_role import NUMBER, TELL, WATCHDOG_SECONDS
 
 _log = Logger()
@@ -105,14 +105,14 @@ class Fleet(Service):
         count: int,
         environment: Mapping[str, str],
         sockets: Sequence[tuple[str, HandedOver]],
-        supervisor: Supervisor,
+        reporter: Reporter,
     ) -> None:
         self.workers: dict[int, Worker] = {}
         self._reactor = reactor
         self._count = count
         self._environment = dict(environment)
         self._sockets = sockets
-        self._supervisor = supervisor
+        self._reporter = reporter
         self._was_ready = False
         self._looks = LoopingCall(self._look)
         self._looks.clock = reactor
@@ -182,7 +182,7 @@ class Fleet(Service):
         if not self._was_ready and all(each.is_ready for each in self.workers.values()):
             self._was_ready = True
             _log.info("{n} workers are ready", n=self._count)
-            self._supervisor.ready()
+            self._reporter.ready()
 
     def _replace(self, worker: Worker, reason: Failure) -> None:
         """Start another one, soon; at once where this one lived for a while."""

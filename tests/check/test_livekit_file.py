@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lotus_guard.check.finding import Level
-from lotus_guard.check.livekit_file import Unusable, read_livekit_file
+from lotus_guard.check.livekit_file import UnusableFile, read_livekit_file
 from lotus_guard.sandbox.stack import KEY
 from tests.check.breaks import OTHER_SECRET, Break, F, W, each_is_found, livekit_yaml
 from tests.check.checked_stack import CheckedStack
@@ -33,7 +33,7 @@ test_what_is_broken_is_what_is_found = each_is_found(BREAKS)
 def test_a_file_that_is_not_livekits(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "livekit.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(Unusable):
+    with pytest.raises(UnusableFile):
         read_livekit_file(path)
 
 

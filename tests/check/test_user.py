@@ -48,7 +48,7 @@ async def test_a_homeserver_of_the_users_that_hangs_is_named(
     stack: CheckedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """lk-jwt-service asks it while the check waits."""
-    monkeypatch.setattr("lotus_guard.check.user.SECONDS", 0.3)
+    monkeypatch.setattr("lotus_guard.check.user.TOKEN_SECONDS", 0.3)
 
     async def hang(_name: str) -> None:
         await Deferred()
@@ -58,6 +58,22 @@ async def test_a_homeserver_of_the_users_that_hangs_is_named(
     assert found["upstream-key"].level is F
     assert "within 0.3 s: it asks the user's homeserver" in found["upstream-key"].seen
     assert "by federation" in found["upstream-key"].wanted
+
+
+@ensureDeferred
+async def test_a_user_who_gets_no_openid_token_is_a_finding(stack: CheckedStack) -> None:
+    url, refusal = stack.world.sandbox.addresses.synapse, b'{"errcode": "M_GUEST"}'
+
+    class NoOpenId(Proxy):
+        def render(self, request: Any) -> int:
+            self.page = (403, refusal) if b"/openid/" in request.uri else None
+            return super().render(request)
+
+    stack.environment["LOTUS_GUARD_SYNAPSE_URL"] = stack.serve(NoOpenId(url))
+    found = await stack.check()
+    assert {f.name: f.level for f in found.values() if f.level in (W, F)} == {"user": W}
+    assert "no OpenID token (403 M_GUEST)" in found["user"].seen
+    assert "no guest" in found["user"].wanted
 
 
 @pytest.mark.parametrize(

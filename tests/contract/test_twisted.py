@@ -16,6 +16,7 @@ import pytest
 from attrs import frozen
 from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
@@ -31,6 +32,7 @@ from lotus_guard.neighbours.agents import KnownHosts, Pool
 
 ROOT = Path(__file__).resolve().parents[2]
 PRIVATE = re.compile(r"_[^_]\w*")
+BY_TEXT = ("getattr", "hasattr", "setattr", "delattr", "attrgetter", "methodcaller")
 
 
 @frozen
@@ -56,6 +58,9 @@ LEANED_ON = (
     Leaned("overload/http_limits.py", "_waitingForTransport", "whether the client reads"),
     Leaned("run/listeners.py", "_raiseSynchronously", "a port that is taken ends the start"),
     Leaned("run/listeners.py", "_waitingForPort", "who has knocked is let in before it closes"),
+    Leaned(
+        "run/parsers.py", "_port", "a port that nobody can listen on is a fault of the settings"
+    ),
     Leaned("run/readiness.py", "_waitingForPort", "the port that we ask whether it answers"),
     Leaned("sandbox/service.py", "_raiseSynchronously", "a port that is taken ends the start"),
 )
@@ -76,7 +81,7 @@ def trees() -> dict[str, ast.Module]:
 
 
 def foreign_names() -> Iterator[tuple[str, str]]:
-    """Private names that are read, called or imported, and that nothing of ours defines."""
+    """Private names that are read, called, looked up or imported, and that are none of ours."""
     found = trees()
     ours = set[str]().union(*map(defined, found.values()))
     for module, tree in found.items():
@@ -84,10 +89,21 @@ def foreign_names() -> Iterator[tuple[str, str]]:
             if isinstance(node, ast.Attribute) and PRIVATE.fullmatch(node.attr):
                 if node.attr not in ours:
                     yield module, node.attr
+            elif isinstance(node, ast.Call):
+                names = [name for name in names_in_text(node) if name not in ours]
+                yield from ((module, name) for name in names)
             elif isinstance(node, ast.ImportFrom):
                 outside = not (node.module or "").startswith("lotus_guard")
                 names = [*(node.module or "").split("."), *(each.name for each in node.names)]
                 yield from ((module, name) for name in names if outside and PRIVATE.fullmatch(name))
+
+
+def names_in_text(call: ast.Call) -> list[str]:
+    """Private names that a call of `getattr` and its like has as a text."""
+    if ast.unparse(call.func).rpartition(".")[2] not in BY_TEXT:
+        return []
+    texts = [each.value for each in call.args if isinstance(each, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and PRIVATE.fullmatch(text)]
 
 
 def defined(tree: ast.Module) -> set[str]:
@@ -278,6 +294,12 @@ def test_a_service_has_the_port_that_it_waits_for_and_raises_where_it_cannot_be_
     refused._raiseSynchronously = True
     with pytest.raises(CannotListenError):
         refused.privilegedStartService()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tcp6"])
+def test_an_endpoint_has_the_number_of_its_port_and_does_not_look_at_it(kind: str) -> None:
+    made: Any = serverFromString(Clock(), f"{kind}:65536")
+    assert made._port == 65536
 
 
 def test_a_publisher_lists_its_observers() -> None:

@@ -1,4 +1,4 @@
-"""The guard's nouns: who was there, what a track is, what a grant allows."""
+"""The guard's nouns: who was there, what a track is."""
 
 import pytest
 
@@ -8,17 +8,9 @@ from lotus_guard.core.model import (
     Identity,
     Kind,
     Participant,
-    Source,
     Track,
     kind_of,
 )
-
-
-def test_an_empty_list_of_sources_allows_every_one() -> None:
-    assert all(Grant(True, ()).allows(source) for source in Source)
-    assert not any(Grant(False, ()).allows(source) for source in Source)
-    assert Grant(True, ("camera",)).allows(Source.CAMERA)
-    assert not Grant(True, ("camera",)).allows(Source.MICROPHONE)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def test_what_is_asked_and_what_is_read() -> None:
         said(fields={"membership": "join"}),
         said(fields={"event_id": "$1"}),
         said(fields={"state": [{"type": "m.x"}]}),
+        said(fields={"access_token": "proof", "expires_in": 60}),
     )
     client = matrix(agent)
     assert result_of(client.room_of("#a/b:s")) == ROOM
@@ -37,16 +38,27 @@ def test_what_is_asked_and_what_is_read() -> None:
     assert result_of(client.membership(ROOM, "@alice:s")) == "join"
     result_of(client.set_state(ROOM, "m.x", {"a": 1}))
     assert result_of(client.events(ROOM, "m.x")) == [{"type": "m.x"}]
+    assert result_of(client.openid_token("@alice:s"))["access_token"] == "proof"
     assert [(asked.method, asked.uri.decode()[8:]) for asked in agent.asked] == [
         (b"GET", "/_matrix/client/v3/directory/room/%23a%2Fb%3As"),
         (b"GET", "/_matrix/client/v3/account/whoami"),
         (b"GET", "/_matrix/client/v3/rooms/%21a%3As/state/m.room.member/%40alice%3As"),
         (b"PUT", "/_matrix/client/v3/rooms/%21a%3As/state/m.x/"),
         (b"GET", "/_synapse/admin/v1/rooms/%21a%3As/state?type=m.x"),
+        (b"POST", "/_matrix/client/v3/user/%40alice%3As/openid/request_token"),
     ]
-    assert [asked.body for asked in agent.asked if asked.body] == [b'{"a": 1}']
+    assert [asked.body for asked in agent.asked if asked.body] == [b'{"a": 1}', b"{}"]
     tokens = {tuple(asked.headers.getRawHeaders(b"Authorization", [])) for asked in agent.asked}
     assert tokens == {(b"Bearer a-token-of-alices",)}
+
+
+def test_the_homeservers_log_says_who_asked_where_that_is_told() -> None:
+    agent = answering(said(fields={"user_id": "@a:s"}), said(fields={"user_id": "@a:s"}))
+    result_of(matrix(agent).whoami())
+    result_of(matrix(agent, user_agent="me").whoami())
+    names = [asked.headers.getRawHeaders(b"User-Agent") for asked in agent.asked]
+    assert names[1] == [b"me"]
+    assert names[0] != names[1]
 
 
 def test_without_a_token_none_is_sent() -> None:

@@ -47,6 +47,8 @@ def test_a_token_says_who_may_do_what_and_for_how_long() -> None:
     assert claims["iss"] == "key"
     assert claims["video"] == {"room": "r"}
     assert claims["nbf"] < NOW + 100.0 < claims["exp"]
+    assert "sub" not in claims
+    assert claims_of(Signing(PAIR, 0.0).token({}, NOW, sub="me"))["sub"] == "me"
 
 
 def test_a_clock_that_is_apart_is_followed_from_the_first_refusal_on() -> None:

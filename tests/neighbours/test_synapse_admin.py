@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from lotus_guard.neighbours.synapse_admin import (
+    VERSION_PATH,
     events_in,
     is_unknown_room,
     quoted,
@@ -16,6 +17,10 @@ from lotus_guard.neighbours.synapse_admin import (
 def test_an_id_cannot_leave_its_segment() -> None:
     path = state_path("!a/../b?c=d:e", "m.x&y")
     assert path == "/_synapse/admin/v1/rooms/%21a%2F..%2Fb%3Fc%3Dd%3Ae/state?type=m.x%26y"
+
+
+def test_the_version_is_where_the_admin_api_is() -> None:
+    assert VERSION_PATH == "/_synapse/admin/v1/server_version"
 
 
 def test_rooms_are_listed_from_the_first_on() -> None:

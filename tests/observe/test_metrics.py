@@ -17,7 +17,7 @@ from lotus_guard.run.guard import make_guard
 from tests.test_docs import GOOD
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded" / "metrics.txt"
-"""What the release before the metrics were sorted into modules exposed after `everything`."""
+"""What the guard exposes after `everything`. Names and labels stay; a text may be put better."""
 ROOM, AWAY = RoomId("!r:s"), Outage(Reason.TIMEOUT, "no answer in time")
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lotus_guard.rules import RULES
-from lotus_guard.run.config import Faulty, help_text, is_unconfigured, read_config, variable_names
+from lotus_guard.run.config import Faulty, help_text, read_config, variable_names
 from tests.test_docs import GOOD
 
 
@@ -160,11 +160,6 @@ def test_addresses(tmp_path: Path) -> None:
 def test_help_lists_every_variable() -> None:
     text = help_text()
     assert [name for name in variable_names() if f"  {name}" not in text] == []
-
-
-def test_an_empty_environment_is_known_as_one() -> None:
-    assert is_unconfigured({"PATH": "/bin"})
-    assert not is_unconfigured({"LIVEKIT_URL": "x"})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.live import Live, Only
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.run.clients import livekit_clients, make_signer, synapse_clients
-from lotus_guard.run.enforcement import Judging, make_admission, make_live
+from lotus_guard.run.enforcement import CommonParts, make_admission, make_live
 from lotus_guard.run.guard import (
     make_memory,
     make_policies,
@@ -24,7 +24,7 @@ from tests.model_redis import Memory, ModelRedis
 from tests.run.parts import Agent, basics_on
 
 
-def both(redis: Any = None, **settings: str) -> tuple[Admission, Live, Judging]:
+def both(redis: Any = None, **settings: str) -> tuple[Admission, Live, CommonParts]:
     """Make both, as the guard does."""
     basics = basics_on(Clock(), **settings)
     memory, signer = make_memory(basics, redis), make_signer(basics)
@@ -32,14 +32,14 @@ def both(redis: Any = None, **settings: str) -> tuple[Admission, Live, Judging]:
     pushes = make_pushes(basics)
     policies = make_policies(basics, synapse, pushes)
     presence = make_presence(basics, livekit, memory)
-    judging = Judging(memory, presence, policies, make_recorder(basics, memory))
+    common = CommonParts(memory, presence, policies, make_recorder(basics, memory))
     limiter = RateLimiter(10.0, basics.clocks.reactor, basics.clocks.now)
-    live = make_live(basics, judging, livekit.background, pushes, limiter)
+    live = make_live(basics, common, livekit.background, pushes, limiter)
     hints = Hints(make_webhooks(basics, live, memory), pushes, policies, live, memory.cluster)
-    return make_admission(basics, judging, signer.clock, hints), live, judging
+    return make_admission(basics, common, signer.clock, hints), live, common
 
 
-def with_redis(**settings: str) -> tuple[Admission, Live, Judging]:
+def with_redis(**settings: str) -> tuple[Admission, Live, CommonParts]:
     redis = ModelRedis(Memory(clock=Clock().seconds))
     return both(redis, LOTUS_GUARD_STATE="redis://model", **settings)
 
@@ -56,10 +56,10 @@ def test_a_rule_has_the_deadline_less_what_redis_may_take(
 
 
 def test_who_is_put_out_is_so_with_the_token_that_was_given_last() -> None:
-    admission, live, judging = both()
+    admission, live, common = both()
     admission.issued.begins.put(Identity("@a:s:D"), 7)
     assert live.room_pass.effects.removals.begins.get(Identity("@a:s:D")) == 7
-    assert judging.begins is admission.issued.begins
+    assert common.begins is admission.issued.begins
 
 
 def test_the_loop_looks_where_a_token_was_issued() -> None:
@@ -81,7 +81,7 @@ def test_settings_arrive_where_they_count() -> None:
 
 def test_alone_nobody_is_asked_who_leads() -> None:
     assert isinstance(both()[1].rank, Only)
-    _, live, judging = with_redis()
-    lease = judging.memory.cluster.lease
+    _, live, common = with_redis()
+    lease = common.memory.cluster.lease
     assert lease is not None
     assert live.rank is live.room_pass.effects.rank is live.room_pass.seats.rank is lease

@@ -18,7 +18,7 @@ from lotus_guard.run.cluster import Cluster
 from lotus_guard.run.config import read_config
 from lotus_guard.run.listeners import PUBLIC, listener
 from lotus_guard.run.readiness import Readiness, WorkerReadiness
-from lotus_guard.run.systemd import Supervisor
+from lotus_guard.run.systemd import Reporter
 from tests.real.processes import free_port
 from tests.test_docs import GOOD
 from tests.world import reactor
@@ -51,7 +51,7 @@ async def test_it_is_ready_once_its_own_port_answers_as_it_does() -> None:
     config = read_config({**GOOD, "LOTUS_GUARD_LISTEN": listen})
     public: Any = listener(reactor, PUBLIC, listen, Site(page), {})
     clocks, agents = Clocks(reactor, time.monotonic, time.time), pooled_agents(reactor)
-    ready = Readiness(config, clocks, agents, public, Supervisor(said.append))
+    ready = Readiness(config, clocks, agents, public, Reporter(said.append))
     public.privilegedStartService()
     ready.startService()
     await until(lambda: page.asked >= 2)
@@ -71,7 +71,7 @@ async def test_who_stops_before_is_never_ready() -> None:
     config = read_config({**GOOD, "LOTUS_GUARD_LISTEN": listen})
     public: Any = listener(reactor, PUBLIC, listen, Site(page), {})
     clocks, agents = Clocks(reactor, time.monotonic, time.time), pooled_agents(reactor)
-    ready = Readiness(config, clocks, agents, public, Supervisor(said.append))
+    ready = Readiness(config, clocks, agents, public, Reporter(said.append))
     public.privilegedStartService()
     ready.startService()
     await until(lambda: page.asked)
@@ -96,7 +96,7 @@ class Connecting:
 def test_a_worker_is_ready_once_it_knows_of_the_others() -> None:
     redis, said = Connecting(), list[bytes]()
     cluster: Any = Cluster(None, redis=redis)  # type: ignore[arg-type]
-    WorkerReadiness(Supervisor(said.append), cluster).startService()
+    WorkerReadiness(Reporter(said.append), cluster).startService()
     assert said == []
     redis.there.callback(None)
     assert said == [b"READY=1"]
@@ -105,7 +105,7 @@ def test_a_worker_is_ready_once_it_knows_of_the_others() -> None:
 def test_a_worker_that_cannot_find_out_says_so(logged: list[Any]) -> None:
     redis, said = Connecting(), list[bytes]()
     cluster: Any = Cluster(None, redis=redis)  # type: ignore[arg-type]
-    WorkerReadiness(Supervisor(said.append), cluster).startService()
+    WorkerReadiness(Reporter(said.append), cluster).startService()
     redis.there.errback(RuntimeError("a bug"))
     assert said == []
     assert any("Readiness" in str(event["log_format"]) for event in logged)

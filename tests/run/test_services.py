@@ -10,7 +10,7 @@ from twisted.logger import ILogObserver
 
 from lotus_guard.observe.log import JsonLines
 from lotus_guard.run.services import BeatService, GuardService
-from lotus_guard.run.systemd import Beats, Supervisor
+from lotus_guard.run.systemd import Beats, Reporter
 
 
 @pytest.mark.parametrize(("log_format", "is_json"), [("json", True), ("text", False)])
@@ -53,7 +53,7 @@ def test_a_bug_at_the_start_is_shown_as_one() -> None:
 
 def test_it_is_reported_that_the_guard_runs_and_that_it_ends() -> None:
     clock, said = Clock(), list[bytes]()
-    beats = BeatService(Beats(Supervisor(said.append, 20.0), lambda: True, lambda: "fine", clock))
+    beats = BeatService(Beats(Reporter(said.append, 20.0), lambda: True, lambda: "fine", clock))
     beats.startService()
     clock.pump([1.0] * 10)
     assert said.count(b"WATCHDOG=1") == 3

@@ -13,9 +13,9 @@ from lotus_guard.run.systemd import (
     FIRST_FD,
     Beats,
     HandedOver,
-    Supervisor,
+    Reporter,
     handed_over,
-    supervisor_of,
+    reporter_of,
 )
 
 
@@ -69,12 +69,12 @@ def test_systemd_hears_what_it_is_told(tmp_path: Path, abstract: bool) -> None:
         heard.bind(name.replace("@", "\0", 1) if abstract else name)
         heard.settimeout(5)
         environment = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}
-        supervisor = supervisor_of(environment, 7)
-        assert (environment, supervisor.watchdog) == ({}, 30.0)
-        supervisor.ready()
-        supervisor.status("two\nlines")
-        supervisor.alive()
-        supervisor.stopping()
+        reporter = reporter_of(environment, 7)
+        assert (environment, reporter.watchdog) == ({}, 30.0)
+        reporter.ready()
+        reporter.status("two\nlines")
+        reporter.alive()
+        reporter.stopping()
         told = [heard.recv(100) for _ in range(4)]
     assert told == [b"READY=1", b"STATUS=two lines", b"WATCHDOG=1", b"STOPPING=1"]
 
@@ -93,14 +93,14 @@ def test_systemd_hears_what_it_is_told(tmp_path: Path, abstract: bool) -> None:
     ],
 )
 def test_nobody_to_tell_is_no_trouble(environment: dict[str, str], watchdog: float) -> None:
-    supervisor = supervisor_of(dict(environment), 7)
-    assert supervisor.watchdog == watchdog
-    supervisor.ready()
+    reporter = reporter_of(dict(environment), 7)
+    assert reporter.watchdog == watchdog
+    reporter.ready()
 
 
 def beats(watchdog: float, well: list[bool]) -> tuple[Clock, list[bytes], Beats]:
     clock, told = Clock(), list[bytes]()
-    made = Beats(Supervisor(told.append, watchdog), lambda: well[0], lambda: "fine", clock)
+    made = Beats(Reporter(told.append, watchdog), lambda: well[0], lambda: "fine", clock)
     made.start()
     return clock, told, made
 
@@ -138,7 +138,7 @@ def test_a_beat_that_fails_does_not_stop_for_good() -> None:
             raise ValueError("a bug")
         return "fine"
 
-    Beats(Supervisor(told.append, 4.0), lambda: True, status, clock).start()
+    Beats(Reporter(told.append, 4.0), lambda: True, status, clock).start()
     clock.pump([1.0] * 5)
     assert told.count(b"WATCHDOG=1") == 6
 

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.error import ReactorNotRunning
 
 from lotus_guard.run.config import read_config
-from lotus_guard.run.systemd import Supervisor
+from lotus_guard.run.systemd import Reporter
 from lotus_guard.run.worker_role import (
     NUMBER,
     TELL,
@@ -28,11 +28,11 @@ def test_a_worker_finds_out_what_it_is_and_tells() -> None:
     role = role_of(environment)
     assert role is not None
     assert (role.number, environment) == (1, {"A": "b"})
-    assert role.supervisor.watchdog == WATCHDOG_SECONDS
-    role.supervisor.ready()
+    assert role.reporter.watchdog == WATCHDOG_SECONDS
+    role.reporter.ready()
     assert os.read(read, 100) == b"READY=1\n"
     os.close(read)
-    role.supervisor.status("nobody hears it")
+    role.reporter.status("nobody hears it")
     os.close(write)
 
 
@@ -47,7 +47,7 @@ def test_a_process_that_no_supervisor_has_started(environment: dict[str, str]) -
 def test_a_worker_has_an_operators_port_of_its_own() -> None:
     environment = {**GOOD, "LOTUS_GUARD_STATE": "redis://localhost", "LOTUS_GUARD_WORKERS": "3"}
     config = read_config(environment)
-    roles = [Role(number, Supervisor()) for number in (0, 1, 2)]
+    roles = [Role(number, Reporter()) for number in (0, 1, 2)]
     assert [role.config(config).admin_listen for role in roles] == [
         f"tcp:{port}:interface=127.0.0.1" for port in (8072, 8073, 8074)
     ]

@@ -8,7 +8,7 @@ from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from lotus_guard.run.systemd import HandedOver, Supervisor
+from lotus_guard.run.systemd import HandedOver, Reporter
 from lotus_guard.run.worker_role import NUMBER, TELL, WATCHDOG_SECONDS
 from lotus_guard.run.workers import LONGEST_DELAY, STOP_SECONDS, Fleet, Worker, delay_after
 
@@ -24,7 +24,7 @@ class Yard(Clock):
         self.cannot_fork = False
 
     def fleet(self, count: int, sockets: Sequence[tuple[str, HandedOver]] = ()) -> Fleet:
-        made = Fleet(self, count, {"A": "b"}, sockets, Supervisor(self.said.append))
+        made = Fleet(self, count, {"A": "b"}, sockets, Reporter(self.said.append))
         made.startService()
         return made
 

@@ -12,6 +12,7 @@ import pytest_twisted
 from lotus_guard.rules import RULES
 from lotus_guard.sandbox.stack import OPEN
 from lotus_guard.web.landing import landing_page
+from tests.quiet_hours import QuietHours
 from tests.recorder import raw
 from tests.world import World, token_request
 
@@ -103,6 +104,12 @@ def test_every_rule_is_on_it() -> None:
         content = json.dumps(rule.examples[0].content)
         assert f"<pre><code>{rule.event}\n{content}</code></pre>" in PAGE.body.decode()
     assert b"{rules}" not in PAGE.body
+
+
+def test_its_words_hold_for_any_number_of_rules() -> None:
+    text = re.sub(r"\s+", " ", landing_page((*RULES, QuietHours())).body.decode())
+    assert QuietHours.event in text
+    assert re.search(r"\b(one|two|both|three)\b( of the)? (rules|entries)", text) is None
 
 
 def test_the_page_needs_nothing_and_runs_nothing() -> None:

@@ -1,15 +1,17 @@
 """The token that goes out: upstream's own, or one that says less."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 from attrs import define, frozen
 
-from lotus_guard.core.model import Participant
+from lotus_guard.core.model import Grant, Identity, Participant, Source
 from lotus_guard.core.token import Token, lifetime, restrain, sign
 from lotus_guard.enforce.judge import Finding
 from lotus_guard.enforce.ports import Records
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.rules.plan import Bans, bans_by, taker, united
+from lotus_guard.rules.rule import Forbid
 from lotus_guard.rules.rulings import Cut, token_changed
 
 
@@ -33,7 +35,7 @@ class Issuing:
 
     def issue(self, recipient: Recipient, token: Token, findings: Sequence[Finding]) -> Pass:
         """Restrain a token by the rules that are enforced, and record what the others would do."""
-        binding = [each for each in findings if each.seats is not None or _bans([each])]
+        binding = [each for each in findings if each.seats is not None or _takes(each)]
         enforced = [each for each in binding if not each.is_observed]
         restrained = self._restrained(token, enforced)
         if len(enforced) != len(binding):
@@ -48,7 +50,7 @@ class Issuing:
         """Restrain a token by these rules; the same token where there is nothing to take."""
         if not binding:
             return token
-        return restrain(token, united(_bans(binding)), self.token_life, self.epoch())
+        return restrain(token, _united(_bans(binding)), self.token_life, self.epoch())
 
     def _recorded(
         self,
@@ -62,12 +64,28 @@ class Issuing:
         Where some are only observed, it is by the first of those.
         """
         behind = [each for each in binding if each.is_observed == observed]
-        holder = Participant(recipient.identity, "", token.grant)
-        rule = taker(holder, _bans(behind)) or behind[0].rule.name
-        cut = Cut(rule, united(_bans(binding)), self.token_life)
+        rule = _taker(token.grant, _bans(behind)) or behind[0].rule.name
+        cut = Cut(rule, _united(_bans(binding)), self.token_life)
         seconds = lifetime(token, self.epoch())
         ruling = token_changed(recipient.room, recipient.person, token.grant, cut, seconds)
         return self.records.decided(ruling, observed=observed)
+
+
+def _takes(finding: Finding) -> bool:
+    return isinstance(finding.verdict, Forbid) and bool(finding.verdict.sources)
+
+
+# All who ask for a room's tokens have the same taken from the same grant.
+
+
+@lru_cache(maxsize=256)
+def _united(bans: Bans) -> frozenset[Source]:
+    return united(bans)
+
+
+@lru_cache(maxsize=256)
+def _taker(grant: Grant, bans: Bans) -> str | None:
+    return taker(Participant(Identity(""), "", grant), bans)
 
 
 def _bans(findings: Iterable[Finding]) -> Bans:

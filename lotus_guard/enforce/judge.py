@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import CancelledError, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -80,69 +80,94 @@ class Judge:
         """
         found: list[Finding] = []
         keeps_seat = False
-        asked = [ensureDeferred(self._alone(policies, recipient)) for policies in self.policies]
+        asked = [self._begin(policies, recipient) for policies in self.policies]
         try:
-            for policies, waiting in zip(self.policies, asked, strict=True):
-                finding = await waiting
-                counts = Fact.ATTENDANCE in policies.rule.needs
-                keeps_seat |= counts and (finding is None or not finding.is_certain)
-                if finding is None:
+            for policies, asking in zip(self.policies, asked, strict=True):
+                finding = asking
+                if isinstance(asking, Deferred):
+                    finding = await asking
+                    counts = Fact.ATTENDANCE in policies.rule.needs
+                    keeps_seat |= counts and (finding is None or not finding.is_certain)
+                if not isinstance(finding, Finding):
                     continue
                 found.append(finding)
                 if isinstance(finding.verdict, Refuse) and not finding.is_observed:
                     break
         finally:
-            for waiting in [each for each in asked if not each.called]:
-                ignoring(waiting, CancelledError)
-                waiting.cancel()
+            for asking in asked:
+                if isinstance(asking, Deferred) and not asking.called:
+                    ignoring(asking, CancelledError)
+                    asking.cancel()
         return Findings(found, keeps_seat)
 
-    async def _alone(self, policies: Policies[P], recipient: Recipient) -> Finding | None:
-        """Ask one rule; None where it had to let the call through."""
-        rule = policies.rule.name
+    def _begin(
+        self, policies: Policies[P], recipient: Recipient
+    ) -> Finding | Deferred[Finding | None] | None:
+        """Ask one rule; by a policy that is at hand, what it finds is there at once.
+
+        None where it lets the call through, or has nothing to say: where its policy restricts
+        nothing.
+        """
+        at_hand = policies.at_hand(recipient.room)
+        if at_hand is None or (at_hand.restricts and Fact.ATTENDANCE in policies.rule.needs):
+            return ensureDeferred(self._alone(policies, recipient, at_hand))
+        if not at_hand.restricts:
+            return None
         try:
-            return await self._finding(policies, recipient)
+            return self._judged(policies.rule, Known(at_hand, True), recipient)
+        except Exception as failure:
+            self._let_through(policies.rule.name, failure, recipient)
+            return None
+
+    async def _alone(
+        self, policies: Policies[P], recipient: Recipient, at_hand: P | None
+    ) -> Finding | None:
+        """Ask one rule; None where it had to let the call through."""
+        rule = policies.rule
+        try:
+            if at_hand is None:
+                known = await self._asked(policies, recipient)
+            else:
+                known = Known(at_hand, True)
+            if known.policy.restricts and Fact.ATTENDANCE in rule.needs:
+                return await self._seated(rule, known.policy, recipient)
+            return self._judged(rule, known, recipient)
         except CancelledError:
             raise
-        except Outage as failure:
-            outage = failure
-        except Exception:
+        except Exception as failure:
+            self._let_through(rule.name, failure, recipient)
+            return None
+
+    def _let_through(self, rule: str, failure: Exception, recipient: Recipient) -> None:
+        """Note that a rule lets the call through, for the failure that is being handled."""
+        if not isinstance(failure, Outage):
             _log.failure("The {rule} rule failed", rule=rule)
-            outage = Bug()
-        self.records.failed_open(rule, outage, recipient.room, recipient.person)
-        return None
+            failure = Bug()
+        self.records.failed_open(rule, failure, recipient.room, recipient.person)
 
-    async def _finding(self, policies: Policies[P], recipient: Recipient) -> Finding:
-        """Ask one rule; raises Outage."""
-        rule = policies.rule
+    def _judged(self, rule: Rule[P], known: Known[P], recipient: Recipient) -> Finding:
+        """Ask a rule that need not know who is there, or that counts nobody by its policy."""
         if Fact.ATTENDANCE in rule.needs:
-            return await self._seated(policies, recipient)
-        policy = (await self._known(policies, recipient)).policy
-        verdict = rule.judge(policy, recipient.who, Facts())
-        return Finding(rule, policy, verdict, rule.name in self.observed)
-
-    async def _seated(self, policies: Policies[P], recipient: Recipient) -> Finding:
-        """Ask a rule that needs to know who is there; raises Outage."""
-        rule = policies.rule
+            # Where it is not certain there may be a limit by now, which must not put them out.
+            verdict: Verdict = Allow()
+        else:
+            verdict = rule.judge(known.policy, recipient.who, Facts())
         is_observed = rule.name in self.observed
-        known = await self._known(policies, recipient)
-        if known.policy.restricts:
-            judging = _judging(rule, known.policy, recipient)
-            verdict, at = await self.desk.judged(recipient, judging)
-            return Finding(rule, known.policy, verdict, is_observed, rule.seats(known.policy), at)
-        # Where it is not certain there may be a limit by now, which must not put them out.
-        return Finding(rule, known.policy, Allow(), is_observed, is_certain=known.is_certain)
+        return Finding(rule, known.policy, verdict, is_observed, is_certain=known.is_certain)
 
-    async def _known(self, policies: Policies[P], recipient: Recipient) -> Known[P]:
-        """Find a policy; raises Outage.
+    async def _seated(self, rule: Rule[P], policy: P, recipient: Recipient) -> Finding:
+        """Ask a rule that needs to know who is there; raises Outage."""
+        verdict, at = await self.desk.judged(recipient, _judging(rule, policy, recipient))
+        seats = rule.seats(policy)
+        return Finding(rule, policy, verdict, rule.name in self.observed, seats, at)
+
+    async def _asked(self, policies: Policies[P], recipient: Recipient) -> Known[P]:
+        """Ask for a policy that is not at hand; raises Outage.
 
         One that is known to restrict is waited for half the time: the other half is for what the
         rule needs besides. Where that is who is there, the look is begun at once.
         """
         rule, room = policies.rule, recipient.room
-        policy = policies.at_hand(room)
-        if policy is not None:
-            return Known(policy, True)
         last = policies.last(room)
         if last is None or not last.restricts:
             share = 1.0

@@ -72,9 +72,9 @@ class Uncompressed:
         bodyProducer: IBodyProducer | None = None,
     ) -> Any:
         """Make a request."""
-        wanted = Headers() if headers is None else headers.copy()
-        wanted.removeHeader(b"Accept-Encoding")
-        answered = self.agent.request(method, uri, wanted, bodyProducer)
+        if headers is not None:  # a copy of treq's own, which asks for gzip in it
+            headers.removeHeader(b"Accept-Encoding")
+        answered = self.agent.request(method, uri, headers, bodyProducer)
         return answered.addCallback(_as_it_is)
 
 

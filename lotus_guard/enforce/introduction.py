@@ -84,7 +84,8 @@ class Introductions:
 
     def confirm(self, token: Token, user: UserId) -> None:
         """Note that a user has got the token: an identity that was another's is theirs from now."""
-        self.directory.learn_identity(token.identity, user, token.livekit_room)
+        if self.directory.user_of(token.identity) != user:  # else `introduce` has learnt it
+            self.directory.learn_identity(token.identity, user, token.livekit_room)
 
     def _excess(
         self, token: Token, known: Binding | None, claimed: Binding | None, user: UserId | None

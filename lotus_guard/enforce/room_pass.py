@@ -112,9 +112,11 @@ class RoomPass:
         if not known.restrict:
             return []
 
+        restricting = [each for each in known.each if each.known.policy.restricts]
+
         def bans_of(participant: Participant) -> Bans:
             who = Who(self.directory.person(participant.identity), participant.identity)
-            return bans_by((each.rule.name, self._verdict(each, who)) for each in known.each)
+            return bans_by((each.rule.name, self._verdict(each, who)) for each in restricting)
 
         going = unseated if known.seating() else ()
         return plan(seen.rooms, bans_of, going, self.directory.person)

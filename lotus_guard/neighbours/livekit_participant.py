@@ -10,6 +10,10 @@ from livekit.protocol import models as lk_models
 
 from lotus_guard.core.model import Grant, Identity, Participant, Track, kind_of
 
+# Looked up once: protobuf's enums are slow, and a pass reads everybody in every call.
+_EGRESS = lk_models.ParticipantInfo.Kind.EGRESS
+_DISCONNECTED = lk_models.ParticipantInfo.State.DISCONNECTED
+_SOURCES = {number: name.lower() for name, number in lk_models.TrackSource.items()}
 _SEATLESS = frozenset(
     {lk_models.ParticipantInfo.Kind.AGENT, lk_models.ParticipantInfo.Kind.INGRESS}
 )
@@ -21,11 +25,7 @@ def counts(info: Any) -> bool:
 
     See docs/facts.md, LiveKit: a participant.
     """
-    return (
-        info.kind != lk_models.ParticipantInfo.Kind.EGRESS
-        and not info.permission.recorder
-        and info.state != lk_models.ParticipantInfo.State.DISCONNECTED
-    )
+    return info.kind != _EGRESS and not info.permission.recorder and info.state != _DISCONNECTED
 
 
 def read_participant(info: Any) -> Participant | None:
@@ -70,8 +70,7 @@ def _mimes(track: Any) -> Iterator[str]:
 
 def _source_name(number: int) -> str:
     """Name a track source as tokens do; a number that we do not know keeps its digits."""
-    value = lk_models.TrackSource.DESCRIPTOR.values_by_number.get(number)
-    return value.name.lower() if value else str(number)
+    return _SOURCES.get(number) or str(number)
 
 
 def _source_number(name: str) -> Any:

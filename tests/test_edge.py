@@ -14,13 +14,14 @@ from twisted.logger import formatEvent
 from lotus_guard.core.ids import MOST_ID
 from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.core.naming import livekit_room_of
+from lotus_guard.core.strict_json import Unreadable
 from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.core.webhook import (
     MOST_WEBHOOK,
     Event,
     EventKind,
 )
-from lotus_guard.core.wire import Unreadable, read_any
+from lotus_guard.core.wire import read_any
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.rules.limit import Limit

@@ -77,6 +77,8 @@ class World:
     rules: Rules = RULES
     config: Config = field(init=False)
     url: str = ""
+    homeserver: str = ""
+    """The homeserver's port."""
     operators: str = ""
     """The operators' port."""
     _ends: list[Callable[[], Any]] = field(factory=list)
@@ -108,6 +110,11 @@ class World:
         self.guard.memory.open()
         port = self._listen(0, DoorSite(self.guard.public.door, self.guard.public.connections))
         self.url = f"http://127.0.0.1:{port}"
+        if self.guard.homeserver is not None:
+            door = self.guard.homeserver
+            port = self._listen(0, DoorSite(door.door, door.connections))
+            self.homeserver = f"http://127.0.0.1:{port}"
+            self.sandbox.behind(self.homeserver)
         site = OperatorsSite(self.guard.operators)
         self.operators = f"http://127.0.0.1:{self._listen(0, site)}"
         self._ends += [self.guard.memory.cluster.store.close, agents.close]

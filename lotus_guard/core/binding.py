@@ -9,7 +9,7 @@ from enum import StrEnum
 from attrs import frozen
 
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
-from lotus_guard.core.naming import identity_of, known_livekit_rooms, user_of_legacy
+from lotus_guard.core.naming import known_identities, known_livekit_rooms, user_of_legacy
 from lotus_guard.core.wire import Endpoint, TokenRequest
 
 
@@ -54,5 +54,5 @@ def user_from(identity: Identity, request: TokenRequest, believe: bool) -> UserI
         return user_of_legacy(identity, request.device or "")
     if request.user is None:
         return None
-    proved = identity == identity_of(request.user, request.device or "", request.member or "")
-    return request.user if proved or believe else None
+    names = known_identities(request.user, request.device or "", request.member or "")
+    return request.user if believe or identity in names else None

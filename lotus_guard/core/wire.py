@@ -9,17 +9,9 @@ The wire, as lk-jwt-service speaks it (docs/facts.md, lk-jwt-service: endpoints;
     200               {"url": "ws...", "jwt": "header.payload.signature"} and a newline
     4xx, 5xx          {"errcode": "M_...", "error": "..."}
 
-Upstream reads bodies with Go's encoding/json: keys match without regard to case (simple Unicode
-folding: U+017F is an `s`, U+212A a `k`), the last duplicate wins, what follows the first value is
-ignored, and broken UTF-8 or a lone surrogate becomes U+FFFD. Python's json agrees with none of
-it. From 0.7 on it is written in Rust, whose serde takes an array of an object's values for the
-object (docs/facts.md, lk-jwt-service: how it reads JSON). A body that two readers could read
-differently would let a client show us one room or user and upstream another, so such a body is
-refused here, as upstream refuses bad JSON: what we read must be of the very type that it has above.
-
-What a client names is kept, so it has a bound (`lotus_guard.core.ids`). A room id that no Matrix
-room can have is refused too: there is no policy to keep and nobody to meet, but what is kept of it
-would push out what is kept of others.
+A body that two readers could read differently would let a client show us one room or user and
+upstream another, so such a body is refused here, as upstream refuses bad JSON
+(`lotus_guard.core.strict_json`): what we read must be of the very type that it has above.
 """
 
 import json
@@ -28,40 +20,37 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Never
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 
-from lotus_guard.core.ids import MOST_ID, fits, is_room_id
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.core.objects import json_object
-
-MAX_DEPTH = 32
-"""How deep a request may be nested; upstream's own requests are two levels deep."""
+from lotus_guard.core.strict_json import (
+    object_in,
+    read_strictly,
+    refuse_other_spellings,
+    room_in,
+    text_in,
+)
 
 _DELAY_FIELDS = ("delay_id", "delay_timeout", "delay_cs_api_url")
 _OPENID_FIELDS = ("access_token", "token_type", "matrix_server_name", "expires_in")
-_MEMBER_FIELDS = ("id", "claimed_user_id", "claimed_device_id")
+MEMBER_FIELDS = ("id", "claimed_user_id", "claimed_device_id")
 _TOP_FIELDS = ("room", "room_id", "slot_id", "openid_token", "member", "device_id", *_DELAY_FIELDS)
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Endpoint(StrEnum):
-    """The two paths at which lk-jwt-service hands out tokens."""
+    """Where lk-jwt-service hands out tokens: to clients, and to homeservers that ask for them."""
 
     GET_TOKEN = "/get_token"  # noqa: S105  (a path)
     LEGACY = "/sfu/get"
-
-
-class Unreadable(ValueError):
-    """A request body that two JSON readers could read differently, or not at all."""
-
-    def __init__(self, errcode: str, message: str) -> None:
-        super().__init__(message)
-        self.errcode = errcode
+    HOMESERVER = "homeserver"
+    """A homeserver asks for one of its users (`lotus_guard.core.homeserver_wire`)."""
+    FEDERATION = "federation"
+    """Ours hands on what another one asks for one of its users."""
 
 
 @frozen
@@ -75,6 +64,8 @@ class TokenRequest:
     """`claimed_user_id`; always None at `/sfu/get`, where upstream asks the homeserver."""
     device: str | None
     member: str | None
+    elsewhere: bool = False
+    """Whether it asks for a token of another homeserver's service, which another secret signs."""
 
     @property
     def is_whole(self) -> bool:
@@ -102,6 +93,11 @@ def without_slashes(target: bytes) -> bytes:
 def is_webhook(target: bytes) -> bool:
     """Whether a request target is where LiveKit sends its webhooks."""
     return _path_of(target) == WEBHOOK
+
+
+def is_homeservers(target: bytes) -> bool:
+    """Whether a request target is one that only a homeserver may ask for, in any spelling."""
+    return _path_of(target).startswith(b"/_matrix/")
 
 
 def endpoint_of(target: bytes) -> Endpoint | None:
@@ -143,10 +139,10 @@ def read_token_request(endpoint: Endpoint, body: bytes) -> TokenRequest:
     object which every reader reads alike.
     """
     fields = read_strictly(body)
-    _refuse_other_spellings(fields, _TOP_FIELDS)
-    openid, member = _object(fields, "openid_token"), _object(fields, "member")
-    _refuse_other_spellings(openid, _OPENID_FIELDS)
-    _refuse_other_spellings(member, _MEMBER_FIELDS)
+    refuse_other_spellings(fields, _TOP_FIELDS)
+    openid, member = object_in(fields, "openid_token"), object_in(fields, "member")
+    refuse_other_spellings(openid, _OPENID_FIELDS)
+    refuse_other_spellings(member, MEMBER_FIELDS)
     read = _legacy if endpoint is Endpoint.LEGACY else _get_token
     return read(fields, member)
 
@@ -154,23 +150,23 @@ def read_token_request(endpoint: Endpoint, body: bytes) -> TokenRequest:
 def _legacy(fields: Mapping[str, Any], _member: Mapping[str, Any]) -> TokenRequest:
     return TokenRequest(
         endpoint=Endpoint.LEGACY,
-        room=_room(fields, "room"),
+        room=room_in(fields, "room"),
         slot=ROOM_SLOT,
         user=None,
-        device=_text(fields, "device_id"),
+        device=text_in(fields, "device_id"),
         member=None,
     )
 
 
 def _get_token(fields: Mapping[str, Any], member: Mapping[str, Any]) -> TokenRequest:
-    user = _text(member, "claimed_user_id")
+    user = text_in(member, "claimed_user_id")
     return TokenRequest(
         endpoint=Endpoint.GET_TOKEN,
-        room=_room(fields, "room_id"),
-        slot=_text(fields, "slot_id") or "",
+        room=room_in(fields, "room_id"),
+        slot=text_in(fields, "slot_id") or "",
         user=UserId(user) if user else None,
-        device=_text(member, "claimed_device_id"),
-        member=_text(member, "id"),
+        device=text_in(member, "claimed_device_id"),
+        member=text_in(member, "id"),
     )
 
 
@@ -186,23 +182,6 @@ def read_any(body: bytes) -> TokenRequest | None:
     endpoint = Endpoint.GET_TOKEN if "room_id" in read_strictly(body) else Endpoint.LEGACY
     request = read_token_request(endpoint, body)
     return request if request.room else None
-
-
-def read_strictly(body: bytes) -> dict[str, Any]:
-    """Parse one JSON object that Go and Python read alike; raises Unreadable otherwise."""
-    try:
-        value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_constant
-        )
-    except Unreadable:
-        raise
-    except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise Unreadable("M_NOT_JSON", "The request body is not valid JSON.") from None
-    if not isinstance(value, dict):
-        raise Unreadable("M_BAD_JSON", "The request body must be a JSON object.")
-    if b"\\u" in body or body.count(b"{") + body.count(b"[") > MAX_DEPTH:  # else there is neither
-        _refuse_depth_and_surrogates(value, MAX_DEPTH)
-    return value
 
 
 def read_answer(body: bytes) -> str | None:
@@ -221,65 +200,3 @@ def replace_token(body: bytes, old: str, new: str) -> bytes:
     if body.count(old.encode()) == 1:
         return body.replace(old.encode(), new.encode())
     return json.dumps({**json.loads(body), "jwt": new}).encode()
-
-
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # casefold() unites at least all that Go's simple folding unites.
-    if len({key.casefold() for key, _ in pairs}) != len(pairs):
-        raise Unreadable("M_BAD_JSON", "The request body names a field twice.")
-    return dict(pairs)
-
-
-def _no_constant(name: str) -> Never:
-    raise Unreadable("M_NOT_JSON", "The request body contains a number that JSON does not have.")
-
-
-@lru_cache
-def _folded(names: tuple[str, ...]) -> Mapping[str, str]:
-    return {name.casefold(): name for name in names}
-
-
-def _refuse_other_spellings(fields: Mapping[str, Any], names: tuple[str, ...]) -> None:
-    folded = _folded(names)
-    for key in fields:
-        if folded.get(key.casefold(), key) != key:
-            raise Unreadable("M_BAD_JSON", "The request body spells a field's name unusually.")
-
-
-def _refuse_depth_and_surrogates(value: object, depth: int) -> None:
-    if depth < 0:
-        raise Unreadable("M_BAD_JSON", f"The request body is nested deeper than {MAX_DEPTH}.")
-    if isinstance(value, str):
-        if _SURROGATE.search(value):
-            raise Unreadable("M_BAD_JSON", "The request body contains half a character.")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_depth_and_surrogates(key, depth)
-            _refuse_depth_and_surrogates(item, depth - 1)
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_depth_and_surrogates(item, depth - 1)
-
-
-def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = fields.get(name, {})
-    if not isinstance(value, dict):
-        raise Unreadable("M_BAD_JSON", f"The field `{name}` must be an object.")
-    return value
-
-
-def _text(fields: Mapping[str, Any], name: str) -> str | None:
-    """Read an id, None where there is none."""
-    value = fields.get(name, "")
-    if not isinstance(value, str):
-        raise Unreadable("M_BAD_JSON", f"The field `{name}` must be a string.")
-    if not fits(value):
-        raise Unreadable("M_INVALID_PARAM", f"The field `{name}` is longer than {MOST_ID} bytes.")
-    return value if name in fields else None
-
-
-def _room(fields: Mapping[str, Any], name: str) -> RoomId | None:
-    room = _text(fields, name)
-    if room and not is_room_id(room):
-        raise Unreadable("M_INVALID_PARAM", f"The field `{name}` is no Matrix room's id.")
-    return RoomId(room) if room else None

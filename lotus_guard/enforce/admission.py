@@ -92,6 +92,9 @@ class Admission:
                 self.issued.begins.put(token.identity, begin)
             return answer
         except NotOurs as why:
+            if asked is not None and asked.request.elsewhere:
+                self.records.passed_elsewhere()
+                return Pass()
             return self._pass_unjudged(Outage(Reason.SECRET, str(why)))
         except (CancelledError, Unfit):
             raise

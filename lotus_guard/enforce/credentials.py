@@ -238,9 +238,11 @@ class Credentials:
     """Empty for no pushes."""
     redis: Credential[str]
     """Empty for no password, or for one in Redis' address."""
+    hs_token: Credential[str]
+    """What our homeserver proves itself by, at the port for it; empty: nobody asks for it."""
 
     def _all(self) -> tuple[Credential[Any], ...]:
-        return (self.livekit, self.synapse, self.push, self.redis)
+        return (self.livekit, self.synapse, self.push, self.redis, self.hs_token)
 
     def look(self) -> None:
         """Look whether a file has changed; never raises."""

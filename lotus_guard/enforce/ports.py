@@ -203,6 +203,10 @@ class Records(Protocol):
         """
         ...
 
+    def passed_elsewhere(self) -> None:
+        """Count a token of another homeserver's service, which is not ours to judge."""
+        ...
+
     def not_enforced(self, rule: str, outage: Outage) -> None:
         """Record that a rule could not be enforced in running calls; nobody asked for a token.
 

@@ -45,6 +45,9 @@ class Counters(Protocol):
     def not_enforced(self, rule: str, outage: Outage) -> None:
         """Count that running calls were left without a rule, and tell the operator."""
 
+    def passed_elsewhere(self) -> None:
+        """Count a token of another homeserver's service."""
+
 
 def mask_of(setting: str, secret: str) -> Mask:
     """Make the mask for `yes`, `hash` or `no`; the hash is keyed with LiveKit's secret."""
@@ -105,6 +108,10 @@ class Recorder:
         self.counters.failed_open(rule, outage)
         once = ("open", rule, outage.reason, room) if again else None
         self.decided(let_through(rule, outage.reason, outage.detail, room, user), once=once)
+
+    def passed_elsewhere(self) -> None:
+        """Count a token of another homeserver's service."""
+        self.counters.passed_elsewhere()
 
     def not_enforced(self, rule: str, outage: Outage) -> None:
         """Record that a rule could not be enforced in calls that run."""

@@ -57,6 +57,10 @@ class RuleMetrics:
             "Tokens let out without a rule because something of ours failed",
             ("rule", "reason"),
         )
+        self.elsewhere = families.counter(
+            "lotus_guard_elsewhere_total",
+            "Tokens of other homeservers' services, which are theirs to judge",
+        )
         self.unenforced = families.counter(
             "lotus_guard_live_unenforced_total",
             "Looks at live calls that went without a rule because something of ours failed",
@@ -87,6 +91,10 @@ class RuleMetrics:
                 outage=outage,
                 wanted=wanted(outage),
             )
+
+    def passed_elsewhere(self) -> None:
+        """Count a token of another homeserver's service."""
+        self.elsewhere.inc()
 
     def not_enforced(self, rule: str, outage: Outage) -> None:
         """Count what the live loop could not enforce and log it, once a minute for each reason."""

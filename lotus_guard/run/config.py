@@ -88,6 +88,12 @@ class Config:
         "endpoint of the operators' port; empty: none",
         endpoint_or_none,
     )
+    homeserver_listen: str = setting(
+        "HOMESERVER_LISTEN",
+        "",
+        "endpoint of the port for the homeserver, which hands token requests on; empty: none",
+        endpoint_or_none,
+    )
     upstream: str = setting("UPSTREAM", "http://127.0.0.1:8071", "address of lk-jwt-service", url)
     livekit_api: str = composed(
         _livekit_api,

@@ -17,6 +17,7 @@ from lotus_guard.enforce.credentials import (
     read_pair,
     read_pair_file,
 )
+from lotus_guard.run.registration import read_hs_token
 from lotus_guard.run.setting import OUR_PREFIX, Texts, Variable
 
 CREDENTIAL_VARIABLES = (
@@ -32,7 +33,12 @@ CREDENTIAL_VARIABLES = (
     ),
     Variable(f"{OUR_PREFIX}PUSH_SECRET_FROM_FILE", "", "file with that secret"),
     Variable(f"{OUR_PREFIX}REDIS_PASSWORD_FROM_FILE", "", "file with the password of Redis"),
+    Variable("LIVEKIT_HS_TOKEN", "", "hs_token of lk-jwt-service's registration"),
+    Variable(
+        "LIVEKIT_AS_REGISTRATION_FILE", "", "that registration; its hs_token goes before the other"
+    ),
 )
+_REGISTRATION = "LIVEKIT_AS_REGISTRATION_FILE"
 LEAST_PUSH_SECRET = 16
 """Characters."""
 
@@ -61,6 +67,7 @@ def read_credentials(texts: Texts) -> Credentials:
         synapse=read(synapse.shown, (synapse.path,), synapse.read_token, ""),
         push=read(push.shown, (push.path,), lambda: push.read_secret(LEAST_PUSH_SECRET), ""),
         redis=read(redis.shown, (redis.path,), lambda: redis.read_secret(0), ""),
+        hs_token=read(*_hs_token(texts), ""),
     )
     if faults:
         raise Unusable(*faults)
@@ -75,6 +82,14 @@ def _livekit(texts: Texts) -> tuple[str, Sequence[str], Callable[[], KeyPair]]:
     key, secret = _place(texts, "LIVEKIT_KEY"), _place(texts, "LIVEKIT_SECRET")
     name = f"{key.shown} with {secret.shown}"
     return name, (key.path, secret.path), lambda: read_pair(key, secret)
+
+
+def _hs_token(texts: Texts) -> tuple[str, Sequence[str], Callable[[], str]]:
+    """Where the homeserver's token stands, as lk-jwt-service reads it."""
+    path = texts["LIVEKIT_AS_REGISTRATION_FILE"]
+    if path:
+        return _REGISTRATION, (path,), lambda: read_hs_token(_REGISTRATION, path)
+    return "LIVEKIT_HS_TOKEN", (), lambda: texts["LIVEKIT_HS_TOKEN"].strip()
 
 
 def _place(texts: Texts, name: str) -> Place:

@@ -1,8 +1,9 @@
 """The composition root: the only place that knows every part."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred, gatherResults
 
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.seats import Person, Seats
@@ -33,6 +34,7 @@ from lotus_guard.run.enforcement import CommonParts, make_admission, make_live
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.gauges import show_what_is_known
 from lotus_guard.run.hints import Hints
+from lotus_guard.run.homeserver_port import HomeserverPort, make_homeserver_port
 from lotus_guard.run.loop import Loop
 from lotus_guard.run.memory import Memory
 from lotus_guard.run.public_port import PublicPort, make_public_port
@@ -49,6 +51,7 @@ class Guard:
     """One guard, ready to be served."""
 
     public: PublicPort
+    homeserver: HomeserverPort | None
     operators: OperatorsApp
     loop: Loop
     memory: Memory
@@ -60,6 +63,13 @@ class Guard:
     def live(self) -> Live:
         """What works on the rooms."""
         return self.loop.live
+
+    def drained(self) -> Deferred[Any]:
+        """Wait until no request is open any more; for an orderly end."""
+        doors = [self.public.door]
+        if self.homeserver is not None:
+            doors.append(self.homeserver.door)
+        return gatherResults([door.drained() for door in doors])
 
 
 def make_guard(
@@ -92,8 +102,11 @@ def make_guard(
     show_what_is_known(basics, overview.rooms, hints)
     resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
     budget = budget or FdBudget()
+    upstream = agents.upstream
+    public = make_public_port(basics, budget, upstream, admission, recorder, webhooks)
     return Guard(
-        public=make_public_port(basics, budget, agents.upstream, admission, recorder, webhooks),
+        public=public,
+        homeserver=make_homeserver_port(basics, budget, upstream, admission, recorder, public.load),
         operators=make_operators(basics, overview, memory, hints),
         loop=Loop(live, resolver, (livekit.backend, synapse.backend)),
         memory=memory,

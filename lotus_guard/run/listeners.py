@@ -12,7 +12,7 @@ from twisted.web.server import Site
 from lotus_guard.run.address import listening
 from lotus_guard.run.systemd import HandedOver
 
-PUBLIC, OPERATORS = "public", "operators"
+PUBLIC, OPERATORS, HOMESERVER = "public", "operators", "homeserver"
 """The names of the sockets that systemd may hand over (FileDescriptorName=)."""
 BACKLOG = 512
 """How many who connect at once the kernel keeps; Twisted's 50 are few when a call begins."""

@@ -83,7 +83,7 @@ class LiveService(Service):
         # Whoever was accepted a moment ago may not have been read yet: they are not open, and not
         # to be hung up on.
         await deferLater(self._clocks.reactor, LINGER_SECONDS, lambda: None)
-        drained = self._guard.public.door.drained()
+        drained = self._guard.drained()
         try:
             await with_timeout(STOP_SECONDS, self._clocks.reactor, drained)
         except TimeoutError:

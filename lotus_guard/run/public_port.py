@@ -66,7 +66,7 @@ def make_public_port(
     )
     _show_load(metrics.families, load, connections)
     clients = Clients(origins)
-    answers = Answers(_Traffic(metrics.requests, basics.health.noter(Dependency.UPSTREAM)))
+    answers = Answers(Traffic.of(basics))
     objections = Objections(recorder, REQUEST in config.observed)
     way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
     exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
@@ -96,11 +96,16 @@ def _show_load(families: Families, load: LoadShedding, connections: Connections)
 
 
 @define(eq=False)
-class _Traffic:
+class Traffic:
     """Counts traffic, and has upstream's health noted."""
 
     metrics: RequestMetrics
     on_end: Callable[[Outage | None], None]
+
+    @classmethod
+    def of(cls, basics: Basics) -> "Traffic":
+        """Make what counts a door's traffic."""
+        return cls(basics.metrics.requests, basics.health.noter(Dependency.UPSTREAM))
 
     def answered(self, endpoint: str, status: int) -> None:
         """Note an answer that a client got."""

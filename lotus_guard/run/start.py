@@ -11,7 +11,7 @@ from lotus_guard.run.config import Config
 from lotus_guard.run.fd_budget import fd_budget, most_files
 from lotus_guard.run.guard import make_guard
 from lotus_guard.run.hangup import Hangups
-from lotus_guard.run.listeners import OPERATORS, PUBLIC, listener
+from lotus_guard.run.listeners import HOMESERVER, OPERATORS, PUBLIC, listener
 from lotus_guard.run.live_service import LiveService
 from lotus_guard.run.readiness import Readiness, WorkerReadiness
 from lotus_guard.run.services import BeatService, GuardService
@@ -66,6 +66,10 @@ def make_guard_service(
     site = DoorSite(guard.public.door, guard.public.connections)
     public = listener(reactor, PUBLIC, config.listen, site, sockets, is_shared=is_worker)
     public.setServiceParent(service)
+    if guard.homeserver is not None:
+        site = DoorSite(guard.homeserver.door, guard.homeserver.connections)
+        wanted = config.homeserver_listen
+        listener(reactor, HOMESERVER, wanted, site, sockets, is_worker).setServiceParent(service)
     if config.admin_listen or OPERATORS in sockets:
         operators = OperatorsSite(guard.operators)
         wanted = config.admin_listen

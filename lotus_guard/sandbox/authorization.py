@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from klein import Klein
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 
 from lotus_guard.core.model import UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of
 from lotus_guard.overload.http_limits import BoundedRequest
+from lotus_guard.sandbox.authorization_behind import BehindApp
 from lotus_guard.sandbox.authorization_state import AuthorizationState
 from lotus_guard.sandbox.go_http import ServeMux, go_json
 from lotus_guard.sandbox.matrix_error import MatrixError
@@ -44,9 +45,12 @@ class AuthorizationApp:
         self.state = state
 
     def resource(self) -> IResource:
-        """Make the resource to serve: the routes behind a ServeMux."""
+        """Make the resource to serve: the routes behind a ServeMux, and those for homeservers."""
         mux: IResource = ServeMux(self.app.resource(), PATHS)
-        return mux
+        if self.state.behind is None:
+            return mux
+        both: IResource = Both(mux, BehindApp(self.state, self.state.behind).app.resource())
+        return both
 
     @app.handle_errors(MatrixError)  # type: ignore[arg-type]  # Klein types plain functions only
     def refused(self, request: BoundedRequest, failure: Any) -> bytes:
@@ -129,6 +133,22 @@ class AuthorizationApp:
     def _check_delegation(self, fields: Mapping[str, Any], is_delayed: bool) -> None:
         if is_delayed and not self.state.has_full_access(_server(fields)):
             raise MatrixError(400, "M_BAD_JSON", _NO_DELEGATION)
+
+
+class Both(Resource):
+    """What homeservers ask for, beside what clients ask for."""
+
+    isLeaf = True
+
+    def __init__(self, clients: IResource, homeservers: IResource) -> None:
+        super().__init__()
+        self._clients = clients
+        self._homeservers = homeservers
+
+    def render(self, request: BoundedRequest) -> Any:
+        """Serve by the path."""
+        is_homeservers = request.uri.startswith(b"/_matrix/")
+        return (self._homeservers if is_homeservers else self._clients).render(request)
 
 
 def _server(fields: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ from twisted.web.iweb import IAgent
 
 from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.neighbours.bodies import BytesBody
-from lotus_guard.sandbox.authorization_state import CreateRoom, UserInfo
+from lotus_guard.sandbox.authorization_state import CreateRoom, IsJoined, UserInfo
+from lotus_guard.sandbox.synapse_state import HandedOn, HandOn
 
 
 def userinfo_over(agent: IAgent, base: Callable[[str], str]) -> UserInfo:
@@ -27,6 +28,35 @@ def userinfo_over(agent: IAgent, base: Callable[[str], str]) -> UserInfo:
         return str(answer["sub"])
 
     return userinfo
+
+
+def joined_over(agent: IAgent, base: str, as_token: str) -> IsJoined:
+    """Make what asks our homeserver, as an application service, who is in a room (MSC4502)."""
+    client = HTTPClient(agent)
+
+    async def is_joined(room: str, who: str) -> bool:
+        name = "mxid" if who.startswith("@") else "server_name"
+        path = f"/_matrix/client/unstable/io.element.msc4502/rooms/{quote(room, safe='')}/is_joined"
+        headers = Headers({"Authorization": [f"Bearer {as_token}"]})
+        response = await client.get(f"{base}{path}?{name}={quote(who, safe='')}", headers=headers)
+        answer = await response.json()
+        return bool(answer["joined"])
+
+    return is_joined
+
+
+def hand_on_over(agent: IAgent) -> HandOn:
+    """Make what hands a homeserver's requests on to an application service."""
+
+    async def hand_on(
+        method: bytes, url: bytes, headers: dict[bytes, bytes], body: bytes
+    ) -> HandedOn:
+        wanted = Headers({name: [value] for name, value in headers.items()})
+        response = await agent.request(method, url, wanted, BytesBody(body))
+        found = dict(response.headers.getAllRawHeaders())
+        return HandedOn(response.code, found, await treq.content(response))
+
+    return hand_on
 
 
 def federation_base(server: str) -> str:

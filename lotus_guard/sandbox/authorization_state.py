@@ -50,6 +50,18 @@ class Issuer:
         return {"url": self.livekit_url, "jwt": token}
 
 
+IsJoined = Callable[[str, str], Awaitable[bool]]
+"""Whether a user, or any user of a server, is in a room; the room comes first. Raises any error."""
+
+
+@define(eq=False)
+class AppService:
+    """What the service knows where it stands behind a homeserver, as an application service."""
+
+    hs_token: str = field(repr=False)
+    is_joined: IsJoined
+
+
 @define(eq=False)
 class AuthorizationState:
     """The whole service but for its routes; tests change any part of it."""
@@ -61,6 +73,8 @@ class AuthorizationState:
     """Homeservers whose users make the rooms that they join; `*` for all."""
     read: Reading = read_as_go
     """How bodies are read."""
+    behind: AppService | None = None
+    """Set where it serves homeservers as well."""
     webhooks: list[tuple[bytes, str]] = field(init=False, factory=list)
     """Each webhook that came: its body and its `Authorization`."""
 

@@ -33,6 +33,16 @@ GET_TOKEN: Shape = {
     "member": MEMBER,
     **DELAY,
 }
+CLIENTS: Shape = {
+    "url": str,
+    "room_id": str,
+    "slot_id": str,
+    "member_id": str,
+    "server_name": str,
+}
+"""What a homeserver hands on for one of its users."""
+SERVERS: Shape = {"user_id": str, "url": str, "room_id": str, "slot_id": str, "member_id": str}
+"""And for another homeserver."""
 _INT64 = range(-(2**63), 2**63)
 _SPACE = " \t\r\n"
 _SURROGATE = re.compile("[\ud800-\udfff]")

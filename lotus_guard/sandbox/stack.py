@@ -10,16 +10,22 @@ from twisted.web.resource import IResource
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.rule import Rule
 from lotus_guard.sandbox.authorization import AuthorizationApp
-from lotus_guard.sandbox.authorization_clients import room_maker, userinfo_over
-from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer
+from lotus_guard.sandbox.authorization_clients import (
+    hand_on_over,
+    joined_over,
+    room_maker,
+    userinfo_over,
+)
+from lotus_guard.sandbox.authorization_state import AppService, AuthorizationState, Issuer
 from lotus_guard.sandbox.livekit import LiveKitApp
 from lotus_guard.sandbox.livekit_state import LiveKitState
 from lotus_guard.sandbox.synapse import SynapseApp
-from lotus_guard.sandbox.synapse_state import SynapseState
+from lotus_guard.sandbox.synapse_state import Proxy, SynapseState
 
 KEY = "sandbox"
 SECRET = "the-sandbox-has-no-secrets-to-keep-0000"  # noqa: S105
 ADMIN_TOKEN = "sandbox-admin"  # noqa: S105
+HS_TOKEN, AS_TOKEN = "sandbox-hs-token", "sandbox-as-token"
 OPEN, TWO, VOICE = "!open:sandbox", "!two:sandbox", "!voice:sandbox"
 PEOPLE = ("alice", "bob", "carol", "dave", "erin")
 
@@ -57,7 +63,14 @@ class Sandbox:
             userinfo_over(self.agent, lambda _server: where.synapse),
             room_maker(self.agent, where.livekit, KEY, SECRET),
         )
+        self.authorization.behind = AppService(
+            HS_TOKEN, joined_over(self.agent, where.synapse, AS_TOKEN)
+        )
         self._furnish()
+
+    def behind(self, url: str) -> None:
+        """Have the homeserver hand requests for tokens on, to `url`: the guard's, or upstream's."""
+        self.homeserver.proxy = Proxy(url, HS_TOKEN, AS_TOKEN, hand_on_over(self.agent))
 
     def environment(self) -> dict[str, str]:
         """The variables of a guard in front of it."""

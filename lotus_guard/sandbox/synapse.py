@@ -12,6 +12,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from lotus_guard.overload.http_limits import BoundedRequest
 from lotus_guard.sandbox.matrix_error import MatrixError
+from lotus_guard.sandbox.synapse_proxy import hand_on
 from lotus_guard.sandbox.synapse_state import Account, Event, SynapseState
 
 _STATE = "/_matrix/client/v3/rooms/<room_id>/state/<event_type>"
@@ -145,6 +146,26 @@ class SynapseApp:
         if room_id is None:
             raise MatrixError(404, "M_NOT_FOUND", f"Room alias {alias} not found")
         return _json(request, {"room_id": room_id, "servers": [alias.partition(":")[2]]})
+
+    @app.route("/_matrix/client/<version>/rtc/livekit/<path:_rest>", methods=["POST"])
+    @app.route("/_matrix/client/unstable/<version>/rtc/livekit/<path:_rest>", methods=["POST"])
+    async def livekit(self, request: BoundedRequest, version: str, _rest: str) -> bytes:
+        """Hand a request for a token on."""
+        account = self._account(request)
+        if self.state.proxy is None:
+            raise MatrixError(404, "M_UNRECOGNIZED", "Unrecognized request")
+        return await hand_on(self.state.proxy, account, request)
+
+    @app.route(
+        "/_matrix/client/unstable/io.element.msc4502/rooms/<room_id>/is_joined", methods=["GET"]
+    )
+    def is_joined(self, request: BoundedRequest, room_id: str) -> bytes:
+        """Whether a user is in a room, for an application service (MSC4502)."""
+        proxy = self.state.proxy
+        if proxy is None or request.getHeader("Authorization") != f"Bearer {proxy.as_token}":
+            raise MatrixError(403, "M_FORBIDDEN", "Not an application service with that scope")
+        there = self.state.members(room_id) if room_id in self.state.rooms else []
+        return _json(request, {"joined": _query(request, b"mxid", "") in there})
 
     def _check_levels(self, room_id: str, event_type: str, user_id: str) -> None:
         has, needed = self.state.levels(room_id, event_type, user_id)

@@ -4,14 +4,36 @@ A room made here has no power levels until a test sets them: so every member may
 Matrix has it for such a room.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from lotus_guard.core.power import level_needed, level_of
 
 Event = dict[str, Any]
+HandOn = Callable[[bytes, bytes, dict[bytes, bytes], bytes], Awaitable["HandedOn"]]
+"""Makes a request: method, URL, headers, body. Raises any error."""
+
+
+@frozen
+class HandedOn:
+    """What an application service answered."""
+
+    status: int
+    headers: Mapping[bytes, Sequence[bytes]]
+    body: bytes
+
+
+@frozen
+class Proxy:
+    """An application service that takes what begins with `rtc/livekit` (MSC4512)."""
+
+    url: str
+    """`proxy_url` of its registration."""
+    hs_token: str
+    as_token: str
+    hand_on: HandOn
 
 
 @define
@@ -37,6 +59,8 @@ class SynapseState:
     """Whether a room id with NUL is a server error, as on PostgreSQL; on SQLite it is unknown."""
     hangs_for: str = ""
     """A type of event; the admin API is asked for it in vain."""
+    proxy: Proxy | None = None
+    """Where requests for tokens are handed on to; None where no application service takes them."""
     accounts: dict[str, Account] = field(init=False, factory=dict)
     """By access token."""
     openid: dict[str, str] = field(init=False, factory=dict)

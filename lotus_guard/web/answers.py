@@ -1,14 +1,15 @@
 """Answers to clients: upstream's as they came, and those of our own making. Each is counted."""
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from attrs import define
+from attrs import define, field
 from twisted.web.http_headers import Headers
 
 from lotus_guard.core.wire import endpoint_of
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.web.client_request import ClientRequest
-from lotus_guard.web.problems import Problem, cors
+from lotus_guard.web.problems import CORS, Problem, name_decision
 
 
 class Traffic(Protocol):
@@ -29,6 +30,10 @@ class Answers:
     """Writes answers."""
 
     traffic: Traffic
+    label: Callable[[bytes], str] = lambda target: endpoint_of(target) or "other"
+    """Names what was asked for, for metrics."""
+    ours: Mapping[bytes, bytes] = field(default=CORS)
+    """The headers of an answer of our own making."""
 
     def begin(
         self, request: ClientRequest, status: int, phrase: bytes | None, headers: Headers
@@ -41,7 +46,7 @@ class Answers:
         if connection:
             headers.setRawHeaders(b"Connection", connection)
         request.responseHeaders = headers
-        self.traffic.answered(endpoint_of(request.uri) or "other", status)
+        self.traffic.answered(self.label(request.uri), status)
 
     def finish(
         self,
@@ -59,9 +64,15 @@ class Answers:
         request.finish()
 
     def tell(self, request: ClientRequest, body: bytes) -> None:
-        """Write an answer of our own that any web page may read."""
-        self.finish(request, 200, None, cors(), body)
+        """Write an answer of our own."""
+        self.finish(request, 200, None, self._headers(), body)
 
     def refuse(self, request: ClientRequest, problem: Problem) -> None:
         """Write a Matrix error."""
-        self.finish(request, problem.status, None, problem.headers(), problem.body())
+        headers = self._headers()
+        if problem.decision:
+            name_decision(headers, problem.decision)
+        self.finish(request, problem.status, None, headers, problem.body())
+
+    def _headers(self) -> Headers:
+        return Headers({name: [value] for name, value in self.ours.items()})

@@ -1,8 +1,11 @@
 """A request at a door: what it asks upstream for, and which client it comes from."""
 
+from typing import Protocol
+
 from attrs import define
 from twisted.logger import Logger
 
+from lotus_guard.core.homeserver_wire import Sender
 from lotus_guard.overload.client_address import Origin, Origins, end_of
 from lotus_guard.overload.http_limits import BoundedRequest
 
@@ -16,6 +19,8 @@ class ClientRequest(BoundedRequest):
     """A request whose client and whose target are known once it is at a door."""
 
     origin: Origin
+    sender: Sender | None = None
+    """For whom a homeserver hands it on; None at all other doors."""
     target = b""
     """What upstream gets as the request target."""
     is_gone = False
@@ -33,6 +38,16 @@ class ClientRequest(BoundedRequest):
             end_of(headers.getRawHeaders(b"X-Real-IP")),
             end_of(headers.getRawHeaders(b"X-Forwarded-For")),
         )
+
+
+class Callers(Protocol):
+    """Knows which client a request comes from."""
+
+    def of(self, request: ClientRequest) -> Origin:
+        """Return the client of a request; raises Problem for one who may not ask here."""
+
+    def note(self, who: Origin) -> None:
+        """Take note of whom a request for a token came from."""
 
 
 @define(eq=False)

@@ -26,9 +26,9 @@ from lotus_guard.neighbours.upstream import target_of
 from lotus_guard.overload.client_address import entries_of
 from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.http_limits import QuietSite
-from lotus_guard.overload.load_shedding import LoadShedding, TurnedAway
+from lotus_guard.overload.load_shedding import WAIT_SECONDS, LoadShedding, TurnedAway
 from lotus_guard.web.answers import Answers
-from lotus_guard.web.client_request import ClientRequest, Clients
+from lotus_guard.web.client_request import Callers, ClientRequest
 from lotus_guard.web.problems import Objections, Problem, too_many
 from lotus_guard.web.routes import Routes
 
@@ -69,11 +69,12 @@ class Door(KleinResource):
     def __init__(
         self,
         behind: App,
-        clients: Clients,
+        clients: Callers,
         shedding: LoadShedding,
         answers: Answers,
         objections: Objections,
         is_probe: Callable[[str], bool],
+        patience: float = WAIT_SECONDS,
     ) -> None:
         super().__init__(behind.app)
         self.behind = behind
@@ -83,6 +84,7 @@ class Door(KleinResource):
         self._answers = answers
         self._objections = objections
         self._is_probe = is_probe
+        self._patience = patience
         self._failures = LogThrottle(shedding.now)
         self._open = 0
         self._waiting: list[Deferred[None]] = []
@@ -119,12 +121,12 @@ class Door(KleinResource):
                     each.callback(None)
 
     async def _serve(self, request: ClientRequest) -> None:
-        request.origin = self._clients.of(request)
-        probe = request.getHeader(probing.HEADER)
-        if probe and self._is_probe(probe):
-            self._answers.tell(request, _echo(request))
-            return
         try:
+            request.origin = self._clients.of(request)
+            probe = request.getHeader(probing.HEADER)
+            if probe and self._is_probe(probe):
+                self._answers.tell(request, _echo(request))
+                return
             await self._in_turn(request)
         except TurnedAway:
             self._shedding.on_turned_away()
@@ -146,7 +148,7 @@ class Door(KleinResource):
         self._shedding.arrivals.count(who, self._shedding.now())
         if not requests.enter(who):
             size = len(request.content.getbuffer())
-            await requests.wait(who, 1 + size // PLACE_BYTES)
+            await requests.wait(who, 1 + size // PLACE_BYTES, self._patience)
         try:
             await self._route(request)
         finally:

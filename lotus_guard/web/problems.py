@@ -46,18 +46,6 @@ class Problem(Exception):
             fields["io.lotus.decision"] = self.decision
         return json.dumps(fields).encode() + b"\n"
 
-    def headers(self) -> Headers:
-        """Write the headers that go with it."""
-        headers = cors()
-        if self.decision:
-            name_decision(headers, self.decision)
-        return headers
-
-
-def cors() -> Headers:
-    """Make the headers that let any web page read an answer of ours."""
-    return Headers({name: [value] for name, value in CORS.items()})
-
 
 def name_decision(headers: Headers, decision: str) -> None:
     """Name the decision in an answer, where a browser's scripts may read it as well."""

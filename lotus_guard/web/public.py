@@ -12,11 +12,12 @@ from typing import Any
 from klein import Klein
 from twisted.web.http_headers import Headers
 
-from lotus_guard.core.wire import Endpoint, is_webhook, read_token_request
+from lotus_guard.core.wire import Endpoint, is_homeservers, is_webhook, read_token_request
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.hooks import Hooks, most_bytes
 from lotus_guard.web.landing import Page
+from lotus_guard.web.problems import Problem
 from lotus_guard.web.token_exchange import TokenExchange
 
 
@@ -65,6 +66,10 @@ class PublicApp:
     @app.route("/", branch=True)
     async def pass_through(self, request: ClientRequest, **_rest: Any) -> None:
         """Hand whatever no route names on to upstream, and its answer back."""
+        if is_homeservers(request.target):
+            self.exchange.objections.refuse(
+                Problem(404, "M_UNRECOGNIZED", "This is not a Matrix homeserver.")
+            )
         await self.exchange.other(request)
 
     def bound_of(self, target: bytes, headers: Headers) -> int | None:

@@ -8,15 +8,16 @@ from collections.abc import Callable
 
 from attrs import define
 
+from lotus_guard.core.strict_json import Unreadable
 from lotus_guard.core.token import Unfit
-from lotus_guard.core.wire import TokenRequest, Unreadable, read_answer, read_any, replace_token
+from lotus_guard.core.wire import TokenRequest, read_answer, read_any, replace_token
 from lotus_guard.enforce.admission import Admission, Answer, Refusal
 from lotus_guard.enforce.ports import Now
 from lotus_guard.enforce.recipient import Asked
 from lotus_guard.neighbours.upstream import Reply
 from lotus_guard.overload.client_address import Origin
-from lotus_guard.overload.load_shedding import LoadShedding
-from lotus_guard.web.client_request import ClientRequest, Clients
+from lotus_guard.overload.load_shedding import WAIT_SECONDS, LoadShedding
+from lotus_guard.web.client_request import Callers, ClientRequest
 from lotus_guard.web.pass_through import PassThrough
 from lotus_guard.web.problems import Objections, Problem, name_decision, refused
 
@@ -32,8 +33,10 @@ class TokenExchange:
     admission: Admission
     objections: Objections
     shedding: LoadShedding
-    clients: Clients
+    clients: Callers
     now: Now
+    patience: float = WAIT_SECONDS
+    """For how many seconds a token may wait for its client's others."""
 
     async def token(self, request: ClientRequest, read: Read) -> None:
         """Answer a request for a token; raises Problem."""
@@ -136,7 +139,7 @@ class TokenExchange:
         if shed_reason:
             return await self.admission.judge(encoded, asked, arrived, shed_reason)
         if not tokens.enter(who):
-            await tokens.wait(who)
+            await tokens.wait(who, seconds=self.patience)
         try:
             return await self.admission.judge(encoded, asked, arrived)
         finally:

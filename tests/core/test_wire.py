@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lotus_guard.core.ids import MOST_ID
+from lotus_guard.core.strict_json import MAX_DEPTH, Unreadable
 from lotus_guard.core.wire import (
-    MAX_DEPTH,
     Endpoint,
-    Unreadable,
     endpoint_of,
     is_webhook,
     read_answer,

@@ -106,6 +106,7 @@ class Records:
     """Rules that let a token through, and why."""
     unenforced: list[tuple[str, str]] = field(factory=list)
     """Rules that could not be enforced in calls that run, and why."""
+    elsewhere: int = 0
     once: list[Hashable | None] = field(factory=list)
     """By what the same decision is known again, of each."""
 
@@ -126,6 +127,9 @@ class Records:
         again: bool = False,
     ) -> None:
         self.opened.append((rule, str(outage.reason)))
+
+    def passed_elsewhere(self) -> None:
+        self.elsewhere += 1
 
     def not_enforced(self, rule: str, outage: Outage) -> None:
         self.unenforced.append((rule, str(outage.reason)))

@@ -28,6 +28,9 @@ class Counted:
     def failed_open(self, rule: str, outage: Outage) -> None:
         self.fail_opens += 1
 
+    def passed_elsewhere(self) -> None:
+        raise AssertionError("no token goes elsewhere here")
+
     def not_enforced(self, rule: str, outage: Outage) -> None:
         self.unenforced += 1
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from lotus_guard.core.ids import fits, is_room_id
 from lotus_guard.core.naming import ROOM_SLOT
-from lotus_guard.core.wire import Endpoint, Unreadable, endpoint_of, read_token_request
+from lotus_guard.core.strict_json import Unreadable
+from lotus_guard.core.wire import Endpoint, endpoint_of, read_token_request
 from tests.properties.oracle import Oracle
 
 oracle_settings = settings(

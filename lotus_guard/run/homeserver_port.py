@@ -1,0 +1,71 @@
+"""The homeserver's port: what serves clients whose homeserver hands on what they ask for."""
+
+from typing import Any
+
+from attrs import frozen
+
+from lotus_guard.enforce.admission import Admission
+from lotus_guard.enforce.records import Recorder
+from lotus_guard.neighbours.upstream import OF_HOMESERVERS, WITHHELD, Upstream
+from lotus_guard.overload.connections import Connections
+from lotus_guard.overload.load_shedding import LoadShedding
+from lotus_guard.rules.decision import REQUEST
+from lotus_guard.run.basics import Basics
+from lotus_guard.run.fd_budget import FdBudget
+from lotus_guard.run.public_port import Traffic
+from lotus_guard.web.answers import Answers
+from lotus_guard.web.door import Door
+from lotus_guard.web.homeserver import HomeserverApp, label_of
+from lotus_guard.web.homeserver_request import Homeservers
+from lotus_guard.web.pass_through import PassThrough
+from lotus_guard.web.problems import Objections
+from lotus_guard.web.token_exchange import TokenExchange
+
+UPSTREAM_SECONDS = 18.0
+"""How long upstream may take here."""
+WAIT_SECONDS = 4.0
+"""How long a request may wait for its user's others, and its token once more. With upstream's time
+and the rules' that ends before the 30 s after which Synapse gives up (docs/facts.md, lk-jwt-service
+behind the homeserver): a user reads our sentence rather than Synapse's."""
+JSON_ONLY = {b"Content-Type": b"application/json"}
+"""The headers of our own answers: the homeserver has its own, which ours would replace."""
+
+
+@frozen
+class HomeserverPort:
+    """What serves the homeserver."""
+
+    door: Door
+    connections: Connections
+
+
+def make_homeserver_port(
+    basics: Basics,
+    budget: FdBudget,
+    upstream: Any,
+    admission: Admission,
+    recorder: Recorder,
+    load: LoadShedding,
+) -> HomeserverPort | None:
+    """Make what serves the homeserver; None where it has no port."""
+    config, clocks, metrics = basics.config, basics.clocks, basics.metrics
+    if not config.homeserver_listen:
+        return None
+    connections = Connections(
+        budget.connections,
+        is_proxy=lambda _peer: True,
+        on_cut=metrics.requests.cut,
+        now=clocks.now,
+    )
+    answers = Answers(Traffic.of(basics), label_of, JSON_ONLY)
+    objections = Objections(recorder, REQUEST in config.observed)
+    callers = Homeservers(config.credentials.hs_token, objections)
+    base = config.upstream.encode("ascii")
+    service = Upstream(upstream, base, clocks.reactor, UPSTREAM_SECONDS)
+    way = PassThrough(service, answers, WITHHELD - OF_HOMESERVERS)
+    exchange = TokenExchange(
+        way, admission, objections, load, callers, clocks.now, patience=WAIT_SECONDS
+    )
+    app = HomeserverApp(exchange)
+    door = Door(app, callers, load, answers, objections, lambda _probe: False, WAIT_SECONDS)
+    return HomeserverPort(door, connections)

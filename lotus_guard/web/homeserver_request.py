@@ -1,0 +1,91 @@
+"""A request at the homeserver's door: from a homeserver of ours, and for whom it is handed on.
+
+The homeserver is one address. So whoever it hands a request on for is the client here: one of its
+users, or another homeserver. Only it may name them, which it proves by its token, where we know
+that (`hs_token` of its registration); where we do not, the port must be one that only it reaches.
+"""
+
+import hmac
+
+from attrs import define
+
+from lotus_guard.core.homeserver_wire import (
+    ORIGIN_HEADER,
+    USER_HEADER,
+    Sender,
+    server_sender,
+    user_sender,
+)
+from lotus_guard.core.strict_json import Unreadable
+from lotus_guard.enforce.credentials import Credential
+from lotus_guard.overload.client_address import Origin
+from lotus_guard.web.client_request import ClientRequest
+from lotus_guard.web.problems import Objections, Problem
+
+_ITSELF = Origin("homeserver", is_crowd=True)
+"""What a homeserver asks for nobody else."""
+_CLIENT, _FEDERATION = b"/_matrix/client/", b"/_matrix/federation/"
+
+
+@define(eq=False)
+class Homeservers:
+    """Knows for whom a homeserver asks."""
+
+    hs_token: Credential[str]
+    """What our homeserver proves itself by; an empty one is not asked for."""
+    objections: Objections
+
+    def of(self, request: ClientRequest) -> Origin:
+        """Return for whom a request is handed on, and note that in it; raises Problem."""
+        self._check_token(request)
+        request.sender = self._sender(request)
+        if request.sender is None:
+            return _ITSELF
+        user = request.sender.user
+        return Origin(user or request.sender.server, is_crowd=user is None)
+
+    def note(self, who: Origin) -> None:
+        """Take note of nothing: each request says for whom it is."""
+
+    def _check_token(self, request: ClientRequest) -> None:
+        """Raise Problem, as upstream would, for whoever is no homeserver of ours.
+
+        Nothing of it is put on record: whoever it is, they have proved nothing.
+        """
+        wanted = [each for each in self.hs_token.believed() if each]
+        if not self.hs_token.value:
+            return
+        said = request.requestHeaders.getRawHeaders(b"Authorization", [])
+        if not said:
+            raise Problem(401, "M_MISSING_TOKEN", "The homeserver's token is missing.")
+        scheme, _, token = said[0].partition(b" ")
+        found = [hmac.compare_digest(token, each.encode()) for each in wanted]
+        if len(said) > 1 or scheme.lower() != b"bearer" or not any(found):
+            raise Problem(401, "M_UNKNOWN_TOKEN", "This is not our homeserver's token.")
+
+    def _sender(self, request: ClientRequest) -> Sender | None:
+        """For whom a request is handed on; None for what a homeserver asks of itself."""
+        users, origins = (_said(request, name) for name in (USER_HEADER, ORIGIN_HEADER))
+        path = request.uri.partition(b"?")[0]
+        wanted = (path.startswith(_CLIENT), path.startswith(_FEDERATION))
+        if (len(users), len(origins)) != wanted:
+            self.objections.refuse(
+                Problem(400, "M_INVALID_PARAM", "It is not clear for whom this is asked.")
+            )
+        try:
+            if users:
+                return user_sender(users[0].decode("ascii", "replace"))
+            return server_sender(origins[0].decode("ascii", "replace")) if origins else None
+        except Unreadable as why:
+            self.objections.refuse(Problem(400, why.errcode, str(why)))
+
+
+def _said(request: ClientRequest, name: bytes) -> list[bytes]:
+    """List what a header says, in any spelling that some server could take for it."""
+    wanted = name.lower()
+    return [
+        value
+        for spelling, values in request.requestHeaders.getAllRawHeaders()
+        for value in values
+        if spelling.strip().lower().replace(b"_", b"-") == wanted
+    ]

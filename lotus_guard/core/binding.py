@@ -28,6 +28,10 @@ class Binding:
     slot: str
     evidence: Evidence
 
+    def proves_slot(self, livekit_room: LiveKitRoom) -> bool:
+        """Whether the LiveKit room's name proves the slot too, and not only the Matrix room."""
+        return self.evidence is Evidence.PROOF and livekit_room != str(self.room)
+
 
 def binding_from(livekit_room: LiveKitRoom, request: TokenRequest, believe: bool) -> Binding | None:
     """Read which room an issued token's LiveKit room belongs to off the request that it answers.

@@ -62,6 +62,8 @@ class Directory:
     now: Callable[[], float] = lambda: 0.0
     listener: DirectoryListener = field(factory=DirectoryListener)
     bounds: Bounds = Bounds()
+    data_slots: tuple[str, ...] = ()
+    """How the names of slots begin in which nobody talks: they share data, and take no seats."""
     _bindings: LruDict[LiveKitRoom, Binding] = field(init=False)
     _identities: Identities = field(init=False)
     _rooms: dict[RoomId, dict[LiveKitRoom, None]] = field(init=False, factory=dict)
@@ -95,6 +97,19 @@ class Directory:
         for livekit_room in learnt:
             self._unpack(livekit_room)
         return tuple({ordinary: None} | learnt)
+
+    def is_for_data(self, livekit_room: LiveKitRoom) -> bool:
+        """Whether a LiveKit room is that of a slot in which nobody talks.
+
+        Clients choose the names of slots. So only what its name proves counts, and whoever is there
+        may publish no media where seats are counted.
+        """
+        binding = self._bindings.get(livekit_room)
+        return (
+            binding is not None
+            and binding.slot.startswith(self.data_slots)
+            and binding.proves_slot(livekit_room)
+        )
 
     def learn_room(self, livekit_room: LiveKitRoom, binding: Binding) -> Binding:
         """Bind a LiveKit room unless it is bound already; returns the binding that holds.

@@ -148,6 +148,8 @@ def restrain(token: Token, forbidden: AbstractSet[Source], life: int, now: float
         video = dict(claims["video"], canPublishSources=list(grant.sources))
         if not grant.can_publish:
             video["canPublish"] = False
+            # It follows `canPublish` where it is not said, and nobody forbids data.
+            video.setdefault("canPublishData", True)
         claims["video"] = video
     if life and isinstance(claims.get("exp"), int | float):
         claims["exp"] = min(claims["exp"], int(_start(claims, now)) + life)

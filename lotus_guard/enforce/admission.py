@@ -124,9 +124,13 @@ class Admission:
         room = holder.binding.room
         self.issued.on_issued(room)
         due = self.desk.now() + self.seconds
-        recipient = Recipient(room, holder.person, token.identity, arrived, due, holder.user)
+        for_data = self.introductions.directory.is_for_data(token.livekit_room)
+        recipient = Recipient(
+            room, holder.person, token.identity, arrived, due, holder.user, for_data
+        )
         if shed_reason:
-            self.desk.keep_soon(recipient)  # the live loop sees to them when they have come in
+            if not for_data:
+                self.desk.keep_soon(recipient)  # the live loop sees to them once they have come in
             return self._pass_unjudged(shed_reason, room, again=True)
         findings = await self.judge_rules.findings(recipient)
         return await self._conclude(recipient, token, findings)

@@ -14,15 +14,19 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.model import RoomId, Source
 from lotus_guard.enforce.deferreds import ignoring
 from lotus_guard.enforce.policies import AllPolicies, Known, Policies
 from lotus_guard.enforce.ports import Bug, Now, Outage, Records
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.enforce.seating import Judging, SeatDesk, in_time
-from lotus_guard.rules.rule import Allow, Fact, Facts, P, Policy, Refuse, Rule, Verdict
+from lotus_guard.rules.rule import Allow, Fact, Facts, Forbid, P, Policy, Refuse, Rule, Verdict
 
 _log = Logger()
+
+
+NO_MEDIA = Forbid(frozenset(Source))
+"""What a rule that counts seats says of slots in which nobody has one."""
 
 
 @frozen
@@ -86,7 +90,7 @@ class Judge:
                 finding = asking
                 if isinstance(asking, Deferred):
                     finding = await asking
-                    counts = Fact.ATTENDANCE in policies.rule.needs
+                    counts = Fact.ATTENDANCE in policies.rule.needs and not recipient.is_for_data
                     keeps_seat |= counts and (finding is None or not finding.is_certain)
                 if not isinstance(finding, Finding):
                     continue
@@ -157,6 +161,8 @@ class Judge:
 
     async def _seated(self, rule: Rule[P], policy: P, recipient: Recipient) -> Finding:
         """Ask a rule that needs to know who is there; raises Outage."""
+        if recipient.is_for_data:
+            return Finding(rule, policy, NO_MEDIA, rule.name in self.observed)
         verdict, at = await self.desk.judged(recipient, _judging(rule, policy, recipient))
         seats = rule.seats(policy)
         return Finding(rule, policy, verdict, rule.name in self.observed, seats, at)

@@ -103,7 +103,11 @@ class Presence:
             if self.last_look(room) < begun:
                 await self.store.change(room, lambda seats: seats.lost_sight(room, begun))
             raise
-        looks = {livekit_room: _as_look(attendance) for livekit_room, attendance in rooms.items()}
+        looks = {
+            livekit_room: _as_look(attendance)
+            for livekit_room, attendance in rooms.items()
+            if not self.directory.is_for_data(livekit_room)
+        }
         is_whole = all(attendance.is_whole for attendance in rooms.values())
 
         def take_in(seats: Seats) -> None:

@@ -29,6 +29,8 @@ class Recipient:
     """When each rule must have found out what its verdict rests on."""
     user: UserId | None = None
     """Who they are, where the request proved it."""
+    is_for_data: bool = False
+    """Whether it is for a slot in which nobody talks: they take no seat there."""
 
     @property
     def who(self) -> Who:

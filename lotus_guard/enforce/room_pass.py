@@ -13,6 +13,7 @@ from lotus_guard.core.model import Participant, RoomId
 from lotus_guard.core.seats import Person
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.effects import Effects
+from lotus_guard.enforce.judge import NO_MEDIA
 from lotus_guard.enforce.live_seats import LiveSeats
 from lotus_guard.enforce.policy_reader import PolicyReader
 from lotus_guard.enforce.ports import Bug
@@ -20,8 +21,8 @@ from lotus_guard.enforce.presence import Presence, Seen
 from lotus_guard.enforce.room_queue import AT_ONCE
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.enforce.turn import Turn
-from lotus_guard.rules.plan import Bans, Curb, Step, bans_by, bounded, plan
-from lotus_guard.rules.rule import Allow, Facts, Verdict, Who
+from lotus_guard.rules.plan import Ban, Bans, Curb, Step, bans_by, bounded, plan
+from lotus_guard.rules.rule import Allow, Fact, Facts, Verdict, Who
 
 _log = Logger()
 
@@ -109,17 +110,25 @@ class RoomPass:
         return (RoomRules(()), known) if LIVE in self.observed else known.divided(self.observed)
 
     def _plan(self, known: RoomRules, seen: Seen, unseated: Sequence[Person]) -> list[Step]:
+        """Plan for the calls, and for the LiveKit rooms in which nobody talks."""
         if not known.restrict:
             return []
-
         restricting = [each for each in known.each if each.known.policy.restricts]
+        counting = next((e.rule.name for e in restricting if Fact.ATTENDANCE in e.rule.needs), None)
+        no_media = (Ban(counting, NO_MEDIA.sources),) if counting else ()
 
         def bans_of(participant: Participant) -> Bans:
             who = Who(self.directory.person(participant.identity), participant.identity)
             return bans_by((each.rule.name, self._verdict(each, who)) for each in restricting)
 
+        def all_bans_of(participant: Participant) -> Bans:
+            return (*bans_of(participant), *no_media)
+
+        person, rooms = self.directory.person, seen.rooms
+        calls = {name: rooms[name] for name in rooms if not self.directory.is_for_data(name)}
+        others = {name: rooms[name] for name in rooms if name not in calls}
         going = unseated if known.seating() else ()
-        return plan(seen.rooms, bans_of, going, self.directory.person)
+        return [*plan(calls, bans_of, going, person), *plan(others, all_bans_of, (), person)]
 
     def _verdict(self, each: RoomRule, who: Who) -> Verdict:
         """What one rule says of somebody in the call; where it fails, the others hold."""

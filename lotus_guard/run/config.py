@@ -25,6 +25,7 @@ from lotus_guard.run.parsers import (
     number,
     on_or_off,
     one_of,
+    prefixes,
     seconds,
     shown,
     url,
@@ -184,6 +185,12 @@ class Config:
         number(0.0, "days"),
     )
     """Days."""
+    data_slots: tuple[str, ...] = setting(
+        "DATA_SLOTS",
+        "",
+        "how the names of slots begin in which nobody talks (a whiteboard); with commas",
+        prefixes,
+    )
     trusted_proxies: tuple[Network, ...] = setting(
         "TRUSTED_PROXIES",
         "loopback,private",

@@ -101,12 +101,11 @@ def make_guard(
     overview = make_overview(basics, common, live, synapse)
     show_what_is_known(basics, overview.rooms, hints)
     resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
-    budget = budget or FdBudget()
-    upstream = agents.upstream
-    public = make_public_port(basics, budget, upstream, admission, recorder, webhooks)
+    behind = basics, budget or FdBudget(), agents.upstream, admission, recorder
+    public = make_public_port(*behind, webhooks)
     return Guard(
         public=public,
-        homeserver=make_homeserver_port(basics, budget, upstream, admission, recorder, public.load),
+        homeserver=make_homeserver_port(*behind, public.load),
         operators=make_operators(basics, overview, memory, hints),
         loop=Loop(live, resolver, (livekit.backend, synapse.backend)),
         memory=memory,
@@ -120,7 +119,7 @@ def make_memory(basics: Basics, redis: "Server | None") -> Memory:
     """Make what is remembered, and what keeps it."""
     config = basics.config
     cluster = make_cluster(basics, redis)
-    directory = Directory(basics.clocks.now, cluster.store.learns)
+    directory = Directory(basics.clocks.now, cluster.store.learns, data_slots=config.data_slots)
     seats = Seats(config.seat_hold, config.seat_grace, directory, cluster.store.seats_changed)
     return Memory(directory, seats, make_seat_store(basics, cluster, seats), cluster)
 

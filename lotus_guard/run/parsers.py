@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from twisted.internet.endpoints import serverFromString
 
+from lotus_guard.core.naming import USUAL_SLOTS
 from lotus_guard.core.server_url import EXTRAS, url_fault
 from lotus_guard.enforce.credentials import Unusable, fault_line
 from lotus_guard.overload.client_address import Network, networks_of
@@ -112,6 +113,15 @@ def networks(name: str, text: str) -> tuple[Network, ...]:
     except ValueError as why:
         wanted = "addresses, networks such as 192.0.2.0/24, loopback, private; with commas"
         raise unusable(name, f"found {shown(str(why))}", wanted) from None
+
+
+def prefixes(name: str, text: str) -> tuple[str, ...]:
+    """Read how names of slots begin, with commas between them; none of them a call's."""
+    found = tuple(sorted(words(name, text)))
+    for each in found:
+        if any(slot.startswith(each) for slot in USUAL_SLOTS):
+            raise unusable(name, f"found {shown(each)}, with which calls begin", "other slots'")
+    return found
 
 
 def words(_name: str, text: str) -> frozenset[str]:

@@ -99,4 +99,12 @@ def test_what_a_narrower_token_says() -> None:
     assert video == {"room": "r", "canPublishSources": ["microphone"]}
     camera = {**GOOD, "video": {"room": "r", "canPublishSources": ["camera"]}}
     video = restrain(open_token(encode(camera), [PAIR]), everything, 0, 0.0).claims["video"]
-    assert video == {"room": "r", "canPublishSources": [], "canPublish": False}
+    assert video == {
+        "room": "r",
+        "canPublishSources": [],
+        "canPublish": False,
+        "canPublishData": True,
+    }, "data went with canPublish, and nobody forbids them"
+    silent = {**GOOD, "video": {"room": "r", "canPublishData": False}}
+    video = restrain(open_token(encode(silent), [PAIR]), set(Source), 0, 0.0).claims["video"]
+    assert video["canPublishData"] is False, "what upstream forbids stays so"

@@ -56,7 +56,7 @@ BODIES = st.one_of(
 
 
 @oracle_settings
-@given(body=BODIES, endpoint=st.sampled_from(list(Endpoint)))
+@given(body=BODIES, endpoint=st.sampled_from([Endpoint.GET_TOKEN, Endpoint.LEGACY]))
 @example(body=b'{"room":"!a:s","Room":"!b:s"}', endpoint=Endpoint.LEGACY)
 @example(body='{"\u017flot_id":"x","room_id":"!a:s"}'.encode(), endpoint=Endpoint.GET_TOKEN)
 @example(body=b'{"room":"!a:s"} {"room":"!b:s"}', endpoint=Endpoint.LEGACY)

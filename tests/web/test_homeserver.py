@@ -183,5 +183,48 @@ async def test_what_two_readers_could_read_differently_is_refused(
     assert CORS not in got.headers
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_slot_for_data_takes_no_seat_and_carries_no_media_where_seats_are_counted(
+    world: World,
+) -> None:
+    behind(world, LOTUS_GUARD_DATA_SLOTS="whiteboard")
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    board = await by_homeserver(world, "bob", TWO, slot="whiteboard#1")
+    assert board.status == 200
+    video = claims_of(board.json()["jwt"])["video"]
+    assert (video["canPublish"], video["canPublishData"]) == (False, True)
+    assert (await by_homeserver(world, "alice", TWO)).status == 200, "the seat was free"
+    assert (await by_homeserver(world, "bob", TWO)).status == 403
+    assert (await by_homeserver(world, "bob", TWO, slot="talk#1")).status == 403
+    free = await by_homeserver(world, "bob", OPEN, slot="whiteboard#1")
+    assert (
+        "canPublish" not in claims_of(free.json()["jwt"])["video"]
+        or claims_of(free.json()["jwt"])["video"]["canPublish"]
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_in_a_live_slot_for_data_nobody_talks_where_seats_are_counted(world: World) -> None:
+    behind(world, LOTUS_GUARD_DATA_SLOTS="whiteboard")
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {})
+    board = await by_homeserver(world, "bob", TWO, slot="whiteboard#1")
+    world.sandbox.sfu.join(board.json()["jwt"])
+    call = await by_homeserver(world, "alice", TWO)
+    world.sandbox.sfu.join(call.json()["jwt"])
+    await world.guard.live.run_pass()
+    world.sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    await world.guard.live.run_pass()
+    by_size = {
+        person.identity: person.permission
+        for room in world.sandbox.sfu.rooms.values()
+        for person in room.values()
+    }
+    assert len(by_size) == 2, "nobody is put out"
+    told = sorted(
+        (permission.can_publish, permission.can_publish_data) for permission in by_size.values()
+    )
+    assert told == [(False, True), (True, True)]
+
+
 async def _always(_room: str, _who: str) -> bool:
     return True

@@ -1,6 +1,6 @@
 """Requests for tokens that a homeserver hands on (MSC4195, MSC4512).
 
-The wire, as a homeserver writes it (docs/facts.md, lk-jwt-service behind the homeserver):
+The wire, as a homeserver writes it (docs/facts.md, lk-jwt-service: behind a homeserver):
 
     POST /_matrix/client/{v1 | unstable/io.element.msc4195}/rtc/livekit/get_token
     Authorization: Bearer <hs_token>

@@ -1,6 +1,6 @@
 """How a homeserver hands requests for tokens on to an application service (MSC4512).
 
-As Synapse 1.163 does (docs/facts.md, lk-jwt-service behind the homeserver): path, query and body
+As Synapse 1.163 does (docs/facts.md, lk-jwt-service: behind a homeserver): path, query and body
 go on byte for byte, with a few of the headers, the service's `hs_token`, and who asks. Its answer
 comes back as it is.
 """

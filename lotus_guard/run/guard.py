@@ -102,9 +102,8 @@ def make_guard(
     show_what_is_known(basics, overview.rooms, hints)
     resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
     behind = basics, budget or FdBudget(), agents.upstream, admission, recorder
-    public = make_public_port(*behind, webhooks)
     return Guard(
-        public=public,
+        public=(public := make_public_port(*behind, webhooks)),
         homeserver=make_homeserver_port(*behind, public.load),
         operators=make_operators(basics, overview, memory, hints),
         loop=Loop(live, resolver, (livekit.backend, synapse.backend)),

@@ -1,0 +1,38 @@
+"""The homeserver's port is there where it is wanted, and gives up before Synapse does."""
+
+from twisted.internet.task import Clock
+
+from lotus_guard.neighbours.upstream import OF_HOMESERVERS, WITHHELD
+from lotus_guard.run.homeserver_port import UPSTREAM_SECONDS, WAIT_SECONDS
+from lotus_guard.web.door import SLOW_SECONDS
+from tests.run.parts import guard_on
+
+SYNAPSE_SECONDS = 30.0
+LISTEN = "tcp:0:interface=127.0.0.1"
+
+
+def test_there_is_none_unless_it_is_wanted() -> None:
+    assert guard_on(Clock()).homeserver is None
+    assert guard_on(Clock(), LOTUS_GUARD_HOMESERVER_LISTEN=LISTEN).homeserver is not None
+
+
+def test_it_gives_up_before_synapse_does_however_long_each_part_takes() -> None:
+    guard = guard_on(Clock(), LOTUS_GUARD_HOMESERVER_LISTEN=LISTEN)
+    assert guard.homeserver is not None
+    deadline = 1.0  # of each rule, and they run side by side
+    assert 2 * WAIT_SECONDS + SLOW_SECONDS + UPSTREAM_SECONDS + deadline < SYNAPSE_SECONDS
+
+
+def test_only_there_a_homeservers_word_goes_through() -> None:
+    guard = guard_on(Clock(), LOTUS_GUARD_HOMESERVER_LISTEN=LISTEN)
+    assert guard.homeserver is not None
+    theirs = guard.homeserver.door.behind
+    ours = guard.public.door.behind
+    assert getattr(theirs, "exchange").way.withheld == WITHHELD - OF_HOMESERVERS  # noqa: B009
+    assert getattr(ours, "exchange").way.withheld == WITHHELD  # noqa: B009
+
+
+def test_no_homeserver_is_cut_for_having_many_connections() -> None:
+    guard = guard_on(Clock(), LOTUS_GUARD_HOMESERVER_LISTEN=LISTEN)
+    assert guard.homeserver is not None
+    assert guard.homeserver.connections.is_proxy("203.0.113.7")

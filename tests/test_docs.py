@@ -138,7 +138,7 @@ def answers_of_our_own() -> list[str]:
     """The sentences that clients get, `{}` where something is filled in."""
     found = []
     code = ROOT / "lotus_guard"
-    for path in (*sorted((code / "web").glob("*.py")), code / "core" / "wire.py"):
+    for path in (*sorted((code / "web").glob("*.py")), *sorted((code / "core").glob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ANSWERS:
                 texts = [ast.unparse(each) for each in node.args[1:] if is_sentence(each)]
@@ -267,8 +267,10 @@ def test_settings_that_a_page_shows_are_the_guards(tmp_path: Path) -> None:
     shown = [variables_of(text) for _, _, text in blocks("")]
     assert sum(map(len, shown)) > 2
     (tmp_path / "file").write_text("a-secret-of-16-characters-or-more")
+    (tmp_path / "registration").write_text("hs_token: a-secret")
     for each in shown:
         there = {n: str(tmp_path / "file") if "_FILE" in n else v for n, v in each.items()}
+        there |= {n: str(tmp_path / "registration") for n in there if "REGISTRATION" in n}
         read_config({**GOOD, **there})
 
 

@@ -44,6 +44,7 @@ OTHERS = {
     # Types of events, hosts, addresses.
     "call.example.org",
     "io.lotus",
+    "io.element",
     "lotus_guard.git",
     "m.call",
 }

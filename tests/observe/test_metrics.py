@@ -46,6 +46,7 @@ def everything(metrics: Metrics) -> None:
         rules.used_policy(rule, True)
         rules.used_policy(rule, False)
     rules.used("look")(True)
+    rules.passed_elsewhere()
     rules.decided(Ruling(Deed.REFUSED, "limit", "refused", "The call is full."), False)
     rules.decided(Ruling(Deed.REFUSED, REQUEST, "refused", "Too many."), False)
     rules.decided(Ruling(Deed.CHANGED, "sources", "narrowed", "the room forbids camera"), False)

@@ -12,7 +12,7 @@ from tests.packages.tools import copy_source, run
 from tests.real.processes import ROOT
 
 pytestmark = pytest.mark.real
-PROBE = "from lotus_guard.core.naming import alias_of\nreveal_type(alias_of)\n"
+PROBE = "from lotus_guard.core.naming import livekit_room_of\nreveal_type(livekit_room_of)\n"
 
 
 def test_the_sdist_builds_the_very_wheel(built: Built) -> None:

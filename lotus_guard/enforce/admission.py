@@ -125,8 +125,9 @@ class Admission:
         self.issued.on_issued(room)
         due = self.desk.now() + self.seconds
         for_data = self.introductions.directory.is_for_data(token.livekit_room)
+        door = asked.door if asked else ""
         recipient = Recipient(
-            room, holder.person, token.identity, arrived, due, holder.user, for_data
+            room, holder.person, token.identity, arrived, due, holder.user, for_data, door
         )
         if shed_reason:
             if not for_data:
@@ -200,6 +201,7 @@ class Admission:
     def _refuse(self, recipient: Recipient, finding: Finding, refuse: Refuse) -> Refusal | None:
         """Put a refusal on record; None where the rule is only observed: they come in."""
         seated = self.desk.taken(recipient.room) if finding.seats is not None else ()
-        ruling = refused(finding.rule.name, recipient.room, recipient.person, refuse, seated)
+        room, person, rule = recipient.room, recipient.person, finding.rule.name
+        ruling = refused(rule, room, person, refuse, seated, recipient.door)
         decision = self.records.decided(ruling, observed=finding.is_observed)
         return None if finding.is_observed else Refusal(refuse, decision)

@@ -67,7 +67,8 @@ class Issuing:
         rule = _taker(token.grant, _bans(behind)) or behind[0].rule.name
         cut = Cut(rule, _united(_bans(binding)), self.token_life)
         seconds = lifetime(token, self.epoch())
-        ruling = token_changed(recipient.room, recipient.person, token.grant, cut, seconds)
+        room, person = recipient.room, recipient.person
+        ruling = token_changed(room, person, token.grant, cut, seconds, recipient.door)
         return self.records.decided(ruling, observed=observed)
 
 

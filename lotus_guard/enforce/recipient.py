@@ -4,7 +4,7 @@ from attrs import frozen
 
 from lotus_guard.core.model import Identity, RoomId, UserId
 from lotus_guard.core.seats import Person
-from lotus_guard.core.wire import TokenRequest
+from lotus_guard.core.wire import Endpoint, TokenRequest
 from lotus_guard.rules.rule import Who
 
 
@@ -14,6 +14,12 @@ class Asked:
 
     request: TokenRequest
     at_token_endpoint: bool
+
+    @property
+    def door(self) -> str:
+        """Where it was asked, if not at the public port."""
+        endpoint = self.request.endpoint
+        return endpoint if endpoint in (Endpoint.HOMESERVER, Endpoint.FEDERATION) else ""
 
 
 @frozen
@@ -31,6 +37,8 @@ class Recipient:
     """Who they are, where the request proved it."""
     is_for_data: bool = False
     """Whether it is for a slot in which nobody talks: they take no seat there."""
+    door: str = ""
+    """Where they asked, if not at the public port."""
 
     @property
     def who(self) -> Who:

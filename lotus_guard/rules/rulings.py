@@ -52,11 +52,20 @@ class Cut:
 
 
 def refused(
-    rule: str, room: RoomId, user: Person | None, refuse: Refuse, people: Iterable[Person] = ()
+    rule: str,
+    room: RoomId,
+    user: Person | None,
+    refuse: Refuse,
+    people: Iterable[Person] = (),
+    door: str = "",
 ) -> Ruling:
-    """A rule refuses somebody; `people` have a seat."""
-    inputs, shown = dict(refuse.inputs), _some_of(people)
+    """A rule refuses somebody, who asked at another door than the public one; `people` sit."""
+    inputs, shown = {**refuse.inputs, **_at(door)}, _some_of(people)
     return Ruling(Deed.REFUSED, rule, _REFUSED, refuse.why, room, user, inputs, shown)
+
+
+def _at(door: str) -> dict[str, str]:
+    return {"door": door} if door else {}
 
 
 def _some_of(people: Iterable[Person]) -> tuple[Person, ...]:
@@ -76,13 +85,14 @@ def request_refused(status: int, errcode: str, why: str) -> Ruling:
 
 
 def token_changed(
-    room: RoomId, user: Person, grant: Grant, cut: Cut, seconds: float | None
+    room: RoomId, user: Person, grant: Grant, cut: Cut, seconds: float | None, door: str = ""
 ) -> Ruling:
     """A token says less than upstream's: fewer sources, a shorter life, or both.
 
     `grant` and `seconds` are upstream's; `seconds` None for a token without an end.
     """
     verdict, why, inputs = _change(grant, cut, seconds)
+    inputs = {**inputs, **_at(door)} if door else inputs
     return Ruling(Deed.CHANGED, cut.rule, verdict, why, room, user, inputs)
 
 

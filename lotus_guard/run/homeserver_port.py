@@ -25,8 +25,8 @@ UPSTREAM_SECONDS = 18.0
 """How long upstream may take here."""
 WAIT_SECONDS = 4.0
 """How long a request may wait for its user's others, and its token once more. With upstream's time
-and the rules' that ends before the 30 s after which Synapse gives up (docs/facts.md, lk-jwt-service:
-behind a homeserver): a user reads our sentence rather than Synapse's."""
+and the rules' that ends before Synapse gives up, after 30 s (docs/facts.md, lk-jwt-service: behind
+a homeserver): a user reads our sentence rather than Synapse's."""
 JSON_ONLY = {b"Content-Type": b"application/json"}
 """The headers of our own answers: the homeserver has its own, which ours would replace."""
 

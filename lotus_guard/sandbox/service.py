@@ -18,13 +18,23 @@ from lotus_guard.run.start import make_service
 from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Sandbox, welcome
 
+HOMESERVER_LISTEN = "tcp:8073:interface=127.0.0.1"
+
 
 def make_sandbox_service(reactor: Any, environment: Mapping[str, str]) -> Any:
     """Make the service; what the environment says to the guard goes before the sandbox's own."""
     sandbox = Sandbox(Agent(reactor), time.time)
     state = Path(tempfile.mkdtemp(prefix="lotus-guard-sandbox-")) / "state.sqlite"
-    settings = {**sandbox.environment(), "LOTUS_GUARD_STATE": str(state), **environment}
+    settings = {
+        **sandbox.environment(),
+        "LOTUS_GUARD_STATE": str(state),
+        "LOTUS_GUARD_HOMESERVER_LISTEN": HOMESERVER_LISTEN,
+        **environment,
+    }
     config = read_config(settings)
+    behind = listening(config.homeserver_listen)
+    if behind is not None:
+        sandbox.behind(behind.url)
     service = MultiService()
     for address, resource in sandbox.resources().items():
         port = address.rpartition(":")[2]

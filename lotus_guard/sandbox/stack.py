@@ -1,5 +1,6 @@
 """The embedded sandbox: a homeserver, an SFU and an authorization service with three rooms."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from attrs import define, field, frozen
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
 
+from lotus_guard.core.homeserver_wire import CLIENT_PATHS
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.rule import Rule
 from lotus_guard.sandbox.authorization import AuthorizationApp
@@ -83,6 +85,7 @@ class Sandbox:
             "LOTUS_GUARD_LIVEKIT_URL": where.livekit,
             "LOTUS_GUARD_SYNAPSE_URL": where.synapse,
             "LOTUS_GUARD_SYNAPSE_TOKEN": ADMIN_TOKEN,
+            "LIVEKIT_HS_TOKEN": HS_TOKEN,
         }
 
     def resources(self) -> Mapping[str, IResource]:
@@ -119,6 +122,18 @@ def _words_of(rule: Rule[Any]) -> str:
     return ", ".join(rule.show(rule.read(rule.trial.content).policy).words)
 
 
+def _by_homeserver(addresses: Addresses) -> str:
+    """The line that asks for a token by the homeserver."""
+    sent = {
+        "url": addresses.livekit.replace("http://", "ws://"),
+        "room_id": OPEN,
+        "slot_id": "m.call#ROOM",
+        "member_id": "one",
+    }
+    ask = f"curl -s -H 'Authorization: Bearer alice' {addresses.synapse}{CLIENT_PATHS[1]} -d"
+    return f"{ask} '{json.dumps(sent)}'"
+
+
 def welcome(guard: str, operators: str | None, addresses: Addresses, rules: Rules = RULES) -> str:
     """What runs, with lines to paste; `operators` is the URL of the operators' port, if any."""
     status = f"What it does shows live at {operators}/ in a browser.\n" if operators else ""
@@ -150,6 +165,8 @@ An open room: the token comes back as lk-jwt-service made it.
   {ask} {body(OPEN, "alice")}{trials}
 A body that two readers could read differently: 400.
   {ask} {twice}
+The open room by the homeserver, which hands the request on (MSC4195).
+  {_by_homeserver(addresses)}
 
 Ctrl-C ends it.
 """

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import jwt
 import pytest
 
+from lotus_guard.core.homeserver_wire import CLIENT_PATHS
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from lotus_guard.rules import RULES
@@ -109,7 +110,7 @@ def curl_lines() -> list[list[str]]:
 
 
 def test_curl_lines_ask_for_what_they_say(stack: Stack) -> None:
-    lines = curl_lines()
+    *lines, by_homeserver = curl_lines()
     assert [line[:4] for line in lines] == [["curl", "-s", f"{GUARD}/sfu/get", "-d"]] * len(lines)
     *good, ambiguous = [line[4] for line in lines]
     asked = [(json.loads(text)["room"], stack.ask(text)) for text in good]
@@ -127,3 +128,5 @@ def test_curl_lines_ask_for_what_they_say(stack: Stack) -> None:
     assert people[1:4] == [f"@{name}:sandbox:PHONE" for name in ("alice", "bob", "carol")]
     keys = [key for key, _ in json.loads(ambiguous, object_pairs_hook=list)]
     assert keys == ["room", "room"]
+    assert by_homeserver[4].endswith(CLIENT_PATHS[1])
+    assert json.loads(by_homeserver[6])["room_id"] == OPEN

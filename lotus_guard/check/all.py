@@ -10,6 +10,7 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from lotus_guard.check import (
     clocks,
     guard,
+    homeserver,
     livekit,
     livekit_file,
     public,
@@ -51,6 +52,7 @@ ONLINE = (
     Check(public.ROUTE, public.check_public_address),
     Check(redis.NAME, redis.check_redis),
     Check(user.KEY, user.check_as_user),
+    Check(homeserver.WAY, homeserver.check_homeserver),
 )
 
 
@@ -76,6 +78,7 @@ def check_offline(
         ok(ENVIRONMENT, "every variable is as it should be"),
         *upstream.check_address(config),
         *guard.check_exposure(config),
+        *homeserver.check_port(config),
         *_attempt(state.SECRETS, lambda: state.check_secret_files(environment)),
     ]
     if config.redis is None:

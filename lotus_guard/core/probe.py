@@ -17,6 +17,8 @@ import hmac
 from hashlib import sha256
 
 HEADER = "Lotus-Guard-Probe"
+QUERY = "lotus_guard_probe"
+"""Where it stands behind a homeserver, which hands on no headers: in the query string."""
 FIELD = "io.lotus.guard"
 WINDOW = 300.0
 """Seconds that the clocks of the two may differ; generous, for a wrong clock is to be found."""

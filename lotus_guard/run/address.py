@@ -1,6 +1,7 @@
 """What the endpoints of the settings say, and where their URLs lead, without asking anybody."""
 
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -26,6 +27,14 @@ class Listening:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return is_loopback(self.interface)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether no stranger reaches it: it is this machine's alone, or a private network's."""
+        try:
+            return self.is_loopback or ip_address(self.interface).is_private
+        except ValueError:  # a name, or nothing
+            return False
 
     @property
     def url(self) -> str:

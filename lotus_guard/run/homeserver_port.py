@@ -1,9 +1,11 @@
 """The homeserver's port: what serves clients whose homeserver hands on what they ask for."""
 
 from typing import Any
+from urllib.parse import parse_qs
 
 from attrs import frozen
 
+from lotus_guard.core.probe import QUERY
 from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.records import Recorder
 from lotus_guard.neighbours.upstream import OF_HOMESERVERS, WITHHELD, Upstream
@@ -12,8 +14,9 @@ from lotus_guard.overload.load_shedding import LoadShedding
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.fd_budget import FdBudget
-from lotus_guard.run.public_port import Traffic
+from lotus_guard.run.public_port import Traffic, probes
 from lotus_guard.web.answers import Answers
+from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.door import Door
 from lotus_guard.web.homeserver import HomeserverApp, label_of
 from lotus_guard.web.homeserver_request import Homeservers
@@ -27,8 +30,18 @@ WAIT_SECONDS = 4.0
 """How long a request may wait for its user's others, and its token once more. With upstream's time
 and the rules' that ends before Synapse gives up, after 30 s (docs/facts.md, lk-jwt-service: behind
 a homeserver): a user reads our sentence rather than Synapse's."""
+MOST_FIELDS = 16
+"""Of a query string, so many are looked at; one with more is no probe."""
 JSON_ONLY = {b"Content-Type": b"application/json"}
 """The headers of our own answers: the homeserver has its own, which ours would replace."""
+
+
+def in_query(request: ClientRequest) -> str:
+    """What a request says of being a probe: a homeserver hands on its query, and no header."""
+    query = request.uri.partition(b"?")[2].decode("ascii", "replace")
+    if QUERY not in query or query.count("&") >= MOST_FIELDS:
+        return ""
+    return parse_qs(query).get(QUERY, [""])[0]
 
 
 @frozen
@@ -67,5 +80,5 @@ def make_homeserver_port(
         way, admission, objections, load, callers, clocks.now, patience=WAIT_SECONDS
     )
     app = HomeserverApp(exchange)
-    door = Door(app, callers, load, answers, objections, lambda _probe: False, WAIT_SECONDS)
+    door = Door(app, callers, load, answers, objections, probes(basics, in_query), WAIT_SECONDS)
     return HomeserverPort(door, connections)

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import define, frozen
 
-from lotus_guard.core.probe import is_genuine
+from lotus_guard.core.probe import HEADER, is_genuine
 from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.records import Recorder
@@ -20,7 +20,7 @@ from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.web.answers import Answers
-from lotus_guard.web.client_request import Clients
+from lotus_guard.web.client_request import ClientRequest, Clients
 from lotus_guard.web.door import Door
 from lotus_guard.web.hooks import Hooks
 from lotus_guard.web.landing import landing_page
@@ -71,13 +71,24 @@ def make_public_port(
     way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
     exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
     app = PublicApp(exchange, webhooks, answers, landing_page(basics.rules))
-    door = Door(app, clients, load, answers, objections, lambda probe: _is_probe(basics, probe))
+    door = Door(app, clients, load, answers, objections, probes(basics, in_header))
     return PublicPort(door, connections, load)
 
 
-def _is_probe(basics: Basics, probe: str) -> bool:
-    pairs = basics.config.credentials.livekit.believed()
-    return any(is_genuine(probe, pair.secret, basics.clocks.epoch()) for pair in pairs)
+def in_header(request: ClientRequest) -> str:
+    """What a request says of being a probe, in its header."""
+    return request.getHeader(HEADER) or ""
+
+
+def probes(basics: Basics, said: Callable[[ClientRequest], str]) -> Callable[[ClientRequest], bool]:
+    """Make what knows genuine probes of `lotus-guard check`; `said` finds one in a request."""
+
+    def is_probe(request: ClientRequest) -> bool:
+        probe = said(request)
+        pairs = basics.config.credentials.livekit.believed() if probe else ()
+        return any(is_genuine(probe, pair.secret, basics.clocks.epoch()) for pair in pairs)
+
+    return is_probe
 
 
 def _show_load(families: Families, load: LoadShedding, connections: Connections) -> None:

@@ -73,6 +73,8 @@ class Sandbox:
     def behind(self, url: str) -> None:
         """Have the homeserver hand requests for tokens on, to `url`: the guard's, or upstream's."""
         self.homeserver.proxy = Proxy(url, HS_TOKEN, AS_TOKEN, hand_on_over(self.agent))
+        announced = self.authorization.issuer.livekit_url
+        self.homeserver.transports = [{"type": "livekit", "url": announced}]
 
     def environment(self) -> dict[str, str]:
         """The variables of a guard in front of it."""

@@ -147,6 +147,12 @@ class SynapseApp:
             raise MatrixError(404, "M_NOT_FOUND", f"Room alias {alias} not found")
         return _json(request, {"room_id": room_id, "servers": [alias.partition(":")[2]]})
 
+    @app.route("/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", methods=["GET"])
+    def transports(self, request: BoundedRequest) -> bytes:
+        """Where calls are (MSC4143)."""
+        self._account(request)
+        return _json(request, {"rtc_transports": self.state.transports})
+
     @app.route("/_matrix/client/<version>/rtc/livekit/<path:_rest>", methods=["POST"])
     @app.route("/_matrix/client/unstable/<version>/rtc/livekit/<path:_rest>", methods=["POST"])
     async def livekit(self, request: BoundedRequest, version: str, _rest: str) -> bytes:

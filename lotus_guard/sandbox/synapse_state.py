@@ -61,6 +61,8 @@ class SynapseState:
     """A type of event; the admin API is asked for it in vain."""
     proxy: Proxy | None = None
     """Where requests for tokens are handed on to; None where no application service takes them."""
+    transports: list[dict[str, str]] = field(init=False, factory=list)
+    """Where calls are, as it tells its users."""
     accounts: dict[str, Account] = field(init=False, factory=dict)
     """By access token."""
     openid: dict[str, str] = field(init=False, factory=dict)

@@ -73,7 +73,7 @@ class Door(KleinResource):
         shedding: LoadShedding,
         answers: Answers,
         objections: Objections,
-        is_probe: Callable[[str], bool],
+        is_probe: Callable[[ClientRequest], bool],
         patience: float = WAIT_SECONDS,
     ) -> None:
         super().__init__(behind.app)
@@ -123,8 +123,7 @@ class Door(KleinResource):
     async def _serve(self, request: ClientRequest) -> None:
         try:
             request.origin = self._clients.of(request)
-            probe = request.getHeader(probing.HEADER)
-            if probe and self._is_probe(probe):
+            if self._is_probe(request):
                 self._answers.tell(request, _echo(request))
                 return
             await self._in_turn(request)

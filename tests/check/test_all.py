@@ -67,6 +67,7 @@ async def test_all_is_well_where_it_is_and_nothing_is_left_behind(stack: Checked
         "public-client",
         "user",
         "upstream-key",
+        "homeserver-route",
     }
     assert len(stack.names) == 3, "a room to ask for, one to hear of, one to get a token for"
     assert stack.world.sandbox.sfu.rooms == {}

@@ -1,0 +1,169 @@
+"""The way behind the homeserver: do clients go it, and does it lead through the guard?
+
+The homeserver announces where calls are (MSC4143), each with a `livekit_service_url`, which clients
+ask themselves, or with a `url`: then they ask the homeserver, which hands the request on to the
+`proxy_url` of a registration (docs/facts.md, lk-jwt-service: behind a homeserver). A probe in the
+query string survives that, a header would not: a guard answers it itself, lk-jwt-service does not.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from attrs import frozen
+from twisted.internet.defer import ensureDeferred, gatherResults
+
+from lotus_guard.check.context import PREFIX, CheckContext
+from lotus_guard.check.exchange import describe_answer, errcode_of, fields_of, request
+from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.check.probe import echo_of
+from lotus_guard.core.homeserver_wire import CLIENT_PATHS
+from lotus_guard.core.naming import ROOM_SLOT
+from lotus_guard.core.probe import QUERY, sign_probe
+from lotus_guard.enforce.ports import Outage
+from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.run.address import listening
+from lotus_guard.run.config import Config
+
+PORT, TOKEN = "homeserver-port", "homeserver-token"
+WAY, SCOPE, URL, BURST = (
+    "homeserver-route",
+    "homeserver-scope",
+    "homeserver-url",
+    "homeserver-burst",
+)
+TRANSPORTS_PATH = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
+BURST_OF = 12
+"""So many requests at once are two joins of Element Call; Synapse's default lets ten through."""
+_CLOSED = "LOTUS_GUARD_HOMESERVER_LISTEN=tcp:8073:interface=127.0.0.1, or a private address"
+_KNOWN = "LIVEKIT_AS_REGISTRATION_FILE: lk-jwt-service's registration (docs/homeserver.md)"
+_TO_GUARD = (
+    "in lk-jwt-service's registration: io.element.msc4512.proxy_url leads to the guard's "
+    "LOTUS_GUARD_HOMESERVER_LISTEN (docs/homeserver.md); then restart Synapse"
+)
+_PREFIXED = (
+    "in the registration: io.element.msc4512.proxy_prefix and io.element.msc4512.proxy_url, with "
+    "these prefixes; in homeserver.yaml: experimental_features: msc4512_enabled"
+)
+_SCOPED = (
+    'in the registration: io.element.msc4502.scopes: ["urn:matrix:client:io.element.msc4502:rooms:'
+    'is_joined"]; in homeserver.yaml: experimental_features: msc4502_enabled'
+)
+_SAME_URL = "lk-jwt-service: LIVEKIT_URL as the homeserver announces it, to the letter"
+_UP = "in the registration: io.element.msc4512.proxy_url, and what listens there"
+_MORE = "in homeserver.yaml: rc_message: {per_second: 5, burst_count: 50}, or more"
+
+
+@frozen
+class _Asker:
+    """Asks the homeserver for tokens, as the user."""
+
+    context: CheckContext
+
+    async def get(self, path: str) -> HttpAnswer:
+        """Ask for something else."""
+        return await self._ask("GET", path, None)
+
+    async def token(self, query: str = "", **fields: str) -> HttpAnswer:
+        """Ask for a token; a room of no meaning lets nobody in."""
+        body = ", ".join(f'"{name}": "{value}"' for name, value in fields.items())
+        return await self._ask("POST", f"{CLIENT_PATHS[1]}{query}", f"{{{body}}}".encode())
+
+    async def probe(self) -> HttpAnswer:
+        """Ask whoever stands behind the homeserver whether they are a guard of ours."""
+        signed = sign_probe(self.context.config.secret, self.context.clocks.epoch())
+        return await self.token(f"?{QUERY}={quote(signed, safe='')}")
+
+    async def _ask(self, method: str, path: str, body: bytes | None) -> HttpAnswer:
+        token = self.context.options.user_token
+        headers = {"Authorization": f"Bearer {token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        url = f"{self.context.config.synapse_url}{path}"
+        return await request(self.context.http.synapse, method, url, headers, body)
+
+
+def check_port(config: Config) -> list[Finding]:
+    """Check whether strangers can reach the homeserver's port, and what it asks; asks nobody."""
+    own = listening(config.homeserver_listen)
+    if own is None:
+        return []
+    found = [ok(PORT, "the homeserver's port is for this machine or a private network only")]
+    if own.is_everywhere or not own.is_private:
+        seen = f"strangers can reach the homeserver's port ({config.homeserver_listen})"
+        found = [fault(PORT, f"{seen}: they may try to ask in anybody's name", _CLOSED)]
+    if not config.credentials.hs_token.value:
+        seen = "the guard does not know the homeserver's token: whoever reaches the port may ask"
+        found.append(warning(TOKEN, seen, _KNOWN))
+    return found
+
+
+async def check_homeserver(context: CheckContext) -> list[Finding]:
+    """Go the way behind the homeserver as a user, if clients do."""
+    names = (WAY, SCOPE, URL, BURST)
+    if not context.options.user_token:
+        return [note(name, "not looked at: no --as-user was given") for name in names]
+    asker = _Asker(context)
+    try:
+        announced = _announced(await asker.get(TRANSPORTS_PATH))
+        if not announced:
+            return [ok(WAY, "the homeserver announces no call service for which clients ask it")]
+        way = _way(await asker.probe())
+        scope, url = _judged(await _a_token(asker, announced[0]))
+        return [way, scope, url, await _burst(asker)]
+    except Outage:
+        return [note(name, "not looked at: Synapse does not answer") for name in names]
+
+
+def _announced(answer: HttpAnswer) -> list[str]:
+    """The addresses of SFUs for which clients ask the homeserver."""
+    fields = fields_of(answer) if answer.status == 200 else {}
+    found: Any = fields.get("rtc_transports", fields.get("transports"))
+    entries = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return [each["url"] for each in entries if isinstance(each.get("url"), str) and each["url"]]
+
+
+def _way(answer: HttpAnswer) -> Finding:
+    if echo_of(answer):
+        return ok(WAY, "what the homeserver hands on reaches the guard")
+    if answer.status == 404:
+        seen = f"the homeserver hands no requests for tokens on ({describe_answer(answer)})"
+        return fault(WAY, seen, _PREFIXED)
+    if answer.status in (500, 502, 504):
+        seen = f"nobody answers where the homeserver hands requests on ({describe_answer(answer)})"
+        return fault(WAY, seen, _UP)
+    if answer.status == 429:
+        return note(WAY, "not looked at: the homeserver says that the user asks too much")
+    seen = "calls go past the guard: the homeserver hands requests for tokens on to another service"
+    return fault(WAY, f"{seen} ({answer.status} {errcode_of(answer)})", _TO_GUARD)
+
+
+async def _a_token(asker: _Asker, url: str) -> HttpAnswer:
+    room = f"!{PREFIX}-{asker.context.new_name()}:invalid"
+    return await asker.token(url=url, room_id=room, slot_id=ROOM_SLOT, member_id=PREFIX)
+
+
+def _judged(answer: HttpAnswer) -> tuple[Finding, Finding]:
+    """Judge by a request for a room that nobody is in: 403 is the right answer."""
+    if answer.status == 403:
+        return (
+            ok(SCOPE, "lk-jwt-service may ask the homeserver who is in a room"),
+            ok(URL, "lk-jwt-service knows its LiveKit by the announced address"),
+        )
+    unclear = f"not looked at: {answer.status} {errcode_of(answer)}"
+    if answer.status == 502:
+        seen = "lk-jwt-service may not ask the homeserver who is in a room: nobody gets a token"
+        return fault(SCOPE, f"{seen} (502 {errcode_of(answer)})", _SCOPED), note(URL, unclear)
+    if answer.status == 400 and errcode_of(answer) == "M_INVALID_PARAM":
+        seen = "the homeserver announces another LiveKit than lk-jwt-service knows"
+        return note(SCOPE, unclear), fault(URL, seen, _SAME_URL)
+    return note(SCOPE, unclear), note(URL, unclear)
+
+
+async def _burst(asker: _Asker) -> Finding:
+    """Ask as often as two joins of Element Call do; the probes cost nobody anything."""
+    answers = await gatherResults([ensureDeferred(asker.probe()) for _ in range(BURST_OF)])
+    late = sum(answer.status == 429 for answer in answers)
+    if late:
+        seen = f"the homeserver refuses {late} of {BURST_OF} requests for tokens at once (429)"
+        return warning(BURST, f"{seen}: who joins twice in a row waits", _MORE)
+    return ok(BURST, f"the homeserver takes {BURST_OF} requests for tokens at once")

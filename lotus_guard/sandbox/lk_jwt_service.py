@@ -1,6 +1,7 @@
 """The authorization service as a process, in the place of lk-jwt-service.
 
-It reads lk-jwt-service's own environment, so that the real binary can take its place, and
+It reads lk-jwt-service's own environment, so that the real binary can take its place, also that of
+an application service (LIVEKIT_AS_TOKEN, LIVEKIT_HS_TOKEN, LIVEKIT_HS_SERVER_NAME), and
 LOTUS_SANDBOX_READING, `go` or `rust`:
 
     python -m lotus_guard.sandbox.lk_jwt_service
@@ -20,8 +21,13 @@ from twisted.web.client import Agent
 
 from lotus_guard.sandbox.any_certificate import AnyCertificate
 from lotus_guard.sandbox.authorization import AuthorizationApp
-from lotus_guard.sandbox.authorization_clients import federation_base, room_maker, userinfo_over
-from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer
+from lotus_guard.sandbox.authorization_clients import (
+    federation_base,
+    joined_over,
+    room_maker,
+    userinfo_over,
+)
+from lotus_guard.sandbox.authorization_state import AppService, AuthorizationState, Issuer
 from lotus_guard.sandbox.reading import READINGS
 from lotus_guard.sandbox.site import sandbox_site
 
@@ -52,7 +58,22 @@ def read_state(environment: Mapping[str, str], agent: Agent) -> AuthorizationSta
         room_maker(agent, api, key, secret),
         full_access=read_full_access(environment),
         read=READINGS[environment.get("LOTUS_SANDBOX_READING", "go")],
+        behind=read_service(environment, agent),
     )
+
+
+def read_service(environment: Mapping[str, str], agent: Agent) -> AppService | None:
+    """Read what it is as an application service, if it is one."""
+    names = ("LIVEKIT_AS_TOKEN", "LIVEKIT_HS_TOKEN", "LIVEKIT_HS_SERVER_NAME")
+    as_token, hs_token, server = (environment.get(name, "") for name in names)
+    if not (as_token or hs_token or server):
+        return None
+    if not (as_token and hs_token and server):
+        raise SystemExit(f"{', '.join(names)}: all of them are wanted, or none")
+    entries = environment.get("LIVEKIT_CS_API_URL_OVERRIDES", "").split(",")
+    overrides = dict(entry.split("=", 1) for entry in entries if entry)
+    base = overrides.get(server, f"https://{server}")
+    return AppService(hs_token, joined_over(agent, base, as_token))
 
 
 def read_key_and_secret(environment: Mapping[str, str]) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 
 from tests.real.processes import REAL, Answer, Process, free_port, http
 
+AS_TOKEN, HS_TOKEN = "as-token-of-a-test", "hs-token-of-a-test"
 SHARED_SECRET = "registration-of-a-test-homeserver"
 _numbers = itertools.count(1)
 
@@ -32,6 +33,10 @@ class Synapse:
 
     directory: Path
     modules: list[Mapping[str, Any]] = field(factory=list)
+    proxy_url: str = ""
+    """Where requests for tokens are handed on to; empty: nowhere."""
+    livekit_url: str = ""
+    """The SFU that it announces then."""
     port: int = field(factory=free_port)
     tls_port: int = field(factory=free_port)
     process: Process = field(init=False)
@@ -145,10 +150,33 @@ class Synapse:
             "rc_login": {"address": unlimited, "account": unlimited},
             "rc_room_creation": unlimited,
             "modules": self.modules,
+            **(self._behind() if self.proxy_url else {}),
             "listeners": [
                 self._listener(self.port, False, ["client"]),
                 self._listener(self.tls_port, True, ["federation", "openid"]),
             ],
+        }
+
+    def _behind(self) -> dict[str, Any]:
+        """An application service that takes requests for tokens (MSC4512)."""
+        registration = self.directory / "registration.yaml"
+        wanted = {
+            "id": "lk-jwt-service",
+            "as_token": AS_TOKEN,
+            "hs_token": HS_TOKEN,
+            "sender_localpart": "_lk_jwt_service",
+            "namespaces": {"users": [{"exclusive": False, "regex": "@.*"}]},
+            "url": None,
+            "io.element.msc4502.scopes": ["urn:matrix:client:io.element.msc4502:rooms:is_joined"],
+            "io.element.msc4512.proxy_prefix": "rtc/livekit",
+            "io.element.msc4512.proxy_url": self.proxy_url,
+        }
+        registration.write_text(json.dumps(wanted))
+        features = ("msc4143_enabled", "msc4502_enabled", "msc4512_enabled")
+        return {
+            "experimental_features": dict.fromkeys(features, True),
+            "app_service_config_files": [str(registration)],
+            "matrix_rtc": {"transports": [{"type": "livekit", "url": self.livekit_url}]},
         }
 
     def _listener(self, port: int, tls: bool, names: list[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from attrs import define, field
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from tests.real.client import Client, Clients
-from tests.real.homeserver import Synapse, User
+from tests.real.homeserver import AS_TOKEN, HS_TOKEN, Synapse, User
 from tests.real.processes import ROOT, Answer, Process, free_port, http
 from tests.real.sfu import KEY, SECRET, LiveKit
 
@@ -24,8 +24,11 @@ LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
 NO_VIDEO = {"allow_camera": False, "allow_screenshare": False}
 
 
-def authorization(directory: Path, livekit: LiveKit) -> Process:
-    """The sandbox's service, or a real lk-jwt-service where LK_JWT_SERVICE names one."""
+def authorization(directory: Path, livekit: LiveKit, behind: Synapse | None = None) -> Process:
+    """The sandbox's service, or a real lk-jwt-service where LK_JWT_SERVICE names one.
+
+    With `behind` it serves that homeserver too, as an application service.
+    """
     port = free_port()
     binary = os.environ.get("LK_JWT_SERVICE")
     command = [binary] if binary else [sys.executable, "-m", "lotus_guard.sandbox.lk_jwt_service"]
@@ -38,6 +41,14 @@ def authorization(directory: Path, livekit: LiveKit) -> Process:
         "LIVEKIT_INSECURE_SKIP_VERIFY_TLS": "YES_I_KNOW_WHAT_I_AM_DOING",
         "PYTHONPATH": str(ROOT),
     }
+    if behind is not None:
+        env |= {
+            "LIVEKIT_AS_TOKEN": AS_TOKEN,
+            "LIVEKIT_HS_TOKEN": HS_TOKEN,
+            "LIVEKIT_HS_SERVER_NAME": behind.name,
+            "LIVEKIT_CS_API_URL_OVERRIDES": f"{behind.name}={behind.url}",
+            "LOTUS_SANDBOX_READING": "rust",
+        }
     return Process("authorization", command, directory, port, env)
 
 
@@ -177,11 +188,13 @@ def running_stack(
     modules: bool = False,
     guarded: bool = True,
     hooks: bool | None = None,
+    behind: bool = False,
     **settings: str,
 ) -> Iterator[Stack]:
     """Start everything, the guard only where it is `guarded`, and end it.
 
-    `modules` puts ours into Synapse; with it, or with `hooks`, LiveKit sends its webhooks.
+    `modules` puts ours into Synapse; with it, or with `hooks`, LiveKit sends its webhooks. `behind`
+    has Synapse hand requests for tokens on to the guard.
     """
     with ExitStack() as ends:
         guard_port, admin_port = free_port(), free_port()
@@ -194,17 +207,32 @@ def running_stack(
                 "push_secret_path": str(push_secret),
             },
         }
-        synapse = Synapse(directory / "synapse", [module] if modules else [])
+        homeserver_port, sfu_port = free_port(), free_port()
+        proxy_url = f"http://127.0.0.1:{homeserver_port}" if behind else ""
+        synapse = Synapse(
+            directory / "synapse",
+            [module] if modules else [],
+            proxy_url,
+            f"ws://127.0.0.1:{sfu_port}",
+        )
         synapse.start()
         ends.callback(synapse.process.stop)
         hears = modules if hooks is None else hooks
         urls = [f"http://127.0.0.1:{guard_port}/sfu_webhook"] if hears else []
-        livekit = LiveKit(directory / "livekit", urls)
+        livekit = LiveKit(directory / "livekit", urls, sfu_port)
         livekit.start()
         ends.callback(livekit.process.stop)
-        upstream = authorization(directory / "authorization", livekit)
+        upstream = authorization(directory / "authorization", livekit, synapse if behind else None)
         upstream.start()
         ends.callback(upstream.stop)
+        if behind:
+            listen = f"tcp:{homeserver_port}:interface=127.0.0.1"
+            registration = str(directory / "synapse" / "registration.yaml")
+            settings = {
+                "LOTUS_GUARD_HOMESERVER_LISTEN": listen,
+                "LIVEKIT_AS_REGISTRATION_FILE": registration,
+                **settings,
+            }
         if modules:
             settings = {"LOTUS_GUARD_PUSH_SECRET": PUSH_SECRET, **settings}
         guard = make_guard(

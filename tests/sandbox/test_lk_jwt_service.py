@@ -6,7 +6,12 @@ import pytest
 from twisted.internet import reactor
 from twisted.web.client import Agent
 
-from lotus_guard.sandbox.lk_jwt_service import read_full_access, read_key_and_secret, read_state
+from lotus_guard.sandbox.lk_jwt_service import (
+    read_full_access,
+    read_key_and_secret,
+    read_service,
+    read_state,
+)
 from lotus_guard.sandbox.reading import read_as_go, read_as_rust
 from tests.sandbox.token_service import KEY, SECRET
 
@@ -55,3 +60,20 @@ def test_a_whole_environment_makes_a_service() -> None:
     assert rust.read is read_as_rust
     with pytest.raises(SystemExit, match="LIVEKIT_URL"):
         read_state({**environment, "LIVEKIT_URL": ""}, agent)
+
+
+def test_it_is_an_application_service_with_all_that_it_takes_or_none() -> None:
+    agent = Agent(reactor)
+    assert read_service({}, agent) is None
+    whole = {
+        "LIVEKIT_AS_TOKEN": "a",
+        "LIVEKIT_HS_TOKEN": "h",
+        "LIVEKIT_HS_SERVER_NAME": "s:1",
+        "LIVEKIT_CS_API_URL_OVERRIDES": "other=http://o,s:1=http://127.0.0.1:2",
+    }
+    service = read_service(whole, agent)
+    assert service is not None
+    assert service.hs_token == "h"
+    for name in ("LIVEKIT_AS_TOKEN", "LIVEKIT_HS_TOKEN", "LIVEKIT_HS_SERVER_NAME"):
+        with pytest.raises(SystemExit, match=name):
+            read_service({**whole, name: ""}, agent)

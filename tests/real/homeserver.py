@@ -147,6 +147,7 @@ class Synapse:
             "rc_message": unlimited,
             "rc_registration": unlimited,
             "rc_joins": {"local": unlimited, "remote": unlimited},
+            "rc_joins_per_room": unlimited,
             "rc_login": {"address": unlimited, "account": unlimited},
             "rc_room_creation": unlimited,
             "modules": self.modules,

@@ -109,10 +109,9 @@ class RoomPass:
         return (RoomRules(()), known) if LIVE in self.observed else known.divided(self.observed)
 
     def _plan(self, known: RoomRules, seen: Seen, unseated: Sequence[Person]) -> list[Step]:
-        if not known.restrict:
+        restricting = known.restricting
+        if not restricting:
             return []
-
-        restricting = [each for each in known.each if each.known.policy.restricts]
 
         def bans_of(participant: Participant) -> Bans:
             who = Who(self.directory.person(participant.identity), participant.identity)

@@ -10,8 +10,7 @@ from lotus_guard.core.token import Token, lifetime, restrain, sign
 from lotus_guard.enforce.judge import Finding
 from lotus_guard.enforce.ports import Records
 from lotus_guard.enforce.recipient import Recipient
-from lotus_guard.rules.plan import Bans, bans_by, taker, united
-from lotus_guard.rules.rule import Forbid
+from lotus_guard.rules.plan import Bans, bans_by, forbids_any, taker, united
 from lotus_guard.rules.rulings import Cut, token_changed
 
 
@@ -35,7 +34,7 @@ class Issuing:
 
     def issue(self, recipient: Recipient, token: Token, findings: Sequence[Finding]) -> Pass:
         """Restrain a token by the rules that are enforced, and record what the others would do."""
-        binding = [each for each in findings if each.seats is not None or _takes(each)]
+        binding = [each for each in findings if each.seats is not None or forbids_any(each.verdict)]
         enforced = [each for each in binding if not each.is_observed]
         restrained = self._restrained(token, enforced)
         if len(enforced) != len(binding):
@@ -70,10 +69,6 @@ class Issuing:
         room, person = recipient.room, recipient.person
         ruling = token_changed(room, person, token.grant, cut, seconds, recipient.door)
         return self.records.decided(ruling, observed=observed)
-
-
-def _takes(finding: Finding) -> bool:
-    return isinstance(finding.verdict, Forbid) and bool(finding.verdict.sources)
 
 
 # All who ask for a room's tokens have the same taken from the same grant.

@@ -22,7 +22,7 @@ from lotus_guard.enforce.room_queue import AT_ONCE
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.enforce.turn import Turn
 from lotus_guard.rules.plan import Ban, Bans, Curb, Step, bans_by, bounded, plan
-from lotus_guard.rules.rule import Allow, Fact, Facts, Verdict, Who
+from lotus_guard.rules.rule import Allow, Facts, Verdict, Who
 
 _log = Logger()
 
@@ -111,11 +111,12 @@ class RoomPass:
 
     def _plan(self, known: RoomRules, seen: Seen, unseated: Sequence[Person]) -> list[Step]:
         """Plan for the calls, and for the LiveKit rooms in which nobody talks."""
-        if not known.restrict:
+        restricting = known.restricting
+        if not restricting:
             return []
-        restricting = [each for each in known.each if each.known.policy.restricts]
-        counting = next((e.rule.name for e in restricting if Fact.ATTENDANCE in e.rule.needs), None)
-        no_media = (Ban(counting, NO_MEDIA.sources),) if counting else ()
+        seating = known.seating()
+        counts = seating is not None and seating.known.policy.restricts
+        no_media = (Ban(seating.rule.name, NO_MEDIA.sources),) if seating and counts else ()
 
         def bans_of(participant: Participant) -> Bans:
             who = Who(self.directory.person(participant.identity), participant.identity)
@@ -127,7 +128,7 @@ class RoomPass:
         person, rooms = self.directory.person, seen.rooms
         calls = {name: rooms[name] for name in rooms if not self.directory.is_for_data(name)}
         others = {name: rooms[name] for name in rooms if name not in calls}
-        going = unseated if known.seating() else ()
+        going = unseated if seating else ()
         return [*plan(calls, bans_of, going, person), *plan(others, all_bans_of, (), person)]
 
     def _verdict(self, each: RoomRule, who: Who) -> Verdict:

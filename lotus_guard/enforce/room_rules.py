@@ -31,9 +31,14 @@ class RoomRules:
     """Whether a mistake of ours kept a rule from being read."""
 
     @property
+    def restricting(self) -> list[RoomRule]:
+        """Those of them that restrict."""
+        return [each for each in self.each if each.known.policy.restricts]
+
+    @property
     def restrict(self) -> bool:
         """Whether any of them restricts."""
-        return any(each.known.policy.restricts for each in self.each)
+        return bool(self.restricting)
 
     def divided(self, observed: AbstractSet[str]) -> tuple["RoomRules", "RoomRules"]:
         """Divide them into those that are enforced, and those with these names."""
@@ -52,8 +57,4 @@ class RoomRules:
             assert seating is not None, "only for want of a seat is anybody put out"
             return seating.rule.name
         bans = step.bans if isinstance(step, Restraint) else ()
-        return taker(step.participant, bans) or self._first()
-
-    def _first(self) -> str:
-        """The name of the first rule that restricts."""
-        return next(each.rule.name for each in self.each if each.known.policy.restricts)
+        return taker(step.participant, bans) or self.restricting[0].rule.name

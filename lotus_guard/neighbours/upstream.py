@@ -151,14 +151,13 @@ def _remove(headers: Headers, unwanted: AbstractSet[bytes]) -> None:
 
 def _plain(name: bytes) -> bytes:
     """A header's name in the one spelling that we know; long ones are not worth remembering."""
-    return _remembered(name) if len(name) <= REMEMBERED_BYTES else _plainly(name)
+    kept = len(name) <= REMEMBERED_BYTES
+    return _remembered(name) if kept else _remembered.__wrapped__(name)
 
 
-def _plainly(name: bytes) -> bytes:
+@lru_cache(maxsize=1024)
+def _remembered(name: bytes) -> bytes:
     return name.strip().lower().replace(b"_", b"-")
-
-
-_remembered = lru_cache(maxsize=1024)(_plainly)
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:

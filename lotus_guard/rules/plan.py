@@ -6,6 +6,7 @@ anybody but those whom `Seats.reassess` listed as being in a full room without a
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TypeGuard
 
 from attrs import field, frozen
 
@@ -42,11 +43,12 @@ Bans = tuple[Ban, ...]
 
 def bans_by(verdicts: Iterable[tuple[str, Verdict]]) -> Bans:
     """What rules forbid, by their names and verdicts."""
-    return tuple(
-        Ban(rule, verdict.sources)
-        for rule, verdict in verdicts
-        if isinstance(verdict, Forbid) and verdict.sources
-    )
+    return tuple(Ban(rule, verdict.sources) for rule, verdict in verdicts if forbids_any(verdict))
+
+
+def forbids_any(verdict: Verdict) -> TypeGuard[Forbid]:
+    """Whether a verdict forbids any source."""
+    return isinstance(verdict, Forbid) and bool(verdict.sources)
 
 
 def united(bans: Iterable[Ban]) -> frozenset[Source]:

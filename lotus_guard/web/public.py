@@ -57,7 +57,7 @@ class PublicApp:
     @app.route("/", methods=["GET"])
     async def landing(self, request: ClientRequest) -> None:
         """Show the landing page."""
-        self.exchange.body_of(request)  # whoever sends too much hears so here as well
+        self.exchange.refuse_too_long(request)
         page = self._landing
         headers = Headers({name: [value] for name, value in page.headers.items()})
         headers.setRawHeaders(b"Content-Length", [b"%d" % len(page.body)])

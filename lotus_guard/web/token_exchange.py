@@ -40,7 +40,7 @@ class TokenExchange:
 
     async def token(self, request: ClientRequest, read: Read) -> None:
         """Answer a request for a token; raises Problem."""
-        arrived, body = self.now(), self.body_of(request)
+        arrived, body = self.now(), self._body(request)
         asked = self._asked(read, body)
         if asked is not None:
             self.clients.note(request.origin)
@@ -50,16 +50,19 @@ class TokenExchange:
     async def other(self, request: ClientRequest) -> None:
         """Answer any other request; raises Problem. No token need come back, but one may."""
         arrived = self.now()
-        await self._pass(request, self.body_of(request), None, arrived)
+        await self._pass(request, self._body(request), None, arrived)
 
-    def body_of(self, request: ClientRequest) -> bytes:
-        """Return what a client sent; raises Problem where it is too long."""
+    def refuse_too_long(self, request: ClientRequest) -> None:
+        """Raise Problem for a request whose body is longer than it may be."""
         if request.too_long:
             self.objections.refuse(
                 Problem(
                     413, "M_TOO_LARGE", f"The request body is longer than {request.most} bytes."
                 )
             )
+
+    def _body(self, request: ClientRequest) -> bytes:
+        self.refuse_too_long(request)
         return request.content.read()
 
     def _asked(self, read: Read, body: bytes) -> Asked | None:

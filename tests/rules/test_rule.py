@@ -26,13 +26,13 @@ class Bare(Rule[Any]):
     options = (Switch("one", "one", "One?", True), Switch("two", "two", "Two?", True))
 
     def read(self, content: Any) -> Any:
-        raise NotImplementedError
+        raise AssertionError("only what a rule has by itself is asked for here")
 
     def judge(self, policy: Any, who: Who, facts: Facts) -> Any:
-        raise NotImplementedError
+        raise AssertionError("only what a rule has by itself is asked for here")
 
     def show(self, policy: Any) -> Any:
-        raise NotImplementedError
+        raise AssertionError("only what a rule has by itself is asked for here")
 
 
 def test_a_rule_that_says_no_more_counts_nobody_needs_nothing_and_has_nothing_to_replay() -> None:

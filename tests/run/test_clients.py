@@ -9,6 +9,9 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.enforce.ports import NotAsked, Outage
+from lotus_guard.enforce.roll_call import AT_ONCE
+from lotus_guard.neighbours.bulkhead import for_tokens
+from lotus_guard.rules import RULES
 from lotus_guard.rules.limit import Limit
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.clients import livekit_clients, make_signer, synapse_clients
@@ -83,9 +86,11 @@ def test_there_are_places_for_the_look_ups_of_each_rule() -> None:
     basics = basics_on(Clock())
     more = evolve(basics, rules=(*basics.rules, *basics.rules))
 
-    def most(of: Basics) -> int:
-        http: Any = synapse_clients(of, Agent()).tokens.http
-        found: int = http.bulkhead.most
+    def most(clients: Any) -> int:
+        found: int = clients.tokens.http.bulkhead.most
         return found
 
-    assert most(more) == 2 * most(basics)
+    assert most(synapse_clients(basics, Agent())) == for_tokens(len(RULES))[0]
+    assert most(synapse_clients(more, Agent())) == for_tokens(2 * len(RULES))[0]
+    livekit = livekit_clients(basics, Agent(), make_signer(basics))
+    assert most(livekit) == for_tokens(AT_ONCE)[0]

@@ -34,7 +34,7 @@ WAY, SCOPE, URL, BURST = (
 TRANSPORTS_PATH = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
 BURST_OF = 12
 """So many requests at once are two joins of Element Call; Synapse's default lets ten through."""
-_CLOSED = "LOTUS_GUARD_HOMESERVER_LISTEN=tcp:8073:interface=127.0.0.1, or a private address"
+_CLOSED = "LOTUS_GUARD_HOMESERVER_LISTEN=tcp:8069:interface=127.0.0.1, or a private address"
 _KNOWN = "LIVEKIT_AS_REGISTRATION_FILE: lk-jwt-service's registration (docs/homeserver.md)"
 _TO_GUARD = (
     "in lk-jwt-service's registration: io.element.msc4512.proxy_url leads to the guard's "

@@ -10,6 +10,7 @@ from lotus_guard.run.setting import OUR_PREFIX
 
 MOST_PORT = 65535
 _ADMIN_LISTEN = f"{OUR_PREFIX}ADMIN_LISTEN"
+_HOMESERVER_LISTEN = f"{OUR_PREFIX}HOMESERVER_LISTEN"
 
 
 def contradictions(values: Mapping[str, Any]) -> list[str]:
@@ -21,17 +22,22 @@ def _address_faults(values: Mapping[str, Any]) -> list[str]:
     """Find two listeners on one port, and an upstream that is the guard itself."""
     faults = []
     public = listening(values.get("listen", ""))
+    homeserver = listening(values.get("homeserver_listen", ""))
     operators = _operators_ports(values)
-    if public and public.port and any(each.port == public.port for each in operators):
-        found = f"both listeners have port {public.port}"
-        faults.append(fault_line(_ADMIN_LISTEN, found, "a port of its own"))
+    for name, own, others in (
+        (_ADMIN_LISTEN, public, operators),
+        (_HOMESERVER_LISTEN, homeserver, [*([public] if public else ()), *operators]),
+    ):
+        if own and own.port and any(each.port == own.port for each in others):
+            found = f"two listeners have port {own.port}"
+            faults.append(fault_line(name, found, "a port of its own"))
     if operators and operators[-1].port > MOST_PORT:
         found = f"worker {len(operators) - 1} would have port {operators[-1].port}"
         faults.append(
             fault_line(_ADMIN_LISTEN, found, f"a port such that all are up to {MOST_PORT}")
         )
     upstream = values.get("upstream", "")
-    for own in (public, *operators):
+    for own in (public, homeserver, *operators):
         if own and upstream and leads_to(upstream, own):
             found = f"{shown(upstream)} is the guard itself"
             faults.append(fault_line(f"{OUR_PREFIX}UPSTREAM", found, "lk-jwt-service's address"))
@@ -58,8 +64,12 @@ def _worker_faults(values: Mapping[str, Any]) -> list[str]:
         faults.append(
             fault_line(f"{OUR_PREFIX}WORKERS", found, "LOTUS_GUARD_STATE=redis://… with it, or 1")
         )
-    own = listening(values.get("listen", "tcp:1"))
-    if own is None or not own.port:
-        found = f"{shown(values['listen'])} is no port that {workers} workers can share"
-        faults.append(fault_line(f"{OUR_PREFIX}LISTEN", found, "tcp:<port>"))
+    shared = {f"{OUR_PREFIX}LISTEN": values.get("listen", "tcp:1")}
+    if values.get("homeserver_listen"):
+        shared[_HOMESERVER_LISTEN] = values["homeserver_listen"]
+    for name, wanted in shared.items():
+        own = listening(wanted)
+        if own is None or not own.port:
+            found = f"{shown(wanted)} is no port that {workers} workers can share"
+            faults.append(fault_line(name, found, "tcp:<port>"))
     return faults

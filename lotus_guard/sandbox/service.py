@@ -18,7 +18,7 @@ from lotus_guard.run.start import make_service
 from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Sandbox, welcome
 
-HOMESERVER_LISTEN = "tcp:8073:interface=127.0.0.1"
+HOMESERVER_LISTEN = "tcp:8069:interface=127.0.0.1"
 
 
 def make_sandbox_service(reactor: Any, environment: Mapping[str, str]) -> Any:

@@ -48,20 +48,20 @@ class Homeservers:
         """Take note of nothing: each request says for whom it is."""
 
     def _check_token(self, request: ClientRequest) -> None:
-        """Raise Problem, as upstream would, for whoever is no homeserver of ours.
+        """Raise Problem, in upstream's words, for whoever is no homeserver of ours.
 
         Nothing of it is put on record: whoever it is, they have proved nothing.
         """
-        wanted = [each for each in self.hs_token.believed() if each]
         if not self.hs_token.value:
             return
         said = request.requestHeaders.getRawHeaders(b"Authorization", [])
-        if not said:
-            raise Problem(401, "M_MISSING_TOKEN", "The homeserver's token is missing.")
-        scheme, _, token = said[0].partition(b" ")
-        found = [hmac.compare_digest(token, each.encode()) for each in wanted]
-        if len(said) > 1 or scheme.lower() != b"bearer" or not any(found):
-            raise Problem(401, "M_UNKNOWN_TOKEN", "This is not our homeserver's token.")
+        scheme, _, token = (said[0] if said else b"").partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise Problem(401, "M_MISSING_TOKEN", "Missing homeserver access token")
+        believed = [each for each in self.hs_token.believed() if each]
+        found = [hmac.compare_digest(token, each.encode()) for each in believed]
+        if len(said) > 1 or not any(found):
+            raise Problem(401, "M_UNKNOWN_TOKEN", "Unrecognised homeserver access token")
 
     def _sender(self, request: ClientRequest) -> Sender | None:
         """For whom a request is handed on; None for what a homeserver asks of itself."""

@@ -136,11 +136,11 @@ async def test_a_homeserver_that_refuses_a_burst_is_a_warning(stack: CheckedStac
     ("listen", "levels"),
     [
         ("", {}),
-        ("tcp:8073:interface=127.0.0.1", {"homeserver-port": Level.OK}),
-        ("tcp:8073:interface=192.168.1.2", {"homeserver-port": Level.OK}),
-        ("tcp:8073", {"homeserver-port": F}),
-        ("tcp:8073:interface=0.0.0.0", {"homeserver-port": F}),
-        ("tcp:8073:interface=8.8.8.8", {"homeserver-port": F}),
+        ("tcp:8069:interface=127.0.0.1", {"homeserver-port": Level.OK}),
+        ("tcp:8069:interface=192.168.1.2", {"homeserver-port": Level.OK}),
+        ("tcp:8069", {"homeserver-port": F}),
+        ("tcp:8069:interface=0.0.0.0", {"homeserver-port": F}),
+        ("tcp:8069:interface=8.8.8.8", {"homeserver-port": F}),
     ],
 )
 def test_a_port_that_strangers_reach_is_a_fault(listen: str, levels: dict[str, Level]) -> None:

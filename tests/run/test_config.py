@@ -165,7 +165,7 @@ def test_help_lists_every_variable() -> None:
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [
-        ({"LOTUS_GUARD_ADMIN_LISTEN": "tcp:8070"}, "LOTUS_GUARD_ADMIN_LISTEN: both listeners"),
+        ({"LOTUS_GUARD_ADMIN_LISTEN": "tcp:8070"}, "LOTUS_GUARD_ADMIN_LISTEN: two listeners"),
         ({"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8070"}, "is the guard itself"),
         ({"LOTUS_GUARD_UPSTREAM": "http://localhost:8070/"}, "is the guard itself"),
         ({"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8072"}, "is the guard itself"),

@@ -16,6 +16,7 @@ WORKERS = {"LOTUS_GUARD_WORKERS": "2", "LOTUS_GUARD_STATE": "redis://h"}
         ({"LOTUS_GUARD_WORKERS": "0"}, "LOTUS_GUARD_WORKERS: found '0'"),
         ({"LOTUS_GUARD_WORKERS": "many"}, "LOTUS_GUARD_WORKERS: found 'many'"),
         ({**WORKERS, "LOTUS_GUARD_LISTEN": "unix:/s"}, "LOTUS_GUARD_LISTEN"),
+        ({**WORKERS, "LOTUS_GUARD_HOMESERVER_LISTEN": "unix:/s"}, "LOTUS_GUARD_HOMESERVER_LISTEN"),
         ({"LOTUS_GUARD_STATE": "redis://:hunter2@h/x"}, "LOTUS_GUARD_STATE: it has no number"),
     ],
 )
@@ -31,11 +32,15 @@ def test_what_workers_cannot_share_is_a_fault(settings: dict[str, str], name: st
     [
         (
             {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:8069"},
-            "LOTUS_GUARD_ADMIN_LISTEN: both listeners have port 8070",
+            "LOTUS_GUARD_ADMIN_LISTEN: two listeners have port 8070",
         ),
         (
             {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:65535"},
             "LOTUS_GUARD_ADMIN_LISTEN: worker 1 would have port 65536",
+        ),
+        (
+            {"LOTUS_GUARD_HOMESERVER_LISTEN": "tcp:8073:interface=127.0.0.1"},
+            "LOTUS_GUARD_HOMESERVER_LISTEN: two listeners have port 8073",
         ),
         (
             {"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8073"},
@@ -51,6 +56,28 @@ def test_the_operators_port_of_each_worker_is_looked_at(
     (found,) = faulty.value.faults
     assert found.startswith(fault.replace("found ", ""))
     assert read_config({**GOOD, **settings}).workers == 1, "one guard alone can have it"
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        (
+            {"LOTUS_GUARD_HOMESERVER_LISTEN": "tcp:8070:interface=127.0.0.1"},
+            "LOTUS_GUARD_HOMESERVER_LISTEN: two listeners have port 8070",
+        ),
+        (
+            {
+                "LOTUS_GUARD_HOMESERVER_LISTEN": "tcp:8071:interface=127.0.0.1",
+            },
+            "LOTUS_GUARD_UPSTREAM: 'http://127.0.0.1:8071' is the guard itself",
+        ),
+    ],
+)
+def test_the_homeservers_port_is_one_of_its_own(settings: dict[str, str], fault: str) -> None:
+    with pytest.raises(Faulty) as faulty:
+        read_config({**GOOD, **settings})
+    (found,) = faulty.value.faults
+    assert found.startswith(fault)
 
 
 def test_what_is_faulty_already_is_not_looked_at_again() -> None:

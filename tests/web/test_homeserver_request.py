@@ -74,8 +74,8 @@ def test_what_a_homeserver_asks_for_nobody_is_its_own() -> None:
         (bearer("u"), "M_UNKNOWN_TOKEN"),
         (bearer("t", "t"), "M_UNKNOWN_TOKEN"),
         (bearer(""), "M_UNKNOWN_TOKEN"),
-        ({"Authorization": ["t"]}, "M_UNKNOWN_TOKEN"),
-        ({"Authorization": ["Basic t"]}, "M_UNKNOWN_TOKEN"),
+        ({"Authorization": ["t"]}, "M_MISSING_TOKEN"),
+        ({"Authorization": ["Basic t"]}, "M_MISSING_TOKEN"),
         ({"Authorization": ["Bearer \u00fc"]}, "M_UNKNOWN_TOKEN"),
     ],
 )

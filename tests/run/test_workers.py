@@ -183,14 +183,13 @@ def test_a_sighup_goes_to_all_workers_and_to_one_that_starts_once_it_is_ready() 
 
 
 def test_each_worker_gets_one_of_systemds_sockets() -> None:
-    sockets = [
-        (name, HandedOver(fd, 2)) for name, fd in (("public", 3), ("operators", 4), ("public", 5))
-    ]
+    names = {3: "public", 4: "operators", 5: "public", 6: "homeserver"}
+    sockets = [(name, HandedOver(fd, 2)) for fd, name in names.items()]
     yard = Yard()
     yard.fleet(3, sockets)
     found = [(env["LISTEN_FDNAMES"], env["LISTEN_FDS"], fds) for _, env, fds in yard.started]
     assert found == [
-        ("public:operators", "2", {0: "w", 1: 1, 2: 2, 3: 3, 4: 4, 5: "r"}),
-        ("public", "1", {0: "w", 1: 1, 2: 2, 3: 5, 4: "r"}),
-        ("public", "1", {0: "w", 1: 1, 2: 2, 3: 3, 4: "r"}),
+        ("public:homeserver:operators", "3", {0: "w", 1: 1, 2: 2, 3: 3, 4: 6, 5: 4, 6: "r"}),
+        ("public:homeserver", "2", {0: "w", 1: 1, 2: 2, 3: 5, 4: 6, 5: "r"}),
+        ("public:homeserver", "2", {0: "w", 1: 1, 2: 2, 3: 3, 4: 6, 5: "r"}),
     ]

@@ -1,5 +1,6 @@
 """Several guards as processes over a real redis-server, before the sandbox."""
 
+import json
 import os
 import resource
 import signal
@@ -18,10 +19,12 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
+from lotus_guard.core.homeserver_wire import CLIENT_PATHS
+from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN, TWO
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
-from tests.real.processes import ROOT, Process, free_port, http
+from tests.real.processes import ROOT, Answer, Process, free_port, http
 from tests.real.redis import redis_server
 from tests.world import World, reactor
 
@@ -220,8 +223,8 @@ async def answers_of(guards: Guards, desks: list[str]) -> list[float]:
     return [await threaded(lambda desk=desk: read(desk)) for desk in desks]
 
 
-async def fleet(guards: Guards) -> tuple[Process, list[str]]:
-    process = await threaded(lambda: guards.add(LOTUS_GUARD_WORKERS="2"))
+async def fleet(guards: Guards, **settings: str) -> tuple[Process, list[str]]:
+    process = await threaded(lambda: guards.add(LOTUS_GUARD_WORKERS="2", **settings))
     first = int(guards.desks[0].rpartition(":")[2])
     desks = [f"http://127.0.0.1:{first + number}" for number in (0, 1)]
     for _ in range(200):
@@ -247,6 +250,37 @@ async def test_workers_share_the_port_and_the_seats(guards: Guards) -> None:
     begun = time.monotonic()
     await threaded(process.stop)
     assert time.monotonic() - begun < 5.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_workers_share_the_homeservers_port_too(guards: Guards) -> None:
+    sandbox = guards.world.sandbox
+    sandbox.homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
+    port = free_port()
+    process, desks = await fleet(
+        guards, LOTUS_GUARD_HOMESERVER_LISTEN=f"tcp:{port}:interface=127.0.0.1"
+    )
+    sandbox.behind(f"http://127.0.0.1:{port}")
+    wanted = {
+        "url": sandbox.authorization.issuer.livekit_url,
+        "room_id": TWO,
+        "slot_id": ROOM_SLOT,
+    }
+    got: Counter[tuple[str, int]] = Counter()
+
+    def ask(name: str, member: str) -> Answer:
+        body = json.dumps({**wanted, "member_id": member}).encode()
+        headers = {"Authorization": f"Bearer {name}"}
+        return http("POST", sandbox.addresses.synapse + CLIENT_PATHS[1], body, headers)
+
+    for number in range(10):
+        for name in ("alice", "bob"):
+            # In a thread: the sandbox's homeserver lives in this one.
+            answer = await threaded(lambda name=name, number=number: ask(name, f"m{number}"))
+            got[name, answer.status] += 1
+    assert got == {("alice", 200): 10, ("bob", 403): 10}
+    assert sum(await answers_of(guards, desks)) == 20
+    await threaded(process.stop)
 
 
 @pytest_twisted.ensureDeferred

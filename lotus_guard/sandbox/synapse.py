@@ -166,7 +166,7 @@ class SynapseApp:
         "/_matrix/client/unstable/io.element.msc4502/rooms/<room_id>/is_joined", methods=["GET"]
     )
     def is_joined(self, request: BoundedRequest, room_id: str) -> bytes:
-        """Tell an application service whether a user, or a server, is in a room (MSC4502)."""
+        """Whether a user, or a server, is in a room; for an application service (MSC4502)."""
         proxy = self.state.proxy
         if proxy is None or request.getHeader("Authorization") != f"Bearer {proxy.as_token}":
             raise MatrixError(403, "M_FORBIDDEN", "Not an application service with that scope")

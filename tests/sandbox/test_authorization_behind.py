@@ -79,7 +79,7 @@ def test_users_of_other_servers_ask_where_ours_is_in_the_room_and_may_only_liste
         return Behind(*joined).post(FEDERATION_PATHS[0], headers, user_id=user, url=url)
 
     assert answer("@eve:far").status == 403, "ours is not in the room"
-    assert answer(SERVER).status == 403, "she is not in the room"
+    assert answer(SERVER).status == 403, "the user is not in the room"
     assert answer(SERVER, "@eve:far", url="ws://x").status == 400, "the address comes last"
     assert answer(SERVER, url="ws://x").status == 403
     good = answer(SERVER, "@eve:far")

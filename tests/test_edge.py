@@ -25,6 +25,7 @@ from lotus_guard.core.wire import read_any
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.rules.limit import Limit
+from lotus_guard.sandbox.generation import RUST
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.reading import read_as_go, read_as_rust
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, TWO, VOICE
@@ -95,7 +96,7 @@ async def test_what_is_too_long_is_refused_and_named(world: World, field: str) -
 @pytest_twisted.ensureDeferred
 async def test_what_is_of_another_type_is_refused_and_named(world: World, field: str) -> None:
     """`read_as_rust` gives tokens for some of these, and upstream is yet to be asked."""
-    world.sandbox.authorization.read = read_as_rust
+    world.sandbox.authorization.generation = RUST
     world.start_guard()
     for path, fields in WRONG_TYPES[field]:
         got = await world.request("POST", path, json.dumps(fields).encode())
@@ -172,7 +173,7 @@ def arrays(name: str, number: int) -> list[bytes]:
 @pytest_twisted.ensureDeferred
 async def test_nobody_takes_a_second_seat_by_writing_an_array(world: World) -> None:
     """Read as no user, each such token would be another person: one user took both seats."""
-    world.sandbox.authorization.read = read_as_rust
+    world.sandbox.authorization.generation = RUST
     world.start_guard()
     upstream = world.sandbox.addresses.authorization
     for number in range(3):

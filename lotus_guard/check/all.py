@@ -18,6 +18,7 @@ from lotus_guard.check import (
     state,
     synapse,
     upstream,
+    upstream_version,
     user,
     webhooks,
 )
@@ -43,6 +44,7 @@ class Check:
 ONLINE = (
     Check(upstream.UPSTREAM, upstream.check_upstream),
     Check(upstream.EXPOSED, upstream.check_from_outside),
+    Check(upstream_version.NAME, upstream_version.check_version),
     Check(livekit.API, livekit.check_api),
     Check(livekit.AUTO_CREATE, livekit.check_auto_create),
     Check(synapse.SYNAPSE, synapse.check_synapse),

@@ -1,9 +1,8 @@
 """A small lk-jwt-service: checks an OpenID token with the homeserver and signs a LiveKit token.
 
-Answers as the real one does, also where it is odd: it routes as Go's ServeMux and reads JSON as
-Go's encoding/json, or as Rust's serde (`lotus_guard.sandbox.reading`). Tests use that to show why
-the guard reads more strictly. Each oddity was seen on the real service; `tests/contract` asks both
-for it.
+Answers as the real one does, also where it is odd, and as either of its generations
+(`lotus_guard.sandbox.generation`). Tests use that to show why the guard reads more strictly. Each
+oddity was seen on the real service; `tests/contract` asks both for it.
 
 What it does not do: act on a delayed leave (it takes the fields and drops them), and look up the
 client-server API for that, which the real one refuses a request for when it finds none.
@@ -16,23 +15,15 @@ from klein import Klein
 from twisted.web.resource import IResource, Resource
 
 from lotus_guard.core.model import UserId
-from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of
+from lotus_guard.core.naming import ROOM_SLOT, legacy_identity_of
 from lotus_guard.overload.http_limits import BoundedRequest
 from lotus_guard.sandbox.authorization_behind import BehindApp
 from lotus_guard.sandbox.authorization_state import AuthorizationState
-from lotus_guard.sandbox.go_http import ServeMux, go_json
+from lotus_guard.sandbox.cors import is_post, let_browsers_read
 from lotus_guard.sandbox.matrix_error import MatrixError
 from lotus_guard.sandbox.reading import GET_TOKEN, LEGACY, MEMBER, Shape
 
 PATHS = ("/get_token", "/sfu/get", "/delegate_delayed_leave", "/sfu_webhook", "/healthz")
-CORS = {
-    "Content-Type": "application/json",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "POST",
-    "Access-Control-Allow-Headers": (
-        "Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token"
-    ),
-}
 _NO_DELEGATION = "Users of this homeserver cannot delegate a leave"
 
 
@@ -45,17 +36,17 @@ class AuthorizationApp:
         self.state = state
 
     def resource(self) -> IResource:
-        """Make the resource to serve: the routes behind a ServeMux, and those for homeservers."""
-        mux: IResource = ServeMux(self.app.resource(), PATHS)
+        """Make the resource to serve: the routes for clients, and those for homeservers."""
+        clients: IResource = Routed(self.state, self.app.resource())
         if self.state.behind is None:
-            return mux
-        both: IResource = Both(mux, BehindApp(self.state, self.state.behind).app.resource())
+            return clients
+        both: IResource = Both(clients, BehindApp(self.state, self.state.behind).resource())
         return both
 
     @app.handle_errors(MatrixError)  # type: ignore[arg-type]  # Klein types plain functions only
     def refused(self, request: BoundedRequest, failure: Any) -> bytes:
         """Answer an error."""
-        return _answer(request, failure.value.body, failure.value.status)
+        return self._answer(request, failure.value.body, failure.value.status)
 
     @app.route("/get_token")
     async def get_token(self, request: BoundedRequest) -> bytes:
@@ -68,11 +59,13 @@ class AuthorizationApp:
         member = fields["member"]
         user = await self._user(fields, member["claimed_user_id"])
         self._check_delegation(fields, is_delayed)
-        identity = identity_of(UserId(user), member["claimed_device_id"], member["id"])
+        identity = self.state.generation.identity(
+            UserId(user), member["claimed_device_id"], member["id"]
+        )
         answer = await self.state.issue(
             _server(fields), fields["room_id"], fields["slot_id"], identity
         )
-        return _answer(request, answer)
+        return self._answer(request, answer)
 
     @app.route("/sfu/get")
     async def sfu_get(self, request: BoundedRequest) -> bytes:
@@ -88,7 +81,7 @@ class AuthorizationApp:
         self._check_delegation(fields, is_delayed)
         identity = legacy_identity_of(UserId(user), fields.get("device_id", ""))
         answer = await self.state.issue(_server(fields), fields["room"], ROOM_SLOT, identity)
-        return _answer(request, answer)
+        return self._answer(request, answer)
 
     @app.route("/delegate_delayed_leave")
     async def delegate(self, request: BoundedRequest) -> bytes:
@@ -104,7 +97,7 @@ class AuthorizationApp:
         await self._user(fields, fields["member"]["claimed_user_id"])
         if not self.state.has_full_access(_server(fields)):
             raise MatrixError(403, "M_FORBIDDEN", _NO_DELEGATION)
-        return _answer(request, {})
+        return self._answer(request, {})
 
     @app.route("/sfu_webhook")
     def webhook(self, request: BoundedRequest) -> bytes:
@@ -123,9 +116,15 @@ class AuthorizationApp:
 
     def _fields(self, request: BoundedRequest, shape: Shape) -> dict[str, Any]:
         try:
-            return self.state.read(request.content.read(), shape)
+            return self.state.generation.read(request.content.read(), shape)
         except (ValueError, RecursionError):
             raise MatrixError(400, "M_NOT_JSON", "The body is not JSON that can be read") from None
+
+    def _answer(self, request: BoundedRequest, value: object, status: int = 200) -> bytes:
+        body = self.state.generation.write(value)
+        request.setResponseCode(status)
+        request.setHeader("Content-Length", str(len(body)))
+        return body
 
     async def _user(self, fields: Mapping[str, Any], claimed: str = "") -> str:
         return await self.state.user_of(fields["openid_token"], claimed)
@@ -133,6 +132,21 @@ class AuthorizationApp:
     def _check_delegation(self, fields: Mapping[str, Any], is_delayed: bool) -> None:
         if is_delayed and not self.state.has_full_access(_server(fields)):
             raise MatrixError(400, "M_BAD_JSON", _NO_DELEGATION)
+
+
+class Routed(Resource):
+    """The routes as the service's generation finds them; tests change it while it is served."""
+
+    isLeaf = True
+
+    def __init__(self, state: AuthorizationState, inner: IResource) -> None:
+        super().__init__()
+        self._state = state
+        self._inner = inner
+
+    def render(self, request: BoundedRequest) -> Any:
+        """Serve by the path."""
+        return self._state.generation.route(self._inner, PATHS).render(request)
 
 
 class Both(Resource):
@@ -155,20 +169,9 @@ def _server(fields: Mapping[str, Any]) -> str:
     return str(fields["openid_token"]["matrix_server_name"])
 
 
-def _answer(request: BoundedRequest, value: object, status: int = 200) -> bytes:
-    body = go_json(value) + b"\n"
-    request.setResponseCode(status)
-    request.setHeader(b"Content-Length", str(len(body)).encode("ascii"))
-    return body
-
-
 def _is_post(request: BoundedRequest) -> bool:
-    """Set the CORS headers; True where the request is to be worked on."""
-    for name, value in CORS.items():
-        request.setHeader(name, value)
-    if request.method not in (b"POST", b"OPTIONS"):
-        request.setResponseCode(405)
-    return bool(request.method == b"POST")
+    let_browsers_read(request)
+    return is_post(request)
 
 
 def _check_member(fields: Mapping[str, Any]) -> None:

@@ -39,6 +39,8 @@ def joined_over(agent: IAgent, base: str, as_token: str) -> IsJoined:
         path = f"/_matrix/client/unstable/io.element.msc4502/rooms/{quote(room, safe='')}/is_joined"
         headers = Headers({"Authorization": [f"Bearer {as_token}"]})
         response = await client.get(f"{base}{path}?{name}={quote(who, safe='')}", headers=headers)
+        if response.code != 200:
+            raise RuntimeError(f"is_joined: {response.code}")
         answer = await response.json()
         return bool(answer["joined"])
 

@@ -4,14 +4,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import jwt
 from attrs import define, field
 
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
-from lotus_guard.core.naming import livekit_room_of
-from lotus_guard.sandbox.go_http import go_json
+from lotus_guard.sandbox.generation import GO, Claims, Generation
 from lotus_guard.sandbox.matrix_error import MatrixError
-from lotus_guard.sandbox.reading import Reading, read_as_go
 
 UserInfo = Callable[[str, str], Awaitable[str]]
 """Asks the homeserver of this name whose OpenID token this is; raises any error."""
@@ -28,30 +25,33 @@ class Issuer:
     livekit_url: str
     """The public address that goes into answers."""
     epoch: Callable[[], float] = time.time
-    grant: dict[str, Any] = field(
-        factory=lambda: {"canPublish": True, "canSubscribe": True, "canUpdateOwnMetadata": True}
-    )
-    livekit_room: Callable[[RoomId, str], LiveKitRoom] = livekit_room_of
+    grant: Mapping[str, Any] | None = None
+    """Instead of what its generation grants."""
+    livekit_room: Callable[[RoomId, str], LiveKitRoom] | None = None
+    """Names rooms instead of its generation."""
 
-    def answer(self, room: str, slot: str, identity: Identity) -> dict[str, str]:
+    def room_of(self, room: str, slot: str, by: Generation = GO) -> LiveKitRoom:
+        """Name the LiveKit room of a slot."""
+        return (self.livekit_room or by.livekit_room)(RoomId(room), slot)
+
+    def answer(
+        self,
+        room: str,
+        slot: str,
+        identity: Identity,
+        by: Generation = GO,
+        publishes: bool = True,
+    ) -> dict[str, str]:
         """Sign a token for an hour."""
         now = int(self.epoch())
-        video = {"roomJoin": True, "room": self.livekit_room(RoomId(room), slot), **self.grant}
-        claims = {
-            "iss": self.key,
-            "sub": identity,
-            "exp": now + 3600,
-            "nbf": now,
-            "iat": now,
-            "identity": identity,
-            "video": video,
-        }
-        token = jwt.api_jws.encode(go_json(claims), self.secret, algorithm="HS256")
-        return {"url": self.livekit_url, "jwt": token}
+        said = Claims(self.key, identity, self.room_of(room, slot, by), now, self.grant, publishes)
+        return {"url": self.livekit_url, "jwt": by.sign(said, self.secret)}
 
 
 IsJoined = Callable[[str, str], Awaitable[bool]]
 """Whether a user, or any user of a server, is in a room; the room comes first. Raises any error."""
+AskElsewhere = Callable[[str, Mapping[str, Any]], Awaitable[str]]
+"""Asks another homeserver's service for a token, with a request's fields. Raises any error."""
 
 
 @define(eq=False)
@@ -59,7 +59,11 @@ class AppService:
     """What the service knows where it stands behind a homeserver, as an application service."""
 
     hs_token: str = field(repr=False)
+    server: str
+    """The name of its homeserver."""
     is_joined: IsJoined
+    ask_elsewhere: AskElsewhere | None = None
+    """None where no other homeserver can be reached."""
 
 
 @define(eq=False)
@@ -71,8 +75,7 @@ class AuthorizationState:
     create_room: CreateRoom
     full_access: Sequence[str] = ("*",)
     """Homeservers whose users make the rooms that they join; `*` for all."""
-    read: Reading = read_as_go
-    """How bodies are read."""
+    generation: Generation = GO
     behind: AppService | None = None
     """Set where it serves homeservers as well."""
     webhooks: list[tuple[bytes, str]] = field(init=False, factory=list)
@@ -95,14 +98,17 @@ class AuthorizationState:
 
     async def issue(self, server: str, room: str, slot: str, identity: Identity) -> dict[str, str]:
         """Sign a token for a user of this homeserver, and make the room where they may."""
-        answer = self.issuer.answer(room, slot, identity)
-        if not self.has_full_access(server):
-            return answer
+        answer = self.issuer.answer(room, slot, identity, self.generation)
+        if self.has_full_access(server):
+            await self.make_room(self.issuer.room_of(room, slot, self.generation))
+        return answer
+
+    async def make_room(self, room: LiveKitRoom) -> None:
+        """Make a room on the SFU; raises MatrixError."""
         try:
-            await self.create_room(self.issuer.livekit_room(RoomId(room), slot))
+            await self.create_room(room)
         except Exception:
             raise MatrixError(500, "M_UNKNOWN", "The SFU did not make a room") from None
-        return answer
 
     def has_full_access(self, server: str) -> bool:
         """Whether the users of this homeserver make rooms; the others can only join one."""

@@ -28,7 +28,7 @@ from lotus_guard.sandbox.authorization_clients import (
     userinfo_over,
 )
 from lotus_guard.sandbox.authorization_state import AppService, AuthorizationState, Issuer
-from lotus_guard.sandbox.reading import READINGS
+from lotus_guard.sandbox.generation import GENERATIONS
 from lotus_guard.sandbox.site import sandbox_site
 
 
@@ -57,7 +57,7 @@ def read_state(environment: Mapping[str, str], agent: Agent) -> AuthorizationSta
         userinfo_over(agent, federation_base),
         room_maker(agent, api, key, secret),
         full_access=read_full_access(environment),
-        read=READINGS[environment.get("LOTUS_SANDBOX_READING", "go")],
+        generation=GENERATIONS[environment.get("LOTUS_SANDBOX_READING", "go")],
         behind=read_service(environment, agent),
     )
 
@@ -73,7 +73,7 @@ def read_service(environment: Mapping[str, str], agent: Agent) -> AppService | N
     entries = environment.get("LIVEKIT_CS_API_URL_OVERRIDES", "").split(",")
     overrides = dict(entry.split("=", 1) for entry in entries if entry)
     base = overrides.get(server, f"https://{server}")
-    return AppService(hs_token, joined_over(agent, base, as_token))
+    return AppService(hs_token, server, joined_over(agent, base, as_token))
 
 
 def read_key_and_secret(environment: Mapping[str, str]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Shape = Mapping[str, Any]
-"""What each field must be; a mapping is an object with these fields."""
+"""What each field must be, in the order of an array; a mapping is an object with these fields."""
 Reading = Callable[[bytes, Shape], dict[str, Any]]
 """Reads a body; raises ValueError or RecursionError for one that the service does not take."""
 
@@ -33,16 +33,13 @@ GET_TOKEN: Shape = {
     "member": MEMBER,
     **DELAY,
 }
-CLIENTS: Shape = {
-    "url": str,
-    "room_id": str,
-    "slot_id": str,
-    "member_id": str,
-    "server_name": str,
-}
+_ASKED: Shape = {"room_id": str, "slot_id": str, "member_id": str}
+CLIENTS: Shape = {"server_name": str, "url": str, **_ASKED}
 """What a homeserver hands on for one of its users."""
-SERVERS: Shape = {"user_id": str, "url": str, "room_id": str, "slot_id": str, "member_id": str}
+SERVERS: Shape = {"url": str, "user_id": str, **_ASKED}
 """And for another homeserver."""
+DELEGATION: Shape = {"url": str, **_ASKED, "delay_id": str}
+"""A delayed leave that a homeserver hands on for one of its users."""
 _INT64 = range(-(2**63), 2**63)
 _SPACE = " \t\r\n"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -126,6 +123,3 @@ def _taken(value: object, shape: Shape) -> dict[str, Any]:
         else:
             found[name] = _scalar(inner, wanted)
     return found
-
-
-READINGS: Mapping[str, Reading] = {"go": read_as_go, "rust": read_as_rust}

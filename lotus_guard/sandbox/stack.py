@@ -28,6 +28,7 @@ KEY = "sandbox"
 SECRET = "the-sandbox-has-no-secrets-to-keep-0000"  # noqa: S105
 ADMIN_TOKEN = "sandbox-admin"  # noqa: S105
 HS_TOKEN, AS_TOKEN = "sandbox-hs-token", "sandbox-as-token"
+SERVER = "sandbox"
 OPEN, TWO, VOICE = "!open:sandbox", "!two:sandbox", "!voice:sandbox"
 PEOPLE = ("alice", "bob", "carol", "dave", "erin")
 
@@ -66,7 +67,7 @@ class Sandbox:
             room_maker(self.agent, where.livekit, KEY, SECRET),
         )
         self.authorization.behind = AppService(
-            HS_TOKEN, joined_over(self.agent, where.synapse, AS_TOKEN)
+            HS_TOKEN, SERVER, joined_over(self.agent, where.synapse, AS_TOKEN)
         )
         self._furnish()
 

@@ -166,12 +166,15 @@ class SynapseApp:
         "/_matrix/client/unstable/io.element.msc4502/rooms/<room_id>/is_joined", methods=["GET"]
     )
     def is_joined(self, request: BoundedRequest, room_id: str) -> bytes:
-        """Whether a user is in a room, for an application service (MSC4502)."""
+        """Whether a user, or a server, is in a room; for an application service (MSC4502)."""
         proxy = self.state.proxy
         if proxy is None or request.getHeader("Authorization") != f"Bearer {proxy.as_token}":
             raise MatrixError(403, "M_FORBIDDEN", "Not an application service with that scope")
         there = self.state.members(room_id) if room_id in self.state.rooms else []
-        return _json(request, {"joined": _query(request, b"mxid", "") in there})
+        server = _query(request, b"server_name", "")
+        servers = {user.partition(":")[2] for user in there}
+        joined = server in servers if server else _query(request, b"mxid", "") in there
+        return _json(request, {"joined": joined})
 
     def _check_levels(self, room_id: str, event_type: str, user_id: str) -> None:
         has, needed = self.state.levels(room_id, event_type, user_id)

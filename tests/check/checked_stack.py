@@ -23,6 +23,7 @@ from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.run.clocks import clocks_of
 from lotus_guard.run.config import read_config
+from lotus_guard.sandbox.generation import RUST
 from lotus_guard.sandbox.livekit_webhooks import webhook_poster
 from lotus_guard.sandbox.stack import KEY, SECRET
 from tests.check.proxy import Proxy
@@ -94,6 +95,7 @@ class CheckedStack:
     _ends: list[Callable[[], Any]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
+        self.world.sandbox.authorization.generation = RUST  # the older one is a warning
         self.world.start_guard()
         self.public = Proxy(self.world.url, PREFIX)
         self.public_url = self.serve(self.public, PUBLIC) + PREFIX

@@ -48,6 +48,7 @@ async def test_all_is_well_where_it_is_and_nothing_is_left_behind(stack: Checked
         "one-guard",
         "upstream",
         "upstream-exposed",
+        "upstream-version",
         "livekit",
         "livekit-key",
         "auto-create",

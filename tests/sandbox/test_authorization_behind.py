@@ -1,80 +1,95 @@
-"""The sandbox's authorization service behind a homeserver: the order in which it checks."""
+"""The sandbox's authorization service behind a homeserver: what the contract does not ask for."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+import jwt
 import pytest
-import pytest_twisted
 
 from lotus_guard.core.homeserver_wire import CLIENT_PATHS, FEDERATION_PATHS
-from lotus_guard.core.naming import livekit_room_of, plain_identity_of
-from lotus_guard.sandbox.stack import HS_TOKEN, OPEN
-from tests.web.test_homeserver import claims_of
-from tests.world import Got, World
+from lotus_guard.sandbox.authorization import AuthorizationApp
+from lotus_guard.sandbox.authorization_behind import DELEGATE_PATHS
+from lotus_guard.sandbox.authorization_state import AppService
+from tests.contract.subject import InMemory, Response
+from tests.sandbox.token_service import SERVER, USER, Service
 
-USER = "X-Matrix-User-Identifier"
-BEARER = {"Authorization": f"Bearer {HS_TOKEN}"}
-
-
-async def post(
-    world: World, sent: Any, headers: dict[str, str], path: str = CLIENT_PATHS[0]
-) -> Got:
-    where = world.sandbox.addresses.authorization
-    return await world.request("POST", path, json.dumps(sent).encode(), headers, where)
+HEADERS = {"Authorization": "Bearer hs", "X-Matrix-User-Identifier": USER}
+FIELDS = {"url": "ws://sfu", "room_id": "!r", "slot_id": "s", "member_id": "m"}
 
 
-def fields(world: World, **more: Any) -> dict[str, Any]:
-    url = world.sandbox.authorization.issuer.livekit_url
-    return {"url": url, "room_id": OPEN, "slot_id": "m.call#ROOM", "member_id": "m", **more}
+class Behind:
+    """The service behind a homeserver, in memory; `joined` is who is in each room."""
+
+    def __init__(self, *joined: str) -> None:
+        self.service = Service()
+        self.is_broken = False
+
+        async def is_joined(_room: str, who: str) -> bool:
+            if self.is_broken:
+                raise RuntimeError("no scope")
+            return who in joined
+
+        self.behind = AppService("hs", SERVER, is_joined)
+        self.service.state.behind = self.behind
+        self.server = InMemory(AuthorizationApp(self.service.state).resource())
+
+    def post(self, path: str, headers: Mapping[str, str] = HEADERS, **more: Any) -> Response:
+        return self.server.request("POST", path, headers, json.dumps({**FIELDS, **more}).encode())
 
 
-@pytest.mark.parametrize(
-    ("headers", "more", "errcode"),
-    [
-        ({}, {}, "M_MISSING_TOKEN"),
-        ({"Authorization": "Bearer x"}, {}, "M_UNKNOWN_TOKEN"),
-        (BEARER, {}, "M_UNAUTHORIZED"),
-        ({**BEARER, USER: "alice"}, {}, "M_INVALID_PARAM"),
-        ({**BEARER, USER: "@alice:sandbox"}, {"unknown": 1}, "M_NOT_JSON"),
-        ({**BEARER, USER: "@alice:sandbox"}, {"url": "wss://other"}, "M_INVALID_PARAM"),
-        ({**BEARER, USER: "@alice:sandbox"}, {"member_id": ""}, "M_BAD_JSON"),
-        ({**BEARER, USER: "@nobody:sandbox"}, {}, "M_FORBIDDEN"),
-        ({**BEARER, USER: "@alice:sandbox"}, {"room_id": "!none:sandbox"}, "M_FORBIDDEN"),
-    ],
-)
-@pytest_twisted.ensureDeferred
-async def test_what_it_refuses(
-    world: World, headers: dict[str, str], more: dict[str, Any], errcode: str
-) -> None:
-    world.sandbox.behind(world.sandbox.addresses.authorization)
-    got = await post(world, fields(world, **more), headers)
-    assert got.json()["errcode"] == errcode
-    assert "Access-Control-Allow-Origin" not in got.headers
+@pytest.mark.parametrize("path", CLIENT_PATHS)
+def test_a_room_is_made_for_each_token_and_no_room_no_token(path: str) -> None:
+    behind = Behind(USER)
+    assert behind.post(path).status == 200
+    assert len(behind.service.made) == 1
+    behind.service.broken = True
+    assert behind.post(path).status == 500
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_token_is_for_the_user_that_the_homeserver_names(world: World) -> None:
-    world.sandbox.behind(world.sandbox.addresses.authorization)
-    asked = fields(world)
-    for sent in (asked, list(asked.values())):  # serde takes an array for a struct
-        got = await post(world, sent, {**BEARER, USER: "@alice:sandbox"})
-        assert got.json().keys() == {"jwt"}
-        claims = claims_of(got.json()["jwt"])
-        assert claims["sub"] == plain_identity_of("@alice:sandbox", "m")  # type: ignore[arg-type]
-        assert claims["video"]["room"] == livekit_room_of(OPEN, "m.call#ROOM")  # type: ignore[arg-type]
+def test_a_homeserver_that_does_not_say_who_is_in_a_room_is_a_bad_gateway() -> None:
+    behind = Behind(USER)
+    behind.is_broken = True
+    answer = behind.post(CLIENT_PATHS[0])
+    assert (answer.status, answer.json()["errcode"]) == (502, "M_UNKNOWN")
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_remote_user_is_one_of_the_server_that_asks(world: World) -> None:
-    world.sandbox.behind(world.sandbox.addresses.authorization)
+def test_another_homeserver_is_asked_only_for_who_is_in_the_room_and_where_it_is_too() -> None:
+    asked = []
 
-    async def anybody(_room: str, _who: str) -> bool:
-        return True
+    async def ask(user: str, fields: Mapping[str, Any]) -> str:
+        asked.append((user, fields["server_name"]))
+        return "theirs"
 
-    assert world.sandbox.authorization.behind is not None
-    world.sandbox.authorization.behind.is_joined = anybody
-    headers = {**BEARER, "X-Matrix-Origin": "other"}
-    good = fields(world, user_id="@eve:other")
-    assert (await post(world, good, headers, FEDERATION_PATHS[0])).status == 200
-    bad = fields(world, user_id="@eve:sandbox")
-    assert (await post(world, bad, headers, FEDERATION_PATHS[0])).status == 400
+    def answer(*joined: str, reachable: bool = True) -> Response:
+        behind = Behind(*joined)
+        behind.behind.ask_elsewhere = ask if reachable else None
+        return behind.post(CLIENT_PATHS[0], server_name="far", url="ws://theirs")
+
+    assert (answer().status, answer(USER).status, answer("far").status) == (403, 403, 403)
+    assert answer(USER, "far", reachable=False).status == 502
+    assert asked == []
+    assert answer(USER, "far").json() == {"jwt": "theirs"}
+    assert asked == [(USER, "far")]
+
+
+def test_users_of_other_servers_ask_where_ours_is_in_the_room_and_may_only_listen() -> None:
+    def answer(*joined: str, user: str = "@eve:far", url: str = "ws://sfu") -> Response:
+        headers = {"Authorization": "Bearer hs", "X-Matrix-Origin": "far"}
+        return Behind(*joined).post(FEDERATION_PATHS[0], headers, user_id=user, url=url)
+
+    assert answer("@eve:far").status == 403, "ours is not in the room"
+    assert answer(SERVER).status == 403, "the user is not in the room"
+    assert answer(SERVER, "@eve:far", url="ws://x").status == 400, "the address comes last"
+    assert answer(SERVER, url="ws://x").status == 403
+    good = answer(SERVER, "@eve:far")
+    claims = jwt.decode(good.json()["jwt"], options={"verify_signature": False})
+    assert claims["video"]["canPublish"] is False
+
+
+@pytest.mark.parametrize("path", DELEGATE_PATHS)
+def test_a_delayed_leave_is_taken_and_dropped(path: str) -> None:
+    behind = Behind()
+    answer = behind.post(path, delay_id="d")
+    assert (answer.status, answer.body) == (200, b"{}")
+    assert behind.service.made == []

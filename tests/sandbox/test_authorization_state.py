@@ -31,7 +31,7 @@ def test_the_alias_can_be_that_of_any_release() -> None:
     service = Service()
     for livekit_room in known_livekit_rooms(RoomId(ROOM), ROOM_SLOT):
         given = {(RoomId(ROOM), ROOM_SLOT): livekit_room}
-        service.issuer.livekit_room = lambda room, slot, given=given: given[room, slot]  # type: ignore[misc]
+        service.issuer.livekit_room = lambda room, slot, given=given: given[room, slot]
         assert service.ask.room_of(service.ask.legacy()) == livekit_room
         assert service.made[-1] == livekit_room
 

@@ -6,13 +6,13 @@ import pytest
 from twisted.internet import reactor
 from twisted.web.client import Agent
 
+from lotus_guard.sandbox.generation import GO, RUST
 from lotus_guard.sandbox.lk_jwt_service import (
     read_full_access,
     read_key_and_secret,
     read_service,
     read_state,
 )
-from lotus_guard.sandbox.reading import read_as_go, read_as_rust
 from tests.sandbox.token_service import KEY, SECRET
 
 
@@ -55,9 +55,9 @@ def test_a_whole_environment_makes_a_service() -> None:
     state = read_state(environment, agent)
     assert state.issuer.livekit_url == "wss://sfu.example.com"
     assert state.has_full_access("anywhere")
-    assert state.read is read_as_go
+    assert state.generation is GO
     rust = read_state({**environment, "LOTUS_SANDBOX_READING": "rust"}, agent)
-    assert rust.read is read_as_rust
+    assert rust.generation is RUST
     with pytest.raises(SystemExit, match="LIVEKIT_URL"):
         read_state({**environment, "LIVEKIT_URL": ""}, agent)
 
@@ -73,7 +73,7 @@ def test_it_is_an_application_service_with_all_that_it_takes_or_none() -> None:
     }
     service = read_service(whole, agent)
     assert service is not None
-    assert service.hs_token == "h"
+    assert (service.hs_token, service.server) == ("h", "s:1")
     for name in ("LIVEKIT_AS_TOKEN", "LIVEKIT_HS_TOKEN", "LIVEKIT_HS_SERVER_NAME"):
         with pytest.raises(SystemExit, match=name):
             read_service({**whole, name: ""}, agent)

@@ -1,6 +1,7 @@
 """The homeserver's port: whom it serves, and that people are the same at all doors."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -8,7 +9,10 @@ import pytest
 import pytest_twisted
 
 from lotus_guard.core.homeserver_wire import CLIENT_PATHS, FEDERATION_PATHS
-from lotus_guard.sandbox.stack import HS_TOKEN, OPEN, TWO, VOICE
+from lotus_guard.core.model import UserId
+from lotus_guard.core.naming import plain_identity_of
+from lotus_guard.sandbox.authorization_state import Issuer
+from lotus_guard.sandbox.stack import HS_TOKEN, KEY, OPEN, SECRET, TWO, VOICE
 from tests.events import LIMIT_EVENT
 from tests.recorder import CORS
 from tests.world import Got, World
@@ -60,7 +64,7 @@ async def test_a_user_gets_a_token_by_their_homeserver_and_it_is_judged(
     assert got.status == 200
     video = claims_of(got.json()["jwt"])["video"]
     assert video["canPublishSources"] == ["microphone"]
-    assert CORS not in got.headers, "the homeserver's own stand"
+    assert got.headers[CORS] == "*", "upstream's own passes"
 
 
 @pytest_twisted.ensureDeferred
@@ -75,6 +79,7 @@ async def test_a_full_room_is_full_at_every_door_and_who_is_in_is_let_in_at_each
     assert refused.json()["errcode"] == "M_FORBIDDEN"
     assert "This call is full" in refused.json()["error"]
     assert "Lotus-Guard-Decision" in refused.headers
+    assert CORS not in refused.headers, "the homeserver's own stand"
     for again in ("m2", "m3"):  # each page load has a new member id
         assert (await by_homeserver(world, "alice", TWO, member=again)).status == 200
         assert (await by_homeserver(world, "bob", TWO, member=again)).status == 200
@@ -143,10 +148,25 @@ async def test_a_user_of_another_homeserver_is_judged_like_any_other(world: Worl
     assert (await ask("@eve:other", "elsewhere")).status == 400, "no user of who asks"
 
 
+def another_service(world: World, secret: str) -> None:
+    """Let there be another homeserver in the room, whose service signs with this secret."""
+    issuer = Issuer(KEY, secret, "ws://other")
+    world.sandbox.homeserver.join(VOICE, "@eve:other")
+
+    async def ask(user: str, fields: Mapping[str, Any]) -> str:
+        identity = plain_identity_of(UserId(user), fields["member_id"])
+        return issuer.answer(fields["room_id"], fields["slot_id"], identity)["jwt"]
+
+    assert world.sandbox.authorization.behind is not None
+    world.sandbox.authorization.behind.ask_elsewhere = ask
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_token_of_another_service_passes_without_an_alarm(world: World) -> None:
     behind(world)
-    world.sandbox.authorization.issuer.secret = "another-secret-of-32-characters-or-more"
+    other = "another-secret-of-32-characters-or-more"
+    another_service(world, other)
+    world.sandbox.authorization.issuer.secret = other
     got = await by_homeserver(world, "alice", VOICE, server_name="other")
     assert got.status == 200
     assert world.fail_opens() == {}
@@ -158,6 +178,7 @@ async def test_a_token_of_another_service_passes_without_an_alarm(world: World) 
 @pytest_twisted.ensureDeferred
 async def test_one_that_we_signed_is_judged_whatever_was_named(world: World) -> None:
     behind(world)
+    another_service(world, SECRET)
     got = await by_homeserver(world, "alice", VOICE, server_name="other")
     assert claims_of(got.json()["jwt"])["video"]["canPublishSources"] == ["microphone"]
 

@@ -21,7 +21,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lotus_guard.run.listeners import OPERATORS, PUBLIC
+from lotus_guard.run.listeners import HOMESERVER, OPERATORS, PUBLIC
 from lotus_guard.run.systemd import FIRST_FD, HandedOver, Reporter
 from lotus_guard.run.worker_role import NUMBER, TELL, WATCHDOG_SECONDS
 
@@ -172,9 +172,11 @@ class Fleet(Service):
 
     def _sockets_of(self, number: int) -> list[tuple[str, HandedOver]]:
         """The sockets that a worker listens on, by name."""
-        public = [each for each in self._sockets if each[0] == PUBLIC]
+        held = []
+        for port in (PUBLIC, HOMESERVER):
+            of_port = [each for each in self._sockets if each[0] == port]
+            held += [of_port[number % len(of_port)]] if of_port else []
         operators = [each for each in self._sockets if each[0] == OPERATORS]
-        held = [public[number % len(public)]] if public else []
         return held + (operators[:1] if number == 0 else [])
 
     def _got_ready(self) -> None:

@@ -51,7 +51,7 @@ class Guard:
     """One guard, ready to be served."""
 
     public: PublicPort
-    homeserver: HomeserverPort | None
+    homeserver: HomeserverPort
     operators: OperatorsApp
     loop: Loop
     memory: Memory
@@ -66,9 +66,7 @@ class Guard:
 
     def drained(self) -> Deferred[Any]:
         """Wait until no request is open any more; for an orderly end."""
-        doors = [self.public.door]
-        if self.homeserver is not None:
-            doors.append(self.homeserver.door)
+        doors = (self.public.door, self.homeserver.door)
         return gatherResults([door.drained() for door in doors])
 
 

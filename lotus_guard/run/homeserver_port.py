@@ -59,11 +59,9 @@ def make_homeserver_port(
     admission: Admission,
     recorder: Recorder,
     load: LoadShedding,
-) -> HomeserverPort | None:
-    """Make what serves the homeserver; None where it has no port."""
+) -> HomeserverPort:
+    """Make what serves the homeserver, should it have a port."""
     config, clocks, metrics = basics.config, basics.clocks, basics.metrics
-    if not config.homeserver_listen:
-        return None
     connections = Connections(
         budget.connections,
         is_proxy=lambda _peer: True,

@@ -66,7 +66,7 @@ def make_guard_service(
     site = DoorSite(guard.public.door, guard.public.connections)
     public = listener(reactor, PUBLIC, config.listen, site, sockets, is_shared=is_worker)
     public.setServiceParent(service)
-    if guard.homeserver is not None:
+    if config.homeserver_listen or HOMESERVER in sockets:
         site = DoorSite(guard.homeserver.door, guard.homeserver.connections)
         wanted = config.homeserver_listen
         listener(reactor, HOMESERVER, wanted, site, sockets, is_worker).setServiceParent(service)

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from attrs import define, field
 
+from lotus_guard.core.homeserver_wire import FEDERATION_PATHS
+from lotus_guard.core.probe import FIELD, QUERY, sign_probe
 from tests.real.processes import ROOT, free_port, http, until
 from tests.real.stack import Stack
 
@@ -23,11 +26,12 @@ ARGUMENTS = ("--nodaemon", "--pidfile=", "lotus-guard")
 WATCHDOG_SECONDS = 4.0
 LAUNCH = """
 import os, sys
-os.dup2(int(sys.argv[1]), 3)
+for fd, held in enumerate(sys.argv[1].split(","), 3):
+    os.dup2(int(held), fd)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """
-"""What systemd does between fork and exec: the socket becomes fd 3, the pid is named."""
+"""What systemd does between fork and exec: the sockets become fds 3 and 4, the pid is named."""
 
 
 @define(eq=False)
@@ -37,12 +41,14 @@ class Manager:
     directory: Path
     settings: dict[str, str]
     listening: socket.socket = field(init=False)
+    for_homeserver: socket.socket = field(init=False)
     notify: socket.socket = field(init=False)
     process: subprocess.Popen[bytes] | None = None
     told: list[bytes] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.for_homeserver = socket.create_server(("127.0.0.1", 0))
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(str(self.directory / "notify"))
         self.notify.settimeout(0.1)
@@ -51,27 +57,31 @@ class Manager:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.listening.getsockname()[1]}"
 
+    @property
+    def url_for_homeserver(self) -> str:
+        return f"http://127.0.0.1:{self.for_homeserver.getsockname()[1]}"
+
     def start(self) -> None:
         """Start it, and wait until it says that it is ready."""
-        held = self.listening.fileno()
-
+        held = self.listening.fileno(), self.for_homeserver.fileno()
+        numbers = ",".join(map(str, held))
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             **self.settings,
-            "LISTEN_FDS": "1",
-            "LISTEN_FDNAMES": "public",
+            "LISTEN_FDS": "2",
+            "LISTEN_FDNAMES": "public:homeserver",
             "NOTIFY_SOCKET": str(self.directory / "notify"),
             "WATCHDOG_USEC": str(int(WATCHDOG_SECONDS * 1e6)),
         }
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCH, str(held), TWISTD, *ARGUMENTS],
+                [sys.executable, "-c", LAUNCH, numbers, TWISTD, *ARGUMENTS],
                 env=environment,
                 cwd=self.directory,
                 stdout=log,
                 stderr=log,
-                pass_fds=(held,),
+                pass_fds=held,
             )
         self.told.clear()
         until("it is ready", lambda: b"READY=1" in self.hear(), 20.0)
@@ -97,6 +107,7 @@ class Manager:
             self.process.kill()
             self.process.wait(10)
         self.listening.close()
+        self.for_homeserver.close()
         self.notify.close()
 
 
@@ -173,6 +184,19 @@ def test_a_request_in_flight_is_served_before_the_end(stack: Stack, manager: Man
             connection.close()
     assert manager.process.wait(6) in (0, -signal.SIGTERM)  # twistd ends by the signal it got
     assert b"STOPPING=1" in manager.hear()
+
+
+def test_the_homeserver_finds_the_guard_on_its_own_socket(manager: Manager) -> None:
+    """Also where no variable names that port."""
+    manager.settings.pop("LOTUS_GUARD_HOMESERVER_LISTEN", "")
+    token = manager.settings.setdefault("LIVEKIT_HS_TOKEN", "a-token-of-a-homeserver")
+    headers = {"Authorization": f"Bearer {token}", "X-Matrix-Origin": "other.example.org"}
+    manager.start()
+    probe = quote(sign_probe(manager.settings["LIVEKIT_SECRET"], time.time()))
+    path = f"{FEDERATION_PATHS[0]}?{QUERY}={probe}"
+    answer = http("POST", f"{manager.url_for_homeserver}{path}", b"{}", headers)
+    assert FIELD in answer.json()
+    assert http("POST", f"{manager.url}{path}", b"{}", headers).status == 404
 
 
 def test_the_watchdog_is_fed_also_while_livekit_is_away(stack: Stack, manager: Manager) -> None:

@@ -1,6 +1,7 @@
 """What twistd runs: a guard, a worker, or the supervisor of several."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lotus_guard.run.hangup import Hangups
 from lotus_guard.run.live_service import LiveService
 from lotus_guard.run.readiness import Readiness, WorkerReadiness
 from lotus_guard.run.start import make_service
+from lotus_guard.run.systemd import HandedOver
 from lotus_guard.run.worker_role import NUMBER, TELL, Lifeline
 from lotus_guard.run.workers import Fleet
 from tests.test_docs import GOOD
@@ -71,6 +73,18 @@ def test_without_an_operators_port_there_is_one_server_less(tmp_path: Path) -> N
         make_service(read_config({**settings, "LOTUS_GUARD_ADMIN_LISTEN": ""}), Reactor())
     )
     assert len(both) == len(one) + 1
+
+
+def test_a_homeservers_port_is_there_where_a_setting_or_a_socket_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**GOOD, "LOTUS_GUARD_STATE": str(tmp_path / "state.sqlite")}
+    none = parts_of(make_service(read_config(settings), Reactor()))
+    told = {**settings, "LOTUS_GUARD_HOMESERVER_LISTEN": "tcp:8069:interface=127.0.0.1"}
+    assert len(parts_of(make_service(read_config(told), Reactor()))) == len(none) + 1
+    held = [("homeserver", HandedOver(3, socket.AF_INET))]
+    monkeypatch.setattr("lotus_guard.run.start.handed_over", lambda *_: held)
+    assert len(parts_of(make_service(read_config(settings), Reactor()))) == len(none) + 1
 
 
 def test_a_sighup_that_came_early_reads_the_credentials_again(tmp_path: Path) -> None:

@@ -182,6 +182,17 @@ def test_a_sighup_goes_to_all_workers_and_to_one_that_starts_once_it_is_ready() 
     assert yard.signals[3:] == [], "it has been started since, and has read them anyway"
 
 
+def test_all_workers_share_a_homeservers_socket() -> None:
+    names = ("public", "homeserver", "operators", "public")
+    sockets = [(name, HandedOver(fd, 2)) for fd, name in enumerate(names, 3)]
+    yard = Yard()
+    yard.fleet(2, sockets)
+    assert [(env["LISTEN_FDNAMES"], fds) for _, env, fds in yard.started] == [
+        ("public:homeserver:operators", {0: "w", 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: "r"}),
+        ("public:homeserver", {0: "w", 1: 1, 2: 2, 3: 6, 4: 4, 5: "r"}),
+    ]
+
+
 def test_each_worker_gets_one_of_systemds_sockets() -> None:
     names = {3: "public", 4: "operators", 5: "public", 6: "homeserver"}
     sockets = [(name, HandedOver(fd, 2)) for fd, name in names.items()]

@@ -55,9 +55,14 @@ _MORE = "in homeserver.yaml: rc_message: {per_second: 5, burst_count: 50}, or mo
 
 @frozen
 class _Asker:
-    """Asks the homeserver for tokens, as the user."""
+    """Asks the homeserver for tokens, as the user; for what lets nobody in, as its admin."""
 
     context: CheckContext
+
+    @property
+    def is_user(self) -> bool:
+        """Whether there is a user as whom a token may be asked for."""
+        return bool(self.context.options.user_token)
 
     async def get(self, path: str) -> HttpAnswer:
         """Ask for something else."""
@@ -74,7 +79,7 @@ class _Asker:
         return await self.token(f"?{QUERY}={quote(signed, safe='')}")
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> HttpAnswer:
-        token = self.context.options.user_token
+        token = self.context.options.user_token or self.context.config.synapse_token
         headers = {"Authorization": f"Bearer {token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -98,20 +103,26 @@ def check_port(config: Config) -> list[Finding]:
 
 
 async def check_homeserver(context: CheckContext) -> list[Finding]:
-    """Go the way behind the homeserver as a user, if clients do."""
-    names = (WAY, SCOPE, URL, BURST)
-    if not context.options.user_token:
-        return [note(name, "not looked at: no --as-user was given") for name in names]
+    """Go the way behind the homeserver, if clients do: with `--as-user` to its end."""
     asker = _Asker(context)
     try:
-        announced = _announced(await asker.get(TRANSPORTS_PATH))
+        answer = await asker.get(TRANSPORTS_PATH)
+        if answer.status not in (200, 404):
+            seen = "not looked at: the homeserver does not say where calls are"
+            return [note(WAY, f"{seen} ({describe_answer(answer)}); try --as-user")]
+        announced = _announced(answer)
         if not announced:
             return [ok(WAY, "the homeserver announces no call service for which clients ask it")]
-        way = _way(await asker.probe())
-        scope, url = _judged(await _a_token(asker, announced[0]))
-        return [way, scope, url, await _burst(asker)]
+        return [_way(await asker.probe()), *await _as_user(asker, announced[0])]
     except Outage:
-        return [note(name, "not looked at: Synapse does not answer") for name in names]
+        return [note(WAY, "not looked at: Synapse does not answer")]
+
+
+async def _as_user(asker: _Asker, url: str) -> list[Finding]:
+    """Ask for a token, which is for a user to do."""
+    if not asker.is_user:
+        return [note(name, "not looked at: no --as-user was given") for name in (SCOPE, URL, BURST)]
+    return [*_judged(await _a_token(asker, url)), await _burst(asker)]
 
 
 def _announced(answer: HttpAnswer) -> list[str]:

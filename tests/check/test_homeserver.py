@@ -67,6 +67,34 @@ async def test_calls_that_go_past_the_guard_are_a_fault(stack: CheckedStack) -> 
 
 
 @ensureDeferred
+async def test_they_are_one_without_a_user_too_whom_only_a_token_needs(stack: CheckedStack) -> None:
+    world = stand_behind(stack)
+    stack.user_token = ""
+    found = await stack.check()
+    assert found["homeserver-route"].level is Level.OK
+    names = ("homeserver-scope", "homeserver-url", "homeserver-burst")
+    assert {found[name].level for name in names} == {Level.NOTE}
+    world.sandbox.behind(world.sandbox.addresses.authorization)
+    assert (await stack.check())["homeserver-route"].level is F
+    assert world.guard.metrics.rules.refusals._metrics == {}, "no token was asked for"
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "says"),
+    [(404, Level.OK, "announces no call service"), (403, Level.NOTE, "--as-user")],
+)
+@ensureDeferred
+async def test_a_homeserver_that_announces_nothing_or_does_not_say(
+    stack: CheckedStack, status: int, level: Level, says: str
+) -> None:
+    stand_behind(stack)
+    synapse(stack, lambda request: (status, b"{}") if b"transports" in request.uri else None)
+    found = await stack.check()
+    assert (found["homeserver-route"].level, "homeserver-scope" in found) == (level, False)
+    assert says in found["homeserver-route"].seen
+
+
+@ensureDeferred
 async def test_a_guard_with_another_secret_is_none_of_ours(stack: CheckedStack) -> None:
     stand_behind(stack)
     stack.environment["LIVEKIT_SECRET_FROM_FILE"] = ""

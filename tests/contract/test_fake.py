@@ -3,16 +3,21 @@
 import itertools
 import time
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 
 from lotus_guard.sandbox.authorization import AuthorizationApp
-from lotus_guard.sandbox.authorization_state import AuthorizationState, Issuer
+from lotus_guard.sandbox.authorization_state import AppService, AuthorizationState, Issuer
+from lotus_guard.sandbox.generation import GO, RUST, Generation
 from lotus_guard.sandbox.livekit import LiveKitApp
 from lotus_guard.sandbox.livekit_state import LiveKitState
 from lotus_guard.sandbox.synapse import SynapseApp
-from lotus_guard.sandbox.synapse_state import SynapseState
-from tests.contract.authorization import AuthorizationContract, AuthorizationSubject
+from lotus_guard.sandbox.synapse_state import HandedOn, HandOn, Proxy, SynapseState
+from tests.contract.authorization import AuthorizationSubject
+from tests.contract.authorization_behind import BehindContract, BehindSubject
+from tests.contract.authorization_go import GoContract
+from tests.contract.authorization_rust import RustContract
 from tests.contract.livekit import LiveKitContract, LiveKitSubject
 from tests.contract.subject import InMemory
 from tests.contract.synapse import LIMIT, SynapseContract, SynapseSubject
@@ -58,24 +63,101 @@ class TestLiveKit(LiveKitContract):
         return LiveKitSubject(InMemory(LiveKitApp(state).app.resource()), KEY, SECRET)
 
 
-class TestAuthorization(AuthorizationContract):
+def authorization(generation: Generation) -> AuthorizationSubject:
+    openid = {
+        "access_token": "openid-user",
+        "token_type": "Bearer",
+        "matrix_server_name": "localhost:8448",
+        "expires_in": 3600,
+    }
+    user = "@user:localhost:8448"
+    known = {("localhost:8448", "openid-user"): user}
+
+    async def userinfo(server: str, token: str) -> str:
+        return known[server, token]
+
+    issuer = Issuer(KEY, SECRET, "ws://sfu")
+    state = AuthorizationState(issuer, userinfo, _create_room, generation=generation)
+    server = InMemory(AuthorizationApp(state).resource())
+    return AuthorizationSubject(server, KEY, SECRET, "ws://sfu", user, openid)
+
+
+async def _create_room(_name: str) -> None:
+    pass
+
+
+class TestGo(GoContract):
     @pytest.fixture
     def subject(self) -> AuthorizationSubject:
-        openid = {
-            "access_token": "openid-user",
-            "token_type": "Bearer",
-            "matrix_server_name": "localhost:8448",
-            "expires_in": 3600,
-        }
-        user = "@user:localhost:8448"
-        known = {("localhost:8448", "openid-user"): user}
+        return authorization(GO)
 
-        async def userinfo(server: str, token: str) -> str:
-            return known[server, token]
 
-        async def create_room(_name: str) -> None:
-            pass
+class TestRust(RustContract):
+    @pytest.fixture
+    def subject(self) -> AuthorizationSubject:
+        return authorization(RUST)
 
-        state = AuthorizationState(Issuer(KEY, SECRET, "ws://sfu"), userinfo, create_room)
-        server = InMemory(AuthorizationApp(state).resource())
-        return AuthorizationSubject(server, KEY, SECRET, "ws://sfu", user, openid)
+
+class TestBehind(BehindContract):
+    """The service and the homeserver in memory, each of which asks the other."""
+
+    @pytest.fixture
+    def subject(self) -> BehindSubject:
+        state = SynapseState(ids())
+        state.add_account("@user:s", "user-token")
+        state.add_account("@stranger:s", "stranger-token")
+        state.add_room("!room:s", "@user:s")
+        homeserver = InMemory(SynapseApp(state).app.resource())
+        service = InMemory(AuthorizationApp(_behind(homeserver)).resource())
+        state.proxy = Proxy("http://service", "hs", "as", _to(service))
+        return BehindSubject(
+            service=service,
+            homeserver=homeserver,
+            hs_token="hs",
+            server_name="s",
+            key=KEY,
+            secret=SECRET,
+            livekit_url="ws://sfu",
+            room="!room:s",
+            user="@user:s",
+            access_token="user-token",
+            stranger="@stranger:s",
+        )
+
+
+def _behind(homeserver: InMemory) -> AuthorizationState:
+    """An authorization service behind this homeserver."""
+
+    async def is_joined(room: str, who: str) -> bool:
+        name = "mxid" if who.startswith("@") else "server_name"
+        path = f"/_matrix/client/unstable/io.element.msc4502/rooms/{quote(room)}/is_joined"
+        headers = {"Authorization": "Bearer as"}
+        answer = homeserver.request("GET", f"{path}?{name}={quote(who)}", headers)
+        return bool(answer.json()["joined"])
+
+    return AuthorizationState(
+        Issuer(KEY, SECRET, "ws://sfu"),
+        _nobody,
+        _create_room,
+        generation=RUST,
+        behind=AppService("hs", "s", is_joined),
+    )
+
+
+def _to(service: InMemory) -> HandOn:
+    """How the homeserver hands requests on."""
+
+    async def hand_on(
+        method: bytes, url: bytes, headers: dict[bytes, bytes], body: bytes
+    ) -> HandedOn:
+        path = url.decode().removeprefix("http://service")
+        sent = {name.decode(): value.decode() for name, value in headers.items()}
+        answer = service.request(method.decode(), path, sent, body)
+        back = {name.encode(): [value.encode()] for name, value in answer.headers.items()}
+        return HandedOn(answer.status, back, answer.body)
+
+    return hand_on
+
+
+async def _nobody(_server: str, _token: str) -> str:
+    raise KeyError("nobody is known")

@@ -1,4 +1,7 @@
-"""The suites on real servers; LK_JWT_SERVICE names the lk-jwt-service to ask."""
+"""The suites on real servers; LK_JWT_SERVICE names the lk-jwt-service to ask, of either generation.
+
+What is asked of the other generation goes to the sandbox's process, and a line says so (`-s`).
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,14 +9,19 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.contract.authorization import AuthorizationContract, AuthorizationSubject
+from lotus_guard.check.upstream_version import GO, RUST
+from tests.contract.authorization import AuthorizationSubject
+from tests.contract.authorization_behind import BehindContract, BehindSubject
+from tests.contract.authorization_go import GoContract
+from tests.contract.authorization_rust import RustContract
 from tests.contract.livekit import LiveKitContract, LiveKitSubject
 from tests.contract.subject import OverNetwork, Response
 from tests.contract.synapse import LIMIT, SynapseContract, SynapseSubject
+from tests.real.authorization import authorization
 from tests.real.conftest import require_real
-from tests.real.homeserver import Synapse
+from tests.real.homeserver import HS_TOKEN, Synapse, User
+from tests.real.processes import free_port
 from tests.real.sfu import KEY, SECRET, LiveKit
-from tests.real.stack import authorization
 
 pytestmark = pytest.mark.real
 
@@ -25,14 +33,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def synapse(directory: Path) -> Iterator[Synapse]:
-    server = Synapse(directory / "synapse")
-    server.start()
-    yield server
-    server.process.stop()
-
-
-@pytest.fixture(scope="module")
 def livekit(directory: Path) -> Iterator[LiveKit]:
     server = LiveKit(directory / "livekit")
     server.start()
@@ -41,8 +41,31 @@ def livekit(directory: Path) -> Iterator[LiveKit]:
 
 
 @pytest.fixture(scope="module")
-def base(directory: Path, livekit: LiveKit) -> Iterator[str]:
-    process = authorization(directory / "authorization", livekit)
+def service_port() -> int:
+    """Where the homeserver hands requests for tokens on to."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def synapse(directory: Path, livekit: LiveKit, service_port: int) -> Iterator[Synapse]:
+    proxy_url = f"http://127.0.0.1:{service_port}"
+    server = Synapse(directory / "synapse", [], proxy_url, livekit.url)
+    server.start()
+    yield server
+    server.process.stop()
+
+
+@pytest.fixture(scope="module")
+def go(directory: Path, livekit: LiveKit) -> Iterator[str]:
+    process = authorization(directory / "go", livekit, generation=GO)
+    process.start()
+    yield f"http://127.0.0.1:{process.port}"
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def rust(directory: Path, livekit: LiveKit, synapse: Synapse, service_port: int) -> Iterator[str]:
+    process = authorization(directory / "rust", livekit, synapse, RUST, service_port)
     process.start()
     yield f"http://127.0.0.1:{process.port}"
     process.stop()
@@ -93,13 +116,53 @@ class TestLiveKit(LiveKitContract):
         return LiveKitSubject(OverNetwork(livekit.api), KEY, SECRET)
 
 
-class TestAuthorization(AuthorizationContract):
-    """The real service where LK_JWT_SERVICE names it, otherwise the sandbox's as a process."""
+def authorization_subject(base: str, livekit: LiveKit, synapse: Synapse) -> AuthorizationSubject:
+    user = synapse.register()
+    openid = synapse.openid(user)
+    return AuthorizationSubject(OverNetwork(base), KEY, SECRET, livekit.url, user.user_id, openid)
+
+
+class TestGo(GoContract):
+    """The real service where LK_JWT_SERVICE is in Go, otherwise the sandbox's as a process."""
 
     @pytest.fixture
-    def subject(self, base: str, livekit: LiveKit, synapse: Synapse) -> AuthorizationSubject:
-        user = synapse.register()
-        openid = synapse.openid(user)
-        return AuthorizationSubject(
-            OverNetwork(base), KEY, SECRET, livekit.url, user.user_id, openid
+    def subject(self, go: str, livekit: LiveKit, synapse: Synapse) -> AuthorizationSubject:
+        return authorization_subject(go, livekit, synapse)
+
+
+class TestRust(RustContract):
+    """The real service where LK_JWT_SERVICE is in Rust, otherwise the sandbox's as a process."""
+
+    @pytest.fixture
+    def subject(self, rust: str, livekit: LiveKit, synapse: Synapse) -> AuthorizationSubject:
+        return authorization_subject(rust, livekit, synapse)
+
+
+class TestBehind(BehindContract):
+    """Behind a real Synapse, the same service as in TestRust."""
+
+    @pytest.fixture(scope="class")
+    def users(self, synapse: Synapse) -> tuple[User, User]:
+        return synapse.register(), synapse.register()
+
+    @pytest.fixture(scope="class")
+    def room(self, synapse: Synapse, users: tuple[User, User]) -> str:
+        return synapse.create_room(users[0])
+
+    @pytest.fixture
+    def subject(
+        self, rust: str, livekit: LiveKit, synapse: Synapse, users: tuple[User, User], room: str
+    ) -> BehindSubject:
+        return BehindSubject(
+            service=OverNetwork(rust),
+            homeserver=OverNetwork(synapse.url),
+            hs_token=HS_TOKEN,
+            server_name=synapse.name,
+            key=KEY,
+            secret=SECRET,
+            livekit_url=livekit.url,
+            room=room,
+            user=users[0].user_id,
+            access_token=users[0].access_token,
+            stranger=users[1].user_id,
         )

@@ -1,7 +1,6 @@
 """The whole stack as processes: Synapse, livekit-server, authorization service, guard."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,42 +13,15 @@ from attrs import define, field
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
+from tests.real.authorization import authorization
 from tests.real.client import Client, Clients
-from tests.real.homeserver import AS_TOKEN, HS_TOKEN, Synapse, User
+from tests.real.homeserver import Synapse, User
 from tests.real.processes import ROOT, Answer, Process, free_port, http
 from tests.real.sfu import KEY, SECRET, LiveKit
 
 PUSH_SECRET = "a-push-secret-for-tests-0123456789"
 LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
 NO_VIDEO = {"allow_camera": False, "allow_screenshare": False}
-
-
-def authorization(directory: Path, livekit: LiveKit, behind: Synapse | None = None) -> Process:
-    """The sandbox's service, or a real lk-jwt-service where LK_JWT_SERVICE names one.
-
-    With `behind` it serves that homeserver too, as an application service.
-    """
-    port = free_port()
-    binary = os.environ.get("LK_JWT_SERVICE")
-    command = [binary] if binary else [sys.executable, "-m", "lotus_guard.sandbox.lk_jwt_service"]
-    env = {
-        "LIVEKIT_URL": livekit.url,
-        "LIVEKIT_KEY": KEY,
-        "LIVEKIT_SECRET": SECRET,
-        "LIVEKIT_JWT_BIND": f"127.0.0.1:{port}",
-        "LIVEKIT_FULL_ACCESS_HOMESERVERS": "*",
-        "LIVEKIT_INSECURE_SKIP_VERIFY_TLS": "YES_I_KNOW_WHAT_I_AM_DOING",
-        "PYTHONPATH": str(ROOT),
-    }
-    if behind is not None:
-        env |= {
-            "LIVEKIT_AS_TOKEN": AS_TOKEN,
-            "LIVEKIT_HS_TOKEN": HS_TOKEN,
-            "LIVEKIT_HS_SERVER_NAME": behind.name,
-            "LIVEKIT_CS_API_URL_OVERRIDES": f"{behind.name}={behind.url}",
-            "LOTUS_SANDBOX_READING": "rust",
-        }
-    return Process("authorization", command, directory, port, env)
 
 
 @define(eq=False)
@@ -189,12 +161,13 @@ def running_stack(
     guarded: bool = True,
     hooks: bool | None = None,
     behind: bool = False,
+    generation: str = "",
     **settings: str,
 ) -> Iterator[Stack]:
     """Start everything, the guard only where it is `guarded`, and end it.
 
     `modules` puts ours into Synapse; with it, or with `hooks`, LiveKit sends its webhooks. `behind`
-    has Synapse hand requests for tokens on to the guard.
+    has Synapse hand requests for tokens on to the guard. `generation` is lk-jwt-service's.
     """
     with ExitStack() as ends:
         guard_port, admin_port = free_port(), free_port()
@@ -222,7 +195,8 @@ def running_stack(
         livekit = LiveKit(directory / "livekit", urls, sfu_port)
         livekit.start()
         ends.callback(livekit.process.stop)
-        upstream = authorization(directory / "authorization", livekit, synapse if behind else None)
+        homeserver = synapse if behind else None
+        upstream = authorization(directory / "authorization", livekit, homeserver, generation)
         upstream.start()
         ends.callback(upstream.stop)
         if behind:

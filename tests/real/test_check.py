@@ -18,6 +18,7 @@ from twisted.internet.threads import deferToThread
 from lotus_guard.check.addresses import own_addresses
 from lotus_guard.check.context import CheckContext, CheckOptions, clients_over
 from lotus_guard.check.finding import Finding, Level
+from lotus_guard.check.upstream_version import RUST
 from lotus_guard.check.webhooks import check_webhooks
 from lotus_guard.neighbours.agents import pooled_agents
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
@@ -83,7 +84,10 @@ def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
     # There is no proxy here, so nobody's word counts for who a client is.
     nobody = "192.0.2.1"
     with running_stack(
-        tmp_path_factory.mktemp("check"), modules=True, LOTUS_GUARD_TRUSTED_PROXIES=nobody
+        tmp_path_factory.mktemp("check"),
+        modules=True,
+        generation=RUST,  # the older one is a warning
+        LOTUS_GUARD_TRUSTED_PROXIES=nobody,
     ) as stack:
         yield Wired(stack, stack.synapse.register())
 

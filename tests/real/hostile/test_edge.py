@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from lotus_guard.check.upstream_version import RUST
+from tests.real.authorization import authorization
 from tests.real.homeserver import User
 from tests.real.processes import Answer, http, until
-from tests.real.stack import Guard, Stack, authorization, make_guard
+from tests.real.stack import Guard, Stack, make_guard
 
 JSON = {"Content-Type": "application/json"}
 MIB = 2**20
@@ -146,10 +148,9 @@ def test_forged_webhooks_write_a_line_and_count_the_rest(stack: Stack) -> None:
 
 
 @pytest.fixture
-def rust(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
+def rust(stack: Stack, tmp_path: Path) -> Iterator[Guard]:
     """A guard in front of an authorization service that reads as the one in Rust does."""
-    monkeypatch.setenv("LOTUS_SANDBOX_READING", "rust")
-    upstream = authorization(tmp_path / "rust", stack.livekit)
+    upstream = authorization(tmp_path / "rust", stack.livekit, generation=RUST)
     upstream.start()
     guard = make_guard(tmp_path / "guard", upstream, stack.livekit, stack.synapse, {})
     try:
@@ -167,7 +168,6 @@ def in_arrays(stack: Stack, user: User, room: str, number: int) -> bytes:
     return json.dumps(fields).encode()
 
 
-@pytest.mark.skipif("LK_JWT_SERVICE" in os.environ, reason="the one given may be in Go")
 def test_nobody_takes_two_seats_by_writing_arrays(stack: Stack, rust: Guard) -> None:
     mallory, alice = stack.users(2)
     room = stack.room(limit={"max_users": 2})

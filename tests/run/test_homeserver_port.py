@@ -12,7 +12,6 @@ LISTEN = "tcp:0:interface=127.0.0.1"
 
 
 def test_it_gives_up_before_synapse_does_however_long_each_part_takes() -> None:
-    guard = guard_on(Clock(), LOTUS_GUARD_HOMESERVER_LISTEN=LISTEN)
     deadline = 1.0  # of each rule, and they run side by side
     assert 2 * WAIT_SECONDS + SLOW_SECONDS + UPSTREAM_SECONDS + deadline < SYNAPSE_SECONDS
 

@@ -115,7 +115,8 @@ def test_a_second_run_changes_nothing(host: Host, synapse: Synapse) -> None:
 
 def test_without_the_line_it_moves_at_once(host: Host, synapse: Synapse) -> None:
     synapse.path.write_text("id: x\nhs_token: y\n")
-    done = host.install(**{LISTEN: ""})
+    host.settings = {**host.settings, LISTEN: ""}
+    done = host.install()
     assert done.returncode == 0, done.stdout
     assert "HOMESERVER" not in (host.root / "etc/lotus-guard/environment").read_text()
     assert host.answers == "1"

@@ -36,10 +36,12 @@ _WAITS = f"""\
 {_HEAD}[Service]
 ExecStart=
 ExecStart=/bin/sh -c '[ -e /etc/systemd/system/{DROP_IN} ] || \
-export LOTUS_GUARD_LISTEN=tcp:0:interface=127.0.0.1 LOTUS_GUARD_UPSTREAM=%s; \
+export LOTUS_GUARD_MODE=observe LOTUS_GUARD_LISTEN=tcp:0:interface=127.0.0.1 \
+LOTUS_GUARD_UPSTREAM=%s; \
 exec "$$@"' sh %s
 """
-"""Inert where lk-jwt-service has moved, so that nothing has to change in the same moment."""
+"""Inert where lk-jwt-service has moved, so that nothing has to change in the same moment. The guard
+observes only: while it sees the half of all requests, it must refuse nobody."""
 
 
 @dataclass(frozen=True)

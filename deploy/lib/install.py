@@ -218,7 +218,8 @@ class Install:
         host, walk, before = self._host, self._walk, self._releases.current
         waited = host.waits
         if waited:  # for Synapse asks nobody else any more
-            walk.step("the guard serves the homeserver", lambda: None, self._wait_again, "it again")
+            text = "the guard serves the homeserver alone"
+            walk.step(text, lambda: None, self._wait_again, f"{text} again")
         service = self._service()
         release = self._releases.directory(revision)
         now = self._upstream_now(service)

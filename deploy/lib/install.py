@@ -222,15 +222,7 @@ class Install:
             walk.step(text, lambda: None, self._wait_again, f"{text} again")
         service = self._service()
         release = self._releases.directory(revision)
-        now = self._upstream_now(service)
-        walk.step(
-            "gate: lotus-guard check --offline",
-            lambda: check_offline(host, release, self._service()),
-        )
-        walk.step(
-            f"gate: start on spare ports before {now}, probe every endpoint, lotus-guard check",
-            lambda: self._try_out(release, now),
-        )
+        self._gates(service, release)
         self._install_units(revision)
         walk.step(
             f"current: {revision}",
@@ -256,6 +248,18 @@ class Install:
             say(f"  tokens were out of reach for less than {away:.1f} s")
         seconds = min(5.0, self._settings.probe_seconds)
         walk.step(f"probe it for {seconds:g} s", lambda: self._deployment.watch(seconds))
+
+    def _gates(self, service: Service, release: Path) -> None:
+        """Look at a release before anything is moved; raises Trouble."""
+        now = self._upstream_now(service)
+        self._walk.step(
+            "gate: lotus-guard check --offline",
+            lambda: check_offline(self._host, release, self._service()),
+        )
+        self._walk.step(
+            f"gate: start on spare ports before {now}, probe every endpoint, lotus-guard check",
+            lambda: self._try_out(release, now),
+        )
 
     def _wait_again(self) -> None:
         self._host.systemctl("restart", GUARD)

@@ -21,8 +21,8 @@ CHECK_SECONDS = 180.0
 STOP_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 NOT_THE_TRIALS = ("pushes", "webhooks", "one-guard")
-"""What `lotus-guard check` cannot tell of a trial: nobody pushes to its ports but our own probe. And
-its state is a copy, which names the guard that has the state itself."""
+"""What `lotus-guard check` cannot tell of a trial: nobody pushes to its ports but our own probe,
+and its state is a copy, which names the guard of the state itself."""
 TAKEN = os.strerror(errno.EADDRINUSE)
 BEFORE_THE_MOVE = ("upstream-exposed",)
 """What it must find while upstream still has the public port."""

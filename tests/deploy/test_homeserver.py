@@ -11,13 +11,14 @@ from tests.deploy.synapse import (
     AS_TOKEN,
     HS_TOKEN,
     KEY,
+    PATH,
     Synapse,
     expected,
     name_registration,
     owner_of,
     synapse_of,
 )
-from tests.real.processes import until
+from tests.real.processes import http, until
 
 NOT_NOW = 4
 WAITING = "etc/systemd/system/voice-limit-guard.service.d/waiting.conf"
@@ -210,6 +211,26 @@ def test_who_has_changed_lk_jwt_service_first(host: Host, port: int) -> None:
         done = host.revert()
         assert done.returncode == 0, done.stdout
         assert synapse.path.read_bytes() == expected(host, host.ports[8070])
+
+
+def test_the_guards_port_is_there_before_lk_jwt_service_knows_of_it(host: Host) -> None:
+    """As docs/homeserver.md has it: the registration leads to the guard from the beginning."""
+    assert host.install().returncode == 0
+    with synapse_of(host, host.ports[8073]) as synapse:
+        name_registration(host, "OTHER=x")
+        synapse.path.write_bytes(expected(host, host.ports[8073]))
+        synapse.restart()
+        assert synapse.ask().status == 500
+        host.settings = settings(host, synapse)
+        with host.client() as client:
+            done = host.install(LIVEKIT_AS_REGISTRATION_FILE=f"/{PATH}")
+        assert done.returncode == 0, done.stdout
+        assert client.lost == []
+        assert synapse.answers == "1"
+        assert http("POST", f"http://127.0.0.1:{host.ports[8073]}/sfu/get", b"{}").status == 401
+        written = (host.root / "etc/lotus-guard/environment").read_text()
+        assert "REGISTRATION" not in written
+        assert HS_TOKEN not in written
 
 
 @pytest.mark.parametrize("moved", [True, False], ids=["in place", "waiting"])

@@ -15,8 +15,11 @@ GUARD, SOCKET, UPSTREAM = (
     "voice-limit-guard.socket",
     "lk-jwt-service.service",
 )
+HOMESERVER_SOCKET = "voice-limit-guard-homeserver.socket"
 DEPLOYER = "voice-limit-guard-deploy"
 DROP_IN = f"{UPSTREAM}.d/port.conf"
+WAITING = f"{GUARD}.d/waiting.conf"
+"""The guard serves the homeserver alone until lk-jwt-service moves; without meaning afterwards."""
 _NOT_HANDED_ON = ("PYTHON", "LOTUS_GUARD_", "LIVEKIT_", "GIT_")
 _SHOWN_LINES = 25
 
@@ -177,6 +180,11 @@ class Host:
     def is_in_place(self) -> bool:
         """Return whether upstream is told to stand behind the guard: the one switch there is."""
         return (self.units / DROP_IN).exists()
+
+    @property
+    def waits(self) -> bool:
+        """Return whether the guard serves the homeserver alone, before lk-jwt-service moves."""
+        return (self.units / WAITING).exists() and not self.is_in_place
 
     @property
     def has_socket(self) -> bool:

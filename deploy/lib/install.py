@@ -14,18 +14,21 @@ from pathlib import Path
 
 from deploy.lib import answers, files, probe
 from deploy.lib.build import build
+from deploy.lib.crossing import NOW, Crossing
 from deploy.lib.deployment import Deployment
 from deploy.lib.face import guarded, locked
+from deploy.lib.homeserver import KNOWS, REGISTRATION, Door
 from deploy.lib.host import (
     DEPLOYER,
     DROP_IN,
     GUARD,
+    HOMESERVER_SOCKET,
     SOCKET,
     UPSTREAM,
+    WAITING,
     Exit,
     Host,
     Trouble,
-    neutral,
     run,
     say,
 )
@@ -41,13 +44,26 @@ CONDITION = f"""# Written by deploy/install: only behind the drop-in is the publ
 [Unit]
 ConditionPathExists=/etc/systemd/system/{DROP_IN}
 """
+EITHER = f"""# Written by deploy/install: in place, or serving the homeserver alone until it is.
+[Unit]
+ConditionPathExists=|/etc/systemd/system/{DROP_IN}
+ConditionPathExists=|/etc/systemd/system/{WAITING}
+"""
+CONDITIONS = {GUARD: EITHER, HOMESERVER_SOCKET: EITHER, SOCKET: CONDITION}
 CONDITION_NAME = "in-place.conf"
 
 
 class Install:
     """One run of the command."""
 
-    def __init__(self, host: Host, tree: Path, environment: Mapping[str, str], walk: Walk) -> None:
+    def __init__(
+        self,
+        host: Host,
+        tree: Path,
+        environment: Mapping[str, str],
+        walk: Walk,
+        at_once: bool = False,
+    ) -> None:
         self._host, self._tree, self._environment, self._walk = host, tree, environment, walk
         self._releases = Releases(host)
         self._settings = read_settings(host, environment)
@@ -55,9 +71,18 @@ class Install:
         unit = files.read(tree / "systemd" / GUARD)
         if unit is None:
             raise Trouble(f"{tree} has no systemd/{GUARD}; wanted: the whole tree", Exit.USAGE)
-        self._texts = unit_texts(host, unit)
+        self._unit = unit
         self._values: dict[str, str] = {}
         self._saved: dict[Path, bytes | None] = {}
+        self._crossing = Crossing(host, walk, self._settings, self._door, at_once)
+
+    @property
+    def _texts(self) -> list[str]:
+        """The unit that this tree has, and the drop-ins that are there by now."""
+        return unit_texts(self._host, self._unit)
+
+    def _door(self) -> Door:
+        return Door(self._host, self._environment, self._service())
 
     def run(self, ask: bool) -> None:
         """Install, or bring an installation up to date; raises Trouble, with everything undone."""
@@ -73,6 +98,7 @@ class Install:
                 self._update(revision)
             else:
                 self._move(revision)
+            self._crossing.after_the_move()
             walk.keep()
         self._link_command()
         self._set_up_timer()
@@ -95,13 +121,15 @@ class Install:
     def _collect(self, ask: bool) -> dict[str, str]:
         sample = (self._tree / "deploy/environment.sample").read_text(encoding="utf-8")
         known, held = answers.known_names(sample), answers.held(self._host, self._texts)
+        known.discard(REGISTRATION)  # a credential, see homeserver.py
+        found = {name: v for name, v in self._door().values.items() if name not in held}
         try:
-            return answers.collect(self._environment, known, held, ask)
+            return {**found, **answers.collect(self._environment, known, held, ask)}
         except Trouble as trouble:
             if not self._walk.dry:
                 raise
             say(f"before that, {trouble}")
-            return {}
+            return found
 
     def _prepare(self) -> None:
         host, step = self._host, self._walk.step
@@ -117,6 +145,11 @@ class Install:
             lambda: _put_back(before),
             "the settings as they were",
         )
+        if self._door().is_wanted:
+            step(f"unit: {KNOWS}", self._open_a_door, self._restore_units, "the units as they were")
+
+    def _open_a_door(self) -> None:
+        self._put(self._host.units / KNOWS, self._door().knows.encode())
 
     def _make_user(self) -> None:
         users = directives(self._texts, "User")
@@ -151,7 +184,7 @@ class Install:
 
     def _is_well(self) -> bool:
         service = self._service()
-        return probe.is_upstream(service.upstream) and not probe.fault(service)
+        return probe.is_upstream(service.upstream) and not probe.fault_of_the_old(service)
 
     def _update(self, revision: str) -> None:
         """Bring units and release up to date, the guard being in place."""
@@ -165,7 +198,9 @@ class Install:
         self._install_units(revision, [GUARD] if revision != current else [])
         if socket.exists() and socket.read_bytes() != there:
             self._walk.step("let systemd hold the port", self._start, self._start, "start again")
-        elif self._host.units / GUARD in self._saved:
+        elif self._host.units / GUARD in self._saved or (
+            revision == current and self._opens_a_door()
+        ):
             self._walk.step(f"restart {GUARD}", lambda: self._host.systemctl("restart", GUARD))
         self._walk.step("enable the guard's units", self._enable)
         if revision != current:
@@ -174,20 +209,20 @@ class Install:
         else:
             self._walk.step("wait until it answers", self._deployment.wait)
 
+    def _opens_a_door(self) -> bool:
+        changed = self._host.units / KNOWS in self._saved
+        return not self._walk.dry and (changed or self._crossing.needs_a_restart())
+
     def _move(self, revision: str) -> None:
         """Put the guard on the public port, and lk-jwt-service behind it."""
         host, walk, before = self._host, self._walk, self._releases.current
+        waited = host.waits
+        if waited:  # for Synapse asks nobody else any more
+            text = "the guard serves the homeserver alone"
+            walk.step(text, lambda: None, self._wait_again, f"{text} again")
         service = self._service()
         release = self._releases.directory(revision)
-        now = self._upstream_now(service)
-        walk.step(
-            "gate: lotus-guard check --offline",
-            lambda: check_offline(host, release, self._service()),
-        )
-        walk.step(
-            f"gate: start on spare ports before {now}, probe every endpoint, lotus-guard check",
-            lambda: self._try_out(release, now),
-        )
+        self._gates(service, release)
         self._install_units(revision)
         walk.step(
             f"current: {revision}",
@@ -195,7 +230,10 @@ class Install:
             lambda: self._releases.point("current", before),
             f"current: {before}",
         )
-        walk.step("enable the guard's units", self._enable, self._disable, "disable them")
+        undo = None if waited else self._disable
+        walk.step("enable the guard's units", self._enable, undo, "disable them")
+        if not host.is_in_place:
+            self._crossing.before_the_move(release, self._texts)
         began = time.monotonic()
         walk.step(
             f"move lk-jwt-service to {service.upstream}",
@@ -210,6 +248,21 @@ class Install:
             say(f"  tokens were out of reach for less than {away:.1f} s")
         seconds = min(5.0, self._settings.probe_seconds)
         walk.step(f"probe it for {seconds:g} s", lambda: self._deployment.watch(seconds))
+
+    def _gates(self, service: Service, release: Path) -> None:
+        """Look at a release before anything is moved; raises Trouble."""
+        now = self._upstream_now(service)
+        self._walk.step(
+            "gate: lotus-guard check --offline",
+            lambda: check_offline(self._host, release, self._service()),
+        )
+        self._walk.step(
+            f"gate: start on spare ports before {now}, probe every endpoint, lotus-guard check",
+            lambda: self._try_out(release, now),
+        )
+
+    def _wait_again(self) -> None:
+        self._host.systemctl("restart", GUARD)
 
     def _upstream_now(self, service: Service) -> str:
         for base in (service.upstream, service.public or ""):
@@ -247,10 +300,10 @@ class Install:
         def install() -> None:
             for name in names:
                 self._put(host.units / name, (shown / name).read_bytes())
-            for unit in (GUARD, SOCKET):
+            for unit, condition in CONDITIONS.items():
                 path = host.units / f"{unit}.d" / CONDITION_NAME
                 if unit in names:
-                    self._put(path, CONDITION.encode())
+                    self._put(path, condition.encode())
             host.systemctl("daemon-reload")
 
         self._walk.step(
@@ -336,9 +389,8 @@ class Install:
         """Say what `lotus-guard check` finds; it stops nothing any more."""
         service = self._service()
         current = self._releases.opt / "current"
-        env = {**neutral(), **service.environment, "STATE_DIRECTORY": str(self._host.state)}
         try:
-            check_online(current, env)
+            check_online(current, self._crossing.environment(service))
         except Trouble as why:
             say(f"  {why}")
 
@@ -361,10 +413,10 @@ def _work(options: argparse.Namespace, tree: Path, environment: Mapping[str, str
     walk = Walk(options.dry_run)
     ask = answers.at_a_terminal() and not walk.dry
     if walk.dry:
-        Install(host, tree, environment, walk).run(ask)
+        Install(host, tree, environment, walk, options.move_now).run(ask)
         return
     with locked(host):
-        Install(host, tree, environment, walk).run(ask)
+        Install(host, tree, environment, walk, options.move_now).run(ask)
 
 
 def main(arguments: Sequence[str], tree: Path, environment: Mapping[str, str] = os.environ) -> int:
@@ -372,5 +424,8 @@ def main(arguments: Sequence[str], tree: Path, environment: Mapping[str, str] = 
     parser = argparse.ArgumentParser(prog="install", description=__doc__)
     parser.add_argument("--root", default="/", help="work below this directory, for trying")
     parser.add_argument("--dry-run", action="store_true", help="say every step, change nothing")
+    parser.add_argument(
+        NOW, action="store_true", help="do not wait until Synapse hands on to the guard"
+    )
     options = parser.parse_args(arguments)
     return guarded(lambda: _work(options, tree, environment))

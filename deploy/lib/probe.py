@@ -129,13 +129,31 @@ def is_upstream(base: str) -> bool:
 
 
 def fault(service: Service) -> str:
-    """Return what is wrong with a guard, or nothing: alive, both token endpoints as upstream's."""
+    """Return what is wrong with a guard, or nothing: alive, both token endpoints as upstream's.
+
+    And the homeserver's port, where there is one, answers.
+    """
+    return fault_of_the_old(service) or silence(service.homeserver)
+
+
+def fault_of_the_old(service: Service) -> str:
+    """Return what is wrong with a guard, whatever its port for the homeserver does."""
     return _first(service, OPERATORS[:1], [("POST", path) for path in TOKEN_PATHS])
+
+
+def silence(homeserver: str | None) -> str:
+    """Return what is wrong with the homeserver's port: any answer will do, also a 401."""
+    try:
+        if homeserver is not None:
+            ask(homeserver, "GET", "/healthz")
+    except Silent as why:
+        return str(why)
+    return ""
 
 
 def fault_anywhere(service: Service) -> str:
     """Return what is wrong with any endpoint of a guard, or nothing."""
-    return _first(service, OPERATORS, PUBLIC)
+    return _first(service, OPERATORS, PUBLIC) or silence(service.homeserver)
 
 
 def _first(

@@ -20,8 +20,9 @@ from deploy.lib.unit import DEFAULT_STATE, Service
 CHECK_SECONDS = 180.0
 STOP_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
-NOT_THE_TRIALS = ("pushes", "webhooks")
-"""What `lotus-guard check` cannot tell of a trial: nobody pushes to its ports but our own probe."""
+NOT_THE_TRIALS = ("pushes", "webhooks", "one-guard")
+"""What `lotus-guard check` cannot tell of a trial: nobody pushes to its ports but our own probe,
+and its state is a copy, which names the guard of the state itself."""
 TAKEN = os.strerror(errno.EADDRINUSE)
 BEFORE_THE_MOVE = ("upstream-exposed",)
 """What it must find while upstream still has the public port."""
@@ -129,6 +130,8 @@ def moved_aside(service: Service, directory: Path, upstream: str = "") -> Servic
     env = trial_environment(service, directory)
     env["LOTUS_GUARD_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
     env["LOTUS_GUARD_ADMIN_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
+    if env.get("LOTUS_GUARD_HOMESERVER_LISTEN"):
+        env["LOTUS_GUARD_HOMESERVER_LISTEN"] = f"tcp:{free_port()}:interface=127.0.0.1"
     env["LOTUS_GUARD_MODE"] = "observe"
     if service.shares_its_state:
         # Not in Redis: it could get the lease of the live loop there, and does nothing with it.
@@ -178,16 +181,21 @@ def _running(release: Path, service: Service, directory: Path) -> Iterator[subpr
             process.wait()
 
 
-def check_online(release: Path, env: Mapping[str, str], ignored: Sequence[str] = ()) -> None:
-    """Run the whole `lotus-guard check`, say what it has found, and raise Trouble at a fault."""
+def findings_of(release: Path, env: Mapping[str, str]) -> list[dict[str, str]]:
+    """Run the whole `lotus-guard check` and give what it finds; raises Trouble."""
     command = [str(release / "venv/bin/lotus-guard"), "check", "--json"]
     text = run(command, env=env, cwd=release, seconds=CHECK_SECONDS, accepted=(0, 1, 2), apart=True)
     try:
-        findings = json.loads(text)["findings"]
+        found: list[dict[str, str]] = json.loads(text)["findings"]
     except (ValueError, KeyError):
         raise Trouble(f"lotus-guard check said what cannot be read:\n{tail(text)}") from None
+    return found
+
+
+def check_online(release: Path, env: Mapping[str, str], ignored: Sequence[str] = ()) -> None:
+    """Run the whole `lotus-guard check`, say what it has found, and raise Trouble at a fault."""
     wrong = []
-    for finding in findings:
+    for finding in findings_of(release, env):
         if finding["level"] in ("ok", "note") or finding["name"] in ignored:
             continue
         change = f". Change: {finding['wanted']}" if finding["wanted"] else ""

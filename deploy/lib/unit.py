@@ -6,7 +6,7 @@ the credentials; here it stands for the files that they are loaded from.
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deploy.lib.files import read
@@ -81,6 +81,11 @@ def credentials(texts: Iterable[str]) -> dict[str, str]:
 def service_environment(host: Host, texts: list[str] | None = None) -> dict[str, str]:
     """Put together what the service would get; `texts` are another unit's, not yet installed."""
     texts = unit_texts(host) if texts is None else texts
+    return environment_of(host, texts, [host.environment_file])
+
+
+def environment_of(host: Host, texts: list[str], default: Sequence[Path] = ()) -> dict[str, str]:
+    """Put together what a service would get; `default` are the files of one that names none."""
     files = credentials(texts)
     named = [host.path(value.lstrip("-")) for value in directives(texts, "EnvironmentFile")]
 
@@ -93,7 +98,7 @@ def service_environment(host: Host, texts: list[str] | None = None) -> dict[str,
     for value in directives(texts, "Environment"):
         for word in shlex.split(expanded(value)):
             name, _, found[name] = word.partition("=")
-    for path in named or [host.environment_file]:
+    for path in named or default:
         text = read(path)
         found.update(parse_environment(text.decode(errors="replace")) if text else {})
     return found
@@ -117,6 +122,7 @@ class Service:
         self.environment = environment
         self.public = address(environment.get("LOTUS_GUARD_LISTEN", DEFAULT_LISTEN))
         self.operators = address(environment.get("LOTUS_GUARD_ADMIN_LISTEN", DEFAULT_OPERATORS))
+        self.homeserver = address(environment.get("LOTUS_GUARD_HOMESERVER_LISTEN", ""))
         self.upstream = environment.get("LOTUS_GUARD_UPSTREAM", DEFAULT_UPSTREAM).rstrip("/")
 
     @property

@@ -13,7 +13,14 @@ import pytest
 from tests.deploy.madeup import Host
 
 HERE = Path(__file__).parent
-LONG = ("test_install", "test_auto_deploy", "test_kill", "test_revert", "test_real_release")
+LONG = (
+    "test_install",
+    "test_homeserver",
+    "test_auto_deploy",
+    "test_kill",
+    "test_revert",
+    "test_real_release",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -50,6 +50,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _hand_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.turns_away():
+            return
         if BEHAVIOUR == "fails" and self.path == "/sfu/get":
             self._reply(500, b'{"errcode": "M_UNKNOWN"}')
             return
@@ -66,6 +68,13 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_OPTIONS = _hand_on
 
+    def turns_away(self) -> bool:
+        """The public port knows nothing of what homeservers hand on."""
+        if "X-Matrix-User-Identifier" not in self.headers:
+            return False
+        self._reply(404, b'{"errcode": "M_UNRECOGNIZED"}')
+        return True
+
     def _reply(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -75,6 +84,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+class ForHomeserver(Handler):
+    def turns_away(self) -> bool:
+        path = os.environ.get("LIVEKIT_AS_REGISTRATION_FILE")
+        token = re.search(r'^hs_token: "?([\w-]+)', Path(path).read_text(), re.M) if path else None
+        if token is None or self.headers.get("Authorization") == f"Bearer {token[1]}":
+            return False
+        self._reply(401, b'{"errcode": "M_UNKNOWN_TOKEN"}')
+        return True
 
 
 class Operators(Handler):
@@ -99,6 +118,13 @@ class Server(ThreadingHTTPServer):
         return found
 
 
+VARIABLES = {
+    "public": "LOTUS_GUARD_LISTEN",
+    "operators": "LOTUS_GUARD_ADMIN_LISTEN",
+    "homeserver": "LOTUS_GUARD_HOMESERVER_LISTEN",
+}
+
+
 def listening(name: str, default: str, handler: type[Handler]) -> Server:
     handed = os.environ.get("LISTEN_FDNAMES", "").split(":")
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and name in handed:
@@ -106,8 +132,7 @@ def listening(name: str, default: str, handler: type[Handler]) -> Server:
         server.socket.close()
         server.socket = socket.socket(fileno=3 + handed.index(name))
         return server
-    variable = "LOTUS_GUARD_LISTEN" if name == "public" else "LOTUS_GUARD_ADMIN_LISTEN"
-    found = re.match(r"tcp:(\d+)", os.environ.get(variable, default))
+    found = re.match(r"tcp:(\d+)", os.environ.get(VARIABLES[name], default))
     assert found
     return Server(("127.0.0.1", int(found[1])), handler)
 
@@ -167,6 +192,10 @@ def serve() -> None:
         listening("public", "tcp:8070", Handler),
         listening("operators", "tcp:8072", Operators),
     )
+    homeserver = None
+    if os.environ.get(VARIABLES["homeserver"]):
+        homeserver = listening("homeserver", "", ForHomeserver)
+        threading.Thread(target=homeserver.serve_forever, args=(0.02,), daemon=True).start()
     end_in_order(public)
     on_trial = os.environ.get("LOTUS_GUARD_MODE") == "observe"
     if BEHAVIOUR in ("crashes", "migrates") and not on_trial:
@@ -175,14 +204,35 @@ def serve() -> None:
     ready()
     public.serve_forever(poll_interval=0.02)
     public.server_close()
+    if homeserver is not None:
+        homeserver.shutdown()
+        homeserver.server_close()
     os._exit(0)
+
+
+def route() -> list[dict[str, str]]:
+    """Find where the homeserver hands on what a user asks for."""
+    if not os.environ.get("CHECK_USER_TOKEN"):
+        return []
+    synapse = urlsplit(os.environ["LOTUS_GUARD_SYNAPSE_URL"])
+    connection = HTTPConnection(synapse.hostname or "", synapse.port, timeout=5)
+    level, seen = "note", "not looked at: Synapse does not answer"
+    try:
+        connection.request("POST", "/sfu/get", b'{"room": "!a:b"}')
+        is_ours = "X-Version" in connection.getresponse().headers
+        level, seen = ("ok", "well") if is_ours else ("fault", "calls go past the guard")
+    except OSError:
+        pass
+    finally:
+        connection.close()
+    return [{"name": "homeserver-route", "level": level, "seen": seen, "wanted": "restart it"}]
 
 
 def check() -> int:
     if BEHAVIOUR == "configuration" or not os.environ.get("LIVEKIT_SECRET"):
         print("fault    environment            LOTUS_GUARD_NEW: not set")
         return 2
-    report: dict[str, Any] = {"level": "ok", "findings": []}
+    report: dict[str, Any] = {"level": "ok", "findings": route()}
     if "--json" in sys.argv:
         print(json.dumps(report))
     return 0

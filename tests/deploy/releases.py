@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 SERVICE = """\
 [Unit]
 After=lk-jwt-service.service
+Requires=voice-limit-guard.socket
 [Service]
 Type=notify
 EnvironmentFile=/etc/lotus-guard/environment
@@ -28,6 +29,14 @@ SOCKET = """\
 [Socket]
 ListenStream=8070
 FileDescriptorName=public
+[Install]
+WantedBy=sockets.target
+"""
+FOR_HOMESERVER = """\
+[Socket]
+ListenStream=127.0.0.1:8073
+FileDescriptorName=homeserver
+Service=voice-limit-guard.service
 [Install]
 WantedBy=sockets.target
 """
@@ -63,6 +72,7 @@ def make_tree(tree: Path, behaviour: str = "good", version: str = "0", socket: b
     (systemd / "voice-limit-guard-deploy.timer").write_text(TIMER)
     if socket:
         (systemd / "voice-limit-guard.socket").write_text(SOCKET)
+        (systemd / "voice-limit-guard-homeserver.socket").write_text(FOR_HOMESERVER)
 
 
 @define(eq=False)

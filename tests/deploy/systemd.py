@@ -25,7 +25,13 @@ from pathlib import Path
 
 from attrs import define, field
 
-OURS = ("/opt/lotus-guard", "/etc/lotus-guard", "/etc/systemd", "/var/lib/lotus-guard")
+OURS = (
+    "/opt/lotus-guard",
+    "/etc/lotus-guard",
+    "/etc/systemd",
+    "/etc/matrix-synapse",
+    "/var/lib/lotus-guard",
+)
 START_SECONDS = 30.0
 TICK = 0.02
 CLIENT = """\
@@ -37,11 +43,14 @@ with socket.socket(socket.AF_UNIX) as sock:
 sys.stdout.write(text)
 sys.exit(code)
 """
-# What comes between fork and exec, in the child itself: the socket goes to the place that
-# sd_listen_fds(3) has it at.
+# What comes between fork and exec, in the child itself: the sockets go to the places that
+# sd_listen_fds(3) has them at.
 HAND_OVER = """\
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
+import fcntl, os, sys
+held = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in sys.argv[1].split(",")]
+for fd, copy in enumerate(held, 3):
+    os.dup2(copy, fd)
+    os.close(copy)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """
@@ -73,6 +82,11 @@ class Unit:
     @property
     def pid(self) -> int:
         return self.process.pid if self.process and self.process.poll() is None else 0
+
+
+def service_of(unit: Unit) -> str:
+    """The service that a socket starts."""
+    return unit.one("Service", unit.name.replace(".socket", ".service"))
 
 
 @define(eq=False)
@@ -238,6 +252,9 @@ class Systemd:
             for line in each.read_text().replace("\\\n", " ").splitlines():
                 if "=" in line and not line.startswith(("#", ";")):
                     key, _, value = line.partition("=")
+                    if not value.strip():
+                        found[key.strip()] = []
+                        continue
                     found.setdefault(key.strip(), []).append(value.strip())
         return found
 
@@ -248,25 +265,35 @@ class Systemd:
             text = re.sub(rf"\b{port}\b", str(stands_in), text)
         return text
 
-    def _socket_of(self, name: str) -> Unit | None:
-        other = name.replace(".service", ".socket")
-        return self._unit(other) if self._path(other) else None
+    def _sockets_of(self, name: str) -> list[Unit]:
+        """The sockets that are open and start this service."""
+        return [u for u in self._units.values() if u.listener and service_of(u) == name]
+
+    def _meets(self, unit: Unit) -> bool:
+        """Whether its conditions are met: all plain ones, and one of those with `|`."""
+        conditions = unit.all("ConditionPathExists")
+        exist = {path: Path(self._here(path.lstrip("|"))).exists() for path in conditions}
+        either = [met for path, met in exist.items() if path.startswith("|")]
+        every = [met for path, met in exist.items() if not path.startswith("|")]
+        return all(every) and (any(either) or not either)
 
     def _start(self, name: str) -> None:
         unit = self._unit(name)
-        conditions = [self._here(path) for path in unit.all("ConditionPathExists")]
-        if not all(Path(path).exists() for path in conditions):
+        if not self._meets(unit):
             self._note(f"{name} was skipped, a condition is not met")
         elif name.endswith(".socket"):
             self._listen(unit)
         elif name.endswith(".service") and unit.pid == 0:
+            for other in (*unit.all("Requires"), *unit.all("Wants")):
+                if self._path(other):
+                    self._start(other)
             self._run(unit)
         unit.active = unit.active or name.endswith(".timer")
 
     def _listen(self, unit: Unit) -> None:
         if unit.listener is not None:
             return
-        if self._unit(unit.name.replace(".socket", ".service")).pid:
+        if self._unit(service_of(unit)).pid:
             raise Failed(f"{unit.name}: its service is already active, refusing")
         where = self._here(unit.one("ListenStream"))
         listener = socket.socket()
@@ -311,17 +338,19 @@ class Systemd:
     def _run(self, unit: Unit) -> None:
         unit.again_at = 0.0
         environment = self._environment(unit)
-        command = shlex.split(self._here(unit.one("ExecStart")))
+        words = shlex.split(self._here(unit.one("ExecStart")))
+        command = [word.replace("$$", "$") for word in words]
         if unit.one("Type") == "notify":
             environment["NOTIFY_SOCKET"] = str(self._directory / "notify")
             self._hear(0.0)  # what others have said before
-        gate = self._socket_of(unit.name)
-        listener = gate.listener if gate else None
-        if gate and listener:
-            environment["LISTEN_FDS"] = "1"
-            environment["LISTEN_FDNAMES"] = gate.one("FileDescriptorName", gate.name)
-            number = str(listener.fileno())
-            command = [sys.executable, "-I", "-S", "-c", HAND_OVER, number, *command]
+        gates = self._sockets_of(unit.name)
+        held = [gate.listener.fileno() for gate in gates if gate.listener]
+        if held:
+            environment["LISTEN_FDS"] = str(len(held))
+            names = [gate.one("FileDescriptorName", gate.name) for gate in gates]
+            environment["LISTEN_FDNAMES"] = ":".join(names)
+            numbers = ",".join(map(str, held))
+            command = [sys.executable, "-I", "-S", "-c", HAND_OVER, numbers, *command]
         self._note(f"start {unit.name}")
         with self.log.open("ab") as log:
             unit.process = subprocess.Popen(
@@ -331,7 +360,7 @@ class Systemd:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=[listener.fileno()] if listener else [],
+                pass_fds=held,
             )
         unit.active = True
         if "NOTIFY_SOCKET" in environment:
@@ -404,7 +433,7 @@ class Systemd:
             unit.restarts += 1
             self._start(unit.name)
         elif unit.listener and self._waits(unit.listener):
-            service = self._unit(unit.name.replace(".socket", ".service"))
+            service = self._unit(service_of(unit))
             if not service.pid and not service.again_at:
                 self._start(service.name)
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from deploy.lib.source import own_source
+from lotus_guard.sandbox.stack import HS_TOKEN
 from tests.deploy.conftest import lacks
 from tests.deploy.madeup import SECRET, Host
 from tests.deploy.releases import git
+from tests.deploy.synapse import KEY, PATH, name_registration
 from tests.real.processes import ROOT, Process, free_port, http
 
 REQUIREMENTS = ROOT / "deploy/requirements.txt"
@@ -30,12 +32,21 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def host(tmp_path: Path, wheels: Path) -> Iterator[Host]:
-    """A host with the sandbox's Synapse and LiveKit, and this tree in its repository."""
-    livekit, synapse = free_port(), free_port()
-    command = [sys.executable, "-m", "tests.deploy.neighbours", str(livekit), str(synapse)]
-    neighbours = Process("neighbours", command, tmp_path, synapse, {"PYTHONPATH": str(ROOT)})
-    neighbours.start()
+def neighbours(tmp_path: Path) -> Iterator[Process]:
+    """The sandbox's Synapse and LiveKit."""
+    ports = [str(free_port()), str(free_port())]
+    command = [sys.executable, "-m", "tests.deploy.neighbours", *ports]
+    command.append(str(tmp_path / "root" / PATH))
+    made = Process("neighbours", command, tmp_path, int(ports[1]), {"PYTHONPATH": str(ROOT)})
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def host(tmp_path: Path, wheels: Path, neighbours: Process) -> Iterator[Host]:
+    """A host beside them, with this tree in its repository."""
+    livekit, synapse = neighbours.command[3:5]
     (tmp_path / "user-token").write_text("alice\n")
     settings = {
         "PIP_NO_INDEX": "1",
@@ -60,7 +71,6 @@ def host(tmp_path: Path, wheels: Path) -> Iterator[Host]:
     finally:
         print(made.dump())
         made.stop()
-        neighbours.stop()
 
 
 def operators(host: Host, path: str) -> str:
@@ -105,3 +115,31 @@ def test_this_tree_is_installed_upgraded_and_taken_out(host: Host) -> None:
     print(f"FIGURE real revert {kind}: {client.told()}")
     assert client.gap < 10.0
     assert SECRET not in host.dump()
+
+
+def test_this_tree_takes_over_what_synapse_hands_on(host: Host, neighbours: Process) -> None:
+    path = host.root / PATH
+    path.parent.mkdir()
+    text = f'hs_token: "{HS_TOKEN}"\n{KEY}: http://localhost:%s\n'
+    path.write_text(text % host.ports[8070])
+    name_registration(host, f"LIVEKIT_AS_REGISTRATION_FILE=/{PATH}")
+    neighbours.stop()
+    neighbours.start()
+    listen = f"tcp:{host.ports[8073]}:interface=127.0.0.1"
+    with host.client() as client:
+        done = host.install(LOTUS_GUARD_HOMESERVER_LISTEN=listen)
+    assert done.returncode == 4, done.stdout
+    assert "calls go past the guard" in done.stdout
+    assert client.lost == []
+    neighbours.stop()
+    neighbours.start()
+    done = host.install()
+    assert done.returncode == 0, done.stdout
+    assert "homeserver-" not in done.stdout.replace("homeserver-scope", ""), done.stdout
+    home = f"http://127.0.0.1:{host.ports[8073]}"
+    assert path.read_text() == text.replace("http://localhost:%s", home)
+    asked = http("POST", f"{home}/_matrix/client/v1/rtc/livekit/get_token", b"{}")
+    assert (asked.status, asked.json()["errcode"]) == (401, "M_MISSING_TOKEN")
+    assert host.revert().returncode == 0
+    assert path.read_text() == text.replace("localhost:%s", f"localhost:{host.ports[8070]}")
+    assert HS_TOKEN not in host.dump()

@@ -41,10 +41,12 @@ KEEP_OURS = ("--force-confdef", "--force-confold")
 HASTY = Entry(env={"REVERT_SECONDS": "2"})
 TAKEN_OUT = [
     "stop voice-limit-guard.socket",
+    "stop voice-limit-guard-homeserver.socket",
     "stop voice-limit-guard.service",
     "daemon-reload",
     "restart lk-jwt-service.service",
     "disable voice-limit-guard.socket",
+    "disable voice-limit-guard-homeserver.socket",
     "disable voice-limit-guard.service",
 ]
 
@@ -283,7 +285,7 @@ def test_an_upgrade_that_does_not_start_gives_the_port_back(host: Host, newer: P
         host.write("units/broken")
         assert "lk-jwt-service gets its port back" in host.install(newer, True, *KEEP_OURS)
     assert not host.path(DROP_IN).exists()
-    assert [call for call in host.calls() if "-deploy." not in call][-6:] == TAKEN_OUT
+    assert [call for call in host.calls() if "-deploy." not in call][-8:] == TAKEN_OUT
 
 
 def test_a_removal_gives_the_port_back_and_a_purge_leaves_nothing(clean: Host, host: Host) -> None:
@@ -296,7 +298,7 @@ def test_a_removal_gives_the_port_back_and_a_purge_leaves_nothing(clean: Host, h
         host.put_in_place(port)
         host.write(DROP_IN, older)
         assert "answers on port" in host.dpkg("--remove")
-    assert [call for call in host.calls() if "-deploy." not in call][:6] == TAKEN_OUT
+    assert [call for call in host.calls() if "-deploy." not in call][:8] == TAKEN_OUT
     assert host.path("etc/lotus-guard/livekit-secret").exists()
     assert not host.path("usr/lib/lotus-guard").exists()
     host.dpkg("--purge")
@@ -332,7 +334,7 @@ def test_a_removal_that_lk_jwt_service_does_not_follow_is_refused(host: Host) ->
     assert "The guard goes back before it" in said
     assert host.path(DROP_IN).exists()
     assert [call for call in host.calls() if "-deploy." not in call] == [
-        *TAKEN_OUT[:4],
+        *TAKEN_OUT[:5],
         "daemon-reload",
         "start voice-limit-guard.socket",
         "start voice-limit-guard.service",

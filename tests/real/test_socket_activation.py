@@ -25,9 +25,11 @@ TWISTD = str(Path(sys.executable).with_name("twistd"))
 ARGUMENTS = ("--nodaemon", "--pidfile=", "lotus-guard")
 WATCHDOG_SECONDS = 4.0
 LAUNCH = """
-import os, sys
-for fd, held in enumerate(sys.argv[1].split(","), 3):
-    os.dup2(int(held), fd)
+import fcntl, os, sys
+held = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in sys.argv[1].split(",")]
+for fd, copy in enumerate(held, 3):
+    os.dup2(copy, fd)
+    os.close(copy)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """

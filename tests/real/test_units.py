@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.lib import files
+from deploy.lib.homeserver import KNOWS, Door
+from deploy.lib.host import GUARD, WAITING, Host
+from deploy.lib.install import CONDITIONS
+from deploy.lib.unit import Service
 from tests.real.processes import ROOT
 from tests.real.tools import needed
 
@@ -35,6 +40,11 @@ def units(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", [*UNITS, "lk-jwt-service.service"])
 def test_every_unit_is_in_order(analyze: str, units: Path, name: str) -> None:
+    assert verified(analyze, units, name) == (0, [])
+
+
+def verified(analyze: str, units: Path, name: str) -> tuple[int, list[str]]:
+    """What systemd says of a unit, and its complaints."""
     done = subprocess.run(
         [analyze, "verify", "--man=no", str(units / name)],
         env={"SYSTEMD_UNIT_PATH": f"{units}:", "PATH": "/usr/bin:/bin"},
@@ -46,7 +56,22 @@ def test_every_unit_is_in_order(analyze: str, units: Path, name: str) -> None:
     complaints = [
         line for line in done.stderr.splitlines() if not any(key in line for key in NEWER)
     ]
-    assert (done.returncode, complaints) == (0, [])
+    return done.returncode, complaints
+
+
+def test_what_the_installer_adds_is_in_order(analyze: str, units: Path, tmp_path: Path) -> None:
+    host = Host(tmp_path / "root")
+    registration = {"LIVEKIT_AS_REGISTRATION_FILE": "/etc/registration.yaml"}
+    files.write(host.path("/etc/registration.yaml"), "hs_token: x\n")
+    door = Door(host, registration, Service({}))
+    drop_ins = {WAITING: door.waits([(units / GUARD).read_text()]), KNOWS: door.knows}
+    drop_ins |= {f"{unit}.d/in-place.conf": text for unit, text in CONDITIONS.items()}
+    for name, text in drop_ins.items():
+        files.write(units / name, text)
+    for name in UNITS:
+        assert verified(analyze, units, name) == (0, [])
+    files.write(units / WAITING, f"{door.waits([(units / GUARD).read_text()])}Nonsense=1\n")
+    assert verified(analyze, units, GUARD)[1] != []
 
 
 def test_the_service_is_shut_in(analyze: str) -> None:

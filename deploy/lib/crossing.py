@@ -1,0 +1,120 @@
+"""Bringing the homeserver's way over to the guard, without a moment in which it leads nowhere.
+
+Synapse reads a registration only when it starts, and no deployer restarts Synapse. Before
+lk-jwt-service moves, the guard takes the homeserver's port, the registration leads there, and the
+command ends until Synapse has been restarted. Where the guard is in place already, the registration
+changes last: both ways work until Synapse comes over.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.lib import files, probe
+from deploy.lib.homeserver import RESTART, Door, led_astray
+from deploy.lib.host import GUARD, HOMESERVER_SOCKET, WAITING, Exit, Host, Trouble, neutral, say
+from deploy.lib.settings import Settings
+from deploy.lib.steps import Walk
+from deploy.lib.unit import Service
+
+NOW = "--move-now"
+TOKEN = "LOTUS_GUARD_SYNAPSE_TOKEN"  # noqa: S105
+
+
+class Crossing:
+    """The steps of one run of `deploy/install` that are about the homeserver."""
+
+    def __init__(
+        self, host: Host, walk: Walk, settings: Settings, door: Callable[[], Door], now: bool
+    ) -> None:
+        self._host, self._walk, self._settings = host, walk, settings
+        self._door, self._now = door, now
+
+    def needs_a_restart(self) -> bool:
+        """Return whether the guard, in place, has its port for the homeserver still to open."""
+        door = self._door()
+        return door.is_wanted and bool(probe.silence(door.url))
+
+    def before_the_move(self, release: Path, texts: list[str]) -> None:
+        """Go on only where Synapse hands on to the guard; else raises Trouble and keeps all."""
+        door, walk = self._door(), self._walk
+        if not door.is_wanted:
+            return
+        waited = self._host.waits
+        undo = None if waited else self._stop
+        walk.step(
+            f"start the guard for the homeserver alone: {door.url}",
+            lambda: self._start(door, texts),
+            undo,
+            "stop it",
+        )
+        walk.step("wait until it answers there", lambda: self._wait(door))
+        self._lead(door)
+        found: list[str] = []
+        walk.step(
+            "ask Synapse whether it hands requests for tokens on to the guard",
+            lambda: found.append(self._astray(release, door.service)),
+        )
+        if any(found) and not self._now:
+            walk.keep()
+            wanted = f"{door.by_hand}; then {RESTART}" if door.by_hand else RESTART
+            raise Trouble(
+                f"lk-jwt-service stays where it is for now: {found[0]}\nwanted: {wanted}, and run "
+                f"this again. Until then everybody gets tokens as before. ({NOW} moves it at once: "
+                "then nobody gets a token through Synapse until Synapse has been restarted.)",
+                Exit.NOT_NOW,
+            )
+
+    def after_the_move(self) -> None:
+        """Let the registration lead to the guard, which is in place."""
+        door = self._door()
+        if (self._host.units / WAITING).exists():
+            self._walk.step("the guard serves all its ports from now on", self._forget)
+        if not door.is_wanted:
+            return
+        if door.by_hand:
+            say(f"note: {door.by_hand}; then {RESTART}")
+        elif self._lead(door):
+            say(f"now {RESTART}: what it hands on goes past the guard until then, or fails")
+
+    def environment(self, service: Service) -> dict[str, str]:
+        """The environment of a `lotus-guard check`, which asks Synapse as the guard's own user."""
+        env = {**neutral(), **service.environment, "STATE_DIRECTORY": str(self._host.state)}
+        if not self._door().is_wanted:
+            return env
+        token = self._settings.user_token or env.get(TOKEN) or _read(env.get(f"{TOKEN}_FROM_FILE"))
+        return {**env, "CHECK_USER_TOKEN": token}
+
+    def _lead(self, door: Door) -> bool:
+        """Change the registration, if we can; tells whether that was to be done."""
+        if door.is_led_here or door.by_hand:
+            return False
+        text = f"{door.path}: requests for tokens are handed on to {door.url}"
+        self._walk.step(text, door.lead_here, door.lead_back, "the registration as it was")
+        return True
+
+    def _start(self, door: Door, texts: list[str]) -> None:
+        path, text = self._host.units / WAITING, door.waits(texts)
+        if files.read(path) != text.encode():
+            files.write(path, text)
+        self._host.systemctl("daemon-reload")
+        self._host.systemctl("restart", GUARD)
+
+    def _stop(self) -> None:
+        files.remove(self._host.units / WAITING)
+        self._host.systemctl("stop", HOMESERVER_SOCKET, GUARD)
+        self._host.systemctl("daemon-reload")
+
+    def _forget(self) -> None:
+        files.remove(self._host.units / WAITING)
+        self._host.systemctl("daemon-reload")
+
+    def _wait(self, door: Door) -> None:
+        probe.wait_until("the guard", lambda: probe.silence(door.url), self._settings.start_seconds)
+
+    def _astray(self, release: Path, service: Service) -> str:
+        return led_astray(release, self.environment(service))
+
+
+def _read(path: str | None) -> str:
+    text = files.read(Path(path)) if path else None
+    return text.decode(errors="replace").strip() if text else ""

@@ -1,0 +1,198 @@
+"""The way behind the homeserver, which has to move along with lk-jwt-service.
+
+Synapse hands requests for tokens on to the `proxy_url` of a registration, which it reads when it
+starts and never again. So lk-jwt-service may move only once Synapse knows the guard's own port for
+it: until then the guard serves that port alone (`waiting.conf`), with lk-jwt-service where it was.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from deploy.lib import files, registration
+from deploy.lib.host import DROP_IN, GUARD, HOMESERVER_SOCKET, UPSTREAM, Host, Trouble
+from deploy.lib.registration import KEY, Unclear, Way
+from deploy.lib.trial import findings_of
+from deploy.lib.unit import Service, address, directives, environment_of
+
+REGISTRATION, HS_TOKEN = "LIVEKIT_AS_REGISTRATION_FILE", "LIVEKIT_HS_TOKEN"
+LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
+DEFAULT_LISTEN = "tcp:8073:interface=127.0.0.1"
+KNOWS = f"{GUARD}.d/homeserver.conf"
+ROUTE = "homeserver-route"
+RESTART = "restart Synapse (on its host: systemctl restart matrix-synapse)"
+UNIT_PLACES = ("/lib", "/usr/lib", "/usr/local/lib", "/run", "/etc")
+"""Where units are, each with `systemd/system` below it; what comes later wins."""
+UNKNOWN = f"lk-jwt-service is an application service, and its unit names no {REGISTRATION}"
+_KNOWS = f"""\
+# Written by deploy/install: the homeserver's port, and what the homeserver proves itself by.
+[Unit]
+Wants={HOMESERVER_SOCKET}
+"""
+_HEAD = "# Written by deploy/install: until lk-jwt-service moves, the guard serves Synapse alone.\n"
+_WAITS = f"""\
+{_HEAD}[Service]
+ExecStart=
+ExecStart=/bin/sh -c '[ -e /etc/systemd/system/{DROP_IN} ] || \
+export LOTUS_GUARD_MODE=observe LOTUS_GUARD_LISTEN=tcp:0:interface=127.0.0.1 \
+LOTUS_GUARD_UPSTREAM=%s; \
+exec "$$@"' sh %s
+"""
+"""Inert where lk-jwt-service has moved, so that nothing has to change in the same moment. The guard
+observes only: while it sees the half of all requests, it must refuse nobody."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """What the homeserver's port is to be on a host, as its files say it."""
+
+    host: Host
+    given: Mapping[str, str]
+    """The operator's environment."""
+    service: Service
+    """As the guard's service is told so far."""
+
+    @cached_property
+    def _upstream(self) -> dict[str, str]:
+        return environment_of(self.host, _upstream_texts(self.host))
+
+    @property
+    def registration(self) -> str:
+        """The registration's path on the host; empty where nobody names one."""
+        own = self.service.environment.get(REGISTRATION, "")
+        named = self.given.get(REGISTRATION) or self._upstream.get(REGISTRATION, "") or own
+        below = str(self.host.root).rstrip("/")
+        return named.removeprefix(below) if named.startswith("/") else ""
+
+    @property
+    def path(self) -> Path:
+        """The registration's path from here."""
+        return self.host.path(self.registration)
+
+    @cached_property
+    def _read(self) -> tuple[Way | None, str]:
+        """The way, and why it cannot be told."""
+        try:
+            return registration.read_way(self.path.read_bytes()), ""
+        except OSError as error:
+            return None, f"{self.path} cannot be read ({error.strerror})"
+        except Unclear as why:
+            return None, f"{self.path}: {why}"
+
+    @property
+    def is_wanted(self) -> bool:
+        """Return whether requests may come from a homeserver."""
+        if self.service.environment.get(LISTEN) or self.given.get(LISTEN):
+            return True
+        if self.registration:
+            return self._read != (None, "")  # without the line Synapse hands nothing on
+        return any(self._upstream.get(name) for name in (REGISTRATION, HS_TOKEN))
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What the guard's environment file is to say of it."""
+        if not self.is_wanted:
+            return {}
+        found = {LISTEN: self.given.get(LISTEN) or DEFAULT_LISTEN}
+        token = self._upstream.get(HS_TOKEN)
+        return found if self.registration or not token else {**found, HS_TOKEN: token}
+
+    @property
+    def url(self) -> str:
+        """Where the guard listens for the homeserver."""
+        listen = self.service.environment.get(LISTEN) or self.values.get(LISTEN, "")
+        return address(listen) or ""
+
+    @property
+    def knows(self) -> str:
+        """The drop-in by which the guard has its port for the homeserver, and the hs_token.
+
+        The registration is a credential: the guard's own user cannot read it. Where it is away,
+        neither lk-jwt-service nor the guard can be started.
+        """
+        own = self.service.environment
+        told = own.get(HS_TOKEN) or own.get(REGISTRATION) not in (None, str(self.path))
+        if told or not self.registration or not self.path.is_file():
+            return _KNOWS
+        lines = f"LoadCredential=as-registration:{self.registration}\n"
+        return f"{_KNOWS}[Service]\n{lines}Environment={REGISTRATION}=%d/as-registration\n"
+
+    def waits(self, texts: list[str]) -> str:
+        """The drop-in by which the guard serves the homeserver alone."""
+        command = directives([t for t in texts if not t.startswith(_HEAD)], "ExecStart")[-1]
+        return _WAITS % (self.service.public, command)
+
+    @property
+    def is_led_here(self) -> bool:
+        """Return whether the registration leads to the guard."""
+        way = self._read[0]
+        return way is not None and way.led_to(self.url) == way.line
+
+    @property
+    def by_hand(self) -> str:
+        """Say what the operator has to change in a registration themselves; empty: nothing."""
+        way, trouble = self._read if self.registration else (None, UNKNOWN)
+        line = f"`{KEY}: {self.url}` in the registration that Synapse reads"
+        if trouble or way is None:
+            return f"{trouble or f'{self.path} has no {KEY}'}. By hand: {line}"
+        if not self.url:
+            return f"{LISTEN} is no TCP port. By hand: {KEY} in the registration that Synapse reads"
+        if self.is_led_here or self._leads_to_upstream(way):
+            return ""
+        text = f"{self.path} leads to {way.url}, which is not lk-jwt-service on loopback"
+        if not way.is_loopback and registration.is_ours(way.host):
+            text += f". By hand: {LISTEN}=tcp:8073:interface={way.host} for the guard, should no "
+            return f"{text}stranger reach that address, and its port 8073 in that line"
+        return f"{text}. By hand, should it end there: {line}"
+
+    def _leads_to_upstream(self, way: Way) -> bool:
+        ports = {_port(self.service.public), _port(self.service.upstream)}
+        return way.is_loopback and way.port in ports
+
+    def lead_here(self) -> None:
+        """Let the registration lead to the guard; raises Trouble."""
+        way = self._read[0]
+        assert way is not None, "somebody has looked at it"
+        now = way.led_to(self.url)
+        try:
+            registration.write_record(
+                self.host, self.path, way.with_port(_port(self.service.public)), now
+            )
+            registration.replace_line(self.path, way.line, now)
+        except (OSError, Unclear) as error:
+            raise Trouble(f"{self.path} cannot be changed: {error}") from None
+
+    def lead_back(self) -> None:
+        """Undo that."""
+        way = self._read[0]
+        assert way is not None, "it was changed"
+        with suppress(Unclear):  # it had not come so far
+            registration.replace_line(self.path, way.led_to(self.url), way.line)
+        files.remove(registration.record(self.host))
+
+
+def _port(base: str | None) -> int:
+    return Way(f"{KEY}: {base}".encode()).port if base else 0
+
+
+def _upstream_texts(host: Host) -> list[str]:
+    """Read the unit of lk-jwt-service and its drop-ins, wherever they are."""
+    found: dict[str, Path] = {}
+    for place in UNIT_PLACES:
+        directory = host.path(f"{place}/systemd/system")
+        for path in (directory / UPSTREAM, *(directory / f"{UPSTREAM}.d").glob("*.conf")):
+            if path.is_file():
+                found[path.name] = path
+    drop_ins = sorted(name for name in found if name != UPSTREAM)
+    names = [*([UPSTREAM] if UPSTREAM in found else []), *drop_ins]
+    return [found[name].read_text(errors="replace") for name in names]
+
+
+def led_astray(release: Path, env: Mapping[str, str]) -> str:
+    """Ask Synapse, as a user, whether it hands on to the guard; gives what it does instead."""
+    for finding in findings_of(release, env):
+        if finding["name"] == ROUTE:
+            return "" if finding["level"] == "ok" else finding["seen"]
+    return "that release cannot tell where Synapse hands requests on"

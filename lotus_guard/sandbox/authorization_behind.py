@@ -47,7 +47,12 @@ class BehindApp:
         if not user.startswith("@") or ":" not in user:
             raise MatrixError(400, "M_INVALID_PARAM", "The user id is malformed")
         fields = self._fields(request, CLIENTS)
-        return await self._issue(request, user, user, fields)
+        server, ask = fields.pop("server_name", ""), self.service.ask_server
+        if ask is not None and server not in ("", self.service.server):
+            for who in (user, server):
+                await self._must_be_joined(fields.get("room_id", ""), who)
+            return self._relay(request, *await ask(server, {"user_id": user, **fields}))
+        return await self._issue(request, user, fields)
 
     @app.route(FEDERATION_PATHS[0], methods=["POST"])
     @app.route(FEDERATION_PATHS[1], methods=["POST"])
@@ -58,21 +63,31 @@ class BehindApp:
         user = fields.get("user_id", "")
         if user.partition(":")[2] != origin:
             raise MatrixError(400, "M_INVALID_PARAM", "The user is none of that server")
-        return await self._issue(request, user, origin, fields)
+        return await self._issue(request, user, fields)
 
-    async def _issue(
-        self, request: BoundedRequest, user: str, joined: str, fields: Mapping[str, Any]
-    ) -> bytes:
+    async def _issue(self, request: BoundedRequest, user: str, fields: Mapping[str, Any]) -> bytes:
         if fields.get("url") != self.state.issuer.livekit_url:
             raise MatrixError(400, "M_INVALID_PARAM", "The SFU is another one")
         room, slot, member = (fields.get(name, "") for name in ("room_id", "slot_id", "member_id"))
         if not (room and slot and member):
             raise MatrixError(400, "M_BAD_JSON", "A field is missing")
-        if not await self.service.is_joined(room, joined):
-            raise MatrixError(403, "M_FORBIDDEN", "The requesting user is not a member of the room")
+        await self._must_be_joined(room, user)
         identity = plain_identity_of(UserId(user), member)
         answer = await self.state.issue(user.partition(":")[2], room, slot, identity)
         return self._answer(request, {"jwt": answer["jwt"]})
+
+    async def _must_be_joined(self, room: str, who: str) -> None:
+        if not await self.service.is_joined(room, who):
+            raise MatrixError(403, "M_FORBIDDEN", f"{who} is not a member of the room")
+
+    def _relay(self, request: BoundedRequest, status: int, found: Any) -> bytes:
+        """Answer what another homeserver's service said, in upstream's few words."""
+        if status == 200:
+            return self._answer(request, {"jwt": found["jwt"]})
+        errcode = found.get("errcode") if isinstance(found, dict) else None
+        if (status, errcode) in ((403, "M_FORBIDDEN"), (400, "M_INVALID_PARAM")):
+            raise MatrixError(status, errcode, "The destination homeserver has refused")
+        raise MatrixError(502, "M_UNKNOWN", "Unable to reach the specified homeserver")
 
     def _asks(self, request: BoundedRequest, header: bytes) -> str:
         """Who asks: the first of several, as upstream takes it; raises MatrixError."""

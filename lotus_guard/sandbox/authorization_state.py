@@ -52,6 +52,9 @@ class Issuer:
 
 IsJoined = Callable[[str, str], Awaitable[bool]]
 """Whether a user, or any user of a server, is in a room; the room comes first. Raises any error."""
+AskServer = Callable[[str, Mapping[str, str]], Awaitable[tuple[int, Any]]]
+"""Asks the service of another homeserver for a token; returns its status and what it says. Raises
+any error."""
 
 
 @define(eq=False)
@@ -60,6 +63,10 @@ class AppService:
 
     hs_token: str = field(repr=False)
     is_joined: IsJoined
+    server: str = ""
+    """The homeserver's name."""
+    ask_server: AskServer | None = None
+    """None: there are no other homeservers, and it answers for those that clients name."""
 
 
 @define(eq=False)

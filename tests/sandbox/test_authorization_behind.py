@@ -78,3 +78,42 @@ async def test_a_remote_user_is_one_of_the_server_that_asks(world: World) -> Non
     assert (await post(world, good, headers, FEDERATION_PATHS[0])).status == 200
     bad = fields(world, user_id="@eve:sandbox")
     assert (await post(world, bad, headers, FEDERATION_PATHS[0])).status == 400
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "errcode"),
+    [
+        ((200, {"jwt": "theirs"}), 200, None),
+        ((403, {"errcode": "M_FORBIDDEN"}), 403, "M_FORBIDDEN"),
+        ((400, {"errcode": "M_INVALID_PARAM"}), 400, "M_INVALID_PARAM"),
+        ((429, {"errcode": "M_LIMIT_EXCEEDED"}), 502, "M_UNKNOWN"),
+        ((500, None), 502, "M_UNKNOWN"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_another_homeservers_service_is_asked_for_its_own_token(
+    world: World, answer: tuple[int, Any], status: int, errcode: str | None
+) -> None:
+    asked = []
+
+    async def ask_server(server: str, wanted: Any) -> tuple[int, Any]:
+        asked.append((server, dict(wanted)))
+        return answer
+
+    async def is_joined(_room: str, who: str) -> bool:
+        return who in ("@alice:sandbox", "other")
+
+    service = world.sandbox.authorization.behind
+    assert service is not None
+    service.is_joined, service.server, service.ask_server = is_joined, "sandbox", ask_server
+    wanted = fields(world, server_name="other")
+    got = await post(world, wanted, {**BEARER, USER: "@alice:sandbox"})
+    assert (got.status, got.json().get("errcode")) == (status, errcode)
+    assert status != 200 or got.json() == {"jwt": "theirs"}
+    wanted.pop("server_name")
+    assert asked == [("other", {"user_id": "@alice:sandbox", **wanted})]
+    strange = fields(world, server_name="strange")
+    assert (await post(world, strange, {**BEARER, USER: "@alice:sandbox"})).status == 403
+    own = fields(world, server_name="sandbox")
+    assert (await post(world, own, {**BEARER, USER: "@alice:sandbox"})).status == 200
+    assert len(asked) == 1

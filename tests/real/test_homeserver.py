@@ -6,16 +6,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lotus_guard.core.homeserver_wire import CLIENT_PATHS
 from lotus_guard.core.naming import ROOM_SLOT
+from tests.real.by_homeserver import ask, members
 from tests.real.conftest import require_real
-from tests.real.homeserver import HS_TOKEN, User
-from tests.real.processes import Answer, http, until
-from tests.real.stack import NO_VIDEO, Stack, running_stack
+from tests.real.homeserver import HS_TOKEN
+from tests.real.processes import http, until
+from tests.real.stack import NO_VIDEO, Behind, Stack, running_stack
 from tests.real.test_main_job import claims
 
 SEEN = 15.0
@@ -25,27 +25,8 @@ TRANSPORTS = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     require_real()
-    with running_stack(tmp_path_factory.mktemp("behind"), behind=True) as running:
+    with running_stack(tmp_path_factory.mktemp("behind"), behind=Behind()) as running:
         yield running
-
-
-def ask(stack: Stack, user: User, room: str, path: str = CLIENT_PATHS[1], **more: Any) -> Answer:
-    """Ask as a client does whose homeserver hands it on."""
-    fields = {
-        "url": stack.livekit.url,
-        "room_id": room,
-        "slot_id": ROOM_SLOT,
-        "member_id": "m1",
-        **more,
-    }
-    return stack.synapse.call("POST", path, user.access_token, fields)
-
-
-def members(stack: Stack, room: str, count: int) -> list[User]:
-    users = stack.users(count)
-    for user in users:
-        stack.synapse.join(user, room)
-    return users
 
 
 def test_synapse_announces_the_call_service_and_the_guard_narrows_its_tokens(
@@ -57,6 +38,8 @@ def test_synapse_announces_the_call_service_and_the_guard_narrows_its_tokens(
     assert behind.livekit.url in announced.body.decode(), announced.body
     for path in CLIENT_PATHS:
         answer = ask(behind, alice, room, path)
+        if path != CLIENT_PATHS[1] and answer.status == 404:
+            continue  # lk-jwt-service knows one of the two, by its age
         assert answer.status == 200, answer.body
         assert answer.json().keys() == {"jwt"}
         assert claims(answer)["video"]["canPublishSources"] == ["microphone"]
@@ -163,7 +146,7 @@ def test_what_the_way_through_synapse_and_the_guard_adds(behind: Stack) -> None:
 
 def test_a_guard_that_is_down_is_synapses_own_error(tmp_path: Path) -> None:
     require_real()
-    with running_stack(tmp_path, behind=True, guarded=False) as stack:
+    with running_stack(tmp_path, behind=Behind(), guarded=False) as stack:
         room = stack.room()
         (alice,) = members(stack, room, 1)
         begun = time.monotonic()

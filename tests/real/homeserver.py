@@ -16,6 +16,8 @@ from tests.real.processes import REAL, Answer, Process, free_port, http
 
 AS_TOKEN, HS_TOKEN = "as-token-of-a-test", "hs-token-of-a-test"
 UNLIMITED = {"per_second": 10_000.0, "burst_count": 10_000}
+LONGEST = 40.0
+"""So many seconds for an answer: Synapse waits 30 for those that it hands requests on to."""
 SHARED_SECRET = "registration-of-a-test-homeserver"
 _numbers = itertools.count(1)
 
@@ -68,7 +70,7 @@ class Synapse:
     def call(self, method: str, path: str, token: str = "", content: object = None) -> Answer:
         body = None if content is None else json.dumps(content).encode()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return http(method, self.url + path, body, headers)
+        return http(method, self.url + path, body, headers, seconds=LONGEST)
 
     def register(self, name: str | None = None, admin: bool = False) -> User:
         name = name or f"user{next(_numbers)}"

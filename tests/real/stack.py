@@ -181,6 +181,10 @@ class Stack:
     def identities(self, room: str, slot: str = ROOM_SLOT) -> set[str]:
         return self.livekit.identities(livekit_room_of(RoomId(room), slot))
 
+    def on(self, room: str, slot: str) -> list[dict[str, Any]]:
+        """List who is in the call of a slot."""
+        return self.livekit.participants(livekit_room_of(RoomId(room), slot))
+
     def livekit_room(self, room: str) -> str:
         return livekit_room_of(RoomId(room), ROOM_SLOT)
 

@@ -84,7 +84,7 @@ class BehindApp:
         """Answer what another homeserver's service said, in upstream's few words."""
         if status == 200:
             return self._answer(request, {"jwt": found["jwt"]})
-        errcode = found.get("errcode") if isinstance(found, dict) else None
+        errcode = str(found.get("errcode")) if isinstance(found, dict) else ""
         if (status, errcode) in ((403, "M_FORBIDDEN"), (400, "M_INVALID_PARAM")):
             raise MatrixError(status, errcode, "The destination homeserver has refused")
         raise MatrixError(502, "M_UNKNOWN", "Unable to reach the specified homeserver")

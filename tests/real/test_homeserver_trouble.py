@@ -48,6 +48,8 @@ def test_ten_people_at_once_are_not_too_many_for_synapse(behind: Stack) -> None:
     people = members(behind, room, 10)
     answers = answers_of(behind, [(user, room, "m1") for user in people])
     assert [answer.status for answer in answers] == [200] * 10
+    (late,) = members(behind, room, 1)
+    assert ask(behind, late, room).status == 403
     assert too_many(behind) == 0.0
 
 
@@ -82,6 +84,20 @@ def test_where_lk_jwt_service_hangs_the_answer_is_ours(behind: Stack) -> None:
     assert "call service" in answer.json()["error"]
     assert 15.0 < seconds < 25.0, "Synapse gives up after 30 s"
     assert ask(behind, alice, room).status == 200
+
+
+def test_where_the_guard_is_down_synapse_says_so_at_once(behind: Stack) -> None:
+    room = behind.room(limit={"max_users": 1})
+    alice, bob = members(behind, room, 2)
+    behind.guard.process.stop()
+    try:
+        begun = time.monotonic()
+        assert ask(behind, alice, room).status >= 500
+        assert time.monotonic() - begun < 5.0
+    finally:
+        behind.guard.process.start()
+    assert ask(behind, alice, room).status == 200
+    assert ask(behind, bob, room).status == 403
 
 
 def test_where_the_guard_hangs_synapse_gives_up_and_calls_work_again(behind: Stack) -> None:

@@ -38,6 +38,10 @@ PATHS = (*CLIENT_PATHS, *FEDERATION_PATHS, *DELEGATE_PATHS, PING_PATH)
 _OTHER_SFU = "The request `url` does not match this service's LiveKit URL"
 
 
+RELAYED = ((403, "M_FORBIDDEN"), (400, "M_INVALID_PARAM"))
+"""What another homeserver may refuse in its own name; everything else becomes 502."""
+
+
 class BehindApp:
     """The service's routes for homeservers."""
 
@@ -72,9 +76,9 @@ class BehindApp:
             return b""
         fields = self._fields(request, CLIENTS)
         user = _asks(request, USER_HEADER, "Missing request authorization")
-        elsewhere = fields.get("server_name") or self.service.server
+        elsewhere = fields.pop("server_name", "") or self.service.server
         if elsewhere != self.service.server:
-            return _answer(request, {"jwt": await self._of(elsewhere, user, fields)})
+            return await self._of(request, elsewhere, user, fields)
         self._check_url(fields)
         _check_user(user)
         await self._check_member(fields["room_id"], user)
@@ -147,14 +151,23 @@ class BehindApp:
         except Exception:
             raise MatrixError(502, "M_UNKNOWN", "Unable to verify room membership") from None
 
-    async def _of(self, server: str, user: str, fields: Mapping[str, Any]) -> str:
-        """Get a token of another homeserver's service, which checks the rest."""
+    async def _of(
+        self, request: BoundedRequest, server: str, user: str, fields: Mapping[str, Any]
+    ) -> bytes:
+        """Answer what another homeserver's service says, which checks the rest."""
         await self._check_member(fields["room_id"], user)
         if not await self._is_joined(fields["room_id"], server):
             raise MatrixError(403, "M_FORBIDDEN", "The target server is not joined to the room")
-        if self.service.ask_elsewhere is None:
-            raise MatrixError(502, "M_UNKNOWN", "Unable to reach the specified homeserver")
-        return await self.service.ask_elsewhere(user, fields)
+        ask, unreachable = self.service.ask_server, "Unable to reach the specified homeserver"
+        if ask is None:
+            raise MatrixError(502, "M_UNKNOWN", unreachable)
+        status, found = await ask(server, {"user_id": user, **fields})
+        if status == 200:
+            return _answer(request, {"jwt": found["jwt"]})
+        errcode = str(found.get("errcode")) if isinstance(found, dict) else ""
+        if (status, errcode) in RELAYED:
+            raise MatrixError(status, errcode, "The destination homeserver has refused")
+        raise MatrixError(502, "M_UNKNOWN", unreachable)
 
     async def _issue(
         self, request: BoundedRequest, user: str, fields: Mapping[str, Any], publishes: bool = True

@@ -3,7 +3,8 @@
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import treq
@@ -11,9 +12,10 @@ from treq.client import HTTPClient
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
+from lotus_guard.core.homeserver_wire import FEDERATION_PATHS
 from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.neighbours.bodies import BytesBody
-from lotus_guard.sandbox.authorization_state import CreateRoom, IsJoined, UserInfo
+from lotus_guard.sandbox.authorization_state import AskServer, CreateRoom, IsJoined, UserInfo
 from lotus_guard.sandbox.synapse_state import HandedOn, HandOn
 
 
@@ -45,6 +47,26 @@ def joined_over(agent: IAgent, base: str, as_token: str) -> IsJoined:
         return bool(answer["joined"])
 
     return is_joined
+
+
+def ask_server_over(agent: IAgent, base: str, as_token: str) -> AskServer:
+    """Make what has our homeserver ask another one, over federation (MSC4512)."""
+
+    async def ask_server(server: str, fields: Mapping[str, str]) -> tuple[int, Any]:
+        path = "/_matrix/client/unstable/io.element.msc4512/appservice/fed_proxy"
+        wanted = {
+            "destination": server,
+            "method": "POST",
+            "path": FEDERATION_PATHS[1],
+            "body": dict(fields),
+        }
+        headers = Headers({"Authorization": [f"Bearer {as_token}"]})
+        body = BytesBody(json.dumps(wanted).encode())
+        url = f"{base}{path}".encode("ascii")
+        answer = await treq.json_content(await agent.request(b"POST", url, headers, body))
+        return int(answer["status"]), answer["content"]
+
+    return ask_server
 
 
 def hand_on_over(agent: IAgent) -> HandOn:

@@ -50,8 +50,9 @@ class Issuer:
 
 IsJoined = Callable[[str, str], Awaitable[bool]]
 """Whether a user, or any user of a server, is in a room; the room comes first. Raises any error."""
-AskElsewhere = Callable[[str, Mapping[str, Any]], Awaitable[str]]
-"""Asks another homeserver's service for a token, with a request's fields. Raises any error."""
+AskServer = Callable[[str, Mapping[str, str]], Awaitable[tuple[int, Any]]]
+"""Asks the service of another homeserver for a token; returns its status and what it says. Raises
+any error."""
 
 
 @define(eq=False)
@@ -62,7 +63,7 @@ class AppService:
     server: str
     """The name of its homeserver."""
     is_joined: IsJoined
-    ask_elsewhere: AskElsewhere | None = None
+    ask_server: AskServer | None = None
     """None where no other homeserver can be reached."""
 
 

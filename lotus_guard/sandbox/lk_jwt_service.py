@@ -22,6 +22,7 @@ from twisted.web.client import Agent
 from lotus_guard.sandbox.any_certificate import AnyCertificate
 from lotus_guard.sandbox.authorization import AuthorizationApp
 from lotus_guard.sandbox.authorization_clients import (
+    ask_server_over,
     federation_base,
     joined_over,
     room_maker,
@@ -73,7 +74,9 @@ def read_service(environment: Mapping[str, str], agent: Agent) -> AppService | N
     entries = environment.get("LIVEKIT_CS_API_URL_OVERRIDES", "").split(",")
     overrides = dict(entry.split("=", 1) for entry in entries if entry)
     base = overrides.get(server, f"https://{server}")
-    return AppService(hs_token, server, joined_over(agent, base, as_token))
+    is_joined = joined_over(agent, base, as_token)
+    ask_server = ask_server_over(agent, base, as_token)
+    return AppService(hs_token, server, is_joined, ask_server)
 
 
 def read_key_and_secret(environment: Mapping[str, str]) -> tuple[str, str]:

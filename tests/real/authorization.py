@@ -33,7 +33,7 @@ def authorization(
     port = port or free_port()
     wanted = RUST if behind is not None else generation
     env = {
-        **_environment(livekit.url, port),
+        **_environment(livekit.url, port, livekit.secret),
         "LOTUS_SANDBOX_READING": wanted or GO,
         "PYTHONPATH": str(ROOT),
     }
@@ -77,11 +77,11 @@ def generation_of_binary(binary: str) -> str:
     return found
 
 
-def _environment(livekit_url: str, port: int) -> dict[str, str]:
+def _environment(livekit_url: str, port: int, secret: str = SECRET) -> dict[str, str]:
     return {
         "LIVEKIT_URL": livekit_url,
         "LIVEKIT_KEY": KEY,
-        "LIVEKIT_SECRET": SECRET,
+        "LIVEKIT_SECRET": secret,
         "LIVEKIT_JWT_BIND": f"127.0.0.1:{port}",
         "LIVEKIT_FULL_ACCESS_HOMESERVERS": "*",
         "LIVEKIT_INSECURE_SKIP_VERIFY_TLS": "YES_I_KNOW_WHAT_I_AM_DOING",

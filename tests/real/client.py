@@ -109,6 +109,10 @@ class Client:
         """Take a publication back."""
         return self._do("unpublish", 20.0, sid=sid)
 
+    def share(self, text: str) -> Event:
+        """Send data to everybody, who hear it as an event `data`."""
+        return self._do("share", 20.0, text=text)
+
     def state(self) -> Event:
         """What the client itself believes: `connected`, `can_publish`, `sources`, `people`."""
         return self._do("state", 10.0)

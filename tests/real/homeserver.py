@@ -15,6 +15,9 @@ from attrs import define, field, frozen
 from tests.real.processes import REAL, Answer, Process, free_port, http
 
 AS_TOKEN, HS_TOKEN = "as-token-of-a-test", "hs-token-of-a-test"
+UNLIMITED = {"per_second": 10_000.0, "burst_count": 10_000}
+LONGEST = 40.0
+"""So many seconds for an answer: Synapse waits 30 for those that it hands requests on to."""
 SHARED_SECRET = "registration-of-a-test-homeserver"
 _numbers = itertools.count(1)
 
@@ -37,6 +40,8 @@ class Synapse:
     """Where requests for tokens are handed on to; empty: nowhere."""
     livekit_url: str = ""
     """The SFU that it announces then."""
+    messages: Mapping[str, float] = field(factory=lambda: UNLIMITED)
+    """How many messages a user may send, and requests to the application service with them."""
     port: int = field(factory=free_port)
     tls_port: int = field(factory=free_port)
     process: Process = field(init=False)
@@ -65,7 +70,7 @@ class Synapse:
     def call(self, method: str, path: str, token: str = "", content: object = None) -> Answer:
         body = None if content is None else json.dumps(content).encode()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return http(method, self.url + path, body, headers)
+        return http(method, self.url + path, body, headers, seconds=LONGEST)
 
     def register(self, name: str | None = None, admin: bool = False) -> User:
         name = name or f"user{next(_numbers)}"
@@ -100,15 +105,16 @@ class Synapse:
         path = f"/_matrix/client/v3/rooms/{quote(room)}/state/{event_type}/"
         return self.call("PUT", path, user.access_token, content)
 
-    def join(self, user: User, room: str) -> None:
-        path = f"/_matrix/client/v3/rooms/{quote(room)}/join"
+    def join(self, user: User, room: str, by: str = "") -> None:
+        """Have a user join a room; `by` another homeserver that is in it, if theirs is not."""
+        path = f"/_matrix/client/v3/join/{quote(room)}" + (f"?via={quote(by)}" if by else "")
         answer = self.call("POST", path, user.access_token, {})
         assert answer.status == 200, answer.body
 
-    def slow_down(self, user: User, per_second: int) -> None:
+    def slow_down(self, user: User, per_second: int, burst: int | None = None) -> None:
         """Let a user send so many events a second; 0: as many as they like."""
         path = f"/_synapse/admin/v1/users/{quote(user.user_id)}/override_ratelimit"
-        wanted = {"messages_per_second": per_second, "burst_count": per_second}
+        wanted = {"messages_per_second": per_second, "burst_count": burst or per_second}
         answer = self.call("POST", path, self.admin.access_token, wanted)
         assert answer.status == 200, answer.body
 
@@ -127,7 +133,6 @@ class Synapse:
         subprocess.run(command.split(), cwd=self.directory, check=True, capture_output=True)
 
     def _config(self) -> dict[str, Any]:
-        unlimited = {"per_second": 10_000, "burst_count": 10_000}
         return {
             "server_name": self.name,
             "report_stats": False,
@@ -141,15 +146,18 @@ class Synapse:
             "registration_shared_secret": SHARED_SECRET,
             "suppress_key_server_warning": True,
             "trusted_key_servers": [],
+            # Two of them on this machine talk to each other.
+            "federation_verify_certificates": False,
+            "ip_range_blacklist": [],
             "tls_certificate_path": str(self.directory / "tls.crt"),
             "tls_private_key_path": str(self.directory / "tls.key"),
             "bcrypt_rounds": 4,
-            "rc_message": unlimited,
-            "rc_registration": unlimited,
-            "rc_joins": {"local": unlimited, "remote": unlimited},
-            "rc_joins_per_room": unlimited,
-            "rc_login": {"address": unlimited, "account": unlimited},
-            "rc_room_creation": unlimited,
+            "rc_message": dict(self.messages),
+            "rc_registration": UNLIMITED,
+            "rc_joins": {"local": UNLIMITED, "remote": UNLIMITED},
+            "rc_joins_per_room": UNLIMITED,
+            "rc_login": {"address": UNLIMITED, "account": UNLIMITED},
+            "rc_room_creation": UNLIMITED,
             "modules": self.modules,
             **(self._behind() if self.proxy_url else {}),
             "listeners": [

@@ -8,7 +8,8 @@ repeats, and a `client` that names one of the clients in this process:
     {"id": 3, "client": "a", "do": "unpublish", "sid": ...}
     {"id": 4, "client": "a", "do": "frames"}      video frames received so far, by track sid
     {"id": 5, "client": "a", "do": "state"}       what the client believes it is and may
-    {"id": 6, "client": "a", "do": "disconnect"}
+    {"id": 6, "client": "a", "do": "share", "text": ...}    send data to everybody
+    {"id": 7, "client": "a", "do": "disconnect"}
 
 Every event carries `at`, seconds since the epoch.
 """
@@ -62,6 +63,7 @@ class Client:
         for event in ("participant_connected", "participant_disconnected"):
             self.room.on(event, self._person(event))
         self.room.on("participant_permissions_changed", self._permission)
+        self.room.on("data_received", lambda p: self._emit("data", text=p.data.decode()))
         self.room.on("local_track_unpublished", lambda p: self._emit("local_gone", sid=p.sid))
         self.room.on("disconnected", lambda reason: self._emit("disconnected", reason=str(reason)))
 
@@ -147,6 +149,10 @@ class Client:
         await self.room.local_participant.unpublish_track(sid)
         return {}
 
+    async def share(self, text, **_):
+        await asyncio.wait_for(self.room.local_participant.publish_data(text), 10.0)
+        return {}
+
     async def metadata(self, length, **_):
         await asyncio.wait_for(self.room.local_participant.set_metadata("m" * length), 10.0)
         return {}
@@ -174,6 +180,7 @@ async def serve(client, command):
         "connect": client.connect,
         "publish": client.publish,
         "unpublish": client.unpublish,
+        "share": client.share,
         "metadata": client.metadata,
         "frames": client.frames_received,
         "state": client.state,

@@ -21,6 +21,7 @@ class LiveKit:
     directory: Path
     webhooks: list[str] = field(factory=list)
     port: int = field(factory=free_port)
+    secret: str = SECRET
     process: Process = field(init=False)
 
     @property
@@ -40,7 +41,7 @@ class LiveKit:
         self.process.start()
 
     def call(self, method: str, grant: dict[str, Any], request: dict[str, Any]) -> Any:
-        token = mint(KeyPair(KEY, SECRET), exp=int(time.time()) + 60, video=grant)
+        token = mint(KeyPair(KEY, self.secret), exp=int(time.time()) + 60, video=grant)
         answer = http(
             "POST",
             f"{self.api}/twirp/livekit.RoomService/{method}",
@@ -86,7 +87,7 @@ class LiveKit:
         return {
             "port": self.port,
             "bind_addresses": ["127.0.0.1"],
-            "keys": {KEY: SECRET},
+            "keys": {KEY: self.secret},
             "logging": {"level": "info"},
             "room": {"auto_create": False},
             "webhook": {"api_key": KEY, "urls": self.webhooks},

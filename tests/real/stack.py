@@ -9,15 +9,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from tests.real.authorization import authorization
 from tests.real.client import Client, Clients
-from tests.real.homeserver import Synapse, User
+from tests.real.homeserver import UNLIMITED, Synapse, User
 from tests.real.processes import ROOT, Answer, Process, free_port, http
 from tests.real.sfu import KEY, SECRET, LiveKit
+from tests.real.switch import Switch
 
 PUSH_SECRET = "a-push-secret-for-tests-0123456789"
 LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
@@ -59,7 +60,7 @@ def make_guard(
         "LOTUS_GUARD_UPSTREAM": f"http://127.0.0.1:{upstream.port}",
         "LIVEKIT_URL": livekit.url,
         "LIVEKIT_KEY": KEY,
-        "LIVEKIT_SECRET": SECRET,
+        "LIVEKIT_SECRET": livekit.secret,
         "LOTUS_GUARD_SYNAPSE_URL": synapse.url,
         "LOTUS_GUARD_SYNAPSE_TOKEN": synapse.admin.access_token,
         "LOTUS_GUARD_STATE": str(directory / "state.sqlite"),
@@ -80,6 +81,8 @@ class Stack:
     upstream: Process
     guard: Guard
     clients: Clients
+    homeserver_port: int
+    """The guard's port for the homeserver, where that stands behind it."""
     _openid: dict[str, dict[str, Any]] = field(factory=dict)
 
     def room(self, limit: object = None, quality: object = None) -> str:
@@ -101,7 +104,7 @@ class Stack:
         self, user: User, room: str, endpoint: str = "/get_token", device: str = "DEV", **more: Any
     ) -> bytes:
         """Write the body of a token request."""
-        openid = self._openid.get(user.user_id)
+        openid = more.get("openid") or self._openid.get(user.user_id)
         if openid is None:
             openid = self._openid[user.user_id] = self.synapse.openid(user)
         if endpoint == "/sfu/get":
@@ -150,8 +153,22 @@ class Stack:
     def identities(self, room: str, slot: str = ROOM_SLOT) -> set[str]:
         return self.livekit.identities(livekit_room_of(RoomId(room), slot))
 
+    def on(self, room: str, slot: str) -> list[dict[str, Any]]:
+        """List who is in the call of a slot."""
+        return self.livekit.participants(livekit_room_of(RoomId(room), slot))
+
     def livekit_room(self, room: str) -> str:
         return livekit_room_of(RoomId(room), ROOM_SLOT)
+
+
+@frozen
+class Behind:
+    """How a stack stands behind its homeserver."""
+
+    switch: Switch | None = None
+    """The way that the homeserver's requests take to the guard; None: straight there."""
+    messages: Mapping[str, float] = UNLIMITED
+    secret: str = SECRET
 
 
 @contextmanager
@@ -160,14 +177,14 @@ def running_stack(
     modules: bool = False,
     guarded: bool = True,
     hooks: bool | None = None,
-    behind: bool = False,
+    behind: Behind | None = None,
     generation: str = "",
     **settings: str,
 ) -> Iterator[Stack]:
     """Start everything, the guard only where it is `guarded`, and end it.
 
-    `modules` puts ours into Synapse; with it, or with `hooks`, LiveKit sends its webhooks. `behind`
-    has Synapse hand requests for tokens on to the guard. `generation` is lk-jwt-service's.
+    `modules` puts ours into Synapse; with it, or with `hooks`, LiveKit sends its webhooks. With
+    `behind`, Synapse hands requests for tokens on to the guard. `generation` is lk-jwt-service's.
     """
     with ExitStack() as ends:
         guard_port, admin_port = free_port(), free_port()
@@ -181,18 +198,22 @@ def running_stack(
             },
         }
         homeserver_port, sfu_port = free_port(), free_port()
-        proxy_url = f"http://127.0.0.1:{homeserver_port}" if behind else ""
+        way = behind or Behind()
+        proxy_url = way.switch.url if way.switch else f"http://127.0.0.1:{homeserver_port}"
+        if way.switch:
+            way.switch.lead_to(homeserver_port)
         synapse = Synapse(
             directory / "synapse",
             [module] if modules else [],
-            proxy_url,
+            proxy_url if behind else "",
             f"ws://127.0.0.1:{sfu_port}",
+            way.messages,
         )
         synapse.start()
         ends.callback(synapse.process.stop)
         hears = modules if hooks is None else hooks
         urls = [f"http://127.0.0.1:{guard_port}/sfu_webhook"] if hears else []
-        livekit = LiveKit(directory / "livekit", urls, sfu_port)
+        livekit = LiveKit(directory / "livekit", urls, sfu_port, way.secret)
         livekit.start()
         ends.callback(livekit.process.stop)
         homeserver = synapse if behind else None
@@ -217,7 +238,7 @@ def running_stack(
         ends.callback(guard.process.stop)
         clients = Clients(directory / "clients")
         ends.callback(clients.close)
-        yield Stack(directory, livekit, synapse, upstream, guard, clients)
+        yield Stack(directory, livekit, synapse, upstream, guard, clients, homeserver_port)
 
 
 def milliseconds(seconds: float) -> float:

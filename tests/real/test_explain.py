@@ -3,8 +3,24 @@
 import subprocess
 import sys
 
+from tests.real.homeserver import User
 from tests.real.processes import until
 from tests.real.stack import Stack
+
+
+def explained(stack: Stack, user: User, room: str) -> str:
+    """What `lotus-guard explain` tells of a user in a room."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lotus_guard.cli", "explain", user.user_id, room],
+        env={"PATH": "/usr/bin:/bin", **stack.guard.process.env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    print(f"\n$ lotus-guard explain {user.user_id} '{room}'\n{done.stdout}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_explain_tells_why_a_real_client_was_refused(stack: Stack) -> None:
@@ -14,18 +30,9 @@ def test_explain_tells_why_a_real_client_was_refused(stack: Stack) -> None:
     until("they are seen", lambda: len(stack.identities(room)) == 1)
     refused = stack.ask(carol, room)
     assert refused.status == 403
-    done = subprocess.run(
-        [sys.executable, "-m", "lotus_guard.cli", "explain", carol.user_id, room],
-        env={"PATH": "/usr/bin:/bin", **stack.guard.process.env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    told = explained(stack, carol, room)
     client.disconnect()
-    print(f"\n$ lotus-guard explain {carol.user_id} '{room}'\n{done.stdout}")
-    assert done.returncode == 0, done.stderr
-    assert f"[{refused.headers['Lotus-Guard-Decision']}]  refused" in done.stdout
-    assert "1 in the call or about to join, 1 allowed" in done.stdout
-    assert f"seated  {alice.user_id}" in done.stdout
-    assert "replay  the same: refused" in done.stdout
+    assert f"[{refused.headers['Lotus-Guard-Decision']}]  refused" in told
+    assert "1 in the call or about to join, 1 allowed" in told
+    assert f"seated  {alice.user_id}" in told
+    assert "replay  the same: refused" in told

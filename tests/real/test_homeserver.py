@@ -1,21 +1,17 @@
 """Behind a real Synapse: it hands requests for tokens on to the guard (MSC4195, MSC4512)."""
 
 import json
-import statistics
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lotus_guard.core.homeserver_wire import CLIENT_PATHS
 from lotus_guard.core.naming import ROOM_SLOT
+from tests.real.by_homeserver import ask, members
 from tests.real.conftest import require_real
-from tests.real.homeserver import HS_TOKEN, User
-from tests.real.processes import Answer, http, until
-from tests.real.stack import NO_VIDEO, Stack, running_stack
+from tests.real.homeserver import HS_TOKEN
+from tests.real.processes import http, until
+from tests.real.stack import NO_VIDEO, Behind, Stack, running_stack
 from tests.real.test_main_job import claims
 
 SEEN = 15.0
@@ -25,27 +21,8 @@ TRANSPORTS = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     require_real()
-    with running_stack(tmp_path_factory.mktemp("behind"), behind=True) as running:
+    with running_stack(tmp_path_factory.mktemp("behind"), behind=Behind()) as running:
         yield running
-
-
-def ask(stack: Stack, user: User, room: str, path: str = CLIENT_PATHS[1], **more: Any) -> Answer:
-    """Ask as a client does whose homeserver hands it on."""
-    fields = {
-        "url": stack.livekit.url,
-        "room_id": room,
-        "slot_id": ROOM_SLOT,
-        "member_id": "m1",
-        **more,
-    }
-    return stack.synapse.call("POST", path, user.access_token, fields)
-
-
-def members(stack: Stack, room: str, count: int) -> list[User]:
-    users = stack.users(count)
-    for user in users:
-        stack.synapse.join(user, room)
-    return users
 
 
 def served(stack: Stack) -> list[str]:
@@ -146,35 +123,3 @@ def test_a_clients_own_headers_name_nobody(behind: Stack) -> None:
     assert ask(behind, alice, room).status == 403, "bob has the seat, not alice"
     public = {**forged, "Authorization": f"Bearer {HS_TOKEN}"}
     assert http("POST", behind.guard.url + CLIENT_PATHS[1], body, public).status == 404
-
-
-def test_ten_who_join_at_once_all_get_their_tokens(behind: Stack) -> None:
-    room = behind.room(limit={"max_users": 10})
-    users = members(behind, room, 10)
-    with ThreadPoolExecutor(10) as pool:
-        found = list(pool.map(lambda user: ask(behind, user, room).status, users))
-    assert found == [200] * 10
-    (late,) = members(behind, room, 1)
-    assert ask(behind, late, room).status == 403
-
-
-def test_what_the_way_through_synapse_and_the_guard_adds(behind: Stack) -> None:
-    room = behind.room(quality=NO_VIDEO)
-    (alice,) = members(behind, room, 1)
-    ask(behind, alice, room)
-    taken = []
-    for _ in range(40):
-        begun = time.monotonic()
-        assert ask(behind, alice, room).status == 200
-        taken.append(time.monotonic() - begun)
-    print(f"FIGURE by the homeserver: median {1e3 * statistics.median(taken):.1f} ms a token")
-
-
-def test_a_guard_that_is_down_is_synapses_own_error(tmp_path: Path) -> None:
-    require_real()
-    with running_stack(tmp_path, behind=True, guarded=False) as stack:
-        room = stack.room()
-        (alice,) = members(stack, room, 1)
-        begun = time.monotonic()
-        assert ask(stack, alice, room).status >= 500
-        assert time.monotonic() - begun < 35.0

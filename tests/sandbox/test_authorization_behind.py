@@ -54,23 +54,46 @@ def test_a_homeserver_that_does_not_say_who_is_in_a_room_is_a_bad_gateway() -> N
     assert (answer.status, answer.json()["errcode"]) == (502, "M_UNKNOWN")
 
 
-def test_another_homeserver_is_asked_only_for_who_is_in_the_room_and_where_it_is_too() -> None:
+def elsewhere(
+    *joined: str, says: tuple[int, Any] | None = (200, {"jwt": "theirs"})
+) -> tuple[Response, list[Any]]:
+    """Ask for a token of the homeserver `far`, which answers what it `says`."""
     asked = []
 
-    async def ask(user: str, fields: Mapping[str, Any]) -> str:
-        asked.append((user, fields["server_name"]))
-        return "theirs"
+    async def ask(server: str, fields: Mapping[str, str]) -> tuple[int, Any]:
+        asked.append((server, dict(fields)))
+        assert says is not None
+        return says
 
-    def answer(*joined: str, reachable: bool = True) -> Response:
-        behind = Behind(*joined)
-        behind.behind.ask_elsewhere = ask if reachable else None
-        return behind.post(CLIENT_PATHS[0], server_name="far", url="ws://theirs")
+    behind = Behind(*joined)
+    behind.behind.ask_server = ask if says else None
+    return behind.post(CLIENT_PATHS[0], server_name="far", url="ws://theirs"), asked
 
-    assert (answer().status, answer(USER).status, answer("far").status) == (403, 403, 403)
-    assert answer(USER, "far", reachable=False).status == 502
-    assert asked == []
-    assert answer(USER, "far").json() == {"jwt": "theirs"}
-    assert asked == [(USER, "far")]
+
+def test_another_homeserver_is_asked_only_for_who_is_in_the_room_and_where_it_is_too() -> None:
+    for joined in ((), (USER,), ("far",)):
+        answer, asked = elsewhere(*joined)
+        assert (answer.status, asked) == (403, [])
+    assert elsewhere(USER, "far", says=None)[0].status == 502
+    answer, asked = elsewhere(USER, "far")
+    assert answer.json() == {"jwt": "theirs"}
+    assert asked == [("far", {"user_id": USER, **FIELDS, "url": "ws://theirs"})]
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "errcode"),
+    [
+        ((403, {"errcode": "M_FORBIDDEN"}), 403, "M_FORBIDDEN"),
+        ((400, {"errcode": "M_INVALID_PARAM"}), 400, "M_INVALID_PARAM"),
+        ((429, {"errcode": "M_LIMIT_EXCEEDED"}), 502, "M_UNKNOWN"),
+        ((500, None), 502, "M_UNKNOWN"),
+    ],
+)
+def test_of_what_another_homeserver_says_two_refusals_are_relayed(
+    says: tuple[int, Any], status: int, errcode: str
+) -> None:
+    answer, _ = elsewhere(USER, "far", says=says)
+    assert (answer.status, answer.json()["errcode"]) == (status, errcode)
 
 
 def test_users_of_other_servers_ask_where_ours_is_in_the_room_and_may_only_listen() -> None:

@@ -1,11 +1,20 @@
 """How the authorization service asks a homeserver and the SFU."""
 
+import json
 import time
+from typing import Any
 
 import pytest
 from pytest_twisted import ensureDeferred
+from twisted.web.resource import Resource
 
-from lotus_guard.sandbox.authorization_clients import federation_base, room_maker, userinfo_over
+from lotus_guard.core.homeserver_wire import FEDERATION_PATHS
+from lotus_guard.sandbox.authorization_clients import (
+    ask_server_over,
+    federation_base,
+    room_maker,
+    userinfo_over,
+)
 from lotus_guard.sandbox.livekit import LiveKitApp
 from lotus_guard.sandbox.synapse import SynapseApp
 from lotus_guard.sandbox.synapse_state import SynapseState
@@ -50,3 +59,35 @@ async def test_the_sfu_makes_a_room_for_its_own_key(sfu: Sfu) -> None:
     with pytest.raises(RuntimeError, match="401"):
         await room_maker(network, "http://sfu", KEY, SECRET[::-1])("not made")
     assert "not made" not in sfu.state.rooms
+
+
+class FedProxy(Resource):
+    """A homeserver that notes what it is to ask another one, and for whom."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[bytes, str | None, Any]] = []
+
+    def render_POST(self, request: Any) -> bytes:
+        sent = json.loads(request.content.read())
+        self.asked.append((request.path, request.getHeader("Authorization"), sent))
+        return b'{"status": 403, "content": {"errcode": "M_FORBIDDEN"}}'
+
+
+@ensureDeferred
+async def test_our_homeserver_asks_another_one() -> None:
+    network, homeserver = Network(), FedProxy()
+    network.add("http://hs", homeserver)
+    ask_server = ask_server_over(network, "http://hs", "as")
+    assert await ask_server("other:1", {"room_id": "!a"}) == (403, {"errcode": "M_FORBIDDEN"})
+    ((path, bearer, sent),) = homeserver.asked
+    assert path == b"/_matrix/client/unstable/io.element.msc4512/appservice/fed_proxy"
+    assert bearer == "Bearer as"
+    assert sent == {
+        "destination": "other:1",
+        "method": "POST",
+        "path": FEDERATION_PATHS[1],
+        "body": {"room_id": "!a"},
+    }

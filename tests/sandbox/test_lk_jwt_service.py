@@ -74,6 +74,7 @@ def test_it_is_an_application_service_with_all_that_it_takes_or_none() -> None:
     service = read_service(whole, agent)
     assert service is not None
     assert (service.hs_token, service.server) == ("h", "s:1")
+    assert service.ask_server is not None
     for name in ("LIVEKIT_AS_TOKEN", "LIVEKIT_HS_TOKEN", "LIVEKIT_HS_SERVER_NAME"):
         with pytest.raises(SystemExit, match=name):
             read_service({**whole, name: ""}, agent)

@@ -153,12 +153,12 @@ def another_service(world: World, secret: str) -> None:
     issuer = Issuer(KEY, secret, "ws://other")
     world.sandbox.homeserver.join(VOICE, "@eve:other")
 
-    async def ask(user: str, fields: Mapping[str, Any]) -> str:
-        identity = plain_identity_of(UserId(user), fields["member_id"])
-        return issuer.answer(fields["room_id"], fields["slot_id"], identity)["jwt"]
+    async def ask(_server: str, fields: Mapping[str, str]) -> tuple[int, Any]:
+        identity = plain_identity_of(UserId(fields["user_id"]), fields["member_id"])
+        return 200, issuer.answer(fields["room_id"], fields["slot_id"], identity)
 
     assert world.sandbox.authorization.behind is not None
-    world.sandbox.authorization.behind.ask_elsewhere = ask
+    world.sandbox.authorization.behind.ask_server = ask
 
 
 @pytest_twisted.ensureDeferred

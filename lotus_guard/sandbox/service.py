@@ -15,6 +15,7 @@ from twisted.web.client import Agent
 from lotus_guard.run.address import listening
 from lotus_guard.run.config import read_config
 from lotus_guard.run.start import make_service
+from lotus_guard.sandbox.generation import RUST
 from lotus_guard.sandbox.site import sandbox_site
 from lotus_guard.sandbox.stack import Sandbox, welcome
 
@@ -24,6 +25,7 @@ HOMESERVER_LISTEN = "tcp:8069:interface=127.0.0.1"
 def make_sandbox_service(reactor: Any, environment: Mapping[str, str]) -> Any:
     """Make the service; what the environment says to the guard goes before the sandbox's own."""
     sandbox = Sandbox(Agent(reactor), time.time)
+    sandbox.authorization.generation = RUST  # the one that can stand behind a homeserver
     state = Path(tempfile.mkdtemp(prefix="lotus-guard-sandbox-")) / "state.sqlite"
     settings = {
         **sandbox.environment(),

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from lotus_guard.check.upstream_version import GO, PROBE, PROBE_PATH, generation_of
 from tests.contract.authorization import (
     BAD_JSON,
     CLIENT_PATHS,
@@ -89,6 +90,11 @@ class GoContract(AuthorizationContract):
         assert subject.room_of(subject.legacy(room=room)) == livekit_room(room)
 
     # Refusals
+
+    def test_the_probe_of_the_check_tells_the_generation(
+        self, subject: AuthorizationSubject
+    ) -> None:
+        assert generation_of(*refusal(subject.post(PROBE_PATH, PROBE))) == GO
 
     @pytest.mark.parametrize("path", CLIENT_PATHS)
     def test_an_array_is_no_request_and_null_is_an_empty_one(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lotus_guard.check.upstream_version import PROBE, PROBE_PATH, RUST, generation_of
 from lotus_guard.core.model import UserId
 from lotus_guard.core.naming import identity_of
 from tests.contract.authorization import (
@@ -110,6 +111,11 @@ class RustContract(AuthorizationContract):
         assert subject.claims(answer)["sub"] == plain_name(subject.user, "&", "<")
 
     # Refusals
+
+    def test_the_probe_of_the_check_tells_the_generation(
+        self, subject: AuthorizationSubject
+    ) -> None:
+        assert generation_of(*refusal(subject.post(PROBE_PATH, PROBE))) == RUST
 
     @pytest.mark.parametrize(
         "change",

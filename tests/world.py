@@ -110,7 +110,7 @@ class World:
         self.guard.memory.open()
         port = self._listen(0, DoorSite(self.guard.public.door, self.guard.public.connections))
         self.url = f"http://127.0.0.1:{port}"
-        if self.guard.homeserver is not None:
+        if self.config.homeserver_listen:
             door = self.guard.homeserver
             port = self._listen(0, DoorSite(door.door, door.connections))
             self.homeserver = f"http://127.0.0.1:{port}"

@@ -48,7 +48,7 @@ def assert_untouched(host: Host, synapse: Synapse) -> None:
 
 @pytest.mark.parametrize("with_socket", [True, False], ids=["socket", "no socket"])
 def test_it_moves_once_synapse_hands_on_to_the_guard(
-    host: Host, synapse: Synapse, tmp_path: object, with_socket: bool
+    host: Host, synapse: Synapse, with_socket: bool
 ) -> None:
     tree = other_tree(host.directory / "tree", socket=with_socket)
     before = owner_of(synapse.path)
@@ -176,20 +176,21 @@ def test_a_registration_that_cannot_be_written_undoes_everything(
     assert host.systemd.enabled == {"lk-jwt-service.service"}
 
 
+@pytest.mark.parametrize("with_socket", [True, False], ids=["socket", "no socket"])
 def test_a_guard_that_fails_in_the_move_goes_on_for_the_homeserver(
-    host: Host, synapse: Synapse
+    host: Host, synapse: Synapse, with_socket: bool
 ) -> None:
-    host.install()
+    good = other_tree(host.directory / "good", socket=with_socket)
+    bad = other_tree(host.directory / "bad", "crashes", with_socket)
+    host.install(tree=good)
     synapse.restart()
-    host.repository.commit("crashes")
-    done = host.install(LOTUS_DEPLOY_PROBE_SECONDS="2")
+    done = host.install(tree=bad, LOTUS_DEPLOY_PROBE_SECONDS="2")
     assert done.returncode == 5, done.stdout
     until("the homeserver finds the guard", lambda: synapse.ask().status == 200)
-    assert (host.answers, synapse.answers) == ("", "1")
+    assert (host.answers, synapse.answers) == ("", "other")
     assert (host.root / WAITING).exists()
-    host.repository.commit()
-    assert host.install().returncode == 0
-    assert (host.answers, synapse.answers) == ("3", "3")
+    assert host.install(tree=good).returncode == 0
+    assert (host.answers, synapse.answers) == ("other", "other")
 
 
 @pytest.mark.parametrize("port", [8070, 8071])

@@ -114,15 +114,15 @@ def test_the_registration_is_found_where_lk_jwt_service_finds_it(tmp_path: Path)
     assert "LoadCredential=as-registration:/etc/r.yaml\n" in found.knows
 
 
-@pytest.mark.parametrize("port", [8070, 8071])
+@pytest.mark.parametrize(("port", "end"), [(8070, ""), (8071, "\r")])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "0.0.0.0"])
 def test_both_ports_of_lk_jwt_service_are_known_however_spelled(
-    tmp_path: Path, host: str, port: int
+    tmp_path: Path, host: str, port: int, end: str
 ) -> None:
-    found = door(tmp_path, f"{KEY}: http://{host}:{port}")
+    found = door(tmp_path, f"{KEY}: http://{host}:{port}{end}")
     assert found.by_hand == ""
     found.lead_here()
-    assert f"{KEY}: {HOME}\n" in found.path.read_text()
+    assert f"{KEY}: {HOME}{end}\n".encode() in found.path.read_bytes()
     again = door_again(found)
     assert again.is_led_here
     done = subprocess.run(
@@ -133,7 +133,7 @@ def test_both_ports_of_lk_jwt_service_are_known_however_spelled(
         check=False,
     )
     assert "now restart Synapse" in done.stdout, done
-    assert f"{KEY}: http://{host}:8070\n" in found.path.read_text()
+    assert f"{KEY}: http://{host}:8070{end}\n".encode() in found.path.read_bytes()
 
 
 def door_again(found: Door) -> Door:

@@ -17,7 +17,6 @@ from deploy.lib.steps import Walk
 from deploy.lib.unit import Service
 
 NOW = "--move-now"
-TOKEN = "LOTUS_GUARD_SYNAPSE_TOKEN"  # noqa: S105
 
 
 class Crossing:
@@ -77,12 +76,10 @@ class Crossing:
             say(f"now {RESTART}: what it hands on goes past the guard until then, or fails")
 
     def environment(self, service: Service) -> dict[str, str]:
-        """The environment of a `lotus-guard check`, which asks Synapse as the guard's own user."""
+        """The environment of a `lotus-guard check`, which may ask as a user."""
         env = {**neutral(), **service.environment, "STATE_DIRECTORY": str(self._host.state)}
-        if not self._door().is_wanted:
-            return env
-        token = self._settings.user_token or env.get(TOKEN) or _read(env.get(f"{TOKEN}_FROM_FILE"))
-        return {**env, "CHECK_USER_TOKEN": token}
+        token = self._settings.user_token
+        return {**env, "CHECK_USER_TOKEN": token} if token else env
 
     def _lead(self, door: Door) -> bool:
         """Change the registration, if we can; tells whether that was to be done."""
@@ -113,8 +110,3 @@ class Crossing:
 
     def _astray(self, release: Path, service: Service) -> str:
         return led_astray(release, self.environment(service))
-
-
-def _read(path: str | None) -> str:
-    text = files.read(Path(path)) if path else None
-    return text.decode(errors="replace").strip() if text else ""

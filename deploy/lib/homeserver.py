@@ -19,7 +19,7 @@ from deploy.lib.unit import Service, address, directives, environment_of
 
 REGISTRATION, HS_TOKEN = "LIVEKIT_AS_REGISTRATION_FILE", "LIVEKIT_HS_TOKEN"
 LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
-DEFAULT_LISTEN = "tcp:8073:interface=127.0.0.1"
+DEFAULT_LISTEN = "tcp:8069:interface=127.0.0.1"
 KNOWS = f"{GUARD}.d/homeserver.conf"
 ROUTE = "homeserver-route"
 RESTART = "restart Synapse (on its host: systemctl restart matrix-synapse)"
@@ -143,8 +143,8 @@ class Door:
             return ""
         text = f"{self.path} leads to {way.url}, which is not lk-jwt-service on loopback"
         if not way.is_loopback and registration.is_ours(way.host):
-            text += f". By hand: {LISTEN}=tcp:8073:interface={way.host} for the guard, should no "
-            return f"{text}stranger reach that address, and its port 8073 in that line"
+            text += f". By hand: {LISTEN}=tcp:8069:interface={way.host} for the guard, should no "
+            return f"{text}stranger reach that address, and its port 8069 in that line"
         return f"{text}. By hand, should it end there: {line}"
 
     def _leads_to_upstream(self, way: Way) -> bool:

@@ -20,9 +20,10 @@ from deploy.lib.unit import DEFAULT_STATE, Service
 CHECK_SECONDS = 180.0
 STOP_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
-NOT_THE_TRIALS = ("pushes", "webhooks", "one-guard")
+NOT_THE_TRIALS = ("pushes", "webhooks", "one-guard", "homeserver-route")
 """What `lotus-guard check` cannot tell of a trial: nobody pushes to its ports but our own probe,
-and its state is a copy, which names the guard of the state itself."""
+its state is a copy, which names the guard of the state itself, and the homeserver hands nothing on
+to it."""
 TAKEN = os.strerror(errno.EADDRINUSE)
 BEFORE_THE_MOVE = ("upstream-exposed",)
 """What it must find while upstream still has the public port."""

@@ -44,7 +44,7 @@ class Host:
         units = self.root / "lib/systemd/system"
         units.mkdir(parents=True)
         (self.root / "etc/systemd/system").mkdir(parents=True)
-        self.ports = {port: free_port() for port in (8070, 8071, 8072, 8073)}
+        self.ports = {port: free_port() for port in (8070, 8071, 8072, 8069)}
         self.systemd = Systemd(self.root, self.ports)
         self.repository = Repository(self.directory / "repository")
         self.repair_upstream()

@@ -34,7 +34,7 @@ WantedBy=sockets.target
 """
 FOR_HOMESERVER = """\
 [Socket]
-ListenStream=127.0.0.1:8073
+ListenStream=127.0.0.1:8069
 FileDescriptorName=homeserver
 Service=voice-limit-guard.service
 [Install]

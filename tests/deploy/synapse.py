@@ -116,7 +116,7 @@ def name_registration(host: Host, assignment: str) -> None:
 def expected(host: Host, port: int) -> bytes:
     """The registration with another address of lk-jwt-service or of the guard."""
     text = (REGISTRATION % port).encode()
-    if port == host.ports[8073]:
+    if port == host.ports[8069]:
         text = text.replace(b"http://localhost:", b"http://127.0.0.1:")
     return text
 

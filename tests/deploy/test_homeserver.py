@@ -36,7 +36,7 @@ def synapse(host: Host) -> Iterator[Synapse]:
 def settings(host: Host, made: Synapse) -> dict[str, str]:
     return {
         "LOTUS_GUARD_SYNAPSE_URL": made.url,
-        LISTEN: f"tcp:{host.ports[8073]}:interface=127.0.0.1",
+        LISTEN: f"tcp:{host.ports[8069]}:interface=127.0.0.1",
     }
 
 
@@ -69,7 +69,7 @@ def test_it_moves_once_synapse_hands_on_to_the_guard(
     assert (host.answers, synapse.answers) == ("other", "other")
     print(f"FIGURE move, by the old door: {client.told()}; through Synapse: {through.told()}")
     assert max(client.gap, through.gap) < 3.0
-    assert synapse.path.read_bytes() == expected(host, host.ports[8073])
+    assert synapse.path.read_bytes() == expected(host, host.ports[8069])
     assert owner_of(synapse.path) == before
     assert not (host.root / WAITING).exists()
     assert HS_TOKEN not in (host.root / RECORD).read_text()
@@ -137,11 +137,11 @@ def test_what_is_not_clear_is_told_and_left(host: Host, synapse: Synapse, line: 
     done = host.install()
     assert done.returncode == NOT_NOW, done.stdout
     assert f"By hand, should it end there: `{KEY}: http" in done.stdout or (
-        f"By hand: `{KEY}: http://127.0.0.1:{host.ports[8073]}`" in done.stdout
+        f"By hand: `{KEY}: http://127.0.0.1:{host.ports[8069]}`" in done.stdout
     )
     assert synapse.path.read_text() == text
     assert (host.answers, synapse.answers) == ("", "")
-    synapse.path.write_bytes(expected(host, host.ports[8073]))
+    synapse.path.write_bytes(expected(host, host.ports[8069]))
     synapse.restart()
     assert host.install().returncode == 0
     assert (host.answers, synapse.answers) == ("1", "1")
@@ -206,7 +206,7 @@ def test_who_has_changed_lk_jwt_service_first(host: Host, port: int) -> None:
         assert "now restart Synapse" in done.stdout
         assert client.lost == []
         assert synapse.ask().status == before == (200 if port == 8071 else 404)
-        assert synapse.path.read_bytes() == expected(host, host.ports[8073])
+        assert synapse.path.read_bytes() == expected(host, host.ports[8069])
         synapse.restart()
         assert synapse.answers == "1"
         done = host.revert()
@@ -217,9 +217,9 @@ def test_who_has_changed_lk_jwt_service_first(host: Host, port: int) -> None:
 def test_the_guards_port_is_there_before_lk_jwt_service_knows_of_it(host: Host) -> None:
     """As docs/homeserver.md has it: the registration leads to the guard from the beginning."""
     assert host.install().returncode == 0
-    with synapse_of(host, host.ports[8073]) as synapse:
+    with synapse_of(host, host.ports[8069]) as synapse:
         name_registration(host, "OTHER=x")
-        synapse.path.write_bytes(expected(host, host.ports[8073]))
+        synapse.path.write_bytes(expected(host, host.ports[8069]))
         synapse.restart()
         assert synapse.ask().status == 500
         host.settings = settings(host, synapse)
@@ -228,7 +228,7 @@ def test_the_guards_port_is_there_before_lk_jwt_service_knows_of_it(host: Host) 
         assert done.returncode == 0, done.stdout
         assert client.lost == []
         assert synapse.answers == "1"
-        assert http("POST", f"http://127.0.0.1:{host.ports[8073]}/sfu/get", b"{}").status == 401
+        assert http("POST", f"http://127.0.0.1:{host.ports[8069]}/sfu/get", b"{}").status == 401
         written = (host.root / "etc/lotus-guard/environment").read_text()
         assert "REGISTRATION" not in written
         assert HS_TOKEN not in written
@@ -278,7 +278,7 @@ def test_on_the_way_back_a_registration_that_cannot_be_written_is_told(
     assert done.returncode == 1
     assert "cannot be changed" in done.stdout
     assert host.answers == ""
-    assert synapse.path.read_bytes() == expected(host, host.ports[8073])
+    assert synapse.path.read_bytes() == expected(host, host.ports[8069])
     assert host.revert().returncode == 0
     assert_untouched(host, synapse)
 

@@ -125,7 +125,7 @@ def test_this_tree_takes_over_what_synapse_hands_on(host: Host, neighbours: Proc
     name_registration(host, f"LIVEKIT_AS_REGISTRATION_FILE=/{PATH}")
     neighbours.stop()
     neighbours.start()
-    listen = f"tcp:{host.ports[8073]}:interface=127.0.0.1"
+    listen = f"tcp:{host.ports[8069]}:interface=127.0.0.1"
     with host.client() as client:
         done = host.install(LOTUS_GUARD_HOMESERVER_LISTEN=listen)
     assert done.returncode == 4, done.stdout
@@ -136,7 +136,7 @@ def test_this_tree_takes_over_what_synapse_hands_on(host: Host, neighbours: Proc
     done = host.install()
     assert done.returncode == 0, done.stdout
     assert "homeserver-" not in done.stdout.replace("homeserver-scope", ""), done.stdout
-    home = f"http://127.0.0.1:{host.ports[8073]}"
+    home = f"http://127.0.0.1:{host.ports[8069]}"
     assert path.read_text() == text.replace("http://localhost:%s", home)
     asked = http("POST", f"{home}/_matrix/client/v1/rtc/livekit/get_token", b"{}")
     assert (asked.status, asked.json()["errcode"]) == (401, "M_MISSING_TOKEN")

@@ -15,7 +15,7 @@ from deploy.lib.trial import moved_aside
 from deploy.lib.unit import Service
 from tests.real.processes import ROOT
 
-HOME = "http://127.0.0.1:8073"
+HOME = "http://127.0.0.1:8069"
 GOOD_LINES = [
     f"{KEY}: http://localhost:8070",
     f'{KEY}: "http://localhost:8070"',
@@ -152,11 +152,11 @@ def test_an_address_that_others_reach_is_for_the_operator(
 ) -> None:
     monkeypatch.setattr("deploy.lib.registration.is_ours", lambda host: host == "10.0.0.7")
     found = door(tmp_path, f"{KEY}: http://10.0.0.7:8070")
-    assert f"{LISTEN}=tcp:8073:interface=10.0.0.7" in found.by_hand
+    assert f"{LISTEN}=tcp:8069:interface=10.0.0.7" in found.by_hand
     led = door(
         tmp_path,
-        f"{KEY}: http://10.0.0.7:8073",
-        LOTUS_GUARD_HOMESERVER_LISTEN="tcp:8073:interface=10.0.0.7",
+        f"{KEY}: http://10.0.0.7:8069",
+        LOTUS_GUARD_HOMESERVER_LISTEN="tcp:8069:interface=10.0.0.7",
     )
     assert (led.by_hand, led.is_led_here) == ("", True)
 

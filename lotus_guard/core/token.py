@@ -48,10 +48,16 @@ class NotOurs(ValueError):
     """A token that our key and secret did not sign, or that is not a LiveKit join token."""
 
 
-class Unfit(ValueError):
-    """A token whose room or identity is longer than any that upstream makes of Matrix's ids.
+MOST_TOKEN = 16 * 1024
+"""Bytes of a token. Upstream's have about one kilobyte; PyJWT looks at each character of a longer
+one before it knows whose it is: 900 kB keep the reactor for a tenth of a second."""
 
-    A homeserver of the client's own has said who they are. LiveKit lets no such identity in.
+
+class Unfit(ValueError):
+    """A token that is not one that upstream makes for a client who keeps to Matrix.
+
+    It is longer, or its room or its identity is: a homeserver of the client's own has said who
+    they are, or has written the whole token. Or it was not made for this request.
     """
 
 
@@ -101,6 +107,8 @@ def open_token(encoded: str, pairs: Sequence[KeyPair]) -> Token:
     issuer or the shape is not right: it must then go out untouched, for whatever we signed
     instead, the SFU would refuse. Raises Unfit.
     """
+    if len(encoded) > MOST_TOKEN:
+        raise Unfit(f"it is longer than {MOST_TOKEN} bytes")
     why = NotOurs("no key and secret to verify it by")
     for pair in pairs:
         try:
@@ -114,7 +122,7 @@ def _open(encoded: str, pair: KeyPair) -> Token:
     try:
         # Upstream has just made it: only whose it is matters here. The SFU checks the times.
         claims: Any = json.loads(_JWS.decode(encoded, pair.secret, algorithms=["HS256"]))
-    except (jwt.PyJWTError, ValueError) as error:
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise NotOurs(type(error).__name__) from None
     if not isinstance(claims, dict):
         raise NotOurs("no claims in it")

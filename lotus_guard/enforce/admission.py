@@ -89,7 +89,8 @@ class Admission:
             answer = await self._judge(token, asked, arrived, shed_reason)
             begin = begins(token)
             if isinstance(answer, Pass) and begin is not None:
-                self.issued.begins.put(token.identity, begin)
+                last = self.issued.begins.get(token.identity)
+                self.issued.begins.put(token.identity, max(begin, last or begin))
             return answer
         except NotOurs as why:
             if asked is not None and asked.request.elsewhere:
@@ -119,6 +120,8 @@ class Admission:
         if holder.excess and (refusal := self._refuse_excess(holder.excess)):
             return refusal
         if holder.binding is None:
+            if asked and asked.request.elsewhere:  # one of ours, which another server plays back
+                raise Unfit("it was not made for this request")
             unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown LiveKit room")
             return self._pass_unjudged(unknown, None, holder.person)
         room = holder.binding.room

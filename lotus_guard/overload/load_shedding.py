@@ -34,6 +34,12 @@ own, and so long that it opens. What waits here instead is bounded by the reques
 """
 MANY_TOKENS = TOKENS.most // 2
 """So many tokens being judged, none of more than `cap` from one address, are too many."""
+HANDED_ON_SECONDS = 4.0
+"""The same for what a homeserver hands on: Synapse gives up after 30 s."""
+ELSEWHERE = Bounds(most=64, each=8, crowd=8, line=8, waiting=64, cap=8)
+"""Requests under way that another homeserver's service answers. It may hang, and whoever asks may
+have chosen it: none of the places for all others is held by that."""
+ELSEWHERE_SECONDS = 1.0
 TICK_SECONDS = 0.1
 FADING = 0.8
 """What is left of a lateness at the next tick: what has queued up meanwhile is late as well."""
@@ -49,6 +55,15 @@ def requests(places: int) -> Bounds:
     return Bounds(places, places, crowd, line=places, waiting=2 * places, cap=places)
 
 
+def handed_on(places: int) -> Bounds:
+    """Share out so many places for what a homeserver hands on.
+
+    Of one user so few that many accounts are needed to fill them: an account costs less than an
+    address. A join of Element Call is four requests, and Synapse lets through ten at once.
+    """
+    return Bounds(places, each=16, crowd=16, line=64, waiting=2 * places, cap=16)
+
+
 class TurnedAway(Exception):
     """One address wants more than fits into its line, or for longer than may be waited."""
 
@@ -59,14 +74,16 @@ class ConcurrencyLimiter:
 
     shares: Shares[Origin, Deferred[None]]
     clock: IReactorTime
+    seconds: float = WAIT_SECONDS
+    """How long one may wait."""
     _admitting: bool = field(default=False, init=False)
 
     def enter(self, who: Origin) -> bool:
         """Take a place if there is one for them at once; else `wait`. Then `leave`."""
         return self.shares.enter(who)
 
-    async def wait(self, who: Origin, weight: int = 1, seconds: float = WAIT_SECONDS) -> None:
-        """Wait for a place and take it; raises TurnedAway."""
+    async def wait(self, who: Origin, weight: int = 1, seconds: float | None = None) -> None:
+        """Wait for a place and take it; raises TurnedAway. `seconds` instead of the usual ones."""
         turn: Deferred[None] = Deferred(lambda mine: self.shares.give_up(who, mine))
         waits, dropped = self.shares.wait(who, turn, weight)
         if dropped is not None:
@@ -74,7 +91,7 @@ class ConcurrencyLimiter:
         if not waits:
             raise TurnedAway
         try:
-            await with_timeout(seconds, self.clock, turn)
+            await with_timeout(self.seconds if seconds is None else seconds, self.clock, turn)
         except TimeoutError:
             raise TurnedAway from None
 
@@ -123,13 +140,22 @@ class LoadShedding:
     on_turned_away: Callable[[], None] = lambda: None
     lag: Lag = field(init=False)
     requests: ConcurrencyLimiter = field(init=False)
+    """At the public port."""
+    handed_on: ConcurrencyLimiter = field(init=False)
+    """At the homeserver's; half as many, and of their own: neither door can fill the other's."""
+    elsewhere: ConcurrencyLimiter = field(init=False)
     tokens: ConcurrencyLimiter = field(init=False)
     arrivals: Arrivals[Origin] = field(init=False, factory=Arrivals)
 
     def __attrs_post_init__(self) -> None:
         self.lag = Lag(self.now)
-        self.requests = ConcurrencyLimiter(Shares(requests(self.places), _is_crowd), self.clock)
-        self.tokens = ConcurrencyLimiter(Shares(TOKENS, _is_crowd), self.clock)
+        self.requests = self._limiter(requests(self.places))
+        self.handed_on = self._limiter(handed_on(self.places // 2), HANDED_ON_SECONDS)
+        self.elsewhere = self._limiter(ELSEWHERE, ELSEWHERE_SECONDS)
+        self.tokens = self._limiter(TOKENS)
+
+    def _limiter(self, bounds: Bounds, seconds: float = WAIT_SECONDS) -> ConcurrencyLimiter:
+        return ConcurrencyLimiter(Shares(bounds, _is_crowd), self.clock, seconds)
 
     def worked(self, who: Origin, times: int) -> None:
         """Count what keeps the guard busy; a number below 0 takes some of it back."""

@@ -10,7 +10,7 @@ from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.records import Recorder
 from lotus_guard.neighbours.upstream import OF_HOMESERVERS, WITHHELD, Upstream
 from lotus_guard.overload.connections import Connections
-from lotus_guard.overload.load_shedding import LoadShedding
+from lotus_guard.overload.load_shedding import HANDED_ON_SECONDS, LoadShedding
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.fd_budget import FdBudget
@@ -25,11 +25,12 @@ from lotus_guard.web.problems import Objections
 from lotus_guard.web.token_exchange import TokenExchange
 
 UPSTREAM_SECONDS = 18.0
-"""How long upstream may take here."""
-WAIT_SECONDS = 4.0
-"""How long a request may wait for its user's others, and its token once more. With upstream's time
-and the rules' that ends before Synapse gives up, after 30 s (docs/facts.md, lk-jwt-service: behind
-a homeserver): a user reads our sentence rather than Synapse's."""
+"""How long upstream may take here. With what a request may wait for its user's others, its token
+once more, and the rules' time that ends before Synapse gives up, after 30 s (docs/facts.md,
+lk-jwt-service: behind a homeserver): a user reads our sentence rather than Synapse's."""
+MOST_ANSWER = 32 * 1024
+"""Bytes of an answer that are read before it is judged. A hostile homeserver may have written it,
+which a user can name (`server_name`): a longer one is no token."""
 MOST_FIELDS = 16
 """Of a query string, so many are looked at; one with more is no probe."""
 JSON_ONLY = {b"Content-Type": b"application/json"}
@@ -63,7 +64,7 @@ def make_homeserver_port(
     """Make what serves the homeserver, should it have a port."""
     config, clocks, metrics = basics.config, basics.clocks, basics.metrics
     connections = Connections(
-        budget.connections,
+        budget.requests,
         is_proxy=lambda _peer: True,
         on_cut=metrics.requests.cut,
         now=clocks.now,
@@ -72,11 +73,12 @@ def make_homeserver_port(
     objections = Objections(recorder, REQUEST in config.observed)
     callers = Homeservers(config.credentials.hs_token, objections)
     base = config.upstream.encode("ascii")
-    service = Upstream(upstream, base, clocks.reactor, UPSTREAM_SECONDS)
+    service = Upstream(upstream, base, clocks.reactor, UPSTREAM_SECONDS, MOST_ANSWER)
     way = PassThrough(service, answers, WITHHELD - OF_HOMESERVERS)
     exchange = TokenExchange(
-        way, admission, objections, load, callers, clocks.now, patience=WAIT_SECONDS
+        way, admission, objections, load, callers, clocks.now, patience=HANDED_ON_SECONDS
     )
     app = HomeserverApp(exchange)
-    door = Door(app, callers, load, answers, objections, probes(basics, in_query), WAIT_SECONDS)
+    is_probe = probes(basics, in_query)
+    door = Door(app, callers, load, answers, objections, is_probe, load.handed_on)
     return HomeserverPort(door, connections)

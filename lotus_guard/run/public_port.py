@@ -93,14 +93,18 @@ def probes(basics: Basics, said: Callable[[ClientRequest], str]) -> Callable[[Cl
 
 def _show_load(families: Families, load: LoadShedding, connections: Connections) -> None:
     """Expose how much there is to do."""
-    requests, tokens = load.requests.shares, load.tokens.shares
+    doors, tokens = (load.requests.shares, load.handed_on.shares), load.tokens.shares
     show = families.show
     show("lotus_guard_connections", "Connections of clients", lambda: connections.open)
-    show("lotus_guard_requests_under_way", "Requests being served", lambda: requests.used)
+    show(
+        "lotus_guard_requests_under_way",
+        "Requests being served",
+        lambda: sum(door.used for door in doors),
+    )
     show(
         "lotus_guard_requests_waiting",
         "Places taken in the clients' lines",
-        lambda: requests.waiting,
+        lambda: sum(door.waiting for door in doors),
     )
     show("lotus_guard_tokens_under_way", "Tokens being judged", lambda: tokens.used)
     show("lotus_guard_loop_lag_seconds", "How late the reactor is", load.lag.seconds)

@@ -26,7 +26,7 @@ from lotus_guard.neighbours.upstream import target_of
 from lotus_guard.overload.client_address import entries_of
 from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.http_limits import QuietSite
-from lotus_guard.overload.load_shedding import WAIT_SECONDS, LoadShedding, TurnedAway
+from lotus_guard.overload.load_shedding import ConcurrencyLimiter, LoadShedding, TurnedAway
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import Callers, ClientRequest
 from lotus_guard.web.problems import Objections, Problem, too_many
@@ -74,7 +74,7 @@ class Door(KleinResource):
         answers: Answers,
         objections: Objections,
         is_probe: Callable[[ClientRequest], bool],
-        patience: float = WAIT_SECONDS,
+        requests: ConcurrencyLimiter | None = None,
     ) -> None:
         super().__init__(behind.app)
         self.behind = behind
@@ -84,7 +84,7 @@ class Door(KleinResource):
         self._answers = answers
         self._objections = objections
         self._is_probe = is_probe
-        self._patience = patience
+        self._requests = requests or shedding.requests
         self._failures = LogThrottle(shedding.now)
         self._open = 0
         self._waiting: list[Deferred[None]] = []
@@ -143,11 +143,11 @@ class Door(KleinResource):
         if request.is_trusted:
             await self._route(request)
             return
-        who, requests = request.origin, self._shedding.requests
+        who, requests = request.origin, self._requests
         self._shedding.arrivals.count(who, self._shedding.now())
         if not requests.enter(who):
             size = len(request.content.getbuffer())
-            await requests.wait(who, 1 + size // PLACE_BYTES, self._patience)
+            await requests.wait(who, 1 + size // PLACE_BYTES)
         try:
             await self._route(request)
         finally:

@@ -17,12 +17,14 @@ from lotus_guard.core.homeserver_wire import (
     user_sender,
 )
 from lotus_guard.core.strict_json import Unreadable
+from lotus_guard.core.wire import served_path, without_slashes
 from lotus_guard.enforce.credentials import Credential
+from lotus_guard.neighbours.upstream import target_of
 from lotus_guard.overload.client_address import Origin
 from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.problems import Objections, Problem
 
-_ITSELF = Origin("homeserver", is_crowd=True)
+_ITSELF = Origin("homeserver")
 """What a homeserver asks for nobody else."""
 _CLIENT, _FEDERATION = b"/_matrix/client/", b"/_matrix/federation/"
 
@@ -41,8 +43,7 @@ class Homeservers:
         request.sender = self._sender(request)
         if request.sender is None:
             return _ITSELF
-        user = request.sender.user
-        return Origin(user or request.sender.server, is_crowd=user is None)
+        return Origin(request.sender.user or request.sender.server)
 
     def note(self, who: Origin) -> None:
         """Take note of nothing: each request says for whom it is."""
@@ -66,7 +67,7 @@ class Homeservers:
     def _sender(self, request: ClientRequest) -> Sender | None:
         """For whom a request is handed on; None for what a homeserver asks of itself."""
         users, origins = (_said(request, name) for name in (USER_HEADER, ORIGIN_HEADER))
-        path = request.uri.partition(b"?")[0]
+        path = _path_of(request.uri)
         wanted = (path.startswith(_CLIENT), path.startswith(_FEDERATION))
         if (len(users), len(origins)) != wanted:
             self.objections.refuse(
@@ -78,6 +79,14 @@ class Homeservers:
             return server_sender(origins[0].decode("ascii", "replace")) if origins else None
         except Unreadable as why:
             self.objections.refuse(Problem(400, why.errcode, str(why)))
+
+
+def _path_of(uri: bytes) -> bytes:
+    """The path by which the route is found; one that nobody serves is nobody's."""
+    try:
+        return served_path(without_slashes(target_of(uri)))
+    except ValueError:  # the door refuses it
+        return b""
 
 
 def _said(request: ClientRequest, name: bytes) -> list[bytes]:

@@ -14,6 +14,8 @@ from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.problems import Problem
 
+_OTHER = "The other homeserver took too long to answer. Try again."
+
 
 @define(eq=False)
 class PassThrough:
@@ -24,8 +26,11 @@ class PassThrough:
     withheld: AbstractSet[bytes] = WITHHELD
     """The headers of a request that upstream does not get."""
 
-    async def ask(self, request: ClientRequest, body: bytes) -> Reply:
-        """Hand a request on; its answer is read up to a bound. Raises Problem."""
+    async def ask(self, request: ClientRequest, body: bytes, is_elsewhere: bool = False) -> Reply:
+        """Hand a request on; its answer is read up to a bound. Raises Problem.
+
+        `is_elsewhere` where upstream asks another homeserver, which may hang: that is not upstream.
+        """
         headers = request.requestHeaders
         prepare_headers(headers, request.peer, request.getHeader(b"host"), self.withheld)
         try:
@@ -33,6 +38,8 @@ class PassThrough:
         except Outage as outage:
             if request.is_gone:  # nobody waits: it was we who broke the exchange off
                 raise CancelledError from None
+            if is_elsewhere and outage.reason is Reason.TIMEOUT:
+                raise Problem(504, "M_UNKNOWN", _OTHER) from None
             self.answers.traffic.upstream_did(outage)
             raise _problem(outage) from None
         self.answers.traffic.upstream_did(None)

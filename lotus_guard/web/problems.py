@@ -72,7 +72,7 @@ def too_many() -> Problem:
     return Problem(
         429,
         "M_LIMIT_EXCEEDED",
-        "Too many requests come from your address at once. Try again in a moment.",
+        "Too many requests at once. Try again in a moment.",
         (("retry_after_ms", RETRY_MS),),
     )
 

@@ -45,7 +45,16 @@ class TokenExchange:
         if asked is not None:
             self.clients.note(request.origin)
             self.admission.ahead(asked.request)
-        await self._pass(request, body, asked, arrived)
+        if asked is None or not asked.request.elsewhere:
+            await self._pass(request, body, asked, arrived)
+            return
+        elsewhere, who = self.shedding.elsewhere, request.origin
+        if not elsewhere.enter(who):
+            await elsewhere.wait(who)
+        try:
+            await self._pass(request, body, asked, arrived)
+        finally:
+            elsewhere.leave(who)
 
     async def other(self, request: ClientRequest) -> None:
         """Answer any other request; raises Problem. No token need come back, but one may."""
@@ -67,7 +76,9 @@ class TokenExchange:
 
     def _asked(self, read: Read, body: bytes) -> Asked | None:
         try:
-            return Asked(read(body), at_token_endpoint=True)
+            request = read(body)
+            # Another homeserver answers that one: what it says, it has chosen.
+            return Asked(request, at_token_endpoint=not request.elsewhere)
         except Unreadable as why:
             self.objections.object(Problem(400, why.errcode, str(why)))
             return None
@@ -76,7 +87,7 @@ class TokenExchange:
         self, request: ClientRequest, body: bytes, asked: Asked | None, arrived: float
     ) -> None:
         begun = self.now()
-        reply = await self.way.ask(request, body)
+        reply = await self.way.ask(request, body, asked is not None and asked.request.elsewhere)
         answered = self.now()
         if not reply.body.is_whole:
             self._may_be_long(reply, asked)

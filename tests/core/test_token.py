@@ -1,5 +1,6 @@
 """LiveKit tokens: which are ours, how long they live, and what a narrower one says."""
 
+import base64
 from typing import Any
 
 import jwt
@@ -8,6 +9,7 @@ import pytest
 from lotus_guard.core.ids import MOST_NAME
 from lotus_guard.core.model import Source
 from lotus_guard.core.token import (
+    MOST_TOKEN,
     KeyPair,
     NotOurs,
     Unfit,
@@ -79,6 +81,20 @@ def test_a_name_longer_than_any_is_no_livekit_rooms() -> None:
     ):
         with pytest.raises(Unfit):
             open_token(encode(claims), [PAIR])
+
+
+@pytest.mark.parametrize("secret", [SECRET, "another-secret-of-32-characters-or-more"])
+def test_a_longer_token_than_any_is_nobodys_and_costs_nothing(secret: str) -> None:
+    """Whoever signed it: PyJWT would look at each character of it first."""
+    long = jwt.encode({**GOOD, "metadata": "x" * MOST_TOKEN}, secret, algorithm="HS256")
+    with pytest.raises(Unfit, match="longer"):
+        open_token(long, [])
+
+
+def test_a_header_without_an_end_is_not_ours() -> None:
+    deep = base64.urlsafe_b64encode(b"[" * 9000).decode().rstrip("=")
+    with pytest.raises(NotOurs):
+        open_token(f"{deep}.e30.AAAA", [PAIR])
 
 
 def test_a_token_lives_from_its_own_beginning() -> None:

@@ -3,7 +3,8 @@
 from twisted.internet.task import Clock
 
 from lotus_guard.neighbours.upstream import OF_HOMESERVERS, WITHHELD
-from lotus_guard.run.homeserver_port import UPSTREAM_SECONDS, WAIT_SECONDS
+from lotus_guard.overload.load_shedding import ELSEWHERE_SECONDS, HANDED_ON_SECONDS
+from lotus_guard.run.homeserver_port import UPSTREAM_SECONDS
 from lotus_guard.web.door import SLOW_SECONDS
 from tests.run.parts import guard_on
 
@@ -13,7 +14,8 @@ LISTEN = "tcp:0:interface=127.0.0.1"
 
 def test_it_gives_up_before_synapse_does_however_long_each_part_takes() -> None:
     deadline = 1.0  # of each rule, and they run side by side
-    assert 2 * WAIT_SECONDS + SLOW_SECONDS + UPSTREAM_SECONDS + deadline < SYNAPSE_SECONDS
+    waits = 2 * HANDED_ON_SECONDS + ELSEWHERE_SECONDS + SLOW_SECONDS
+    assert waits + UPSTREAM_SECONDS + deadline < SYNAPSE_SECONDS
 
 
 def test_only_there_a_homeservers_word_goes_through() -> None:

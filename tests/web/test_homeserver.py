@@ -151,12 +151,17 @@ async def test_a_user_of_another_homeserver_is_judged_like_any_other(world: Worl
 def another_service(world: World, secret: str) -> None:
     """Let there be another homeserver in the room, whose service signs with this secret."""
     issuer = Issuer(KEY, secret, "ws://other")
-    world.sandbox.homeserver.join(VOICE, "@eve:other")
 
     async def ask(_server: str, fields: Mapping[str, str]) -> tuple[int, Any]:
         identity = plain_identity_of(UserId(fields["user_id"]), fields["member_id"])
         return 200, issuer.answer(fields["room_id"], fields["slot_id"], identity)
 
+    answers_elsewhere(world, ask)
+
+
+def answers_elsewhere(world: World, ask: Any) -> None:
+    """Let another homeserver's service answer so."""
+    world.sandbox.homeserver.join(VOICE, "@eve:other")
     assert world.sandbox.authorization.behind is not None
     world.sandbox.authorization.behind.ask_server = ask
 

@@ -57,13 +57,13 @@ def test_each_user_is_a_client_and_so_is_each_other_homeserver() -> None:
     assert Entry().of(asked) == Origin("@alice:s")
     assert asked.sender == Sender(UserId("@alice:s"), "s")
     asked = request({**bearer("t"), ORIGIN: ["other"]}, FEDERATION_PATHS[0])
-    assert Entry().of(asked) == Origin("other", is_crowd=True)
+    assert Entry().of(asked) == Origin("other")
     assert asked.sender == Sender(server="other")
 
 
 def test_what_a_homeserver_asks_for_nobody_is_its_own() -> None:
     asked = request(bearer("t"), "/_matrix/app/v1/ping")
-    assert Entry().of(asked).is_crowd
+    assert Entry().of(asked) == Origin("homeserver")
     assert asked.sender is None
 
 
@@ -105,6 +105,9 @@ def test_where_no_token_is_known_none_is_asked_for() -> None:
         (CLIENT_PATHS[0], {USER: [""]}),
         (CLIENT_PATHS[0], {USER: ["a:s"]}),
         ("/_matrix/app/v1/ping", {USER: ["@a:s"]}),
+        (f"http://h{CLIENT_PATHS[0]}", {}),
+        (f"HTTP://h{CLIENT_PATHS[0]}?q", {ORIGIN: ["o"]}),
+        ("*", {USER: ["@a:s"]}),
     ],
 )
 def test_it_must_be_clear_for_whom_it_asks(path: str, headers: dict[str, list[str]]) -> None:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.real
 
 UNIT = "usr/lib/systemd/system/voice-limit-guard.service"
 SOCKET = "usr/lib/systemd/system/voice-limit-guard.socket"
+HOMESERVER_SOCKET = "usr/lib/systemd/system/voice-limit-guard-homeserver.socket"
 SITE = "usr/lib/lotus-guard/venv/lib/python3.11/site-packages"
 DROP_IN = "etc/systemd/system/lk-jwt-service.service.d/port.conf"
 # Writes down what it is asked. A file units/NAME says that NAME is active and enabled; one called
@@ -196,7 +197,8 @@ def test_installing_moves_and_starts_nothing(bare: Host, package: Path) -> None:
     assert set(bare.calls()) <= {"daemon-reload"}
     own = ("usr/lib/lotus-guard", "usr/share", "etc/lotus-guard")
     new = {name for name in bare.root.files() - before if not name.startswith(own)}
-    assert new == {"usr/bin/lotus-guard", UNIT, SOCKET, *folders_above(UNIT, before)}
+    units = {UNIT, SOCKET, HOMESERVER_SOCKET}
+    assert new == {"usr/bin/lotus-guard", *units, *folders_above(UNIT, before)}
     environment = bare.path("etc/lotus-guard/environment")
     assert environment.stat().st_mode & 0o777 == 0o640
     assert environment.read_text() == (ROOT / "deploy" / "environment.sample").read_text()

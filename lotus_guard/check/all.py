@@ -11,6 +11,7 @@ from lotus_guard.check import (
     clocks,
     guard,
     homeserver,
+    homeserver_port,
     livekit,
     livekit_file,
     public,
@@ -54,6 +55,7 @@ ONLINE = (
     Check(public.ROUTE, public.check_public_address),
     Check(redis.NAME, redis.check_redis),
     Check(user.KEY, user.check_as_user),
+    Check(homeserver_port.TOKEN, homeserver_port.check_believed),
     Check(homeserver.WAY, homeserver.check_homeserver),
 )
 
@@ -80,7 +82,7 @@ def check_offline(
         ok(ENVIRONMENT, "every variable is as it should be"),
         *upstream.check_address(config),
         *guard.check_exposure(config),
-        *homeserver.check_port(config),
+        *homeserver_port.check_exposure(config),
         *_attempt(state.SECRETS, lambda: state.check_secret_files(environment)),
     ]
     if config.redis is None:

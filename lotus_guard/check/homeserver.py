@@ -7,7 +7,6 @@ query string survives that, a header would not: a guard answers it itself, lk-jw
 """
 
 from typing import Any
-from urllib.parse import quote
 
 from attrs import frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
@@ -15,27 +14,29 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from lotus_guard.check.context import PREFIX, CheckContext
 from lotus_guard.check.exchange import describe_answer, errcode_of, fields_of, request
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
-from lotus_guard.check.probe import echo_of
+from lotus_guard.check.probe import echo_of, probe_query
 from lotus_guard.core.homeserver_wire import CLIENT_PATHS
 from lotus_guard.core.naming import ROOM_SLOT
-from lotus_guard.core.probe import QUERY, sign_probe
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
-from lotus_guard.run.address import listening
-from lotus_guard.run.config import Config
 
-PORT, TOKEN = "homeserver-port", "homeserver-token"
-WAY, SCOPE, URL, BURST = (
-    "homeserver-route",
-    "homeserver-scope",
-    "homeserver-url",
-    "homeserver-burst",
-)
+WAY, ANNOUNCED, SERVICE = "homeserver-route", "homeserver-announced", "homeserver-service"
+SCOPE, URL, BURST = "homeserver-scope", "homeserver-url", "homeserver-burst"
 TRANSPORTS_PATH = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
 BURST_OF = 12
 """So many requests at once are two joins of Element Call; Synapse's default lets ten through."""
-_CLOSED = "LOTUS_GUARD_HOMESERVER_LISTEN=tcp:8069:interface=127.0.0.1, or a private address"
-_KNOWN = "LIVEKIT_AS_REGISTRATION_FILE: lk-jwt-service's registration (docs/homeserver.md)"
+DECISION = "io.lotus.decision"
+"""A field of every refusal that is the guard's own."""
+_NOT_ANNOUNCED = "the homeserver announces no call service for which clients ask it"
+_ANNOUNCE = (
+    "where they are to: in homeserver.yaml, experimental_features: msc4143_enabled, and "
+    "matrix_rtc: transports"
+)
+_ONE_REGISTRATION = (
+    "one registration for Synapse, lk-jwt-service and the guard; after a new hs_token restart all "
+    "three"
+)
+_AS_SERVICE = "lk-jwt-service: 0.8 or later, with LIVEKIT_AS_REGISTRATION_FILE"
 _TO_GUARD = (
     "in lk-jwt-service's registration: io.element.msc4512.proxy_url leads to the guard's "
     "LOTUS_GUARD_HOMESERVER_LISTEN (docs/homeserver.md); then restart Synapse"
@@ -46,7 +47,8 @@ _PREFIXED = (
 )
 _SCOPED = (
     'in the registration: io.element.msc4502.scopes: ["urn:matrix:client:io.element.msc4502:rooms:'
-    'is_joined"]; in homeserver.yaml: experimental_features: msc4502_enabled'
+    'is_joined"]; in homeserver.yaml: experimental_features: msc4502_enabled; else lk-jwt-service: '
+    "its address of the homeserver, and its as_token"
 )
 _SAME_URL = "lk-jwt-service: LIVEKIT_URL as the homeserver announces it, to the letter"
 _UP = "in the registration: io.element.msc4512.proxy_url, and what listens there"
@@ -75,8 +77,7 @@ class _Asker:
 
     async def probe(self) -> HttpAnswer:
         """Ask whoever stands behind the homeserver whether they are a guard of ours."""
-        signed = sign_probe(self.context.config.secret, self.context.clocks.epoch())
-        return await self.token(f"?{QUERY}={quote(signed, safe='')}")
+        return await self.token(probe_query(self.context))
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> HttpAnswer:
         token = self.context.options.user_token or self.context.config.synapse_token
@@ -87,33 +88,20 @@ class _Asker:
         return await request(self.context.http.synapse, method, url, headers, body)
 
 
-def check_port(config: Config) -> list[Finding]:
-    """Check whether strangers can reach the homeserver's port, and what it asks; asks nobody."""
-    own = listening(config.homeserver_listen)
-    if own is None:
-        return []
-    found = [ok(PORT, "the homeserver's port is for this machine or a private network only")]
-    if own.is_everywhere or not own.is_private:
-        seen = f"strangers can reach the homeserver's port ({config.homeserver_listen})"
-        found = [fault(PORT, f"{seen}: they may try to ask in anybody's name", _CLOSED)]
-    if not config.credentials.hs_token.value:
-        seen = "the guard does not know the homeserver's token: whoever reaches the port may ask"
-        found.append(warning(TOKEN, seen, _KNOWN))
-    return found
-
-
 async def check_homeserver(context: CheckContext) -> list[Finding]:
-    """Go the way behind the homeserver, if clients do: with `--as-user` to its end."""
+    """Go the way behind the homeserver: with `--as-user` to its end."""
     asker = _Asker(context)
     try:
-        answer = await asker.get(TRANSPORTS_PATH)
-        if answer.status not in (200, 404):
+        transports = await asker.get(TRANSPORTS_PATH)
+        if transports.status != 200 and not _is_unknown(transports):
             seen = "not looked at: the homeserver does not say where calls are"
-            return [note(WAY, f"{seen} ({describe_answer(answer)}); try --as-user")]
-        announced = _announced(answer)
-        if not announced:
-            return [ok(WAY, "the homeserver announces no call service for which clients ask it")]
-        return [_way(await asker.probe()), *await _as_user(asker, announced[0])]
+            return [note(WAY, f"{seen} ({describe_answer(transports)})", "try --as-user")]
+        announced = _announced(transports)
+        way = _way(await asker.probe(), bool(announced))
+        if announced:
+            return [way, *await _as_user(asker, announced[0])]
+        is_wanted = context.config.homeserver_listen
+        return [way, note(ANNOUNCED, _NOT_ANNOUNCED, _ANNOUNCE)] if is_wanted else [way]
     except Outage:
         return [note(WAY, "not looked at: Synapse does not answer")]
 
@@ -133,19 +121,33 @@ def _announced(answer: HttpAnswer) -> list[str]:
     return [each["url"] for each in entries if isinstance(each.get("url"), str) and each["url"]]
 
 
-def _way(answer: HttpAnswer) -> Finding:
+def _is_unknown(answer: HttpAnswer) -> bool:
+    """Whether Synapse itself says that it serves no such path."""
+    return answer.status == 404 and errcode_of(answer) == "M_UNRECOGNIZED"
+
+
+def _way(answer: HttpAnswer, is_announced: bool) -> Finding:
+    """Judge by who answers a probe: a guard of ours echoes it."""
+    said = f"({answer.status} {errcode_of(answer)})"
     if echo_of(answer):
         return ok(WAY, "what the homeserver hands on reaches the guard")
-    if answer.status == 404:
-        seen = f"the homeserver hands no requests for tokens on ({describe_answer(answer)})"
-        return fault(WAY, seen, _PREFIXED)
+    if answer.status == 404 and DECISION in fields_of(answer):
+        seen = "the homeserver hands requests for tokens on to the guard's public port"
+        return fault(WAY, f"{seen}, which serves none {said}", _TO_GUARD)
+    if _is_unknown(answer):
+        if not is_announced:
+            return ok(WAY, "the homeserver hands no requests for tokens on, and announces none")
+        return fault(WAY, f"the homeserver hands no requests for tokens on {said}", _PREFIXED)
+    if answer.status == 401 and "homeserver" in str(fields_of(answer).get("error")):
+        seen = "whoever the homeserver hands requests on to does not take its hs_token"
+        return fault(WAY, f"{seen} {said}", _ONE_REGISTRATION)
     if answer.status in (500, 502, 504):
         seen = f"nobody answers where the homeserver hands requests on ({describe_answer(answer)})"
         return fault(WAY, seen, _UP)
-    if answer.status == 429:
-        return note(WAY, "not looked at: the homeserver says that the user asks too much")
+    if answer.status in (401, 403, 429):
+        return note(WAY, f"not looked at: the homeserver refuses the request {said}")
     seen = "calls go past the guard: the homeserver hands requests for tokens on to another service"
-    return fault(WAY, f"{seen} ({answer.status} {errcode_of(answer)})", _TO_GUARD)
+    return fault(WAY, f"{seen} {said}", _TO_GUARD)
 
 
 async def _a_token(asker: _Asker, url: str) -> HttpAnswer:
@@ -153,21 +155,28 @@ async def _a_token(asker: _Asker, url: str) -> HttpAnswer:
     return await asker.token(url=url, room_id=room, slot_id=ROOM_SLOT, member_id=PREFIX)
 
 
-def _judged(answer: HttpAnswer) -> tuple[Finding, Finding]:
+def _judged(answer: HttpAnswer) -> list[Finding]:
     """Judge by a request for a room that nobody is in: 403 is the right answer."""
+    said = f"({answer.status} {errcode_of(answer)})"
     if answer.status == 403:
-        return (
+        return [
             ok(SCOPE, "lk-jwt-service may ask the homeserver who is in a room"),
             ok(URL, "lk-jwt-service knows its LiveKit by the announced address"),
-        )
-    unclear = f"not looked at: {answer.status} {errcode_of(answer)}"
+        ]
+    unseen = [note(name, f"not looked at: {said[1:-1]}") for name in (SCOPE, URL)]
+    if answer.status == 404:
+        seen = "lk-jwt-service serves no homeserver: nobody gets a token by theirs"
+        return [fault(SERVICE, f"{seen} {said}", _AS_SERVICE), *unseen]
+    if answer.status == 401:
+        seen = "lk-jwt-service does not take the homeserver's hs_token: nobody gets a token"
+        return [fault(SERVICE, f"{seen} {said}", _ONE_REGISTRATION), *unseen]
     if answer.status == 502:
-        seen = "lk-jwt-service may not ask the homeserver who is in a room: nobody gets a token"
-        return fault(SCOPE, f"{seen} (502 {errcode_of(answer)})", _SCOPED), note(URL, unclear)
+        seen = "lk-jwt-service cannot ask the homeserver who is in a room: nobody gets a token"
+        return [fault(SCOPE, f"{seen} {said}", _SCOPED), unseen[1]]
     if answer.status == 400 and errcode_of(answer) == "M_INVALID_PARAM":
         seen = "the homeserver announces another LiveKit than lk-jwt-service knows"
-        return note(SCOPE, unclear), fault(URL, seen, _SAME_URL)
-    return note(SCOPE, unclear), note(URL, unclear)
+        return [unseen[0], fault(URL, seen, _SAME_URL)]
+    return unseen
 
 
 async def _burst(asker: _Asker) -> Finding:
@@ -177,4 +186,6 @@ async def _burst(asker: _Asker) -> Finding:
     if late:
         seen = f"the homeserver refuses {late} of {BURST_OF} requests for tokens at once (429)"
         return warning(BURST, f"{seen}: who joins twice in a row waits", _MORE)
+    if not all(map(echo_of, answers)):
+        return note(BURST, "not looked at: not all requests reach the guard")
     return ok(BURST, f"the homeserver takes {BURST_OF} requests for tokens at once")

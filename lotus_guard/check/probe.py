@@ -4,13 +4,18 @@ from typing import Any
 
 from lotus_guard.check.context import CheckContext
 from lotus_guard.check.exchange import fields_of
-from lotus_guard.core.probe import FIELD, HEADER, sign_probe
+from lotus_guard.core.probe import FIELD, HEADER, QUERY, sign_probe
 from lotus_guard.neighbours.http import HttpAnswer
 
 
 def probe_headers(context: CheckContext) -> dict[str, str]:
     """Make the header that makes a request a probe."""
     return {HEADER: sign_probe(context.config.secret, context.clocks.epoch())}
+
+
+def probe_query(context: CheckContext) -> str:
+    """Make the query string that makes a request a probe behind a homeserver."""
+    return f"?{QUERY}={sign_probe(context.config.secret, context.clocks.epoch())}"
 
 
 def echo_of(answer: HttpAnswer) -> dict[str, Any] | None:

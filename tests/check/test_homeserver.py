@@ -6,13 +6,10 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from lotus_guard.check.finding import Level
-from lotus_guard.check.homeserver import check_port
-from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.stack import HS_TOKEN
 from tests.check.breaks import F, W
-from tests.check.checked_stack import CheckedStack
+from tests.check.checked_stack import CheckedStack, port_of
 from tests.check.proxy import Proxy
-from tests.test_docs import GOOD
 from tests.world import World
 
 LISTEN = "tcp:0:interface=127.0.0.1"
@@ -43,7 +40,7 @@ async def test_where_all_is_well(stack: CheckedStack) -> None:
     found = await stack.check()
     names = [name for name in found if name.startswith("homeserver-")]
     assert {name: found[name].level for name in names} == dict.fromkeys(names, Level.OK)
-    assert len(names) == 4
+    assert names == [f"homeserver-{name}" for name in ("route", "scope", "url", "burst")]
     assert stack.world.guard.metrics.rules.refusals._metrics == {}, "nothing is on record"
 
 
@@ -79,19 +76,66 @@ async def test_they_are_one_without_a_user_too_whom_only_a_token_needs(stack: Ch
     assert world.guard.metrics.rules.refusals._metrics == {}, "no token was asked for"
 
 
+@ensureDeferred
+async def test_a_homeserver_that_does_not_say_where_calls_are(stack: CheckedStack) -> None:
+    stand_behind(stack)
+    synapse(stack, lambda request: (403, b"{}") if b"transports" in request.uri else None)
+    found = await stack.check()
+    assert (found["homeserver-route"].level, "homeserver-scope" in found) == (Level.NOTE, False)
+    assert "--as-user" in found["homeserver-route"].wanted
+
+
+@ensureDeferred
+async def test_what_goes_past_the_guard_does_so_announced_or_not(stack: CheckedStack) -> None:
+    world = stand_behind(stack)
+    stack.environment["LOTUS_GUARD_HOMESERVER_LISTEN"] = f"tcp:{port_of(world.homeserver)}"
+    world.sandbox.homeserver.transports = []
+    found = await stack.check()
+    assert found["homeserver-route"].level is Level.OK
+    assert "msc4143_enabled" in found["homeserver-announced"].wanted
+    world.sandbox.behind(world.sandbox.addresses.authorization)
+    world.sandbox.homeserver.transports = []
+    assert (await stack.check())["homeserver-route"].level is F
+
+
+def homeservers(status: int, body: bytes) -> Any:
+    """Answer requests for tokens in the homeserver's place."""
+    return lambda request: (status, body) if b"get_token" in request.uri else None
+
+
 @pytest.mark.parametrize(
-    ("status", "level", "says"),
-    [(404, Level.OK, "announces no call service"), (403, Level.NOTE, "--as-user")],
+    ("answer", "level", "says"),
+    [
+        ((404, b'{"errcode":"M_UNRECOGNIZED","io.lotus.decision":"d"}'), F, "public port"),
+        ((404, b""), F, "past the guard"),
+        ((401, b'{"error":"Unrecognised homeserver access token"}'), F, "its hs_token"),
+        ((401, b'{"error":"Invalid access token"}'), Level.NOTE, "not looked at"),
+        ((429, b"{}"), Level.NOTE, "not looked at"),
+        ((200, b'{"jwt":"t"}'), F, "past the guard"),
+    ],
 )
 @ensureDeferred
-async def test_a_homeserver_that_announces_nothing_or_does_not_say(
-    stack: CheckedStack, status: int, level: Level, says: str
+async def test_who_answers_a_probe_instead_of_the_guard(
+    stack: CheckedStack, answer: tuple[int, bytes], level: Level, says: str
 ) -> None:
     stand_behind(stack)
-    synapse(stack, lambda request: (status, b"{}") if b"transports" in request.uri else None)
+    synapse(stack, homeservers(*answer))
     found = await stack.check()
-    assert (found["homeserver-route"].level, "homeserver-scope" in found) == (level, False)
+    assert (found["homeserver-route"].level, found["homeserver-burst"].level) == (
+        level,
+        W if answer[0] == 429 else Level.NOTE,
+    )
     assert says in found["homeserver-route"].seen
+
+
+@ensureDeferred
+async def test_the_guards_public_port_is_no_way_behind_the_homeserver(stack: CheckedStack) -> None:
+    world = stand_behind(stack)
+    world.sandbox.behind(world.url)
+    found = await stack.check()
+    assert found["homeserver-route"].level is F
+    assert "public port" in found["homeserver-route"].seen
+    assert "proxy_url" in found["homeserver-route"].wanted
 
 
 @ensureDeferred
@@ -123,6 +167,8 @@ async def test_a_proxy_url_where_nobody_listens_is_named(stack: CheckedStack) ->
 @pytest.mark.parametrize(
     ("status", "errcode", "name", "wanted"),
     [
+        (404, b"", "homeserver-service", "0.8 or later"),
+        (401, b"M_UNKNOWN_TOKEN", "homeserver-service", "one registration"),
         (502, b"M_UNKNOWN", "homeserver-scope", "rooms:is_joined"),
         (400, b"M_INVALID_PARAM", "homeserver-url", "LIVEKIT_URL"),
     ],
@@ -158,25 +204,3 @@ async def test_a_homeserver_that_refuses_a_burst_is_a_warning(stack: CheckedStac
     assert found["homeserver-burst"].level is W
     assert "rc_message" in found["homeserver-burst"].wanted
     assert found["homeserver-route"].level is Level.OK
-
-
-@pytest.mark.parametrize(
-    ("listen", "levels"),
-    [
-        ("", {}),
-        ("tcp:8069:interface=127.0.0.1", {"homeserver-port": Level.OK}),
-        ("tcp:8069:interface=192.168.1.2", {"homeserver-port": Level.OK}),
-        ("tcp:8069", {"homeserver-port": F}),
-        ("tcp:8069:interface=0.0.0.0", {"homeserver-port": F}),
-        ("tcp:8069:interface=8.8.8.8", {"homeserver-port": F}),
-    ],
-)
-def test_a_port_that_strangers_reach_is_a_fault(listen: str, levels: dict[str, Level]) -> None:
-    settings = {"LOTUS_GUARD_HOMESERVER_LISTEN": listen}
-    known = read_config({**GOOD, **settings, "LIVEKIT_HS_TOKEN": "t"})
-    assert {found.name: found.level for found in check_port(known)} == levels
-    if listen:
-        unknown = {
-            found.name: found.level for found in check_port(read_config({**GOOD, **settings}))
-        }
-        assert unknown == {**levels, "homeserver-token": W}

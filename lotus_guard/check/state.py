@@ -20,6 +20,8 @@ from lotus_guard.memory.sqlite_schema import ALIVE_SECONDS
 from lotus_guard.run.config import variable_names
 
 STATE, ONE, SECRETS = "state-file", "one-guard", "secret-files"
+_SECRET_FILES = ("LIVEKIT_KEY_FILE", "LIVEKIT_AS_REGISTRATION_FILE")
+"""The variables that name a file with a secret, besides those that end on `_FROM_FILE`."""
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -103,7 +105,7 @@ def check_secret_files(environment: Mapping[str, str]) -> Finding:
     files = {
         name: Path(environment[name])
         for name in variable_names()
-        if environment.get(name) and (name.endswith("_FROM_FILE") or name == "LIVEKIT_KEY_FILE")
+        if environment.get(name) and (name.endswith("_FROM_FILE") or name in _SECRET_FILES)
     }
     loose = [path for path in files.values() if _is_open_to_all(path)]
     if loose:

@@ -39,5 +39,7 @@ async def check_version(context: CheckContext) -> list[Finding]:
         seen += " a user (GHSA-rq24-fh66-rq7x), and the guard takes its word for who is who"
         return [warning(NAME, seen, _WANTED)]
     if generation == RUST:
-        return [ok(NAME, "lk-jwt-service is of the newer generation, 0.7 or later")]
+        seen = "lk-jwt-service is 0.8 or later, or 0.7: that cannot be told apart from outside, and"
+        seen += " still does not check all that a homeserver says of a user (GHSA-rq24-fh66-rq7x)"
+        return [ok(NAME, seen)]
     return [note(NAME, f"not found out: it answers the probe with {describe_answer(answer)}")]

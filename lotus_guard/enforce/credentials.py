@@ -260,6 +260,7 @@ class Credentials:
                 said += [f"{each.name} {each.again()}"] if each.files else []
             except Exception:
                 _log.failure("A credential could not be looked at")
+                said.append(f"{each.name} could not be looked at")
         _log.info(
             "Reloaded: {said}. What stands in the environment takes a restart.",
             said="; ".join(said) or "no credential stands in a file",

@@ -112,7 +112,7 @@ def _change(grant: Grant, cut: Cut, seconds: float | None) -> tuple[str, str, Ma
 
 def takes_sources(ruling: Ruling) -> bool:
     """Whether a changed token lost sources, and not only some of its life."""
-    return ruling.why.startswith(_FORBIDS)
+    return ruling.why.startswith((_FORBIDS, _FOR_DATA))
 
 
 def step_taken(room: RoomId, person: Person, step: Step, rule: str, failure: str = "") -> Ruling:
@@ -213,9 +213,13 @@ def _step_verdict(inputs: Mapping[str, Any]) -> str:
 
 
 _FORBIDS = "the room forbids "
+_FOR_DATA = "the slot is for data, and nobody talks there in a room with a limit"
 
 
 def _forbids(forbidden: AbstractSet[Source]) -> str:
+    """No rule forbids the microphone (rules.media): where it is, the slot is for data."""
+    if Source.MICROPHONE in forbidden:
+        return _FOR_DATA
     return f"{_FORBIDS}{', '.join(sorted(forbidden))}"
 
 

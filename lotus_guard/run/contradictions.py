@@ -9,6 +9,7 @@ from lotus_guard.run.parsers import shown
 from lotus_guard.run.setting import OUR_PREFIX
 
 MOST_PORT = 65535
+_LISTEN = f"{OUR_PREFIX}LISTEN"
 _ADMIN_LISTEN = f"{OUR_PREFIX}ADMIN_LISTEN"
 _HOMESERVER_LISTEN = f"{OUR_PREFIX}HOMESERVER_LISTEN"
 
@@ -37,10 +38,15 @@ def _address_faults(values: Mapping[str, Any]) -> list[str]:
             fault_line(_ADMIN_LISTEN, found, f"a port such that all are up to {MOST_PORT}")
         )
     upstream = values.get("upstream", "")
-    for own in (public, homeserver, *operators):
-        if own and upstream and leads_to(upstream, own):
-            found = f"{shown(upstream)} is the guard itself"
-            faults.append(fault_line(f"{OUR_PREFIX}UPSTREAM", found, "lk-jwt-service's address"))
+    for name, served in (
+        (_LISTEN, [public]),
+        (_HOMESERVER_LISTEN, [homeserver]),
+        (_ADMIN_LISTEN, operators),
+    ):
+        if upstream and any(own and leads_to(upstream, own) for own in served):
+            found = f"{shown(upstream)} is the guard itself ({name})"
+            wanted = "lk-jwt-service's address, and a port of its own for the guard"
+            faults.append(fault_line(f"{OUR_PREFIX}UPSTREAM", found, wanted))
     return faults
 
 
@@ -64,7 +70,7 @@ def _worker_faults(values: Mapping[str, Any]) -> list[str]:
         faults.append(
             fault_line(f"{OUR_PREFIX}WORKERS", found, "LOTUS_GUARD_STATE=redis://… with it, or 1")
         )
-    shared = {f"{OUR_PREFIX}LISTEN": values.get("listen", "tcp:1")}
+    shared = {_LISTEN: values.get("listen", "tcp:1")}
     if values.get("homeserver_listen"):
         shared[_HOMESERVER_LISTEN] = values["homeserver_listen"]
     for name, wanted in shared.items():

@@ -71,7 +71,7 @@ def make_homeserver_port(
     )
     answers = Answers(Traffic.of(basics), label_of, JSON_ONLY)
     objections = Objections(recorder, REQUEST in config.observed)
-    callers = Homeservers(config.credentials.hs_token, objections)
+    callers = Homeservers(config.credentials.hs_token, objections, clocks.now)
     base = config.upstream.encode("ascii")
     service = Upstream(upstream, base, clocks.reactor, UPSTREAM_SECONDS, MOST_ANSWER)
     way = PassThrough(service, answers, WITHHELD - OF_HOMESERVERS)

@@ -31,12 +31,14 @@ class Readiness(Service):
         agents: Agents,
         public: StreamServerEndpointService,
         reporter: Reporter,
+        homeserver: StreamServerEndpointService | None = None,
     ) -> None:
         self._config = config
         self._clocks = clocks
         self._http = Http(agents.upstream, clocks.reactor)
         self._public = public
         self._reporter = reporter
+        self._homeserver = homeserver
 
     def startService(self) -> None:
         """Begin to ask our own port."""
@@ -53,11 +55,23 @@ class Readiness(Service):
             await deferLater(self._clocks.reactor, 0.1, lambda: None)
         if self.running:
             _log.info(
-                "lotus_guard listens on {address} in front of {upstream}",
+                "lotus_guard listens on {address} in front of {upstream}{homeserver}",
                 address=url or self._config.listen,
                 upstream=self._config.upstream,
+                homeserver=await self._for_homeserver(),
             )
             self._reporter.ready()
+
+    async def _for_homeserver(self) -> str:
+        """What to say of the homeserver's port; nothing where there is none."""
+        if self._homeserver is None:
+            return ""
+        waiting: Any = self._homeserver._waitingForPort
+        port: Any = await waiting
+        said = f", and for the homeserver on {_url_of(port.getHost())}"
+        if not self._config.credentials.hs_token.value:
+            said += " (its hs_token is not known: whoever reaches this port may ask)"
+        return said
 
     async def _answers(self, url: str) -> bool:
         probe = sign_probe(self._config.secret, self._clocks.epoch())

@@ -66,10 +66,12 @@ def make_guard_service(
     site = DoorSite(guard.public.door, guard.public.connections)
     public = listener(reactor, PUBLIC, config.listen, site, sockets, is_shared=is_worker)
     public.setServiceParent(service)
+    homeserver = None
     if config.homeserver_listen or HOMESERVER in sockets:
         site = DoorSite(guard.homeserver.door, guard.homeserver.connections)
         wanted = config.homeserver_listen
-        listener(reactor, HOMESERVER, wanted, site, sockets, is_worker).setServiceParent(service)
+        homeserver = listener(reactor, HOMESERVER, wanted, site, sockets, is_worker)
+        homeserver.setServiceParent(service)
     if config.admin_listen or OPERATORS in sockets:
         operators = OperatorsSite(guard.operators)
         wanted = config.admin_listen
@@ -79,7 +81,7 @@ def make_guard_service(
     ready: Service = (
         WorkerReadiness(reporter, guard.memory.cluster)
         if is_worker
-        else Readiness(config, clocks, agents, public, reporter)
+        else Readiness(config, clocks, agents, public, reporter, homeserver)
     )
     ready.setServiceParent(service)
     beats = Beats(reporter, live.is_turning, live.status, reactor)

@@ -7,7 +7,8 @@ that (`hs_token` of its registration); where we do not, the port must be one tha
 
 import hmac
 
-from attrs import define
+from attrs import define, field
+from twisted.logger import Logger
 
 from lotus_guard.core.homeserver_wire import (
     ORIGIN_HEADER,
@@ -16,13 +17,17 @@ from lotus_guard.core.homeserver_wire import (
     server_sender,
     user_sender,
 )
+from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.strict_json import Unreadable
 from lotus_guard.core.wire import served_path, without_slashes
 from lotus_guard.enforce.credentials import Credential
+from lotus_guard.enforce.ports import Now
 from lotus_guard.neighbours.upstream import target_of
 from lotus_guard.overload.client_address import Origin
 from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.problems import Objections, Problem
+
+_log = Logger()
 
 _ITSELF = Origin("homeserver")
 """What a homeserver asks for nobody else."""
@@ -36,6 +41,11 @@ class Homeservers:
     hs_token: Credential[str]
     """What our homeserver proves itself by; an empty one is not asked for."""
     objections: Objections
+    now: Now
+    _throttle: LogThrottle = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._throttle = LogThrottle(self.now)
 
     def of(self, request: ClientRequest) -> Origin:
         """Return for whom a request is handed on, and note that in it; raises Problem."""
@@ -51,18 +61,34 @@ class Homeservers:
     def _check_token(self, request: ClientRequest) -> None:
         """Raise Problem, in upstream's words, for whoever is no homeserver of ours.
 
-        Nothing of it is put on record: whoever it is, they have proved nothing.
+        Nothing of it is put on record: whoever it is, they have proved nothing. But the log says
+        it, once a minute: it may be our homeserver, with another token than ours.
         """
         if not self.hs_token.value:
             return
         said = request.requestHeaders.getRawHeaders(b"Authorization", [])
         scheme, _, token = (said[0] if said else b"").partition(b" ")
         if scheme.lower() != b"bearer":
+            self._tell("there was no token in it")
             raise Problem(401, "M_MISSING_TOKEN", "Missing homeserver access token")
         believed = [each for each in self.hs_token.believed() if each]
         found = [hmac.compare_digest(token, each.encode()) for each in believed]
         if len(said) > 1 or not any(found):
+            self._tell("its token is not the hs_token that the guard has")
             raise Problem(401, "M_UNKNOWN_TOKEN", "Unrecognised homeserver access token")
+
+    def _tell(self, found: str) -> None:
+        """Log a refusal, in few words of ours: never a token, nor anything else that was sent."""
+        more = self._throttle.more(found)
+        if more is not None:
+            _log.warn(
+                "A request at the homeserver's port was not our homeserver's: {found} ({name})"
+                "{more}. Wanted, where it was: Synapse, lk-jwt-service and the guard read one "
+                "registration; restart all three after a new hs_token.",
+                found=found,
+                name=self.hs_token.name,
+                more=more,
+            )
 
     def _sender(self, request: ClientRequest) -> Sender | None:
         """For whom a request is handed on; None for what a homeserver asks of itself."""

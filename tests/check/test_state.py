@@ -148,5 +148,6 @@ def test_secret_files(tmp_path: Path) -> None:
     path.write_text("x")
     for mode, level in ((0o600, Level.OK), (0o640, Level.OK), (0o644, Level.WARNING)):
         path.chmod(mode)
-        assert check_secret_files({"LIVEKIT_KEY_FILE": str(path)}).level is level
+        for name in ("LIVEKIT_KEY_FILE", "LIVEKIT_AS_REGISTRATION_FILE"):
+            assert check_secret_files({name: str(path)}).level is level
     assert check_secret_files({"LIVEKIT_KEY": "x"}).level is Level.NOTE

@@ -9,12 +9,14 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 
+from lotus_guard.core.token import KeyPair
 from lotus_guard.enforce.credentials import (
     FORMER_SECONDS,
     LOOK_SECONDS,
     MOST_BYTES,
     MOST_FORMER,
     Credential,
+    Credentials,
     Place,
 )
 
@@ -121,3 +123,17 @@ def test_what_was_valid_before_is_believed_for_a_while_and_known_for_longer(kept
     kept.clock.advance(FORMER_SECONDS + 1.0)
     assert kept.it.believed() == ["secret-4"]
     assert len(kept.it.known()) == 1 + MOST_FORMER
+
+
+def test_one_that_a_bug_of_ours_cannot_read_is_in_what_a_reload_reports(
+    kept: Kept, logged: list[Any]
+) -> None:
+    def read() -> str:
+        raise RecursionError
+
+    plain = Credential("PLAIN", "")
+    broken = Credential("BROKEN", "t", (str(kept.path),), read, kept.clock.seconds)
+    pair = Credential("PAIR", KeyPair("k", "s"))
+    Credentials(pair, kept.it, plain, plain, broken).reload()
+    told = str(formatEvent(logged[-1]))
+    assert "NAME_FROM_FILE is as it was; BROKEN could not be looked at. What" in told

@@ -25,10 +25,19 @@ tests:
         values: '1x4 90x30'
       - series: 'lotus_guard_push_age_seconds{{instance="g"}}'
         values: '-1x40'
+      - series: 'lotus_guard_requests_total{{instance="g", endpoint="homeserver", status="401"}}'
+        values: '0x4 1+1x20'
+      - series: 'lotus_guard_requests_total{{instance="f", endpoint="federation", status="401"}}'
+        values: '0x4 1+1x20'
+      - series: 'lotus_guard_requests_total{{instance="h", endpoint="homeserver", status="200"}}'
+        values: '0+1x30'
+      - series: 'lotus_guard_requests_total{{instance="h", endpoint="other", status="401"}}'
+        values: '0+1x30'
     alert_rule_test:
       - {{eval_time: 1m, alertname: LotusGuardFailsOpen, exp_alerts: []}}
       - {{eval_time: 1m, alertname: LotusGuardUnenforced, exp_alerts: []}}
       - {{eval_time: 1m, alertname: LotusGuardLoopStuck, exp_alerts: []}}
+      - {{eval_time: 1m, alertname: LotusGuardHomeserverRefused, exp_alerts: []}}
       - {{eval_time: 10m, alertname: LotusGuardPushesStopped, exp_alerts: []}}
       - {{eval_time: 10m, alertname: LotusGuardSecretMismatch, exp_alerts: []}}
       - eval_time: 10m
@@ -54,6 +63,17 @@ tests:
             exp_annotations:
               summary: The live loop has seen no whole picture for a minute
               description: Policies that change now do not reach the calls that run now.
+      - eval_time: 10m
+        alertname: LotusGuardHomeserverRefused
+        exp_alerts:
+          - exp_labels: {{severity: critical, instance: g}}
+            exp_annotations: &refused
+              summary: The homeserver's requests are refused
+              description: >-
+                Nobody gets a token through Synapse if its hs_token is another than the guard's or
+                lk-jwt-service's. Let all three read one registration, and restart them.
+          - exp_labels: {{severity: critical, instance: f}}
+            exp_annotations: *refused
 """
 
 

@@ -111,6 +111,8 @@ def test_a_decision_names_as_many_people_as_there_is_room_for() -> None:
 
 SOMEBODY = Participant(Identity("i"), "S", Grant(True, ()), (Track(Kind.VIDEO, "microphone"),))
 CALL = LiveKitRoom("a")
+NOTHING_HEARD = Ban("limit", frozenset(Source))
+FOR_DATA = "the slot is for data, and nobody talks there in a room with a limit"
 BANS = (Ban("sources", frozenset({Source.CAMERA})),)
 
 
@@ -121,6 +123,11 @@ BANS = (Ban("sources", frozenset({Source.CAMERA})),)
             Narrow(CALL, evolve(SOMEBODY, tracks=()), Grant(True, ("microphone",)), BANS),
             "narrowed: may publish microphone, screen_share, screen_share_audio",
             "the room forbids camera",
+        ),
+        (
+            Narrow(CALL, evolve(SOMEBODY, tracks=()), Grant(False, ()), (NOTHING_HEARD,)),
+            "narrowed: may publish nothing",
+            FOR_DATA,
         ),
         (
             Silence(CALL, SOMEBODY, bans=BANS),
@@ -168,6 +175,7 @@ def test_inputs_that_are_not_ours_cannot_be_decided_again(inputs: Any) -> None:
     ("sources", "forbids", "why"),
     [
         ((), {Source.CAMERA}, "the room forbids camera"),
+        ((), set(Source), FOR_DATA),
         (("microphone",), {Source.CAMERA}, "the room has a policy"),
         ((), set(), "the room has a policy"),
     ],
@@ -178,7 +186,8 @@ def test_a_token_that_lost_sources_is_told_from_one_that_is_only_shorter(
     cut = Cut("sources", frozenset(forbids), 300)
     ruling = token_changed(ROOM, USER, Grant(True, sources), cut, 3600)
     assert ruling.why == why
-    assert takes_sources(ruling) is why.startswith("the room forbids")
+    assert takes_sources(ruling) is why.startswith(("the room forbids", FOR_DATA))
+    assert ruling.inputs["forbidden"] == sorted(forbids)
 
 
 def test_calls_that_go_on_without_a_rule_are_told_of_without_a_room() -> None:

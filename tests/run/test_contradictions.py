@@ -44,7 +44,8 @@ def test_what_workers_cannot_share_is_a_fault(settings: dict[str, str], name: st
         ),
         (
             {"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8073"},
-            "LOTUS_GUARD_UPSTREAM: found 'http://127.0.0.1:8073' is the guard itself",
+            "LOTUS_GUARD_UPSTREAM: found 'http://127.0.0.1:8073' is the guard itself "
+            "(LOTUS_GUARD_ADMIN_LISTEN)",
         ),
     ],
 )
@@ -69,7 +70,8 @@ def test_the_operators_port_of_each_worker_is_looked_at(
             {
                 "LOTUS_GUARD_HOMESERVER_LISTEN": "tcp:8071:interface=127.0.0.1",
             },
-            "LOTUS_GUARD_UPSTREAM: 'http://127.0.0.1:8071' is the guard itself",
+            "LOTUS_GUARD_UPSTREAM: 'http://127.0.0.1:8071' is the guard itself "
+            "(LOTUS_GUARD_HOMESERVER_LISTEN)",
         ),
     ],
 )

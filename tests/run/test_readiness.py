@@ -8,6 +8,7 @@ import pytest_twisted
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import formatEvent
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -62,6 +63,37 @@ async def test_it_is_ready_once_its_own_port_answers_as_it_does() -> None:
     ready.stopService()
     await public.stopService()
     await agents.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_line_names_the_homeservers_port_and_a_token_that_is_not_known(
+    logged: list[Any],
+) -> None:
+    Port.is_ours = True
+    for token, is_known in (("t", True), ("", False)):
+        ports = [f"tcp:{free_port()}:interface=127.0.0.1" for _ in range(2)]
+        settings = {"LOTUS_GUARD_LISTEN": ports[0], "LOTUS_GUARD_HOMESERVER_LISTEN": ports[1]}
+        config = read_config({**GOOD, **settings, "LIVEKIT_HS_TOKEN": token})
+        public, own = (listener(reactor, PUBLIC, each, Site(Port()), {}) for each in ports)
+        clocks, agents = Clocks(reactor, time.monotonic, time.time), pooled_agents(reactor)
+        said: list[bytes] = []
+        ready = Readiness(config, clocks, agents, public, Reporter(said.append), own)
+        for each in (public, own):
+            each.privilegedStartService()
+        ready.startService()
+        await until(lambda said=said: said)
+        line = next(str(formatEvent(e)) for e in logged if "listens on" in e["log_format"])
+        logged.clear()
+        assert f"for the homeserver on http://127.0.0.1:{ports[1].split(':')[1]}" in line
+        assert ("hs_token is not known" in line) is not is_known
+        await ready_ends(ready, public, own)
+        await agents.close()
+
+
+async def ready_ends(ready: Readiness, *ports: Any) -> None:
+    ready.stopService()
+    for each in ports:
+        await each.stopService()
 
 
 @pytest_twisted.ensureDeferred

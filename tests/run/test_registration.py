@@ -24,14 +24,29 @@ def test_the_token_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "id: x", "hs_token:", "hs_token: 7", "hs_token: ' '", f"{SECRET}: [", "\0"]
+    ("text", "found"),
+    [
+        ("", "no hs_token in it"),
+        ("[]", "no hs_token in it"),
+        ("id: x", "no hs_token in it"),
+        ("hs_token:", "no hs_token in it"),
+        ("hs_token: ' '", "no hs_token in it"),
+        ("hs_token: 7", "its hs_token is no text (quote it)"),
+        ("hs_token: yes", "its hs_token is no text (quote it)"),
+        (f"{SECRET}: [", "not YAML"),
+        ("\0", "not YAML"),
+        (f"hs_token: {SECRET}\nwhen: 2024-99-99", "not YAML"),
+        (f"hs_token: {SECRET}\nnested: {'[' * 30_000}", "not YAML"),
+        (f"hs_token: {SECRET}\nis: !!bool {SECRET}", "not YAML"),
+        (f"hs_token: {SECRET}\nwhen: !!timestamp {SECRET}", "not YAML"),
+    ],
 )
 def test_what_is_no_registration_is_a_fault_that_shows_nothing_of_it(
-    tmp_path: Path, text: str
+    tmp_path: Path, text: str, found: str
 ) -> None:
     with pytest.raises(Unusable) as raised:
         read_hs_token("NAME", registration(tmp_path, text))
-    assert str(raised.value).startswith("NAME: ")
+    assert str(raised.value).startswith(f"NAME: {found}; ")
     assert SECRET not in str(raised.value)
 
 

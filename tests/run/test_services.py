@@ -39,7 +39,8 @@ def test_a_port_that_cannot_be_had_ends_the_start(error: Exception, logged: list
     with pytest.raises(SystemExit) as ended:
         service.privilegedStartService()
     assert ended.value.code == 1
-    assert any("LOTUS_GUARD_LISTEN" in str(event["log_format"]) for event in logged)
+    for port in ("LISTEN", "ADMIN_LISTEN", "HOMESERVER_LISTEN"):
+        assert any(f"LOTUS_GUARD_{port}" in str(event["log_format"]) for event in logged)
     service.stopService()
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from twisted.logger import formatEvent
 from twisted.web.http_headers import Headers
 
 from lotus_guard.core.homeserver_wire import CLIENT_PATHS, FEDERATION_PATHS, Sender
@@ -35,11 +36,16 @@ def request(headers: dict[str, list[str]], path: str = CLIENT_PATHS[0]) -> Any:
 class Entry:
     token: str = "t"
     kept: Recorded = field(factory=Recorded)
+    at: float = 0.0
+    known: Homeservers = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        records: Any = self.kept
+        token = Credential("HS_TOKEN", self.token)
+        self.known = Homeservers(token, Objections(records), lambda: self.at)
 
     def of(self, asked: Any) -> Origin:
-        records: Any = self.kept
-        known = Homeservers(Credential("HS_TOKEN", self.token), Objections(records))
-        return known.of(asked)
+        return self.known.of(asked)
 
 
 def refused(entry: Entry, asked: Any) -> tuple[int, str]:
@@ -85,6 +91,30 @@ def test_whoever_is_not_our_homeserver_is_told_so_and_not_recorded(
     entry = Entry()
     assert refused(entry, request({**headers, **ALICE})) == (401, errcode)
     assert entry.kept.rulings == []
+
+
+def test_the_log_says_once_a_minute_that_the_tokens_differ(logged: list[Any]) -> None:
+    """Whoever reaches the port can cause it: they fill no log."""
+    entry = Entry("the-guards-own")
+    for number in range(1000):
+        refused(entry, request({**bearer(f"synapses-{number}"), **ALICE}))
+    entry.at = 61.0
+    refused(entry, request({**bearer("synapses"), **ALICE}))
+    lines = [str(formatEvent(event)) for event in logged]
+    assert len(lines) == 2
+    assert "not the hs_token that the guard has (HS_TOKEN). Wanted" in lines[0]
+    assert "restart all three" in lines[0]
+    assert "(and 999 more since the line before)" in lines[1]
+    assert not any("synapses" in line or "the-guards-own" in line for line in lines)
+
+
+def test_a_request_without_a_token_is_another_line(logged: list[Any]) -> None:
+    entry = Entry()
+    for _ in range(3):
+        refused(entry, request(ALICE))
+        refused(entry, request({**bearer("u"), **ALICE}))
+    assert len(logged) == 2
+    assert "no token" in str(formatEvent(logged[0]))
 
 
 def test_where_no_token_is_known_none_is_asked_for() -> None:

@@ -32,7 +32,7 @@ from deploy.lib.host import (
     run,
     say,
 )
-from deploy.lib.obstacles import refuse_a_second_way
+from deploy.lib.obstacles import refuse_a_bare_registration, refuse_a_second_way
 from deploy.lib.releases import Releases
 from deploy.lib.settings import PREFIX, read_settings
 from deploy.lib.source import own_source
@@ -88,6 +88,7 @@ class Install:
         """Install, or bring an installation up to date; raises Trouble, with everything undone."""
         host, walk = self._host, self._walk
         refuse_a_second_way(host, self._releases)
+        refuse_a_bare_registration(host)
         self._values = self._collect(ask)
         with walk:
             if not walk.dry:

@@ -234,6 +234,24 @@ def test_the_guards_port_is_there_before_lk_jwt_service_knows_of_it(host: Host) 
         assert HS_TOKEN not in written
 
 
+@pytest.mark.parametrize("words", [[], ["--dry-run"]])
+def test_a_registration_that_the_guards_user_cannot_read_is_told(
+    host: Host, synapse: Synapse, words: list[str]
+) -> None:
+    """The settings override the unit, which hands the file over."""
+    path = host.root / "etc/lotus-guard/environment"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"LIVEKIT_AS_REGISTRATION_FILE='/{PATH}'\n")
+    done = host.install(*words)
+    assert done.returncode == 2, done.stdout
+    assert f"found LIVEKIT_AS_REGISTRATION_FILE=/{PATH} in {path}" in done.stdout
+    assert "remove that line" in done.stdout
+    assert_untouched(host, synapse)
+    handed = "/run/credentials/voice-limit-guard.service/as-registration"
+    path.write_text(f"LIVEKIT_AS_REGISTRATION_FILE={handed}\n")
+    assert "remove that line" not in host.install("--dry-run").stdout
+
+
 @pytest.mark.parametrize("moved", [True, False], ids=["in place", "waiting"])
 def test_the_way_back(host: Host, synapse: Synapse, moved: bool) -> None:
     before = owner_of(synapse.path)

@@ -22,6 +22,7 @@ from tests.real.processes import http, until
 
 NOT_NOW = 4
 WAITING = "etc/systemd/system/voice-limit-guard.service.d/waiting.conf"
+LISTENS = "etc/systemd/system/voice-limit-guard-homeserver.socket.d/listen.conf"
 RECORD = "etc/lotus-guard/proxy_url"
 LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
 
@@ -250,6 +251,29 @@ def test_a_registration_that_the_guards_user_cannot_read_is_told(
     handed = "/run/credentials/voice-limit-guard.service/as-registration"
     path.write_text(f"LIVEKIT_AS_REGISTRATION_FILE={handed}\n")
     assert "remove that line" not in host.install("--dry-run").stdout
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["in place", "waiting"])
+def test_the_port_follows_the_settings_to_another_address(
+    host: Host, synapse: Synapse, in_place: bool
+) -> None:
+    """As for a Synapse on another host: what systemd hands over wins over the settings."""
+    host.install(*(["--move-now"] if in_place else []))
+    path = host.root / "etc/lotus-guard/environment"
+    elsewhere = f"tcp:{host.ports[8069]}:interface=127.0.0.9"
+    path.write_text(path.read_text().replace(host.settings[LISTEN], elsewhere))
+    synapse.path.write_bytes(expected(host, host.ports[8070]))
+    with host.client() as client:
+        done = host.install(*(["--move-now"] if in_place else []))
+    assert done.returncode == (0 if in_place else NOT_NOW), done.stdout
+    assert client.lost == []
+    port = host.ports[8069]
+    assert http("POST", f"http://127.0.0.9:{port}/sfu/get", b"{}").status == 401
+    with pytest.raises(OSError, match="refused"):
+        http("POST", f"http://127.0.0.1:{port}/sfu/get", b"{}")
+    assert f"ListenStream=127.0.0.9:{port}\n" in (host.root / LISTENS).read_text()
+    host.revert()
+    assert not (host.root / LISTENS).exists()
 
 
 @pytest.mark.parametrize("moved", [True, False], ids=["in place", "waiting"])

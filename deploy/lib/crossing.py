@@ -83,7 +83,12 @@ class Crossing:
 
     def _lead(self, door: Door) -> bool:
         """Change the registration, if we can; tells whether that was to be done."""
-        if door.is_led_here or door.by_hand:
+        if door.by_hand:
+            return False
+        if door.is_led_here:
+            if not door.is_recorded:  # by the operator, who may rely on deploy/revert all the same
+                text = "write down what deploy/revert puts back into the registration"
+                self._walk.step(text, door.write_record, door.forget_record, "forget it")
             return False
         text = f"{door.path}: requests for tokens are handed on to {door.url}"
         self._walk.step(text, door.lead_here, door.lead_back, "the registration as it was")

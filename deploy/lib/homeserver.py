@@ -175,16 +175,30 @@ class Door:
         ports = {_port(self.service.public), _port(self.service.upstream)}
         return way.is_loopback and way.port in ports
 
+    @property
+    def is_recorded(self) -> bool:
+        """Return whether deploy/revert knows the line that leads here."""
+        way = self._read[0]
+        return way is not None and registration.is_recorded(self.host, self.path, way.line)
+
+    def write_record(self) -> None:
+        """Write down for deploy/revert what led to lk-jwt-service, or would have."""
+        way = self._read[0]
+        assert way is not None, "somebody has looked at it"
+        back = way.with_port(_port(self.service.public))
+        registration.write_record(self.host, self.path, back, way.led_to(self.url))
+
+    def forget_record(self) -> None:
+        """Undo that."""
+        files.remove(registration.record(self.host))
+
     def lead_here(self) -> None:
         """Let the registration lead to the guard; raises Trouble."""
         way = self._read[0]
         assert way is not None, "somebody has looked at it"
-        now = way.led_to(self.url)
         try:
-            registration.write_record(
-                self.host, self.path, way.with_port(_port(self.service.public)), now
-            )
-            registration.replace_line(self.path, way.line, now)
+            self.write_record()
+            registration.replace_line(self.path, way.line, way.led_to(self.url))
         except (OSError, Unclear) as error:
             raise Trouble(f"{self.path} cannot be changed: {error}") from None
 
@@ -194,7 +208,7 @@ class Door:
         assert way is not None, "it was changed"
         with suppress(Unclear):  # it had not come so far
             registration.replace_line(self.path, way.led_to(self.url), way.line)
-        files.remove(registration.record(self.host))
+        self.forget_record()
 
 
 def _port(base: str | None) -> int:

@@ -161,6 +161,11 @@ def test_a_registration_that_is_not_there_is_told(host: Host, synapse: Synapse, 
     assert (host.answers, synapse.answers) == ("", "")
     told = f"LIVEKIT_HS_TOKEN={HS_TOKEN}" in (host.root / "etc/lotus-guard/environment").read_text()
     assert told is (why == "unnamed")
+    done = host.revert()
+    assert done.returncode == 1, done.stdout
+    assert f"By hand, should a registration lead there: let {KEY} lead to" in done.stdout
+    assert host.answers == ""
+    assert host.revert().returncode == 0
 
 
 def test_a_registration_that_cannot_be_written_undoes_everything(
@@ -233,6 +238,27 @@ def test_the_guards_port_is_there_before_lk_jwt_service_knows_of_it(host: Host) 
         written = (host.root / "etc/lotus-guard/environment").read_text()
         assert "REGISTRATION" not in written
         assert HS_TOKEN not in written
+        leads_here = synapse.path.read_bytes()
+        done = host.revert()
+        assert done.returncode == 0, done.stdout
+        there = leads_here.replace(b":%d/" % host.ports[8069], b":%d/" % host.ports[8070])
+        assert synapse.path.read_bytes() == there
+        synapse.restart()
+        assert (host.answers, synapse.answers) == ("", "")
+
+
+def test_a_line_that_the_operator_has_written_is_put_back_too(host: Host, synapse: Synapse) -> None:
+    """Where they let it lead to the guard before the first run."""
+    synapse.path.write_bytes(expected(host, host.ports[8069]))
+    synapse.restart()
+    done = host.install()
+    assert done.returncode == 0, done.stdout
+    assert (host.answers, synapse.answers) == ("1", "1")
+    done = host.revert()
+    assert done.returncode == 0, done.stdout
+    assert "now restart Synapse" in done.stdout
+    synapse.restart()
+    assert (host.answers, synapse.answers) == ("", "")
 
 
 @pytest.mark.parametrize("words", [[], ["--dry-run"]])

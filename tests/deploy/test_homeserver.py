@@ -25,6 +25,7 @@ WAITING = "etc/systemd/system/voice-limit-guard.service.d/waiting.conf"
 LISTENS = "etc/systemd/system/voice-limit-guard-homeserver.socket.d/listen.conf"
 RECORD = "etc/lotus-guard/proxy_url"
 LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
+ENDS = "would: end here with 4 unless Synapse hands on to the guard already"
 
 
 @pytest.fixture
@@ -97,6 +98,35 @@ def test_who_does_not_want_to_wait_need_not(host: Host, synapse: Synapse) -> Non
     assert synapse.ask().status == 404
     synapse.restart()
     assert (host.answers, synapse.answers) == ("1", "1")
+
+
+@pytest.mark.parametrize("words", [[], ["--move-now"]], ids=["waits", "moves now"])
+def test_a_dry_run_says_where_it_would_end(host: Host, synapse: Synapse, words: list[str]) -> None:
+    dry = host.install("--dry-run", *words).stdout.splitlines()
+    assert_untouched(host, synapse)
+    of_the_line = f"would: {synapse.path}: requests for tokens are handed on to "
+    assert [line.startswith(of_the_line) for line in dry].count(True) == 1
+    asks = dry.index("would: ask Synapse whether it hands requests for tokens on to the guard")
+    assert dry[asks + 1].startswith("would: move lk-jwt-service" if words else ENDS)
+    assert dry[asks + 1 :].count(ENDS) == (0 if words else 1)
+    assert not any("restart Synapse" in line for line in dry)
+
+
+def test_a_dry_run_of_a_guard_in_place_says_what_it_would(host: Host) -> None:
+    assert host.install().returncode == 0
+    with synapse_of(host) as synapse:
+        host.settings = settings(host, synapse)
+        dry = host.install("--dry-run").stdout.splitlines()
+        assert_untouched(host, synapse)
+    assert any(line.startswith("would: now restart Synapse") for line in dry)
+    assert ENDS not in dry
+
+
+def test_a_dry_run_says_what_is_for_the_operator(host: Host, synapse: Synapse) -> None:
+    synapse.path.write_text(f"{KEY}: &a http://127.0.0.1:8070\n")
+    dry = host.install("--dry-run").stdout
+    assert dry.count("By hand: ") == 1
+    assert ENDS in dry
 
 
 def test_a_second_run_changes_nothing(host: Host, synapse: Synapse) -> None:

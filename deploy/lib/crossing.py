@@ -27,6 +27,7 @@ class Crossing:
     ) -> None:
         self._host, self._walk, self._settings = host, walk, settings
         self._door, self._now = door, now
+        self._is_told = False
 
     def needs_a_restart(self) -> bool:
         """Return whether the guard, in place, has its port for the homeserver still to open."""
@@ -53,6 +54,8 @@ class Crossing:
             "ask Synapse whether it hands requests for tokens on to the guard",
             lambda: found.append(self._astray(release, door.service)),
         )
+        if walk.dry:
+            self._say_how_it_ends(door)
         if any(found) and not self._now:
             walk.keep()
             wanted = f"{door.by_hand}; then {RESTART}" if door.by_hand else RESTART
@@ -63,17 +66,26 @@ class Crossing:
                 Exit.NOT_NOW,
             )
 
+    def _say_how_it_ends(self, door: Door) -> None:
+        """Say of a dry run what only Synapse could tell."""
+        self._is_told = True
+        if door.by_hand:
+            say(f"note: {door.by_hand}; then {RESTART}")
+        if not self._now:
+            say("would: end here with 4 unless Synapse hands on to the guard already")
+
     def after_the_move(self) -> None:
         """Let the registration lead to the guard, which is in place."""
         door = self._door()
         if (self._host.units / WAITING).exists():
             self._walk.step("the guard serves all its ports from now on", self._forget)
-        if not door.is_wanted:
+        if not door.is_wanted or self._is_told:
             return
         if door.by_hand:
             say(f"note: {door.by_hand}; then {RESTART}")
         elif self._lead(door):
-            say(f"now {RESTART}: what it hands on goes past the guard until then, or fails")
+            would = "would: " if self._walk.dry else ""
+            say(f"{would}now {RESTART}: what it hands on goes past the guard until then, or fails")
 
     def environment(self, service: Service) -> dict[str, str]:
         """The environment of a `lotus-guard check`, which may ask as a user."""
@@ -83,7 +95,12 @@ class Crossing:
 
     def _lead(self, door: Door) -> bool:
         """Change the registration, if we can; tells whether that was to be done."""
-        if door.is_led_here or door.by_hand:
+        if door.by_hand:
+            return False
+        if door.is_led_here:
+            if not door.is_recorded:  # by the operator, who may rely on deploy/revert all the same
+                text = "write down what deploy/revert puts back into the registration"
+                self._walk.step(text, door.write_record, door.forget_record, "forget it")
             return False
         text = f"{door.path}: requests for tokens are handed on to {door.url}"
         self._walk.step(text, door.lead_here, door.lead_back, "the registration as it was")

@@ -15,21 +15,32 @@ from deploy.lib import files, registration
 from deploy.lib.host import DROP_IN, GUARD, HOMESERVER_SOCKET, UPSTREAM, Host, Trouble
 from deploy.lib.registration import KEY, Unclear, Way
 from deploy.lib.trial import findings_of
-from deploy.lib.unit import Service, address, directives, environment_of
+from deploy.lib.unit import Service, address, directives, environment_of, listen_stream
 
 REGISTRATION, HS_TOKEN = "LIVEKIT_AS_REGISTRATION_FILE", "LIVEKIT_HS_TOKEN"
 LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
 DEFAULT_LISTEN = "tcp:8069:interface=127.0.0.1"
 KNOWS = f"{GUARD}.d/homeserver.conf"
+LISTENS = f"{HOMESERVER_SOCKET}.d/listen.conf"
 ROUTE = "homeserver-route"
 RESTART = "restart Synapse (on its host: systemctl restart matrix-synapse)"
 UNIT_PLACES = ("/lib", "/usr/lib", "/usr/local/lib", "/run", "/etc")
 """Where units are, each with `systemd/system` below it; what comes later wins."""
 UNKNOWN = f"lk-jwt-service is an application service, and its unit names no {REGISTRATION}"
-_KNOWS = f"""\
+_KNOWS = """\
 # Written by deploy/install: the homeserver's port, and what the homeserver proves itself by.
+"""
+_WANTS = f"""\
 [Unit]
 Wants={HOMESERVER_SOCKET}
+"""
+_LISTENS = f"""\
+# Written by deploy/install, after {LISTEN}: what systemd hands over wins over that.
+[Socket]
+ListenStream=
+ListenStream=%s
+# The address may come later than this unit does.
+FreeBind=yes
 """
 _HEAD = "# Written by deploy/install: until lk-jwt-service moves, the guard serves Synapse alone.\n"
 _WAITS = f"""\
@@ -106,18 +117,31 @@ class Door:
         return address(listen) or ""
 
     @property
+    def _held(self) -> str:
+        """What systemd is to listen on; empty where the guard has to do that itself."""
+        listen = self.service.environment.get(LISTEN) or self.values.get(LISTEN, "")
+        return listen_stream(listen) or ""
+
+    @property
+    def listens(self) -> str:
+        """The drop-in that tells the socket's unit another address; empty where it has the one."""
+        is_own = self._held == listen_stream(DEFAULT_LISTEN)
+        return _LISTENS % self._held if self._held and not is_own else ""
+
+    @property
     def knows(self) -> str:
         """The drop-in by which the guard has its port for the homeserver, and the hs_token.
 
         The registration is a credential: the guard's own user cannot read it. Where it is away,
         neither lk-jwt-service nor the guard can be started.
         """
+        head = _KNOWS + (_WANTS if self._held else "")
         own = self.service.environment
         told = own.get(HS_TOKEN) or own.get(REGISTRATION) not in (None, str(self.path))
         if told or not self.registration or not self.path.is_file():
-            return _KNOWS
+            return head
         lines = f"LoadCredential=as-registration:{self.registration}\n"
-        return f"{_KNOWS}[Service]\n{lines}Environment={REGISTRATION}=%d/as-registration\n"
+        return f"{head}[Service]\n{lines}Environment={REGISTRATION}=%d/as-registration\n"
 
     def waits(self, texts: list[str]) -> str:
         """The drop-in by which the guard serves the homeserver alone."""
@@ -151,16 +175,30 @@ class Door:
         ports = {_port(self.service.public), _port(self.service.upstream)}
         return way.is_loopback and way.port in ports
 
+    @property
+    def is_recorded(self) -> bool:
+        """Return whether deploy/revert knows the line that leads here."""
+        way = self._read[0]
+        return way is not None and registration.is_recorded(self.host, self.path, way.line)
+
+    def write_record(self) -> None:
+        """Write down for deploy/revert what led to lk-jwt-service, or would have."""
+        way = self._read[0]
+        assert way is not None, "somebody has looked at it"
+        back = way.with_port(_port(self.service.public))
+        registration.write_record(self.host, self.path, back, way.led_to(self.url))
+
+    def forget_record(self) -> None:
+        """Undo that."""
+        files.remove(registration.record(self.host))
+
     def lead_here(self) -> None:
         """Let the registration lead to the guard; raises Trouble."""
         way = self._read[0]
         assert way is not None, "somebody has looked at it"
-        now = way.led_to(self.url)
         try:
-            registration.write_record(
-                self.host, self.path, way.with_port(_port(self.service.public)), now
-            )
-            registration.replace_line(self.path, way.line, now)
+            self.write_record()
+            registration.replace_line(self.path, way.line, way.led_to(self.url))
         except (OSError, Unclear) as error:
             raise Trouble(f"{self.path} cannot be changed: {error}") from None
 
@@ -170,7 +208,7 @@ class Door:
         assert way is not None, "it was changed"
         with suppress(Unclear):  # it had not come so far
             registration.replace_line(self.path, way.led_to(self.url), way.line)
-        files.remove(registration.record(self.host))
+        self.forget_record()
 
 
 def _port(base: str | None) -> int:

@@ -17,7 +17,7 @@ from deploy.lib.build import build
 from deploy.lib.crossing import NOW, Crossing
 from deploy.lib.deployment import Deployment
 from deploy.lib.face import guarded, locked
-from deploy.lib.homeserver import KNOWS, REGISTRATION, Door
+from deploy.lib.homeserver import KNOWS, LISTENS, REGISTRATION, Door
 from deploy.lib.host import (
     DEPLOYER,
     DROP_IN,
@@ -32,7 +32,7 @@ from deploy.lib.host import (
     run,
     say,
 )
-from deploy.lib.obstacles import refuse_a_second_way
+from deploy.lib.obstacles import refuse_a_bare_registration, refuse_a_second_way
 from deploy.lib.releases import Releases
 from deploy.lib.settings import PREFIX, read_settings
 from deploy.lib.source import own_source
@@ -88,6 +88,7 @@ class Install:
         """Install, or bring an installation up to date; raises Trouble, with everything undone."""
         host, walk = self._host, self._walk
         refuse_a_second_way(host, self._releases)
+        refuse_a_bare_registration(host)
         self._values = self._collect(ask)
         with walk:
             if not walk.dry:
@@ -146,10 +147,16 @@ class Install:
             "the settings as they were",
         )
         if self._door().is_wanted:
-            step(f"unit: {KNOWS}", self._open_a_door, self._restore_units, "the units as they were")
+            names = f"{KNOWS}, {LISTENS}" if self._door().listens else KNOWS
+            step(f"unit: {names}", self._open_a_door, self._restore_units, "the units as they were")
 
     def _open_a_door(self) -> None:
-        self._put(self._host.units / KNOWS, self._door().knows.encode())
+        host, door = self._host, self._door()
+        self._put(host.units / KNOWS, door.knows.encode())
+        self._put(host.units / LISTENS, door.listens.encode() or None)
+        if host.units / LISTENS in self._saved and host.is_active(HOMESERVER_SOCKET):
+            # The guard has the old port until it is restarted; the new one is opened then.
+            host.systemctl("stop", HOMESERVER_SOCKET)
 
     def _make_user(self) -> None:
         users = directives(self._texts, "User")
@@ -210,8 +217,8 @@ class Install:
             self._walk.step("wait until it answers", self._deployment.wait)
 
     def _opens_a_door(self) -> bool:
-        changed = self._host.units / KNOWS in self._saved
-        return not self._walk.dry and (changed or self._crossing.needs_a_restart())
+        changed = {self._host.units / name for name in (KNOWS, LISTENS)} & self._saved.keys()
+        return not self._walk.dry and (bool(changed) or self._crossing.needs_a_restart())
 
     def _move(self, revision: str) -> None:
         """Put the guard on the public port, and lk-jwt-service behind it."""
@@ -310,18 +317,15 @@ class Install:
             f"units: {', '.join(names)}", install, self._restore_units, "the units as they were"
         )
 
-    def _put(self, path: Path, content: bytes) -> None:
+    def _put(self, path: Path, content: bytes | None) -> None:
         there = files.read(path)
         if there != content:
             self._saved[path] = there
-            files.write(path, content)
+            _write(path, content)
 
     def _restore_units(self) -> None:
         for path, content in self._saved.items():
-            if content is None:
-                files.remove(path)
-            else:
-                files.write(path, content)
+            _write(path, content)
         self._host.systemctl("daemon-reload")
 
     def _own_units(self) -> list[str]:
@@ -398,6 +402,13 @@ class Install:
 def _point(link: Path, target: Path) -> None:
     files.make_directory(link.parent)
     files.point(link, str(target))
+
+
+def _write(path: Path, content: bytes | None) -> None:
+    if content is None:
+        files.remove(path)
+    else:
+        files.write(path, content)
 
 
 def _put_back(before: Mapping[Path, bytes | None]) -> None:

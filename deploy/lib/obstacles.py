@@ -1,7 +1,13 @@
-"""What is in the way of an installation: a guard that was installed in another way."""
+"""What is in the way of an installation: another way of installing, or a setting."""
 
+from deploy.lib import files
+from deploy.lib.homeserver import REGISTRATION
 from deploy.lib.host import Exit, Host, Trouble
 from deploy.lib.releases import Releases
+from deploy.lib.unit import parse_environment
+
+CREDENTIALS = "/run/credentials/"
+"""Where systemd puts them: a path below it is what the guard's user can read."""
 
 
 def refuse_a_second_way(host: Host, releases: Releases) -> None:
@@ -28,5 +34,21 @@ def refuse_a_second_way(host: Host, releases: Releases) -> None:
         raise Trouble(
             f"{current} is not a link to a release: a guard was installed there by hand; wanted: "
             f"mv {current} {host.opt}/by-hand, and run this again",
+            Exit.USAGE,
+        )
+
+
+def refuse_a_bare_registration(host: Host) -> None:
+    """Raise Trouble where the settings name the registration itself.
+
+    They override the unit's `Environment=`, and the guard's own user cannot read root's files.
+    """
+    text = (files.read(host.environment_file) or b"").decode(errors="replace")
+    named = parse_environment(text).get(REGISTRATION, "")
+    if named and not named.startswith(CREDENTIALS):
+        raise Trouble(
+            f"found {REGISTRATION}={named} in {host.environment_file}; wanted: remove that line, "
+            "the unit hands the file over as a credential (where the unit of lk-jwt-service does "
+            "not name the file: set it in the environment of this command)",
             Exit.USAGE,
         )

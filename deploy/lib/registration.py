@@ -143,3 +143,9 @@ def record(host: Host) -> Path:
 def write_record(host: Host, path: Path, back: bytes, now: bytes) -> None:
     """Write down what deploy/revert puts back."""
     files.write(record(host), b"\n".join((str(path).encode(), back, now, b"")), 0o600)
+
+
+def is_recorded(host: Host, path: Path, now: bytes) -> bool:
+    """Return whether deploy/revert would find that line in that file."""
+    lines = (files.read(record(host)) or b"").split(b"\n")
+    return len(lines) > 2 and (lines[0], lines[2]) == (str(path).encode(), now)

@@ -7,6 +7,7 @@ the credentials; here it stands for the files that they are loaded from.
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from deploy.lib.files import read
@@ -104,15 +105,36 @@ def environment_of(host: Host, texts: list[str], default: Sequence[Path] = ()) -
     return found
 
 
-def address(endpoint: str) -> str | None:
-    """Return the URL of a `tcp:` endpoint as this machine reaches it; None where it is no such."""
+def _interface_and_port(endpoint: str) -> tuple[str, str] | None:
     match = re.fullmatch(r"tcp6?:(?:port=)?(\d+)(:.*)?", endpoint)
     if match is None:
         return None
     interface = re.search(r":interface=((?:\\:|[^:])+)", match[2] or "")
-    host = interface[1].replace("\\:", ":") if interface else "127.0.0.1"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{match[1]}" if ":" in host else f"http://{host}:{match[1]}"
+    return interface[1].replace("\\:", ":") if interface else "", match[1]
+
+
+def address(endpoint: str) -> str | None:
+    """Return the URL of a `tcp:` endpoint as this machine reaches it; None where it is no such."""
+    found = _interface_and_port(endpoint)
+    if found is None:
+        return None
+    host, port = found
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def listen_stream(endpoint: str) -> str | None:
+    """Return a `tcp:` endpoint as `ListenStream=` has it; None where that cannot say it."""
+    found = _interface_and_port(endpoint)
+    if found is None:
+        return None
+    everywhere = "::" if endpoint.startswith("tcp6:") else "0.0.0.0"  # noqa: S104
+    host = {"": everywhere, "localhost": "127.0.0.1"}.get(found[0], found[0])
+    try:
+        version = ip_address(host).version
+    except ValueError:  # a name, which systemd does not look up
+        return None
+    return f"[{host}]:{found[1]}" if version == 6 else f"{host}:{found[1]}"
 
 
 class Service:

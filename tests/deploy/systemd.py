@@ -298,8 +298,9 @@ class Systemd:
         where = self._here(unit.one("ListenStream"))
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        interface, _, port = where.rpartition(":")
         try:
-            listener.bind(("127.0.0.1", int(where.rpartition(":")[2])))
+            listener.bind((interface or "127.0.0.1", int(port)))
         except OSError as error:
             raise Failed(f"{unit.name}: {where}: {error}") from None
         listener.listen(int(unit.one("Backlog", "4096")))

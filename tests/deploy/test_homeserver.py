@@ -22,8 +22,10 @@ from tests.real.processes import http, until
 
 NOT_NOW = 4
 WAITING = "etc/systemd/system/voice-limit-guard.service.d/waiting.conf"
+LISTENS = "etc/systemd/system/voice-limit-guard-homeserver.socket.d/listen.conf"
 RECORD = "etc/lotus-guard/proxy_url"
 LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
+ENDS = "would: end here with 4 unless Synapse hands on to the guard already"
 
 
 @pytest.fixture
@@ -98,6 +100,35 @@ def test_who_does_not_want_to_wait_need_not(host: Host, synapse: Synapse) -> Non
     assert (host.answers, synapse.answers) == ("1", "1")
 
 
+@pytest.mark.parametrize("words", [[], ["--move-now"]], ids=["waits", "moves now"])
+def test_a_dry_run_says_where_it_would_end(host: Host, synapse: Synapse, words: list[str]) -> None:
+    dry = host.install("--dry-run", *words).stdout.splitlines()
+    assert_untouched(host, synapse)
+    of_the_line = f"would: {synapse.path}: requests for tokens are handed on to "
+    assert [line.startswith(of_the_line) for line in dry].count(True) == 1
+    asks = dry.index("would: ask Synapse whether it hands requests for tokens on to the guard")
+    assert dry[asks + 1].startswith("would: move lk-jwt-service" if words else ENDS)
+    assert dry[asks + 1 :].count(ENDS) == (0 if words else 1)
+    assert not any("restart Synapse" in line for line in dry)
+
+
+def test_a_dry_run_of_a_guard_in_place_says_what_it_would(host: Host) -> None:
+    assert host.install().returncode == 0
+    with synapse_of(host) as synapse:
+        host.settings = settings(host, synapse)
+        dry = host.install("--dry-run").stdout.splitlines()
+        assert_untouched(host, synapse)
+    assert any(line.startswith("would: now restart Synapse") for line in dry)
+    assert ENDS not in dry
+
+
+def test_a_dry_run_says_what_is_for_the_operator(host: Host, synapse: Synapse) -> None:
+    synapse.path.write_text(f"{KEY}: &a http://127.0.0.1:8070\n")
+    dry = host.install("--dry-run").stdout
+    assert dry.count("By hand: ") == 1
+    assert ENDS in dry
+
+
 def test_a_second_run_changes_nothing(host: Host, synapse: Synapse) -> None:
     host.install("--move-now")
     synapse.restart()
@@ -160,6 +191,11 @@ def test_a_registration_that_is_not_there_is_told(host: Host, synapse: Synapse, 
     assert (host.answers, synapse.answers) == ("", "")
     told = f"LIVEKIT_HS_TOKEN={HS_TOKEN}" in (host.root / "etc/lotus-guard/environment").read_text()
     assert told is (why == "unnamed")
+    done = host.revert()
+    assert done.returncode == 1, done.stdout
+    assert f"By hand, should a registration lead there: let {KEY} lead to" in done.stdout
+    assert host.answers == ""
+    assert host.revert().returncode == 0
 
 
 def test_a_registration_that_cannot_be_written_undoes_everything(
@@ -232,6 +268,68 @@ def test_the_guards_port_is_there_before_lk_jwt_service_knows_of_it(host: Host) 
         written = (host.root / "etc/lotus-guard/environment").read_text()
         assert "REGISTRATION" not in written
         assert HS_TOKEN not in written
+        leads_here = synapse.path.read_bytes()
+        done = host.revert()
+        assert done.returncode == 0, done.stdout
+        there = leads_here.replace(b":%d/" % host.ports[8069], b":%d/" % host.ports[8070])
+        assert synapse.path.read_bytes() == there
+        synapse.restart()
+        assert (host.answers, synapse.answers) == ("", "")
+
+
+def test_a_line_that_the_operator_has_written_is_put_back_too(host: Host, synapse: Synapse) -> None:
+    """Where they let it lead to the guard before the first run."""
+    synapse.path.write_bytes(expected(host, host.ports[8069]))
+    synapse.restart()
+    done = host.install()
+    assert done.returncode == 0, done.stdout
+    assert (host.answers, synapse.answers) == ("1", "1")
+    done = host.revert()
+    assert done.returncode == 0, done.stdout
+    assert "now restart Synapse" in done.stdout
+    synapse.restart()
+    assert (host.answers, synapse.answers) == ("", "")
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"]])
+def test_a_registration_that_the_guards_user_cannot_read_is_told(
+    host: Host, synapse: Synapse, words: list[str]
+) -> None:
+    """The settings override the unit, which hands the file over."""
+    path = host.root / "etc/lotus-guard/environment"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"LIVEKIT_AS_REGISTRATION_FILE='/{PATH}'\n")
+    done = host.install(*words)
+    assert done.returncode == 2, done.stdout
+    assert f"found LIVEKIT_AS_REGISTRATION_FILE=/{PATH} in {path}" in done.stdout
+    assert "remove that line" in done.stdout
+    assert_untouched(host, synapse)
+    handed = "/run/credentials/voice-limit-guard.service/as-registration"
+    path.write_text(f"LIVEKIT_AS_REGISTRATION_FILE={handed}\n")
+    assert "remove that line" not in host.install("--dry-run").stdout
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["in place", "waiting"])
+def test_the_port_follows_the_settings_to_another_address(
+    host: Host, synapse: Synapse, in_place: bool
+) -> None:
+    """As for a Synapse on another host: what systemd hands over wins over the settings."""
+    host.install(*(["--move-now"] if in_place else []))
+    path = host.root / "etc/lotus-guard/environment"
+    elsewhere = f"tcp:{host.ports[8069]}:interface=127.0.0.9"
+    path.write_text(path.read_text().replace(host.settings[LISTEN], elsewhere))
+    synapse.path.write_bytes(expected(host, host.ports[8070]))
+    with host.client() as client:
+        done = host.install(*(["--move-now"] if in_place else []))
+    assert done.returncode == (0 if in_place else NOT_NOW), done.stdout
+    assert client.lost == []
+    port = host.ports[8069]
+    assert http("POST", f"http://127.0.0.9:{port}/sfu/get", b"{}").status == 401
+    with pytest.raises(OSError, match="refused"):
+        http("POST", f"http://127.0.0.1:{port}/sfu/get", b"{}")
+    assert f"ListenStream=127.0.0.9:{port}\n" in (host.root / LISTENS).read_text()
+    host.revert()
+    assert not (host.root / LISTENS).exists()
 
 
 @pytest.mark.parametrize("moved", [True, False], ids=["in place", "waiting"])

@@ -12,7 +12,7 @@ from deploy.lib.homeserver import DEFAULT_LISTEN, KNOWS, LISTEN, Door
 from deploy.lib.host import Host
 from deploy.lib.registration import KEY, Unclear, is_ours, read_way, replace_line
 from deploy.lib.trial import moved_aside
-from deploy.lib.unit import Service
+from deploy.lib.unit import Service, listen_stream
 from tests.real.processes import ROOT
 
 HOME = "http://127.0.0.1:8069"
@@ -164,6 +164,40 @@ def test_an_address_that_others_reach_is_for_the_operator(
 def test_a_port_that_is_none_is_for_the_operator(tmp_path: Path) -> None:
     found = door(tmp_path, GOOD_LINES[0], LOTUS_GUARD_HOMESERVER_LISTEN="unix:/run/x")
     assert "is no TCP port" in found.by_hand
+
+
+@pytest.mark.parametrize(
+    ("listen", "stream"),
+    [
+        ("tcp:8069:interface=192.168.1.20", "192.168.1.20:8069"),
+        ("tcp:port=8068:interface=localhost", "127.0.0.1:8068"),
+        (r"tcp6:8069:interface=\:\:1", "[::1]:8069"),
+        ("tcp:8069", "0.0.0.0:8069"),
+        ("tcp6:8069", "[::]:8069"),
+    ],
+)
+def test_systemd_holds_the_port_that_the_settings_name(
+    tmp_path: Path, listen: str, stream: str
+) -> None:
+    found = door(tmp_path, GOOD_LINES[0], LOTUS_GUARD_HOMESERVER_LISTEN=listen)
+    assert f"[Socket]\nListenStream=\nListenStream={stream}\n" in found.listens
+    assert "Wants=voice-limit-guard-homeserver.socket\n" in found.knows
+
+
+def test_the_sockets_own_address_takes_no_drop_in(tmp_path: Path) -> None:
+    assert door(tmp_path, GOOD_LINES[0]).listens == ""
+    unit = (ROOT / "systemd/voice-limit-guard-homeserver.socket").read_text()
+    assert f"ListenStream={listen_stream(DEFAULT_LISTEN)}\n" in unit
+
+
+@pytest.mark.parametrize("listen", ["unix:/run/x", "tcp:8069:interface=guard.internal"])
+def test_what_systemd_cannot_listen_on_the_guard_listens_on_itself(
+    tmp_path: Path, listen: str
+) -> None:
+    found = door(tmp_path, GOOD_LINES[0], LOTUS_GUARD_HOMESERVER_LISTEN=listen)
+    assert found.listens == ""
+    assert "Wants=" not in found.knows
+    assert "LoadCredential" in found.knows
 
 
 def test_a_registration_that_is_away_keeps_no_guard_from_starting(tmp_path: Path) -> None:

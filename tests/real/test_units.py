@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.lib import files
-from deploy.lib.homeserver import KNOWS, Door
+from deploy.lib.homeserver import KNOWS, LISTEN, LISTENS, Door
 from deploy.lib.host import GUARD, WAITING, Host
 from deploy.lib.install import CONDITIONS
 from deploy.lib.unit import Service
@@ -63,8 +63,9 @@ def test_what_the_installer_adds_is_in_order(analyze: str, units: Path, tmp_path
     host = Host(tmp_path / "root")
     registration = {"LIVEKIT_AS_REGISTRATION_FILE": "/etc/registration.yaml"}
     files.write(host.path("/etc/registration.yaml"), "hs_token: x\n")
-    door = Door(host, registration, Service({}))
+    door = Door(host, registration, Service({LISTEN: "tcp:8069:interface=192.168.1.20"}))
     drop_ins = {WAITING: door.waits([(units / GUARD).read_text()]), KNOWS: door.knows}
+    drop_ins[LISTENS] = door.listens
     drop_ins |= {f"{unit}.d/in-place.conf": text for unit, text in CONDITIONS.items()}
     for name, text in drop_ins.items():
         files.write(units / name, text)

@@ -27,7 +27,7 @@ class Crossing:
     ) -> None:
         self._host, self._walk, self._settings = host, walk, settings
         self._door, self._now = door, now
-        self._is_told = False
+        self._is_told = self._is_astray = False
 
     def needs_a_restart(self) -> bool:
         """Return whether the guard, in place, has its port for the homeserver still to open."""
@@ -56,7 +56,8 @@ class Crossing:
         )
         if walk.dry:
             self._say_how_it_ends(door)
-        if any(found) and not self._now:
+        self._is_astray = any(found)
+        if self._is_astray and not self._now:
             walk.keep()
             wanted = f"{door.by_hand}; then {RESTART}" if door.by_hand else RESTART
             raise Trouble(
@@ -83,7 +84,7 @@ class Crossing:
             return
         if door.by_hand:
             say(f"note: {door.by_hand}; then {RESTART}")
-        elif self._lead(door):
+        elif self._lead(door) or self._is_astray:
             would = "would: " if self._walk.dry else ""
             say(f"{would}now {RESTART}: what it hands on goes past the guard until then, or fails")
 

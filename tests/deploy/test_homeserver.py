@@ -95,6 +95,7 @@ def test_as_long_as_synapse_was_not_restarted_nothing_moves(host: Host, synapse:
 def test_who_does_not_want_to_wait_need_not(host: Host, synapse: Synapse) -> None:
     done = host.install("--move-now")
     assert done.returncode == 0, done.stdout
+    assert "now restart Synapse" in done.stdout
     assert synapse.ask().status == 404
     synapse.restart()
     assert (host.answers, synapse.answers) == ("1", "1")

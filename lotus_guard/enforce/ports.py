@@ -7,6 +7,7 @@ from typing import Protocol
 
 from attrs import define
 
+from lotus_guard.core.membership import Membership
 from lotus_guard.core.model import (
     Attendance,
     Grant,
@@ -14,6 +15,7 @@ from lotus_guard.core.model import (
     LiveKitRoom,
     Participant,
     RoomId,
+    UserId,
 )
 from lotus_guard.core.seats import Person
 from lotus_guard.rules.decision import Ruling
@@ -106,6 +108,14 @@ class Homeserver(Protocol):
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List some rooms, and where to go on (None at the end); raises Outage."""
+        ...
+
+
+class MemberSource(Protocol):
+    """A way to ask a homeserver who is in a room."""
+
+    async def membership(self, room: RoomId, user: UserId) -> Membership:
+        """Ask what is known of a user and a room; raises Outage."""
         ...
 
 

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 from attrs import define
 
 from lotus_guard.core.ids import is_room_id
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.membership import Membership
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import json_object
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
@@ -15,6 +16,7 @@ from lotus_guard.neighbours.synapse_admin import (
     MOST_BYTES,
     events_in,
     is_unknown_room,
+    joined_rooms_path,
     rooms_path,
     state_path,
 )
@@ -46,6 +48,12 @@ class Synapse:
     async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
         """Read the policy of a rule in a room."""
         return read_events(rule, await self._state(room, rule.event))
+
+    async def membership(self, room: RoomId, user: UserId) -> Membership:
+        """Ask whether one of the homeserver's own users is in a room."""
+        self.on_call("joined_rooms")
+        rooms = await self._ask(joined_rooms_path(user), _joined_rooms)
+        return Membership.JOIN if room in rooms else Membership.UNHEARD
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List up to `_PAGE` rooms from the `start`th on, and where to go on."""
@@ -113,6 +121,17 @@ def _events(answer: HttpAnswer) -> list[Any] | None:
     if answer.status == 200 and events is not None:
         return events
     raise _outage(answer)
+
+
+def _joined_rooms(answer: HttpAnswer) -> frozenset[str]:
+    """Read the rooms that a user has joined; none of a user whom Synapse does not know."""
+    fields = json_object(answer.body) or {}
+    if answer.status == 404 and fields.get("errcode") == "M_NOT_FOUND":
+        return frozenset()
+    rooms = fields.get("joined_rooms")
+    if answer.status != 200 or not isinstance(rooms, list):
+        raise _outage(answer)
+    return frozenset(room for room in rooms if isinstance(room, str))
 
 
 def _page(answer: HttpAnswer) -> tuple[Sequence[RoomId], int | None]:

@@ -5,6 +5,7 @@ The wire (docs/facts.md, Synapse: admin API):
 GET {synapse}/_synapse/admin/v1/server_version
 GET {synapse}/_synapse/admin/v1/rooms?from={n}&limit={n}
 GET {synapse}/_synapse/admin/v1/rooms/{room_id}/state?type={type}
+GET {synapse}/_synapse/admin/v1/users/{user_id}/joined_rooms
 Authorization: Bearer <an admin's access token>
 200 {"state": [event, ...]}            older releases ignore `type` and send the whole state
 404 {"errcode": "M_NOT_FOUND", ...}    no such room: an answer, not an outage
@@ -28,6 +29,11 @@ def rooms_path(limit: int, start: int = 0) -> str:
 def state_path(room: str, event_type: str) -> str:
     """The path of a room's state events of one type."""
     return f"{_ADMIN}/rooms/{quoted(room)}/state?type={quoted(event_type)}"
+
+
+def joined_rooms_path(user: str) -> str:
+    """The path of the rooms that a user has joined."""
+    return f"{_ADMIN}/users/{quoted(user)}/joined_rooms"
 
 
 def events_in(fields: Mapping[str, Any]) -> list[Any] | None:

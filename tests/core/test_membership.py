@@ -30,7 +30,8 @@ def test_whoever_is_outside_for_others_is_so_for_their_own_homeserver(
 def test_what_an_event_says() -> None:
     assert membership_of("join") is Membership.JOIN
     assert {membership_of(each.value) for each in SAID} == SAID
-    for odd in ("unheard", "no room", "Join", "", None, 1, ["join"], {}):
+    odd_ones: tuple[object, ...] = ("unheard", "no room", "Join", "", None, 1, ["join"], {})
+    for odd in odd_ones:
         assert membership_of(odd) is Membership.UNHEARD
 
 

@@ -93,6 +93,13 @@ class Door:
             return None, f"{self.path}: {why}"
 
     @property
+    def _way(self) -> Way:
+        """The way, where somebody has seen that it can be told."""
+        way = self._read[0]
+        assert way is not None, "it was looked at before"
+        return way
+
+    @property
     def is_wanted(self) -> bool:
         """Return whether requests may come from a homeserver."""
         if self.service.environment.get(LISTEN) or self.given.get(LISTEN):
@@ -111,16 +118,18 @@ class Door:
         return found if self.registration or not token else {**found, HS_TOKEN: token}
 
     @property
+    def _listen(self) -> str:
+        return self.service.environment.get(LISTEN) or self.values.get(LISTEN, "")
+
+    @property
     def url(self) -> str:
         """Where the guard listens for the homeserver."""
-        listen = self.service.environment.get(LISTEN) or self.values.get(LISTEN, "")
-        return address(listen) or ""
+        return address(self._listen) or ""
 
     @property
     def _held(self) -> str:
         """What systemd is to listen on; empty where the guard has to do that itself."""
-        listen = self.service.environment.get(LISTEN) or self.values.get(LISTEN, "")
-        return listen_stream(listen) or ""
+        return listen_stream(self._listen) or ""
 
     @property
     def listens(self) -> str:
@@ -183,8 +192,7 @@ class Door:
 
     def write_record(self) -> None:
         """Write down for deploy/revert what led to lk-jwt-service, or would have."""
-        way = self._read[0]
-        assert way is not None, "somebody has looked at it"
+        way = self._way
         back = way.with_port(_port(self.service.public))
         registration.write_record(self.host, self.path, back, way.led_to(self.url))
 
@@ -194,8 +202,7 @@ class Door:
 
     def lead_here(self) -> None:
         """Let the registration lead to the guard; raises Trouble."""
-        way = self._read[0]
-        assert way is not None, "somebody has looked at it"
+        way = self._way
         try:
             self.write_record()
             registration.replace_line(self.path, way.line, way.led_to(self.url))
@@ -204,8 +211,7 @@ class Door:
 
     def lead_back(self) -> None:
         """Undo that."""
-        way = self._read[0]
-        assert way is not None, "it was changed"
+        way = self._way
         with suppress(Unclear):  # it had not come so far
             registration.replace_line(self.path, way.led_to(self.url), way.line)
         self.forget_record()

@@ -19,14 +19,13 @@ from lotus_guard.core.homeserver_wire import CLIENT_PATHS
 from lotus_guard.core.naming import ROOM_SLOT
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
+from lotus_guard.rules.decision import DECISION_FIELD
 
 WAY, ANNOUNCED, SERVICE = "homeserver-route", "homeserver-announced", "homeserver-service"
 SCOPE, URL, BURST = "homeserver-scope", "homeserver-url", "homeserver-burst"
 TRANSPORTS_PATH = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
 BURST_OF = 12
 """So many requests at once are two joins of Element Call; Synapse's default lets ten through."""
-DECISION = "io.lotus.decision"
-"""A field of every refusal that is the guard's own."""
 _NOT_ANNOUNCED = "the homeserver announces no call service for which clients ask it"
 _ANNOUNCE = (
     "where they are to: in homeserver.yaml, experimental_features: msc4143_enabled, and "
@@ -131,7 +130,7 @@ def _way(answer: HttpAnswer, is_announced: bool) -> Finding:
     said = f"({answer.status} {errcode_of(answer)})"
     if echo_of(answer):
         return ok(WAY, "what the homeserver hands on reaches the guard")
-    if answer.status == 404 and DECISION in fields_of(answer):
+    if answer.status == 404 and DECISION_FIELD in fields_of(answer):
         seen = "the homeserver hands requests for tokens on to the guard's public port"
         return fault(WAY, f"{seen}, which serves none {said}", _TO_GUARD)
     if _is_unknown(answer):
@@ -157,22 +156,22 @@ async def _a_token(asker: _Asker, url: str) -> HttpAnswer:
 
 def _judged(answer: HttpAnswer) -> list[Finding]:
     """Judge by a request for a room that nobody is in: 403 is the right answer."""
-    said = f"({answer.status} {errcode_of(answer)})"
+    said = f"{answer.status} {errcode_of(answer)}"
     if answer.status == 403:
         return [
             ok(SCOPE, "lk-jwt-service may ask the homeserver who is in a room"),
             ok(URL, "lk-jwt-service knows its LiveKit by the announced address"),
         ]
-    unseen = [note(name, f"not looked at: {said[1:-1]}") for name in (SCOPE, URL)]
+    unseen = [note(name, f"not looked at: {said}") for name in (SCOPE, URL)]
     if answer.status == 404:
         seen = "lk-jwt-service serves no homeserver: nobody gets a token by theirs"
-        return [fault(SERVICE, f"{seen} {said}", _AS_SERVICE), *unseen]
+        return [fault(SERVICE, f"{seen} ({said})", _AS_SERVICE), *unseen]
     if answer.status == 401:
         seen = "lk-jwt-service does not take the homeserver's hs_token: nobody gets a token"
-        return [fault(SERVICE, f"{seen} {said}", _ONE_REGISTRATION), *unseen]
+        return [fault(SERVICE, f"{seen} ({said})", _ONE_REGISTRATION), *unseen]
     if answer.status == 502:
         seen = "lk-jwt-service cannot ask the homeserver who is in a room: nobody gets a token"
-        return [fault(SCOPE, f"{seen} {said}", _SCOPED), unseen[1]]
+        return [fault(SCOPE, f"{seen} ({said})", _SCOPED), unseen[1]]
     if answer.status == 400 and errcode_of(answer) == "M_INVALID_PARAM":
         seen = "the homeserver announces another LiveKit than lk-jwt-service knows"
         return [unseen[0], fault(URL, seen, _SAME_URL)]

@@ -24,7 +24,7 @@ def check_exposure(config: Config) -> list[Finding]:
     own = listening(config.homeserver_listen)
     if own is None:
         return []
-    if own.is_private and not own.is_everywhere:
+    if own.is_private:
         return [ok(PORT, "the homeserver's port is for this machine or a private network only")]
     seen = f"strangers can reach the homeserver's port ({config.homeserver_listen})"
     return [warning(PORT, f"{seen}: only its token keeps them from asking for others", _CLOSED)]
@@ -50,8 +50,7 @@ async def check_believed(context: CheckContext) -> list[Finding]:
         seen = f"at {own.url} is no guard with our secret ({describe_answer(answer)})"
         return [fault(PORT, seen, _OPEN)]
     seen = "the guard does not know the homeserver's token: whoever reaches the port may ask"
-    is_open = own.is_everywhere or not own.is_private
-    return [(fault if is_open else warning)(TOKEN, seen, _KNOWN)]
+    return [(warning if own.is_private else fault)(TOKEN, seen, _KNOWN)]
 
 
 def _known(config: Config) -> Finding:

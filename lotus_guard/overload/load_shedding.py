@@ -35,7 +35,7 @@ own, and so long that it opens. What waits here instead is bounded by the reques
 MANY_TOKENS = TOKENS.most // 2
 """So many tokens being judged, none of more than `cap` from one address, are too many."""
 HANDED_ON_SECONDS = 4.0
-"""The same for what a homeserver hands on: Synapse gives up after 30 s."""
+"""How long one may wait in line for what a homeserver hands on: Synapse gives up after 30 s."""
 ELSEWHERE = Bounds(most=64, each=8, crowd=8, line=8, waiting=64, cap=8)
 """Requests under way that another homeserver's service answers. It may hang, and whoever asks may
 have chosen it: none of the places for all others is held by that."""
@@ -81,6 +81,11 @@ class ConcurrencyLimiter:
     def enter(self, who: Origin) -> bool:
         """Take a place if there is one for them at once; else `wait`. Then `leave`."""
         return self.shares.enter(who)
+
+    async def take(self, who: Origin, weight: int = 1, seconds: float | None = None) -> None:
+        """Take a place, at once or after a wait; raises TurnedAway. Then `leave`."""
+        if not self.enter(who):
+            await self.wait(who, weight, seconds)
 
     async def wait(self, who: Origin, weight: int = 1, seconds: float | None = None) -> None:
         """Wait for a place and take it; raises TurnedAway. `seconds` instead of the usual ones."""

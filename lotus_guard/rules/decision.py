@@ -21,6 +21,9 @@ from attrs import evolve, field, frozen
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Person
 
+DECISION_FIELD = "io.lotus.decision"
+"""In a refusal's body: the id of the decision."""
+
 
 class Deed(StrEnum):
     """What was done; the `kind` of a decision."""

@@ -32,9 +32,10 @@ class Listening:
     def is_private(self) -> bool:
         """Whether no stranger reaches it: it is this machine's alone, or a private network's."""
         try:
-            return self.is_loopback or ip_address(self.interface).is_private
+            is_private = self.is_loopback or ip_address(self.interface).is_private
         except ValueError:  # a name, or nothing
             return False
+        return is_private and not self.is_everywhere  # 0.0.0.0 counts as private there
 
     @property
     def url(self) -> str:

@@ -48,9 +48,7 @@ class Readiness(Service):
         )
 
     async def _wait(self) -> None:
-        waiting: Any = self._public._waitingForPort
-        port: Any = await waiting
-        url = _url_of(port.getHost())
+        url = await _url_of(self._public)
         while self.running and url and not await self._answers(url):
             await deferLater(self._clocks.reactor, 0.1, lambda: None)
         if self.running:
@@ -66,9 +64,7 @@ class Readiness(Service):
         """What to say of the homeserver's port; nothing where there is none."""
         if self._homeserver is None:
             return ""
-        waiting: Any = self._homeserver._waitingForPort
-        port: Any = await waiting
-        said = f", and for the homeserver on {_url_of(port.getHost())}"
+        said = f", and for the homeserver on {await _url_of(self._homeserver)}"
         if not self._config.credentials.hs_token.value:
             said += " (its hs_token is not known: whoever reaches this port may ask)"
         return said
@@ -85,8 +81,11 @@ class Readiness(Service):
         return answer.status == 200 and FIELD.encode("ascii") in answer.body
 
 
-def _url_of(address: Any) -> str:
-    """The URL of a port, as this machine reaches it; empty where it is no TCP port."""
+async def _url_of(server: StreamServerEndpointService) -> str:
+    """The URL of a server's port, as this machine reaches it; empty where it is no TCP port."""
+    waiting: Any = server._waitingForPort
+    port: Any = await waiting
+    address = port.getHost()
     if not hasattr(address, "port"):
         return ""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104

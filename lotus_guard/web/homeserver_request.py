@@ -101,8 +101,8 @@ class Homeservers:
             )
         try:
             if users:
-                return user_sender(users[0].decode("ascii", "replace"))
-            return server_sender(origins[0].decode("ascii", "replace")) if origins else None
+                return user_sender(_text(users[0]))
+            return server_sender(_text(origins[0])) if origins else None
         except Unreadable as why:
             self.objections.refuse(Problem(400, why.errcode, str(why)))
 
@@ -113,6 +113,11 @@ def _path_of(uri: bytes) -> bytes:
         return served_path(without_slashes(target_of(uri)))
     except ValueError:  # the door refuses it
         return b""
+
+
+def _text(value: bytes) -> str:
+    """Read what a header says; nothing of what upstream takes for no text, and reads otherwise."""
+    return value.decode("ascii") if value.isascii() else ""
 
 
 def _said(request: ClientRequest, name: bytes) -> list[bytes]:

@@ -12,6 +12,7 @@ from twisted.web.http_headers import Headers
 
 from lotus_guard.enforce.admission import Refusal
 from lotus_guard.enforce.ports import Records
+from lotus_guard.rules.decision import DECISION_FIELD
 from lotus_guard.rules.rulings import request_refused
 
 RETRY_MS = 2000
@@ -43,7 +44,7 @@ class Problem(Exception):
         """Write the Matrix error."""
         fields = {"errcode": self.errcode, "error": self.error, **dict(self.extra)}
         if self.decision:
-            fields["io.lotus.decision"] = self.decision
+            fields[DECISION_FIELD] = self.decision
         return json.dumps(fields).encode() + b"\n"
 
 

@@ -49,8 +49,7 @@ class TokenExchange:
             await self._pass(request, body, asked, arrived)
             return
         elsewhere, who = self.shedding.elsewhere, request.origin
-        if not elsewhere.enter(who):
-            await elsewhere.wait(who)
+        await elsewhere.take(who)
         try:
             await self._pass(request, body, asked, arrived)
         finally:
@@ -152,8 +151,7 @@ class TokenExchange:
         shed_reason, tokens = self.shedding.shed_reason(), self.shedding.tokens
         if shed_reason:
             return await self.admission.judge(encoded, asked, arrived, shed_reason)
-        if not tokens.enter(who):
-            await tokens.wait(who, seconds=self.patience)
+        await tokens.take(who, seconds=self.patience)
         try:
             return await self.admission.judge(encoded, asked, arrived)
         finally:

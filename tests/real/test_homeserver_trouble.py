@@ -10,7 +10,7 @@ import pytest
 from tests.real.by_homeserver import ask, members
 from tests.real.conftest import require_real
 from tests.real.homeserver import User
-from tests.real.processes import Answer
+from tests.real.processes import Answer, Process
 from tests.real.stack import Behind, Stack, running_stack
 
 SYNAPSES_DEFAULT = {"per_second": 0.2, "burst_count": 10}
@@ -69,16 +69,22 @@ def test_two_joins_of_one_user_are_too_many_for_synapses_default(behind: Stack) 
     assert too_many(behind) == 0.0
 
 
+def asked_while_hanging(
+    behind: Stack, process: Process, user: User, room: str
+) -> tuple[Answer, float]:
+    """Ask while a process hangs; returns the answer, and how many seconds it took."""
+    process.pause()
+    try:
+        begun = time.monotonic()
+        return ask(behind, user, room), time.monotonic() - begun
+    finally:
+        process.go_on()
+
+
 def test_where_lk_jwt_service_hangs_the_answer_is_ours(behind: Stack) -> None:
     room = behind.room()
     (alice,) = members(behind, room, 1)
-    behind.upstream.pause()
-    try:
-        begun = time.monotonic()
-        answer = ask(behind, alice, room)
-        seconds = time.monotonic() - begun
-    finally:
-        behind.upstream.go_on()
+    answer, seconds = asked_while_hanging(behind, behind.upstream, alice, room)
     print(f"\nFIGURE lk-jwt-service hangs: {answer.status} {answer.body!r} after {seconds:.1f} s")
     assert answer.status in (502, 504)
     assert "call service" in answer.json()["error"]
@@ -103,13 +109,7 @@ def test_where_the_guard_is_down_synapse_says_so_at_once(behind: Stack) -> None:
 def test_where_the_guard_hangs_synapse_gives_up_and_calls_work_again(behind: Stack) -> None:
     room = behind.room(limit={"max_users": 1})
     alice, bob = members(behind, room, 2)
-    behind.guard.process.pause()
-    try:
-        begun = time.monotonic()
-        answer = ask(behind, alice, room)
-        seconds = time.monotonic() - begun
-    finally:
-        behind.guard.process.go_on()
+    answer, seconds = asked_while_hanging(behind, behind.guard.process, alice, room)
     print(f"\nFIGURE the guard hangs: {answer.status} {answer.body!r} after {seconds:.1f} s")
     assert answer.status >= 500
     assert 25.0 < seconds < 35.0

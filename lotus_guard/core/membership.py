@@ -37,6 +37,8 @@ class Standing:
     membership: Membership
     is_local: bool
     """Whether they are a user of the homeserver that was asked."""
+    source: str = ""
+    """Who said so: the name of a way to ask the homeserver, or `push`."""
 
     @property
     def is_outside(self) -> bool:

@@ -1,77 +1,113 @@
-"""Who is in which room, asked of a homeserver: a yes is remembered for a moment, a no never is."""
+"""Who is in which room: asked of a homeserver, or told by it.
+
+A yes is remembered for a moment. A no never is: whoever was refused may join and ask again. What
+the homeserver tells unasked stands for users of other homeservers, of whom it may not be asked, as
+long as it goes on telling.
+"""
 
 from collections.abc import Callable
 
 from attrs import define, field, frozen
 
 from lotus_guard.core.lru import LruDict
-from lotus_guard.core.membership import Membership, Standing, server_of
+from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.deferreds import SingleFlight, ignoring
 from lotus_guard.enforce.policies import MOST_AHEAD
-from lotus_guard.enforce.ports import MemberSource, Now, Outage
+from lotus_guard.enforce.ports import Homeserver, Now, Outage
 
 MOST_KNOWN = 20_000
 YES_SECONDS = 2.0
 """For so long whoever is in a room is taken to be there still."""
+PUSHED = "push"
+"""The source of what the homeserver told unasked."""
 
 
 @frozen
 class Question:
-    """Whether somebody is in a room."""
+    """How a user stands to a room, asked by the token path or in the background."""
 
     room: RoomId
     user: UserId
+    in_background: bool = False
+
+
+@frozen
+class _Told:
+    """What the homeserver told unasked, and when by our clock."""
+
+    membership: Membership
+    at: float
 
 
 @define(eq=False)
 class Memberships:
-    """Asks a homeserver for its own users, and remembers who is in a room."""
+    """Knows how users stand to rooms."""
 
-    source: MemberSource
-    server: Callable[[], str]
-    """The homeserver's name; empty as long as it is not known."""
+    homeserver: Homeserver
+    background: Homeserver
+    """The same for background work: nobody with a deadline waits in its queue."""
+    pushing: Callable[[], bool]
+    """Whether the homeserver tells us of changes by itself."""
     now: Now
-    _joined: LruDict[Question, float] = field(init=False, factory=lambda: LruDict(MOST_KNOWN))
+    _joined: LruDict[tuple[RoomId, UserId], tuple[float, Standing]] = field(
+        init=False, factory=lambda: LruDict(MOST_KNOWN)
+    )
     """When the look-up was begun that showed somebody in a room."""
-    _flights: SingleFlight[Question, Membership] = field(init=False, factory=SingleFlight)
+    _told: LruDict[tuple[RoomId, UserId], _Told] = field(
+        init=False, factory=lambda: LruDict(MOST_KNOWN)
+    )
+    _flights: SingleFlight[Question, Standing] = field(init=False, factory=SingleFlight)
 
     def ahead(self, room: RoomId, user: UserId) -> None:
         """Begin a look-up that will soon be needed; whoever asks has proved nothing yet."""
         question = Question(room, user)
-        if not self._is_known(question) and len(self._flights) < MOST_AHEAD:
+        if self._at_hand(room, user) is None and len(self._flights) < MOST_AHEAD:
             ignoring(self._flights.join(question, lambda: self._look_up(question)), Outage)
 
-    async def standing(self, room: RoomId, user: UserId, not_before: float) -> Standing:
+    async def standing(self, room: RoomId, user: UserId, in_background: bool = False) -> Standing:
         """Find out how somebody stands to a room; raises Outage.
 
-        A no that was looked up before `not_before` (seconds of `now`) is asked for again: whoever
-        has just joined may have asked for a token since.
+        A no is asked for twice: whoever joined a moment ago may have asked for a token since, and
+        the first look-up may have been begun before they did.
         """
-        is_local = server_of(user) == self.server()
-        question = Question(room, user)
-        if self._is_known(question):
-            return Standing(Membership.JOIN, is_local)
-        begun = self.now()
+        at_hand = self._at_hand(room, user)
+        if at_hand is not None:
+            return at_hand
+        question = Question(room, user, in_background)
         found = await self._flights.join(question, lambda: self._look_up(question))
-        standing = Standing(found, is_local)
-        if standing.is_outside and begun <= not_before:
-            found = await self._look_up(question)
-        return Standing(found, is_local)
-
-    def left(self, room: RoomId, user: UserId) -> None:
-        """Take in that somebody is no longer in a room."""
-        self._joined.pop(Question(room, user))
-
-    def _is_known(self, question: Question) -> bool:
-        at = self._joined.get(question)
-        return at is not None and self.now() - at <= YES_SECONDS
-
-    async def _look_up(self, question: Question) -> Membership:
-        begun = self.now()
-        found = await self.source.membership(question.room, question.user)
-        if found is Membership.JOIN:
-            self._joined.put(question, begun)
-        else:
-            self._joined.pop(question)
+        if found.is_outside and found.source != PUSHED:
+            found = await self._flights.join(question, lambda: self._look_up(question))
         return found
+
+    async def looked_up(self, room: RoomId, user: UserId) -> Standing:
+        """Look once, now, in the background; raises Outage."""
+        question = Question(room, user, in_background=True)
+        return await self._look_up(question)
+
+    def tell(self, room: RoomId, user: UserId, membership: Membership) -> None:
+        """Take in what the homeserver says unasked."""
+        self._told.put((room, user), _Told(membership, self.now()))
+        if membership is not Membership.JOIN:
+            self._joined.pop((room, user))
+
+    def _at_hand(self, room: RoomId, user: UserId) -> Standing | None:
+        known = self._joined.get((room, user))
+        return known[1] if known and self.now() - known[0] <= YES_SECONDS else None
+
+    async def _look_up(self, question: Question) -> Standing:
+        begun, key = self.now(), (question.room, question.user)
+        homeserver = self.background if question.in_background else self.homeserver
+        found = self._with_told(key, await homeserver.membership(*key))
+        told = self._told.get(key)
+        is_overtaken = told and told.at >= begun and told.membership is not Membership.JOIN
+        if found.membership is Membership.JOIN and not is_overtaken:
+            self._joined.put(key, (begun, found))
+        return found
+
+    def _with_told(self, key: tuple[RoomId, UserId], found: Standing) -> Standing:
+        """Add what was told of a user of whom nothing could be asked."""
+        told = self._told.get(key)
+        if found.is_local or found.membership is not Membership.UNHEARD or told is None:
+            return found
+        return Standing(told.membership, False, PUSHED) if self.pushing() else found

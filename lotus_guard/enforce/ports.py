@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import define
 
-from lotus_guard.core.membership import Membership
+from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import (
     Attendance,
     Grant,
@@ -41,6 +41,7 @@ class Reason(StrEnum):
     SERVER_ERROR = "server_error"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
+    MAY_NOT_LOOK = "may_not_look"
     GARBAGE = "garbage"
     OVERSIZED = "oversized"
     SECRET = "secret"  # noqa: S105  (the reason "secret mismatch", not a secret)
@@ -87,6 +88,13 @@ class Allowance:
         return self.left >= 0
 
 
+class MayNotLook(Outage):
+    """The homeserver does not let us look there; that says nothing of what there is."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Reason.MAY_NOT_LOOK, detail)
+
+
 class NotAsked(Outage):
     """A neighbour was not asked: too many questions wait for it, or it does not answer at all."""
 
@@ -96,10 +104,18 @@ class Flooded(Exception):
 
 
 class Homeserver(Protocol):
-    """Synapse: the one source of a room's policies."""
+    """A way to ask the homeserver: what a room's policies are, and who is in it.
+
+    Each question raises Outage where there is no answer, and MayNotLook where this way is not
+    allowed to give one.
+    """
 
     async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
-        """Read the policy of a rule in a room; raises Outage."""
+        """Read the policy of a rule in a room."""
+        ...
+
+    async def membership(self, room: RoomId, user: UserId) -> Standing:
+        """Ask how a user stands to a room; `Standing.is_local` says whose user they are."""
         ...
 
     async def name(self, room: RoomId) -> str | None:
@@ -108,14 +124,6 @@ class Homeserver(Protocol):
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List some rooms, and where to go on (None at the end); raises Outage."""
-        ...
-
-
-class MemberSource(Protocol):
-    """A way to ask a homeserver who is in a room."""
-
-    async def membership(self, room: RoomId, user: UserId) -> Membership:
-        """Ask what is known of a user and a room; raises Outage."""
         ...
 
 

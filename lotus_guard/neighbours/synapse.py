@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from attrs import define
 
 from lotus_guard.core.ids import is_room_id
-from lotus_guard.core.membership import Membership
+from lotus_guard.core.membership import Membership, Standing, server_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import json_object
 from lotus_guard.enforce.credentials import Credential
@@ -49,11 +49,14 @@ class Synapse:
         """Read the policy of a rule in a room."""
         return read_events(rule, await self._state(room, rule.event))
 
-    async def membership(self, room: RoomId, user: UserId) -> Membership:
-        """Ask whether one of the homeserver's own users is in a room."""
+    async def membership(self, room: RoomId, user: UserId) -> Standing:
+        """Ask whether one of the homeserver's own users is in a room; of others it says nothing."""
+        if server_of(user) != await self._server.name():
+            return Standing(Membership.UNHEARD, False, SOURCE)
         self.on_call("joined_rooms")
         rooms = await self._ask(joined_rooms_path(user), _joined_rooms)
-        return Membership.JOIN if room in rooms else Membership.UNHEARD
+        found = Membership.JOIN if room in rooms else Membership.UNHEARD
+        return Standing(found, True, SOURCE)
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List up to `_PAGE` rooms from the `start`th on, and where to go on."""

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
+from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import Identity, Source, UserId
 from lotus_guard.core.seats import Occupancy, Person
 from lotus_guard.rules.option import Option
@@ -53,6 +54,8 @@ class Fact(Enum):
 
     ATTENDANCE = "attendance"
     """How many people are in the room's calls or about to join, and whether this one is."""
+    MEMBERSHIP = "membership"
+    """Whether they are a member of the Matrix room."""
 
 
 @frozen
@@ -60,6 +63,7 @@ class Facts:
     """What the engine knows when it asks a rule; None for what the rule does not need."""
 
     occupancy: Occupancy | None = None
+    standing: Standing | None = None
 
 
 @frozen
@@ -141,18 +145,39 @@ class Trial:
     """Whether to look at what the token allows."""
 
 
-class Rule(ABC, Generic[P]):
-    """A per-room rule."""
+class Judging(ABC):
+    """What every rule has: a name, what it needs to know, and how its refusals are decided anew."""
 
     name: ClassVar[str]
     """In metrics, records and `LOTUS_GUARD_OBSERVE`."""
-    event: ClassVar[str]
-    """The type of the state event, whose state key is empty."""
     needs: ClassVar[frozenset[Fact]] = frozenset()
-    options: ClassVar[tuple[Option, ...]]
-    """What `lotus-guard policy set` takes."""
     title: ClassVar[str]
     """On the status page."""
+
+    def replay(self, inputs: Mapping[str, Any]) -> str | None:
+        """Decide a refusal once more from its inputs: `refused` or `admitted`.
+
+        None where there is nothing to decide. Raises KeyError, ValueError or TypeError for inputs
+        that another release wrote.
+        """
+        return None
+
+
+class StandingRule(Judging):
+    """A rule that holds in every room, whatever the room's state says."""
+
+    @abstractmethod
+    def judge(self, facts: Facts) -> Verdict:
+        """Judge one person by the facts that the rule needs: they are all there."""
+
+
+class Rule(Judging, Generic[P]):
+    """A rule that a room's state sets."""
+
+    event: ClassVar[str]
+    """The type of the state event, whose state key is empty."""
+    options: ClassVar[tuple[Option, ...]]
+    """What `lotus-guard policy set` takes."""
     heading: ClassVar[str]
     """In `lotus-guard policy show`: at most eight letters."""
     clear_flag: ClassVar[tuple[str, str]]
@@ -185,14 +210,6 @@ class Rule(ABC, Generic[P]):
 
         A rule that answers with a number has the engine claim a seat for whoever it admits, and
         put out whoever came into a full room without one.
-        """
-        return None
-
-    def replay(self, inputs: Mapping[str, Any]) -> str | None:
-        """Decide a refusal once more from its inputs: `refused` or `admitted`.
-
-        None where there is nothing to decide. Raises KeyError, ValueError or TypeError for inputs
-        that another release wrote.
         """
         return None
 

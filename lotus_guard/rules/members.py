@@ -1,0 +1,62 @@
+"""Calls are for the members of their room.
+
+lk-jwt-service gives a token to every user of the homeservers that it serves, whichever room they
+ask for (docs/facts.md, lk-jwt-service: rooms).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lotus_guard.core.membership import Membership, Standing
+from lotus_guard.rules.rule import Allow, Fact, Facts, Refuse, StandingRule, Verdict
+
+SENTENCE = "You are not a member of this room."
+
+_WORDS = {
+    Membership.INVITE: "they are invited and have not joined",
+    Membership.KNOCK: "they have asked to join and were not let in",
+    Membership.LEAVE: "they have left it or were kicked",
+    Membership.BAN: "they are banned from it",
+    Membership.UNHEARD: "they are not in it",
+    Membership.NO_ROOM: "there is no such room",
+}
+
+
+class Members(StandingRule):
+    """Nobody joins the calls of a room that they are certain to be outside of."""
+
+    name = "members"
+    needs = frozenset({Fact.MEMBERSHIP})
+    title = "Members only"
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Refuse whoever is certain not to be in the room."""
+        standing = facts.standing
+        if standing is None or not standing.is_outside:
+            return Allow()
+        return Refuse(SENTENCE, why(standing), inputs(standing))
+
+    def replay(self, inputs: Mapping[str, Any]) -> str | None:
+        """Decide once more by what the homeserver said."""
+        return "refused" if standing_from(inputs).is_outside else "admitted"
+
+
+def why(standing: Standing) -> str:
+    """Put in words for the operator why somebody is not a member."""
+    whose = "our homeserver's user" if standing.is_local else "another homeserver's user"
+    return f"{whose}: {_WORDS[standing.membership]}"
+
+
+def inputs(standing: Standing) -> dict[str, Any]:
+    """What `standing_from` reads, as JSON can hold it."""
+    return {
+        "membership": standing.membership.value,
+        "is_local": standing.is_local,
+        "source": standing.source,
+    }
+
+
+def standing_from(inputs: Mapping[str, Any]) -> Standing:
+    """Read a standing back; raises KeyError or ValueError for what is none."""
+    membership = Membership(inputs["membership"])
+    return Standing(membership, bool(inputs["is_local"]), str(inputs["source"]))

@@ -34,3 +34,10 @@ def is_room_id(room: str) -> bool:
     whether the homeserver is well (NUL is a 500 on PostgreSQL; docs/facts.md, Synapse: admin API).
     """
     return room.startswith("!") and len(room) > 1 and fits(room) and not _CONTROL.search(room)
+
+
+def is_user_id(user: str) -> bool:
+    """Whether somebody could be known by this id: `@`, a name, a colon, a server."""
+    local, _, server = user.partition(":")
+    is_whole = len(local) > 1 and local.startswith("@") and bool(server)
+    return is_whole and fits(user) and not _CONTROL.search(user)

@@ -126,6 +126,10 @@ class Homeserver(Protocol):
         """List some rooms, and where to go on (None at the end); raises Outage."""
         ...
 
+    async def ping(self) -> None:
+        """Ask what no client has a hand in; raises Outage."""
+        ...
+
 
 class RoomService(Protocol):
     """LiveKit: the one source of who is there, and the place where steps are carried out."""

@@ -1,19 +1,20 @@
-"""Synapse's admin API, where the policies of a room are read."""
+"""Synapse's admin API: policies of rooms, and who of its own users is in one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from attrs import define
+from attrs import define, evolve, field
 
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.membership import Membership, Standing, server_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import json_object
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
+from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.neighbours.bearer import Bearer
 from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.neighbours.our_server import OurServer
 from lotus_guard.neighbours.synapse_admin import (
-    MOST_BYTES,
     events_in,
     is_unknown_room,
     joined_rooms_path,
@@ -23,9 +24,11 @@ from lotus_guard.neighbours.synapse_admin import (
 from lotus_guard.rules.rule import P, Reading, Rule
 from lotus_guard.rules.state_event import content_of, event_of, read_events
 
+SOURCE = "admin"
+"""What this way to ask is called where a membership comes from it."""
+MOST_NAME = 200
+"""Characters of a room's name."""
 _PAGE = 500
-_MOST_NAME = 200
-
 
 V = TypeVar("V")
 
@@ -44,6 +47,8 @@ class Synapse:
     """Told of each call, for metrics."""
     on_end: Callable[[Outage | None], None] = lambda _outage: None
     """Told how each call ended."""
+    server: OurServer = field(factory=OurServer)
+    """Shared by all clients of one homeserver."""
 
     async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
         """Read the policy of a rule in a room."""
@@ -51,10 +56,13 @@ class Synapse:
 
     async def membership(self, room: RoomId, user: UserId) -> Standing:
         """Ask whether one of the homeserver's own users is in a room; of others it says nothing."""
-        if server_of(user) != await self._server.name():
+        bearer = self._bearer()
+        due = bearer.due(self.seconds)
+        await self.server.learn(self._whoami, self.http.clock, self.seconds)
+        if server_of(user) != self.server.name:
             return Standing(Membership.UNHEARD, False, SOURCE)
         self.on_call("joined_rooms")
-        rooms = await self._ask(joined_rooms_path(user), _joined_rooms)
+        rooms = await bearer.ask(joined_rooms_path(user), _joined_rooms, due)
         found = Membership.JOIN if room in rooms else Membership.UNHEARD
         return Standing(found, True, SOURCE)
 
@@ -65,19 +73,28 @@ class Synapse:
 
     async def name(self, room: RoomId) -> str | None:
         """Look up a room's name, or its alias where it has none; None where it has neither."""
-        for event_type, field in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
+        for event_type, key in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
             content = content_of(event_of(await self._state(room, event_type) or (), event_type))
-            name = (content or {}).get(field)
+            name = (content or {}).get(key)
             if name and isinstance(name, str):
-                return name[:_MOST_NAME]
+                return name[:MOST_NAME]
         return None
 
     async def ping(self) -> None:
-        """See whether Synapse answers, by a question no client can have a hand in; raises Outage.
+        """See whether it answers, by a question no client can have a hand in; raises Outage.
 
-        It goes the way of all others (the token, the database) up to the room, which cannot be.
+        Whose the token is, all homeservers can say.
         """
-        await self._state(NO_ROOM, "m.room.create")
+        await self._whoami()
+
+    def within(self, seconds: float) -> "Synapse":
+        """The same with another deadline."""
+        return evolve(self, seconds=seconds)
+
+    async def _whoami(self) -> UserId:
+        self.on_call("whoami")
+        bearer = self._bearer()
+        return await bearer.whoami(bearer.due(self.seconds))
 
     async def _state(self, room: RoomId, event_type: str) -> list[Any] | None:
         """Read the events of a type; None where there is no such room."""
@@ -87,33 +104,11 @@ class Synapse:
         return await self._ask(state_path(room, event_type), _events)
 
     async def _ask(self, path: str, read: Callable[[HttpAnswer], V]) -> V:
-        """Make a call and read its answer; whoever wants to know hears how it ended."""
-        try:
-            found = read(await self._get(path))
-        except Outage as outage:
-            self.on_end(outage)
-            raise
-        self.on_end(None)
-        return found
+        bearer = self._bearer()
+        return await bearer.ask(path, read, bearer.due(self.seconds))
 
-    async def _get(self, path: str) -> HttpAnswer:
-        """Ask; with a token that was renewed meanwhile, ask again within the same deadline."""
-        token, begun = self.token.value, self.http.clock.seconds()
-        answer = await self._asked(path, token, self.seconds)
-        if answer.status not in (401, 403) or not self.token.renewed(token):
-            return answer
-        left = self.seconds - (self.http.clock.seconds() - begun)
-        return await self._asked(path, self.token.value, max(0.0, left))
-
-    async def _asked(self, path: str, token: str, seconds: float) -> HttpAnswer:
-        return await self.http.exchange(
-            b"GET",
-            f"{self.url}{path}".encode("ascii"),
-            {b"Authorization": b"Bearer " + token.encode("ascii")},
-            None,
-            seconds=seconds,
-            most=MOST_BYTES,
-        )
+    def _bearer(self) -> Bearer:
+        return Bearer(self.http, self.url, self.token, "the admin token", self.on_end)
 
 
 def _events(answer: HttpAnswer) -> list[Any] | None:

@@ -1,0 +1,94 @@
+"""Several ways to ask one homeserver, tried one after the other until one can say it."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from attrs import define
+from twisted.internet.interfaces import IReactorTime
+
+from lotus_guard.core.membership import Membership, Standing
+from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage
+from lotus_guard.rules.rule import P, Reading, Rule
+
+V = TypeVar("V")
+
+
+class Source(Homeserver, Protocol):
+    """One way to ask the homeserver."""
+
+    def within(self, seconds: float) -> Homeserver:
+        """The same with another deadline."""
+        ...
+
+
+@define(eq=False)
+class Sources:
+    """Asks each of them, the cheapest first, within one deadline."""
+
+    each: Sequence[Source]
+    clock: IReactorTime
+    seconds: float
+    """The deadline of one question, over all ways."""
+
+    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+        """Read the policy of a rule in a room, in the first way that can."""
+        return await self._first(lambda source: source.policy(room, rule))
+
+    async def membership(self, room: RoomId, user: UserId) -> Standing:
+        """Ask how a user stands to a room, until one way says anything of them."""
+        return await self._first(lambda source: source.membership(room, user), _says_something)
+
+    async def name(self, room: RoomId) -> str | None:
+        """Look up a room's name, until one way knows it."""
+        return await self._first(lambda source: source.name(room), bool)
+
+    async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
+        """List some rooms, in the first way that can."""
+        return await self._first(lambda source: source.rooms(start))
+
+    async def ping(self) -> None:
+        """See whether the homeserver answers in any way; raises Outage."""
+        await self._first(lambda source: source.ping())
+
+    async def _first(
+        self,
+        ask: Callable[[Homeserver], Awaitable[V]],
+        is_enough: Callable[[V], bool] = lambda _answer: True,
+    ) -> V:
+        """The first answer that is enough; else one that is not, unless a way has failed.
+
+        Raises Outage: MayNotLook only where no way may look. Where our own line is full or the
+        breaker is open, that is so for all ways: they are to the same homeserver.
+        """
+        outages: list[Outage] = []
+        poor: list[V] = []
+        for source in self._in_time():
+            try:
+                answer = await ask(source)
+            except NotAsked:
+                raise
+            except Outage as outage:
+                outages.append(outage)
+                continue
+            if is_enough(answer):
+                return answer
+            poor.append(answer)
+        failures = [each for each in outages if not isinstance(each, MayNotLook)]
+        if poor and not failures:
+            return poor[0]
+        raise (failures or outages)[0]
+
+    def _in_time(self) -> Iterator[Homeserver]:
+        """Each way with what is left of the deadline, as long as anything is."""
+        due = self.clock.seconds() + self.seconds
+        for number, source in enumerate(self.each):
+            left = due - self.clock.seconds()
+            if number and left <= 0.0:
+                return
+            yield source.within(left)
+
+
+def _says_something(standing: Standing) -> bool:
+    """Whether somebody is ours, of whom a homeserver knows all, or it was heard of them."""
+    return standing.is_local or standing.membership is not Membership.UNHEARD

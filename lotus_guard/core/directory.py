@@ -179,6 +179,14 @@ class Directory:
         self._unpack(livekit_room)
         return self._identities.newest(livekit_room, most, since)
 
+    def was_issued(self, room: RoomId, user: UserId) -> bool:
+        """Whether a token for a call of a room was issued to a user, and may be in use.
+
+        What is in the archive is of calls that are over.
+        """
+        livekit_rooms = self._rooms.get(room, {})
+        return any(self._identities.has_user(each, user) for each in livekit_rooms)
+
     def person(self, identity: Identity) -> str:
         """The person behind an identity, for counting heads.
 

@@ -44,6 +44,11 @@ class Identities:
         where = self._where.get(identity)
         return self._users.get((where[-1], identity)) if where else None
 
+    def has_user(self, livekit_room: LiveKitRoom, user: UserId) -> bool:
+        """Whether a token for a LiveKit room was issued to a user."""
+        issued = self._issued.get(livekit_room, ())
+        return any(self._users.peek((livekit_room, each)) == user for each in issued)
+
     def home_of(self, identity: Identity) -> LiveKitRoom | None:
         """The LiveKit room that the newest token for this identity was issued for."""
         where = self._where.get(identity)

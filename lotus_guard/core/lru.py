@@ -49,6 +49,10 @@ class LruDict(Generic[K, V]):
             self._entries.move_to_end(key)
         return value
 
+    def peek(self, key: K) -> V | None:
+        """Look an entry up and do not count that as a use."""
+        return self._entries.get(key)
+
     def put(self, key: K, value: V) -> None:
         """Set an entry and forget the oldest ones over the bounds; the newest one always stays."""
         self.pop(key)

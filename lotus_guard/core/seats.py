@@ -159,6 +159,22 @@ class Seats:
         """Remember who was put out of the room, unless a seat was given to them just then."""
         unseated.put_out(self._tables.setdefault(room, Table()), identity, now, self.who)
 
+    def expel(self, room: RoomId, person: Person) -> None:
+        """Take from somebody every right to a seat, and forget that they are there.
+
+        Their seat is free at once. Whoever is still in the call at the next look is there without
+        one.
+        """
+        table = self._tables.get(room)
+        if table is None:
+            return
+        for rights in (table.holds, table.returning, table.unseated):
+            rights.pop(person, None)
+        for livekit_room, look in table.looks.items():
+            left = {each for each in look.people if self.who.person(each) != person}
+            table.looks[livekit_room] = evolve(look, people=frozenset(left))
+        self.on_change(room)
+
     def reassess(self, room: RoomId, limit: int | None) -> list[Person]:
         """Seat the unseated while seats last, longest there first; returns the rest, newest first.
 

@@ -24,7 +24,7 @@ from lotus_guard.enforce.ports import Bug, Outage, Reason, Records
 from lotus_guard.enforce.recipient import Asked, Recipient
 from lotus_guard.enforce.seating import SeatDesk
 from lotus_guard.rules.limit import Limit
-from lotus_guard.rules.rule import Facts, Refuse
+from lotus_guard.rules.rule import Facts, Refuse, Rule
 from lotus_guard.rules.rulings import refused
 
 MOST_ISSUED = 20_000
@@ -72,7 +72,7 @@ class Admission:
     def ahead(self, request: TokenRequest) -> None:
         """Begin the look-ups for a request while upstream works on it."""
         if request.room is not None:
-            self.judge_rules.ahead(request.room)
+            self.judge_rules.ahead(request.room, request.user)
 
     async def judge(
         self, encoded: str, asked: Asked | None, arrived: float, shed_reason: Outage | None = None
@@ -147,8 +147,8 @@ class Admission:
         again: bool = False,
     ) -> Pass:
         """Let a token out unguarded, counted for every rule."""
-        for policies in self.judge_rules.policies:
-            self.records.failed_open(policies.rule.name, outage, room, user, again=again)
+        for rule in self.judge_rules.names:
+            self.records.failed_open(rule, outage, room, user, again=again)
         return Pass()
 
     def _refuse_excess(self, excess: Excess) -> Refusal | None:
@@ -198,6 +198,7 @@ class Admission:
         if seating.admitted:
             return None
         full = Facts(Occupancy(seating.users, seating.users, False))
+        assert isinstance(finding.rule, Rule), "a rule with seats is one that a room's state sets"
         verdict = finding.rule.judge(finding.policy, recipient.who, full)
         return verdict if isinstance(verdict, Refuse) else None
 

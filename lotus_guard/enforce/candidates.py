@@ -58,11 +58,7 @@ class Candidates:
         `counts` is LiveKit's count of who is where, `people` who was seen in rooms with a policy
         at the last look, `limited` the rooms of which a limit was known then.
         """
-        now, found = self.now(), dict[RoomId, int]()
-        for livekit_room, count in counts.items():
-            binding = self.directory.binding_of(livekit_room)
-            if binding:
-                found[binding.room] = found.get(binding.room, 0) + count
+        now, found = self.now(), self._people(counts)
         # Of rooms that have waited alike, those come first whose policy has been read longest ago.
         for room, count in sorted(found.items(), key=self._read_at):
             has_people = bool(count or people.get(room) or self._is_recent(self._heard, room, now))
@@ -70,6 +66,24 @@ class Candidates:
                 kind = self._kind(room, has_people, room in limited)
                 if kind is not None:
                     yield Candidate(room, has_people, kind)
+
+    def occupied(self, counts: Mapping[LiveKitRoom, int]) -> list[RoomId]:
+        """List the rooms in which somebody is, whether a policy restricts them or not."""
+        now = self.now()
+        return [
+            room
+            for room, count in self._people(counts).items()
+            if count or self._is_recent(self._heard, room, now)
+        ]
+
+    def _people(self, counts: Mapping[LiveKitRoom, int]) -> dict[RoomId, int]:
+        """Count who is in each Matrix room, over its LiveKit rooms."""
+        found: dict[RoomId, int] = {}
+        for livekit_room, count in counts.items():
+            binding = self.directory.binding_of(livekit_room)
+            if binding:
+                found[binding.room] = found.get(binding.room, 0) + count
+        return found
 
     def is_invented(self, room: RoomId) -> bool:
         """Whether the homeserver does not know a room: somebody has invented it."""

@@ -13,7 +13,7 @@ from lotus_guard.enforce.ports import Now, Outage, Rank, Records, RoomService
 from lotus_guard.enforce.presence import Presence
 from lotus_guard.enforce.seat_store import SeatStore
 from lotus_guard.enforce.turn import Turn
-from lotus_guard.rules.plan import Curb, Remove, Restraint, Step
+from lotus_guard.rules.plan import Curb, Expel, Remove, Restraint, Step
 from lotus_guard.rules.rulings import step_taken
 
 BACK_SECONDS = (0.3, 0.8, 1.5, 2.2)
@@ -62,7 +62,7 @@ class Removals:
     now: Now
     epoch: Callable[[], float]
 
-    async def put_out(self, room: RoomId, step: Remove, turn: Turn) -> None:
+    async def put_out(self, room: RoomId, step: Remove | Expel, turn: Turn) -> None:
         """Remove a participant, and look again soon: they may be back with the same token."""
         identity = step.participant.identity
         await self.service.remove(step.livekit_room, step.participant, self._revoked(identity))
@@ -156,7 +156,7 @@ class Effects:
 
     async def _do(self, room: RoomId, step: Step, turn: Turn) -> None:
         identity = step.participant.identity
-        if isinstance(step, Remove):
+        if isinstance(step, Remove | Expel):
             await self.removals.put_out(room, step, turn)
         elif isinstance(step, Curb):
             await self.service.curb(step.livekit_room, identity)

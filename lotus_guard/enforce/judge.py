@@ -7,20 +7,32 @@ outage nor the slowness of one skips or delays the verdict of another.
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 
 from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from lotus_guard.core.model import RoomId, Source
+from lotus_guard.core.model import RoomId, Source, UserId
 from lotus_guard.enforce.deferreds import ignoring
+from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.policies import AllPolicies, Known, Policies
 from lotus_guard.enforce.ports import Bug, Now, Outage, Records
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.enforce.seating import Judging, SeatDesk, in_time
-from lotus_guard.rules.rule import Allow, Fact, Facts, Forbid, P, Policy, Refuse, Rule, Verdict
+from lotus_guard.rules.rule import (
+    Allow,
+    AnyRule,
+    Fact,
+    Facts,
+    Forbid,
+    P,
+    Policy,
+    Refuse,
+    Rule,
+    StandingRule,
+    Verdict,
+)
 
 _log = Logger()
 
@@ -33,8 +45,9 @@ NO_MEDIA = Forbid(frozenset(Source))
 class Finding:
     """What a rule found about a recipient."""
 
-    rule: Rule[Any]
-    policy: Policy
+    rule: AnyRule
+    policy: Policy | None
+    """None for a rule that holds in every room."""
     verdict: Verdict
     is_observed: bool = False
     """Whether the rule only tells what it would do."""
@@ -62,6 +75,7 @@ class Judge:
     """Has the rules judge."""
 
     policies: AllPolicies
+    everywhere: Everywhere
     desk: SeatDesk
     records: Records
     clock: IReactorTime
@@ -69,8 +83,21 @@ class Judge:
     observed: AbstractSet[str]
     """The rules that decide and record, and change nothing."""
 
-    def ahead(self, room: RoomId) -> None:
-        """Begin the look-ups for a request while upstream works on it."""
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of all rules, in the order in which their verdicts count."""
+        return [
+            *(rule.name for rule in self.everywhere.rules),
+            *(policies.rule.name for policies in self.policies),
+        ]
+
+    def ahead(self, room: RoomId, user: UserId | None = None) -> None:
+        """Begin the look-ups for a request while upstream works on it.
+
+        `user` is who asks by their own word.
+        """
+        if user is not None:
+            self.everywhere.ahead(room, user)
         for policies in self.policies:
             policies.ahead(room)
         if self.policies.seats(room) is not None:
@@ -84,13 +111,18 @@ class Judge:
         """
         found: list[Finding] = []
         keeps_seat = False
-        asked = [self._begin(policies, recipient) for policies in self.policies]
+        everywhere = self.everywhere.rules if recipient.user else ()
+        rules: list[AnyRule] = [*everywhere, *(policies.rule for policies in self.policies)]
+        asked = [
+            *(ensureDeferred(self._of_everywhere(rule, recipient)) for rule in everywhere),
+            *(self._begin(policies, recipient) for policies in self.policies),
+        ]
         try:
-            for policies, asking in zip(self.policies, asked, strict=True):
+            for rule, asking in zip(rules, asked, strict=True):
                 finding = asking
                 if isinstance(asking, Deferred):
                     finding = await asking
-                    counts = Fact.ATTENDANCE in policies.rule.needs and not recipient.is_for_data
+                    counts = Fact.ATTENDANCE in rule.needs and not recipient.is_for_data
                     keeps_seat |= counts and (finding is None or not finding.is_certain)
                 if not isinstance(finding, Finding):
                     continue
@@ -103,6 +135,18 @@ class Judge:
                     ignoring(asking, CancelledError)
                     asking.cancel()
         return Findings(found, keeps_seat)
+
+    async def _of_everywhere(self, rule: StandingRule, recipient: Recipient) -> Finding | None:
+        """Ask a rule that holds in every room; None where it had to let the call through."""
+        try:
+            work = self.everywhere.judged(rule, recipient)
+            verdict = await in_time(recipient, self.clock, self.now, work)
+        except CancelledError:
+            raise
+        except Exception as failure:
+            self._let_through(rule.name, failure, recipient)
+            return None
+        return Finding(rule, None, verdict, rule.name in self.observed)
 
     def _begin(
         self, policies: Policies[P], recipient: Recipient

@@ -6,10 +6,11 @@ long as it goes on telling.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import define, field, frozen
 
-from lotus_guard.core.lru import LruDict
+from lotus_guard.core.lru import LruDict, weight
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.deferreds import SingleFlight, ignoring
@@ -40,6 +41,10 @@ class _Told:
     at: float
 
 
+def _kept() -> LruDict[tuple[RoomId, UserId], Any]:
+    return LruDict(MOST_KNOWN, weigh=lambda key, _value: weight(*key))
+
+
 @define(eq=False)
 class Memberships:
     """Knows how users stand to rooms."""
@@ -51,12 +56,10 @@ class Memberships:
     """Whether the homeserver tells us of changes by itself."""
     now: Now
     _joined: LruDict[tuple[RoomId, UserId], tuple[float, Standing]] = field(
-        init=False, factory=lambda: LruDict(MOST_KNOWN)
+        init=False, factory=_kept
     )
     """When the look-up was begun that showed somebody in a room."""
-    _told: LruDict[tuple[RoomId, UserId], _Told] = field(
-        init=False, factory=lambda: LruDict(MOST_KNOWN)
-    )
+    _told: LruDict[tuple[RoomId, UserId], _Told] = field(init=False, factory=_kept)
     _flights: SingleFlight[Question, Standing] = field(init=False, factory=SingleFlight)
 
     def ahead(self, room: RoomId, user: UserId) -> None:
@@ -87,8 +90,10 @@ class Memberships:
 
     def tell(self, room: RoomId, user: UserId, membership: Membership) -> None:
         """Take in what the homeserver says unasked."""
-        self._told.put((room, user), _Told(membership, self.now()))
-        if membership is not Membership.JOIN:
+        if membership is Membership.JOIN:
+            self._told.pop((room, user))
+        else:
+            self._told.put((room, user), _Told(membership, self.now()))
             self._joined.pop((room, user))
 
     def _at_hand(self, room: RoomId, user: UserId) -> Standing | None:
@@ -100,8 +105,7 @@ class Memberships:
         homeserver = self.background if question.in_background else self.homeserver
         found = self._with_told(key, await homeserver.membership(*key))
         told = self._told.get(key)
-        is_overtaken = told and told.at >= begun and told.membership is not Membership.JOIN
-        if found.membership is Membership.JOIN and not is_overtaken:
+        if found.membership is Membership.JOIN and (told is None or told.at < begun):
             self._joined.put(key, (begun, found))
         return found
 

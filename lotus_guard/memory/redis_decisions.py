@@ -9,11 +9,11 @@ from lotus_guard.enforce.ports import Outage
 from lotus_guard.memory.redis_keys import PIECE, Keyspace, in_background
 from lotus_guard.memory.store import Clocks
 from lotus_guard.memory.waiting_decisions import MOST_DECISIONS, WaitingDecisions
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, STANDING
 from lotus_guard.rules.decision import REQUEST, Decision, Deed, from_json
 
 SOON_SECONDS = 0.5
-_DECIDERS = (*(rule.name for rule in RULES), REQUEST)
+_DECIDERS = (*(rule.name for rule in (*STANDING, *RULES)), REQUEST)
 """Who decides: each has a stream of decisions of its own."""
 
 

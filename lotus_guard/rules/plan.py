@@ -10,6 +10,7 @@ from typing import TypeGuard
 
 from attrs import field, frozen
 
+from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import (
     Attendance,
     Grant,
@@ -100,7 +101,16 @@ class Remove(Step):
     person: Person
 
 
-MOST: Mapping[type[Step], int] = {Narrow: 200, Silence: 50, Curb: 50, Remove: 5}
+@frozen
+class Expel(Step):
+    """Put out somebody who is not a member of the room; one step for each session."""
+
+    person: Person
+    standing: Standing
+    """How they stand to the room, and who said so."""
+
+
+MOST: Mapping[type[Step], int] = {Narrow: 200, Silence: 50, Curb: 50, Remove: 5, Expel: 20}
 """How many steps of a kind one room may see in one pass, so that a bug cannot empty a room.
 
 Removals are counted by person, all of whose sessions go: otherwise somebody who keeps coming back
@@ -127,7 +137,7 @@ def plan(
             if (livekit_room, participant.identity) not in leaving:
                 steps += restraints(livekit_room, participant, bans_of(participant))
         steps += [
-            Curb(livekit_room, _unread(identity))
+            Curb(livekit_room, unread(identity))
             for identity in attendance.loud
             if (livekit_room, identity) not in leaving
         ]
@@ -175,13 +185,13 @@ def _removals(
     found = [
         (order[who], Remove(livekit_room, participant, who))
         for livekit_room, attendance in rooms.items()
-        for participant in (*attendance.participants, *map(_unread, attendance.loud))
+        for participant in (*attendance.participants, *map(unread, attendance.loud))
         if (who := person(participant.identity)) in order
     ]
     return [step for _, step in sorted(found, key=lambda pair: pair[0])]
 
 
-def _unread(identity: Identity) -> Participant:
+def unread(identity: Identity) -> Participant:
     """A participant of whom nothing is known but that they are there."""
     return Participant(identity, "", NOTHING)
 

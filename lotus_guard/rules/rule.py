@@ -145,7 +145,7 @@ class Trial:
     """Whether to look at what the token allows."""
 
 
-class Judging(ABC):
+class AnyRule(ABC):
     """What every rule has: a name, what it needs to know, and how its refusals are decided anew."""
 
     name: ClassVar[str]
@@ -163,7 +163,7 @@ class Judging(ABC):
         return None
 
 
-class StandingRule(Judging):
+class StandingRule(AnyRule):
     """A rule that holds in every room, whatever the room's state says."""
 
     @abstractmethod
@@ -171,7 +171,7 @@ class StandingRule(Judging):
         """Judge one person by the facts that the rule needs: they are all there."""
 
 
-class Rule(Judging, Generic[P]):
+class Rule(AnyRule, Generic[P]):
     """A rule that a room's state sets."""
 
     event: ClassVar[str]

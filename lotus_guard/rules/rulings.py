@@ -25,9 +25,20 @@ from lotus_guard.core.model import (
 from lotus_guard.core.narrow import narrow
 from lotus_guard.core.seats import Person
 from lotus_guard.core.text import printable
-from lotus_guard.rules import Rules
+from lotus_guard.rules import STANDING, Rules, members
 from lotus_guard.rules.decision import REQUEST, Deed, Ruling
-from lotus_guard.rules.plan import Ban, Curb, Narrow, Remove, Restraint, Silence, Step, plan, united
+from lotus_guard.rules.plan import (
+    Ban,
+    Curb,
+    Expel,
+    Narrow,
+    Remove,
+    Restraint,
+    Silence,
+    Step,
+    plan,
+    united,
+)
 from lotus_guard.rules.rule import Refuse
 
 MOST_PEOPLE = 50
@@ -37,6 +48,8 @@ MOST_PEOPLE_BYTES = 4096
 _LET_THROUGH = "let through"
 _UNENFORCED = "not enforced"
 _REFUSED = "refused"
+_PUT_OUT = "put out of the call"
+_LEFT_ALONE = "left alone"
 
 
 @frozen
@@ -118,6 +131,8 @@ def takes_sources(ruling: Ruling) -> bool:
 def step_taken(room: RoomId, person: Person, step: Step, rule: str, failure: str = "") -> Ruling:
     """A participant is to be brought within their room's policies."""
     participant = step.participant
+    if isinstance(step, Expel):
+        return _expelled(room, person, step, rule, failure)
     forbidden = united(step.bans) if isinstance(step, Restraint) else frozenset()
     inputs: dict[str, Any] = {
         "grant": _written(participant.grant),
@@ -129,6 +144,14 @@ def step_taken(room: RoomId, person: Person, step: Step, rule: str, failure: str
     if failure:
         inputs["failure"] = failure
     why = _reason(step, forbidden) + (f"; it failed: {failure}" if failure else "")
+    return Ruling(Deed.STEP, rule, _step_verdict(inputs), why, room, person, inputs)
+
+
+def _expelled(room: RoomId, person: Person, step: Expel, rule: str, failure: str) -> Ruling:
+    inputs = members.inputs(step.standing)
+    if failure:
+        inputs["failure"] = failure
+    why = members.why(step.standing) + (f"; it failed: {failure}" if failure else "")
     return Ruling(Deed.STEP, rule, _step_verdict(inputs), why, room, person, inputs)
 
 
@@ -161,7 +184,8 @@ def replay(ruling: Ruling, rules: Rules) -> str | None:
     could be run on. Raises KeyError, ValueError or TypeError for inputs that are not ours.
     """
     if ruling.deed is Deed.REFUSED:
-        rule = next((rule for rule in rules if rule.name == ruling.rule), None)
+        every = (*STANDING, *rules)
+        rule = next((rule for rule in every if rule.name == ruling.rule), None)
         return rule.replay(ruling.inputs) if rule else None
     if ruling.deed is Deed.CHANGED:
         return _token_verdict(ruling.inputs)
@@ -194,6 +218,8 @@ def _token_verdict(inputs: Mapping[str, Any]) -> str:
 
 def _step_verdict(inputs: Mapping[str, Any]) -> str:
     """Plan for this one participant alone, and name the step that comes of it."""
+    if "membership" in inputs:
+        return _PUT_OUT if members.standing_from(inputs).is_outside else _LEFT_ALONE
     livekit_room, who = LiveKitRoom("room"), Identity("identity")
     tracks = tuple(Track(Kind(kind), str(source)) for kind, source in inputs["tracks"])
     participants = (Participant(who, "", _read(inputs["grant"]), tracks),)
@@ -203,13 +229,13 @@ def _step_verdict(inputs: Mapping[str, Any]) -> str:
     unseated = [who] if inputs["is_standing"] else []
     steps = plan(room, lambda _participant: bans, unseated, lambda identity: identity)
     if not steps:
-        return "left alone"
+        return _LEFT_ALONE
     (step,) = steps
     if isinstance(step, Narrow):
         return f"narrowed: {_shown(step.grant)}"
     if isinstance(step, Curb):
         return "curbed"
-    return "silenced" if isinstance(step, Silence) else "put out of the call"
+    return "silenced" if isinstance(step, Silence) else _PUT_OUT
 
 
 _FORBIDS = "the room forbids "

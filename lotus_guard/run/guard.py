@@ -7,8 +7,11 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.seats import Person, Seats
+from lotus_guard.core.webhook import Event
 from lotus_guard.enforce.hints import Pushes, Webhooks
 from lotus_guard.enforce.live import Live
+from lotus_guard.enforce.member_watch import MemberWatch
+from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.policies import AllPolicies, Freshness, Policies
 from lotus_guard.enforce.presence import Presence
 from lotus_guard.enforce.rate_limiter import RateLimiter
@@ -30,7 +33,12 @@ from lotus_guard.run.clients import NeighbourClients, livekit_clients, make_sign
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.cluster import make_cluster, make_seat_store
 from lotus_guard.run.config import Config
-from lotus_guard.run.enforcement import CommonParts, make_admission, make_live
+from lotus_guard.run.enforcement import (
+    CommonParts,
+    make_admission,
+    make_live,
+    make_member_watch,
+)
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.gauges import show_what_is_known
 from lotus_guard.run.hints import Hints
@@ -44,6 +52,9 @@ from lotus_guard.web.status.stream import Stream
 
 if TYPE_CHECKING:
     from lotus_guard.memory.redis_keys import Server
+
+MEMBERS_SHARE = 0.25
+"""Of the look-ups that the live loop may make, so many are for memberships."""
 
 
 @frozen
@@ -90,10 +101,13 @@ def make_guard(
     synapse = synapse_clients(basics, agents.synapse)
     pushes = make_pushes(basics)
     policies = make_policies(basics, synapse, pushes)
-    common = CommonParts(memory, make_presence(basics, livekit, memory), policies, recorder)
-    limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
+    presence = make_presence(basics, livekit, memory)
+    memberships = make_memberships(synapse, pushes, clocks)
+    common = CommonParts(memory, presence, policies, recorder, memberships)
+    limiter, slower = make_limiters(config, clocks)
     live = make_live(basics, common, livekit.background, pushes, limiter)
-    webhooks = make_webhooks(basics, live, memory)
+    members = make_member_watch(basics, common, live, slower) if config.members else None
+    webhooks = make_webhooks(basics, live, members, memory)
     hints = Hints(webhooks, pushes, policies, live, memory.cluster)
     admission = make_admission(basics, common, signer.clock, hints)
     overview = make_overview(basics, common, live, synapse)
@@ -104,7 +118,7 @@ def make_guard(
         public=(public := make_public_port(*behind, webhooks)),
         homeserver=make_homeserver_port(*behind, public.load),
         operators=make_operators(basics, overview, memory, hints),
-        loop=Loop(live, resolver, (livekit.backend, synapse.backend)),
+        loop=Loop(live, members, resolver, (livekit.backend, synapse.backend)),
         memory=memory,
         hints=hints,
         metrics=basics.metrics,
@@ -157,6 +171,22 @@ def make_policies(
     )
 
 
+def make_memberships(
+    synapse: NeighbourClients[Synapse], pushes: Pushes, clocks: Clocks
+) -> Memberships:
+    """Make what knows who is a member of which room."""
+    return Memberships(synapse.tokens, synapse.background, lambda: False, clocks.now)
+
+
+def make_limiters(config: Config, clocks: Clocks) -> tuple[RateLimiter, RateLimiter]:
+    """Divide the look-ups of the live loop: most are for policies, the others for memberships."""
+    share = MEMBERS_SHARE if config.members else 0.0
+    return (
+        RateLimiter((1.0 - share) * config.policy_rate, clocks.reactor, clocks.now),
+        RateLimiter(MEMBERS_SHARE * config.policy_rate, clocks.reactor, clocks.now),
+    )
+
+
 def make_presence(basics: Basics, livekit: NeighbourClients[LiveKit], memory: Memory) -> Presence:
     """Make what knows who is in a room."""
     clocks = basics.clocks
@@ -172,10 +202,18 @@ def make_presence(basics: Basics, livekit: NeighbourClients[LiveKit], memory: Me
     )
 
 
-def make_webhooks(basics: Basics, live: Live, memory: Memory) -> Webhooks:
+def make_webhooks(
+    basics: Basics, live: Live, members: MemberWatch | None, memory: Memory
+) -> Webhooks:
     """Make what takes in LiveKit's webhooks."""
     keys, tell = basics.config.credentials.livekit, memory.cluster.tell_webhook
-    return Webhooks(keys, basics.clocks.now, live.hint, tell)
+
+    def hint(event: Event) -> None:
+        live.hint(event)
+        if members is not None:
+            members.hint(event)
+
+    return Webhooks(keys, basics.clocks.now, hint, tell)
 
 
 def make_overview(

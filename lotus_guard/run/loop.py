@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from lotus_guard.enforce.condition import described
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.live import Live
+from lotus_guard.enforce.member_watch import MemberWatch
 from lotus_guard.enforce.ports import Now, Outage
 from lotus_guard.enforce.room_resolver import RoomResolver
 from lotus_guard.neighbours.bulkhead import Backend
@@ -27,6 +28,8 @@ class Loop:
     """What a pass goes through."""
 
     live: Live
+    members: MemberWatch | None
+    """None where calls are not for members only."""
     resolver: RoomResolver
     backends: tuple[Backend, ...]
 
@@ -34,7 +37,10 @@ class Loop:
         """Probe the neighbours that are out, work on all rooms, look for unknown ones."""
         for backend in self.backends:
             backend.probe_if_due()
-        self.resolver.begin(await self.live.run_pass())
+        there = await self.live.run_pass()
+        if self.members is not None:
+            self.members.begin_round(self.live.candidates.occupied(self.live.counts))
+        self.resolver.begin(there)
 
 
 def describe_loop(live: Live, now: Now) -> dict[str, Any]:

@@ -1,0 +1,233 @@
+"""Whoever is no longer a member of the room is put out of its calls, whatever their token.
+
+Three things have a user looked at: the homeserver tells of their leaving (then one look-up that
+agrees is enough), LiveKit tells of their coming, or their turn has come. Unless the homeserver has
+told, two look-ups in a row must say the same. A doubt never puts anybody out: not an outage, not a
+homeserver that may not look, not a user of whom it has heard nothing.
+
+It begins its work and waits for none of it: a pass of the live loop is never held up.
+"""
+
+from collections.abc import Collection, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from lotus_guard.core.lru import LruDict
+from lotus_guard.core.membership import Membership, Standing
+from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.webhook import Event, EventKind
+from lotus_guard.enforce.deferreds import ignoring
+from lotus_guard.enforce.expulsion import Expulsion, connections
+from lotus_guard.enforce.memberships import PUSHED, Memberships
+from lotus_guard.enforce.ports import Bug, Flooded, Now, Outage, Rank, Records
+from lotus_guard.enforce.rate_limiter import RateLimiter
+from lotus_guard.rules.members import Members
+
+_log = Logger()
+
+V = TypeVar("V")
+
+SECOND_LOOK = 0.5
+"""Seconds after a look-up that finds somebody outside until the next one, which decides."""
+RECENT = 10.0
+"""Seconds for which a first look-up counts beside a second one."""
+MOST_UNDER_WAY = 200
+"""So many users are being looked at at once; whoever is left out has their turn in a round."""
+MOST_ROOMS = 20_000
+MOST_PUT_OUT = 20
+"""So many people are put out of one room in `PER_SECONDS`, so that a mistake cannot empty it."""
+PER_SECONDS = 2.0
+LOOK_AGE = 2.0
+"""Seconds that a look at who is in a call may be old in a round."""
+MOST_IN_ROUND = 50
+"""So many users of one room are looked up in a round, those first who have waited longest."""
+
+
+@frozen
+class _Subject:
+    """A user in a room's calls."""
+
+    room: RoomId
+    user: UserId
+
+
+@define(eq=False)
+class MemberWatch:
+    """Looks after those who are in a call: are they still members?"""
+
+    memberships: Memberships
+    expulsion: Expulsion
+    limiter: RateLimiter
+    records: Records
+    rank: Rank
+    clock: IReactorTime
+    now: Now
+    longest_rest: float
+    """Seconds between two look-ups of somebody while the homeserver tells of changes by itself."""
+    strangers: dict[RoomId, int] = field(init=False, factory=dict)
+    """How many in each room's calls are not known to be members, as of the last round."""
+    _doubted: LruDict[_Subject, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    """When somebody was first found outside."""
+    _looked: LruDict[_Subject, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    """When each was looked up last."""
+    _put_out: LruDict[RoomId, list[float]] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    """When people were put out of a room lately."""
+    _under_way: set[_Subject] = field(init=False, factory=set)
+    _round: Deferred[None] | None = field(init=False, default=None)
+
+    def told(self, room: RoomId, user: UserId, membership: Membership) -> None:
+        """Take in what the homeserver says unasked."""
+        self.memberships.tell(room, user, membership)
+        is_outside = Standing(membership, is_local=False).is_outside
+        if is_outside and self.expulsion.directory.was_issued(room, user):
+            self._begin(_Subject(room, user), membership)
+
+    def hint(self, event: Event) -> None:
+        """Follow a webhook: look at who has come in, for they may have an old token."""
+        if event.kind is not EventKind.JOINED:
+            return
+        binding = self.expulsion.directory.binding_of(event.livekit_room)
+        user = self.expulsion.user_of(event.identity)
+        if binding is not None and user is not None:
+            self._begin(_Subject(binding.room, user))
+
+    def begin_round(self, rooms: Collection[RoomId]) -> None:
+        """Begin to look at all who are in these rooms' calls, unless a round is under way."""
+        for room in self.strangers.keys() - set(rooms):
+            del self.strangers[room]
+        if self._round is None and self.rank.leads() and rooms:
+            self._round = ensureDeferred(self._go_round(list(rooms)))
+            ignoring(self._round.addBoth(self._round_over), CancelledError)
+
+    def stop(self) -> None:
+        """End the round that is under way."""
+        if self._round is not None:
+            self._round.cancel()
+
+    def _round_over(self, result: V) -> V:
+        self._round = None
+        return result
+
+    # One user.
+
+    def _begin(self, subject: _Subject, told: Membership | None = None) -> None:
+        is_free = subject not in self._under_way and len(self._under_way) < MOST_UNDER_WAY
+        if self.rank.leads() and (is_free or told is not None):
+            self._under_way.add(subject)
+            work = ensureDeferred(self._noting(self._look_at(subject, told)))
+            ignoring(work.addBoth(self._is_over, subject), CancelledError)
+
+    def _is_over(self, result: V, subject: _Subject) -> V:
+        self._under_way.discard(subject)
+        return result
+
+    async def _look_at(self, subject: _Subject, told: Membership | None = None) -> None:
+        """Look one user up, and put them out where it is certain that they are outside."""
+        if told is None:
+            await self.limiter.turn()
+        standing = await self._standing(subject, told)
+        if not standing.is_outside:
+            self._doubted.pop(subject)
+            if told is not None:  # what answers may lag behind what tells
+                self._again(subject)
+        elif told is not None or self._is_second(subject):
+            await self._expel(subject, standing)
+        else:
+            self._again(subject)
+
+    async def _standing(self, subject: _Subject, told: Membership | None) -> Standing:
+        """Look a user up; where nobody answers, what was told counts."""
+        self._looked.put(subject, self.now())
+        try:
+            found = await self.memberships.looked_up(subject.room, subject.user)
+        except Outage:
+            if told is None:
+                raise
+            return Standing(told, False, PUSHED)
+        if told is not None and found.membership is Membership.UNHEARD:
+            return Standing(told, found.is_local, PUSHED)
+        return found
+
+    def _is_second(self, subject: _Subject) -> bool:
+        """Whether they were found outside a moment ago as well; notes it where not."""
+        first, now = self._doubted.get(subject), self.now()
+        if first is None or now - first > RECENT:
+            self._doubted.put(subject, now)
+            return False
+        return now - first >= SECOND_LOOK / 2
+
+    def _again(self, subject: _Subject) -> None:
+        self.clock.callLater(SECOND_LOOK, self._begin, subject)
+
+    async def _expel(self, subject: _Subject, standing: Standing) -> None:
+        now = self.now()
+        lately = [at for at in self._put_out.get(subject.room) or () if now - at < PER_SECONDS]
+        if len(lately) >= MOST_PUT_OUT:
+            self.expulsion.journal.put_off(subject.room, 1)
+            self.clock.callLater(PER_SECONDS, self._begin, subject)
+            return
+        self._put_out.put(subject.room, [*lately, now])
+        turn = _Turn(self, subject)
+        await self.expulsion.put_out(subject.room, subject.user, standing, turn)
+
+    # All of them.
+
+    async def _go_round(self, rooms: Iterable[RoomId]) -> None:
+        """Look at one room after the other; what fails for one says nothing of the next.
+
+        For clients may have brought it about.
+        """
+        for room in rooms:
+            for subject in await self._noting(self._due(room)) or ():
+                await self._noting(self._look_at(subject))
+
+    async def _due(self, room: RoomId) -> list[_Subject]:
+        """List those in a room's calls whose turn it is; raises Outage."""
+        oldest = self.now() - LOOK_AGE
+        seen = await self.expulsion.presence.look(room, oldest, in_background=True)
+        users = [self.expulsion.user_of(who.identity) for _, who in connections(seen)]
+        there = {_Subject(room, user) for user in users if user is not None}
+        doubted = [subject for subject in there if self._doubted.get(subject) is not None]
+        self.strangers[room] = users.count(None) + len(doubted)
+        due = sorted(filter(self._is_due, there), key=lambda each: self._looked.get(each) or 0.0)
+        return due[:MOST_IN_ROUND]
+
+    def _is_due(self, subject: _Subject) -> bool:
+        rest = self.longest_rest if self.memberships.pushing() else 0.0
+        at = self._looked.get(subject)
+        return subject not in self._under_way and (at is None or self.now() - at >= rest)
+
+    async def _noting(self, work: Coroutine[Any, Any, V]) -> V | None:
+        """Do something, and note why it failed where it does: nothing may end the watch."""
+        try:
+            return await work
+        except Flooded:
+            return None
+        except Outage as outage:
+            self.records.not_enforced(Members.name, outage)
+        except (CancelledError, GeneratorExit):
+            raise
+        except Exception:
+            _log.failure("The members of a room could not be looked at")
+            self.records.not_enforced(Members.name, Bug())
+        return None
+
+
+@frozen
+class _Turn:
+    """What has a user looked at again who was put out: they may be back with the same token."""
+
+    watch: MemberWatch
+    subject: _Subject
+    is_poll: bool = False
+
+    def again(self, seconds: float) -> None:
+        """Look at them again, at once or later."""
+        self.watch.clock.callLater(seconds, self.watch._begin, self.subject)
+
+    def excuse(self, seconds: float) -> None:
+        """Nothing to excuse: nobody waits for it."""

@@ -10,14 +10,11 @@ from typing import Any
 from attrs import frozen
 
 from lotus_guard.enforce.credentials import Credentials, Unusable, fault_line
-from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.memory.redis_address import RedisAddress
 from lotus_guard.overload.client_address import Network
-from lotus_guard.rules import RULES, STANDING
-from lotus_guard.rules.decision import REQUEST
-from lotus_guard.rules.members import Members
 from lotus_guard.run.contradictions import contradictions
 from lotus_guard.run.credential_settings import CREDENTIAL_VARIABLES, read_credentials
+from lotus_guard.run.modes import MEMBERS, MODE, OBSERVE, read_members, read_observed
 from lotus_guard.run.parsers import (
     count,
     endpoint,
@@ -28,7 +25,6 @@ from lotus_guard.run.parsers import (
     one_of,
     prefixes,
     seconds,
-    shown,
     url,
     whole_seconds,
     words,
@@ -46,15 +42,9 @@ from lotus_guard.run.setting import (
 from lotus_guard.run.state_settings import STATE, redis_address, state_path
 
 MOST_WORKERS = 64
-OBSERVABLE = (*(rule.name for rule in (*STANDING, *RULES)), LIVE)
 
 LIVEKIT_PUBLIC = "LIVEKIT_URL"
 LIVEKIT_INTERNAL = f"{OUR_PREFIX}LIVEKIT_URL"
-MODE = f"{OUR_PREFIX}MODE"
-OBSERVE = f"{OUR_PREFIX}OBSERVE"
-MODES = "enforce or observe"
-MEMBERS = f"{OUR_PREFIX}MEMBERS"
-_MEMBERS_MODE = one_of("on", "off", "observe")
 
 
 def _livekit_api(texts: Texts) -> str:
@@ -65,26 +55,6 @@ def _livekit_api(texts: Texts) -> str:
         if text.startswith(websocket):
             text = plain + text.removeprefix(websocket)
     return url(name, text, "ws://, wss://, http:// or https:// and LiveKit's host")
-
-
-def _members(texts: Texts) -> bool:
-    return _MEMBERS_MODE(MEMBERS, texts[MEMBERS]) != "off"
-
-
-def _observed(texts: Texts) -> frozenset[str]:
-    mode, named = texts[MODE], words(OBSERVE, texts[OBSERVE])
-    if texts[MEMBERS] == "observe":
-        named |= {Members.name}
-    if mode == "observe":
-        return frozenset({*OBSERVABLE, REQUEST})
-    faults = [] if mode == "enforce" else [fault_line(MODE, f"found {shown(mode)}", MODES)]
-    unknown = ", ".join(sorted(named - set(OBSERVABLE)))
-    if unknown:
-        wanted = f"any of {', '.join(OBSERVABLE)}"
-        faults.append(fault_line(OBSERVE, f"found {shown(unknown)}", wanted))
-    if faults:
-        raise Unusable(*faults)
-    return named
 
 
 @frozen
@@ -167,22 +137,9 @@ class Config:
         "most seconds until a token runs out in a room with a policy",
         whole_seconds,
     )
-    observed: frozenset[str] = composed(
-        _observed,
-        Variable(MODE, "enforce", "observe: decide, record and count everything, change nothing"),
-        Variable(
-            OBSERVE, "", f"rules that observe only: any of {', '.join(OBSERVABLE)}; with commas"
-        ),
-    )
+    observed: frozenset[str] = composed(read_observed, MODE, OBSERVE)
     """Which of members, limit, sources, live and request observe only."""
-    members: bool = composed(
-        _members,
-        Variable(
-            MEMBERS,
-            "on",
-            "on: calls are for the members of their room; off; observe: record it only",
-        ),
-    )
+    members: bool = composed(read_members, MEMBERS)
     """Whether the rule `members` is asked at all."""
     log_format: str = setting(
         "LOG_FORMAT",

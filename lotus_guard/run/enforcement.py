@@ -9,7 +9,6 @@ from lotus_guard.enforce.admission import MOST_ISSUED, Admission, Issued
 from lotus_guard.enforce.candidates import Candidates
 from lotus_guard.enforce.effects import Effects, Removals
 from lotus_guard.enforce.everywhere import Everywhere
-from lotus_guard.enforce.expulsion import Expulsion
 from lotus_guard.enforce.hang_ups import HangUps
 from lotus_guard.enforce.hints import Pushes
 from lotus_guard.enforce.introduction import Introductions
@@ -17,7 +16,6 @@ from lotus_guard.enforce.issuing import Issuing
 from lotus_guard.enforce.judge import Judge
 from lotus_guard.enforce.live import Live, Only
 from lotus_guard.enforce.live_seats import LiveSeats
-from lotus_guard.enforce.member_watch import MemberWatch
 from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.enforce.policy_reader import PolicyReader
@@ -25,11 +23,10 @@ from lotus_guard.enforce.ports import Rank
 from lotus_guard.enforce.presence import Presence
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.records import Recorder
-from lotus_guard.enforce.room_pass import LIVE, RoomPass
+from lotus_guard.enforce.room_pass import RoomPass
 from lotus_guard.enforce.seating import SeatDesk
 from lotus_guard.neighbours.livekit import LiveKit
 from lotus_guard.rules import STANDING
-from lotus_guard.rules.members import Members
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.hints import Hints
 from lotus_guard.run.memory import Memory
@@ -53,7 +50,7 @@ def make_live(
 ) -> Live:
     """Make what enforces the rules in calls that run."""
     clocks, directory, policies = basics.clocks, common.memory.directory, common.policies
-    interval, rank = basics.config.reconcile_interval, _rank(common)
+    interval, rank = basics.config.reconcile_interval, rank_of(common)
     reader = PolicyReader(
         policies, pushes.are_coming, limiter, common.recorder, clocks.now, interval
     )
@@ -76,7 +73,7 @@ def make_room_pass(
 ) -> RoomPass:
     """Make what brings one room within its policies."""
     config, clocks, memory = basics.config, basics.clocks, common.memory
-    store, rank, metrics = memory.seat_store, _rank(common), basics.metrics.loop
+    store, rank, metrics = memory.seat_store, rank_of(common), basics.metrics.loop
     removals = Removals(livekit, store, common.begins, clocks.now, clocks.epoch)
     effects = Effects(
         livekit,
@@ -101,33 +98,8 @@ def make_room_pass(
     )
 
 
-def make_member_watch(
-    basics: Basics, common: CommonParts, live: Live, limiter: RateLimiter
-) -> MemberWatch:
-    """Make what puts people out of calls who are no members of the room."""
-    config, clocks, memory = basics.config, basics.clocks, common.memory
-    room_pass = live.room_pass
-    expulsion = Expulsion(
-        common.presence,
-        memory.directory,
-        room_pass.effects,
-        memory.seat_store,
-        room_pass.journal,
-        bool({Members.name, LIVE} & config.observed),
-    )
-    return MemberWatch(
-        common.memberships,
-        expulsion,
-        limiter,
-        common.recorder,
-        _rank(common),
-        clocks.reactor,
-        clocks.now,
-        config.policy_poll,
-    )
-
-
-def _rank(common: CommonParts) -> Rank:
+def rank_of(common: CommonParts) -> Rank:
+    """Whether it is for this guard to run the live loop."""
     return common.memory.cluster.lease or Only()
 
 

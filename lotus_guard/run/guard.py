@@ -11,7 +11,6 @@ from lotus_guard.core.webhook import Event
 from lotus_guard.enforce.hints import Pushes, Webhooks
 from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.member_watch import MemberWatch
-from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.policies import AllPolicies, Freshness, Policies
 from lotus_guard.enforce.presence import Presence
 from lotus_guard.enforce.rate_limiter import RateLimiter
@@ -37,13 +36,13 @@ from lotus_guard.run.enforcement import (
     CommonParts,
     make_admission,
     make_live,
-    make_member_watch,
 )
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.gauges import show_what_is_known
 from lotus_guard.run.hints import Hints
 from lotus_guard.run.homeserver_port import HomeserverPort, make_homeserver_port
 from lotus_guard.run.loop import Loop
+from lotus_guard.run.members import make_limiters, make_member_watch, make_memberships
 from lotus_guard.run.memory import Memory
 from lotus_guard.run.public_port import PublicPort, make_public_port
 from lotus_guard.web.operators import OperatorDeps, OperatorsApp
@@ -52,9 +51,6 @@ from lotus_guard.web.status.stream import Stream
 
 if TYPE_CHECKING:
     from lotus_guard.memory.redis_keys import Server
-
-MEMBERS_SHARE = 0.25
-"""Of the look-ups that the live loop may make, so many are for memberships."""
 
 
 @frozen
@@ -95,25 +91,21 @@ def make_guard(
     """
     basics = make_basics(config, clocks, rules)
     memory = make_memory(basics, redis)
-    recorder = make_recorder(basics, memory)
     signer = make_signer(basics)
     livekit = livekit_clients(basics, agents.livekit, signer)
     synapse = synapse_clients(basics, agents.synapse)
     pushes = make_pushes(basics)
-    policies = make_policies(basics, synapse, pushes)
-    presence = make_presence(basics, livekit, memory)
-    memberships = make_memberships(synapse, pushes, clocks)
-    common = CommonParts(memory, presence, policies, recorder, memberships)
+    common = make_common(basics, memory, livekit, synapse, pushes)
     limiter, slower = make_limiters(config, clocks)
     live = make_live(basics, common, livekit.background, pushes, limiter)
     members = make_member_watch(basics, common, live, slower) if config.members else None
     webhooks = make_webhooks(basics, live, members, memory)
-    hints = Hints(webhooks, pushes, policies, live, memory.cluster)
+    hints = Hints(webhooks, pushes, common.policies, live, memory.cluster)
     admission = make_admission(basics, common, signer.clock, hints)
     overview = make_overview(basics, common, live, synapse)
     show_what_is_known(basics, overview.rooms, hints)
     resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
-    behind = basics, budget or FdBudget(), agents.upstream, admission, recorder
+    behind = basics, budget or FdBudget(), agents.upstream, admission, common.recorder
     return Guard(
         public=(public := make_public_port(*behind, webhooks)),
         homeserver=make_homeserver_port(*behind, public.load),
@@ -123,6 +115,23 @@ def make_guard(
         hints=hints,
         metrics=basics.metrics,
         overview=overview,
+    )
+
+
+def make_common(
+    basics: Basics,
+    memory: Memory,
+    livekit: NeighbourClients[LiveKit],
+    synapse: NeighbourClients[Synapse],
+    pushes: Pushes,
+) -> CommonParts:
+    """Make what token path and live loop share."""
+    return CommonParts(
+        memory,
+        make_presence(basics, livekit, memory),
+        make_policies(basics, synapse, pushes),
+        make_recorder(basics, memory),
+        make_memberships(synapse, pushes, basics.clocks),
     )
 
 
@@ -168,22 +177,6 @@ def make_policies(
     now = basics.clocks.now
     return AllPolicies(
         [Policies(rule, tokens, background, freshness, metrics, now) for rule in basics.rules]
-    )
-
-
-def make_memberships(
-    synapse: NeighbourClients[Synapse], pushes: Pushes, clocks: Clocks
-) -> Memberships:
-    """Make what knows who is a member of which room."""
-    return Memberships(synapse.tokens, synapse.background, lambda: False, clocks.now)
-
-
-def make_limiters(config: Config, clocks: Clocks) -> tuple[RateLimiter, RateLimiter]:
-    """Divide the look-ups of the live loop: most are for policies, the others for memberships."""
-    share = MEMBERS_SHARE if config.members else 0.0
-    return (
-        RateLimiter((1.0 - share) * config.policy_rate, clocks.reactor, clocks.now),
-        RateLimiter(MEMBERS_SHARE * config.policy_rate, clocks.reactor, clocks.now),
     )
 
 

@@ -1,4 +1,4 @@
-"""A Synapse module that tells the guard of changed policies at once, and users of senseless ones.
+"""A Synapse module that tells the guard of changes at once, and users of senseless policies.
 
     modules:
       - module: lotus_guard.synapse_module.LotusGuardModule
@@ -6,15 +6,22 @@
           guard_url: http://127.0.0.1:8072      # the guard's operators' port
           push_secret_path: /etc/lotus-guard/push-secret   # or push_secret: "..."
           reject_senseless: true                # the default
+          members: true                         # the default: who joins and who leaves is told too
+          carry_over: false                     # the default
 
 It runs in Synapse's process, so it does nothing there that could hold an event up or let it fail:
-`on_new_event` only puts the room's policies in a queue, and one background task sends them, with
-back-off while the guard is away. A heartbeat goes out only while nothing is waiting, so that the
-guard polls again by itself as soon as pushes do not get through.
+`on_new_event` only puts the room's policies, or somebody's membership, in a queue, and one
+background task sends them, with back-off while the guard is away. A heartbeat goes out only while
+nothing is waiting, so that the guard polls again by itself as soon as pushes do not get through.
 
-The wire is in `lotus_guard.rules.push`. Source of the callbacks: Synapse's documentation, "Third
-party rules callbacks"; that `check_event_allowed` may raise SynapseError is relied upon by other
-modules and kept for them (docs/facts.md, Synapse: modules).
+With `carry_over`, the policies of a room that one of this server's users upgrades are copied into
+the new room, by that user's own power: Synapse copies only what it knows itself (docs/facts.md,
+Synapse: modules).
+
+The wire is in `lotus_guard.rules.push`, what waits in `lotus_guard.rules.push_queue`. Source of the
+callbacks: Synapse's documentation, "Third party rules callbacks"; that `check_event_allowed` may
+raise SynapseError is relied upon by other modules and kept for them (docs/facts.md, Synapse:
+modules).
 """
 
 import logging
@@ -29,24 +36,31 @@ from twisted.internet import defer
 from twisted.web.client import readBody
 from twisted.web.http_headers import Headers
 
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.ids import fits, is_room_id
+from lotus_guard.core.membership import Membership, membership_of
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.server_url import url_fault
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.push import (
     HEADER,
     HEARTBEAT,
+    MEMBER,
     MOST_PUSH,
+    Member,
     sign_push,
     write_heartbeat,
     write_push,
 )
+from lotus_guard.rules.push_queue import PushQueue
 
 logger = logging.getLogger(__name__)
 
-MOST_WAITING = 10_000
-"""How many rooms may wait for the guard; the oldest is dropped, for the guard polls anyway."""
 LONGEST_PAUSE = 30.0
 """The longest pause between two tries to reach the guard, in seconds."""
+GATHERING = 0.05
+"""Seconds for which memberships are gathered after some went out: a busy homeserver has a hundred
+changes a second, most of them in rooms without calls, and makes twenty requests of them."""
+TOMBSTONE, CREATE = "m.room.tombstone", "m.room.create"
 
 
 @frozen
@@ -58,6 +72,14 @@ class Settings:
     reject_senseless: bool = True
     push_secret_path: str = ""
     """Where the secret was read; read again when the guard does not believe us."""
+    members: bool = True
+    """Whether the guard is told who joins and who leaves."""
+    carry_over: bool = False
+    """Whether a room's policies go along when it is upgraded."""
+
+    def covered(self, rules: Rules) -> list[str]:
+        """List the types of events of which changes are pushed."""
+        return [*(rule.event for rule in rules), *([MEMBER] if self.members else ())]
 
 
 class LotusGuardModule:
@@ -68,7 +90,7 @@ class LotusGuardModule:
         self._rules = {rule.event: rule for rule in rules}
         self._secret = config.push_secret
         self._api = api
-        self._waiting: dict[RoomId, bytes] = {}
+        self._queue = PushQueue(config.covered(rules))
         self._sending = False
         api.register_third_party_rules_callbacks(
             check_event_allowed=self.check_event_allowed, on_new_event=self.on_new_event
@@ -79,19 +101,13 @@ class LotusGuardModule:
     @staticmethod
     def parse_config(config: Mapping[str, Any]) -> Settings:
         """Check the module's configuration; raises ConfigError with what is wanted."""
-        unknown = config.keys() - {
-            "guard_url",
-            "push_secret",
-            "push_secret_path",
-            "reject_senseless",
-        }
+        flags = {"reject_senseless": True, "members": True, "carry_over": False}
+        unknown = config.keys() - {"guard_url", "push_secret", "push_secret_path", *flags}
         if unknown:
             raise ConfigError(f"lotus_guard: unknown settings {', '.join(sorted(unknown))}")
-        reject = config.get("reject_senseless", True)
-        if not isinstance(reject, bool):
-            raise ConfigError("lotus_guard: reject_senseless must be true or false")
         path = str(config.get("push_secret_path") or "")
-        return Settings(_guard_url(config), _secret(config), reject, path)
+        chosen = {name: _flag(config, name, default) for name, default in flags.items()}
+        return Settings(_guard_url(config), _secret(config), push_secret_path=path, **chosen)
 
     async def check_event_allowed(
         self, event: Any, _state: Mapping[Any, Any]
@@ -105,33 +121,81 @@ class LotusGuardModule:
         return True, None
 
     async def on_new_event(self, event: Any, state: Mapping[Any, Any]) -> None:
-        """Have the guard told of a changed policy."""
-        if event.type in self._rules and event.is_state() and event.state_key == "":
-            contents = {name: _content(state, name) for name in self._rules}
-            room = RoomId(event.room_id)
-            body = write_push(room, contents, list(self._rules.values()))
-            self._waiting.pop(room, None)
-            if len(body) > MOST_PUSH:
-                logger.warning(
-                    "The policies of %s are too long to be pushed: they are polled", room
-                )
+        """Have the guard told of a changed policy or membership; `state` is the room's now."""
+        if not event.is_state():
+            return
+        if event.type == MEMBER and self._settings.members:
+            self._queue_member(event, state)
+        elif event.state_key == "" and event.type in self._rules:
+            self._queue_policies(RoomId(event.room_id), state)
+        elif event.state_key == "" and event.type == TOMBSTONE and self._settings.carry_over:
+            self._replaced(event, state)
+        if len(self._queue) and not self._sending:
+            self._sending = True
+            self._api.delayed_background_call(0, self._send_all, desc="lotus_guard_push")
+
+    def _queue_policies(self, room: RoomId, state: Mapping[Any, Any]) -> None:
+        contents = {name: _content(state, name) for name in self._rules}
+        body = write_push(room, contents, list(self._rules.values()))
+        self._queue.put_policies(room, body)
+        if len(body) > MOST_PUSH:
+            logger.warning("The policies of %s are too long to be pushed: they are polled", room)
+
+    def _queue_member(self, event: Any, state: Mapping[Any, Any]) -> None:
+        # The room's state is asked first, for the event may have lost against another one. It is
+        # empty where the last of our own users has gone (docs/facts.md, Synapse: modules).
+        now = state.get((MEMBER, event.state_key)) or event
+        membership = membership_of(now.content.get("membership"))
+        is_sensible = is_room_id(event.room_id) and fits(event.state_key)
+        if is_sensible and membership is not Membership.UNHEARD:
+            room, user = RoomId(event.room_id), UserId(event.state_key)
+            self._queue.put_member(Member(room, user, membership))
+
+    def _replaced(self, tombstone: Any, state: Mapping[Any, Any]) -> None:
+        """Have the policies of a room copied into the one that replaces it."""
+        contents = {name: _content(state, name) for name in self._rules}
+        held = {name: content for name, content in contents.items() if content}
+        new = tombstone.content.get("replacement_room")
+        if held and isinstance(new, str) and self._api.is_mine(tombstone.sender):
+            self._api.delayed_background_call(
+                0, self._carry_over, tombstone, new, held, desc="lotus_guard_carry_over"
+            )
+
+    async def _carry_over(self, tombstone: Any, new: str, held: Mapping[str, Any]) -> None:
+        """Copy policies into a new room, unless it has some; never raises."""
+        old, sender = tombstone.room_id, tombstone.sender
+        try:
+            wanted = [(name, "") for name in (CREATE, *self._rules)]
+            state = await self._api.get_room_state(new, wanted)
+            create = state.get((CREATE, ""))
+            if create is None or not _succeeds(create, old, sender):
+                logger.warning("%s does not replace %s: no policy is carried over", new, old)
                 return
-            self._waiting[room] = body
-            if len(self._waiting) > MOST_WAITING:
-                del self._waiting[next(iter(self._waiting))]
-            if not self._sending:
-                self._sending = True
-                self._api.delayed_background_call(0, self._send_all, desc="lotus_guard_push")
+            if any((name, "") in state for name in self._rules):
+                return
+            for name, content in held.items():
+                await self._set(new, sender, name, content)
+        except Exception as error:
+            logger.warning("The policies of %s were not carried over to %s: %s", old, new, error)
+
+    async def _set(self, room: str, sender: str, name: str, content: Mapping[str, Any]) -> None:
+        """Set a state event as one of this server's users; logs where they may not."""
+        event = {"type": name, "state_key": "", "room_id": room, "sender": sender}
+        try:
+            sent = {**event, "content": dict(content)}
+            await self._api.create_and_send_event_into_room(sent)
+        except SynapseError as error:
+            logger.warning("%s was not carried over to %s: %s", name, room, error.msg)
 
     async def _send_all(self) -> None:
         pause = 1.0
         try:
-            while self._waiting:
-                room, body = next(iter(self._waiting.items()))
-                if await self._send(body):
+            while parcel := self._queue.next():
+                if await self._send(parcel.body):
                     pause = 1.0
-                    if self._waiting.get(room) is body:
-                        del self._waiting[room]
+                    self._queue.sent(parcel)
+                    if parcel.members:
+                        await self._api.sleep(GATHERING)
                 else:
                     await self._api.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
@@ -139,8 +203,8 @@ class LotusGuardModule:
             self._sending = False
 
     async def _heartbeat(self) -> None:
-        if not self._waiting:
-            await self._send(write_heartbeat(self._rules))
+        if not len(self._queue):
+            await self._send(write_heartbeat(self._queue.covers))
 
     async def _send(self, body: bytes) -> bool:
         """Send one push; returns whether the guard took it."""
@@ -173,6 +237,20 @@ class LotusGuardModule:
             self._secret = _secret({"push_secret_path": self._settings.push_secret_path})
         except ConfigError as error:
             logger.warning("%s; the last one is used on", error.msg)
+
+
+def _flag(config: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = config.get(name, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"lotus_guard: {name} must be true or false")
+    return value
+
+
+def _succeeds(create: Any, old: str, user: str) -> bool:
+    """Whether a room was made by this user in place of the old one, as its first event says."""
+    predecessor = create.content.get("predecessor")
+    named = predecessor.get("room_id") if isinstance(predecessor, Mapping) else None
+    return bool(named == old and create.sender == user)
 
 
 def _guard_url(config: Mapping[str, Any]) -> str:

@@ -14,10 +14,12 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 
+from lotus_guard.core.membership import Membership
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.overload.http_limits import MOST_REQUEST
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, push_queue
 from lotus_guard.rules.limit import LimitPolicy
-from lotus_guard.rules.push import HEADER, MOST_PUSH, Push, read_push
+from lotus_guard.rules.push import HEADER, MEMBER, MOST_PUSH, Member, Push, read_push
 from tests.enforce.stand_ins import result
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 
@@ -87,6 +89,12 @@ class Api:
     held: Deferred[None] | None = None
     """The guard answers when this fires."""
     secret: str = SECRET
+    states: dict[str, Any] = field(factory=dict)
+    """The state of rooms that the module may look at."""
+    looked_at: list[Any] = field(factory=list)
+    forbidden: frozenset[str] = frozenset()
+    """The types of events that nobody may send."""
+    sent: list[dict[str, Any]] = field(factory=list)
 
     def register_third_party_rules_callbacks(self, **callbacks: Any) -> None:
         self.callbacks = callbacks
@@ -94,8 +102,21 @@ class Api:
     def looping_background_call(self, call: Any, milliseconds: float, desc: str) -> None:
         self.looping.append((call, milliseconds))
 
-    def delayed_background_call(self, milliseconds: float, call: Any, desc: str) -> None:
-        self.delayed.append(call)
+    def delayed_background_call(
+        self, milliseconds: float, call: Any, *args: Any, desc: str
+    ) -> None:
+        self.delayed.append(lambda: call(*args))
+
+    async def get_room_state(self, room: str, wanted: Any) -> Any:
+        self.looked_at.append((room, list(wanted)))
+        if room not in self.states:
+            raise KeyError("made up")
+        return self.states[room]
+
+    async def create_and_send_event_into_room(self, event: dict[str, Any]) -> None:
+        if event["type"] in self.forbidden:
+            raise SynapseError(403, "not enough power", "M_FORBIDDEN")
+        self.sent.append(event)
 
     def is_mine(self, user: str) -> bool:
         return user.endswith(":s")
@@ -241,9 +262,10 @@ def test_a_push_that_gets_through_makes_the_next_pause_a_short_one(homeserver: H
 
 
 def test_of_too_many_rooms_that_wait_the_oldest_is_dropped(
-    homeserver: Homeserver, monkeypatch: pytest.MonkeyPatch
+    module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(homeserver.module, "MOST_WAITING", 2)
+    monkeypatch.setattr(push_queue, "MOST_ROOMS", 2)
+    homeserver = Homeserver(module)
     for room in ("!one:s", "!two:s", "!three:s"):
         homeserver.new(Event(room_id=room))
     homeserver.api.run()
@@ -293,6 +315,178 @@ def test_a_secret_in_a_file_is_read_again_when_the_guard_does_not_believe_it(
     assert len(homeserver.api.pushes) == 2
 
 
+def is_member(user: str, membership: str, room: str = ROOM, **more: Any) -> Event:
+    return Event(MEMBER, {"membership": membership, **more}, user, user, room)
+
+
+def told(homeserver: Homeserver) -> list[tuple[str, str, str]]:
+    """What the guard was told of members."""
+    members = [each for push in homeserver.api.pushes for each in push.members]
+    return [(each.room, each.user, each.membership.value) for each in members]
+
+
+@pytest.mark.parametrize("membership", ["join", "invite", "knock", "leave", "ban"])
+def test_a_changed_membership_is_pushed(homeserver: Homeserver, membership: str) -> None:
+    homeserver.new(is_member("@eve:other", membership))
+    assert homeserver.api.tried == 0, "the event is not held up"
+    homeserver.api.run()
+    (push,) = homeserver.api.pushes
+    assert push.members == (Member(RoomId(ROOM), UserId("@eve:other"), Membership(membership)),)
+    assert (push.room, push.covers_members, push.is_complete) == (None, True, True)
+
+
+def test_members_of_many_rooms_are_gathered(homeserver: Homeserver) -> None:
+    homeserver.new(Event())
+    for number in range(300):
+        homeserver.new(is_member(f"@u{number}:s", "leave", f"!{number % 7}:s"))
+    homeserver.api.run()
+    assert [push.room for push in homeserver.api.pushes] == [ROOM, None]
+    assert len(told(homeserver)) == 300
+    assert homeserver.api.pauses == [homeserver.module.GATHERING]
+
+
+def test_who_only_changes_their_name_is_pushed_once(homeserver: Homeserver) -> None:
+    for name in ("A", "B", "C"):
+        homeserver.new(is_member("@a:s", "join", displayname=name))
+        homeserver.api.run()
+    assert told(homeserver) == [(ROOM, "@a:s", "join")]
+    for membership in ("ban", "leave", "join"):
+        homeserver.new(is_member("@a:s", membership))
+        homeserver.api.run()
+    assert [each[2] for each in told(homeserver)] == ["join", "ban", "leave", "join"]
+
+
+def test_the_rooms_state_counts_and_where_there_is_none_the_event(homeserver: Homeserver) -> None:
+    late, now = is_member("@a:s", "ban"), is_member("@a:s", "join")
+    result(ensureDeferred(homeserver.made.on_new_event(late, {(MEMBER, "@a:s"): now})))
+    homeserver.api.run()
+    result(ensureDeferred(homeserver.made.on_new_event(late, {})))
+    homeserver.api.run()
+    assert [each[2] for each in told(homeserver)] == ["join", "ban"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        is_member("@a:s", "gone"),
+        Event(MEMBER, {}, "@a:s"),
+        Event(MEMBER, {"membership": ["ban"]}, "@a:s"),
+        Event(MEMBER, {"membership": "ban"}, None),
+        is_member("@" + "a" * 300, "ban"),
+        is_member("@a:s", "ban", room="x"),
+    ],
+)
+def test_what_is_no_membership_is_not_pushed(homeserver: Homeserver, event: Event) -> None:
+    homeserver.new(event)
+    assert homeserver.api.delayed == []
+
+
+def test_where_that_is_not_wanted_no_membership_is_pushed(module: Any) -> None:
+    homeserver = Homeserver(module, config={"members": False})
+    homeserver.new(is_member("@a:s", "ban"))
+    homeserver.beat()
+    assert [push.covers_members for push in homeserver.api.pushes] == [False]
+
+
+def test_a_membership_waits_for_the_guard_and_no_heartbeat_goes_out(homeserver: Homeserver) -> None:
+    homeserver.api.codes = [0, 503]
+    homeserver.new(is_member("@a:s", "ban"))
+    homeserver.beat()
+    assert homeserver.api.tried == 0
+    homeserver.api.run()
+    assert told(homeserver) == [(ROOM, "@a:s", "ban")]
+
+
+NEW = "!new:s"
+CREATE = "m.room.create"
+
+
+def upgrades(sender: str = "@a:s", new: Any = NEW) -> Event:
+    return Event("m.room.tombstone", {"replacement_room": new}, sender=sender)
+
+
+def creates(old: Any = ROOM, sender: str = "@a:s") -> Event:
+    return Event(CREATE, {"predecessor": {"room_id": old}}, sender=sender, room_id=NEW)
+
+
+@pytest.fixture
+def carrying(module: Any) -> Homeserver:
+    """A module that carries policies over, and a new room without any."""
+    homeserver = Homeserver(module, config={"carry_over": True})
+    homeserver.api.states[NEW] = {(CREATE, ""): creates()}
+    return homeserver
+
+
+POLICIES = (Event(), Event(SOURCES_EVENT, {"allow_camera": False, "note": "x"}))
+
+
+def test_the_policies_of_a_room_go_along_when_it_is_upgraded(carrying: Homeserver) -> None:
+    carrying.new(upgrades(), *POLICIES)
+    assert carrying.api.looked_at == [], "the event is not held up"
+    carrying.api.run()
+    same = {"state_key": "", "room_id": NEW, "sender": "@a:s"}
+    assert carrying.api.sent == [
+        {"type": LIMIT_EVENT, "content": {"max_users": 2}, **same},
+        {"type": SOURCES_EVENT, "content": {"allow_camera": False, "note": "x"}, **same},
+    ]
+    assert carrying.api.looked_at == [(NEW, [(CREATE, ""), (LIMIT_EVENT, ""), (SOURCES_EVENT, "")])]
+
+
+@pytest.mark.parametrize(
+    ("event", "others"),
+    [
+        (upgrades(), ()),
+        (upgrades(), (Event(content={}),)),
+        (upgrades("@a:elsewhere"), POLICIES),
+        (upgrades(new=7), POLICIES),
+        (Event("m.room.tombstone", {}), POLICIES),
+        (Event("m.room.tombstone", {"replacement_room": NEW}, state_key="x"), POLICIES),
+        (Event("m.room.name", {}), POLICIES),
+    ],
+)
+def test_else_nothing_is_carried_over(
+    carrying: Homeserver, event: Event, others: tuple[Event, ...]
+) -> None:
+    carrying.new(event, *others)
+    assert carrying.api.delayed == []
+
+
+def test_by_default_nothing_is_carried_over(homeserver: Homeserver) -> None:
+    homeserver.new(upgrades(), *POLICIES)
+    assert homeserver.api.delayed == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {(CREATE, ""): creates("!another:s")},
+        {(CREATE, ""): creates(sender="@b:s")},
+        {(CREATE, ""): Event(CREATE, {"predecessor": 3})},
+        {(CREATE, ""): creates(), (SOURCES_EVENT, ""): Event(SOURCES_EVENT, {})},
+    ],
+)
+def test_a_room_that_is_no_successor_or_has_a_policy_is_left_alone(
+    carrying: Homeserver, state: Any
+) -> None:
+    carrying.api.states[NEW] = state
+    carrying.new(upgrades(), *POLICIES)
+    carrying.api.run()
+    assert carrying.api.sent == []
+
+
+def test_what_may_not_be_set_is_logged_and_the_rest_is_set(
+    carrying: Homeserver, caplog: pytest.LogCaptureFixture
+) -> None:
+    carrying.api.forbidden = frozenset({LIMIT_EVENT})
+    carrying.new(upgrades(), *POLICIES)
+    carrying.new(upgrades(new="!nowhere:s"), *POLICIES)
+    carrying.api.run()
+    assert [each["type"] for each in carrying.api.sent] == [SOURCES_EVENT]
+    assert f"{LIMIT_EVENT} was not carried over to {NEW}: not enough power" in caplog.text
+    assert f"The policies of {ROOM} were not carried over to !nowhere:s" in caplog.text
+
+
 SENSELESS = {"max_users": "two"}
 
 
@@ -338,7 +532,9 @@ def test_where_that_is_not_wanted_nothing_is_refused(module: Any) -> None:
         ({"push_secret": "short"}, "must have 16 or more characters"),
         ({"push_secret": None}, "must have 16 or more characters"),
         ({"push_secret_path": "/nowhere"}, "cannot read push_secret_path"),
-        ({"reject_senseless": "no"}, "must be true or false"),
+        ({"reject_senseless": "no"}, "reject_senseless must be true or false"),
+        ({"members": 1}, "members must be true or false"),
+        ({"carry_over": "yes"}, "carry_over must be true or false"),
         ({"guard_uri": URL}, "unknown settings guard_uri"),
     ],
 )

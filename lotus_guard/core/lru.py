@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import islice
 from sys import getsizeof
 from typing import Generic, TypeVar
 
@@ -73,6 +74,10 @@ class LruDict(Generic[K, V]):
     def items(self) -> Iterator[tuple[K, V]]:
         """Iterate over a copy of the entries, longest unused first."""
         return iter(list(self._entries.items()))
+
+    def oldest(self, most: int) -> list[tuple[K, V]]:
+        """List up to so many of the entries, longest unused first, and count that as no use."""
+        return list(islice(self._entries.items(), most))
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -1,4 +1,4 @@
-"""What Synapse's module tells the guard: changed policies, and that it is still there.
+"""What Synapse's module tells the guard: changes of policies and members, and that it is there.
 
 The wire, ours at both ends (`lotus_guard.synapse_module` sends, `web.operators` receives):
 
@@ -6,27 +6,32 @@ The wire, ours at both ends (`lotus_guard.synapse_module` sends, `web.operators`
     Lotus-Guard-Signature: <milliseconds since the epoch>.<hex HMAC-SHA256 of "ms.body">
     {"room_id": "!r:s", "events": {<type of a rule's event>: <its content> | null, ...}}
     {"covers": [<type of a rule's event>, ...]}   a heartbeat: what would be pushed
+    {"covers": [...], "rooms": {"!r:s": {"@u:s": "join" | "leave" | ...}}}   one with memberships
     204                                       taken
     401                                       not signed with our secret, too old, or seen before
 
 A push of the form before has the name of each rule with its event's content in place of `events`;
 both forms are written and read for one release, so that the module and the guard need not be
 upgraded together. A heartbeat from before `covers` is `{}`, and stands for the two events that
-there were then. What a sender does not cover is polled.
+there were then. What a sender does not cover is polled; memberships are covered by the name
+`m.room.member`. They come with a heartbeat, so that a guard from before takes them for one.
 
 The milliseconds make a recorded push useless after a minute, and order two pushes for one room.
 """
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from attrs import evolve, frozen
 
-from lotus_guard.core.model import RoomId
-from lotus_guard.core.objects import as_object
+from lotus_guard.core.ids import fits, is_room_id
+from lotus_guard.core.membership import Membership, membership_of
+from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.objects import as_object, json_object, part_of
 from lotus_guard.rules import Rules
 from lotus_guard.rules.rule import Content, Reading
 
@@ -39,12 +44,19 @@ WINDOW = 60.0
 """Seconds a push may be old, and its clock ahead of ours."""
 
 
+MEMBER = "m.room.member"
+"""The type of the events that say who is in a room; not a rule's."""
+
 _COVERED_BEFORE = ("io.lotus.voice_limit", "io.lotus.room_quality")
 """What a module pushes whose heartbeat has no `covers`."""
 
 MOST_PUSH = 64 * 1024
 """Bytes of a push; the guard takes no longer one. An event's content may be as long, and there are
 several: what does not fit is not pushed, and polled."""
+
+MOST_MEMBERS = 500
+"""So many memberships are read of one push, and written into one."""
+_STAMP_DIGITS = 15
 
 
 class Unsigned(ValueError):
@@ -67,6 +79,19 @@ class Push:
     """What the rules read in it, by name; a rule that it says nothing of is missing."""
     is_complete: bool
     """Whether its sender pushes the events of all our rules."""
+    members: tuple["Member", ...] = ()
+    """Whose membership changed, each user of a room once."""
+    covers_members: bool = False
+    """Whether it says that its sender pushes memberships. One of policies never does."""
+
+
+@frozen
+class Member:
+    """How somebody stands to a room now."""
+
+    room: RoomId
+    user: UserId
+    membership: Membership
 
 
 def sign_push(body: bytes, secret: str, epoch: float) -> str:
@@ -86,6 +111,20 @@ def write_heartbeat(event_types: Iterable[str]) -> bytes:
     return json.dumps({"covers": list(event_types)}).encode()
 
 
+def write_members(event_types: Iterable[str], members: Iterable[Member]) -> bytes:
+    """Write the body of a heartbeat that tells of memberships."""
+    rooms: dict[RoomId, dict[UserId, str]] = {}
+    for each in members:
+        rooms.setdefault(each.room, {})[each.user] = each.membership.value
+    return json.dumps({"covers": list(event_types), "rooms": rooms}).encode()
+
+
+def length_of(member: Member) -> int:
+    """Bytes that a membership takes in a push at the most."""
+    texts = (member.room, member.user, member.membership.value)
+    return sum(len(json.dumps(text)) for text in texts) + len(": {: }, ")
+
+
 def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules) -> Push:
     """Verify and read a push that arrived at `epoch`; raises Unsigned.
 
@@ -93,13 +132,19 @@ def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules)
     """
     stamp, _, digest = header.partition(".")
     expected = _digest(stamp, body, secret)
-    if not hmac.compare_digest(digest.encode(), expected.encode()):
+    if not hmac.compare_digest(_bytes(digest), expected.encode()):
         raise Unsigned("the signature is not of this body and our secret")
-    sent = int(stamp) / 1000.0
+    sent = _sent(stamp)
     if abs(epoch - sent) > WINDOW:
         way = "ago" if epoch > sent else "from now"
         raise Untimely(f"sent {abs(epoch - sent):.0f} s {way} by its sender's clock")
-    fields = json.loads(body)
+    fields = json_object(body)
+    if fields is None:
+        raise Unsigned("it cannot be read")
+    return _push(sent, digest, fields, rules)
+
+
+def _push(sent: float, digest: str, fields: Mapping[str, Any], rules: Rules) -> Push:
     room = fields.get("room_id")
     readings = {
         rule.name: evolve(rule.read(as_object(content)), set_at=sent)
@@ -108,8 +153,37 @@ def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules)
     }
     if isinstance(room, str):
         return Push(sent, digest, RoomId(room), readings, len(readings) == len(rules))
-    covered = fields.get("covers", _COVERED_BEFORE)
-    return Push(sent, digest, None, readings, all(rule.event in covered for rule in rules))
+    named = fields.get("covers", _COVERED_BEFORE)
+    covered = named if isinstance(named, list | tuple) else ()
+    return Push(
+        sent,
+        digest,
+        None,
+        readings,
+        is_complete=all(rule.event in covered for rule in rules),
+        members=tuple(islice(_members(part_of(fields, "rooms")), MOST_MEMBERS)),
+        covers_members=MEMBER in covered,
+    )
+
+
+def _members(rooms: Mapping[str, Any]) -> Iterator[Member]:
+    """Read memberships; what is no room, no user or no membership is passed over."""
+    for room, users in rooms.items():
+        for user, said in (as_object(users) or {}).items() if is_room_id(room) else ():
+            membership = membership_of(said)
+            if user.startswith("@") and fits(user) and membership is not Membership.UNHEARD:
+                yield Member(RoomId(room), UserId(user), membership)
+
+
+def _sent(stamp: str) -> float:
+    """Read when a push was sent; raises Unsigned."""
+    if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= _STAMP_DIGITS):
+        raise Unsigned("it does not say when it was sent")
+    return int(stamp) / 1000.0
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _told(fields: Mapping[str, Any], name: str, event: str) -> list[object]:
@@ -121,4 +195,4 @@ def _told(fields: Mapping[str, Any], name: str, event: str) -> list[object]:
 
 
 def _digest(stamp: str, body: bytes, secret: str) -> str:
-    return hmac.new(secret.encode(), stamp.encode() + b"." + body, sha256).hexdigest()
+    return hmac.new(secret.encode(), _bytes(stamp) + b"." + body, sha256).hexdigest()

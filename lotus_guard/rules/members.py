@@ -1,7 +1,7 @@
 """Calls are for the members of their room.
 
 lk-jwt-service gives a token to every user of the homeservers that it serves, whichever room they
-ask for (docs/facts.md, lk-jwt-service: rooms).
+ask for.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from lotus_guard.rules.rule import Allow, Fact, Facts, Refuse, StandingRule, Ver
 SENTENCE = "You are not a member of this room."
 
 _WORDS = {
+    Membership.JOIN: "they are in it",
     Membership.INVITE: "they are invited and have not joined",
     Membership.KNOCK: "they have asked to join and were not let in",
     Membership.LEAVE: "they have left it or were kicked",
@@ -44,7 +45,7 @@ class Members(StandingRule):
 def why(standing: Standing) -> str:
     """Put in words for the operator why somebody is not a member."""
     whose = "our homeserver's user" if standing.is_local else "another homeserver's user"
-    return f"{whose}: {_WORDS[standing.membership]}"
+    return f"{whose}: {_WORDS[standing.membership]} (by {standing.source})"
 
 
 def inputs(standing: Standing) -> dict[str, Any]:

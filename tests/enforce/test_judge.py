@@ -1,6 +1,6 @@
 """Each rule is asked on its own: no other's outage, slowness or bug skips or delays its verdict."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -8,12 +8,26 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.core.model import Identity, RoomId, Source
+from lotus_guard.core.model import Identity, RoomId, Source, UserId
 from lotus_guard.core.seats import Occupancy
+from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.judge import Finding, Judge
+from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.recipient import Recipient
-from lotus_guard.rules.rule import Allow, Fact, Facts, Forbid, Reading, Refuse, Rule, Verdict
+from lotus_guard.rules.members import Members
+from lotus_guard.rules.rule import (
+    Allow,
+    Fact,
+    Facts,
+    Forbid,
+    Reading,
+    Refuse,
+    Rule,
+    StandingRule,
+    Verdict,
+)
+from tests.enforce.member_source import ALICE, INSIDE, OUTSIDE, MemberSource
 from tests.enforce.stand_ins import (
     AWAY,
     MAX_AGE,
@@ -74,22 +88,27 @@ class Court:
     records: Records = field(factory=Records)
     desk: Any = field(factory=Desk)
     keeps_seat: bool = field(default=False, init=False)
+    standing: Sequence[StandingRule] = ()
+    users: MemberSource = field(factory=MemberSource)
     judge: Judge = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(100.0)
         policies = policies_of(self.rules, self.homeserver, self.clock, self.journal)
+        now = self.clock.seconds
+        memberships = Memberships(self.users, self.users, lambda: False, now)
+        everywhere = Everywhere(self.standing, memberships)
         self.judge = Judge(
-            policies, self.desk, self.records, self.clock, self.clock.seconds, self.observed
+            policies, everywhere, self.desk, self.records, self.clock, now, self.observed
         )
 
     def knows(self, age: float = 0.0, **given: Given) -> None:
         known(self.judge.policies, given, self.clock.seconds() - age)
 
-    def ask(self) -> Deferred[Any]:
+    def ask(self, user: UserId | None = None) -> Deferred[Any]:
         """Ask for the findings; whether a seat is to be kept is then in `keeps_seat`."""
         now = self.clock.seconds()
-        recipient = Recipient(ROOM, "@a:s", Identity("@a:s:D"), now, now + DEADLINE)
+        recipient = Recipient(ROOM, "@a:s", Identity("@a:s:D"), now, now + DEADLINE, user)
         return ensureDeferred(self._ask(recipient))
 
     async def _ask(self, recipient: Recipient) -> Any:
@@ -274,3 +293,72 @@ def test_look_ups_begin_ahead_and_a_look_only_where_seats_are_counted() -> None:
     court.knows(-1.0, seats=Given(seats=2))
     court.judge.ahead(ROOM)
     assert court.desk.calls == ["look_ahead"]
+
+
+def members(**more: Any) -> Court:
+    """A court with the rule of members, and a rule after it that allows."""
+    rest: dict[str, Any] = {"rules": [Says("one", Allow())], **more}
+    court = Court(standing=[Members()], **rest)
+    court.knows(one=Given())
+    return court
+
+
+def test_who_is_outside_is_refused_before_any_other_rule_is_heard() -> None:
+    court = members(rules=[Says("one", NO)])
+    court.users.answers = [OUTSIDE, OUTSIDE]
+    (found,) = result(court.ask(ALICE))
+    assert (found.rule.name, found.verdict.sentence) == (
+        "members",
+        "You are not a member of this room.",
+    )
+    assert found.policy is None
+
+
+def test_who_is_in_the_room_passes_to_the_other_rules() -> None:
+    court = members()
+    court.users.answers = [INSIDE]
+    assert list(verdicts(result(court.ask(ALICE))).values()) == [Allow(), Allow()]
+
+
+def test_of_whom_the_request_proves_nothing_nothing_is_asked() -> None:
+    court = members()
+    assert list(verdicts(result(court.ask()))) == ["one"]
+    assert court.users.asked == []
+
+
+def test_where_nobody_says_who_is_a_member_that_rule_opens_and_no_other() -> None:
+    court = members(rules=[Says("one", NO)])
+    court.users.answers = [AWAY]
+    assert list(verdicts(result(court.ask(ALICE)))) == ["one"]
+    assert court.records.opened == [("members", "reset")]
+
+
+def test_a_look_up_of_a_member_that_hangs_is_given_up_at_the_deadline() -> None:
+    court = members()
+    court.users.answers = [Deferred()]
+    asking = court.ask(ALICE)
+    court.clock.advance(DEADLINE)
+    court.clock.advance(0)
+    court.clock.advance(0)
+    assert list(verdicts(result(asking))) == ["one"]
+    assert court.records.opened == [("members", "timeout")]
+
+
+def test_where_it_is_observed_who_is_outside_is_judged_by_the_other_rules() -> None:
+    court = members(observed=frozenset({"members"}))
+    court.users.answers = [OUTSIDE, OUTSIDE]
+    found = result(court.ask(ALICE))
+    assert [(each.rule.name, each.is_observed) for each in found] == [
+        ("members", True),
+        ("one", False),
+    ]
+
+
+def test_a_member_is_looked_up_while_upstream_works_by_their_own_word() -> None:
+    court = members()
+    court.users.answers = [INSIDE]
+    court.judge.ahead(ROOM, ALICE)
+    assert court.users.asked == [(ROOM, ALICE)]
+    result(court.ask(ALICE))
+    assert len(court.users.asked) == 1
+    assert court.judge.names == ["members", "one"]

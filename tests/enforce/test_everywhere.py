@@ -1,0 +1,48 @@
+"""Rules that hold in every room get the facts that they need."""
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
+
+from lotus_guard.core.model import Identity
+from lotus_guard.enforce.everywhere import Everywhere
+from lotus_guard.enforce.memberships import Memberships
+from lotus_guard.enforce.recipient import Recipient
+from lotus_guard.rules.members import Members
+from lotus_guard.rules.rule import Allow, Refuse
+from tests.enforce.member_source import ALICE, INSIDE, OUTSIDE, MemberSource
+from tests.enforce.stand_ins import ROOM, result
+
+RULE = Members()
+RECIPIENT = Recipient(ROOM, ALICE, Identity("x"), 0.0, 1.0, ALICE)
+
+
+def made(*answers: Any, rules: Any = (RULE,)) -> tuple[Everywhere, MemberSource]:
+    source = MemberSource(list(answers))
+    return Everywhere(rules, Memberships(source, source, lambda: False, Clock().seconds)), source
+
+
+def test_a_rule_is_told_how_the_recipient_stands_to_the_room() -> None:
+    everywhere, source = made(INSIDE)
+    assert result(ensureDeferred(everywhere.judged(RULE, RECIPIENT))) == Allow()
+    assert source.asked == [(ROOM, ALICE)]
+    everywhere, _ = made(OUTSIDE)
+    assert isinstance(result(ensureDeferred(everywhere.judged(RULE, RECIPIENT))), Refuse)
+
+
+def test_of_somebody_who_is_not_proved_nothing_is_asked() -> None:
+    everywhere, source = made(OUTSIDE)
+    stranger = evolve(RECIPIENT, user=None)
+    assert result(ensureDeferred(everywhere.judged(RULE, stranger))) == Allow()
+    assert source.asked == []
+
+
+def test_nothing_is_asked_ahead_where_no_rule_needs_it() -> None:
+    everywhere, source = made(INSIDE, rules=())
+    everywhere.ahead(ROOM, ALICE)
+    assert source.asked == []
+    everywhere, source = made(INSIDE)
+    everywhere.ahead(ROOM, ALICE)
+    assert source.asked == [(ROOM, ALICE)]

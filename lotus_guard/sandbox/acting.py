@@ -38,8 +38,8 @@ def acting_user(
         raise MatrixError(401, "M_UNKNOWN_TOKEN", "Unknown token")
     if not re.match(service.users, named):
         text = f"Application service cannot masquerade as this user ({named})."
-        raise MatrixError(*temper.not_named, text)
+        raise MatrixError(*temper.refusals.not_named, text)
     if temper.users_must_exist and named not in accounts:
         text = f"Application service has not registered this user ({named})"
-        raise MatrixError(*temper.not_named, text)
+        raise MatrixError(*temper.refusals.not_named, text)
     return named

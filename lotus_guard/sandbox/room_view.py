@@ -34,7 +34,7 @@ def content_seen(
 
 def hidden(state: SynapseState, room_id: str, user_id: str) -> MatrixError:
     """The refusal of a user who may not look."""
-    return MatrixError(*state.temper.hidden, f"User {user_id} not in room {room_id}")
+    return MatrixError(*state.temper.refusals.hidden, f"User {user_id} not in room {room_id}")
 
 
 def _content(event: Event | None) -> Mapping[str, Any]:

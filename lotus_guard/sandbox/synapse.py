@@ -235,7 +235,7 @@ class SynapseApp:
             raise MatrixError(500, "M_UNKNOWN", "Internal server error")
         room = self.state.rooms.get(room_id)
         if room is None:
-            raise MatrixError(*self.state.temper.unknown_room, "Room not found")
+            raise MatrixError(*self.state.temper.refusals.unknown_room, "Room not found")
         return room
 
 

@@ -10,18 +10,25 @@ from attrs import frozen
 
 
 @frozen
+class Refusals:
+    """Status and code of its refusals, where homeservers differ."""
+
+    hidden: tuple[int, str] = (403, "M_FORBIDDEN")
+    """To a user who may not look into a room, or into one that there is not."""
+    not_named: tuple[int, str] = (403, "M_FORBIDDEN")
+    """To an application service that may not act as a user."""
+    unknown_room: tuple[int, str] = (404, "M_NOT_FOUND")
+    """By the admin API about a room that there is not."""
+
+
+@frozen
 class Temper:
     """The ways of one homeserver."""
 
     name: str
     admin_paths: frozenset[str] = frozenset()
     """What there is of Synapse's admin API, by the last part of its paths."""
-    unknown_room: tuple[int, str] = (404, "M_NOT_FOUND")
-    """What the admin API answers about a room that there is not."""
-    hidden: tuple[int, str] = (403, "M_FORBIDDEN")
-    """What a user is answered who may not look into a room, or into one that there is not."""
-    not_named: tuple[int, str] = (403, "M_FORBIDDEN")
-    """What an application service is answered that may not act as a user."""
+    refusals: Refusals = Refusals()
     frozen_at: frozenset[str] = frozenset()
     """Memberships with which a user reads the room as it was when they got them."""
     users_must_exist: bool = True
@@ -44,15 +51,12 @@ SYNAPSE = Temper(
 TUWUNEL = Temper(
     "tuwunel",
     admin_paths=frozenset({"state", "members"}),
-    unknown_room=(500, "M_UNKNOWN"),
-    hidden=(404, "M_NOT_FOUND"),
-    not_named=(400, "M_EXCLUSIVE"),
+    refusals=Refusals((404, "M_NOT_FOUND"), (400, "M_EXCLUSIVE"), (500, "M_UNKNOWN")),
     users_must_exist=False,
 )
 CONTINUWUITY = Temper(
     "continuwuity",
-    hidden=(404, "M_NOT_FOUND"),
-    not_named=(400, "M_EXCLUSIVE"),
+    refusals=Refusals((404, "M_NOT_FOUND"), (400, "M_EXCLUSIVE")),
     users_must_exist=False,
 )
 DENDRITE = Temper(

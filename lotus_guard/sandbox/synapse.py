@@ -100,8 +100,10 @@ class SynapseApp:
         return _json(request, {"versions": ["v1.1", "v1.11"], "unstable_features": {}})
 
     @app.route("/_matrix/client/v3/account/whoami", methods=["GET"])
-    def whoami(self, request: BoundedRequest) -> bytes:
+    def whoami(self, request: BoundedRequest) -> bytes | Deferred[bytes]:
         """Whose token it is."""
+        if self.state.whoami_hangs:
+            return Deferred()
         return _json(request, {"user_id": self._account(request).user_id, "is_guest": False})
 
     @app.route(f"{_STATE}/", strict_slashes=False, methods=["GET", "PUT"], defaults={"key": ""})

@@ -64,6 +64,8 @@ class SynapseState:
     """Whether a room id with NUL is a server error, as on PostgreSQL; on SQLite it is unknown."""
     hangs_for: str = ""
     """A type of event; the admin API is asked for it in vain."""
+    whoami_hangs: bool = False
+    """Whether it does not even say whose a token is."""
     proxy: Proxy | None = None
     """Where requests for tokens are handed on to; None where no application service takes them."""
     transports: list[dict[str, str]] = field(init=False, factory=list)

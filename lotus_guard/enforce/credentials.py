@@ -234,15 +234,25 @@ class Credentials:
 
     livekit: Credential[KeyPair]
     synapse: Credential[str]
+    """An admin's access token; empty where the homeserver is asked in another way."""
     push: Credential[str]
     """Empty for no pushes."""
     redis: Credential[str]
     """Empty for no password, or for one in Redis' address."""
     hs_token: Credential[str]
     """What our homeserver proves itself by, at the port for it; empty: nobody asks for it."""
+    as_token: Credential[str]
+    """By which rooms are read as users of our homeserver; empty: in another way."""
 
     def _all(self) -> tuple[Credential[Any], ...]:
-        return (self.livekit, self.synapse, self.push, self.redis, self.hs_token)
+        return (
+            self.livekit,
+            self.synapse,
+            self.push,
+            self.redis,
+            self.hs_token,
+            self.as_token,
+        )
 
     def look(self) -> None:
         """Look whether a file has changed; never raises."""

@@ -2,7 +2,7 @@
 
 What a neighbour says of a room can depend on what clients chose: its id, its size, how many are in
 it. So a failed question about a room is no evidence of an outage, however many rooms fail. The
-first such failure has us ask about a room that cannot be, which is the same for everybody: only
+first such failure has us ask what no client has a hand in, which is the same for everybody: only
 where that fails as well is the neighbour out, and nothing more is asked of it for a while.
 """
 

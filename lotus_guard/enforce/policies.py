@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import SingleFlight, ignoring
-from lotus_guard.enforce.ports import NO_ROOM, Bug, Homeserver, Now, Outage
+from lotus_guard.enforce.ports import Bug, Homeserver, Now, Outage
 from lotus_guard.rules.rule import P, Reading, Rule
 
 _log = Logger()
@@ -172,8 +172,8 @@ class Policies(Generic[P]):
         return kept is not None and kept.is_unknown and self.now() - kept.at <= UNKNOWN_SECONDS
 
     async def ask_neutrally(self) -> None:
-        """Look up what no client can have a hand in; raises Outage where the homeserver is out."""
-        await self.background.policy(NO_ROOM, self.rule)
+        """Ask a question no client can have a hand in; raises Outage."""
+        await self.background.ping()
 
     def age(self, room: RoomId) -> float | None:
         """How many seconds ago the policy of a room was read; None where it never was."""

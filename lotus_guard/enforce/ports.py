@@ -25,10 +25,9 @@ Now = Callable[[], float]
 """Seconds of a clock that never runs backwards."""
 
 
-NO_ROOM = RoomId("!lotus-guard:room.invalid")
 NO_LIVEKIT_ROOM = LiveKitRoom("lotus-guard")
-"""Rooms that cannot be, for questions in which no client can have a hand: the domain is reserved,
-and lk-jwt-service's names of LiveKit rooms are 43 characters long."""
+"""A room that cannot be, for questions in which no client can have a hand: the names that
+lk-jwt-service gives to LiveKit rooms are 43 characters long."""
 
 
 class Reason(StrEnum):

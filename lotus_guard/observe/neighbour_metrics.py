@@ -40,7 +40,7 @@ class NeighbourMetrics:
         self.livekit_calls.labels(method).inc()
 
     def called_synapse(self, method: str) -> None:
-        """Count a call to Synapse: a type of event that was asked for, or `rooms`."""
+        """Count a call to the homeserver: a type of event, `rooms`, `joined_rooms`, or `whoami`."""
         self.synapse_calls.labels(method).inc()
 
     def has_breaker(self, neighbour: str) -> None:

@@ -1,13 +1,15 @@
-"""The clients of LiveKit and Synapse: one for tokens, one for the background."""
+"""The clients of LiveKit and the homeserver: one for tokens, one for the background."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
 
 from lotus_guard.core.clock import ServerClock
+from lotus_guard.enforce.eyes import Eyes
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.roll_call import AT_ONCE
+from lotus_guard.neighbours.application_service import ApplicationService, Memory
 from lotus_guard.neighbours.bulkhead import (
     BACKGROUND_PATIENCE,
     IN_BACKGROUND,
@@ -19,6 +21,7 @@ from lotus_guard.neighbours.bulkhead import (
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.livekit import LiveKit
 from lotus_guard.neighbours.signing import Signer
+from lotus_guard.neighbours.sources import Source, Sources
 from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.observe.health import Dependency
 from lotus_guard.run.basics import Basics
@@ -46,6 +49,13 @@ class NeighbourClients(Generic[C]):
     background: C
     backend: Backend
     """Knows whether the neighbour is to be asked at all."""
+
+
+@frozen
+class HomeserverClients(NeighbourClients[Sources]):
+    """How the homeserver is asked, and as whom of its users."""
+
+    eyes: Eyes
 
 
 def make_signer(basics: Basics) -> Signer:
@@ -80,21 +90,56 @@ def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> NeighbourClie
     return _clients(basics, Dependency.LIVEKIT, http, client, AT_ONCE)
 
 
-def synapse_clients(basics: Basics, agent: Any) -> NeighbourClients[Synapse]:
-    """Make the clients of Synapse."""
+def homeserver_clients(basics: Basics, agent: Any) -> HomeserverClients:
+    """Make the clients of the homeserver: as an application service, then as an admin."""
+    memory = Memory()
+    eyes = Eyes(memory.server.may_have)
+    config = basics.config
 
-    def client(http: Http, on_end: OnEnd) -> Synapse:
-        return Synapse(
-            http,
-            basics.config.synapse_url,
-            basics.config.credentials.synapse,
-            basics.config.deadline,
-            basics.metrics.neighbours.called_synapse,
-            on_end,
-        )
+    def client(http: Http, on_end: OnEnd) -> Sources:
+        return Sources(_ways(basics, http, on_end, eyes, memory), http.clock, config.deadline)
 
     http = Http(agent, basics.clocks.reactor, peer="Synapse")
-    return _clients(basics, Dependency.SYNAPSE, http, client, len(basics.rules))
+    at_once = 2 if config.as_token else 1  # an event, and the canary beside it
+    # One question more: whether the recipient is a member.
+    made = _clients(basics, Dependency.SYNAPSE, http, client, at_once * len(basics.rules) + 1)
+    return HomeserverClients(made.tokens, made.background, made.backend, eyes)
+
+
+def _ways(
+    basics: Basics, http: Http, on_end: OnEnd, eyes: Eyes, memory: Memory
+) -> Sequence[Source]:
+    """In which ways the homeserver is asked, the cheapest first."""
+    config, credentials = basics.config, basics.config.credentials
+    called = basics.metrics.neighbours.called_synapse
+    ways: list[Source] = []
+    if config.has_application_service:
+        ways.append(
+            ApplicationService(
+                http,
+                config.synapse_url,
+                credentials.as_token,
+                config.deadline,
+                eyes,
+                called,
+                on_end,
+                memory,
+                keeps_last=not config.synapse_token,
+            )
+        )
+    if config.synapse_token:
+        ways.append(
+            Synapse(
+                http,
+                config.synapse_url,
+                credentials.synapse,
+                config.deadline,
+                called,
+                on_end,
+                memory.server,
+            )
+        )
+    return ways
 
 
 def _clients(

@@ -82,7 +82,9 @@ class Config:
     )
     credentials: Credentials = composed(read_credentials, *CREDENTIAL_VARIABLES, repr=False)
     """Renewed while the guard runs; the properties below give what they are at the moment."""
-    synapse_url: str = setting("SYNAPSE_URL", "", "Synapse's internal address", url)
+    synapse_url: str = setting(
+        "SYNAPSE_URL", "", "the homeserver's internal address: Synapse's, or another's", url
+    )
     state: Path = composed(state_path, STATE)
     """The SQLite file; unused where there is a Redis."""
     redis: RedisAddress | None = composed(redis_address)
@@ -197,8 +199,18 @@ class Config:
 
     @property
     def synapse_token(self) -> str:
-        """An admin's access token."""
+        """An admin's access token; empty where there is none."""
         return self.credentials.synapse.value
+
+    @property
+    def as_token(self) -> str:
+        """An application service's token for users of ours; empty where there is none."""
+        return self.credentials.as_token.value
+
+    @property
+    def has_application_service(self) -> bool:
+        """Whether there is one, or a registration that may come to name users."""
+        return bool(self.as_token or self.credentials.as_token.files)
 
     @property
     def push_secret(self) -> str:

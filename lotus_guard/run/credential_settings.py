@@ -14,10 +14,11 @@ from lotus_guard.enforce.credentials import (
     Credentials,
     Place,
     Unusable,
+    fault_line,
     read_pair,
     read_pair_file,
 )
-from lotus_guard.run.registration import read_hs_token
+from lotus_guard.run.registration import read_as_token, read_as_token_if_any, read_hs_token
 from lotus_guard.run.setting import OUR_PREFIX, Texts, Variable
 
 CREDENTIAL_VARIABLES = (
@@ -34,11 +35,23 @@ CREDENTIAL_VARIABLES = (
     Variable(f"{OUR_PREFIX}PUSH_SECRET_FROM_FILE", "", "file with that secret"),
     Variable(f"{OUR_PREFIX}REDIS_PASSWORD_FROM_FILE", "", "file with the password of Redis"),
     Variable("LIVEKIT_HS_TOKEN", "", "hs_token of lk-jwt-service's registration"),
+    Variable("LIVEKIT_AS_TOKEN", "", "its as_token, by which rooms are read as its users"),
     Variable(
-        "LIVEKIT_AS_REGISTRATION_FILE", "", "that registration; its hs_token goes before the other"
+        "LIVEKIT_AS_REGISTRATION_FILE", "", "that registration; its tokens go before the others"
+    ),
+    Variable(
+        f"{OUR_PREFIX}AS_REGISTRATION_FILE",
+        "",
+        "a registration of the guard's own; its as_token goes before lk-jwt-service's",
     ),
 )
 _REGISTRATION = "LIVEKIT_AS_REGISTRATION_FILE"
+_OUR_REGISTRATION = f"{OUR_PREFIX}AS_REGISTRATION_FILE"
+_SYNAPSE_TOKEN = f"{OUR_PREFIX}SYNAPSE_TOKEN"
+_ANY_TOKEN = (
+    f"{_SYNAPSE_TOKEN} or {_SYNAPSE_TOKEN}_FROM_FILE (an admin's, on Synapse), or "
+    f"{_OUR_REGISTRATION} (an application service's with users, on any homeserver)"
+)
 LEAST_PUSH_SECRET = 16
 """Characters."""
 
@@ -59,16 +72,25 @@ def read_credentials(texts: Texts) -> Credentials:
         files = tuple(path for path in paths if path)
         return Credential(name, value, files, work if files else None)
 
-    synapse = _place(texts, f"{OUR_PREFIX}SYNAPSE_TOKEN")
+    synapse = _place(texts, _SYNAPSE_TOKEN)
     push = _place(texts, f"{OUR_PREFIX}PUSH_SECRET")
     redis = _place(texts, f"{OUR_PREFIX}REDIS_PASSWORD")
     found = Credentials(
         livekit=read(*_livekit(texts), KeyPair("", "")),
-        synapse=read(synapse.shown, (synapse.path,), synapse.read_token, ""),
+        synapse=read(
+            synapse.shown,
+            (synapse.path,),
+            lambda: synapse.read_token() if synapse.is_set else "",
+            "",
+        ),
         push=read(push.shown, (push.path,), lambda: push.read_secret(LEAST_PUSH_SECRET), ""),
         redis=read(redis.shown, (redis.path,), lambda: redis.read_secret(0), ""),
         hs_token=read(*_hs_token(texts), ""),
+        as_token=read(*_as_token(texts), ""),
     )
+    if not (synapse.is_set or found.as_token.value or texts[_OUR_REGISTRATION]):
+        faults.append(fault_line(_SYNAPSE_TOKEN, "not set", _ANY_TOKEN))
+    faults = list(dict.fromkeys(faults))  # one registration may give two tokens
     if faults:
         raise Unusable(*faults)
     return found
@@ -90,6 +112,22 @@ def _hs_token(texts: Texts) -> tuple[str, Sequence[str], Callable[[], str]]:
     if path:
         return _REGISTRATION, (path,), lambda: read_hs_token(_REGISTRATION, path)
     return "LIVEKIT_HS_TOKEN", (), lambda: texts["LIVEKIT_HS_TOKEN"].strip()
+
+
+def _as_token(texts: Texts) -> tuple[str, Sequence[str], Callable[[], str]]:
+    """Where the token stands with which an application service asks the homeserver.
+
+    lk-jwt-service's own registration need not name any users: then its token serves for nothing of
+    ours, and there is none (docs/facts.md, Any homeserver: who may ask what about a room).
+    """
+    path = texts[_OUR_REGISTRATION]
+    if path:
+        return _OUR_REGISTRATION, (path,), lambda: read_as_token(_OUR_REGISTRATION, path)
+    path = texts[_REGISTRATION]
+    if path:
+        return _REGISTRATION, (path,), lambda: read_as_token_if_any(_REGISTRATION, path)
+    place = Place("LIVEKIT_AS_TOKEN", texts["LIVEKIT_AS_TOKEN"], "")
+    return place.name, (), lambda: place.read_token() if place.plain.strip() else ""
 
 
 def _place(texts: Texts, name: str) -> Place:

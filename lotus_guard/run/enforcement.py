@@ -9,6 +9,7 @@ from lotus_guard.enforce.admission import MOST_ISSUED, Admission, Issued
 from lotus_guard.enforce.candidates import Candidates
 from lotus_guard.enforce.effects import Effects, Removals
 from lotus_guard.enforce.everywhere import Everywhere
+from lotus_guard.enforce.eyes import Eyes
 from lotus_guard.enforce.hang_ups import HangUps
 from lotus_guard.enforce.hints import Pushes
 from lotus_guard.enforce.introduction import Introductions
@@ -104,7 +105,7 @@ def rank_of(common: CommonParts) -> Rank:
 
 
 def make_admission(
-    basics: Basics, common: CommonParts, livekit_clock: ServerClock, hints: Hints
+    basics: Basics, common: CommonParts, livekit_clock: ServerClock, hints: Hints, eyes: Eyes
 ) -> Admission:
     """Make what judges tokens."""
     config, clocks, memory = basics.config, basics.clocks, common.memory
@@ -126,4 +127,5 @@ def make_admission(
         common.recorder,
         config.deadline - memory.cluster.seconds,
         Issued(hints.issued, common.begins),
+        eyes.suggest,
     )

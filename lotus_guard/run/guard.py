@@ -20,7 +20,7 @@ from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.enforce.room_resolver import RoomResolver
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.livekit import LiveKit
-from lotus_guard.neighbours.synapse import Synapse
+from lotus_guard.neighbours.sources import Sources
 from lotus_guard.observe.log import DecisionLog
 from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
@@ -28,7 +28,12 @@ from lotus_guard.observe.room_names import RoomNames
 from lotus_guard.observe.rooms import Rooms
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.run.basics import Basics, make_basics
-from lotus_guard.run.clients import NeighbourClients, livekit_clients, make_signer, synapse_clients
+from lotus_guard.run.clients import (
+    NeighbourClients,
+    homeserver_clients,
+    livekit_clients,
+    make_signer,
+)
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.cluster import make_cluster, make_seat_store
 from lotus_guard.run.config import Config
@@ -93,24 +98,25 @@ def make_guard(
     memory = make_memory(basics, redis)
     signer = make_signer(basics)
     livekit = livekit_clients(basics, agents.livekit, signer)
-    synapse = synapse_clients(basics, agents.synapse)
+    homeserver = homeserver_clients(basics, agents.synapse)
     pushes = make_pushes(basics)
-    common = make_common(basics, memory, livekit, synapse, pushes)
+    common = make_common(basics, memory, livekit, homeserver, pushes)
     limiter, slower = make_limiters(config, clocks)
     live = make_live(basics, common, livekit.background, pushes, limiter)
     members = make_member_watch(basics, common, live, slower) if config.members else None
     webhooks = make_webhooks(basics, live, members, memory)
     hints = Hints(webhooks, pushes, common.policies, live, memory.cluster)
-    admission = make_admission(basics, common, signer.clock, hints)
-    overview = make_overview(basics, common, live, synapse)
+    admission = make_admission(basics, common, signer.clock, hints, homeserver.eyes)
+    overview = make_overview(basics, common, live, homeserver)
     show_what_is_known(basics, overview.rooms, hints)
-    resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
+    ways = homeserver.background
+    resolver = RoomResolver(ways, memory.directory, limiter, clocks.now, live.wake)
     behind = basics, budget or FdBudget(), agents.upstream, admission, common.recorder
     return Guard(
         public=(public := make_public_port(*behind, webhooks)),
         homeserver=make_homeserver_port(*behind, public.load),
         operators=make_operators(basics, overview, memory, hints),
-        loop=Loop(live, members, resolver, (livekit.backend, synapse.backend)),
+        loop=Loop(live, members, resolver, (livekit.backend, homeserver.backend)),
         memory=memory,
         hints=hints,
         metrics=basics.metrics,
@@ -122,16 +128,16 @@ def make_common(
     basics: Basics,
     memory: Memory,
     livekit: NeighbourClients[LiveKit],
-    synapse: NeighbourClients[Synapse],
+    homeserver: NeighbourClients[Sources],
     pushes: Pushes,
 ) -> CommonParts:
     """Make what token path and live loop share."""
     return CommonParts(
         memory,
         make_presence(basics, livekit, memory),
-        make_policies(basics, synapse, pushes),
+        make_policies(basics, homeserver, pushes),
         make_recorder(basics, memory),
-        make_memberships(synapse, pushes, basics.clocks),
+        make_memberships(homeserver, pushes, basics.clocks),
     )
 
 
@@ -169,11 +175,11 @@ def make_pushes(basics: Basics) -> Pushes:
 
 
 def make_policies(
-    basics: Basics, synapse: NeighbourClients[Synapse], pushes: Pushes
+    basics: Basics, homeserver: NeighbourClients[Sources], pushes: Pushes
 ) -> AllPolicies:
     """Make what knows the rooms' policies."""
     freshness = Freshness(pushes.policy_max_age, basics.config.policy_stale)
-    tokens, background, metrics = synapse.tokens, synapse.background, basics.metrics.rules
+    tokens, background, metrics = homeserver.tokens, homeserver.background, basics.metrics.rules
     now = basics.clocks.now
     return AllPolicies(
         [Policies(rule, tokens, background, freshness, metrics, now) for rule in basics.rules]
@@ -210,12 +216,12 @@ def make_webhooks(
 
 
 def make_overview(
-    basics: Basics, common: CommonParts, live: Live, synapse: NeighbourClients[Synapse]
+    basics: Basics, common: CommonParts, live: Live, homeserver: NeighbourClients[Sources]
 ) -> Overview:
     """Make what describes this guard to its operator."""
     config, clocks, memory = basics.config, basics.clocks, common.memory
     names_limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
-    names = RoomNames(synapse.background, names_limiter, clocks.now)
+    names = RoomNames(homeserver.background, names_limiter, clocks.now)
     observable = [*(each.rule.name for each in common.policies), LIVE]
     modes = {rule: "observe" if rule in config.observed else "enforce" for rule in observable}
     rooms = Rooms(

@@ -7,7 +7,7 @@ from lotus_guard.enforce.member_watch import MemberWatch
 from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.room_pass import LIVE
-from lotus_guard.neighbours.synapse import Synapse
+from lotus_guard.neighbours.sources import Sources
 from lotus_guard.rules.members import Members
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.clients import NeighbourClients
@@ -20,10 +20,10 @@ SHARE = 0.25
 
 
 def make_memberships(
-    synapse: NeighbourClients[Synapse], pushes: Pushes, clocks: Clocks
+    homeserver: NeighbourClients[Sources], pushes: Pushes, clocks: Clocks
 ) -> Memberships:
     """Make what knows who is a member of which room."""
-    return Memberships(synapse.tokens, synapse.background, lambda: False, clocks.now)
+    return Memberships(homeserver.tokens, homeserver.background, lambda: False, clocks.now)
 
 
 def make_limiters(config: Config, clocks: Clocks) -> tuple[RateLimiter, RateLimiter]:

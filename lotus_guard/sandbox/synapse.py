@@ -1,6 +1,6 @@
-"""A small Synapse: the endpoints that the stack uses.
+"""A small homeserver: the endpoints that the stack uses.
 
-It answers as Synapse 1.163 does; `tests/contract` asks both.
+It answers as Synapse 1.163 does, or as its temper says; `tests/contract` asks real ones as well.
 """
 
 import json
@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from lotus_guard.overload.http_limits import BoundedRequest
+from lotus_guard.sandbox.acting import acting_user
 from lotus_guard.sandbox.matrix_error import MatrixError
+from lotus_guard.sandbox.room_view import content_seen, hidden
 from lotus_guard.sandbox.synapse_proxy import hand_on
 from lotus_guard.sandbox.synapse_state import Account, Event, SynapseState
 
@@ -40,12 +42,13 @@ class SynapseApp:
     @app.route("/_synapse/admin/v1/server_version", methods=["GET"])
     def server_version(self, request: BoundedRequest) -> bytes:
         """The version, for anybody."""
+        self._has("server_version")
         return _json(request, {"server_version": self.state.version})
 
     @app.route("/_synapse/admin/v1/rooms", methods=["GET"])
     def rooms(self, request: BoundedRequest) -> bytes:
         """List rooms."""
-        self._admin(request)
+        self._admin(request, "rooms")
         self.state.asked.append("rooms")
         start, limit = _integer(request, b"from", "0"), _integer(request, b"limit", "100")
         found = [
@@ -66,7 +69,7 @@ class SynapseApp:
     @app.route("/_synapse/admin/v1/rooms/<room_id>/state", methods=["GET"])
     def state_of(self, request: BoundedRequest, room_id: str) -> bytes | Deferred[bytes]:
         """A room's state events, of one type or all."""
-        self._admin(request)
+        self._admin(request, "state")
         wanted = _query(request, b"type", "")
         self.state.asked.append(wanted)
         if wanted and wanted == self.state.hangs_for:
@@ -79,10 +82,17 @@ class SynapseApp:
     @app.route("/_synapse/admin/v1/rooms/<room_id>/members", methods=["GET"])
     def members_of(self, request: BoundedRequest, room_id: str) -> bytes:
         """List a room's members."""
-        self._admin(request)
+        self._admin(request, "members")
         self._room(room_id)
         members = self.state.members(room_id)
         return _json(request, {"members": members, "total": len(members)})
+
+    @app.route("/_synapse/admin/v1/users/<user_id>/joined_rooms", methods=["GET"])
+    def joined_rooms(self, request: BoundedRequest, user_id: str) -> bytes:
+        """List the rooms that a user is in; of a user whom it does not know, none."""
+        self._admin(request, "joined_rooms")
+        rooms = self.state.joined_rooms(user_id)
+        return _json(request, {"joined_rooms": rooms, "total": len(rooms)})
 
     @app.route("/_matrix/client/versions", methods=["GET"])
     def versions(self, request: BoundedRequest) -> bytes:
@@ -90,26 +100,25 @@ class SynapseApp:
         return _json(request, {"versions": ["v1.1", "v1.11"], "unstable_features": {}})
 
     @app.route("/_matrix/client/v3/account/whoami", methods=["GET"])
-    def whoami(self, request: BoundedRequest) -> bytes:
+    def whoami(self, request: BoundedRequest) -> bytes | Deferred[bytes]:
         """Whose token it is."""
+        if self.state.whoami_hangs:
+            return Deferred()
         return _json(request, {"user_id": self._account(request).user_id, "is_guest": False})
 
     @app.route(f"{_STATE}/", strict_slashes=False, methods=["GET", "PUT"], defaults={"key": ""})
     @app.route(f"{_STATE}/<key>", methods=["GET", "PUT"])
     def room_state(self, request: BoundedRequest, room_id: str, event_type: str, key: str) -> bytes:
         """Set a state event, or read the content of one."""
-        account = self._account(request)
-        if room_id not in self.state.rooms or account.user_id not in self.state.members(room_id):
-            raise MatrixError(403, "M_FORBIDDEN", f"User {account.user_id} not in room {room_id}")
-        if request.method == b"PUT":
-            self._check_levels(room_id, event_type, account.user_id)
-            self._check_pace(request)
-            self.state.set_state(room_id, event_type, _content(request), key, account.user_id)
-        event = self.state.rooms[room_id].get((event_type, key))
-        if event is None:
-            raise MatrixError(404, "M_NOT_FOUND", "Event not found.")
-        put = request.method == b"PUT"
-        return _json(request, {"event_id": event["event_id"]} if put else event["content"])
+        user_id = self._account(request).user_id
+        if request.method != b"PUT":
+            return _json(request, content_seen(self.state, room_id, user_id, (event_type, key)))
+        if self.state.membership(room_id, user_id) != "join":
+            raise hidden(self.state, room_id, user_id)
+        self._check_levels(room_id, event_type, user_id)
+        self._check_pace(request)
+        self.state.set_state(room_id, event_type, _content(request), key, user_id)
+        return _json(request, {"event_id": self.state.rooms[room_id][event_type, key]["event_id"]})
 
     @app.route("/_matrix/client/v3/user/<user_id>/openid/request_token", methods=["POST"])
     def request_openid(self, request: BoundedRequest, user_id: str) -> bytes:
@@ -197,14 +206,29 @@ class SynapseApp:
         token = (request.getHeader("Authorization") or "").removeprefix("Bearer ")
         if not token:
             raise MatrixError(401, "M_MISSING_TOKEN", "Missing access token")
-        account = self.state.accounts.get(token)
+        account = self.state.accounts.get(token) or self._acting(request, token)
         if account is None:
             refused = MatrixError(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.")
             refused.body["soft_logout"] = False
             raise refused
         return account
 
-    def _admin(self, request: BoundedRequest) -> None:
+    def _acting(self, request: BoundedRequest, token: str) -> Account | None:
+        """As whom an application service asks, if it is one that asks."""
+        named = _query(request, b"user_id", "") if b"user_id" in request.args else None
+        accounts = frozenset(each.user_id for each in self.state.accounts.values())
+        for service in self.state.services:
+            if service.as_token == token:
+                user_id = acting_user(service, named, self.state.temper, accounts)
+                return Account(user_id, token)
+        return None
+
+    def _has(self, admin_path: str) -> None:
+        if admin_path not in self.state.temper.admin_paths:
+            raise MatrixError(404, "M_UNRECOGNIZED", "Unrecognized request")
+
+    def _admin(self, request: BoundedRequest, path: str) -> None:
+        self._has(path)
         if not self._account(request).admin:
             raise MatrixError(403, "M_FORBIDDEN", "You are not a server admin")
 
@@ -213,7 +237,7 @@ class SynapseApp:
             raise MatrixError(500, "M_UNKNOWN", "Internal server error")
         room = self.state.rooms.get(room_id)
         if room is None:
-            raise MatrixError(404, "M_NOT_FOUND", "Room not found")
+            raise MatrixError(*self.state.temper.refusals.unknown_room, "Room not found")
         return room
 
 

@@ -10,8 +10,12 @@ from typing import Any
 from attrs import define, field, frozen
 
 from lotus_guard.core.power import level_needed, level_of
+from lotus_guard.sandbox.acting import ApplicationService
+from lotus_guard.sandbox.temper import SYNAPSE, Temper
 
 Event = dict[str, Any]
+RoomState = dict[tuple[str, str], Event]
+"""By type and state key."""
 HandOn = Callable[[bytes, bytes, dict[bytes, bytes], bytes], Awaitable["HandedOn"]]
 """Makes a request: method, URL, headers, body. Raises any error."""
 
@@ -51,6 +55,7 @@ class SynapseState:
 
     new_id: Callable[[], str]
     """Returns an id that nothing else has."""
+    temper: Temper = SYNAPSE
     version: str = "1.163.0"
     ignores_type: bool = False
     """Older releases send a room's whole state whatever `type` asks for (docs/facts.md, Synapse:
@@ -59,6 +64,8 @@ class SynapseState:
     """Whether a room id with NUL is a server error, as on PostgreSQL; on SQLite it is unknown."""
     hangs_for: str = ""
     """A type of event; the admin API is asked for it in vain."""
+    whoami_hangs: bool = False
+    """Whether it does not even say whose a token is."""
     proxy: Proxy | None = None
     """Where requests for tokens are handed on to; None where no application service takes them."""
     transports: list[dict[str, str]] = field(init=False, factory=list)
@@ -67,8 +74,12 @@ class SynapseState:
     """By access token."""
     openid: dict[str, str] = field(init=False, factory=dict)
     """OpenID token → user id."""
-    rooms: dict[str, dict[tuple[str, str], Event]] = field(init=False, factory=dict)
-    """Room id → type and state key → event."""
+    services: list[ApplicationService] = field(init=False, factory=list)
+    """Those that ask as its users."""
+    rooms: dict[str, RoomState] = field(init=False, factory=dict)
+    """Room id → its state."""
+    frozen: dict[tuple[str, str], RoomState] = field(init=False, factory=dict)
+    """Room and user → the room's state when the user's membership was last set."""
     aliases: dict[str, str] = field(init=False, factory=dict)
     """Alias → room id."""
     waits: list[int] = field(init=False, factory=list)
@@ -93,6 +104,27 @@ class SynapseState:
     def join(self, room_id: str, user_id: str) -> None:
         """Make a user a member of a room."""
         self.set_state(room_id, "m.room.member", {"membership": "join"}, user_id, user_id)
+
+    def set_membership(self, room_id: str, user_id: str, membership: str, sender: str = "") -> None:
+        """Have a user `join`, `invite`, `knock`, `leave` or `ban`; by themselves, or the sender."""
+        content = {"membership": membership}
+        self.set_state(room_id, "m.room.member", content, user_id, sender or user_id)
+
+    def membership(self, room_id: str, user_id: str) -> str:
+        """A user's membership in a room; empty where there is no event, or no such room."""
+        event = self.rooms.get(room_id, {}).get(("m.room.member", user_id))
+        return str(event["content"].get("membership", "")) if event else ""
+
+    def deactivate(self, user_id: str) -> None:
+        """End an account: the user leaves all rooms, and still counts as a user."""
+        for room_id in self.joined_rooms(user_id):
+            self.set_membership(room_id, user_id, "leave")
+            if self.temper.forgets_deactivated:
+                del self.frozen[room_id, user_id]
+
+    def joined_rooms(self, user_id: str) -> list[str]:
+        """The rooms that a user is in."""
+        return [room for room in self.rooms if self.membership(room, user_id) == "join"]
 
     def members(self, room_id: str) -> list[str]:
         """The users who are in a room."""
@@ -122,6 +154,8 @@ class SynapseState:
             "origin_server_ts": self.set_count,
             "unsigned": {},
         }
+        if event_type == "m.room.member":
+            self.frozen[room_id, key] = dict(self.rooms[room_id])
 
     def levels(self, room_id: str, event_type: str, user_id: str) -> tuple[float, int]:
         """A user's power level in a room, and the one that setting such an event needs."""

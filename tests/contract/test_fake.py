@@ -2,11 +2,12 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 import pytest
 
+from lotus_guard.sandbox.acting import ApplicationService
 from lotus_guard.sandbox.authorization import AuthorizationApp
 from lotus_guard.sandbox.authorization_state import AppService, AuthorizationState, Issuer
 from lotus_guard.sandbox.generation import GO, RUST, Generation
@@ -14,10 +15,20 @@ from lotus_guard.sandbox.livekit import LiveKitApp
 from lotus_guard.sandbox.livekit_state import LiveKitState
 from lotus_guard.sandbox.synapse import SynapseApp
 from lotus_guard.sandbox.synapse_state import HandedOn, HandOn, Proxy, SynapseState
+from lotus_guard.sandbox.temper import TEMPERS
 from tests.contract.authorization import AuthorizationSubject
 from tests.contract.authorization_behind import BehindContract, BehindSubject
 from tests.contract.authorization_go import GoContract
 from tests.contract.authorization_rust import RustContract
+from tests.contract.homeserver import (
+    AFTER,
+    BEFORE,
+    FOUR,
+    PEOPLE,
+    POLICY,
+    HomeserverContract,
+    HomeserverSubject,
+)
 from tests.contract.livekit import LiveKitContract, LiveKitSubject
 from tests.contract.subject import InMemory
 from tests.contract.synapse import LIMIT, SynapseContract, SynapseSubject
@@ -54,6 +65,53 @@ class TestSynapse(SynapseContract):
             "#shared:s",
             lambda: state.waits.append(1000),
         )
+
+
+class TestHomeserver(HomeserverContract):
+    """In each temper."""
+
+    @pytest.fixture(params=FOUR)
+    def subject(self, request: pytest.FixtureRequest) -> HomeserverSubject:
+        state = SynapseState(ids(), TEMPERS[request.param])
+        people = {who: f"@user-{who}:s" for who in PEOPLE} | {"hidden": "@hidden:s"}
+        furnish(state, people)
+        return HomeserverSubject(
+            server=InMemory(SynapseApp(state).app.resource()),
+            name=request.param,
+            server_name="s",
+            token="reads",
+            sender="@_reader:s",
+            admin_token="admin-token",
+            admin="@admin:s",
+            people=people,
+            room="!room:s",
+            world="!world:s",
+            restricted="!restricted:s",
+        )
+
+
+def furnish(state: SynapseState, people: Mapping[str, str]) -> None:
+    """Make the rooms and users that the suite wants."""
+    state.services.append(ApplicationService("reads", "@_reader:s", "@user.*"))
+    state.add_account("@admin:s", "admin-token", admin=True)
+    for who, user in people.items():
+        state.add_account(user, f"{who}-token")
+    for room in ("!room:s", "!world:s", "!restricted:s"):
+        state.add_room(room, "@admin:s")
+    state.join("!restricted:s", people["joined"])
+    readable = {"history_visibility": "world_readable"}
+    state.set_state("!world:s", "m.room.history_visibility", readable)
+    state.set_state("!world:s", POLICY, AFTER)
+    state.set_state("!room:s", POLICY, BEFORE)
+    for who in ("joined", "left", "kicked", "banned", "gone", "hidden"):
+        state.join("!room:s", people[who])
+    for who, membership in (("left", "leave"), ("kicked", "leave"), ("banned", "ban")):
+        state.set_membership("!room:s", people[who], membership)
+    state.set_membership("!room:s", people["invited"], "invite", "@admin:s")
+    if state.temper.has_knocks:
+        state.set_membership("!room:s", people["knocking"], "knock")
+    state.deactivate(people["gone"])
+    state.set_state("!room:s", POLICY, AFTER)
 
 
 class TestLiveKit(LiveKitContract):

@@ -14,16 +14,26 @@ from tests.contract.authorization import AuthorizationSubject
 from tests.contract.authorization_behind import BehindContract, BehindSubject
 from tests.contract.authorization_go import GoContract
 from tests.contract.authorization_rust import RustContract
+from tests.contract.homeserver import (
+    AFTER,
+    BEFORE,
+    PEOPLE,
+    POLICY,
+    HomeserverContract,
+    HomeserverSubject,
+)
 from tests.contract.livekit import LiveKitContract, LiveKitSubject
 from tests.contract.subject import OverNetwork, Response
 from tests.contract.synapse import LIMIT, SynapseContract, SynapseSubject
 from tests.real.authorization import authorization
 from tests.real.conftest import require_real
-from tests.real.homeserver import HS_TOKEN, Synapse, User
+from tests.real.dendrite import Dendrite
+from tests.real.homeserver import HS_TOKEN, READER_TOKEN, Homeserver, Synapse, User
 from tests.real.processes import free_port
 from tests.real.sfu import KEY, SECRET, LiveKit
 
 pytestmark = pytest.mark.real
+READABLE = "@user.*"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +59,15 @@ def service_port() -> int:
 @pytest.fixture(scope="module")
 def synapse(directory: Path, livekit: LiveKit, service_port: int) -> Iterator[Synapse]:
     proxy_url = f"http://127.0.0.1:{service_port}"
-    server = Synapse(directory / "synapse", [], proxy_url, livekit.url)
+    server = Synapse(directory / "synapse", [], proxy_url, livekit.url, readable=READABLE)
+    server.start()
+    yield server
+    server.process.stop()
+
+
+@pytest.fixture(scope="module")
+def dendrite(directory: Path) -> Iterator[Dendrite]:
+    server = Dendrite(directory / "dendrite", readable=READABLE)
     server.start()
     yield server
     server.process.stop()
@@ -108,6 +126,75 @@ class TestSynapse(SynapseContract):
             lambda: synapse.slow_down(admin, 1),
         )
         synapse.slow_down(admin, 0)
+
+
+@pytest.fixture(scope="module")
+def furnished_synapse(synapse: Synapse) -> HomeserverSubject:
+    return furnished(synapse, "synapse")
+
+
+@pytest.fixture(scope="module")
+def furnished_dendrite(dendrite: Dendrite) -> HomeserverSubject:
+    return furnished(dendrite, "dendrite")
+
+
+class TestSynapseAsAnyHomeserver(HomeserverContract):
+    @pytest.fixture
+    def subject(self, furnished_synapse: HomeserverSubject) -> HomeserverSubject:
+        return furnished_synapse
+
+
+class TestDendrite(HomeserverContract):
+    @pytest.fixture
+    def subject(self, furnished_dendrite: HomeserverSubject) -> HomeserverSubject:
+        return furnished_dendrite
+
+
+def furnished(server: Homeserver, name: str) -> HomeserverSubject:
+    """Make the rooms and users that the suite wants."""
+    admin = server.admin
+    users = {who: server.register(f"user-{who}") for who in PEOPLE if who != "hidden"}
+    users["hidden"] = server.register("hidden")
+    room, world, restricted = (server.create_room(admin) for _ in range(3))
+    server.set_state(
+        admin, world, "m.room.history_visibility", {"history_visibility": "world_readable"}
+    )
+    server.set_state(admin, world, POLICY, AFTER)
+    server.join(users["joined"], restricted)
+    allowed = [{"type": "m.room_membership", "room_id": room}]
+    rules = {"join_rule": "restricted", "allow": allowed}
+    server.set_state(admin, restricted, "m.room.join_rules", rules)
+    server.set_state(admin, room, POLICY, BEFORE)
+    come_and_go(server, users, room)
+    server.set_state(admin, room, POLICY, AFTER)
+    return HomeserverSubject(
+        server=OverNetwork(server.url),
+        name=name,
+        server_name=server.name,
+        token=READER_TOKEN,
+        sender=f"@_reader:{server.name}",
+        admin_token=admin.access_token,
+        admin=admin.user_id,
+        people={who: user.user_id for who, user in users.items()},
+        room=room,
+        world=world,
+        restricted=restricted,
+    )
+
+
+def come_and_go(server: Homeserver, users: Mapping[str, User], room: str) -> None:
+    """Have everybody do what their name says."""
+    admin = server.admin
+    for who in ("joined", "left", "kicked", "banned", "gone", "hidden"):
+        server.join(users[who], room)
+    server.membership(users["left"], room, "leave")
+    server.membership(admin, room, "kick", users["kicked"])
+    server.membership(admin, room, "ban", users["banned"])
+    server.membership(admin, room, "invite", users["invited"])
+    server.set_state(admin, room, "m.room.join_rules", {"join_rule": "knock"})
+    if not isinstance(server, Dendrite):  # which does not know this question
+        server.membership(users["knocking"], room, "knock")
+    server.deactivate(users["gone"])
 
 
 class TestLiveKit(LiveKitContract):

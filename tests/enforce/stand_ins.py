@@ -8,7 +8,8 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.membership import Standing
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.seats import Person
 from lotus_guard.enforce.policies import AllPolicies, Freshness, Policies
 from lotus_guard.enforce.ports import Outage, Reason
@@ -60,6 +61,7 @@ class Homeserver:
 
     answers: dict[str, Any] = field(factory=dict)
     asked: list[str] = field(factory=list)
+    is_out: bool = False
 
     async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
         self.asked.append(rule.name)
@@ -70,6 +72,15 @@ class Homeserver:
             raise answer
         reading: Reading[P] = answer if isinstance(answer, Reading) else Reading(answer)
         return reading
+
+    async def membership(self, room: RoomId, user: UserId) -> Standing:
+        raise AssertionError("policies ask for no memberships")
+
+    async def ping(self) -> None:
+        """It is there where it answers anything at all, unless the test says otherwise."""
+        self.asked.append("ping")
+        if self.is_out or all(isinstance(answer, Exception) for answer in self.answers.values()):
+            raise AWAY
 
     async def name(self, room: RoomId) -> str | None:
         raise AssertionError("policies ask for no names")

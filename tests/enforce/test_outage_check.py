@@ -7,7 +7,7 @@ from attrs import define, field
 
 from lotus_guard.enforce.outage_check import AGAIN_SECONDS, OutageCheck
 from lotus_guard.enforce.ports import Outage, Reason
-from tests.world import World
+from tests.world import FAST, World
 
 
 @define
@@ -56,11 +56,14 @@ async def test_a_pass_begins_without_prejudice() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_guard_asks_about_a_room_that_cannot_be(world: World) -> None:
-    world.start_guard()
+async def test_a_guard_asks_what_no_client_has_a_hand_in(world: World) -> None:
+    world.start_guard(**FAST)
     asked: Any = []
     world.sandbox.homeserver.asked = asked
     doubt = world.guard.live.room_pass.reader.checks["limit"]
     assert not await doubt.is_out()
-    assert asked == ["io.lotus.voice_limit"]
+    assert asked == [], "about no room"
+    world.sandbox.homeserver.whoami_hangs = True
+    doubt.begin()
+    assert await doubt.is_out()
     assert not await world.guard.live.livekit.is_out()

@@ -8,7 +8,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.membership import Standing
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.policies import (
     MOST_AHEAD,
     UNKNOWN_SECONDS,
@@ -17,7 +18,7 @@ from lotus_guard.enforce.policies import (
     Known,
     Policies,
 )
-from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
+from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.rule import Allow, P, Reading, Rule
 from tests.enforce import stand_ins
@@ -43,6 +44,12 @@ class Homeserver:
 
     def used_stale(self, rule: str, outage: Outage) -> None:
         pass
+
+    async def membership(self, room: RoomId, user: UserId) -> Standing:
+        raise AssertionError("policies ask for no memberships")
+
+    async def ping(self) -> None:
+        raise AssertionError("nothing is out")
 
     async def name(self, room: RoomId) -> str | None:
         raise AssertionError("policies ask for no names")
@@ -300,4 +307,5 @@ def test_the_neutral_question_is_asked_in_the_background_and_fails_as_it_does(tw
     assert result(ensureDeferred(one.ask_neutrally())).check(Outage)
     two.background.answers = {"one": LOOSE}
     assert result(ensureDeferred(one.ask_neutrally())) is None
-    assert one.age(NO_ROOM) is None, "and nothing is kept of it"
+    assert one.age(ROOM) is None, "and nothing is kept of it"
+    assert two.homeserver.asked == []

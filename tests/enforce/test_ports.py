@@ -5,14 +5,13 @@ from typing import Any, Protocol
 import pytest
 from attrs import define
 
-from lotus_guard.core.ids import is_room_id
+from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from lotus_guard.enforce.effects import StepJournal
 from lotus_guard.enforce.live import Only, PassJournal
 from lotus_guard.enforce.policies import PolicyJournal
 from lotus_guard.enforce.ports import (
     NO_LIVEKIT_ROOM,
-    NO_ROOM,
     Allowance,
     Bug,
     Homeserver,
@@ -28,7 +27,9 @@ from lotus_guard.enforce.records import Counters, Recorder
 from lotus_guard.enforce.room_pass import RoomJournal
 from lotus_guard.enforce.turn import Turn
 from lotus_guard.memory.redis_lease import Lease
+from lotus_guard.neighbours.application_service import ApplicationService
 from lotus_guard.neighbours.livekit import LiveKit
+from lotus_guard.neighbours.sources import Source, Sources
 from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.observe.loop_metrics import LoopMetrics
 from lotus_guard.observe.rule_metrics import RuleMetrics
@@ -41,6 +42,10 @@ from tests.fulfilled import lacking
     [
         (LiveKit, RoomService),
         (Synapse, Homeserver),
+        (Synapse, Source),
+        (ApplicationService, Homeserver),
+        (ApplicationService, Source),
+        (Sources, Homeserver),
         (Lease, Rank),
         (Only, Rank),
         (Recorder, Records),
@@ -112,6 +117,4 @@ def test_an_allowance_is_used_up() -> None:
 
 
 def test_no_client_has_a_hand_in_the_rooms_of_neutral_questions() -> None:
-    assert is_room_id(NO_ROOM)
-    assert NO_ROOM.endswith(".invalid")
-    assert len(NO_LIVEKIT_ROOM) != len(livekit_room_of(NO_ROOM, ROOM_SLOT))
+    assert len(NO_LIVEKIT_ROOM) != len(livekit_room_of(RoomId("!r:s"), ROOM_SLOT))

@@ -6,15 +6,18 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.membership import Membership, Standing
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.ports import NO_ROOM, Outage, Reason
+from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.http import Http
-from lotus_guard.neighbours.synapse import Synapse
+from lotus_guard.neighbours.our_server import OurServer
+from lotus_guard.neighbours.synapse import SOURCE, Synapse
 from lotus_guard.rules.limit import Limit
-from tests.neighbours.answering import Answer, Answering, answering, result_of
+from tests.neighbours.answering import Answer, Answering, answering, outcome_of, result_of
 
 ROOM = RoomId("!a:s")
+USER = UserId("@alice:s")
 LIMIT = Limit()
 
 
@@ -116,10 +119,69 @@ def test_rooms_come_page_by_page_and_what_is_no_room_is_left_out() -> None:
         result_of(synapse(answering(said(rooms={}))).rooms(0))
 
 
-def test_a_ping_goes_the_way_of_a_look_up_to_a_room_that_cannot_be() -> None:
-    agent = answering(said(404, errcode="M_NOT_FOUND"), said(503))
-    client = synapse(agent)
+def test_a_ping_asks_whose_token_it_is_which_every_homeserver_knows() -> None:
+    agent = answering(said(user_id="@admin:s"), said(503), said(user_id="nobody"))
+    calls: list[str] = []
+    client = synapse(agent, on_call=calls.append)
     result_of(client.ping())
+    for _ in range(2):
+        with pytest.raises(Outage):
+            result_of(client.ping())
+    assert {asked.uri for asked in agent.asked} == {b"http://s/_matrix/client/v3/account/whoami"}
+    assert calls == ["whoami"] * 3
+
+
+def test_a_user_of_ours_is_in_the_rooms_that_they_have_joined() -> None:
+    def rooms() -> Answer:
+        return said(joined_rooms=[ROOM, 7, "!b:s"])
+
+    unknown = said(404, errcode="M_NOT_FOUND")
+    agent = answering(said(user_id="@admin:s"), rooms(), rooms(), unknown)
+    client = synapse(agent)
+    assert result_of(client.membership(ROOM, USER)) == Standing(Membership.JOIN, True, SOURCE)
+    other = result_of(client.membership(RoomId("!c:s"), USER))
+    assert other == Standing(Membership.UNHEARD, True, SOURCE)
+    assert result_of(client.membership(ROOM, USER)).is_outside, "Synapse does not know them"
+    assert agent.asked[1].uri.endswith(b"/_synapse/admin/v1/users/%40alice%3As/joined_rooms")
+    assert len(agent.asked) == 4, "whose server it is was asked once"
+
+
+def test_of_users_of_others_it_says_nothing() -> None:
+    agent = answering(said(user_id="@admin:s"))
+    standing = result_of(synapse(agent).membership(ROOM, UserId("@eve:elsewhere")))
+    assert standing == Standing(Membership.UNHEARD, False, SOURCE)
+    assert not standing.is_outside
+    assert len(agent.asked) == 1
+
+
+@pytest.mark.parametrize("answer", [said(500), said(404), said(200), said(joined_rooms="x")])
+def test_what_does_not_list_rooms_is_an_outage(answer: Answer) -> None:
     with pytest.raises(Outage):
-        result_of(client.ping())
-    assert all(NO_ROOM[1:6].encode() in asked.uri for asked in agent.asked)
+        result_of(synapse(answering(said(user_id="@admin:s"), answer)).membership(ROOM, USER))
+
+
+def test_where_nobody_says_whose_server_it_is_nobody_is_judged_and_it_is_asked_again() -> None:
+    agent = answering(said(503), said(user_id="@admin:s"), said(joined_rooms=[ROOM]))
+    client = synapse(agent)
+    with pytest.raises(Outage):
+        result_of(client.membership(ROOM, USER))
+    assert result_of(client.membership(ROOM, USER)).membership is Membership.JOIN
+
+
+def test_many_who_want_to_know_whose_server_it_is_ask_once() -> None:
+    agent, server = answering(), OurServer()
+    clients = [synapse(agent, server=server), synapse(agent, server=server)]
+    outcomes = [outcome_of(each.membership(ROOM, USER)) for each in clients]
+    assert len(agent.asked) == 1
+    for client in reversed(clients):  # each waits by a clock of its own
+        clock: Any = client.http.clock
+        clock.pump([1.0, 0.0, 0.0])
+    assert [outcome[0].value.reason for outcome in outcomes] == [Reason.TIMEOUT] * 2
+
+
+def test_with_another_deadline_it_is_the_same() -> None:
+    client = synapse(answering(said(user_id="@admin:s"), said(joined_rooms=[])))
+    shorter = client.within(0.25)
+    result_of(shorter.membership(ROOM, USER))
+    assert (shorter.seconds, client.seconds) == (0.25, 1.0)
+    assert client.server.name == "s"

@@ -10,6 +10,7 @@ from tests.real.processes import REAL
 from tests.real.stack import Stack, running_stack
 
 HERE = Path(__file__).parent
+BINARIES = ("livekit-server", "dendrite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def require_real() -> None:
     """Skip where the real servers are not installed, or fail where they must be."""
-    if not (REAL / "bin" / "livekit-server").exists():
+    if not all((REAL / "bin" / name).exists() for name in BINARIES):
         if os.environ.get("REQUIRE_REAL_TESTS"):
             pytest.fail("the real servers are not installed: run `make test`")
         pytest.skip("the real servers are not installed: run `make test`")

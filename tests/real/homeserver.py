@@ -1,4 +1,4 @@
-"""A real Synapse on SQLite, with the listeners that the stack needs."""
+"""Real homeservers as the stack needs them; Synapse on SQLite."""
 
 import hashlib
 import hmac
@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from tests.real.processes import REAL, Answer, Process, free_port, http
 
 AS_TOKEN, HS_TOKEN = "as-token-of-a-test", "hs-token-of-a-test"
+READER_TOKEN = "as-token-of-a-reader"
 UNLIMITED = {"per_second": 10_000.0, "burst_count": 10_000}
 LONGEST = 40.0
 """So many seconds for an answer: Synapse waits 30 for those that it hands requests on to."""
@@ -31,19 +32,15 @@ class User:
 
 
 @define(eq=False)
-class Synapse:
-    """The homeserver; its name is `localhost:PORT`, where it serves federation over TLS."""
+class Homeserver:
+    """A homeserver named `localhost:PORT`, where it serves federation over TLS."""
 
     directory: Path
-    modules: list[Mapping[str, Any]] = field(factory=list)
-    proxy_url: str = ""
-    """Where requests for tokens are handed on to; empty: nowhere."""
-    livekit_url: str = ""
-    """The SFU that it announces then."""
-    messages: Mapping[str, float] = field(factory=lambda: UNLIMITED)
-    """How many messages a user may send, and requests to the application service with them."""
-    port: int = field(factory=free_port)
-    tls_port: int = field(factory=free_port)
+    readable: str = field(default="", kw_only=True)
+    """A regex of the users as whom an application service with READER_TOKEN may ask; empty: there
+    is no such service."""
+    port: int = field(factory=free_port, kw_only=True)
+    tls_port: int = field(factory=free_port, kw_only=True)
     process: Process = field(init=False)
     admin: User = field(init=False)
 
@@ -56,16 +53,8 @@ class Synapse:
         return f"localhost:{self.tls_port}"
 
     def start(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._write_certificate()
-        config = self.directory / "homeserver.yaml"
-        config.write_text(json.dumps(self._config()))  # JSON is YAML
-        python = str(REAL / "venv" / "bin" / "python")
-        base = [python, "-m", "synapse.app.homeserver", "--config-path", str(config)]
-        subprocess.run([*base, "--generate-keys"], cwd=self.directory, check=True)
-        self.process = Process("synapse", base, self.directory, self.port)
-        self.process.start()
-        self.admin = self.register("admin", admin=True)
+        """Start it, and register an admin."""
+        raise NotImplementedError
 
     def call(self, method: str, path: str, token: str = "", content: object = None) -> Answer:
         body = None if content is None else json.dumps(content).encode()
@@ -111,13 +100,6 @@ class Synapse:
         answer = self.call("POST", path, user.access_token, {})
         assert answer.status == 200, answer.body
 
-    def slow_down(self, user: User, per_second: int, burst: int | None = None) -> None:
-        """Let a user send so many events a second; 0: as many as they like."""
-        path = f"/_synapse/admin/v1/users/{quote(user.user_id)}/override_ratelimit"
-        wanted = {"messages_per_second": per_second, "burst_count": burst or per_second}
-        answer = self.call("POST", path, self.admin.access_token, wanted)
-        assert answer.status == 200, answer.body
-
     def openid(self, user: User) -> dict[str, Any]:
         path = f"/_matrix/client/v3/user/{quote(user.user_id)}/openid/request_token"
         answer = self.call("POST", path, user.access_token, {})
@@ -131,6 +113,79 @@ class Synapse:
             "-keyout tls.key -out tls.crt"
         )
         subprocess.run(command.split(), cwd=self.directory, check=True, capture_output=True)
+
+    def membership(self, user: User, room: str, how: str, of: User | None = None) -> None:
+        """Have a user `join`, `leave`, `knock`, or `invite`, `kick`, `ban` another one."""
+        content = {} if of is None else {"user_id": of.user_id}
+        path = f"/_matrix/client/v3/rooms/{quote(room)}/{how}"
+        if how in ("join", "knock"):
+            path = f"/_matrix/client/v3/{how}/{quote(room)}"
+        answer = self.call("POST", path, user.access_token, content)
+        assert answer.status == 200, answer.body
+
+    def deactivate(self, user: User) -> None:
+        """End a user's account, at their own wish."""
+        identifier = {"type": "m.id.user", "user": user.user_id}
+        auth = {"type": "m.login.password", "identifier": identifier, "password": "password"}
+        path = "/_matrix/client/v3/account/deactivate"
+        first = self.call("POST", path, user.access_token, {"auth": auth})
+        if first.status == 401:
+            auth["session"] = first.json()["session"]
+            first = self.call("POST", path, user.access_token, {"auth": auth})
+        assert first.status == 200, first.body
+
+    def _write_reader(self) -> list[str]:
+        """Write the registration of the application service that reads, if there is one."""
+        if not self.readable:
+            return []
+        registration = self.directory / "reader.yaml"
+        wanted = {
+            "id": "reader",
+            "as_token": READER_TOKEN,
+            "hs_token": "hs-token-of-a-reader",
+            "sender_localpart": "_reader",
+            "namespaces": {
+                "users": [{"exclusive": False, "regex": self.readable}],
+                "rooms": [],
+                "aliases": [],
+            },
+            "url": None,
+            "rate_limited": False,
+        }
+        registration.write_text(json.dumps(wanted))  # JSON is YAML
+        return [str(registration)]
+
+
+@define(eq=False)
+class Synapse(Homeserver):
+    """Synapse on SQLite."""
+
+    modules: list[Mapping[str, Any]] = field(factory=list)
+    proxy_url: str = ""
+    """Where requests for tokens are handed on to; empty: nowhere."""
+    livekit_url: str = ""
+    """The SFU that it announces then."""
+    messages: Mapping[str, float] = field(factory=lambda: UNLIMITED)
+    """How many messages a user may send, and requests to the application service with them."""
+
+    def start(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._write_certificate()
+        config = self.directory / "homeserver.yaml"
+        config.write_text(json.dumps(self._config()))  # JSON is YAML
+        python = str(REAL / "venv" / "bin" / "python")
+        base = [python, "-m", "synapse.app.homeserver", "--config-path", str(config)]
+        subprocess.run([*base, "--generate-keys"], cwd=self.directory, check=True)
+        self.process = Process("synapse", base, self.directory, self.port)
+        self.process.start()
+        self.admin = self.register("admin", admin=True)
+
+    def slow_down(self, user: User, per_second: int, burst: int | None = None) -> None:
+        """Let a user send so many events a second; 0: as many as they like."""
+        path = f"/_synapse/admin/v1/users/{quote(user.user_id)}/override_ratelimit"
+        wanted = {"messages_per_second": per_second, "burst_count": burst or per_second}
+        answer = self.call("POST", path, self.admin.access_token, wanted)
+        assert answer.status == 200, answer.body
 
     def _config(self) -> dict[str, Any]:
         return {
@@ -160,11 +215,17 @@ class Synapse:
             "rc_room_creation": UNLIMITED,
             "modules": self.modules,
             **(self._behind() if self.proxy_url else {}),
+            "app_service_config_files": self._services(),
             "listeners": [
                 self._listener(self.port, False, ["client"]),
                 self._listener(self.tls_port, True, ["federation", "openid"]),
             ],
         }
+
+    def _services(self) -> list[str]:
+        """The registrations of its application services."""
+        proxy = [str(self.directory / "registration.yaml")] if self.proxy_url else []
+        return [*proxy, *self._write_reader()]
 
     def _behind(self) -> dict[str, Any]:
         """An application service that takes requests for tokens (MSC4512)."""
@@ -184,7 +245,6 @@ class Synapse:
         features = ("msc4143_enabled", "msc4502_enabled", "msc4512_enabled")
         return {
             "experimental_features": dict.fromkeys(features, True),
-            "app_service_config_files": [str(registration)],
             "matrix_rtc": {"transports": [{"type": "livekit", "url": self.livekit_url}]},
         }
 

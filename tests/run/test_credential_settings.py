@@ -63,4 +63,4 @@ def test_what_is_wrong_with_any_is_told_of_all() -> None:
     with pytest.raises(Unusable) as caught:
         read(LIVEKIT_KEY="", LOTUS_GUARD_SYNAPSE_TOKEN="", LOTUS_GUARD_PUSH_SECRET="short")
     names = [fault.split(":")[0] for fault in caught.value.faults]
-    assert names == ["LIVEKIT_KEY", "LOTUS_GUARD_SYNAPSE_TOKEN", "LOTUS_GUARD_PUSH_SECRET"]
+    assert names == ["LIVEKIT_KEY", "LOTUS_GUARD_PUSH_SECRET", "LOTUS_GUARD_SYNAPSE_TOKEN"]

@@ -9,7 +9,7 @@ from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.live import Live, Only
 from lotus_guard.enforce.rate_limiter import RateLimiter
-from lotus_guard.run.clients import livekit_clients, make_signer, synapse_clients
+from lotus_guard.run.clients import homeserver_clients, livekit_clients, make_signer
 from lotus_guard.run.enforcement import CommonParts, make_admission, make_live
 from lotus_guard.run.guard import (
     make_memory,
@@ -28,15 +28,16 @@ def both(redis: Any = None, **settings: str) -> tuple[Admission, Live, CommonPar
     """Make both, as the guard does."""
     basics = basics_on(Clock(), **settings)
     memory, signer = make_memory(basics, redis), make_signer(basics)
-    livekit, synapse = livekit_clients(basics, Agent(), signer), synapse_clients(basics, Agent())
+    livekit = livekit_clients(basics, Agent(), signer)
+    homeserver = homeserver_clients(basics, Agent())
     pushes = make_pushes(basics)
-    policies = make_policies(basics, synapse, pushes)
+    policies = make_policies(basics, homeserver, pushes)
     presence = make_presence(basics, livekit, memory)
     common = CommonParts(memory, presence, policies, make_recorder(basics, memory))
     limiter = RateLimiter(10.0, basics.clocks.reactor, basics.clocks.now)
     live = make_live(basics, common, livekit.background, pushes, limiter)
     hints = Hints(make_webhooks(basics, live, memory), pushes, policies, live, memory.cluster)
-    return make_admission(basics, common, signer.clock, hints), live, common
+    return make_admission(basics, common, signer.clock, hints, homeserver.eyes), live, common
 
 
 def with_redis(**settings: str) -> tuple[Admission, Live, CommonParts]:

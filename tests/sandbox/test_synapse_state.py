@@ -19,6 +19,25 @@ def test_who_makes_a_room_is_in_it_and_who_leaves_is_not(state: SynapseState) ->
     assert state.members("!r:s") == ["@admin:s"]
 
 
+def test_memberships_change_and_each_says_who_did_it(state: SynapseState) -> None:
+    assert state.membership("!r:s", "@user:s") == state.membership("!no:s", "@user:s") == ""
+    for membership, sender in (("invite", "@admin:s"), ("join", ""), ("ban", "@admin:s")):
+        state.set_membership("!r:s", "@user:s", membership, sender)
+        assert state.membership("!r:s", "@user:s") == membership
+        event = state.rooms["!r:s"]["m.room.member", "@user:s"]
+        assert event["sender"] == (sender or "@user:s")
+    assert state.joined_rooms("@admin:s") == ["!r:s"]
+    assert state.joined_rooms("@user:s") == []
+
+
+def test_whose_account_ends_leaves_all_rooms(state: SynapseState) -> None:
+    state.add_room("!other:s", "@user:s")
+    state.join("!r:s", "@user:s")
+    state.deactivate("@user:s")
+    assert state.joined_rooms("@user:s") == []
+    assert state.membership("!r:s", "@user:s") == "leave"
+
+
 def test_without_power_levels_everybody_may_set_state(state: SynapseState) -> None:
     has, needed = state.levels("!r:s", "m.test", "@user:s")
     assert has >= needed

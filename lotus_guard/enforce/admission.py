@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from lotus_guard.core.lru import LruDict
-from lotus_guard.core.model import Identity, RoomId, UserId
+from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.core.seats import Occupancy, Person
 from lotus_guard.core.token import KeyPair, NotOurs, Token, Unfit, begins, open_token
 from lotus_guard.core.wire import TokenRequest
@@ -68,14 +68,10 @@ class Admission:
     seconds: float
     """How long each rule may keep a finished upstream answer waiting."""
     issued: Issued = field(factory=Issued)
-    suggest: Callable[[RoomId, UserId], None] = lambda _room, _user: None
-    """Told who says that they are in a room, as whom it might be read."""
 
     def ahead(self, request: TokenRequest) -> None:
         """Begin the look-ups for a request while upstream works on it."""
         if request.room is not None:
-            if request.user is not None:
-                self.suggest(request.room, request.user)
             self.judge_rules.ahead(request.room, request.user)
 
     async def judge(

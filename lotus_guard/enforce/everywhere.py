@@ -1,6 +1,6 @@
 """Asks the rules that hold in every room, and fetches what they need to know."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
@@ -17,9 +17,12 @@ class Everywhere:
     rules: Sequence[StandingRule]
     """In their order; empty where they are switched off."""
     memberships: Memberships
+    suggest: Callable[[RoomId, UserId], None] = lambda _room, _user: None
+    """Told who says that they are in a room: the homeserver might be asked as them."""
 
     def ahead(self, room: RoomId, user: UserId) -> None:
         """Begin the look-up for a user who asks, by their own word, for a room's token."""
+        self.suggest(room, user)
         if self.rules:
             self.memberships.ahead(room, user)
 

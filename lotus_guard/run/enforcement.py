@@ -110,12 +110,14 @@ def make_admission(
     """Make what judges tokens."""
     config, clocks, memory = basics.config, basics.clocks, common.memory
     desk = SeatDesk(memory.seats, memory.seat_store, common.presence, clocks.reactor, clocks.now)
+    rules = STANDING if config.members else ()
+    everywhere = Everywhere(rules, common.memberships, eyes.suggest)
     return Admission(
         config.credentials.livekit,
         Introductions(memory.directory, clocks.now),
         Judge(
             common.policies,
-            Everywhere(STANDING if config.members else (), common.memberships),
+            everywhere,
             desk,
             common.recorder,
             clocks.reactor,
@@ -127,5 +129,4 @@ def make_admission(
         common.recorder,
         config.deadline - memory.cluster.seconds,
         Issued(hints.issued, common.begins),
-        eyes.suggest,
     )

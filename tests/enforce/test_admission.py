@@ -54,10 +54,14 @@ class Judge:
     keeps_seat: bool = False
     observed: frozenset[str] = frozenset()
     recipients: list[Recipient] = field(factory=list)
-    looked_ahead: list[RoomId] = field(factory=list)
+    looked_ahead: list[tuple[RoomId, UserId | None]] = field(factory=list)
 
-    def ahead(self, room: RoomId) -> None:
-        self.looked_ahead.append(room)
+    @property
+    def names(self) -> list[str]:
+        return [each.rule.name for each in self.policies]
+
+    def ahead(self, room: RoomId, user: UserId | None = None) -> None:
+        self.looked_ahead.append((room, user))
 
     async def findings(self, recipient: Recipient) -> Any:
         self.recipients.append(recipient)
@@ -304,7 +308,7 @@ def test_look_ups_begin_ahead_for_a_request_that_names_a_room(gate: Gate) -> Non
     named = TokenRequest(Endpoint.GET_TOKEN, ROOM, ROOM_SLOT, ALICE, "D", "m")
     gate.admission.ahead(named)
     gate.admission.ahead(TokenRequest(Endpoint.GET_TOKEN, None, ROOM_SLOT, ALICE, "D", "m"))
-    assert gate.judge.looked_ahead == [ROOM]
+    assert gate.judge.looked_ahead == [(ROOM, ALICE)]
 
 
 def test_a_guard_without_a_live_loop_tells_nobody() -> None:

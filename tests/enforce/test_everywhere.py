@@ -46,3 +46,11 @@ def test_nothing_is_asked_ahead_where_no_rule_needs_it() -> None:
     everywhere, source = made(INSIDE)
     everywhere.ahead(ROOM, ALICE)
     assert source.asked == [(ROOM, ALICE)]
+
+
+def test_who_asks_is_suggested_as_somebody_who_may_look() -> None:
+    said: list[Any] = []
+    source = MemberSource([INSIDE])
+    memberships = Memberships(source, source, lambda: False, Clock().seconds)
+    Everywhere((), memberships, lambda *who: said.append(who)).ahead(ROOM, ALICE)
+    assert said == [(ROOM, ALICE)]

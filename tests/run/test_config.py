@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.rules import RULES
 from lotus_guard.run.config import Faulty, help_text, read_config, variable_names
 from tests.test_docs import GOOD
 
@@ -180,15 +179,3 @@ def test_what_cannot_be_meant_is_a_fault(settings: dict[str, str], fault: str) -
         read_config({**GOOD, **settings})
     assert fault in str(caught.value)
     assert len(caught.value.faults) == 1
-
-
-def test_rules_that_observe() -> None:
-    def observed(**settings: str) -> frozenset[str]:
-        return read_config(
-            {**GOOD, **{f"LOTUS_GUARD_{name}": value for name, value in settings.items()}}
-        ).observed
-
-    assert observed() == frozenset()
-    assert observed(OBSERVE=" limit , live,") == {"limit", "live"}
-    every = {"live", "request", *(rule.name for rule in RULES)}
-    assert observed(MODE="observe", OBSERVE="limit") == every

@@ -12,11 +12,9 @@ from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.run.clients import homeserver_clients, livekit_clients, make_signer
 from lotus_guard.run.enforcement import CommonParts, make_admission, make_live
 from lotus_guard.run.guard import (
+    make_common,
     make_memory,
-    make_policies,
-    make_presence,
     make_pushes,
-    make_recorder,
     make_webhooks,
 )
 from lotus_guard.run.hints import Hints
@@ -31,12 +29,11 @@ def both(redis: Any = None, **settings: str) -> tuple[Admission, Live, CommonPar
     livekit = livekit_clients(basics, Agent(), signer)
     homeserver = homeserver_clients(basics, Agent())
     pushes = make_pushes(basics)
-    policies = make_policies(basics, homeserver, pushes)
-    presence = make_presence(basics, livekit, memory)
-    common = CommonParts(memory, presence, policies, make_recorder(basics, memory))
+    common = make_common(basics, memory, livekit, homeserver, pushes)
     limiter = RateLimiter(10.0, basics.clocks.reactor, basics.clocks.now)
     live = make_live(basics, common, livekit.background, pushes, limiter)
-    hints = Hints(make_webhooks(basics, live, memory), pushes, policies, live, memory.cluster)
+    webhooks = make_webhooks(basics, live, None, memory)
+    hints = Hints(webhooks, pushes, common.policies, live, memory.cluster)
     return make_admission(basics, common, signer.clock, hints, homeserver.eyes), live, common
 
 

@@ -1,6 +1,6 @@
 """The passes of the live loop, none of which can end the loop."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from attrs import define, field
@@ -48,7 +48,7 @@ class Passes:
 
 
 def loop_of(passes: Any) -> Loop:
-    return Loop(passes, passes, (passes, passes))
+    return Loop(passes, None, passes, (passes, passes))
 
 
 def tick_of(passes: Passes) -> tuple[LoopTick, Clock]:
@@ -60,6 +60,29 @@ def test_a_pass_probes_who_is_out_works_and_looks_for_unknown_rooms() -> None:
     passes = Passes()
     ensureDeferred(loop_of(passes).run_pass())
     assert passes.did == ["probe", "probe", "pass", ["room"]]
+
+
+def test_a_pass_has_the_members_of_occupied_rooms_looked_at() -> None:
+    seen: list[Any] = []
+
+    class Members:
+        def begin_round(self, rooms: Any) -> None:
+            seen.append(rooms)
+
+    class Live(Passes):
+        counts: ClassVar[Any] = {"call": 2}
+
+        @property
+        def candidates(self) -> Any:
+            return self
+
+        def occupied(self, counts: Any) -> Any:
+            return ["!r:s"] if counts == self.counts else []
+
+    members: Any = Members()
+    live: Any = Live()
+    ensureDeferred(Loop(live, members, live, ()).run_pass())
+    assert seen == [["!r:s"]]
 
 
 @pytest.mark.parametrize("fault", [Outage(Reason.REFUSED, "away"), RuntimeError("a bug")])

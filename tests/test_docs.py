@@ -267,7 +267,9 @@ def test_settings_that_a_page_shows_are_the_guards(tmp_path: Path) -> None:
     shown = [variables_of(text) for _, _, text in blocks("")]
     assert sum(map(len, shown)) > 2
     (tmp_path / "file").write_text("a-secret-of-16-characters-or-more")
-    (tmp_path / "registration").write_text("hs_token: a-secret")
+    (tmp_path / "registration").write_text(
+        "hs_token: a-secret\nas_token: another\nnamespaces: {users: [{regex: '@.*:s'}]}"
+    )
     for each in shown:
         there = {n: str(tmp_path / "file") if "_FILE" in n else v for n, v in each.items()}
         there |= {n: str(tmp_path / "registration") for n in there if "REGISTRATION" in n}

@@ -8,6 +8,7 @@ from attrs import frozen
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from lotus_guard.check import (
+    application_service,
     clocks,
     guard,
     homeserver,
@@ -49,6 +50,7 @@ ONLINE = (
     Check(livekit.API, livekit.check_api),
     Check(livekit.AUTO_CREATE, livekit.check_auto_create),
     Check(synapse.SYNAPSE, synapse.check_synapse),
+    Check(application_service.TOKEN, application_service.check_application_service),
     Check(clocks.NAME, clocks.check_clocks),
     Check(guard.GUARD, guard.check_guard),
     Check(webhooks.NAME, webhooks.check_webhooks),

@@ -56,7 +56,7 @@ _MORE = "in homeserver.yaml: rc_message: {per_second: 5, burst_count: 50}, or mo
 
 @frozen
 class _Asker:
-    """Asks the homeserver for tokens, as the user; for what lets nobody in, as its admin."""
+    """Asks the homeserver for tokens, as the user; for what lets nobody in, as whoever we are."""
 
     context: CheckContext
 
@@ -79,11 +79,12 @@ class _Asker:
         return await self.token(probe_query(self.context))
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> HttpAnswer:
-        token = self.context.options.user_token or self.context.config.synapse_token
+        config = self.context.config
+        token = self.context.options.user_token or config.synapse_token or config.as_token
         headers = {"Authorization": f"Bearer {token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        url = f"{self.context.config.synapse_url}{path}"
+        url = f"{config.synapse_url}{path}"
         return await request(self.context.http.synapse, method, url, headers, body)
 
 

@@ -146,7 +146,8 @@ def _check_online(report: OfflineReport, options: CheckOptions) -> list[Finding]
 
 def _secrets(report: OfflineReport) -> Iterable[str]:
     if report.config is not None:
-        yield from (report.config.secret, report.config.synapse_token, report.config.push_secret)
+        config = report.config
+        yield from (config.secret, config.synapse_token, config.as_token, config.push_secret)
     if report.livekit_file is not None:
         yield from report.livekit_file.keys.values()
 

@@ -163,6 +163,8 @@ def _run(
     """Find the room and do this with it; the token is None where no user is needed."""
     check_room(room)
     config = configuration()
+    if not config.synapse_token:
+        raise Failed("policies are read here as an admin; wanted: LOTUS_GUARD_SYNAPSE_TOKEN")
     used = "" if token is None else _token(token)
 
     async def on_it(clocks: Clocks, agents: Agents) -> V:

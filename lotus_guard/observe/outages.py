@@ -6,6 +6,8 @@ _WANTED = {
     Reason.SECRET: "LIVEKIT_KEY and LIVEKIT_SECRET must be the very ones lk-jwt-service signs with",
     Reason.UNAUTHORIZED: "give LOTUS_GUARD_SYNAPSE_TOKEN an admin's valid access token, and see "
     "that LiveKit knows LIVEKIT_KEY and LIVEKIT_SECRET",
+    Reason.MAY_NOT_LOOK: "a user of our homeserver in that room, as whom the application service "
+    "may act (`lotus-guard check --as-user` tries it)",
     Reason.DNS: "the host name in LOTUS_GUARD_SYNAPSE_URL or LOTUS_GUARD_LIVEKIT_URL must resolve",
     Reason.REFUSED: "start Synapse or LiveKit, or correct LOTUS_GUARD_SYNAPSE_URL or "
     "LOTUS_GUARD_LIVEKIT_URL",

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.binding import Binding, Evidence
 from lotus_guard.core.directory import Directory
-from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.core.webhook import Event, EventKind
 from lotus_guard.enforce.live import Live
@@ -122,6 +122,12 @@ class Poisoned:
         if room.startswith("!a"):
             raise Outage(self.reason, "made up")
         return await self.synapse.policy(room, rule)
+
+    async def membership(self, room: RoomId, user: UserId) -> Any:
+        return await self.synapse.membership(room, user)
+
+    async def ping(self) -> None:
+        await self.synapse.ping()
 
     async def name(self, room: RoomId) -> Any:
         return await self.synapse.name(room)

@@ -39,6 +39,8 @@ class ModelHomeserver:
     hides_own_ban: bool = False
     """Whether who was banned may not see their own event: so on Dendrite."""
     token: str = "as-token"
+    accounts: dict[str, str] = field(factory=dict)
+    """Users by their own tokens."""
     users: Callable[[str], bool] = lambda _user: True
     """As whom the application service may act."""
     state: dict[tuple[str, str, str], dict[str, Any]] = field(factory=dict)
@@ -67,7 +69,11 @@ class ModelHomeserver:
         return succeed(self._answer(headers or Headers(), user, parts))
 
     def _answer(self, headers: Headers, user: str, parts: list[str]) -> Answer:
-        if headers.getRawHeaders(b"Authorization") != [f"Bearer {self.token}".encode()]:
+        (bearer,) = headers.getRawHeaders(b"Authorization") or [b""]
+        token = bearer.decode().removeprefix("Bearer ")
+        if token in self.accounts:
+            return said(user_id=self.accounts[token])
+        if token != self.token:
             return refusal(401)
         if user not in ("", SENDER) and not (self._is_known(user) and self.users(user)):
             return refusal(self.cannot_act, "M_FORBIDDEN")

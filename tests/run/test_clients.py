@@ -7,14 +7,18 @@ from attrs import evolve
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.core.model import LiveKitRoom, RoomId
-from lotus_guard.enforce.ports import NotAsked, Outage
+from lotus_guard.core.membership import Membership
+from lotus_guard.core.model import LiveKitRoom, RoomId, UserId
+from lotus_guard.enforce.ports import MayNotLook, NotAsked, Outage
 from lotus_guard.enforce.roll_call import AT_ONCE
+from lotus_guard.neighbours.application_service import ApplicationService
 from lotus_guard.neighbours.bulkhead import for_tokens
 from lotus_guard.rules import RULES
 from lotus_guard.rules.limit import Limit
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.clients import homeserver_clients, livekit_clients, make_signer
+from tests.neighbours.answering import result_of
+from tests.neighbours.model_homeserver import ModelHomeserver
 from tests.run.parts import Agent, basics_on, shown
 
 
@@ -95,3 +99,57 @@ def test_there_are_places_for_the_look_ups_of_each_rule() -> None:
     assert most(homeserver_clients(more, Agent())) == for_tokens(2 * len(RULES) + 1)[0]
     livekit = livekit_clients(basics, Agent(), make_signer(basics))
     assert most(livekit) == for_tokens(AT_ONCE)[0]
+
+
+def ways(**settings: str) -> list[str]:
+    clients = homeserver_clients(basics_on(Clock(), **settings), Agent())
+    found, others = (
+        [type(each).__name__ for each in line.each] for line in (clients.tokens, clients.background)
+    )
+    assert found == others
+    return found
+
+
+def test_the_homeserver_is_asked_in_the_ways_that_there_are_tokens_for() -> None:
+    assert ways() == ["Synapse"]
+    both = {"LIVEKIT_AS_TOKEN": "as-token"}
+    assert ways(**both) == ["ApplicationService", "Synapse"]
+    assert ways(**both, LOTUS_GUARD_SYNAPSE_TOKEN="") == ["ApplicationService"]
+
+
+def test_where_an_admin_can_be_asked_no_policy_from_before_takes_their_place() -> None:
+    def keeps_last(**settings: str) -> bool:
+        basics = basics_on(Clock(), LIVEKIT_AS_TOKEN="as-token", **settings)
+        (first, *_) = homeserver_clients(basics, Agent()).tokens.each
+        assert isinstance(first, ApplicationService)
+        return first.keeps_last
+
+    assert not keeps_last()
+    assert keeps_last(LOTUS_GUARD_SYNAPSE_TOKEN="")
+
+
+def test_what_both_lines_learn_they_share_and_readers_are_users_of_ours() -> None:
+    server = ModelHomeserver()
+    server.member("!r:s", "@alice:s")
+    basics = basics_on(Clock(), LIVEKIT_AS_TOKEN="as-token", LOTUS_GUARD_SYNAPSE_TOKEN="")
+    clients = homeserver_clients(basics, server)
+    room, alice = RoomId("!r:s"), UserId("@alice:s")
+    assert result_of(clients.tokens.membership(room, alice)).membership is Membership.JOIN
+    clients.eyes.suggest(room, UserId("@eve:elsewhere"))
+    assert clients.eyes.of(room) == [alice]
+    assert not result_of(clients.background.policy(room, Limit())).policy.restricts
+    assert [what for what, _user in server.asked].count("whoami") == 1
+    calls = shown(basics, "lotus_guard_synapse_calls_total", method="m.room.member")
+    assert calls == 3.0
+
+
+def test_that_we_may_not_look_somewhere_opens_no_breaker() -> None:
+    server = ModelHomeserver(users=lambda _user: False)
+    basics = basics_on(Clock(), LIVEKIT_AS_TOKEN="as-token", LOTUS_GUARD_SYNAPSE_TOKEN="")
+    clients = homeserver_clients(basics, server)
+    for number in range(20):
+        user = UserId(f"@u{number}:s")
+        assert isinstance(end_of(clients.tokens.membership(RoomId("!r:s"), user)), MayNotLook)
+    assert clients.backend.remark() == ""
+    (state,) = [each for each in basics.health.dependencies() if each["name"] == "synapse"]
+    assert state["state"] == "ok"

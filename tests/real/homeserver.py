@@ -123,6 +123,10 @@ class Homeserver:
         answer = self.call("POST", path, user.access_token, content)
         assert answer.status == 200, answer.body
 
+    def slow_down(self, user: User, per_second: int, burst: int | None = None) -> None:
+        """Let a user send so many events a second, 0 for as many as they like; where it can."""
+        raise NotImplementedError
+
     def deactivate(self, user: User) -> None:
         """End a user's account, at their own wish."""
         identifier = {"type": "m.id.user", "user": user.user_id}

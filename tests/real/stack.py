@@ -15,7 +15,7 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from tests.real.authorization import authorization
 from tests.real.client import Client, Clients
-from tests.real.homeserver import UNLIMITED, Synapse, User
+from tests.real.homeserver import UNLIMITED, Homeserver, Synapse, User
 from tests.real.processes import ROOT, Answer, Process, free_port, http
 from tests.real.sfu import KEY, SECRET, LiveKit
 from tests.real.switch import Switch
@@ -47,11 +47,11 @@ def make_guard(
     directory: Path,
     upstream: Process,
     livekit: LiveKit,
-    synapse: Synapse,
+    synapse: Homeserver,
     settings: Mapping[str, str],
     ports: tuple[int, int] | None = None,
 ) -> Guard:
-    """Make a guard in front of the stack; nothing is started."""
+    """Make a guard in front of the stack; nothing is started. It asks with an admin's token."""
     port, admin_port = ports or (free_port(), free_port())
     env = {
         "PYTHONPATH": str(ROOT),
@@ -77,7 +77,7 @@ class Stack:
 
     directory: Path
     livekit: LiveKit
-    synapse: Synapse
+    synapse: Homeserver
     upstream: Process
     guard: Guard
     clients: Clients

@@ -42,6 +42,8 @@ class Synapse:
     """The SFU that it announces then."""
     messages: Mapping[str, float] = field(factory=lambda: UNLIMITED)
     """How many messages a user may send, and requests to the application service with them."""
+    more: Mapping[str, Any] = field(factory=dict)
+    """More of its configuration."""
     port: int = field(factory=free_port)
     tls_port: int = field(factory=free_port)
     process: Process = field(init=False)
@@ -164,6 +166,7 @@ class Synapse:
                 self._listener(self.port, False, ["client"]),
                 self._listener(self.tls_port, True, ["federation", "openid"]),
             ],
+            **self.more,
         }
 
     def _behind(self) -> dict[str, Any]:

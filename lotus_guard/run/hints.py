@@ -21,7 +21,7 @@ OnMember: TypeAlias = Callable[[RoomId, UserId, Membership], None]
 """Told how somebody stands to a room now, by the homeserver's own word."""
 
 
-def _nobody(_room: RoomId, _user: UserId, _membership: Membership) -> None:
+def nobody(_room: RoomId, _user: UserId, _membership: Membership) -> None:
     """Tell nobody."""
 
 
@@ -37,7 +37,7 @@ class Hints:
     _policies: AllPolicies
     _live: Live
     _cluster: Cluster
-    on_member: OnMember = _nobody
+    on_member: OnMember = nobody
     _throttle: LogThrottle = field(init=False)
 
     def __attrs_post_init__(self) -> None:

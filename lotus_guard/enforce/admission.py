@@ -130,6 +130,8 @@ class Admission:
             return self._pass_unjudged(unknown, None, holder.person)
         room = holder.binding.room
         self.issued.on_issued(room)
+        if holder.user is not None:
+            self.suggest(room, holder.user)
         due = self.desk.now() + self.seconds
         for_data = self.introductions.directory.is_for_data(token.livekit_room)
         door = asked.door if asked else ""

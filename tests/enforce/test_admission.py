@@ -106,6 +106,8 @@ class Gate:
     keys: Credential[KeyPair] = field(factory=lambda: Credential("LIVEKIT", PAIR))
     rooms: list[RoomId] = field(factory=list)
     """For which a token went out."""
+    suggested: list[tuple[RoomId, UserId]] = field(factory=list)
+    """As whom a room might be read."""
     judge: Any = field(init=False)
     desk: Any = field(init=False)
     admission: Admission = field(init=False)
@@ -123,6 +125,7 @@ class Gate:
             self.records,
             SECONDS,
             Issued(self.rooms.append),
+            lambda room, user: self.suggested.append((room, user)),
         )
 
     def begin(
@@ -305,6 +308,16 @@ def test_look_ups_begin_ahead_for_a_request_that_names_a_room(gate: Gate) -> Non
     gate.admission.ahead(named)
     gate.admission.ahead(TokenRequest(Endpoint.GET_TOKEN, None, ROOM_SLOT, ALICE, "D", "m"))
     assert gate.judge.looked_ahead == [ROOM]
+
+
+def test_who_says_that_they_are_in_a_room_may_be_asked_what_is_in_it(gate: Gate) -> None:
+    for user in (ALICE, None):
+        gate.admission.ahead(TokenRequest(Endpoint.GET_TOKEN, ROOM, ROOM_SLOT, user, "D", "m"))
+    gate.admission.ahead(TokenRequest(Endpoint.GET_TOKEN, None, ROOM_SLOT, ALICE, "D", "m"))
+    assert gate.suggested == [(ROOM, ALICE)]
+    gate.suggested.clear()
+    gate.begin()
+    assert gate.suggested == [(ROOM, ALICE)], "once more, when upstream knows who they are"
 
 
 def test_a_guard_without_a_live_loop_tells_nobody() -> None:

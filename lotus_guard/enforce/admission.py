@@ -47,12 +47,14 @@ Answer = Pass | Refusal
 
 @define(eq=False)
 class Issued:
-    """What the live loop is told of the tokens that go out."""
+    """What others are told of the tokens that are asked for and go out."""
 
     on_issued: Callable[[RoomId], None] = lambda _room: None
     """Told of each room that a token is issued for."""
     begins: LruDict[Identity, int] = field(factory=lambda: LruDict(MOST_ISSUED))
     """From when on the last token that was given to each identity is valid (`nbf`)."""
+    suggest: Callable[[RoomId, UserId], None] = lambda _room, _user: None
+    """Told who asks for a room: as whom it might be read."""
 
 
 @define(eq=False)
@@ -68,14 +70,12 @@ class Admission:
     seconds: float
     """How long each rule may keep a finished upstream answer waiting."""
     issued: Issued = field(factory=Issued)
-    suggest: Callable[[RoomId, UserId], None] = lambda _room, _user: None
-    """Told who says that they are in a room, as whom it might be read."""
 
     def ahead(self, request: TokenRequest) -> None:
         """Begin the look-ups for a request while upstream works on it."""
         if request.room is not None:
             if request.user is not None:
-                self.suggest(request.room, request.user)
+                self.issued.suggest(request.room, request.user)
             self.judge_rules.ahead(request.room)
 
     async def judge(
@@ -131,7 +131,7 @@ class Admission:
         room = holder.binding.room
         self.issued.on_issued(room)
         if holder.user is not None:
-            self.suggest(room, holder.user)
+            self.issued.suggest(room, holder.user)
         due = self.desk.now() + self.seconds
         for_data = self.introductions.directory.is_for_data(token.livekit_room)
         door = asked.door if asked else ""

@@ -120,6 +120,5 @@ def make_admission(
         Issuing(config.token_life, common.recorder, livekit_clock.epoch),
         common.recorder,
         config.deadline - memory.cluster.seconds,
-        Issued(hints.issued, common.begins),
-        eyes.suggest,
+        Issued(hints.issued, common.begins, eyes.suggest),
     )

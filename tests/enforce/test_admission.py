@@ -124,8 +124,10 @@ class Gate:
             Issuing(300, self.records, lambda: EPOCH),
             self.records,
             SECONDS,
-            Issued(self.rooms.append),
-            lambda room, user: self.suggested.append((room, user)),
+            Issued(
+                self.rooms.append,
+                suggest=lambda room, user: self.suggested.append((room, user)),
+            ),
         )
 
     def begin(

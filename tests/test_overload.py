@@ -207,7 +207,7 @@ def ways(world: World) -> tuple[Any, Any]:
     limits = world.guard.live.candidates.policies.of("limit")
     tokens: Any = limits.homeserver
     later: Any = limits.background
-    return tokens.http, later.http
+    return tokens.each[0].http, later.each[0].http
 
 
 def lead_to(way: Any, agent: Any) -> None:
@@ -270,7 +270,7 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
             return Deferred()
 
     asking: Any = synapse.probe
-    for way in (*ways(world), asking.__self__.http):
+    for way in (*ways(world), asking.__self__.each[0].http):
         lead_to(way, Hanging())
     for _ in range(4):
         assert (await ask_as(world, "192.0.2.1")).sources is None
@@ -286,7 +286,7 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
     assert sample(world, "not_asked_total", neighbour="synapse", reason="open") >= 10.0
     assert sample(world, "breaker_open", neighbour="synapse") == 1.0
     assert sample(world, "breaker_open", neighbour="livekit") == 0.0
-    for way in (*ways(world), asking.__self__.http):
+    for way in (*ways(world), asking.__self__.each[0].http):
         lead_to(way, good)
     while not synapse.breaker.lets_through:
         synapse.probe_if_due()

@@ -64,7 +64,7 @@ async def _users(context: CheckContext) -> Finding:
 
 
 def _who_is_asked(context: CheckContext) -> list[Finding]:
-    """Say who answers what, and what nobody does."""
+    """Name who answers what, and what is answered by nobody."""
     has_admin = bool(context.config.synapse_token)
     asked = f"{SERVICE}, then {ADMIN}" if has_admin else f"{SERVICE} alone"
     ours = "" if has_admin else ", as long as one of our users in the room is known"

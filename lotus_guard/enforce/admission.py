@@ -47,7 +47,7 @@ Answer = Pass | Refusal
 
 @define(eq=False)
 class Issued:
-    """What the live loop is told of the tokens that go out."""
+    """What others are told of the tokens that are asked for and go out."""
 
     on_issued: Callable[[RoomId], None] = lambda _room: None
     """Told of each room that a token is issued for."""

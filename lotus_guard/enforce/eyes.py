@@ -74,6 +74,11 @@ class Eyes:
         self._suggested.drop(room, user)
 
     def of(self, room: RoomId) -> Sequence[UserId]:
-        """List as whom a room may be read: first those who were seen in it, the latest first."""
-        found = (*self._proved.of(room), *self._suggested.of(room))
-        return [user for user in found if self.is_ours(user)]
+        """List as whom a room may be read: first those who were seen in it, the latest first.
+
+        The latest guess is among the first three: whoever gets a token just now is one, and the
+        others may all have left.
+        """
+        seen = [user for user in self._proved.of(room) if self.is_ours(user)]
+        guessed = [user for user in self._suggested.of(room) if self.is_ours(user)]
+        return [*seen[:2], *guessed[:1], *seen[2:], *guessed[1:]]

@@ -21,7 +21,7 @@ from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.eyes import Eyes
 from lotus_guard.enforce.ports import MayNotLook, Outage
-from lotus_guard.neighbours.bearer import WHOAMI_PATH, Bearer
+from lotus_guard.neighbours.bearer import WHOAMI_PATH, Bearer, unlike_matrix
 from lotus_guard.neighbours.client_state import (
     MEMBER,
     Seen,
@@ -29,7 +29,6 @@ from lotus_guard.neighbours.client_state import (
     read_state,
     said_by,
     state_as_path,
-    unlike_matrix,
 )
 from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.our_server import OurServer
@@ -61,6 +60,9 @@ class Memory:
     """The policies that were read last, by room and rule."""
     barred: LruDict[tuple[str, UserId], float] = field(factory=lambda: LruDict(MOST_BARRED))
     """Until when a user is not tried again, with the token that does not serve for them."""
+    keeps_last: bool = True
+    """Whether the last known policy serves where nobody is left who can look: for where there is no
+    other way to ask."""
 
 
 @define(eq=False)
@@ -82,9 +84,6 @@ class ApplicationService:
     on_end: Callable[[Outage | None], None] = lambda _outage: None
     """Told how each call ended. That we may not look somewhere is no failure of a call."""
     memory: Memory = field(factory=Memory)
-    keeps_last: bool = True
-    """Whether the last known policy serves where nobody is left who can look: for where there is no
-    other way to ask."""
 
     async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
         """Read the policy of a rule in a room; it is not told when it was set."""
@@ -94,7 +93,7 @@ class ApplicationService:
         try:
             content = await self._looked(room, rule.event, "", await self._begin())
         except MayNotLook:
-            last = self.memory.last.get(key) if self.keeps_last else None
+            last = self.memory.last.get(key) if self.memory.keeps_last else None
             if last is None:
                 raise
             return last

@@ -71,9 +71,7 @@ class Bearer:
             errcode = (json_object(answer.body) or {}).get("errcode")
             said = f"answered {answer.status} ({errcode!s:.40}) to {self.whose}"
             return Outage(Reason.UNAUTHORIZED, f"{self.http.peer or 'Synapse'} {said}")
-        reason = Reason.SERVER_ERROR if answer.status >= 500 else Reason.GARBAGE
-        said = f"answered {answer.status} with something unexpected"
-        return Outage(reason, f"{self.http.peer or 'Synapse'} {said}")
+        return unlike_matrix(answer)
 
     async def _get(self, path: str, due: float) -> HttpAnswer:
         """Ask; with a token that was renewed meanwhile, ask again within the same deadline."""
@@ -92,3 +90,11 @@ class Bearer:
             seconds=self.left(due),
             most=self.most,
         )
+
+
+def unlike_matrix(answer: HttpAnswer) -> Outage:
+    """Name what is wrong with an answer that is none of a homeserver's."""
+    if answer.status == 404:
+        return Outage(Reason.NOT_FOUND, "no homeserver is at LOTUS_GUARD_SYNAPSE_URL")
+    reason = Reason.SERVER_ERROR if answer.status >= 500 else Reason.GARBAGE
+    return Outage(reason, f"the homeserver answered {answer.status} with something unexpected")

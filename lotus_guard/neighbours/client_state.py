@@ -17,6 +17,7 @@ from attrs import frozen
 from lotus_guard.core.membership import Membership, membership_of
 from lotus_guard.core.objects import json_object, text_of
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.neighbours.bearer import unlike_matrix
 from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.neighbours.synapse_admin import quoted
 
@@ -70,12 +71,3 @@ def said_by(content: Mapping[str, Any]) -> Membership:
     if found is Membership.UNHEARD:
         raise Outage(Reason.GARBAGE, "the homeserver gave a member event without a membership")
     return found
-
-
-def unlike_matrix(answer: HttpAnswer) -> Outage:
-    """Name what is wrong with an answer that says nothing."""
-    if answer.status == 404:
-        where = "Matrix' client API is not at LOTUS_GUARD_SYNAPSE_URL"
-        return Outage(Reason.NOT_FOUND, where)
-    reason = Reason.SERVER_ERROR if answer.status >= 500 else Reason.GARBAGE
-    return Outage(reason, f"the homeserver answered {answer.status} with something unexpected")

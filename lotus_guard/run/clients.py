@@ -92,9 +92,9 @@ def livekit_clients(basics: Basics, agent: Any, signer: Signer) -> NeighbourClie
 
 def homeserver_clients(basics: Basics, agent: Any) -> HomeserverClients:
     """Make the clients of the homeserver: as an application service, then as an admin."""
-    memory = Memory()
-    eyes = Eyes(memory.server.may_have)
     config = basics.config
+    memory = Memory(keeps_last=not config.synapse_token)
+    eyes = Eyes(memory.server.may_have)
 
     def client(http: Http, on_end: OnEnd) -> Sources:
         return Sources(_ways(basics, http, on_end, eyes, memory), http.clock, config.deadline)
@@ -124,7 +124,6 @@ def _ways(
                 called,
                 on_end,
                 memory,
-                keeps_last=not config.synapse_token,
             )
         )
     if config.synapse_token:

@@ -122,7 +122,7 @@ def test_where_an_admin_can_be_asked_no_policy_from_before_takes_their_place() -
         basics = basics_on(Clock(), LIVEKIT_AS_TOKEN="as-token", **settings)
         (first, *_) = homeserver_clients(basics, Agent()).tokens.each
         assert isinstance(first, ApplicationService)
-        return first.keeps_last
+        return first.memory.keeps_last
 
     assert not keeps_last()
     assert keeps_last(LOTUS_GUARD_SYNAPSE_TOKEN="")

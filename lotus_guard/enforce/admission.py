@@ -126,10 +126,6 @@ class Admission:
             return self._pass_unjudged(unknown, None, holder.person)
         room = holder.binding.room
         self.issued.on_issued(room)
-        if holder.user is not None:
-            # At /sfu/get it is the token that first says who asks (docs/facts.md, lk-jwt-service:
-            # identities): until then nobody may have been known as whom the room can be read.
-            self.suggest(room, holder.user)
         due = self.desk.now() + self.seconds
         for_data = self.introductions.directory.is_for_data(token.livekit_room)
         door = asked.door if asked else ""

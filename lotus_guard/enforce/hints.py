@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.lru import LruDict
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.token import KeyPair
 from lotus_guard.core.webhook import Event, Forged, is_announced, read_event, write_event
 from lotus_guard.enforce.condition import described
@@ -16,7 +16,7 @@ from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.enforce.ports import Now
 from lotus_guard.rules import Rules
-from lotus_guard.rules.push import HEARTBEAT, Push, Unsigned, Untimely, read_push
+from lotus_guard.rules.push import HEARTBEAT, Member, Push, Unsigned, Untimely, read_push
 
 _log = Logger()
 
@@ -104,6 +104,16 @@ class Webhooks:
         raise why
 
 
+@frozen
+class Taken:
+    """What a push has changed."""
+
+    room: RoomId | None = None
+    """The room with other policies than before."""
+    members: tuple[Member, ...] = ()
+    """Those with another membership."""
+
+
 @define(eq=False)
 class Pushes:
     """Verifies Synapse's pushes, keeps the policies up to date and knows whether they come."""
@@ -121,6 +131,8 @@ class Pushes:
     """When the last genuine push or heartbeat came in."""
     last_complete: float | None = field(default=None, init=False)
     """When the last one came in of a module that pushes the events of all our rules."""
+    last_members: float | None = field(default=None, init=False)
+    """When the last one came in of a module that pushes memberships."""
     taken: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
     last_refused: float | None = field(default=None, init=False)
@@ -128,6 +140,11 @@ class Pushes:
     """Why the last one was refused."""
     _seen: LruDict[str, bool] = field(init=False, factory=lambda: LruDict(10_000))
     _sent: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(20_000))
+    """When the last policies of each room were sent."""
+    _members_sent: LruDict[tuple[RoomId, UserId], float] = field(
+        init=False, factory=lambda: LruDict(20_000)
+    )
+    """When each one's last membership was sent."""
 
     def describe(self) -> dict[str, Any]:
         """Describe this dependency (`lotus_guard.observe.health`)."""
@@ -151,12 +168,16 @@ class Pushes:
         """Whether Synapse pushes the changes of all our rules' events by itself."""
         return not self._is_old(self.last_complete)
 
+    def members_are_coming(self) -> bool:
+        """Whether Synapse pushes by itself who joins and who leaves; else that is to be asked."""
+        return not self._is_old(self.last_members)
+
     def policy_max_age(self) -> float:
         """For how many seconds a policy is served without asking again."""
         return self.poll if self.are_coming() else self.max_age
 
-    def take(self, body: bytes, header: str, policies: AllPolicies) -> RoomId | None:
-        """Take in a push; returns the room whose policies it changed. Raises Unsigned."""
+    def take(self, body: bytes, header: str, policies: AllPolicies) -> Taken:
+        """Take in a push; returns what it changed. Raises Unsigned."""
         try:
             push = self._believed(body, header)
         except Unsigned as why:
@@ -170,11 +191,9 @@ class Pushes:
         self.taken += 1
         if push.is_complete:
             self.last_complete = self.last
-        if push.room is None or push.sent < (self._sent.get(push.room) or 0.0):
-            return None
-        self._sent.put(push.room, push.sent)
-        policies.put(push.room, push.readings, self.now())
-        return push.room
+        if push.covers_members:
+            self.last_members = self.last
+        return Taken(self._put(push, policies), tuple(filter(self._is_news(push), push.members)))
 
     def recall(self, body: bytes, header: str, policies: AllPolicies) -> None:
         """Take in a push that another guard got earlier, as old as it is."""
@@ -188,6 +207,26 @@ class Pushes:
         self._sent.put(push.room, sent)
         at = self.now() - max(0.0, self.epoch() - sent)
         policies.put(push.room, push.readings, at)
+
+    def _put(self, push: Push, policies: AllPolicies) -> RoomId | None:
+        """Take in policies, unless they are older than what a room has; returns the room."""
+        if push.room is None or push.sent < (self._sent.get(push.room) or 0.0):
+            return None
+        self._sent.put(push.room, push.sent)
+        policies.put(push.room, push.readings, self.now())
+        return push.room
+
+    def _is_news(self, push: Push) -> Callable[[Member], bool]:
+        """Make what knows whether a membership is not older than what was told of them before."""
+
+        def is_news(member: Member) -> bool:
+            key = (member.room, member.user)
+            if push.sent < (self._members_sent.get(key) or 0.0):
+                return False
+            self._members_sent.put(key, push.sent)
+            return True
+
+        return is_news
 
     def _is_old(self, heard: float | None) -> bool:
         return heard is None or self.now() - heard > 3 * HEARTBEAT

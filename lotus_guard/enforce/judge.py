@@ -111,6 +111,10 @@ class Judge:
         """
         found: list[Finding] = []
         keeps_seat = False
+        if recipient.user is not None:
+            # At /sfu/get it is the token that first says who asks (docs/facts.md, lk-jwt-service:
+            # identities): until then nobody may have been known as whom the room can be read.
+            self.everywhere.suggest(recipient.room, recipient.user)
         everywhere = self.everywhere.rules if recipient.user else ()
         rules: list[AnyRule] = [*everywhere, *(policies.rule for policies in self.policies)]
         asked = [

@@ -1,6 +1,7 @@
 """Policies of rooms, remembered: fresh for a moment, usable for a while when Synapse is out."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any, Generic, Protocol
 
 from attrs import define, field, frozen
@@ -76,6 +77,8 @@ class Policies(Generic[P]):
     now: Now
     _kept: LruDict[RoomId, Kept[P]] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     _changes: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    _outdated: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    """When the homeserver said that a room has another policy, and not which."""
     _flights: SingleFlight[tuple[RoomId, bool], Kept[P]] = field(init=False, factory=SingleFlight)
 
     def ahead(self, room: RoomId) -> None:
@@ -95,7 +98,7 @@ class Policies(Generic[P]):
         `max_age` in seconds replaces the ordinary one. Raises Outage where Synapse does not
         answer; what was known last is then in `last`.
         """
-        oldest = self.now() - (self.freshness.max_age() if max_age is None else max_age)
+        oldest = self._oldest(room, self.freshness.max_age() if max_age is None else max_age)
         kept = self._kept.get(room)
         self.journal.used_policy(self.rule.name, kept is not None and kept.at >= oldest)
         if kept is None or kept.at < oldest:
@@ -123,7 +126,7 @@ class Policies(Generic[P]):
     def at_hand(self, room: RoomId) -> P | None:
         """The policy of a room where what we have is fresh; None: it must be asked for."""
         kept = self._kept.get(room)
-        if kept is None or kept.at < self.now() - self.freshness.max_age():
+        if kept is None or not self._is_fresh(room):
             return None
         self.journal.used_policy(self.rule.name, True)
         return kept.policy
@@ -139,6 +142,18 @@ class Policies(Generic[P]):
         if before is None or before.policy != reading.policy:
             for complaint in reading.complaints:
                 self.journal.complained(room, complaint)
+
+    def outdated(self, room: RoomId) -> None:
+        """The homeserver has another policy than what we know: it is asked when next needed.
+
+        Until it answers, what is known serves as in an outage.
+        """
+        self._outdated.put(room, self.now())
+
+    def is_outdated(self, room: RoomId) -> bool:
+        """Whether the homeserver said so since the policy was read."""
+        kept = self._kept.get(room)
+        return kept is not None and kept.at < (self._outdated.get(room) or -inf)
 
     def sweep(self) -> None:
         """Drop what is too old to be used, even during an outage."""
@@ -182,7 +197,12 @@ class Policies(Generic[P]):
 
     def _is_fresh(self, room: RoomId) -> bool:
         age = self.age(room)
-        return age is not None and age <= self.freshness.max_age()
+        is_young = age is not None and age <= self.freshness.max_age()
+        return is_young and not self.is_outdated(room)
+
+    def _oldest(self, room: RoomId, max_age: float) -> float:
+        """When what is used must have been asked for at the earliest."""
+        return max(self.now() - max_age, self._outdated.get(room) or -inf)
 
     async def _asked(self, room: RoomId, in_background: bool) -> Kept[P]:
         joined = (room, in_background) in self._flights
@@ -265,6 +285,11 @@ class AllPolicies:
         """Once for each change: when it was made, in seconds since the epoch."""
         changes = [policies.take_change(room) for policies in self.each]
         return [at for at in changes if at is not None]
+
+    def outdated(self, room: RoomId) -> None:
+        """The homeserver has other policies of a room than what we know."""
+        for policies in self.each:
+            policies.outdated(room)
 
     def sweep(self) -> None:
         """Drop what is too old to be used."""

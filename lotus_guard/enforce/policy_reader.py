@@ -87,6 +87,7 @@ class PolicyReader:
         asks = (
             age is None
             or age > policies.freshness.max_age()
+            or policies.is_outdated(room)
             or (turn.is_poll and not self.pushing())
         )
         if asks and turn.is_poll and last is not None and self._may_wait(age):

@@ -44,7 +44,7 @@ from lotus_guard.run.enforcement import (
 )
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.gauges import show_what_is_known
-from lotus_guard.run.hints import Hints
+from lotus_guard.run.hints import Hints, nobody
 from lotus_guard.run.homeserver_port import HomeserverPort, make_homeserver_port
 from lotus_guard.run.loop import Loop
 from lotus_guard.run.members import make_limiters, make_member_watch, make_memberships
@@ -105,7 +105,8 @@ def make_guard(
     live = make_live(basics, common, livekit.background, pushes, limiter)
     members = make_member_watch(basics, common, live, slower) if config.members else None
     webhooks = make_webhooks(basics, live, members, memory)
-    hints = Hints(webhooks, pushes, common.policies, live, memory.cluster)
+    on_member = members.told if members else nobody
+    hints = Hints(webhooks, pushes, common.policies, live, memory.cluster, on_member)
     admission = make_admission(basics, common, signer.clock, hints, homeserver.eyes)
     overview = make_overview(basics, common, live, homeserver)
     show_what_is_known(basics, overview.rooms, hints)

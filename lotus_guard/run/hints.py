@@ -1,10 +1,14 @@
-"""Where hints meet: from LiveKit, from Synapse, from the other guards, and to them."""
+"""Where hints meet: from LiveKit, from the homeserver, from the other guards, and to them."""
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 from attrs import define, field
 from twisted.logger import Logger
 
 from lotus_guard.core.log_throttle import LogThrottle
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.membership import Membership
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.hints import Pushes, Webhooks
 from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.policies import AllPolicies
@@ -12,6 +16,13 @@ from lotus_guard.rules.push import Unsigned
 from lotus_guard.run.cluster import Cluster
 
 _log = Logger()
+
+OnMember: TypeAlias = Callable[[RoomId, UserId, Membership], None]
+"""Told how somebody stands to a room now, by the homeserver's own word."""
+
+
+def nobody(_room: RoomId, _user: UserId, _membership: Membership) -> None:
+    """Tell nobody."""
 
 
 @define(eq=False)
@@ -26,6 +37,7 @@ class Hints:
     _policies: AllPolicies
     _live: Live
     _cluster: Cluster
+    on_member: OnMember = nobody
     _throttle: LogThrottle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -35,6 +47,18 @@ class Hints:
         """Take in what Synapse's module tells; raises Unsigned."""
         room = self._take(body, header)
         self._cluster.tell_push(room, body, header)
+
+    def changed(self, room: RoomId) -> None:
+        """The homeserver says that a room's policies have changed: ask it, and work on the room."""
+        self._policies.outdated(room)
+        self._live.wake(room)
+
+    def member(self, room: RoomId, user: UserId, membership: Membership) -> None:
+        """The homeserver says how somebody stands to a room now; never raises."""
+        try:
+            self.on_member(room, user, membership)
+        except Exception:  # the push is good, and so are the others that came with it
+            _log.failure("A changed membership could not be followed")
 
     def issued(self, room: RoomId) -> None:
         """Take note that a token was given out for a room."""
@@ -69,7 +93,9 @@ class Hints:
         self._live.candidates.expect(room)
 
     def _take(self, body: bytes, header: str) -> RoomId | None:
-        room = self.pushes.take(body, header, self._policies)
-        if room:
-            self._live.wake(room)
-        return room
+        taken = self.pushes.take(body, header, self._policies)
+        if taken.room:
+            self._live.wake(taken.room)
+        for each in taken.members:
+            self.member(each.room, each.user, each.membership)
+        return taken.room

@@ -23,7 +23,9 @@ def make_memberships(
     homeserver: NeighbourClients[Sources], pushes: Pushes, clocks: Clocks
 ) -> Memberships:
     """Make what knows who is a member of which room."""
-    return Memberships(homeserver.tokens, homeserver.background, lambda: False, clocks.now)
+    return Memberships(
+        homeserver.tokens, homeserver.background, pushes.members_are_coming, clocks.now
+    )
 
 
 def make_limiters(config: Config, clocks: Clocks) -> tuple[RateLimiter, RateLimiter]:

@@ -20,6 +20,16 @@ def test_the_longest_unused_goes_first_and_is_told() -> None:
     assert gone == [("b", 2)], "what is taken out is not told"
 
 
+def test_the_oldest_are_listed_and_stay_the_oldest() -> None:
+    recent: LruDict[str, int] = LruDict(3)
+    for number, name in enumerate("abc"):
+        recent.put(name, number)
+    assert recent.oldest(2) == [("a", 0), ("b", 1)]
+    assert recent.oldest(9) == [("a", 0), ("b", 1), ("c", 2)]
+    recent.put("d", 3)
+    assert recent.get("a") is None
+
+
 def test_the_newest_stays_however_much_it_weighs() -> None:
     recent: LruDict[str, int] = LruDict(9, most_bytes=10, weigh=lambda _key, value: value)
     recent.put("small", 1)

@@ -311,33 +311,6 @@ def test_look_ups_begin_ahead_for_a_request_that_names_a_room(gate: Gate) -> Non
     assert gate.judge.looked_ahead == [(ROOM, ALICE)]
 
 
-@pytest.mark.parametrize("endpoint", [Endpoint.GET_TOKEN, Endpoint.LEGACY])
-def test_whose_token_it_is_may_be_a_reader_of_the_room_before_the_rules_ask(
-    gate: Gate, endpoint: Endpoint
-) -> None:
-    suggested: list[Any] = []
-    gate.admission.suggest = lambda room, user: suggested.append((room, user))
-    gate.judge.found = Deferred()
-    is_legacy = endpoint is Endpoint.LEGACY
-    user = None if is_legacy else ALICE
-    asked = Asked(
-        TokenRequest(endpoint, ROOM, ROOM_SLOT, user, "D", None if is_legacy else "m"), True
-    )
-    token = token_of(identity=f"{ALICE}:D" if is_legacy else IDENTITY)
-    ensureDeferred(gate.admission.judge(token, asked, 999.0))
-    assert suggested == [(ROOM, ALICE)]
-    assert len(gate.judge.recipients) == 1, "they are asked just now"
-
-
-def test_whose_token_it_is_and_nobody_can_tell_is_no_reader(gate: Gate) -> None:
-    suggested: list[Any] = []
-    gate.admission.suggest = lambda room, user: suggested.append((room, user))
-    gate.ask()
-    suggested.clear()
-    gate.ask(is_asked=False)
-    assert suggested == []
-
-
 def test_a_guard_without_a_live_loop_tells_nobody() -> None:
     issued = Issued()
     issued.on_issued(ROOM)

@@ -11,14 +11,23 @@ import pytest_twisted
 from attrs import define, evolve, field
 from twisted.internet.task import Clock
 
-from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
+from lotus_guard.core.membership import Membership
+from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.core.webhook import Event, EventKind, read_event, write_event
 from lotus_guard.enforce.credentials import FORMER_SECONDS, Credential
 from lotus_guard.enforce.hints import CLOCKS, OLD_MODULE, Pushes, Webhooks
 from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.rules import RULES
-from lotus_guard.rules.push import HEARTBEAT, Unsigned, sign_push, write_heartbeat
+from lotus_guard.rules.push import (
+    HEARTBEAT,
+    MEMBER,
+    Member,
+    Unsigned,
+    sign_push,
+    write_heartbeat,
+    write_members,
+)
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, VOICE
 from tests.calls import (
@@ -223,7 +232,16 @@ class Mail:
     def take(self, content: Any, age: float = 0.0, secret: str = PUSH) -> RoomId | None:
         """Take in a push of the limit that was sent so many seconds ago."""
         body = push_of(ROOM, content, None)
-        return self.pushes.take(body, sign_push(body, secret, self.epoch() - age), self.policies)
+        header = sign_push(body, secret, self.epoch() - age)
+        return self.pushes.take(body, header, self.policies).room
+
+    def tell(self, *members: Member, age: float = 0.0) -> list[str]:
+        """Take in a push of memberships that was sent so many seconds ago; returns the news."""
+        body = write_members([MEMBER], members)
+        header = sign_push(body, PUSH, self.epoch() - age)
+        taken = self.pushes.take(body, header, self.policies)
+        assert taken.room is None
+        return [each.membership.value for each in taken.members]
 
     def beat(self, event_types: list[str]) -> None:
         """Take in a heartbeat."""
@@ -344,3 +362,39 @@ def test_without_a_secret_no_push_is_believed() -> None:
     mail = Mail(secret="")
     with pytest.raises(Unsigned, match="is not set"):
         mail.take({"max_users": 3}, secret="")
+
+
+def is_now(membership: str, user: str = "@a:s") -> Member:
+    return Member(ROOM, UserId(user), Membership(membership))
+
+
+def test_of_two_memberships_of_one_user_the_later_one_holds_in_whatever_order() -> None:
+    mail = Mail()
+    assert mail.tell(is_now("join"), age=1.0) == ["join"]
+    assert mail.tell(is_now("ban"), is_now("leave", "@b:s"), age=2.0) == ["leave"]
+    assert mail.tell(is_now("leave"), age=0.5) == ["leave"]
+
+
+def test_a_policy_and_a_membership_of_one_room_do_not_make_each_other_old() -> None:
+    mail = Mail()
+    assert mail.tell(is_now("ban")) == ["ban"]
+    assert mail.take({"max_users": 3}, age=1.0) == ROOM
+    assert mail.limit() == 3
+    assert mail.tell(is_now("leave", "@b:s"), age=2.0) == ["leave"]
+    assert mail.pushes.taken == 3
+
+
+def test_whether_memberships_come_is_known_from_what_their_sender_covers() -> None:
+    mail = Mail()
+    every = [rule.event for rule in RULES]
+    mail.beat(every)
+    assert (mail.pushes.are_coming(), mail.pushes.members_are_coming()) == (True, False)
+    mail.beat([MEMBER, *every])
+    mail.clock.advance(3 * HEARTBEAT)
+    assert mail.pushes.members_are_coming()
+    mail.clock.advance(0.1)
+    assert not mail.pushes.members_are_coming()
+    mail.take({"max_users": 3})
+    assert not mail.pushes.members_are_coming(), "policies say nothing of it"
+    mail.tell(is_now("join"))
+    assert mail.pushes.members_are_coming()

@@ -90,6 +90,7 @@ class Court:
     keeps_seat: bool = field(default=False, init=False)
     standing: Sequence[StandingRule] = ()
     users: MemberSource = field(factory=MemberSource)
+    suggested: list[Any] = field(factory=list)
     judge: Judge = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -97,10 +98,13 @@ class Court:
         policies = policies_of(self.rules, self.homeserver, self.clock, self.journal)
         now = self.clock.seconds
         memberships = Memberships(self.users, self.users, lambda: False, now)
-        everywhere = Everywhere(self.standing, memberships)
+        everywhere = Everywhere(self.standing, memberships, self.suggest)
         self.judge = Judge(
             policies, everywhere, self.desk, self.records, self.clock, now, self.observed
         )
+
+    def suggest(self, room: RoomId, user: UserId) -> None:
+        self.suggested.append((room, user))
 
     def knows(self, age: float = 0.0, **given: Given) -> None:
         known(self.judge.policies, given, self.clock.seconds() - age)
@@ -362,3 +366,13 @@ def test_a_member_is_looked_up_while_upstream_works_by_their_own_word() -> None:
     result(court.ask(ALICE))
     assert len(court.users.asked) == 1
     assert court.judge.names == ["members", "one"]
+
+
+def test_whose_token_it_is_may_be_a_reader_of_the_room_before_the_rules_ask() -> None:
+    court = Court([Says("one", Allow())])
+    court.homeserver.answers = {"one": Deferred()}
+    court.ask(ALICE)
+    assert court.suggested == [(ROOM, ALICE)]
+    court = Court([Says("one", Allow())])
+    court.ask()
+    assert court.suggested == []

@@ -309,3 +309,28 @@ def test_the_neutral_question_is_asked_in_the_background_and_fails_as_it_does(tw
     assert result(ensureDeferred(one.ask_neutrally())) is None
     assert one.age(ROOM) is None, "and nothing is kept of it"
     assert two.homeserver.asked == []
+
+
+def test_what_the_homeserver_calls_outdated_is_asked_for_and_serves_until_it_answers() -> None:
+    homeserver = Homeserver()
+    policies, clock = homeserver.policies, homeserver.clock
+    policies.outdated(ROOM)
+    assert not policies.is_outdated(ROOM), "nothing is known that could be"
+    policies.put(ROOM, Reading(LimitPolicy(2)), clock.seconds())
+    clock.advance(1.0)
+    begun_before = homeserver.get(max_age=0.5)
+    clock.advance(0.1)
+    policies.outdated(ROOM)
+    assert policies.is_outdated(ROOM)
+    assert policies.may_restrict(ROOM)
+    assert policies.at_hand(ROOM) is None
+    assert policies.last(ROOM) == LimitPolicy(2)
+    clock.advance(0.1)
+    waiting = homeserver.get()
+    homeserver.asked[0].callback(Reading(LimitPolicy(2)))
+    assert result(begun_before) == LimitPolicy(2)
+    assert policies.is_outdated(ROOM), "that look-up was begun before"
+    homeserver.asked[1].callback(Reading(LimitPolicy(3)))
+    assert result(waiting) == LimitPolicy(3)
+    assert policies.at_hand(ROOM) == LimitPolicy(3)
+    assert not policies.is_outdated(ROOM)

@@ -171,6 +171,8 @@ class Synapse(Homeserver):
     """The SFU that it announces then."""
     messages: Mapping[str, float] = field(factory=lambda: UNLIMITED)
     """How many messages a user may send, and requests to the application service with them."""
+    more: Mapping[str, Any] = field(factory=dict)
+    """More of its configuration."""
 
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -224,6 +226,7 @@ class Synapse(Homeserver):
                 self._listener(self.port, False, ["client"]),
                 self._listener(self.tls_port, True, ["federation", "openid"]),
             ],
+            **self.more,
         }
 
     def _services(self) -> list[str]:

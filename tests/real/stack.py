@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from attrs import define, field, frozen
 
@@ -84,6 +85,7 @@ class Stack:
     homeserver_port: int
     """The guard's port for the homeserver, where that stands behind it."""
     _openid: dict[str, dict[str, Any]] = field(factory=dict)
+    _members: set[tuple[str, str]] = field(factory=set)
 
     def room(self, limit: object = None, quality: object = None) -> str:
         """Make a room with these policies."""
@@ -100,10 +102,19 @@ class Stack:
     def users(self, count: int) -> list[User]:
         return [self.synapse.register() for _ in range(count)]
 
+    def enter(self, user: User, room: str) -> None:
+        """Have a user join a room once, if there is such a room."""
+        if (user.user_id, room) not in self._members:
+            self._members.add((user.user_id, room))
+            path = f"/_matrix/client/v3/join/{quote(room, safe='')}"
+            self.synapse.call("POST", path, user.access_token, {})
+
     def request(
         self, user: User, room: str, endpoint: str = "/get_token", device: str = "DEV", **more: Any
     ) -> bytes:
-        """Write the body of a token request."""
+        """Write the body of a token request; of a member of the room, unless they stay `outside`."""
+        if not more.get("outside"):
+            self.enter(user, room)
         openid = more.get("openid") or self._openid.get(user.user_id)
         if openid is None:
             openid = self._openid[user.user_id] = self.synapse.openid(user)

@@ -8,18 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.membership import Membership
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.rules import RULES
 from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.media import Media, SourcePolicy
 from lotus_guard.rules.push import (
+    MEMBER,
+    MOST_MEMBERS,
+    MOST_PUSH,
     WINDOW,
+    Member,
     Push,
     Unsigned,
     Untimely,
+    _digest,
+    length_of,
     read_push,
     sign_push,
     write_heartbeat,
+    write_members,
     write_push,
 )
 from lotus_guard.rules.rule import Content
@@ -156,3 +164,100 @@ def test_a_push_counts_within_a_minute_of_when_it_was_sent(seconds: float, way: 
 def test_a_complaint_comes_along() -> None:
     push = read(write_push(ROOM, {LIMIT.event: {"max_users": "2"}}, RULES))
     assert len(push.readings["limit"].complaints) == 1
+
+
+EVENTS = [rule.event for rule in RULES]
+
+
+def member(user: str, membership: str = "leave", room: RoomId = ROOM) -> Member:
+    return Member(room, UserId(user), Membership(membership))
+
+
+def test_memberships_of_several_rooms_come_in_one_push() -> None:
+    members = (member("@a:s"), member("@b:s", "join"), member("@a:s", "ban", RoomId("!o:s")))
+    push = read(write_members([*EVENTS, MEMBER], members))
+    assert push.members == members
+    assert (push.room, push.is_complete, push.covers_members) == (None, True, True)
+
+
+def test_the_release_before_takes_memberships_for_a_heartbeat() -> None:
+    """It looks for `room_id`, and for what `covers` names."""
+    fields = json.loads(write_members([*EVENTS, MEMBER], (member("@a:s"),)))
+    assert set(fields) == {"covers", "rooms"}
+    assert set(EVENTS) < set(fields["covers"])
+
+
+def test_a_heartbeat_says_whether_memberships_would_be_pushed() -> None:
+    assert read(write_heartbeat([*EVENTS, MEMBER])).covers_members
+    for body in (b"{}", write_heartbeat(EVENTS), write_push(ROOM, CONTENTS, RULES)):
+        assert not read(body).covers_members
+
+
+@pytest.mark.parametrize(
+    "rooms",
+    [
+        None,
+        [],
+        {"!r:s": None},
+        {"!r:s": ["@a:s"]},
+        {"!r:s": {"@a:s": "gone", "@b:s": None, "@c:s": ["ban"], "@d:s": "unheard"}},
+        {"!r:s": {"a:s": "ban", "@" + "a" * 300: "ban"}},
+        {"r:s": {"@a:s": "ban"}, "!" + "r" * 300: {"@a:s": "ban"}},
+    ],
+)
+def test_what_is_no_membership_is_passed_over(rooms: object) -> None:
+    assert read({"covers": [], "rooms": rooms}).members == ()
+
+
+def test_of_too_many_memberships_the_first_are_read() -> None:
+    rooms = {"!r:s": {f"@{number}:s": "leave" for number in range(MOST_MEMBERS + 50)}}
+    assert len(read({"covers": [], "rooms": rooms}).members) == MOST_MEMBERS
+
+
+@pytest.mark.parametrize("covers", [None, 3, "m.room.member", {MEMBER: 1}])
+def test_covers_that_is_no_list_covers_nothing(covers: object) -> None:
+    push = read({"covers": covers})
+    assert (push.is_complete, push.covers_members) == (False, False)
+
+
+def test_no_membership_takes_more_than_it_is_said_to() -> None:
+    for each in (member("@a:s"), member("@\u0001\U0001f600:s", "invite")):
+        empty = len(write_members([], ()))
+        assert len(write_members([], (each,))) - empty <= length_of(each)
+    assert length_of(member("@a:s")) < 50 < MOST_PUSH
+
+
+@pytest.mark.parametrize("stamp", ["", "x", "-1", "1e3", "\u0661", "9" * 400, " 1", "1_0"])
+def test_a_time_that_is_none_is_not_signed(stamp: str) -> None:
+    digest = _digest(stamp, b"{}", SECRET)
+    with pytest.raises(Unsigned, match="when it was sent"):
+        read_push(b"{}", f"{stamp}.{digest}", SECRET, NOW, RULES)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = ["room_id", "events", "covers", "rooms", *(rule.name for rule in RULES)]
+PUSHES = st.dictionaries(
+    st.sampled_from(NAMES),
+    JSON | st.dictionaries(st.sampled_from([*EVENTS, "!r:s"]), JSON),
+)
+
+
+@given(JSON | PUSHES)
+def test_whatever_json_is_in_a_push_it_is_read_or_not_believed(fields: object) -> None:
+    try:
+        read(json.dumps(fields).encode())
+    except Unsigned:
+        assert not isinstance(fields, dict)
+
+
+@given(st.binary(max_size=200), st.text(max_size=40))
+def test_whatever_bytes_come_they_are_read_or_not_believed(body: bytes, header: str) -> None:
+    for said in (header, sign_push(body, SECRET, NOW)):
+        try:
+            read_push(body, said, SECRET, NOW, RULES)
+        except Unsigned:
+            continue

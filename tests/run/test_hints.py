@@ -6,8 +6,9 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from lotus_guard.core.model import RoomId
-from lotus_guard.rules.push import Unsigned, sign_push
+from lotus_guard.core.membership import Membership
+from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.rules.push import MEMBER, Member, Unsigned, sign_push, write_members
 from lotus_guard.run.hints import Hints
 from tests.events import push_of
 from tests.run.parts import EPOCH, guard_on
@@ -51,6 +52,12 @@ class Scene:
     told: Told
     live: Woken
     policies: Any
+    members: list[Any] = field(factory=list)
+
+    def note(self, room: RoomId, user: UserId, membership: Membership) -> None:
+        if user == "@bad:s":
+            raise ValueError("made up")
+        self.members.append((room, user, membership))
 
     def limit(self) -> Any:
         return self.policies.of("limit").age(ROOM)
@@ -63,7 +70,9 @@ def scene() -> Scene:
     policies: Any = guard.live.candidates.policies
     made: Any = Hints
     hints = made(guard.hints.webhooks, guard.hints.pushes, policies, live, told)
-    return Scene(hints, told, live, policies)
+    made_scene = Scene(hints, told, live, policies)
+    hints.on_member = made_scene.note
+    return made_scene
 
 
 def test_a_push_changes_the_policy_wakes_the_room_and_is_passed_on(scene: Scene) -> None:
@@ -72,6 +81,45 @@ def test_a_push_changes_the_policy_wakes_the_room_and_is_passed_on(scene: Scene)
     assert scene.limit() == 0.0
     assert scene.live.rooms == [ROOM]
     assert scene.told.news == [("push", ROOM, BODY, header)]
+
+
+def memberships(*users: str) -> tuple[bytes, str]:
+    members = [Member(ROOM, UserId(user), Membership.BAN) for user in users]
+    body = write_members([MEMBER], members)
+    return body, sign_push(body, SECRET, EPOCH)
+
+
+def test_memberships_are_handed_on_here_and_passed_on_and_wake_nobody(scene: Scene) -> None:
+    body, header = memberships("@a:s", "@b:s")
+    scene.hints.push(body, header)
+    assert scene.members == [(ROOM, user, Membership.BAN) for user in ("@a:s", "@b:s")]
+    assert scene.told.news == [("push", None, body, header)]
+    assert (scene.limit(), scene.live.rooms) == (None, [])
+
+
+def test_memberships_that_another_guard_got_are_handed_on_as_well(scene: Scene) -> None:
+    scene.hints.on_push(*memberships("@a:s"))
+    assert len(scene.members) == 1
+    assert scene.told.news == []
+
+
+def test_a_membership_that_cannot_be_followed_costs_no_other(
+    scene: Scene, logged: list[Any]
+) -> None:
+    scene.hints.push(*memberships("@bad:s", "@b:s"))
+    assert scene.members == [(ROOM, "@b:s", Membership.BAN)]
+    assert len([event for event in logged if "membership" in event["log_format"]]) == 1
+
+
+def test_a_room_that_has_changed_is_woken_and_its_policies_are_asked_for(scene: Scene) -> None:
+    scene.hints.push(BODY, sign_push(BODY, SECRET, EPOCH))
+    limit = scene.policies.of("limit")
+    assert limit.at_hand(ROOM) is not None
+    scene.live.inner.clock.advance(0.1)
+    scene.hints.changed(ROOM)
+    assert scene.live.rooms == [ROOM, ROOM]
+    assert limit.at_hand(ROOM) is None
+    assert limit.last(ROOM) is not None
 
 
 def test_a_push_that_nobody_signed_does_nothing(scene: Scene) -> None:

@@ -52,6 +52,8 @@ GARBAGE = [
     said(200, membership="unheard"),
     said(302),
     refusal(404, "M_UNRECOGNIZED"),
+    refusal(403, "NOT_MATRIX"),
+    said(404),
 ]
 
 
@@ -294,6 +296,24 @@ def test_without_eyes_the_last_known_policy_stays_where_nobody_else_can_be_asked
     assert isinstance(raised_by(asking.policy(OTHER, LIMIT)), MayNotLook)
     beside = service(server, memory=memory, keeps_last=False)
     assert isinstance(raised_by(beside.policy(ROOM, LIMIT)), MayNotLook)
+
+
+@pytest.mark.parametrize("membership", ["leave", "ban", "invite"])
+def test_who_has_left_may_read_what_was_and_is_not_believed(membership: str) -> None:
+    """On Dendrite, and in rooms whose history is for everybody."""
+    server = ModelHomeserver()
+    server.member(ROOM, ALICE, membership)
+    server.instead = lambda what, _user: said(max_users=3) if what == LIMIT.event else None
+    asking = service(server)
+    asking.eyes.proved(ROOM, ALICE)
+    assert isinstance(raised_by(asking.policy(ROOM, LIMIT)), MayNotLook)
+
+
+def test_nobody_reads_as_a_user_of_another_server_whatever_the_eyes_say() -> None:
+    server, eyes = ModelHomeserver(), Eyes()
+    eyes.proved(ROOM, EVE)
+    assert isinstance(raised_by(service(server, eyes=eyes).policy(ROOM, LIMIT)), MayNotLook)
+    assert {user for _what, user in server.asked} == {""}
 
 
 def test_an_outage_forgets_no_reader() -> None:

@@ -29,6 +29,7 @@ from tests.contract.homeserver import (
     HomeserverContract,
     HomeserverSubject,
 )
+from tests.contract.homeserver_port import PortContract
 from tests.contract.livekit import LiveKitContract, LiveKitSubject
 from tests.contract.subject import InMemory
 from tests.contract.synapse import LIMIT, SynapseContract, SynapseSubject
@@ -67,7 +68,7 @@ class TestSynapse(SynapseContract):
         )
 
 
-class TestHomeserver(HomeserverContract):
+class TestHomeserver(HomeserverContract, PortContract):
     """In each temper."""
 
     @pytest.fixture(params=FOUR)

@@ -22,6 +22,7 @@ from tests.contract.homeserver import (
     HomeserverContract,
     HomeserverSubject,
 )
+from tests.contract.homeserver_port import PortContract
 from tests.contract.livekit import LiveKitContract, LiveKitSubject
 from tests.contract.subject import OverNetwork, Response
 from tests.contract.synapse import LIMIT, SynapseContract, SynapseSubject
@@ -138,13 +139,13 @@ def furnished_dendrite(dendrite: Dendrite) -> HomeserverSubject:
     return furnished(dendrite, "dendrite")
 
 
-class TestSynapseAsAnyHomeserver(HomeserverContract):
+class TestSynapseAsAnyHomeserver(HomeserverContract, PortContract):
     @pytest.fixture
     def subject(self, furnished_synapse: HomeserverSubject) -> HomeserverSubject:
         return furnished_synapse
 
 
-class TestDendrite(HomeserverContract):
+class TestDendrite(HomeserverContract, PortContract):
     @pytest.fixture
     def subject(self, furnished_dendrite: HomeserverSubject) -> HomeserverSubject:
         return furnished_dendrite

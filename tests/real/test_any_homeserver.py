@@ -3,21 +3,27 @@
 The guard has an application service's token alone. Who asks for a token is the reader of the room.
 """
 
+import json
+import os
 import statistics
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from lotus_guard.rules.members import SENTENCE
 from tests.real.authorization import authorization
 from tests.real.client import Clients
 from tests.real.conftest import require_real
 from tests.real.delays import policy_to_track_gone
 from tests.real.dendrite import Dendrite
-from tests.real.processes import until
-from tests.real.sfu import LiveKit
+from tests.real.processes import ROOT, until
+from tests.real.sfu import SECRET, LiveKit
 from tests.real.stack import NO_VIDEO, Stack, make_guard, milliseconds
 from tests.real.test_main_job import BOTH, claims
 
@@ -56,18 +62,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-def people_in(stack: Stack, room: str, count: int) -> list[Any]:
-    """Register users who are in a Matrix room."""
-    users = stack.users(count)
-    for user in users:
-        stack.synapse.join(user, room)
-    return users
-
-
 @pytest.mark.parametrize("endpoint", BOTH)
 def test_a_full_call_refuses(stack: Stack, endpoint: str) -> None:
     room = stack.room(limit={"max_users": 2})
-    alice, bob, carol = people_in(stack, room, 3)
+    alice, bob, carol = stack.users(3)
     there = [stack.join(user, room, endpoint) for user in (alice, bob)]
     until("both are seen", lambda: len(stack.identities(room)) == 2)
     refused = stack.ask(carol, room, endpoint)
@@ -80,8 +78,7 @@ def test_a_full_call_refuses(stack: Stack, endpoint: str) -> None:
 @pytest.mark.parametrize("endpoint", BOTH)
 def test_sources_are_taken_out_of_the_token(stack: Stack, endpoint: str) -> None:
     quiet, plain = stack.room(quality=NO_VIDEO), stack.room()
-    (alice,) = people_in(stack, quiet, 1)
-    stack.synapse.join(alice, plain)
+    (alice,) = stack.users(1)
     assert claims(stack.ask(alice, quiet, endpoint))["video"]["canPublishSources"] == ["microphone"]
     assert "canPublishSources" not in claims(stack.ask(alice, plain, endpoint))["video"]
 
@@ -93,3 +90,58 @@ def test_a_policy_takes_tracks_away_in_a_call(stack: Stack) -> None:
         f"{milliseconds(statistics.median(delays))} ms, worst {milliseconds(max(delays))} ms"
     )
     assert max(delays) < 3.0
+
+
+@pytest.mark.parametrize("endpoint", BOTH)
+def test_only_members_get_a_token(stack: Stack, endpoint: str) -> None:
+    room = stack.room()
+    member, invited, stranger, left, banned = stack.users(5)
+    for user in (left, banned):
+        stack.enter(user, room)
+    stack.synapse.membership(left, room, "leave")
+    admin = stack.synapse.admin
+    stack.synapse.membership(admin, room, "ban", banned)
+    stack.synapse.membership(admin, room, "invite", invited)
+    for user in (invited, stranger, left, banned):
+        refused = stack.ask(user, room, endpoint, outside=True)
+        assert refused.status == 403, user
+        assert refused.json()["error"].startswith(SENTENCE)
+    assert stack.ask(member, room, endpoint).status == 200
+
+
+@pytest.mark.parametrize("how", ["kick", "ban"])
+def test_who_is_put_out_of_the_room_is_put_out_of_its_call(stack: Stack, how: str) -> None:
+    delays = [room_to_call(stack, how) for _ in range(TRIES)]
+    print(
+        f"\nDendrite, polling alone: {how} to the end of the call, median "
+        f"{milliseconds(statistics.median(delays))} ms, worst {milliseconds(max(delays))} ms"
+    )
+    assert max(delays) < 15.0
+
+
+def room_to_call(stack: Stack, how: str) -> float:
+    """Put somebody in a call out of the room; returns the seconds until the call has ended."""
+    alice, bob = stack.users(2)
+    room = stack.room()
+    alice_in, bob_in = stack.join(alice, room), stack.join(bob, room)
+    until("both are seen", lambda: len(stack.identities(room)) == 2)
+    begun = time.time()
+    stack.synapse.membership(stack.synapse.admin, room, how, bob)
+    gone = bob_in.hears("disconnected", 20.0)
+    assert stack.identities(room) == {alice_in.identity}
+    alice_in.disconnect()
+    return float(gone["at"] - begun)
+
+
+def test_check_finds_nothing_wrong_with_it(stack: Stack) -> None:
+    command = [sys.executable, "-m", "lotus_guard.cli", "check", "--json"]
+    env = {**os.environ, **stack.guard.process.env, "PYTHONPATH": str(ROOT)}
+    run = partial(subprocess.run, capture_output=True, text=True, timeout=120, check=False)
+    done = run(command, cwd=stack.directory, env=env)
+    assert SECRET not in done.stdout + done.stderr
+    findings = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+    for each in findings.values():
+        print(f"  {each['level']:<8} {each['name']:<22} {each['seen']}")
+    assert [each for each in findings.values() if each["level"] == "fault"] == []
+    for name in ("synapse", "application-service-token", "asked-policies", "asked-membership"):
+        assert findings[name]["level"] == "ok"

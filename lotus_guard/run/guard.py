@@ -102,7 +102,7 @@ def make_guard(
     behind = basics, budget or FdBudget(), agents.upstream, admission, recorder
     return Guard(
         public=(public := make_public_port(*behind, webhooks)),
-        homeserver=make_homeserver_port(*behind, public.load),
+        homeserver=make_homeserver_port(*behind, public.load, hints.changes),
         operators=make_operators(basics, overview, memory, hints),
         loop=Loop(live, resolver, (livekit.backend, synapse.backend)),
         memory=memory,

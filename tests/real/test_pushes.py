@@ -75,15 +75,11 @@ class Town:
 
     def expect(self, room: str, user: User, *wanted: str) -> None:
         """Wait until all of this was told, in this order, and nothing else."""
-        until(
-            f"{wanted} is told", lambda: self.heard.memberships(room, user) == list(wanted), 10.0
-        )
+        until(f"{wanted} is told", lambda: self.heard.memberships(room, user) == list(wanted), 10.0)
 
     def room(self, user: User, version: str) -> str:
         wanted = {"preset": "public_chat", "room_version": version}
-        made = self.synapse.call(
-            "POST", "/_matrix/client/v3/createRoom", user.access_token, wanted
-        )
+        made = self.synapse.call("POST", "/_matrix/client/v3/createRoom", user.access_token, wanted)
         return str(made.json()["room_id"])
 
     def upgrade(self, user: User, room: str, version: str) -> str:

@@ -31,12 +31,8 @@ def test_the_others_hear_what_one_tells_byte_for_byte() -> None:
     for news in one.told:
         reader(Party(one.memory, "two"), heard).hear(news)
         reader(one, own).hear(news)
-    assert heard.all == [
-        ("push", *PUSH),
-        ("webhook", *HOOK),
-        ("issued", ROOM),
-        ("changes", changes),
-    ]
+    told = [("push", *PUSH), ("webhook", *HOOK), ("issued", ROOM), ("changes", changes)]
+    assert heard.all == told
     assert own.all == [], "nobody hears themselves"
 
 

@@ -9,7 +9,7 @@ The wire, as homeservers write it (Matrix specification, Application Service API
     200 {}
 
 A transaction that is not taken comes again, and perhaps with more events under the same id
-(docs/facts.md, Any homeserver: who may ask what about a room): so each event counts once.
+(docs/facts.md, Any homeserver: what it tells unasked): so each event counts once.
 """
 
 from collections.abc import Collection, Mapping

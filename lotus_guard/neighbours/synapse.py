@@ -21,10 +21,11 @@ from lotus_guard.neighbours.synapse_admin import (
     state_path,
 )
 from lotus_guard.rules.rule import P, Reading, Rule
-from lotus_guard.rules.state_event import content_of, event_of, read_events
+from lotus_guard.rules.state_event import content_of, event_of, predecessor_in, read_events
 
 _PAGE = 500
 _MOST_NAME = 200
+_CREATE = "m.room.create"
 
 
 V = TypeVar("V")
@@ -72,12 +73,17 @@ class Synapse:
                 return name[:_MOST_NAME]
         return None
 
+    async def predecessor(self, room: RoomId) -> RoomId | None:
+        """Ask which room this one replaced; None where it replaced none, or is unknown."""
+        create = event_of(await self._state(room, _CREATE) or (), _CREATE)
+        return predecessor_in(create)
+
     async def ping(self) -> None:
         """See whether Synapse answers, by a question no client can have a hand in; raises Outage.
 
         It goes the way of all others (the token, the database) up to the room, which cannot be.
         """
-        await self._state(NO_ROOM, "m.room.create")
+        await self._state(NO_ROOM, _CREATE)
 
     async def _state(self, room: RoomId, event_type: str) -> list[Any] | None:
         """Read the events of a type; None where there is no such room."""

@@ -24,6 +24,7 @@ from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
 from lotus_guard.observe.room_names import RoomNames
 from lotus_guard.observe.rooms import Rooms
+from lotus_guard.observe.upgrades import UpgradedRooms
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.run.basics import Basics, make_basics
 from lotus_guard.run.clients import NeighbourClients, livekit_clients, make_signer, synapse_clients
@@ -96,7 +97,7 @@ def make_guard(
     webhooks = make_webhooks(basics, live, memory)
     hints = Hints(webhooks, pushes, policies, live, memory.cluster)
     admission = make_admission(basics, common, signer.clock, hints)
-    overview = make_overview(basics, common, live, synapse)
+    overview = make_overview(basics, common, live, synapse, limiter)
     show_what_is_known(basics, overview.rooms, hints)
     resolver = RoomResolver(synapse.background, memory.directory, limiter, clocks.now, live.wake)
     behind = basics, budget or FdBudget(), agents.upstream, admission, recorder
@@ -179,12 +180,18 @@ def make_webhooks(basics: Basics, live: Live, memory: Memory) -> Webhooks:
 
 
 def make_overview(
-    basics: Basics, common: CommonParts, live: Live, synapse: NeighbourClients[Synapse]
+    basics: Basics,
+    common: CommonParts,
+    live: Live,
+    synapse: NeighbourClients[Synapse],
+    limiter: RateLimiter,
 ) -> Overview:
     """Make what describes this guard to its operator."""
     config, clocks, memory = basics.config, basics.clocks, common.memory
     names_limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
     names = RoomNames(synapse.background, names_limiter, clocks.now)
+    asked = synapse.background
+    upgraded = UpgradedRooms(asked, asked, basics.rules, limiter, clocks.now)
     observable = [*(each.rule.name for each in common.policies), LIVE]
     modes = {rule: "observe" if rule in config.observed else "enforce" for rule in observable}
     rooms = Rooms(
@@ -195,6 +202,7 @@ def make_overview(
         common.recorder,
         names.name_of,
         clocks.now,
+        upgraded.lost,
     )
     titles = {each.rule.name: each.rule.title for each in common.policies}
     identity = {"instance": memory.cluster.store.instance, "rules": modes, "titles": titles}

@@ -123,3 +123,26 @@ def test_a_ping_goes_the_way_of_a_look_up_to_a_room_that_cannot_be() -> None:
     with pytest.raises(Outage):
         result_of(client.ping())
     assert all(NO_ROOM[1:6].encode() in asked.uri for asked in agent.asked)
+
+
+@pytest.mark.parametrize(
+    ("content", "old"),
+    [
+        ({"predecessor": {"room_id": "!old:s", "event_id": "$1"}}, "!old:s"),
+        ({"predecessor": {"room_id": "!old"}}, "!old"),
+        ({}, None),
+        ({"predecessor": None}, None),
+        ({"predecessor": {"room_id": ["!old:s"]}}, None),
+        ({"predecessor": {"room_id": "old"}}, None),
+        (None, None),
+    ],
+)
+def test_which_room_another_one_replaced_its_first_event_says(content: Any, old: Any) -> None:
+    agent = answering(said(state=[event("m.room.create", content)]))
+    assert result_of(synapse(agent).predecessor(ROOM)) == old
+    assert agent.asked[0].uri.endswith(b"/state?type=m.room.create")
+
+
+def test_an_unknown_room_replaced_none() -> None:
+    agent = answering(said(404, errcode="M_NOT_FOUND"))
+    assert result_of(synapse(agent).predecessor(ROOM)) is None

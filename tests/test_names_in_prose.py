@@ -47,6 +47,9 @@ OTHERS = {
     "io.element",
     "lotus_guard.git",
     "m.call",
+    "m.room",
+    "predecessor.room_id",
+    "unsigned.age",
 }
 """Dotted names that are not ours, or are a value's field; one that is not met goes from here."""
 FILES = {"conf", "dpkg", "go", "js", "json", "md", "py", "sqlite", "toml", "typed", "yaml", "yml"}

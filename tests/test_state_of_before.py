@@ -23,6 +23,7 @@ from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
 from lotus_guard.core.seats import Look, Seats
+from lotus_guard.enforce.transactions import Changes
 from lotus_guard.memory.redis_address import PREFIX
 from lotus_guard.memory.redis_keys import Keyspace
 from lotus_guard.memory.redis_lease import Lease
@@ -180,6 +181,9 @@ class Heard:
 
     def on_issued(self, room: RoomId) -> None:
         self.all.append(("issued", room))
+
+    def on_changes(self, changes: Changes) -> None:
+        self.all.append(("changes", changes))
 
 
 @define(eq=False)

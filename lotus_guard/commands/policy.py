@@ -22,7 +22,7 @@ from lotus_guard.commands.policy_room import (
     check_room,
     clear_policy,
     find_room,
-    read,
+    read_with_lost,
     set_policy,
 )
 from lotus_guard.commands.policy_words import RoomPolicies, as_json, lines_of, meaning
@@ -99,7 +99,7 @@ def _show(rules: Rules) -> click.Command:
         """Show the policy of ROOM: who set it, when, and what it means."""
 
         async def work(sides: Sides, found: RoomId) -> RoomPolicies:
-            return await read(sides, found, rules)
+            return await read_with_lost(sides, found, rules)
 
         found = _run(room, homeserver, None, work)
         if is_json:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lotus_guard.check.exchange import describe_outage
 from lotus_guard.commands.common import Failed
@@ -22,7 +22,7 @@ from lotus_guard.neighbours.matrix import Denied, Matrix
 from lotus_guard.neighbours.synapse_admin import is_unknown_room
 from lotus_guard.rules import Rules
 from lotus_guard.rules.rule import Content, Rule
-from lotus_guard.rules.state_event import content_of, event_of
+from lotus_guard.rules.state_event import content_of, event_of, predecessor_in
 
 WANTED_USER = (
     "wanted: a valid access token of a user who may set state in the room (Element: Settings, "
@@ -92,6 +92,23 @@ async def read(sides: Sides, room: RoomId, rules: Rules) -> RoomPolicies:
     """Read the policies of a room; raises Failed."""
     events = [await _event(sides.admin, room, rule.event) for rule in rules]
     return RoomPolicies(room, tuple(map(Held, rules, events)))
+
+
+async def read_with_lost(sides: Sides, room: RoomId, rules: Rules) -> RoomPolicies:
+    """Read the policies of a room; where it has none, those of the room that it replaced.
+
+    Raises Failed.
+    """
+    found = await read(sides, room, rules)
+    if any(held.event is not None for held in found.held):
+        return found
+    old = predecessor_in(await _event(sides.admin, room, "m.room.create"))
+    try:
+        before = await read(sides, old, rules) if old is not None else None
+    except RefusedByHomeserver:  # Synapse does not know that room, or no more
+        return found
+    is_lost = before is not None and any(held.reading.policy.restricts for held in before.held)
+    return evolve(found, lost=before) if is_lost else found
 
 
 async def set_policy(sides: Sides, room: RoomId, rules: Rules, wishes: Wishes) -> Changed:

@@ -69,6 +69,8 @@ class RoomPolicies:
     room: RoomId
     held: tuple[Held, ...]
     """In the order of the rules."""
+    lost: "RoomPolicies | None" = None
+    """Those of the room that this one replaced, where it has none itself."""
 
     @property
     def complaints(self) -> tuple[str, ...]:
@@ -92,7 +94,17 @@ def lines_of(policies: RoomPolicies) -> list[str]:
     for held in policies.held:
         lines.append(f"{held.rule.heading:<8} {' '.join(held.shown.sentences)}")
         lines += _origin(held)
-    return lines
+    return lines + (_lost(policies.lost) if policies.lost else [])
+
+
+def _lost(before: RoomPolicies) -> list[str]:
+    return [
+        f"Lost     This room replaced {printable(before.room, 300)}, whose rules hold there only: "
+        "an upgrade copies none.",
+        f"         They were: {' '.join(meaning(before))}",
+        "         Wanted: `lotus-guard policy set` with them; next time `carry_over: true` of the "
+        "Synapse module does it.",
+    ]
 
 
 def _origin(held: Held) -> list[str]:
@@ -131,7 +143,8 @@ def _time(epoch: float | None) -> str:
 def as_json(policies: RoomPolicies) -> dict[str, Any]:
     """Describe a room's policies for machines, by the names of the rules."""
     rules = {held.rule.name: {**_event_json(held), **held.shown.fields} for held in policies.held}
-    return {"room": policies.room, **rules}
+    lost = as_json(policies.lost) if policies.lost else None
+    return {"room": policies.room, **rules, "rules_lost_of": lost}
 
 
 def _event_json(held: Held) -> dict[str, Any]:

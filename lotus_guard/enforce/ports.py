@@ -130,6 +130,14 @@ class Homeserver(Protocol):
         ...
 
 
+class Upgrades(Protocol):
+    """A way to ask the homeserver which rooms replace others."""
+
+    async def predecessor(self, room: RoomId) -> RoomId | None:
+        """Ask which room this one replaced, None where it is the first; raises Outage."""
+        ...
+
+
 class RoomService(Protocol):
     """LiveKit: the one source of who is there, and the place where steps are carried out."""
 

@@ -9,6 +9,8 @@ place the Matrix room, the slot and the evidence; bodies are byte for byte as La
     {"from", "kind": "push", "header", "body"}            signed by Synapse's module
     {"from", "kind": "webhook", "authorization", "body"}  signed by LiveKit
     {"from", "kind": "issued", "room"}                    a token was given out
+    {"from", "kind": "changes", "rooms": [room, ...], "members": [[room, user, membership], ...]}
+                                                          of a homeserver's transaction
 
 Whoever hears a push or a webhook verifies it again. The last push for each room is kept, for
 guards that start later.
@@ -21,9 +23,11 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from lotus_guard.core.lru import LruDict
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.membership import Membership, membership_of
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import text_of
 from lotus_guard.enforce.ports import Now
+from lotus_guard.enforce.transactions import Changes
 from lotus_guard.memory.redis_directory import RedisDirectory
 from lotus_guard.memory.redis_keys import Keyspace, in_background
 
@@ -48,6 +52,9 @@ class NewsListener(Protocol):
 
     def on_issued(self, room: RoomId) -> None:
         """Take note that another guard has given out a token for a room."""
+
+    def on_changes(self, changes: Changes) -> None:
+        """Take in what the homeserver told another guard in a transaction."""
 
 
 @define(eq=False)
@@ -76,6 +83,11 @@ class NewsTeller:
         if last is None or self.now() - last >= ISSUED_SECONDS:
             self._issued.put(room, self.now())
             in_background(self.keys.tell("issued", room=room))
+
+    def changed(self, changes: Changes) -> None:
+        """Publish what a transaction has changed."""
+        rooms, members = list(changes.rooms), [list(each) for each in changes.members]
+        in_background(self.keys.tell("changes", rooms=rooms, members=members))
 
     async def trim(self) -> None:
         """Drop the pushes that are kept, where they are too many; raises Outage."""
@@ -112,6 +124,8 @@ class NewsReader:
             self.listener.on_webhook(body, text_of(news, "authorization"))
         elif kind == "issued":
             self.listener.on_issued(RoomId(text_of(news, "room")))
+        elif kind == "changes":
+            self.listener.on_changes(_changes_in(news))
         else:
             self.directory.hear(kind, news)
 
@@ -124,3 +138,26 @@ class NewsReader:
         async for _room, written in self.keys.pairs("policies"):
             header, body = json.loads(written)
             self.listener.on_old_push(body.encode("latin-1", "replace"), header)
+
+
+def _changes_in(news: Mapping[str, Any]) -> Changes:
+    """Read what another guard tells; what makes no sense is passed over."""
+    rooms, members = (_list_in(news, name) for name in ("rooms", "members"))
+    found = [_member(each) for each in members]
+    return Changes(
+        [RoomId(each) for each in rooms if isinstance(each, str)],
+        [each for each in found if each is not None],
+    )
+
+
+def _list_in(news: Mapping[str, Any], name: str) -> list[object]:
+    value = news.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _member(said: object) -> tuple[RoomId, UserId, Membership] | None:
+    if not isinstance(said, list) or [type(each) for each in said] != [str] * 3:
+        return None
+    room, user, membership = said
+    read = membership_of(membership)
+    return None if read is Membership.UNHEARD else (RoomId(room), UserId(user), read)

@@ -35,7 +35,7 @@ from lotus_guard.neighbours.our_server import OurServer
 from lotus_guard.neighbours.synapse import MOST_NAME
 from lotus_guard.neighbours.synapse_admin import quoted
 from lotus_guard.rules.rule import P, Reading, Rule
-from lotus_guard.rules.state_event import read_events
+from lotus_guard.rules.state_event import predecessor_in, read_events
 
 SOURCE = "application service"
 """What this way to ask is called where a membership comes from it."""
@@ -121,6 +121,14 @@ class ApplicationService:
             if found := text_of(content or {}, key):
                 return found[:MOST_NAME]
         return None
+
+    async def predecessor(self, room: RoomId) -> RoomId | None:
+        """Ask which room this one replaced; None where it replaced none, or nobody can look."""
+        try:
+            content = await self._looked(room, "m.room.create", "", await self._begin())
+        except MayNotLook:
+            return None
+        return predecessor_in({"content": content})
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """Nobody lists rooms for an application service: raises MayNotLook."""

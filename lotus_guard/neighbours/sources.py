@@ -8,16 +8,16 @@ from twisted.internet.interfaces import IReactorTime
 
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage
+from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage, Upgrades
 from lotus_guard.rules.rule import P, Reading, Rule
 
 V = TypeVar("V")
 
 
-class Source(Homeserver, Protocol):
+class Source(Homeserver, Upgrades, Protocol):
     """One way to ask the homeserver."""
 
-    def within(self, seconds: float) -> Homeserver:
+    def within(self, seconds: float) -> "Source":
         """The same with another deadline."""
         ...
 
@@ -43,6 +43,10 @@ class Sources:
         """Look up a room's name, until one way knows it."""
         return await self._first(lambda source: source.name(room), bool)
 
+    async def predecessor(self, room: RoomId) -> RoomId | None:
+        """Ask which room this one replaced, until one way knows it."""
+        return await self._first(lambda source: source.predecessor(room), bool)
+
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List some rooms, in the first way that can."""
         return await self._first(lambda source: source.rooms(start))
@@ -53,7 +57,7 @@ class Sources:
 
     async def _first(
         self,
-        ask: Callable[[Homeserver], Awaitable[V]],
+        ask: Callable[[Source], Awaitable[V]],
         is_enough: Callable[[V], bool] = lambda _answer: True,
     ) -> V:
         """The first answer that is enough; else one that is not, unless a way has failed.
@@ -79,7 +83,7 @@ class Sources:
             return poor[0]
         raise (failures or outages)[0]
 
-    def _in_time(self) -> Iterator[Homeserver]:
+    def _in_time(self) -> Iterator[Source]:
         """Each way with what is left of the deadline, as long as anything is."""
         due = self.clock.seconds() + self.seconds
         for number, source in enumerate(self.each):

@@ -22,13 +22,15 @@ from lotus_guard.neighbours.synapse_admin import (
     state_path,
 )
 from lotus_guard.rules.rule import P, Reading, Rule
-from lotus_guard.rules.state_event import content_of, event_of, read_events
+from lotus_guard.rules.state_event import content_of, event_of, predecessor_in, read_events
 
 SOURCE = "admin"
 """What this way to ask is called where a membership comes from it."""
 MOST_NAME = 200
 """Characters of a room's name."""
 _PAGE = 500
+_CREATE = "m.room.create"
+
 
 V = TypeVar("V")
 
@@ -79,6 +81,11 @@ class Synapse:
             if name and isinstance(name, str):
                 return name[:MOST_NAME]
         return None
+
+    async def predecessor(self, room: RoomId) -> RoomId | None:
+        """Ask which room this one replaced; None where it replaced none, or is unknown."""
+        create = event_of(await self._state(room, _CREATE) or (), _CREATE)
+        return predecessor_in(create)
 
     async def ping(self) -> None:
         """See whether it answers, by a question no client can have a hand in; raises Outage.

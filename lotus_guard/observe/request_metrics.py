@@ -42,6 +42,12 @@ class RequestMetrics:
             ("reason",),
         )
 
+        self.transactions = families.counter(
+            "lotus_guard_transactions_total",
+            "Transactions of the homeserver: taken, or too_long or unreadable and passed over",
+            ("outcome",),
+        )
+
     def answered(self, endpoint: str, status: int) -> None:
         """Count an answer."""
         counter = self._answers.get((endpoint, status))
@@ -73,6 +79,16 @@ class RequestMetrics:
             _log.warn(
                 "One address sends more than its share: what is over it is refused with 429. "
                 "Others are served."
+            )
+
+    def took_transaction(self, outcome: str) -> None:
+        """Count a transaction; log it at most once a minute where nothing of it could be read."""
+        self.transactions.labels(outcome).inc()
+        if outcome != "taken" and self._families.may_say("transaction", outcome):
+            _log.warn(
+                "A transaction of the homeserver was passed over: {outcome}. What it told is "
+                "polled.",
+                outcome=outcome.replace("_", " "),
             )
 
     def cut(self, why: str) -> None:

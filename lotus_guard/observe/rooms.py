@@ -7,10 +7,12 @@ rooms LiveKit's count is. A room, as JSON:
      "policy": [{"rule": "limit", "words": ["at most 5 people"], "brief": ["at most 5"],
                  "seats": 5 | null}, ...],
      "taken": 3 | null, "max_users": 5 | null, "forbidden": ["camera", ...],
-     "refused": 1, "narrowed": 4, "steps": 0, "failed_open": 0}
+     "refused": 1, "narrowed": 4, "steps": 0, "failed_open": 0,
+     "rules_lost_of": "!old:s" | null}
 
 `policy` lists the rules that restrict the room, and each rule adds the fields of its own policy
-(`Rule.show`). `taken` is known where the room has a number of seats.
+(`Rule.show`). `taken` is known where the room has a number of seats. `rules_lost_of` is the room
+with rules that this one replaced, where it has none itself (`observe.upgrades`).
 """
 
 from collections.abc import Callable
@@ -44,20 +46,23 @@ class Rooms:
     records: Recorder
     name_of: Callable[[RoomId], str | None]
     now: Now
+    lost: Callable[[RoomId], RoomId | None] = lambda _room: None
+    """Which room with rules a room without any has replaced, as far as that is known."""
 
     def all(self) -> list[dict[str, Any]]:
         """Describe the live rooms, those under a policy first, then by people."""
-        counts: dict[RoomId, int] = {}
-        for livekit_room, count in self.live.counts.items():
-            binding = self.directory.binding_of(livekit_room)
-            if binding:
-                counts[binding.room] = counts.get(binding.room, 0) + count
+        counts = self._counts()
         for room in self.seats.rooms():
             if self.seats.taken(room, self.now()):
                 counts.setdefault(room, 0)
         restricts = self.policies.restricts
         ranked = sorted(counts, key=lambda room: (not restricts(room), -counts[room], room))
         return [self._room(room, counts[room]) for room in ranked[:MOST_ROOMS]]
+
+    def upgraded(self) -> int:
+        """Count the live rooms without rules that replaced one with rules."""
+        rooms = sorted(self._counts())[:MOST_ROOMS]
+        return sum(self._lost(room) is not None for room in rooms)
 
     def people(self) -> int:
         """Count the people in all LiveKit rooms, by LiveKit's own count."""
@@ -66,6 +71,20 @@ class Rooms:
     def held(self) -> int:
         """Count the seats that are held for people who are not there."""
         return self.seats.held(self.now())
+
+    def _counts(self) -> dict[RoomId, int]:
+        """How many people are in each room, by LiveKit's count."""
+        counts: dict[RoomId, int] = {}
+        for livekit_room, count in self.live.counts.items():
+            binding = self.directory.binding_of(livekit_room)
+            if binding:
+                counts[binding.room] = counts.get(binding.room, 0) + count
+        return counts
+
+    def _lost(self, room: RoomId) -> RoomId | None:
+        """The room whose rules this one lacks; asked for only once it is known to have none."""
+        is_known = self.policies.age(room) is not None and not self.policies.is_unknown(room)
+        return self.lost(room) if is_known and not self.policies.restricts(room) else None
 
     def _room(self, room: RoomId, count: int) -> dict[str, Any]:
         seen = self.seats.people(room) if self.policies.restricts(room) else []
@@ -83,6 +102,7 @@ class Rooms:
             "narrowed": tally[Deed.CHANGED],
             "steps": tally[Deed.STEP],
             "failed_open": tally[Deed.FAIL_OPEN],
+            "rules_lost_of": self._lost(room),
         }
         for rule, policy in last:
             fields = {**rule.show(policy).fields, **fields}

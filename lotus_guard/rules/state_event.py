@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from lotus_guard.core.objects import as_object
+from lotus_guard.core.ids import is_room_id
+from lotus_guard.core.model import RoomId
+from lotus_guard.core.objects import as_object, part_of, text_of
 from lotus_guard.rules.rule import Policy, Reading, Rule
 
 P = TypeVar("P", bound=Policy)
@@ -34,6 +36,12 @@ def event_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] | N
 def content_of(event: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The content of an event; None where there is no event."""
     return as_object((event or {}).get("content"))
+
+
+def predecessor_in(create: Mapping[str, Any] | None) -> RoomId | None:
+    """The room that another one replaced, by its first event (`m.room.create`)."""
+    room = text_of(part_of(content_of(create) or {}, "predecessor"), "room_id")
+    return RoomId(room) if is_room_id(room) else None
 
 
 def set_at(event: Mapping[str, Any] | None) -> float | None:

@@ -9,6 +9,7 @@ from lotus_guard.core.seats import Seats
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.records import short_id
 from lotus_guard.enforce.seat_store import LocalSeats, SeatStore
+from lotus_guard.enforce.transactions import Changes
 from lotus_guard.memory.redis_address import RedisAddress
 from lotus_guard.memory.sqlite import SqliteStore, Tenant
 from lotus_guard.memory.store import Store
@@ -45,6 +46,11 @@ class Cluster:
         """Pass on a push that was believed to the others."""
         if self.shared is not None:
             self.shared.teller.pushed(room, body, header)
+
+    def tell_changes(self, changes: Changes) -> None:
+        """Pass on what the homeserver told in a transaction to the others."""
+        if self.shared is not None:
+            self.shared.teller.changed(changes)
 
     def tell_webhook(self, body: bytes, authorization: str) -> None:
         """Pass on a genuine webhook to the others."""

@@ -74,6 +74,12 @@ class Config:
         "endpoint of the port for the homeserver, which hands token requests on; empty: none",
         endpoint_or_none,
     )
+    transactions: bool = setting(
+        "TRANSACTIONS",
+        "off",
+        "on: the port for the homeserver takes an application service's transactions",
+        on_or_off,
+    )
     upstream: str = setting("UPSTREAM", "http://127.0.0.1:8071", "address of lk-jwt-service", url)
     livekit_api: str = composed(
         _livekit_api,

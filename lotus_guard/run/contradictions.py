@@ -16,7 +16,21 @@ _HOMESERVER_LISTEN = f"{OUR_PREFIX}HOMESERVER_LISTEN"
 
 def contradictions(values: Mapping[str, Any]) -> list[str]:
     """Write a line for each; `values` lacks the settings that are faulty already."""
-    return [*_address_faults(values), *_worker_faults(values)]
+    return [*_address_faults(values), *_worker_faults(values), *_transaction_faults(values)]
+
+
+def _transaction_faults(values: Mapping[str, Any]) -> list[str]:
+    """Find what transactions need: a port where they come in, and what they are believed by."""
+    if not values.get("transactions"):
+        return []
+    faults, name = [], f"{OUR_PREFIX}TRANSACTIONS"
+    if values.get("homeserver_listen") == "":
+        faults.append(fault_line(name, "is on without a port", f"{_HOMESERVER_LISTEN} with it"))
+    credentials = values.get("credentials")
+    if credentials is not None and not credentials.hs_token.value:
+        wanted = "LIVEKIT_AS_REGISTRATION_FILE or LIVEKIT_HS_TOKEN with it"
+        faults.append(fault_line(name, "is on and no hs_token is known", wanted))
+    return faults
 
 
 def _address_faults(values: Mapping[str, Any]) -> list[str]:

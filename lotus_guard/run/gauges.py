@@ -49,5 +49,10 @@ def _show_rooms(families: Families, rooms: Rooms) -> None:
     families.show(
         "lotus_guard_live_rooms", "LiveKit rooms at the last pass", lambda: len(live.counts)
     )
+    families.show(
+        "lotus_guard_live_rooms_with_rules_lost",
+        "Live rooms without rules that replaced a room with rules",
+        rooms.upgraded,
+    )
     families.show("lotus_guard_live_people", "People in them, by LiveKit's count", rooms.people)
     families.show("lotus_guard_seats_held", "Seats held for people who are not there", rooms.held)

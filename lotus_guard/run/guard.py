@@ -26,6 +26,7 @@ from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
 from lotus_guard.observe.room_names import RoomNames
 from lotus_guard.observe.rooms import Rooms
+from lotus_guard.observe.upgrades import UpgradedRooms
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.run.basics import Basics, make_basics
 from lotus_guard.run.clients import (
@@ -108,14 +109,14 @@ def make_guard(
     on_member = members.told if members else nobody
     hints = Hints(webhooks, pushes, common.policies, live, memory.cluster, on_member)
     admission = make_admission(basics, common, signer.clock, hints, homeserver.eyes)
-    overview = make_overview(basics, common, live, homeserver)
+    overview = make_overview(basics, common, live, homeserver, limiter)
     show_what_is_known(basics, overview.rooms, hints)
     ways = homeserver.background
     resolver = RoomResolver(ways, memory.directory, limiter, clocks.now, live.wake)
     behind = basics, budget or FdBudget(), agents.upstream, admission, common.recorder
     return Guard(
         public=(public := make_public_port(*behind, webhooks)),
-        homeserver=make_homeserver_port(*behind, public.load),
+        homeserver=make_homeserver_port(*behind, public.load, hints.changes),
         operators=make_operators(basics, overview, memory, hints),
         loop=Loop(live, members, resolver, (livekit.backend, homeserver.backend)),
         memory=memory,
@@ -217,12 +218,18 @@ def make_webhooks(
 
 
 def make_overview(
-    basics: Basics, common: CommonParts, live: Live, homeserver: NeighbourClients[Sources]
+    basics: Basics,
+    common: CommonParts,
+    live: Live,
+    homeserver: NeighbourClients[Sources],
+    limiter: RateLimiter,
 ) -> Overview:
     """Make what describes this guard to its operator."""
     config, clocks, memory = basics.config, basics.clocks, common.memory
     names_limiter = RateLimiter(config.policy_rate, clocks.reactor, clocks.now)
     names = RoomNames(homeserver.background, names_limiter, clocks.now)
+    asked = homeserver.background
+    upgraded = UpgradedRooms(asked, asked, basics.rules, limiter, clocks.now)
     observable = [*(each.rule.name for each in common.policies), LIVE]
     modes = {rule: "observe" if rule in config.observed else "enforce" for rule in observable}
     rooms = Rooms(
@@ -233,6 +240,7 @@ def make_overview(
         common.recorder,
         names.name_of,
         clocks.now,
+        upgraded.lost,
     )
     titles = {each.rule.name: each.rule.title for each in common.policies}
     identity = {"instance": memory.cluster.store.instance, "rules": modes, "titles": titles}

@@ -12,6 +12,7 @@ from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.hints import Pushes, Webhooks
 from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.policies import AllPolicies
+from lotus_guard.enforce.transactions import Changes
 from lotus_guard.rules.push import Unsigned
 from lotus_guard.run.cluster import Cluster
 
@@ -48,17 +49,10 @@ class Hints:
         room = self._take(body, header)
         self._cluster.tell_push(room, body, header)
 
-    def changed(self, room: RoomId) -> None:
-        """The homeserver says that a room's policies have changed: ask it, and work on the room."""
-        self._policies.outdated(room)
-        self._live.wake(room)
-
-    def member(self, room: RoomId, user: UserId, membership: Membership) -> None:
-        """The homeserver says how somebody stands to a room now; never raises."""
-        try:
-            self.on_member(room, user, membership)
-        except Exception:  # the push is good, and so are the others that came with it
-            _log.failure("A changed membership could not be followed")
+    def changes(self, changes: Changes) -> None:
+        """Take in what the homeserver tells in its transactions."""
+        self.on_changes(changes)
+        self._cluster.tell_changes(changes)
 
     def issued(self, room: RoomId) -> None:
         """Take note that a token was given out for a room."""
@@ -92,10 +86,24 @@ class Hints:
         """Take note that another guard has given out a token for a room."""
         self._live.candidates.expect(room)
 
+    def on_changes(self, changes: Changes) -> None:
+        """Take in what the homeserver told another guard: of policies, only that they changed."""
+        for room in changes.rooms:
+            self._policies.outdated(room)
+            self._live.wake(room)
+        for room, user, membership in changes.members:
+            self._member(room, user, membership)
+
+    def _member(self, room: RoomId, user: UserId, membership: Membership) -> None:
+        try:
+            self.on_member(room, user, membership)
+        except Exception:  # what else came with it is good
+            _log.failure("A changed membership could not be followed")
+
     def _take(self, body: bytes, header: str) -> RoomId | None:
         taken = self.pushes.take(body, header, self._policies)
         if taken.room:
             self._live.wake(taken.room)
         for each in taken.members:
-            self.member(each.room, each.user, each.membership)
+            self._member(each.room, each.user, each.membership)
         return taken.room

@@ -1,5 +1,6 @@
 """The homeserver's port: what serves clients whose homeserver hands on what they ask for."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -8,6 +9,7 @@ from attrs import frozen
 from lotus_guard.core.probe import QUERY
 from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.records import Recorder
+from lotus_guard.enforce.transactions import Changes, Transactions
 from lotus_guard.neighbours.upstream import OF_HOMESERVERS, WITHHELD, Upstream
 from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.load_shedding import HANDED_ON_SECONDS, LoadShedding
@@ -16,6 +18,7 @@ from lotus_guard.run.basics import Basics
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.public_port import Traffic, probes
 from lotus_guard.web.answers import Answers
+from lotus_guard.web.app_service import AppService
 from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.door import Door
 from lotus_guard.web.homeserver import HomeserverApp, label_of
@@ -60,8 +63,9 @@ def make_homeserver_port(
     admission: Admission,
     recorder: Recorder,
     load: LoadShedding,
+    on_changes: Callable[[Changes], None],
 ) -> HomeserverPort:
-    """Make what serves the homeserver, should it have a port."""
+    """Make what serves the homeserver, should it have a port; `on_changes` hears its news."""
     config, clocks, metrics = basics.config, basics.clocks, basics.metrics
     connections = Connections(
         budget.requests,
@@ -78,7 +82,20 @@ def make_homeserver_port(
     exchange = TokenExchange(
         way, admission, objections, load, callers, clocks.now, patience=HANDED_ON_SECONDS
     )
-    app = HomeserverApp(exchange)
+    app = HomeserverApp(exchange, _service(basics, callers, answers, on_changes))
     is_probe = probes(basics, in_query)
     door = Door(app, callers, load, answers, objections, is_probe, load.handed_on)
     return HomeserverPort(door, connections)
+
+
+def _service(
+    basics: Basics, callers: Homeservers, answers: Answers, on_changes: Callable[[Changes], None]
+) -> AppService | None:
+    """Make what takes transactions, where they are wanted."""
+    if not basics.config.transactions:
+        return None
+    types = [rule.event for rule in basics.rules]
+    on_outcome = basics.metrics.requests.took_transaction
+    return AppService(
+        callers, Transactions(types, basics.clocks.epoch, on_changes, on_outcome), answers
+    )

@@ -9,6 +9,7 @@ import hmac
 
 from attrs import define, field
 from twisted.logger import Logger
+from twisted.web.http_headers import Headers
 
 from lotus_guard.core.homeserver_wire import (
     ORIGIN_HEADER,
@@ -55,6 +56,13 @@ class Homeservers:
             return _ITSELF
         return Origin(request.sender.user or request.sender.server)
 
+    def is_ours(self, headers: Headers) -> bool:
+        """Whether these headers prove that it is our homeserver; without its token, none do."""
+        token = _token_in(headers)
+        believed = [each for each in self.hs_token.believed() if each]
+        found = [hmac.compare_digest(token or b"", each.encode()) for each in believed]
+        return len(headers.getRawHeaders(b"Authorization", [])) == 1 and any(found)
+
     def note(self, who: Origin) -> None:
         """Take note of nothing: each request says for whom it is."""
 
@@ -66,14 +74,10 @@ class Homeservers:
         """
         if not self.hs_token.value:
             return
-        said = request.requestHeaders.getRawHeaders(b"Authorization", [])
-        scheme, _, token = (said[0] if said else b"").partition(b" ")
-        if scheme.lower() != b"bearer":
+        if _token_in(request.requestHeaders) is None:
             self._tell("there was no token in it")
             raise Problem(401, "M_MISSING_TOKEN", "Missing homeserver access token")
-        believed = [each for each in self.hs_token.believed() if each]
-        found = [hmac.compare_digest(token, each.encode()) for each in believed]
-        if len(said) > 1 or not any(found):
+        if not self.is_ours(request.requestHeaders):
             self._tell("its token is not the hs_token that the guard has")
             raise Problem(401, "M_UNKNOWN_TOKEN", "Unrecognised homeserver access token")
 
@@ -105,6 +109,13 @@ class Homeservers:
             return server_sender(_text(origins[0])) if origins else None
         except Unreadable as why:
             self.objections.refuse(Problem(400, why.errcode, str(why)))
+
+
+def _token_in(headers: Headers) -> bytes | None:
+    """The token in the first of these headers that says who asks; None where it has none."""
+    said = headers.getRawHeaders(b"Authorization", [])
+    scheme, _, token = (said[0] if said else b"").partition(b" ")
+    return token if scheme.lower() == b"bearer" else None
 
 
 def _path_of(uri: bytes) -> bytes:

@@ -16,13 +16,14 @@ from lotus_guard.commands.policy_room import (
     clear_policy,
     find_room,
     read,
+    read_with_lost,
     set_policy,
 )
 from lotus_guard.commands.policy_words import meaning
 from lotus_guard.core.model import RoomId
 from lotus_guard.neighbours.matrix import Matrix
 from lotus_guard.rules import RULES
-from lotus_guard.sandbox.stack import TWO
+from lotus_guard.sandbox.stack import OPEN, TWO
 from tests.commands.kitchen import (
     ALIAS,
     CAMERA,
@@ -280,3 +281,24 @@ async def test_an_alias_of_no_room(kitchen: Kitchen, room: object) -> None:
     sides = kitchen.sides()
     sides.user.url = kitchen.world.serve(http_answer(body))
     await kitchen.fails("not as Synapse does: 200; wanted", sides, Failed, ALIAS)
+
+
+@pytest_twisted.ensureDeferred
+async def test_rules_that_an_upgrade_has_lost_are_found(kitchen: Kitchen) -> None:
+    sides, room, old = kitchen.sides(), RoomId(ROOM), TWO
+    assert (await read_with_lost(sides, room, RULES)).lost is None, "it replaced none"
+    kitchen.has("m.room.create", {"predecessor": {"room_id": old}})
+    found = await read_with_lost(sides, room, RULES)
+    assert found.lost is not None
+    assert found.lost.room == old
+    kitchen.has(LIMIT_EVENT, {})
+    assert (await read_with_lost(sides, room, RULES)).lost is None, "it is to have none"
+
+
+@pytest.mark.parametrize("before", ["!nowhere:sandbox", OPEN, 7])
+@pytest_twisted.ensureDeferred
+async def test_a_room_that_replaced_one_without_rules_has_lost_none(
+    kitchen: Kitchen, before: Any
+) -> None:
+    kitchen.has("m.room.create", {"predecessor": {"room_id": before}})
+    assert (await read_with_lost(kitchen.sides(), RoomId(ROOM), RULES)).lost is None

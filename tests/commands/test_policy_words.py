@@ -39,6 +39,17 @@ def test_show_tells_who_when_and_what() -> None:
     assert f"{SOURCES_EVENT} is empty, so it says nothing; sent by @m:s on" in empty
 
 
+def test_show_tells_of_rules_that_an_upgrade_has_lost() -> None:
+    found = evolve(policies_of(), lost=evolve(policies_of({"max_users": 3}), room=RoomId("!old:s")))
+    text = "\n".join(lines_of(found))
+    assert "This room replaced !old:s, whose rules hold there only" in text
+    assert "They were: At most 3 different people may be in the room's calls." in text
+    assert "Wanted: `lotus-guard policy set` with them" in text
+    assert as_json(found)["rules_lost_of"]["limit"]["content"] == {"max_users": 3}
+    assert as_json(policies_of())["rules_lost_of"] is None
+    assert "Lost" not in "\n".join(lines_of(policies_of()))
+
+
 def test_show_complains_and_names_what_is_not_ours() -> None:
     found = policies_of({"max_users": "five", "note": "x"}, {CAMERA: 0, "max_bitrate": 9})
     text = "\n".join(lines_of(found))

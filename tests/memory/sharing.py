@@ -7,6 +7,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import RoomId
+from lotus_guard.enforce.transactions import Changes
 from lotus_guard.memory.redis_keys import Keyspace
 from tests.model_redis import Memory, ModelRedis
 
@@ -51,6 +52,9 @@ class Heard:
 
     def on_webhook(self, body: bytes, authorization: str) -> None:
         self.all.append(("webhook", body, authorization))
+
+    def on_changes(self, changes: Changes) -> None:
+        self.all.append(("changes", changes))
 
     def on_issued(self, room: RoomId) -> None:
         self.all.append(("issued", room))

@@ -3,7 +3,9 @@
 import pytest_twisted
 
 from lotus_guard.core.directory import Directory
-from lotus_guard.core.model import RoomId
+from lotus_guard.core.membership import Membership
+from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.enforce.transactions import Changes
 from lotus_guard.memory.redis_directory import RedisDirectory
 from lotus_guard.memory.redis_news import ISSUED_SECONDS, MOST_POLICIES, NewsReader, NewsTeller
 from tests.memory.sharing import Heard, Party
@@ -24,10 +26,13 @@ def test_the_others_hear_what_one_tells_byte_for_byte() -> None:
     teller.pushed(ROOM, *PUSH)
     teller.hooked(*HOOK)
     teller.issued(ROOM)
+    changes = Changes([ROOM], [(ROOM, UserId("@a:s"), Membership.BAN)])
+    teller.changed(changes)
     for news in one.told:
         reader(Party(one.memory, "two"), heard).hear(news)
         reader(one, own).hear(news)
-    assert heard.all == [("push", *PUSH), ("webhook", *HOOK), ("issued", ROOM)]
+    told = [("push", *PUSH), ("webhook", *HOOK), ("issued", ROOM), ("changes", changes)]
+    assert heard.all == told
     assert own.all == [], "nobody hears themselves"
 
 
@@ -79,3 +84,13 @@ def test_news_that_makes_no_sense_is_nobodys() -> None:
         reader(party, heard).hear(news)
     assert heard.all == []
     assert party.told == []
+
+
+def test_of_changes_what_makes_no_sense_is_passed_over() -> None:
+    party, heard = Party(), Heard()
+    strange = [["!r:s", "@a:s", "gone"], ["!r:s", "@a:s"], 3, [1, 2, 3], ["!r:s", "@b:s", "join"]]
+    for news in ({}, {"rooms": 3, "members": {}}, {"rooms": [3, ROOM], "members": strange}):
+        reader(party, heard).hear({"kind": "changes", **news})
+    empty = Changes([], [])
+    last = Changes([ROOM], [(ROOM, UserId("@b:s"), Membership.JOIN)])
+    assert heard.all == [("changes", empty), ("changes", empty), ("changes", last)]

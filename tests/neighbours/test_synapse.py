@@ -185,3 +185,26 @@ def test_with_another_deadline_it_is_the_same() -> None:
     result_of(shorter.membership(ROOM, USER))
     assert (shorter.seconds, client.seconds) == (0.25, 1.0)
     assert client.server.name == "s"
+
+
+@pytest.mark.parametrize(
+    ("content", "old"),
+    [
+        ({"predecessor": {"room_id": "!old:s", "event_id": "$1"}}, "!old:s"),
+        ({"predecessor": {"room_id": "!old"}}, "!old"),
+        ({}, None),
+        ({"predecessor": None}, None),
+        ({"predecessor": {"room_id": ["!old:s"]}}, None),
+        ({"predecessor": {"room_id": "old"}}, None),
+        (None, None),
+    ],
+)
+def test_which_room_another_one_replaced_its_first_event_says(content: Any, old: Any) -> None:
+    agent = answering(said(state=[event("m.room.create", content)]))
+    assert result_of(synapse(agent).predecessor(ROOM)) == old
+    assert agent.asked[0].uri.endswith(b"/state?type=m.room.create")
+
+
+def test_an_unknown_room_replaced_none() -> None:
+    agent = answering(said(404, errcode="M_NOT_FOUND"))
+    assert result_of(synapse(agent).predecessor(ROOM)) is None

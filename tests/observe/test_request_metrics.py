@@ -70,3 +70,15 @@ def test_closed_connections_are_counted_by_reason() -> None:
     assert metered.value("connections_cut_total", reason="late") == 2
     assert metered.value("connections_cut_total", reason="idle") == 1
     assert metered.value("connections_cut_total", reason="room") is None
+
+
+def test_transactions_are_counted_and_one_that_is_passed_over_is_logged(logged: list[Any]) -> None:
+    metered = Metered()
+    requests = RequestMetrics(metered.families)
+    for outcome in ("taken", "taken", "too_long", "too_long"):
+        requests.took_transaction(outcome)
+    assert metered.value("transactions_total", outcome="taken") == 2
+    assert metered.value("transactions_total", outcome="too_long") == 2
+    told = [formatEvent(event) for event in logged]
+    assert [text for text in told if "passed over: too long." in text] == told
+    assert len(told) == 1

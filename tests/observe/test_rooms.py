@@ -94,6 +94,7 @@ def test_a_room_is_told_with_all_that_is_known_of_it(town: Town) -> None:
         {Deed.REFUSED: 1, Deed.CHANGED: 4, Deed.STEP: 2, Deed.FAIL_OPEN: 3}
     )
     (told,) = town.rooms.all()
+    assert told.pop("rules_lost_of") is None
     none = {
         name: value
         for rule in RULES
@@ -200,3 +201,22 @@ def test_a_rule_is_described_as_json() -> None:
         "seats": 1,
     }
     assert described(Media(), SourcePolicy())["words"] == []
+
+
+def test_a_room_without_rules_that_replaced_one_with_them_says_so_and_is_counted(
+    town: Town,
+) -> None:
+    old, asked = RoomId("!old:s"), list[RoomId]()
+
+    def lost(room: RoomId) -> RoomId:
+        asked.append(room)
+        return old
+
+    town.rooms.lost = lost
+    bare, ruled, unread = town.room("bare", 2), town.room("ruled", 2), town.room("unread", 2)
+    town.has(bare)
+    town.has(ruled, 3)
+    told = {each["room"]: each["rules_lost_of"] for each in town.rooms.all()}
+    assert told == {bare: old, ruled: None, unread: None}
+    assert town.rooms.upgraded() == 1
+    assert set(asked) == {bare}, "of others it is not asked"

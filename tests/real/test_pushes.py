@@ -1,9 +1,11 @@
 """What a real Synapse with our module tells the guard, and does when a room is upgraded."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import quote
@@ -14,9 +16,10 @@ from attrs import define, field
 from lotus_guard.rules import RULES
 from lotus_guard.rules.push import HEADER, Push, read_push
 from tests.real.conftest import require_real
-from tests.real.homeserver import Synapse, User
-from tests.real.processes import free_port, until
-from tests.real.stack import LIMIT, NO_VIDEO, PUSH_SECRET, QUALITY
+from tests.real.homeserver import AS_TOKEN, HS_TOKEN, Synapse, User
+from tests.real.processes import Process, free_port, until
+from tests.real.sfu import LiveKit
+from tests.real.stack import LIMIT, NO_VIDEO, PUSH_SECRET, QUALITY, Guard, make_guard
 
 CLIENT = "/_matrix/client/v3/rooms"
 
@@ -191,6 +194,49 @@ def test_who_may_not_set_a_policy_carries_it_over_or_the_log_says_so(town: Town)
         return said or town.content(user, after, LIMIT) == {"max_users": 3}
 
     until("it is done, or said", is_done, 10.0)
+
+
+def test_transactions_of_a_real_homeserver_are_taken(tmp_path: Path) -> None:
+    """Nothing but the homeserver and the guard: the other neighbours are asked for nothing."""
+    require_real()
+    port, registration = free_port(), tmp_path / "registration.yaml"
+    wanted = {
+        "id": "guard",
+        "as_token": AS_TOKEN,
+        "hs_token": HS_TOKEN,
+        "sender_localpart": "_guard",
+        "namespaces": {"users": [{"exclusive": False, "regex": "@.*"}]},
+        "url": f"http://127.0.0.1:{port}",
+    }
+    registration.write_text(json.dumps(wanted))
+    more = {"app_service_config_files": [str(registration)]}
+    synapse = Synapse(tmp_path / "synapse", more=more)
+    synapse.start()
+    nobody = Process("nobody", [], tmp_path, free_port())
+    settings = {
+        "LOTUS_GUARD_HOMESERVER_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+        "LOTUS_GUARD_TRANSACTIONS": "on",
+        "LIVEKIT_AS_REGISTRATION_FILE": str(registration),
+    }
+    guard = make_guard(tmp_path / "guard", nobody, LiveKit(tmp_path, []), synapse, settings)
+    try:
+        guard.process.start()
+        user = synapse.register()
+        room = synapse.create_room(user)
+        before = taken(guard)
+        begun = time.monotonic()
+        assert synapse.set_state(user, room, LIMIT, {"max_users": 3}).status == 200
+        until("it is taken", lambda: taken(guard) > before, 20.0, 0.01)
+        print(f"\npolicy to transaction: {1000.0 * (time.monotonic() - begun):.0f} ms")
+        names = guard.metrics()
+        assert not [n for n in names if "transactions_total" in n and "taken" not in n]
+    finally:
+        guard.process.stop()
+        synapse.process.stop()
+
+
+def taken(guard: Guard) -> float:
+    return guard.metrics().get('lotus_guard_transactions_total{outcome="taken"}', 0.0)
 
 
 def test_a_room_without_policies_is_upgraded_as_ever(town: Town) -> None:

@@ -12,6 +12,7 @@ from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Seats
 from lotus_guard.enforce.seat_store import LocalSeats
+from lotus_guard.enforce.transactions import Changes
 from lotus_guard.memory.redis_seats import RedisSeats
 from lotus_guard.memory.redis_store import RedisStore
 from lotus_guard.memory.sqlite import SqliteStore
@@ -83,6 +84,9 @@ class Listener:
 
     def on_issued(self, room: RoomId) -> None:
         self.heard.append(room)
+
+    def on_changes(self, changes: Changes) -> None:
+        self.heard.append(changes)
 
 
 def test_what_one_tells_the_others_hear(memory: Memory) -> None:

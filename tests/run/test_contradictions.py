@@ -6,6 +6,31 @@ from lotus_guard.run.config import Faulty, read_config
 from lotus_guard.run.contradictions import contradictions
 from tests.test_docs import GOOD
 
+ON = {"LOTUS_GUARD_TRANSACTIONS": "on"}
+PORT = {"LOTUS_GUARD_HOMESERVER_LISTEN": "tcp:8069:interface=127.0.0.1"}
+TOKEN = {"LIVEKIT_HS_TOKEN": "t"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({**ON, **TOKEN}, ["is on without a port; wanted: LOTUS_GUARD_HOMESERVER_LISTEN"]),
+        ({**ON, **PORT}, ["is on and no hs_token is known; wanted: LIVEKIT_AS_REGISTRATION_FILE"]),
+        ({**ON, **PORT, **TOKEN}, []),
+        ({}, []),
+    ],
+)
+def test_transactions_need_a_port_and_a_token(settings: dict[str, str], wanted: list[str]) -> None:
+    try:
+        assert read_config({**GOOD, **settings}).transactions == bool(settings)
+        faults = []
+    except Faulty as faulty:
+        faults = faulty.faults
+    assert len(faults) == len(wanted)
+    for fault, text in zip(faults, wanted, strict=True):
+        assert fault.startswith(f"LOTUS_GUARD_TRANSACTIONS: {text}")
+
+
 WORKERS = {"LOTUS_GUARD_WORKERS": "2", "LOTUS_GUARD_STATE": "redis://h"}
 
 

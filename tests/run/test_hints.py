@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.membership import Membership
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.enforce.transactions import Changes
 from lotus_guard.rules.push import MEMBER, Member, Unsigned, sign_push, write_members
 from lotus_guard.run.hints import Hints
 from tests.events import push_of
@@ -26,6 +27,9 @@ class Told:
 
     def tell_issued(self, room: RoomId) -> None:
         self.news.append(("issued", room))
+
+    def tell_changes(self, changes: Changes) -> None:
+        self.news.append(("changes", changes))
 
     def tell_push(self, room: RoomId | None, body: bytes, header: str) -> None:
         self.news.append(("push", room, body, header))
@@ -111,15 +115,22 @@ def test_a_membership_that_cannot_be_followed_costs_no_other(
     assert len([event for event in logged if "membership" in event["log_format"]]) == 1
 
 
-def test_a_room_that_has_changed_is_woken_and_its_policies_are_asked_for(scene: Scene) -> None:
+def test_what_a_transaction_changed_is_asked_for_handed_on_and_passed_on(scene: Scene) -> None:
     scene.hints.push(BODY, sign_push(BODY, SECRET, EPOCH))
     limit = scene.policies.of("limit")
     assert limit.at_hand(ROOM) is not None
     scene.live.inner.clock.advance(0.1)
-    scene.hints.changed(ROOM)
+    who = (ROOM, UserId("@a:s"), Membership.JOIN)
+    changes = Changes([ROOM], [who])
+    scene.hints.changes(changes)
     assert scene.live.rooms == [ROOM, ROOM]
     assert limit.at_hand(ROOM) is None
     assert limit.last(ROOM) is not None
+    assert scene.members == [who]
+    assert scene.told.news[1:] == [("changes", changes)]
+    scene.hints.on_changes(changes)
+    assert scene.members == [who, who]
+    assert len(scene.told.news) == 2, "what another guard tells is told to nobody again"
 
 
 def test_a_push_that_nobody_signed_does_nothing(scene: Scene) -> None:

@@ -169,6 +169,7 @@ class Row {
     const tags = [];
     if (isFull(this.room)) tags.push(["full", "full"]);
     for (const words of ruleWords(this.room)) tags.push([words, ""]);
+    if (this.room.rules_lost_of) tags.push(["rules lost", "bad"]);
     if (refused) tags.push([`${refused} refused`, "quiet"]);
     if (open) tags.push([`${open} let through`, "bad"]);
     fill(this.tags, tags.length, "span", (tag, index) => {
@@ -198,6 +199,7 @@ class Row {
       if (hasPolicy(this.room)) texts.push("policy");
       if (isFull(this.room)) texts.push("full");
       if (open) texts.push("let through");
+      if (this.room.rules_lost_of) texts.push("rules lost");
       this.heap = texts.join("\n").toLowerCase();
     }
     return words.every((word) => this.heap.includes(word));
@@ -234,7 +236,8 @@ function policyWords(room) {
   const { max_users: most } = room;
   const words = ruleWords(room);
   if (most !== null) words.unshift(`at most ${count(most, "person", "people")}`);
-  return words.join(", ") || "none";
+  const lost = room.rules_lost_of;
+  return words.join(", ") || (lost ? `none; the room that it replaced has one: ${lost}` : "none");
 }
 
 function peopleWords(room) {

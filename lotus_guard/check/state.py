@@ -20,7 +20,11 @@ from lotus_guard.memory.sqlite_schema import ALIVE_SECONDS
 from lotus_guard.run.config import variable_names
 
 STATE, ONE, SECRETS = "state-file", "one-guard", "secret-files"
-_SECRET_FILES = ("LIVEKIT_KEY_FILE", "LIVEKIT_AS_REGISTRATION_FILE")
+_SECRET_FILES = (
+    "LIVEKIT_KEY_FILE",
+    "LIVEKIT_AS_REGISTRATION_FILE",
+    "LOTUS_GUARD_AS_REGISTRATION_FILE",
+)
 """The variables that name a file with a secret, besides those that end on `_FROM_FILE`."""
 _MAGIC = b"SQLite format 3\0"
 

@@ -148,6 +148,10 @@ def test_secret_files(tmp_path: Path) -> None:
     path.write_text("x")
     for mode, level in ((0o600, Level.OK), (0o640, Level.OK), (0o644, Level.WARNING)):
         path.chmod(mode)
-        for name in ("LIVEKIT_KEY_FILE", "LIVEKIT_AS_REGISTRATION_FILE"):
+        for name in (
+            "LIVEKIT_KEY_FILE",
+            "LIVEKIT_AS_REGISTRATION_FILE",
+            "LOTUS_GUARD_AS_REGISTRATION_FILE",
+        ):
             assert check_secret_files({name: str(path)}).level is level
     assert check_secret_files({"LIVEKIT_KEY": "x"}).level is Level.NOTE

@@ -119,6 +119,7 @@ def test_no_secret_is_ever_shown(secret: str) -> None:
         "LIVEKIT_SECRET": secret,
         "LOTUS_GUARD_SYNAPSE_TOKEN": secret,
         "LOTUS_GUARD_PUSH_SECRET": secret,
+        "LIVEKIT_AS_TOKEN": secret,
     }
     assert secret not in repr(read_config({**GOOD, **named}))
     assert secret not in "\n".join(faults(**named, LOTUS_GUARD_LISTEN="nonsense:1"))

@@ -7,6 +7,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.enforce.admission import Admission
+from lotus_guard.enforce.eyes import Eyes
 from lotus_guard.enforce.live import Live, Only
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.run.clients import homeserver_clients, livekit_clients, make_signer
@@ -83,3 +84,9 @@ def test_alone_nobody_is_asked_who_leads() -> None:
     lease = common.memory.cluster.lease
     assert lease is not None
     assert live.rank is live.room_pass.effects.rank is live.room_pass.seats.rank is lease
+
+
+def test_who_asks_for_a_token_is_told_to_the_eyes_of_the_homeserver() -> None:
+    admission, _, _ = both()
+    eyes = getattr(admission.issued.suggest, "__self__", None)
+    assert isinstance(eyes, Eyes)

@@ -224,6 +224,18 @@ def test_a_rule_whose_look_ups_are_out_is_not_asked_about_the_next_rooms() -> No
     assert desk.background.asked.count("one") > 1, "a pass begins without prejudice"
 
 
+def test_what_the_homeserver_calls_outdated_is_asked_for_unless_that_is_out() -> None:
+    desk, other = Desk(is_pushing=True), RoomId("!other:s")
+    for room in (ROOM, other):
+        desk.knows(0.1, room, one=LOOSE, two=LOOSE)
+        desk.policies.outdated(room)
+    desk.answers(AWAY, STRICT)
+    assert desk.read(Turn(is_poll=False)) == {"one": (LOOSE, False), "two": (STRICT, True)}
+    asked = desk.background.asked.count("one")
+    assert desk.read(room=other) == {"one": (LOOSE, False), "two": (STRICT, True)}
+    assert desk.background.asked.count("one") == asked, "it is out, and not asked for each room"
+
+
 def test_one_rooms_failure_keeps_nobody_from_asking_about_the_next() -> None:
     desk = Desk()
 

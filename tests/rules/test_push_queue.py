@@ -131,6 +131,17 @@ def test_whatever_the_ids_every_push_fits(found: Any) -> None:
         assert len(parcel.members) <= MOST_MEMBERS
 
 
+def test_where_ids_are_long_fewer_go_into_a_push() -> None:
+    queue = new()
+    for number in range(MOST_MEMBERS):
+        room, user = f"!{number:0>200}", f"@{number:0>200}"
+        queue.put_member(Member(RoomId(room), UserId(user), LEAVE))
+    parcels = everything(queue)
+    assert sum(len(each.members) for each in parcels) == MOST_MEMBERS
+    assert all(len(each.body) <= MOST_PUSH for each in parcels)
+    assert len(parcels) == 4
+
+
 def test_many_go_out_in_few_pushes() -> None:
     queue = new()
     for number in range(2_000):

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from attrs import define, field
+from twisted.web.http_headers import Headers
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.sandbox.stack import HS_TOKEN, TWO
-from lotus_guard.web.app_service import MOST_TRANSACTION, is_transaction
+from lotus_guard.web.app_service import MOST_TRANSACTION, AppService, is_transaction
+from lotus_guard.web.problems import Problem
 from tests.core.test_transaction import member, policy
 from tests.events import LIMIT_EVENT
 from tests.recorder import CORS
@@ -132,3 +135,24 @@ def test_what_is_a_transaction() -> None:
     assert is_transaction(b"/_matrix/app/v1/transactions/1?access_token=x")
     assert not is_transaction(b"/_matrix/app/v1/transactions")
     assert not is_transaction(b"/x?/transactions/1")
+
+
+@define(eq=False)
+class Nobody:
+    """A guard that has no hs_token: nothing proves a homeserver."""
+
+    target: bytes = PUT.encode()
+    method: bytes = b"PUT"
+    requestHeaders: Headers = field(factory=Headers)
+
+    def is_ours(self, _headers: Headers) -> bool:
+        return False
+
+
+def test_without_a_proof_nothing_is_believed_whoever_was_let_in_at_the_door() -> None:
+    asked: Any = Nobody()
+    service = AppService(asked, None, None)  # type: ignore[arg-type]
+    assert service.bound_of(PUT.encode(), Headers()) is None
+    with pytest.raises(Problem) as raised:
+        service.answer(asked)
+    assert (raised.value.status, raised.value.errcode) == (401, "M_UNKNOWN_TOKEN")

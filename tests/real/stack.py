@@ -112,7 +112,7 @@ class Stack:
     def request(
         self, user: User, room: str, endpoint: str = "/get_token", device: str = "DEV", **more: Any
     ) -> bytes:
-        """Write the body of a token request; of a member of the room, unless they stay `outside`."""
+        """Write the body of a request for a token, by a member unless they are `outside`."""
         if not more.get("outside"):
             self.enter(user, room)
         openid = more.get("openid") or self._openid.get(user.user_id)

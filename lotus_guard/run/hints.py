@@ -23,7 +23,7 @@ OnMember: TypeAlias = Callable[[RoomId, UserId, Membership], None]
 
 
 def nobody(_room: RoomId, _user: UserId, _membership: Membership) -> None:
-    """Tell nobody."""
+    """Do nothing: nobody is to be told."""
 
 
 @define(eq=False)

@@ -105,17 +105,14 @@ def make_guard(
     limiter, slower = make_limiters(config, clocks)
     live = make_live(basics, common, livekit.background, pushes, limiter)
     members = make_member_watch(basics, common, live, slower) if config.members else None
-    webhooks = make_webhooks(basics, live, members, memory)
-    on_member = members.told if members else nobody
-    hints = Hints(webhooks, pushes, common.policies, live, memory.cluster, on_member)
+    hints = make_hints(basics, common, live, members, pushes)
     admission = make_admission(basics, common, signer.clock, hints, homeserver.eyes)
     overview = make_overview(basics, common, live, homeserver, limiter)
     show_what_is_known(basics, overview.rooms, hints)
-    ways = homeserver.background
-    resolver = RoomResolver(ways, memory.directory, limiter, clocks.now, live.wake)
+    resolver = make_resolver(common, homeserver, live, limiter)
     behind = basics, budget or FdBudget(), agents.upstream, admission, common.recorder
     return Guard(
-        public=(public := make_public_port(*behind, webhooks)),
+        public=(public := make_public_port(*behind, hints.webhooks)),
         homeserver=make_homeserver_port(*behind, public.load, hints.changes),
         operators=make_operators(basics, overview, memory, hints),
         loop=Loop(live, members, resolver, (livekit.backend, homeserver.backend)),
@@ -215,6 +212,23 @@ def make_webhooks(
             members.hint(event)
 
     return Webhooks(keys, basics.clocks.now, hint, tell)
+
+
+def make_hints(
+    basics: Basics, common: CommonParts, live: Live, members: MemberWatch | None, pushes: Pushes
+) -> Hints:
+    """Make what hands each hint to whom it concerns."""
+    webhooks = make_webhooks(basics, live, members, common.memory)
+    on_member = members.told if members else nobody
+    return Hints(webhooks, pushes, common.policies, live, common.memory.cluster, on_member)
+
+
+def make_resolver(
+    common: CommonParts, homeserver: NeighbourClients[Sources], live: Live, limiter: RateLimiter
+) -> RoomResolver:
+    """Make what finds out which rooms unknown calls belong to."""
+    directory, now = common.memory.directory, live.now
+    return RoomResolver(homeserver.background, directory, limiter, now, live.wake)
 
 
 def make_overview(

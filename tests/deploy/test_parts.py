@@ -28,7 +28,7 @@ from deploy.lib.unit import (
     quoted,
     service_environment,
 )
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, STANDING
 from lotus_guard.run.config import read_config
 from tests.test_docs import GOOD
 
@@ -286,7 +286,7 @@ def test_a_trial_is_aside_of_the_guard_that_runs(tmp_path: Path, state: str) -> 
     service = Service({**GOOD, "LOTUS_GUARD_MODE": "enforce", "LOTUS_GUARD_STATE": state})
     tried = moved_aside(service, tmp_path)
     config = read_config(tried.environment)
-    assert config.observed == {"live", "request", *(rule.name for rule in RULES)}
+    assert config.observed == {"live", "request", *(rule.name for rule in (*STANDING, *RULES))}
     assert config.state.parent == tmp_path
     assert tried.state_file(tmp_path) == config.state
     assert tried.upstream == service.upstream

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage, Reason
+from lotus_guard.enforce.ports import MayNotLook, NotAsked, Outage, Reason
 from lotus_guard.neighbours.sources import Sources
 from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.rule import P, Reading, Rule
@@ -36,7 +36,7 @@ class Way:
     given: list[float] = field(factory=list)
     """The deadline of each question."""
 
-    def within(self, seconds: float) -> Homeserver:
+    def within(self, seconds: float) -> "Way":
         return evolve(self, seconds=seconds)
 
     async def _say(self) -> Any:
@@ -56,6 +56,10 @@ class Way:
 
     async def name(self, room: RoomId) -> str | None:
         said: str | None = await self._say()
+        return said
+
+    async def predecessor(self, room: RoomId) -> RoomId | None:
+        said: RoomId | None = await self._say()
         return said
 
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
@@ -139,3 +143,8 @@ def test_whom_we_do_not_ask_at_all_we_ask_in_no_other_way() -> None:
     asked = sources(NotAsked(Reason.BUSY, "made up"), None)
     with pytest.raises(NotAsked):
         result_of(asked.ping())
+
+
+def test_which_room_was_replaced_the_first_way_that_knows_says() -> None:
+    assert result_of(sources(None, "!old:s").predecessor(ROOM)) == "!old:s"
+    assert result_of(sources(BLIND, None).predecessor(ROOM)) is None

@@ -88,5 +88,5 @@ def test_alone_nobody_is_asked_who_leads() -> None:
 
 def test_who_asks_for_a_token_is_told_to_the_eyes_of_the_homeserver() -> None:
     admission, _, _ = both()
-    eyes = getattr(admission.issued.suggest, "__self__", None)
+    eyes = getattr(admission.judge_rules.everywhere.suggest, "__self__", None)
     assert isinstance(eyes, Eyes)

@@ -20,7 +20,7 @@ check: $(INSTALLED) ## Lint, types, unit and property tests: about two minutes.
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not real" -n auto --maxprocesses=4
 
-real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server, a WebRTC client, Chromium.
+real: $(INSTALLED) ## The real-stack tests; installs Synapse, Dendrite, LiveKit, a WebRTC client, Chromium.
 	@if command -v go >/dev/null; then \
 	  $(BIN)/python tests/real/install.py && \
 	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m real -s \
@@ -28,7 +28,7 @@ real: $(INSTALLED) ## The real-stack tests; installs Synapse, livekit-server, a 
 	else \
 	  echo "*****************************************************************"; \
 	  echo "* Go is missing: THE REAL-STACK TESTS DID NOT RUN.              *"; \
-	  echo "* They build livekit-server with it. Install Go and run again.  *"; \
+	  echo "* They build LiveKit and Dendrite with it. Install it, go on.   *"; \
 	  echo "*****************************************************************"; \
 	  test -z "$$REQUIRE_REAL_TESTS"; \
 	fi

@@ -68,12 +68,14 @@ class Candidates:
                     yield Candidate(room, has_people, kind)
 
     def occupied(self, counts: Mapping[LiveKitRoom, int]) -> list[RoomId]:
-        """List the rooms in which somebody is, whether a policy restricts them or not."""
+        """List the rooms in which somebody may be, whether a policy restricts them or not."""
         now = self.now()
         return [
             room
             for room, count in self._people(counts).items()
-            if count or self._is_recent(self._heard, room, now)
+            if count
+            or self._is_recent(self._heard, room, now)
+            or self._is_recent(self._expected, room, now)
         ]
 
     def _people(self, counts: Mapping[LiveKitRoom, int]) -> dict[RoomId, int]:

@@ -201,8 +201,9 @@ class ApplicationService:
     ) -> Mapping[str, Any] | None:
         """Read it beside the canary; raises MayNotLook where the reader is not in the room.
 
-        That there is nothing is believed between two canaries: who leaves and comes back just then
-        must not make a policy vanish.
+        Both what is there and that there is nothing are believed between two canaries. Who leaves
+        and comes back just then must not make a policy vanish, and Dendrite shows whoever has left
+        another event in its place (docs/facts.md, Any homeserver: who may ask what about a room).
         """
         canary, seen = await gather_bounded(
             2,
@@ -212,11 +213,13 @@ class ApplicationService:
             ),
         )
         is_in = await self._said(canary, due) is Membership.JOIN
-        if is_in and seen.content is not None:
+        says_something = seen.content is not None or seen.is_none
+        if is_in and says_something and await self._is_still_in(room, reader, due):
             return seen.content
-        if is_in and seen.is_none and await self._canary(room, reader, due) is Membership.JOIN:
-            return None
         raise MayNotLook("who reads is not in the room")
+
+    async def _is_still_in(self, room: RoomId, reader: UserId, due: float) -> bool:
+        return await self._canary(room, reader, due) is Membership.JOIN
 
     def _readers(self, room: RoomId) -> Iterator[UserId]:
         """As whom a room may be read; lazily, as some are forgotten on the way."""

@@ -64,7 +64,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     require_real()
     here, there = Behind(), Behind(secret=OTHER_SECRET)
     with (
-        running_stack(tmp_path_factory.mktemp("near"), behind=here) as near,
+        running_stack(tmp_path_factory.mktemp("near"), True, behind=here) as near,
         running_stack(tmp_path_factory.mktemp("far"), behind=there) as far,
     ):
         yield Pair(near, far)
@@ -128,6 +128,37 @@ def test_a_remote_user_takes_a_seat_and_has_it_at_each_visit(pair: Pair) -> None
     openid = pair.far.synapse.openid(bob)
     assert pair.near.ask(bob, room, openid=openid).status == 200
     client.disconnect()
+
+
+def told_of_members(stack: Stack) -> bool:
+    """Whether the homeserver tells the guard of members by itself."""
+    return bool(stack.guard.metrics()["lotus_guard_push_age_seconds"] >= 0.0)
+
+
+@pytest.mark.parametrize("how", ["kick", "ban"])
+def test_a_remote_user_who_is_kicked_leaves_the_call_by_our_homeservers_word(
+    pair: Pair, how: str
+) -> None:
+    room = pair.near.room()
+    bob, carol = pair.remote(room), pair.remote(room)
+    until("pushes come", lambda: told_of_members(pair.near))
+    openid = pair.far.synapse.openid(bob)
+    bob_in = pair.near.join_with(pair.ask(bob, room).json()["jwt"])
+    carol_in = pair.near.join_with(pair.ask(carol, room).json()["jwt"])
+    pair.near.synapse.membership(pair.near.synapse.admin, room, how, bob)
+    bob_in.hears("disconnected")
+    refused = pair.near.ask(bob, room, openid=openid, outside=True)
+    assert refused.status == 403, refused.body
+    assert not carol_in.heard("disconnected")
+    carol_in.disconnect()
+
+
+def test_a_remote_user_of_whom_nothing_is_known_is_let_in(pair: Pair) -> None:
+    room = pair.near.room()
+    (bob,) = pair.far.users(1)
+    openid = pair.far.synapse.openid(bob)
+    assert pair.near.ask(bob, room, openid=openid, outside=True).status == 200
+    assert counted(pair.near, "lotus_guard_fail_open_total") == 0.0
 
 
 def test_a_full_room_is_full_for_a_remote_user(pair: Pair) -> None:

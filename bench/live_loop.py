@@ -160,6 +160,7 @@ def guarded(rooms: int, share: int) -> Iterator[Guard]:
         env["LOTUS_GUARD_STATE"] = str(_memory(directory, known))
         env["LOTUS_GUARD_POLICY_RATE"] = "86400"
         env["LOTUS_GUARD_POLICY_POLL"] = "3600"
+        env["LOTUS_GUARD_MEMBERS"] = "off"  # these people are in no room: passes are measured
         env["LOTUS_GUARD_RECONCILE_INTERVAL"] = str(INTERVAL)
         pid = ends.enter_context(running("guard", guard_command(), directory, port, env))
         yield Guard(pid, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}")

@@ -65,14 +65,23 @@ def neighbours(
     """Write all three down; returns the command that runs them."""
     _write_livekit(directory, livekit_rooms)
     _write_pages(directory / "pages", list(policies))
+    asks = list(asks)
     answers = "\n".join(f"{ask.number} '{ask.answer}\\n';" for ask in asks)
     inner = (
         f"map $arg_n $answer {{ default '{{}}'; {answers} }}\n"
         f"{_states(policies)}\n"
+        f"{_contents(policies)}\n"
+        f"{_joined(asks)}\n"
         f"server {{ listen 127.0.0.1:{ports.upstream} backlog=4096; default_type application/json; "
         f"location / {{ {CORS} return 200 $answer; }} }}\n"
         f"server {{ listen 127.0.0.1:{ports.synapse}; default_type application/json; "
         "location / { return 200 $state; } "
+        "location = /_matrix/client/v3/account/whoami "
+        """{ return 200 '{"user_id": "@admin:bench"}'; } """
+        "location /_synapse/admin/v1/users/ { return 200 $joined; } "
+        "location /_matrix/client/v3/rooms/ "
+        "{ if ($content = '') { return 404 '{\"errcode\": \"M_NOT_FOUND\"}'; } "
+        "return 200 $content; } "
         f"location = /_synapse/admin/v1/rooms {{ root {directory}/pages; "
         "try_files /$arg_from =404; } }\n"
         f"server {{ listen 127.0.0.1:{ports.livekit}; default_type application/protobuf; "
@@ -90,6 +99,26 @@ def _states(policies: Mapping[str, Mapping[str, Any]]) -> str:
             path = f"/_synapse/admin/v1/rooms/{room}/state"
             lines.append(f"'{path}:{event_type}' '{json.dumps({'state': [event]})}';")
     return f'map "$uri:$arg_type" $state {{ default \'{{"state": []}}\'; {" ".join(lines)} }}'
+
+
+def _contents(policies: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a member of a room reads there: whose member event, a policy, or nothing."""
+    lines = [
+        f"'/_matrix/client/v3/rooms/{room}/state/{event_type}/' '{json.dumps(content)}';"
+        for room, events in policies.items()
+        for event_type, content in events.items()
+    ]
+    lines.append("""'~/state/m\\.room\\.member/' '{"membership": "join"}';""")
+    return f'map "$uri" $content {{ default ""; {" ".join(lines)} }}'
+
+
+def _joined(asks: Iterable[Ask]) -> str:
+    """Which room each user is in."""
+    lines = []
+    for ask in asks:
+        rooms = json.dumps({"joined_rooms": [ask.room]})
+        lines.append(f"'/_synapse/admin/v1/users/{ask.user}/joined_rooms' '{rooms}';")
+    return f'map "$uri" $joined {{ default \'{{"joined_rooms": []}}\'; {" ".join(lines)} }}'
 
 
 def _write_pages(folder: Path, rooms: list[str]) -> None:

@@ -162,6 +162,7 @@ class Simulation:
             "LIVEKIT_SECRET": SECRET,
             "LOTUS_GUARD_SYNAPSE_URL": "http://127.0.0.1:3",
             "LOTUS_GUARD_SYNAPSE_TOKEN": "t",
+            "LOTUS_GUARD_MEMBERS": "off",  # this homeserver knows of no members
             "LOTUS_GUARD_PUSH_SECRET": PUSH_SECRET,
             "LOTUS_GUARD_STATE": str(self.directory / "state.sqlite"),
         }

@@ -43,6 +43,7 @@ class Ask:
     path: str
     body: str
     answer: str
+    user: str
 
 
 @frozen
@@ -83,7 +84,7 @@ def room_of(kind: str, number: int) -> str:
 
 def make_ask(number: int, kind: str, room: str, user: int) -> Ask:
     """Make a user's request and its answer."""
-    name, device = f"@user{user}-of-{number}:bench", "NKQYWXRPLZ"
+    name, device = user_of(number, user), "NKQYWXRPLZ"
     fields: dict[str, Any]
     openid = {
         "access_token": f"syt_{number:032d}",
@@ -102,7 +103,12 @@ def make_ask(number: int, kind: str, room: str, user: int) -> Ask:
     # Not of a private network: those may be proxies.
     address = f"11.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
     query = f"{path}?n={number}"
-    return Ask(number, address, kind, room, query, json.dumps(fields), json.dumps(answer))
+    return Ask(number, address, kind, room, query, json.dumps(fields), json.dumps(answer), name)
+
+
+def user_of(number: int, user: int) -> str:
+    """The user who makes a request."""
+    return f"@user{user}-of-{number}:bench"
 
 
 def token(room: str, identity: str) -> str:

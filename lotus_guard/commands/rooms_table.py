@@ -17,6 +17,7 @@ _COUNTS = (
     ("narrowed", "narrowed", ""),
     ("steps", "corrected live", ""),
     ("failed_open", "let through", "bold red"),
+    ("strangers", "not known as members", "bold red"),
 )
 
 

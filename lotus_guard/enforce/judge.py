@@ -107,7 +107,8 @@ class Judge:
         """What each rule found.
 
         Ends with the first refusal by a rule that is not only observed: what the others find does
-        not matter then, and nobody waits for it.
+        not matter then, and nobody waits for it. So it is no rule's letting through either that one
+        of them could not find out: who is outside may be the reason.
         """
         found: list[Finding] = []
         keeps_seat = False
@@ -127,7 +128,9 @@ class Judge:
                 if isinstance(asking, Deferred):
                     finding = await asking
                     counts = Fact.ATTENDANCE in rule.needs and not recipient.is_for_data
-                    keeps_seat |= counts and (finding is None or not finding.is_certain)
+                    keeps_seat |= counts and not _is_certain(finding)
+                if isinstance(finding, Outage):
+                    self.records.failed_open(rule.name, finding, recipient.room, recipient.person)
                 if not isinstance(finding, Finding):
                     continue
                 found.append(finding)
@@ -140,25 +143,23 @@ class Judge:
                     asking.cancel()
         return Findings(found, keeps_seat)
 
-    async def _of_everywhere(self, rule: StandingRule, recipient: Recipient) -> Finding | None:
-        """Ask a rule that holds in every room; None where it had to let the call through."""
+    async def _of_everywhere(self, rule: StandingRule, recipient: Recipient) -> Finding | Outage:
+        """Ask a rule that holds in every room; why, where it has to let the call through."""
         try:
             work = self.everywhere.judged(rule, recipient)
             verdict = await in_time(recipient, self.clock, self.now, work)
         except CancelledError:
             raise
         except Exception as failure:
-            self._let_through(rule.name, failure, recipient)
-            return None
+            return _outage_of(rule, failure)
         return Finding(rule, None, verdict, rule.name in self.observed)
 
     def _begin(
         self, policies: Policies[P], recipient: Recipient
-    ) -> Finding | Deferred[Finding | None] | None:
+    ) -> Finding | Deferred[Finding | Outage] | Outage | None:
         """Ask one rule; by a policy that is at hand, what it finds is there at once.
 
-        None where it lets the call through, or has nothing to say: where its policy restricts
-        nothing.
+        None where it has nothing to say, as its policy restricts nothing.
         """
         at_hand = policies.at_hand(recipient.room)
         if at_hand is None or (at_hand.restricts and Fact.ATTENDANCE in policies.rule.needs):
@@ -168,13 +169,12 @@ class Judge:
         try:
             return self._judged(policies.rule, Known(at_hand, True), recipient)
         except Exception as failure:
-            self._let_through(policies.rule.name, failure, recipient)
-            return None
+            return _outage_of(policies.rule, failure)
 
     async def _alone(
         self, policies: Policies[P], recipient: Recipient, at_hand: P | None
-    ) -> Finding | None:
-        """Ask one rule; None where it had to let the call through."""
+    ) -> Finding | Outage:
+        """Ask one rule; why, where it has to let the call through."""
         rule = policies.rule
         try:
             if at_hand is None:
@@ -187,15 +187,7 @@ class Judge:
         except CancelledError:
             raise
         except Exception as failure:
-            self._let_through(rule.name, failure, recipient)
-            return None
-
-    def _let_through(self, rule: str, failure: Exception, recipient: Recipient) -> None:
-        """Note that a rule lets the call through, for the failure that is being handled."""
-        if not isinstance(failure, Outage):
-            _log.failure("The {rule} rule failed", rule=rule)
-            failure = Bug()
-        self.records.failed_open(rule, failure, recipient.room, recipient.person)
+            return _outage_of(rule, failure)
 
     def _judged(self, rule: Rule[P], known: Known[P], recipient: Recipient) -> Finding:
         """Ask a rule that need not know who is there, or that counts nobody by its policy."""
@@ -231,6 +223,18 @@ class Judge:
                 self.desk.foresee(recipient, _judging(rule, last, recipient))
         asked = in_time(recipient, self.clock, self.now, policies.get(room), share)
         return await policies.known(room, asked)
+
+
+def _outage_of(rule: AnyRule, failure: Exception) -> Outage:
+    """Why a rule lets the call through, by the failure that is being handled."""
+    if isinstance(failure, Outage):
+        return failure
+    _log.failure("The {rule} rule failed", rule=rule.name)
+    return Bug()
+
+
+def _is_certain(finding: Finding | Outage) -> bool:
+    return isinstance(finding, Finding) and finding.is_certain
 
 
 def _judging(rule: Rule[P], policy: P, recipient: Recipient) -> Judging:

@@ -76,8 +76,16 @@ class MemberWatch:
     """When each was looked up last."""
     _put_out: LruDict[RoomId, list[float]] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     """When people were put out of a room lately."""
+    _visited: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    """When it was looked last who is in each room's calls."""
+    _has_hints: bool = field(init=False, default=False)
+    """Whether LiveKit tells of who comes."""
     _under_way: set[_Subject] = field(init=False, factory=set)
     _round: Deferred[None] | None = field(init=False, default=None)
+
+    def strangers_in(self, room: RoomId) -> int:
+        """Count who is in a room's calls and not known to be a member, as of the last round."""
+        return self.strangers.get(room, 0)
 
     def told(self, room: RoomId, user: UserId, membership: Membership) -> None:
         """Take in what the homeserver says unasked."""
@@ -88,6 +96,7 @@ class MemberWatch:
 
     def hint(self, event: Event) -> None:
         """Follow a webhook: look at who has come in, for they may have an old token."""
+        self._has_hints = True
         if event.kind is not EventKind.JOINED:
             return
         binding = self.expulsion.directory.binding_of(event.livekit_room)
@@ -182,11 +191,14 @@ class MemberWatch:
         For clients may have brought it about.
         """
         for room in rooms:
+            if self._is_resting(room):
+                continue
             for subject in await self._noting(self._due(room)) or ():
                 await self._noting(self._look_at(subject))
 
     async def _due(self, room: RoomId) -> list[_Subject]:
         """List those in a room's calls whose turn it is; raises Outage."""
+        self._visited.put(room, self.now())
         oldest = self.now() - LOOK_AGE
         seen = await self.expulsion.presence.look(room, oldest, in_background=True)
         users = [self.expulsion.user_of(who.identity) for _, who in connections(seen)]
@@ -200,6 +212,11 @@ class MemberWatch:
         rest = self.longest_rest if self.memberships.pushing() else 0.0
         at = self._looked.get(subject)
         return subject not in self._under_way and (at is None or self.now() - at >= rest)
+
+    def _is_resting(self, room: RoomId) -> bool:
+        """Whether everybody in a room has been looked at, and any change would have been told."""
+        at, is_told = self._visited.get(room), self.memberships.pushing() and self._has_hints
+        return is_told and at is not None and self.now() - at < self.longest_rest
 
     async def _noting(self, work: Coroutine[Any, Any, V]) -> V | None:
         """Do something, and note why it failed where it does: nothing may end the watch."""

@@ -7,12 +7,14 @@ rooms LiveKit's count is. A room, as JSON:
      "policy": [{"rule": "limit", "words": ["at most 5 people"], "brief": ["at most 5"],
                  "seats": 5 | null}, ...],
      "taken": 3 | null, "max_users": 5 | null, "forbidden": ["camera", ...],
-     "refused": 1, "narrowed": 4, "steps": 0, "failed_open": 0,
+     "refused": 1, "narrowed": 4, "steps": 0, "failed_open": 0, "strangers": 0,
      "rules_lost_of": "!old:s" | null}
 
 `policy` lists the rules that restrict the room, and each rule adds the fields of its own policy
 (`Rule.show`). `taken` is known where the room has a number of seats. `rules_lost_of` is the room
-with rules that this one replaced, where it has none itself (`observe.upgrades`).
+with rules that this one replaced, where it has none itself (`observe.upgrades`). `strangers` are in
+the calls and not known to be members of the room (`enforce.member_watch`): listeners whom nobody
+sees, or guests of a call from before the guard.
 """
 
 from collections.abc import Callable
@@ -25,7 +27,6 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Seats
 from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.policies import AllPolicies, Policies
-from lotus_guard.enforce.ports import Now
 from lotus_guard.enforce.records import Recorder
 from lotus_guard.rules.decision import Deed
 from lotus_guard.rules.rule import P, Rule
@@ -45,9 +46,14 @@ class Rooms:
     policies: AllPolicies
     records: Recorder
     name_of: Callable[[RoomId], str | None]
-    now: Now
+    strangers: Callable[[RoomId], int] = lambda _room: 0
+    """How many in a room's calls are not known to be its members."""
     lost: Callable[[RoomId], RoomId | None] = lambda _room: None
     """Which room with rules a room without any has replaced, as far as that is known."""
+
+    def now(self) -> float:
+        """Seconds of the clock that the live loop goes by."""
+        return self.live.now()
 
     def all(self) -> list[dict[str, Any]]:
         """Describe the live rooms, those under a policy first, then by people."""
@@ -63,6 +69,10 @@ class Rooms:
         """Count the live rooms without rules that replaced one with rules."""
         rooms = sorted(self._counts())[:MOST_ROOMS]
         return sum(self._lost(room) is not None for room in rooms)
+
+    def unknown(self) -> int:
+        """Count who is in calls and not known to be a member of the room."""
+        return sum(map(self.strangers, self._counts()))
 
     def people(self) -> int:
         """Count the people in all LiveKit rooms, by LiveKit's own count."""
@@ -103,6 +113,7 @@ class Rooms:
             "steps": tally[Deed.STEP],
             "failed_open": tally[Deed.FAIL_OPEN],
             "rules_lost_of": self._lost(room),
+            "strangers": self.strangers(room),
         }
         for rule, policy in last:
             fields = {**rule.show(policy).fields, **fields}

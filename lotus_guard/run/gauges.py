@@ -54,5 +54,10 @@ def _show_rooms(families: Families, rooms: Rooms) -> None:
         "Live rooms without rules that replaced a room with rules",
         rooms.upgraded,
     )
+    families.show(
+        "lotus_guard_live_strangers",
+        "People in calls who are not known to be members of the room",
+        rooms.unknown,
+    )
     families.show("lotus_guard_live_people", "People in them, by LiveKit's count", rooms.people)
     families.show("lotus_guard_seats_held", "Seats held for people who are not there", rooms.held)

@@ -27,7 +27,8 @@ from lotus_guard.observe.overview import Overview
 from lotus_guard.observe.room_names import RoomNames
 from lotus_guard.observe.rooms import Rooms
 from lotus_guard.observe.upgrades import UpgradedRooms
-from lotus_guard.rules import RULES, Rules
+from lotus_guard.rules import RULES, STANDING, Rules
+from lotus_guard.rules.rule import AnyRule
 from lotus_guard.run.basics import Basics, make_basics
 from lotus_guard.run.clients import (
     NeighbourClients,
@@ -107,7 +108,7 @@ def make_guard(
     members = make_member_watch(basics, common, live, slower) if config.members else None
     hints = make_hints(basics, common, live, members, pushes)
     admission = make_admission(basics, common, signer.clock, hints, homeserver.eyes)
-    overview = make_overview(basics, common, live, homeserver, limiter)
+    overview = make_overview(basics, common, live, members, homeserver, limiter)
     show_what_is_known(basics, overview.rooms, hints)
     resolver = make_resolver(common, homeserver, live, limiter)
     behind = basics, budget or FdBudget(), agents.upstream, admission, common.recorder
@@ -235,6 +236,7 @@ def make_overview(
     basics: Basics,
     common: CommonParts,
     live: Live,
+    members: MemberWatch | None,
     homeserver: NeighbourClients[Sources],
     limiter: RateLimiter,
 ) -> Overview:
@@ -244,7 +246,8 @@ def make_overview(
     names = RoomNames(homeserver.background, names_limiter, clocks.now)
     asked = homeserver.background
     upgraded = UpgradedRooms(asked, asked, basics.rules, limiter, clocks.now)
-    observable = [*(each.rule.name for each in common.policies), LIVE]
+    rules: list[AnyRule] = [*(STANDING if members else ()), *basics.rules]
+    observable = [*(rule.name for rule in rules), LIVE]
     modes = {rule: "observe" if rule in config.observed else "enforce" for rule in observable}
     rooms = Rooms(
         live,
@@ -253,10 +256,10 @@ def make_overview(
         common.policies,
         common.recorder,
         names.name_of,
-        clocks.now,
+        members.strangers_in if members else lambda _room: 0,
         upgraded.lost,
     )
-    titles = {each.rule.name: each.rule.title for each in common.policies}
+    titles = {rule.name: rule.title for rule in rules}
     identity = {"instance": memory.cluster.store.instance, "rules": modes, "titles": titles}
     return Overview(rooms, common.recorder, basics.health, clocks.epoch, identity)
 

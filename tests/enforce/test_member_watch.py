@@ -51,6 +51,7 @@ class People(Expulsion):
     late: list[int] = field(factory=list)
     there: dict[RoomId, list[Identity]] = field(factory=dict)
     trouble: Exception | None = None
+    looks: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.presence = self.journal = self
@@ -65,6 +66,7 @@ class People(Expulsion):
         return identity
 
     async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
+        self.looks += 1
         if self.trouble:
             raise self.trouble
         people = tuple(Participant(each, "S", NOTHING) for each in self.there.get(room, ()))
@@ -345,9 +347,25 @@ def test_strangers_are_counted_who_are_in_a_call_and_not_known_to_be_members() -
     scene.round()
     scene.wait(2.0)
     scene.round()
-    assert scene.watch.strangers == {ROOM: 2}
+    assert scene.watch.strangers_in(ROOM) == 2
     scene.round(RoomId("!other:s"))
     assert ROOM not in scene.watch.strangers
+
+
+def test_a_room_of_which_all_is_told_is_not_looked_at_in_every_round() -> None:
+    scene = Scene(pushing=True)
+    identity = scene.people.enter(ALICE)
+    scene.round()
+    scene.round()
+    assert scene.people.looks == 2, "LiveKit has told of nobody yet"
+    scene.watch.hint(came(identity))
+    scene.wait(1.0)
+    for _ in range(5):
+        scene.round()
+    assert scene.people.looks == 2
+    scene.wait(POLL)
+    scene.round()
+    assert scene.people.looks == 3
 
 
 ANSWERS = st.lists(st.sampled_from([INSIDE, AWAY, MayNotLook("no")]), min_size=1)

@@ -230,6 +230,7 @@ def test_what_the_homeserver_calls_outdated_is_asked_for_unless_that_is_out() ->
         desk.knows(0.1, room, one=LOOSE, two=LOOSE)
         desk.policies.outdated(room)
     desk.answers(AWAY, STRICT)
+    desk.background.is_out = True
     assert desk.read(Turn(is_poll=False)) == {"one": (LOOSE, False), "two": (STRICT, True)}
     asked = desk.background.asked.count("one")
     assert desk.read(room=other) == {"one": (LOOSE, False), "two": (STRICT, True)}

@@ -31,6 +31,7 @@ class Town:
     counts: dict[LiveKitRoom, int] = field(factory=dict)
     tallies: dict[RoomId, Counter[Deed]] = field(factory=dict)
     names: dict[RoomId, str] = field(factory=dict)
+    strangers: dict[RoomId, int] = field(factory=dict)
     clock: Clock = field(factory=Clock)
     directory: Directory = field(factory=Directory)
     seats: Seats = field(init=False)
@@ -49,8 +50,11 @@ class Town:
             self.policies,
             here,
             self.names.get,
-            self.clock.seconds,
+            lambda room: self.strangers.get(room, 0),
         )
+
+    def now(self) -> float:
+        return self.clock.seconds()
 
     def tally(self, room: RoomId) -> Counter[Deed]:
         return self.tallies.get(room, Counter())
@@ -95,6 +99,7 @@ def test_a_room_is_told_with_all_that_is_known_of_it(town: Town) -> None:
     )
     (told,) = town.rooms.all()
     assert told.pop("rules_lost_of") is None
+    assert told.pop("strangers") == 0
     none = {
         name: value
         for rule in RULES
@@ -220,3 +225,11 @@ def test_a_room_without_rules_that_replaced_one_with_them_says_so_and_is_counted
     assert told == {bare: old, ruled: None, unread: None}
     assert town.rooms.upgraded() == 1
     assert set(asked) == {bare}, "of others it is not asked"
+
+
+def test_who_is_not_known_to_be_a_member_is_counted_in_the_room_and_in_all() -> None:
+    town = Town()
+    one, two = town.room("one", 3), town.room("two", 2)
+    town.strangers = {one: 2, RoomId("!over:s"): 5}
+    assert {each["room"]: each["strangers"] for each in town.rooms.all()} == {one: 2, two: 0}
+    assert town.rooms.unknown() == 2

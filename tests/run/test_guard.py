@@ -5,7 +5,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import RoomId
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, STANDING
 from tests.model_redis import Memory, ModelRedis
 from tests.run.parts import guard_on
 
@@ -22,9 +22,11 @@ def test_nothing_is_started_and_no_file_is_opened(tmp_path: Path) -> None:
 def test_each_rule_has_policies_of_its_own_and_is_named_to_the_operator() -> None:
     guard = guard_on(Clock(), LOTUS_GUARD_OBSERVE="sources,live")
     modes = guard.overview.guard()["rules"]
-    others = {rule.name: "enforce" for rule in RULES}
+    others = {rule.name: "enforce" for rule in (*STANDING, *RULES)}
     assert modes == {**others, "sources": "observe", "live": "observe"}
-    assert set(guard.overview.guard()["titles"]) == {rule.name for rule in RULES}
+    assert set(guard.overview.guard()["titles"]) == {rule.name for rule in (*STANDING, *RULES)}
+    without = guard_on(Clock(), LOTUS_GUARD_MEMBERS="off").overview.guard()
+    assert "members" not in {**without["rules"], **without["titles"]}
 
 
 def test_a_token_that_went_out_is_looked_for_by_the_loop() -> None:

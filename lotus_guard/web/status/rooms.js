@@ -170,6 +170,7 @@ class Row {
     if (isFull(this.room)) tags.push(["full", "full"]);
     for (const words of ruleWords(this.room)) tags.push([words, ""]);
     if (this.room.rules_lost_of) tags.push(["rules lost", "bad"]);
+    if (this.room.strangers) tags.push([strangerWords(this.room), "bad"]);
     if (refused) tags.push([`${refused} refused`, "quiet"]);
     if (open) tags.push([`${open} let through`, "bad"]);
     fill(this.tags, tags.length, "span", (tag, index) => {
@@ -200,6 +201,7 @@ class Row {
       if (isFull(this.room)) texts.push("full");
       if (open) texts.push("let through");
       if (this.room.rules_lost_of) texts.push("rules lost");
+      if (this.room.strangers) texts.push(strangerWords(this.room));
       this.heap = texts.join("\n").toLowerCase();
     }
     return words.every((word) => this.heap.includes(word));
@@ -240,6 +242,10 @@ function policyWords(room) {
   return words.join(", ") || (lost ? `none; the room that it replaced has one: ${lost}` : "none");
 }
 
+function strangerWords(room) {
+  return `${room.strangers} not known as ${room.strangers === 1 ? "a member" : "members"}`;
+}
+
 function peopleWords(room) {
   const { people, users, taken } = room;
   const parts = [String(people)];
@@ -247,6 +253,7 @@ function peopleWords(room) {
   if (!hasPolicy(room)) parts.push("who they are is known only under a policy");
   else if (!users.length && people) parts.push("who they are is not shown");
   else if (users.length < people) parts.push(`${users.length} of them are known`);
+  if (room.strangers) parts.push(strangerWords(room));
   return parts.join("; ");
 }
 

@@ -243,6 +243,8 @@ class Credentials:
     """What our homeserver proves itself by, at the port for it; empty: nobody asks for it."""
     as_token: Credential[str]
     """By which rooms are read as users of our homeserver; empty: in another way."""
+    transactions: Credential[str]
+    """What our homeserver proves itself by when it sends transactions."""
 
     def _all(self) -> tuple[Credential[Any], ...]:
         return (
@@ -252,6 +254,7 @@ class Credentials:
             self.redis,
             self.hs_token,
             self.as_token,
+            self.transactions,
         )
 
     def look(self) -> None:

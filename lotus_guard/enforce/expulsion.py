@@ -1,6 +1,6 @@
 """Ends the calls of somebody who is not a member of the room, and frees their seat at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from attrs import define
 
@@ -13,7 +13,7 @@ from lotus_guard.enforce.room_pass import RoomJournal
 from lotus_guard.enforce.seat_store import SeatStore
 from lotus_guard.enforce.turn import Turn
 from lotus_guard.rules.members import Members
-from lotus_guard.rules.plan import Expel, Step, bounded, unread
+from lotus_guard.rules.plan import Expel, bounded, unread
 
 
 def connections(seen: Seen) -> Iterator[tuple[LiveKitRoom, Participant]]:
@@ -45,17 +45,23 @@ class Expulsion:
         user = self.directory.user_of(identity)
         return user if user is not None and str(user) != identity else None
 
-    async def put_out(self, room: RoomId, user: UserId, standing: Standing, turn: Turn) -> None:
-        """End all connections of a user, by a look made now; raises Outage where there is none."""
+    async def steps(self, room: RoomId, user: UserId, standing: Standing) -> list[Expel]:
+        """What it takes to end all connections of a user, by a look made now.
+
+        Raises Outage where nobody says who is there, and Flooded.
+        """
         seen = await self.presence.look(room, self.presence.now(), in_background=True)
-        steps: list[Step] = [
+        return [
             Expel(livekit_room, participant, user, standing)
             for livekit_room, participant in connections(seen)
             if self.user_of(participant.identity) == user
         ]
+
+    async def put_out(self, room: RoomId, user: UserId, steps: Sequence[Expel], turn: Turn) -> None:
+        """Carry the steps out, as far as that is allowed at once, and free the user's seat."""
         if self.is_observed:
-            for step in steps:
-                self.effects.would(room, step, Members.name)
+            for each in steps:
+                self.effects.would(room, each, Members.name)
             return
         kept, put_off = bounded(steps)
         if put_off:

@@ -9,6 +9,7 @@ It begins its work and waits for none of it: a pass of the live loop is never he
 """
 
 from collections.abc import Collection, Coroutine, Iterable
+from math import inf
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
@@ -41,6 +42,8 @@ MOST_ROOMS = 20_000
 MOST_PUT_OUT = 20
 """So many people are put out of one room in `PER_SECONDS`, so that a mistake cannot empty it."""
 PER_SECONDS = 2.0
+HINTS_LAST = 600.0
+"""For so many seconds after LiveKit has told of anything it is taken to tell of all."""
 LOOK_AGE = 2.0
 """Seconds that a look at who is in a call may be old in a round."""
 MOST_IN_ROUND = 50
@@ -78,8 +81,9 @@ class MemberWatch:
     """When people were put out of a room lately."""
     _visited: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     """When it was looked last who is in each room's calls."""
-    _has_hints: bool = field(init=False, default=False)
-    """Whether LiveKit tells of who comes."""
+    _hinted: float = field(init=False, default=-inf)
+    """When LiveKit last told of anything."""
+    _is_stopped: bool = field(init=False, default=False)
     _under_way: set[_Subject] = field(init=False, factory=set)
     _round: Deferred[None] | None = field(init=False, default=None)
 
@@ -96,7 +100,7 @@ class MemberWatch:
 
     def hint(self, event: Event) -> None:
         """Follow a webhook: look at who has come in, for they may have an old token."""
-        self._has_hints = True
+        self._hinted = self.now()
         if event.kind is not EventKind.JOINED:
             return
         binding = self.expulsion.directory.binding_of(event.livekit_room)
@@ -108,12 +112,14 @@ class MemberWatch:
         """Begin to look at all who are in these rooms' calls, unless a round is under way."""
         for room in self.strangers.keys() - set(rooms):
             del self.strangers[room]
-        if self._round is None and self.rank.leads() and rooms:
+        may_begin = self.rank.leads() and not self._is_stopped
+        if self._round is None and may_begin and rooms:
             self._round = ensureDeferred(self._go_round(list(rooms)))
             ignoring(self._round.addBoth(self._round_over), CancelledError)
 
     def stop(self) -> None:
-        """End the round that is under way."""
+        """End the round that is under way, and begin nothing more."""
+        self._is_stopped = True
         if self._round is not None:
             self._round.cancel()
 
@@ -125,7 +131,8 @@ class MemberWatch:
 
     def _begin(self, subject: _Subject, told: Membership | None = None) -> None:
         is_free = subject not in self._under_way and len(self._under_way) < MOST_UNDER_WAY
-        if self.rank.leads() and (is_free or told is not None):
+        may_begin = self.rank.leads() and not self._is_stopped
+        if may_begin and (is_free or told is not None):
             self._under_way.add(subject)
             work = ensureDeferred(self._noting(self._look_at(subject, told)))
             ignoring(work.addBoth(self._is_over, subject), CancelledError)
@@ -173,15 +180,24 @@ class MemberWatch:
         self.clock.callLater(SECOND_LOOK, self._begin, subject)
 
     async def _expel(self, subject: _Subject, standing: Standing) -> None:
-        now = self.now()
-        lately = [at for at in self._put_out.get(subject.room) or () if now - at < PER_SECONDS]
-        if len(lately) >= MOST_PUT_OUT:
-            self.expulsion.journal.put_off(subject.room, 1)
-            self.clock.callLater(PER_SECONDS, self._begin, subject)
-            return
-        self._put_out.put(subject.room, [*lately, now])
-        turn = _Turn(self, subject)
-        await self.expulsion.put_out(subject.room, subject.user, standing, turn)
+        room, user = subject.room, subject.user
+        steps = await self.expulsion.steps(room, user, standing)
+        if steps:
+            now, lately = self.now(), self._lately(room)
+            if len(lately) >= MOST_PUT_OUT:
+                self.expulsion.journal.put_off(room, 1)
+                self.clock.callLater(PER_SECONDS, self._begin, subject)
+                return
+            lately.append(now)
+            self._doubted.put(subject, now)  # they may come back
+        await self.expulsion.put_out(room, user, steps, _Turn(self, subject))
+
+    def _lately(self, room: RoomId) -> list[float]:
+        """When people were put out of a room in the last `PER_SECONDS`."""
+        lately, oldest = self._put_out.get(room) or [], self.now() - PER_SECONDS
+        lately[:] = [at for at in lately if at > oldest]
+        self._put_out.put(room, lately)
+        return lately
 
     # All of them.
 
@@ -201,22 +217,25 @@ class MemberWatch:
         self._visited.put(room, self.now())
         oldest = self.now() - LOOK_AGE
         seen = await self.expulsion.presence.look(room, oldest, in_background=True)
-        users = [self.expulsion.user_of(who.identity) for _, who in connections(seen)]
+        people = [who.identity for _, who in connections(seen) if who.is_person]
+        users = [self.expulsion.user_of(identity) for identity in people]
+        unknown = users.count(None)
         there = {_Subject(room, user) for user in users if user is not None}
         doubted = [subject for subject in there if self._doubted.get(subject) is not None]
-        self.strangers[room] = users.count(None) + len(doubted)
+        self.strangers[room] = unknown + len(doubted)
         due = sorted(filter(self._is_due, there), key=lambda each: self._looked.get(each) or 0.0)
         return due[:MOST_IN_ROUND]
 
     def _is_due(self, subject: _Subject) -> bool:
-        rest = self.longest_rest if self.memberships.pushing() else 0.0
-        at = self._looked.get(subject)
+        is_told = self.memberships.pushing() and self._doubted.get(subject) is None
+        rest, at = self.longest_rest if is_told else 0.0, self._looked.get(subject)
         return subject not in self._under_way and (at is None or self.now() - at >= rest)
 
     def _is_resting(self, room: RoomId) -> bool:
         """Whether everybody in a room has been looked at, and any change would have been told."""
-        at, is_told = self._visited.get(room), self.memberships.pushing() and self._has_hints
-        return is_told and at is not None and self.now() - at < self.longest_rest
+        at, now = self._visited.get(room), self.now()
+        is_told = self.memberships.pushing() and now - self._hinted < HINTS_LAST
+        return is_told and at is not None and now - at < self.longest_rest
 
     async def _noting(self, work: Coroutine[Any, Any, V]) -> V | None:
         """Do something, and note why it failed where it does: nothing may end the watch."""

@@ -13,12 +13,12 @@ from lotus_guard.rules.rule import Allow, Fact, Facts, Refuse, StandingRule, Ver
 SENTENCE = "You are not a member of this room."
 
 _WORDS = {
-    Membership.JOIN: "they are in it",
+    Membership.JOIN: "they are in the room",
     Membership.INVITE: "they are invited and have not joined",
     Membership.KNOCK: "they have asked to join and were not let in",
-    Membership.LEAVE: "they have left it or were kicked",
-    Membership.BAN: "they are banned from it",
-    Membership.UNHEARD: "they are not in it",
+    Membership.LEAVE: "they have left the room or were kicked",
+    Membership.BAN: "they are banned from the room",
+    Membership.UNHEARD: "they are not in the room",
     Membership.NO_ROOM: "there is no such room",
 }
 
@@ -44,8 +44,7 @@ class Members(StandingRule):
 
 def why(standing: Standing) -> str:
     """Put in words for the operator why somebody is not a member."""
-    whose = "our homeserver's user" if standing.is_local else "another homeserver's user"
-    return f"{whose}: {_WORDS[standing.membership]} (by {standing.source})"
+    return f"{_WORDS[standing.membership]} (by {standing.source})"
 
 
 def inputs(standing: Standing) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What it takes to bring a live room back within its policies: a pure function.
 
 Carrying a plan out and planning again gives nothing. A plan never grants, and never removes
-anybody but those whom `Seats.reassess` listed as being in a full room without a seat.
+anybody but those whom `Seats.reassess` listed as being in a full room without a seat. Who is no
+member of the room is put out by no plan, but one by one (`enforce.member_watch`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -100,7 +100,7 @@ def homeserver_clients(basics: Basics, agent: Any) -> HomeserverClients:
         return Sources(_ways(basics, http, on_end, eyes, memory), http.clock, config.deadline)
 
     http = Http(agent, basics.clocks.reactor, peer="Synapse")
-    at_once = 2 if config.as_token else 1  # an event, and the canary beside it
+    at_once = 2 if config.as_token else 1  # an event with a canary beside it, then another
     # One question more: whether the recipient is a member.
     made = _clients(basics, Dependency.SYNAPSE, http, client, at_once * len(basics.rules) + 1)
     return HomeserverClients(made.tokens, made.background, made.backend, eyes)

@@ -27,8 +27,8 @@ def _transaction_faults(values: Mapping[str, Any]) -> list[str]:
     if values.get("homeserver_listen") == "":
         faults.append(fault_line(name, "is on without a port", f"{_HOMESERVER_LISTEN} with it"))
     credentials = values.get("credentials")
-    if credentials is not None and not credentials.hs_token.value:
-        wanted = "LIVEKIT_AS_REGISTRATION_FILE or LIVEKIT_HS_TOKEN with it"
+    if credentials is not None and not credentials.transactions.value:
+        wanted = "LOTUS_GUARD_AS_REGISTRATION_FILE or LIVEKIT_AS_REGISTRATION_FILE with it"
         faults.append(fault_line(name, "is on and no hs_token is known", wanted))
     return faults
 

@@ -86,6 +86,7 @@ def read_credentials(texts: Texts) -> Credentials:
         push=read(push.shown, (push.path,), lambda: push.read_secret(LEAST_PUSH_SECRET), ""),
         redis=read(redis.shown, (redis.path,), lambda: redis.read_secret(0), ""),
         hs_token=read(*_hs_token(texts), ""),
+        transactions=read(*_transactions(texts), ""),
         as_token=read(*_as_token(texts), ""),
     )
     if not (synapse.is_set or found.as_token.value or texts[_OUR_REGISTRATION]):
@@ -112,6 +113,17 @@ def _hs_token(texts: Texts) -> tuple[str, Sequence[str], Callable[[], str]]:
     if path:
         return _REGISTRATION, (path,), lambda: read_hs_token(_REGISTRATION, path)
     return "LIVEKIT_HS_TOKEN", (), lambda: texts["LIVEKIT_HS_TOKEN"].strip()
+
+
+def _transactions(texts: Texts) -> tuple[str, Sequence[str], Callable[[], str]]:
+    """Where the token stands that comes with transactions: our own registration's, if we have one.
+
+    Else it is lk-jwt-service's, whose homeserver sends them to the guard in its place.
+    """
+    path = texts[_OUR_REGISTRATION]
+    if path and texts.get(f"{OUR_PREFIX}TRANSACTIONS") == "on":
+        return _OUR_REGISTRATION, (path,), lambda: read_hs_token(_OUR_REGISTRATION, path)
+    return _hs_token(texts)
 
 
 def _as_token(texts: Texts) -> tuple[str, Sequence[str], Callable[[], str]]:

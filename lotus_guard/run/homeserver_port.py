@@ -82,14 +82,15 @@ def make_homeserver_port(
     exchange = TokenExchange(
         way, admission, objections, load, callers, clocks.now, patience=HANDED_ON_SECONDS
     )
-    app = HomeserverApp(exchange, _service(basics, callers, answers, on_changes))
+    sender = Homeservers(config.credentials.transactions, objections, clocks.now)
+    app = HomeserverApp(exchange, _service(basics, sender, answers, on_changes))
     is_probe = probes(basics, in_query)
     door = Door(app, callers, load, answers, objections, is_probe, load.handed_on)
     return HomeserverPort(door, connections)
 
 
 def _service(
-    basics: Basics, callers: Homeservers, answers: Answers, on_changes: Callable[[Changes], None]
+    basics: Basics, sender: Homeservers, answers: Answers, on_changes: Callable[[Changes], None]
 ) -> AppService | None:
     """Make what takes transactions, where they are wanted."""
     if not basics.config.transactions:
@@ -97,5 +98,5 @@ def _service(
     types = [rule.event for rule in basics.rules]
     on_outcome = basics.metrics.requests.took_transaction
     return AppService(
-        callers, Transactions(types, basics.clocks.epoch, on_changes, on_outcome), answers
+        sender, Transactions(types, basics.clocks.epoch, on_changes, on_outcome), answers
     )

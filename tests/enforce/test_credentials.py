@@ -134,6 +134,6 @@ def test_one_that_a_bug_of_ours_cannot_read_is_in_what_a_reload_reports(
     plain = Credential("PLAIN", "")
     broken = Credential("BROKEN", "t", (str(kept.path),), read, kept.clock.seconds)
     pair = Credential("PAIR", KeyPair("k", "s"))
-    Credentials(pair, kept.it, plain, plain, plain, broken).reload()
+    Credentials(pair, kept.it, plain, plain, plain, broken, plain).reload()
     told = str(formatEvent(logged[-1]))
     assert "NAME_FROM_FILE is as it was; BROKEN could not be looked at. What" in told

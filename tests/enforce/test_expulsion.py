@@ -1,6 +1,5 @@
 """Whoever is put out loses all connections and the seat, and nobody else loses anything."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,8 +71,9 @@ class Call:
         return Expulsion(parts, self.directory, parts, LocalSeats(self.seats), parts, is_observed)
 
     def put_out(self, is_observed: bool = False) -> None:
-        work: Callable[..., Any] = self.expulsion(is_observed).put_out
-        assert result(ensureDeferred(work(ROOM, ALICE, KICKED, Turn()))) is None
+        expulsion = self.expulsion(is_observed)
+        steps = result(ensureDeferred(expulsion.steps(ROOM, ALICE, KICKED)))
+        result(ensureDeferred(expulsion.put_out(ROOM, ALICE, steps, Turn())))
 
     def gone(self) -> list[Identity]:
         return [step.participant.identity for _, step in self.done]

@@ -16,8 +16,10 @@ from lotus_guard.core.directory import Directory
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import Attendance, Identity, LiveKitRoom, Participant, RoomId, UserId
 from lotus_guard.core.webhook import Event, EventKind
+from lotus_guard.enforce.effects import BACK_SECONDS
 from lotus_guard.enforce.expulsion import Expulsion
 from lotus_guard.enforce.member_watch import (
+    HINTS_LAST,
     MOST_IN_ROUND,
     MOST_PUT_OUT,
     MOST_UNDER_WAY,
@@ -29,7 +31,7 @@ from lotus_guard.enforce.memberships import PUSHED, Memberships
 from lotus_guard.enforce.ports import Flooded, MayNotLook, Outage
 from lotus_guard.enforce.presence import Seen
 from lotus_guard.enforce.rate_limiter import RateLimiter
-from lotus_guard.rules.plan import NOTHING
+from lotus_guard.rules.plan import NOTHING, Expel
 from tests.enforce.member_source import ALICE, BOB, INSIDE, OUTSIDE, UNHEARD, MemberSource
 from tests.enforce.stand_ins import AWAY, ROOM, Rank, Records
 
@@ -52,6 +54,7 @@ class People(Expulsion):
     there: dict[RoomId, list[Identity]] = field(factory=dict)
     trouble: Exception | None = None
     looks: int = 0
+    are_people: bool = True
 
     def __attrs_post_init__(self) -> None:
         self.presence = self.journal = self
@@ -69,14 +72,29 @@ class People(Expulsion):
         self.looks += 1
         if self.trouble:
             raise self.trouble
-        people = tuple(Participant(each, "S", NOTHING) for each in self.there.get(room, ()))
+        people = tuple(
+            Participant(each, "S", NOTHING, is_person=self.are_people)
+            for each in self.there.get(room, ())
+        )
         return Seen(0.0, (CALL,), {CALL: Attendance(0.0, people)})
 
     def put_off(self, room: RoomId, steps: int) -> None:
         self.late.append(steps)
 
-    async def put_out(self, room: RoomId, user: UserId, standing: Standing, turn: Any) -> None:
-        self.gone.append((user, standing))
+    async def steps(self, room: RoomId, user: UserId, standing: Standing) -> list[Expel]:
+        return [
+            Expel(CALL, Participant(each, "S", NOTHING), user, standing)
+            for each in self.there.get(room, [])
+            if self.user_of(each) == user
+        ]
+
+    async def put_out(self, room: RoomId, user: UserId, steps: Sequence[Expel], turn: Any) -> None:
+        if steps and not self.is_observed:
+            gone = {step.participant.identity for step in steps}
+            self.there[room] = [each for each in self.there[room] if each not in gone]
+            for seconds in BACK_SECONDS:
+                turn.again(seconds)
+        self.gone += [(user, step.standing) for step in steps[:1]]
 
 
 @define(eq=False)
@@ -293,8 +311,7 @@ def test_one_round_at_a_time_and_a_look_up_that_hangs_holds_up_no_hint() -> None
     scene.wait(1.0)
     assert scene.gone == [BOB]
     scene.watch.stop()
-    scene.round()
-    assert len(scene.source.asked) > 3
+    assert scene.watch._round is None
 
 
 def test_nobody_can_keep_the_watch_from_others_by_coming_and_going() -> None:
@@ -366,6 +383,59 @@ def test_a_room_of_which_all_is_told_is_not_looked_at_in_every_round() -> None:
     scene.wait(POLL)
     scene.round()
     assert scene.people.looks == 3
+
+
+def test_looks_for_who_may_be_back_take_no_place_of_those_who_are_there() -> None:
+    scene = Scene([OUTSIDE], pushing=True)
+    for number in range(12):
+        scene.people.enter(UserId(f"@u{number}:s"))
+    for number in range(12):
+        scene.watch.told(ROOM, UserId(f"@u{number}:s"), Membership.LEAVE)
+    scene.wait(5.0)
+    assert len(scene.gone) == 12
+    assert scene.people.late == []
+
+
+def test_who_was_put_out_is_looked_for_in_every_round_while_others_rest() -> None:
+    scene = Scene([OUTSIDE], pushing=True)
+    scene.people.enter(ALICE)
+    scene.watch.told(ROOM, ALICE, Membership.LEAVE)
+    scene.wait(4.0)
+    scene.people.enter(ALICE)
+    scene.round()
+    scene.wait(1.0)
+    assert scene.gone == [ALICE, ALICE]
+
+
+def test_hints_that_have_stopped_are_not_relied_on() -> None:
+    scene = Scene(pushing=True)
+    scene.watch.hint(came(scene.people.enter(ALICE)))
+    scene.round()
+    scene.round()
+    assert scene.people.looks == 1
+    scene.clock.advance(HINTS_LAST)
+    scene.round()
+    scene.round()
+    assert scene.people.looks == 3
+
+
+def test_once_it_has_stopped_nothing_begins() -> None:
+    scene = Scene([OUTSIDE])
+    identity = scene.people.enter(ALICE)
+    scene.watch.stop()
+    scene.watch.hint(came(identity))
+    scene.watch.told(ROOM, ALICE, Membership.LEAVE)
+    scene.round()
+    scene.wait(5.0)
+    assert scene.source.asked == []
+
+
+def test_a_stream_is_no_stranger() -> None:
+    scene = Scene()
+    scene.people.enter(None)
+    scene.people.are_people = False
+    scene.round()
+    assert scene.watch.strangers_in(ROOM) == 0
 
 
 ANSWERS = st.lists(st.sampled_from([INSIDE, AWAY, MayNotLook("no")]), min_size=1)

@@ -32,9 +32,9 @@ def test_the_user_reads_a_sentence_and_the_operator_who_said_so() -> None:
     verdict = Members().judge(Facts(standing=banned))
     assert verdict == Refuse(
         SENTENCE,
-        "another homeserver's user: they are banned from it (by push)",
+        "they are banned from the room (by push)",
         {"membership": "ban", "is_local": False, "source": "push"},
     )
     assert why(Standing(Membership.UNHEARD, True, "admin")) == (
-        "our homeserver's user: they are not in it (by admin)"
+        "they are not in the room (by admin)"
     )

@@ -15,7 +15,10 @@ TOKEN = {"LIVEKIT_HS_TOKEN": "t"}
     ("settings", "wanted"),
     [
         ({**ON, **TOKEN}, ["is on without a port; wanted: LOTUS_GUARD_HOMESERVER_LISTEN"]),
-        ({**ON, **PORT}, ["is on and no hs_token is known; wanted: LIVEKIT_AS_REGISTRATION_FILE"]),
+        (
+            {**ON, **PORT},
+            ["is on and no hs_token is known; wanted: LOTUS_GUARD_AS_REGISTRATION_FILE"],
+        ),
         ({**ON, **PORT, **TOKEN}, []),
         ({}, []),
     ],

@@ -64,3 +64,24 @@ def test_what_is_wrong_with_any_is_told_of_all() -> None:
         read(LIVEKIT_KEY="", LOTUS_GUARD_SYNAPSE_TOKEN="", LOTUS_GUARD_PUSH_SECRET="short")
     names = [fault.split(":")[0] for fault in caught.value.faults]
     assert names == ["LIVEKIT_KEY", "LOTUS_GUARD_PUSH_SECRET", "LOTUS_GUARD_SYNAPSE_TOKEN"]
+
+
+def test_transactions_come_with_our_own_registrations_token_where_we_have_one(
+    tmp_path: Path,
+) -> None:
+    theirs, ours = tmp_path / "theirs.yaml", tmp_path / "ours.yaml"
+    theirs.write_text("{hs_token: theirs, as_token: a}")
+    ours.write_text("{hs_token: ours, as_token: a, namespaces: {users: [{regex: '@.*:s'}]}}")
+    named = {
+        "LIVEKIT_AS_REGISTRATION_FILE": str(theirs),
+        "LOTUS_GUARD_AS_REGISTRATION_FILE": str(ours),
+        "LOTUS_GUARD_TRANSACTIONS": "on",
+    }
+    found = read(**named)
+    assert (found.hs_token.value, found.transactions.value) == ("theirs", "ours")
+    found = read(**{**named, "LOTUS_GUARD_AS_REGISTRATION_FILE": ""})
+    assert found.transactions.value == "theirs"
+    ours.write_text("{as_token: a, namespaces: {users: [{regex: '@.*:s'}]}}")
+    assert read(**{**named, "LOTUS_GUARD_TRANSACTIONS": "off"}).as_token.value == "a"
+    with pytest.raises(Unusable, match="LOTUS_GUARD_AS_REGISTRATION_FILE: no hs_token in it"):
+        read(**named)

@@ -1,8 +1,8 @@
 """lk-jwt-service, Synapse and LiveKit as one quick process, for tests of the guard under load.
 
 They answer from memory and are no more than the guard needs: any OpenID token is one, each room
-whose id begins with `!quiet` forbids cameras, and nobody is in a call. The homeserver of a user
-whose name begins with `@slow` takes its time.
+whose id begins with `!quiet` forbids cameras, and nobody is in a call. Whoever asks about a room is
+a member of it. The homeserver of a user whose name begins with `@slow` takes its time.
 
     python -m tests.real.neighbours UPSTREAM_PORT SYNAPSE_PORT LIVEKIT_PORT
 """
@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import unquote
@@ -21,7 +22,10 @@ from lotus_guard.core.token import KeyPair, mint
 
 KEY, SECRET = "flood", "a-secret-for-tests-of-overload-0000000"
 SLOW_SECONDS = 6.0
+MOST_JOINED = 200
 Answer = Callable[[str, bytes], tuple[str, bytes]]
+_joined: dict[str, deque[str]] = {}
+"""The rooms that each user has asked about lately: they are in those."""
 
 
 @lru_cache(4096)
@@ -36,11 +40,17 @@ def upstream(path: str, body: bytes) -> tuple[str, bytes]:
         return "200 OK", b""
     asked = json.loads(body)
     user = asked["openid_token"]["access_token"]
+    _joined.setdefault(user, deque(maxlen=MOST_JOINED)).append(asked["room"])
     token = _token(asked["room"], user, asked["device_id"], int(time.time()))
     return "200 OK", json.dumps({"url": "ws://sfu", "jwt": token}).encode()
 
 
 def synapse(path: str, _body: bytes) -> tuple[str, bytes]:
+    if path == "/_matrix/client/v3/account/whoami":
+        return "200 OK", b'{"user_id": "@admin:s"}'
+    if path.endswith("/joined_rooms"):
+        user = unquote(path.split("/")[-2])
+        return "200 OK", json.dumps({"joined_rooms": list(_joined.get(user, ()))}).encode()
     room, _, kind = path.removeprefix("/_synapse/admin/v1/rooms/").partition("/state?type=")
     if not unquote(room).startswith("!quiet") or kind != "io.lotus.room_quality":
         return "200 OK", b'{"state": []}'

@@ -83,6 +83,9 @@ async def test_rooms_as_a_weapon_delay_no_policy_and_free_no_seat(
     homeserver.set_state(TWO, LIMIT_EVENT, {"max_users": 2})
     for room in AT_LAST:
         homeserver.add_room(room, "@admin:sandbox")
+        for name in ("alice", "erin"):
+            homeserver.join(room, f"@{name}:sandbox")
+    homeserver.join(TWO, "@erin:sandbox")
     homeserver.is_postgresql = True
     urls = await started(guards, kind)
     there = {}

@@ -62,6 +62,9 @@ class MemberWatch:
     memberships: Memberships
     expulsion: Expulsion
     limiter: RateLimiter
+    """For the rounds."""
+    arrivals: RateLimiter
+    """For those who come in, and for who was found outside: they wait in no round's way."""
     records: Records
     rank: Rank
     clock: IReactorTime
@@ -118,23 +121,28 @@ class MemberWatch:
         is_free = subject not in self._under_way and len(self._under_way) < MOST_UNDER_WAY
         if self.rank.leads() and (is_free or told is not None):
             self._under_way.add(subject)
-            work = ensureDeferred(self._noting(self._look_at(subject, told)))
+            work = ensureDeferred(self._noting(self._look_in_turn(subject, told)))
             ignoring(work.addBoth(self._is_over, subject), CancelledError)
 
     def _is_over(self, result: V, subject: _Subject) -> V:
         self._under_way.discard(subject)
         return result
 
+    async def _look_in_turn(self, subject: _Subject, told: Membership | None) -> None:
+        if told is None:
+            await self.arrivals.turn()
+        await self._look_at(subject, told)
+
     async def _look_at(self, subject: _Subject, told: Membership | None = None) -> None:
         """Look one user up, and put them out where it is certain that they are outside."""
-        if told is None:
-            await self.limiter.turn()
         standing = await self._standing(subject, told)
         if not standing.is_outside:
             self._doubted.pop(subject)
             if told is not None:  # what answers may lag behind what tells
                 self._again(subject)
-        elif told is not None or self._is_second(subject):
+            return
+        self._looked.pop(subject)  # whatever becomes of it, they have their turn in the next round
+        if self._holds(subject, told) or self._is_second(subject):
             await self._expel(subject, standing)
         else:
             self._again(subject)
@@ -145,12 +153,17 @@ class MemberWatch:
         try:
             found = await self.memberships.looked_up(subject.room, subject.user)
         except Outage:
-            if told is None:
+            if told is None or not self._holds(subject, told):
                 raise
             return Standing(told, False, PUSHED)
-        if told is not None and found.membership is Membership.UNHEARD:
+        is_silent = found.membership is Membership.UNHEARD
+        if told is not None and is_silent and self._holds(subject, told):
             return Standing(told, found.is_local, PUSHED)
         return found
+
+    def _holds(self, subject: _Subject, told: Membership | None) -> bool:
+        """Whether something was told of a user, and nothing else since: they may be back."""
+        return told is not None and told is self.memberships.told(subject.room, subject.user)
 
     def _is_second(self, subject: _Subject) -> bool:
         """Whether they were found outside a moment ago as well; notes it where not."""
@@ -183,6 +196,7 @@ class MemberWatch:
         """
         for room in rooms:
             for subject in await self._noting(self._due(room)) or ():
+                await self.limiter.turn()
                 await self._noting(self._look_at(subject))
 
     async def _due(self, room: RoomId) -> list[_Subject]:
@@ -199,7 +213,7 @@ class MemberWatch:
     def _is_due(self, subject: _Subject) -> bool:
         rest = self.longest_rest if self.memberships.pushing() else 0.0
         at = self._looked.get(subject)
-        return subject not in self._under_way and (at is None or self.now() - at >= rest)
+        return at is None or self.now() - at >= rest
 
     async def _noting(self, work: Coroutine[Any, Any, V]) -> V | None:
         """Do something, and note why it failed where it does: nothing may end the watch."""

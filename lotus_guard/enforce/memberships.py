@@ -96,6 +96,11 @@ class Memberships:
             self._told.put((room, user), _Told(membership, self.now()))
             self._joined.pop((room, user))
 
+    def told(self, room: RoomId, user: UserId) -> Membership | None:
+        """What the homeserver said of somebody last; None where that was a join, or nothing."""
+        told = self._told.peek((room, user))
+        return told.membership if told else None
+
     def _at_hand(self, room: RoomId, user: UserId) -> Standing | None:
         known = self._joined.get((room, user))
         return known[1] if known and self.now() - known[0] <= YES_SECONDS else None

@@ -99,6 +99,7 @@ class Scene:
             memberships,
             self.people,
             RateLimiter(inf, self.clock, now),
+            RateLimiter(inf, self.clock, now),
             self.records,
             self.rank,
             self.clock,
@@ -374,3 +375,50 @@ def test_nobody_is_put_out_whom_the_homeserver_says_to_be_a_member(
             scene.watch.told(ROOM, ALICE, said[act])
     scene.wait(5.0)
     assert scene.gone == []
+
+
+@pytest.mark.parametrize("answer", [UNHEARD, AWAY])
+def test_who_is_told_to_be_back_while_they_are_looked_up_stays(answer: Any) -> None:
+    asked: Deferred[Standing] = Deferred()
+    scene = Scene([asked, answer], pushing=True)
+    scene.people.enter(BOB)
+    scene.watch.told(ROOM, BOB, Membership.LEAVE)
+    scene.watch.told(ROOM, BOB, Membership.JOIN)
+    if isinstance(answer, Exception):
+        asked.errback(answer)
+    else:
+        asked.callback(answer)
+    scene.wait(5.0)
+    assert scene.gone == []
+
+
+def test_whoever_could_not_be_put_out_is_tried_again_in_the_next_round() -> None:
+    scene = Scene([OUTSIDE], pushing=True)
+    scene.people.enter(ALICE)
+    scene.round()
+    scene.wait(1.0)
+    scene.people.gone.clear()  # LiveKit was away just then, or they are back with an old token
+    scene.round()
+    scene.wait(1.0)
+    assert scene.gone == [ALICE]
+
+
+def test_those_who_come_and_go_do_not_hold_up_the_round() -> None:
+    """One user in hundreds of rooms of their own, in and out again and again."""
+    scene = Scene([OUTSIDE])
+    scene.watch.limiter.rate = scene.watch.arrivals.rate = 10.0
+    mine = [RoomId(f"!mine{number}:s") for number in range(300)]
+    eve = UserId("@eve:s")
+    ins = [(scene.people.enter(eve, room), room) for room in mine]
+    scene.people.enter(ALICE)
+    for _ in range(10):
+        for identity, room in ins:
+            scene.watch.hint(came(identity, room))
+        scene.wait(0.1)
+    for _ in range(2):
+        scene.round()
+        for _ in range(20):
+            for identity, room in ins:
+                scene.watch.hint(came(identity, room))
+            scene.wait(0.1)
+    assert ALICE in scene.gone

@@ -25,7 +25,11 @@ def make_memberships(
 ) -> Memberships:
     """Make what knows who is a member of which room."""
     return Memberships(
-        homeserver.tokens, homeserver.background, pushes.members_are_coming, clocks.now
+        homeserver.tokens,
+        homeserver.background,
+        pushes.members_are_coming,
+        clocks.now,
+        lambda: pushes.members_since,
     )
 
 

@@ -9,6 +9,7 @@ It begins its work and waits for none of it: a pass of the live loop is never he
 """
 
 from collections.abc import Collection, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
@@ -20,7 +21,7 @@ from lotus_guard.core.lru import LruDict
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.webhook import Event, EventKind
-from lotus_guard.enforce.deferreds import ignoring
+from lotus_guard.enforce.deferreds import ignoring, with_timeout
 from lotus_guard.enforce.expulsion import Expulsion, connections
 from lotus_guard.enforce.memberships import PUSHED, Memberships
 from lotus_guard.enforce.ports import Bug, Flooded, Now, Outage, Rank, Records
@@ -45,6 +46,11 @@ LOOK_AGE = 2.0
 """Seconds that a look at who is in a call may be old in a round."""
 MOST_IN_ROUND = 50
 """So many users of one room are looked up in a round, those first who have waited longest."""
+PATIENCE = 1.0
+"""Seconds that a round waits for one room, which its clients may have made long to read: then that
+goes on by itself."""
+MOST_VISITS = 100
+"""So many rooms are gone through at the same time."""
 
 
 @frozen
@@ -81,6 +87,8 @@ class MemberWatch:
     """When people were put out of a room lately."""
     _under_way: set[_Subject] = field(init=False, factory=set)
     _round: Deferred[None] | None = field(init=False, default=None)
+    _visits: dict[RoomId, Deferred[Any]] = field(init=False, factory=dict)
+    """The rooms that are being gone through."""
 
     def told(self, room: RoomId, user: UserId, membership: Membership) -> None:
         """Take in what the homeserver says unasked."""
@@ -110,6 +118,8 @@ class MemberWatch:
         """End the round that is under way."""
         if self._round is not None:
             self._round.cancel()
+        for visit in list(self._visits.values()):
+            visit.cancel()
 
     def _round_over(self, result: V) -> V:
         self._round = None
@@ -192,12 +202,31 @@ class MemberWatch:
     async def _go_round(self, rooms: Iterable[RoomId]) -> None:
         """Look at one room after the other; what fails for one says nothing of the next.
 
-        For clients may have brought it about.
+        Nor does the next wait for one for long: its clients may have brought it about.
         """
         for room in rooms:
-            for subject in await self._noting(self._due(room)) or ():
-                await self.limiter.turn()
-                await self._noting(self._look_at(subject))
+            if room not in self._visits and len(self._visits) < MOST_VISITS:
+                with suppress(TimeoutError):
+                    await with_timeout(PATIENCE, self.clock, self._visited(room))
+
+    def _visited(self, room: RoomId) -> Deferred[None]:
+        """Begin to go through a room; who waits no longer for it does not end it."""
+        waiting: Deferred[None] = Deferred()
+        visit = self._visits[room] = ensureDeferred(self._visit(room))
+
+        def over(result: V) -> V:
+            del self._visits[room]
+            if not waiting.called:
+                waiting.callback(None)
+            return result
+
+        ignoring(visit.addBoth(over), CancelledError)
+        return waiting
+
+    async def _visit(self, room: RoomId) -> None:
+        for subject in await self._noting(self._due(room)) or ():
+            await self.limiter.turn()
+            await self._noting(self._look_at(subject))
 
     async def _due(self, room: RoomId) -> list[_Subject]:
         """List those in a room's calls whose turn it is; raises Outage."""

@@ -51,6 +51,8 @@ class People(Expulsion):
     late: list[int] = field(factory=list)
     there: dict[RoomId, list[Identity]] = field(factory=dict)
     trouble: Exception | None = None
+    hangs: set[RoomId] = field(factory=set)
+    """The rooms that are never read to their end."""
 
     def __attrs_post_init__(self) -> None:
         self.presence = self.journal = self
@@ -67,6 +69,8 @@ class People(Expulsion):
     async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
         if self.trouble:
             raise self.trouble
+        if room in self.hangs:
+            await Deferred()
         people = tuple(Participant(each, "S", NOTHING) for each in self.there.get(room, ()))
         return Seen(0.0, (CALL,), {CALL: Attendance(0.0, people)})
 
@@ -422,3 +426,21 @@ def test_those_who_come_and_go_do_not_hold_up_the_round() -> None:
                 scene.watch.hint(came(identity, room))
             scene.wait(0.1)
     assert ALICE in scene.gone
+
+
+def test_a_room_that_takes_long_to_read_holds_up_no_other() -> None:
+    long, other = RoomId("!long:s"), RoomId("!other:s")
+    scene = Scene([OUTSIDE])
+    scene.people.enter(ALICE, other)
+    scene.people.hangs = {long}
+    for _ in range(3):
+        scene.round(long, other)
+        scene.wait(2.0)
+    assert ALICE in scene.gone
+    scene.watch.stop()
+    scene.people.enter(BOB, long)
+    scene.people.hangs = set()
+    for _ in range(2):
+        scene.round(long)
+        scene.wait(1.0)
+    assert BOB in scene.gone

@@ -61,16 +61,22 @@ class _Subject:
     user: UserId
 
 
+@frozen
+class Pace:
+    """How many are looked up in a second."""
+
+    rounds: RateLimiter
+    arrivals: RateLimiter
+    """For those who come in, and for who was found outside: they wait in no round's way."""
+
+
 @define(eq=False)
 class MemberWatch:
     """Looks after those who are in a call: are they still members?"""
 
     memberships: Memberships
     expulsion: Expulsion
-    limiter: RateLimiter
-    """For the rounds."""
-    arrivals: RateLimiter
-    """For those who come in, and for who was found outside: they wait in no round's way."""
+    pace: Pace
     records: Records
     rank: Rank
     clock: IReactorTime
@@ -140,7 +146,7 @@ class MemberWatch:
 
     async def _look_in_turn(self, subject: _Subject, told: Membership | None) -> None:
         if told is None:
-            await self.arrivals.turn()
+            await self.pace.arrivals.turn()
         await self._look_at(subject, told)
 
     async def _look_at(self, subject: _Subject, told: Membership | None = None) -> None:
@@ -225,7 +231,7 @@ class MemberWatch:
 
     async def _visit(self, room: RoomId) -> None:
         for subject in await self._noting(self._due(room)) or ():
-            await self.limiter.turn()
+            await self.pace.rounds.turn()
             await self._noting(self._look_at(subject))
 
     async def _due(self, room: RoomId) -> list[_Subject]:

@@ -3,7 +3,7 @@
 from lotus_guard.enforce.expulsion import Expulsion
 from lotus_guard.enforce.hints import Pushes
 from lotus_guard.enforce.live import Live
-from lotus_guard.enforce.member_watch import MemberWatch
+from lotus_guard.enforce.member_watch import MemberWatch, Pace
 from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.room_pass import LIVE
@@ -43,9 +43,8 @@ def make_member_watch(basics: Basics, common: CommonParts, live: Live) -> Member
     """Make what puts people out of calls who are no members of the room."""
     config, clocks, memory = basics.config, basics.clocks, common.memory
     room_pass = live.room_pass
-    limiter, arrivals = (
-        RateLimiter(SHARE / 2 * config.policy_rate, clocks.reactor, clocks.now) for _ in range(2)
-    )
+    rate = SHARE / 2 * config.policy_rate
+    rounds, arrivals = (RateLimiter(rate, clocks.reactor, clocks.now) for _ in range(2))
     expulsion = Expulsion(
         common.presence,
         memory.directory,
@@ -57,8 +56,7 @@ def make_member_watch(basics: Basics, common: CommonParts, live: Live) -> Member
     return MemberWatch(
         common.memberships,
         expulsion,
-        limiter,
-        arrivals,
+        Pace(rounds, arrivals),
         common.recorder,
         rank_of(common),
         clocks.reactor,

@@ -24,6 +24,7 @@ from lotus_guard.enforce.member_watch import (
     PER_SECONDS,
     SECOND_LOOK,
     MemberWatch,
+    Pace,
 )
 from lotus_guard.enforce.memberships import PUSHED, Memberships
 from lotus_guard.enforce.ports import Flooded, MayNotLook, Outage
@@ -102,8 +103,7 @@ class Scene:
         self.watch = MemberWatch(
             memberships,
             self.people,
-            RateLimiter(inf, self.clock, now),
-            RateLimiter(inf, self.clock, now),
+            Pace(RateLimiter(inf, self.clock, now), RateLimiter(inf, self.clock, now)),
             self.records,
             self.rank,
             self.clock,
@@ -410,7 +410,7 @@ def test_whoever_could_not_be_put_out_is_tried_again_in_the_next_round() -> None
 def test_those_who_come_and_go_do_not_hold_up_the_round() -> None:
     """One user in hundreds of rooms of their own, in and out again and again."""
     scene = Scene([OUTSIDE])
-    scene.watch.limiter.rate = scene.watch.arrivals.rate = 10.0
+    scene.watch.pace.rounds.rate = scene.watch.pace.arrivals.rate = 10.0
     mine = [RoomId(f"!mine{number}:s") for number in range(300)]
     eve = UserId("@eve:s")
     ins = [(scene.people.enter(eve, room), room) for room in mine]

@@ -142,7 +142,7 @@ def test_who_names_an_account_before_they_make_it_is_judged_once_they_have_it(
     server.users = lambda user: user == BOB
     asking = service(server)
     raised_by(asking.membership(ROOM, ALICE))
-    server.users = lambda _user: True  # she has made her account
+    server.users = lambda _user: True  # the account is made
     assert result_of(asking.membership(ROOM, ALICE)).is_outside
     server.member(ROOM, ALICE)
     server.state[ROOM, LIMIT.event, ""] = {"max_users": 3}

@@ -27,9 +27,9 @@ def watch_of(**settings: str) -> Any:
 def test_look_ups_are_divided_between_policies_and_memberships() -> None:
     basics = basics_on(Clock(), LOTUS_GUARD_POLICY_RATE="40")
     assert make_limiter(basics.config, basics.clocks).rate == (1.0 - SHARE) * 40.0
-    watch = watch_of(LOTUS_GUARD_POLICY_RATE="40")
-    assert watch.limiter is not watch.arrivals
-    assert watch.limiter.rate + watch.arrivals.rate == SHARE * 40.0
+    pace = watch_of(LOTUS_GUARD_POLICY_RATE="40").pace
+    assert pace.rounds is not pace.arrivals
+    assert pace.rounds.rate + pace.arrivals.rate == SHARE * 40.0
     basics = basics_on(Clock(), LOTUS_GUARD_POLICY_RATE="40", LOTUS_GUARD_MEMBERS="off")
     assert make_limiter(basics.config, basics.clocks).rate == 40.0
 

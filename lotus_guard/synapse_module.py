@@ -156,7 +156,8 @@ class LotusGuardModule:
         contents = {name: _content(state, name) for name in self._rules}
         held = {name: content for name, content in contents.items() if content}
         new = tombstone.content.get("replacement_room")
-        if held and isinstance(new, str) and self._api.is_mine(tombstone.sender):
+        is_room = isinstance(new, str) and is_room_id(new)  # else it would be written into the log
+        if held and is_room and self._api.is_mine(tombstone.sender):
             self._api.delayed_background_call(
                 0, self._carry_over, tombstone, new, held, desc="lotus_guard_carry_over"
             )

@@ -439,6 +439,7 @@ def test_the_policies_of_a_room_go_along_when_it_is_upgraded(carrying: Homeserve
         (upgrades(), (Event(content={}),)),
         (upgrades("@a:elsewhere"), POLICIES),
         (upgrades(new=7), POLICIES),
+        (upgrades(new="!new:s\nforged"), POLICIES),
         (Event("m.room.tombstone", {}), POLICIES),
         (Event("m.room.tombstone", {"replacement_room": NEW}, state_key="x"), POLICIES),
         (Event("m.room.name", {}), POLICIES),

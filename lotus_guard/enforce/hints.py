@@ -133,6 +133,8 @@ class Pushes:
     """When the last one came in of a module that pushes the events of all our rules."""
     last_members: float | None = field(default=None, init=False)
     """When the last one came in of a module that pushes memberships."""
+    members_since: float = field(default=0.0, init=False)
+    """When the first one of those came in since there were none for a while."""
     taken: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
     last_refused: float | None = field(default=None, init=False)
@@ -192,6 +194,8 @@ class Pushes:
         if push.is_complete:
             self.last_complete = self.last
         if push.covers_members:
+            if self._is_old(self.last_members):
+                self.members_since = self.last
             self.last_members = self.last
         return Taken(self._put(push, policies), tuple(filter(self._is_news(push), push.members)))
 

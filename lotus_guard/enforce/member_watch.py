@@ -9,10 +9,12 @@ It begins its work and waits for none of it: a pass of the live loop is never he
 """
 
 from collections.abc import Collection, Coroutine, Iterable
+from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -21,11 +23,11 @@ from lotus_guard.core.lru import LruDict
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.webhook import Event, EventKind
-from lotus_guard.enforce.deferreds import ignoring
+from lotus_guard.enforce.deferreds import ignoring, with_timeout
 from lotus_guard.enforce.expulsion import Expulsion, connections
+from lotus_guard.enforce.member_turn import LookAgain, Pace, Subject
 from lotus_guard.enforce.memberships import PUSHED, Memberships
 from lotus_guard.enforce.ports import Bug, Flooded, Now, Outage, Rank, Records
-from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.rules.members import Members
 
 _log = Logger()
@@ -48,14 +50,11 @@ LOOK_AGE = 2.0
 """Seconds that a look at who is in a call may be old in a round."""
 MOST_IN_ROUND = 50
 """So many users of one room are looked up in a round, those first who have waited longest."""
-
-
-@frozen
-class _Subject:
-    """A user in a room's calls."""
-
-    room: RoomId
-    user: UserId
+PATIENCE = 1.0
+"""Seconds that a round waits for one room, which its clients may have made long to read: then that
+goes on by itself."""
+MOST_VISITS = 100
+"""So many rooms are gone through at the same time."""
 
 
 @define(eq=False)
@@ -64,7 +63,7 @@ class MemberWatch:
 
     memberships: Memberships
     expulsion: Expulsion
-    limiter: RateLimiter
+    pace: Pace
     records: Records
     rank: Rank
     clock: IReactorTime
@@ -73,19 +72,21 @@ class MemberWatch:
     """Seconds between two look-ups of somebody while the homeserver tells of changes by itself."""
     strangers: dict[RoomId, int] = field(init=False, factory=dict)
     """How many in each room's calls are not known to be members, as of the last round."""
-    _doubted: LruDict[_Subject, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    _doubted: LruDict[Subject, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     """When somebody was first found outside."""
-    _looked: LruDict[_Subject, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    _looked: LruDict[Subject, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     """When each was looked up last."""
     _put_out: LruDict[RoomId, list[float]] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     """When people were put out of a room lately."""
-    _visited: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    _seen_at: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     """When it was looked last who is in each room's calls."""
     _hinted: float = field(init=False, default=-inf)
     """When LiveKit last told of anything."""
     _is_stopped: bool = field(init=False, default=False)
-    _under_way: set[_Subject] = field(init=False, factory=set)
+    _under_way: set[Subject] = field(init=False, factory=set)
     _round: Deferred[None] | None = field(init=False, default=None)
+    _visits: dict[RoomId, Deferred[Any]] = field(init=False, factory=dict)
+    """The rooms that are being gone through."""
 
     def strangers_in(self, room: RoomId) -> int:
         """Count who is in a room's calls and not known to be a member, as of the last round."""
@@ -96,7 +97,7 @@ class MemberWatch:
         self.memberships.tell(room, user, membership)
         is_outside = Standing(membership, is_local=False).is_outside
         if is_outside and self.expulsion.directory.was_issued(room, user):
-            self._begin(_Subject(room, user), membership)
+            self._begin(Subject(room, user), membership)
 
     def hint(self, event: Event) -> None:
         """Follow a webhook: look at who has come in, for they may have an old token."""
@@ -106,7 +107,7 @@ class MemberWatch:
         binding = self.expulsion.directory.binding_of(event.livekit_room)
         user = self.expulsion.user_of(event.identity)
         if binding is not None and user is not None:
-            self._begin(_Subject(binding.room, user))
+            self._begin(Subject(binding.room, user))
 
     def begin_round(self, rooms: Collection[RoomId]) -> None:
         """Begin to look at all who are in these rooms' calls, unless a round is under way."""
@@ -122,6 +123,8 @@ class MemberWatch:
         self._is_stopped = True
         if self._round is not None:
             self._round.cancel()
+        for visit in list(self._visits.values()):
+            visit.cancel()
 
     def _round_over(self, result: V) -> V:
         self._round = None
@@ -129,46 +132,57 @@ class MemberWatch:
 
     # One user.
 
-    def _begin(self, subject: _Subject, told: Membership | None = None) -> None:
+    def _begin(self, subject: Subject, told: Membership | None = None) -> None:
         is_free = subject not in self._under_way and len(self._under_way) < MOST_UNDER_WAY
         may_begin = self.rank.leads() and not self._is_stopped
         if may_begin and (is_free or told is not None):
             self._under_way.add(subject)
-            work = ensureDeferred(self._noting(self._look_at(subject, told)))
+            work = ensureDeferred(self._noting(self._look_in_turn(subject, told)))
             ignoring(work.addBoth(self._is_over, subject), CancelledError)
 
-    def _is_over(self, result: V, subject: _Subject) -> V:
+    def _is_over(self, result: V, subject: Subject) -> V:
         self._under_way.discard(subject)
         return result
 
-    async def _look_at(self, subject: _Subject, told: Membership | None = None) -> None:
-        """Look one user up, and put them out where it is certain that they are outside."""
+    async def _look_in_turn(self, subject: Subject, told: Membership | None) -> None:
         if told is None:
-            await self.limiter.turn()
+            await self.pace.arrivals.turn()
+        await self._look_at(subject, told)
+
+    async def _look_at(self, subject: Subject, told: Membership | None = None) -> None:
+        """Look one user up, and put them out where it is certain that they are outside."""
         standing = await self._standing(subject, told)
         if not standing.is_outside:
             self._doubted.pop(subject)
             if told is not None:  # what answers may lag behind what tells
                 self._again(subject)
-        elif told is not None or self._is_second(subject):
+            return
+        self._looked.pop(subject)  # whatever becomes of it, they have their turn in the next round
+        self._seen_at.pop(subject.room)
+        if self._holds(subject, told) or self._is_second(subject):
             await self._expel(subject, standing)
         else:
             self._again(subject)
 
-    async def _standing(self, subject: _Subject, told: Membership | None) -> Standing:
+    async def _standing(self, subject: Subject, told: Membership | None) -> Standing:
         """Look a user up; where nobody answers, what was told counts."""
         self._looked.put(subject, self.now())
         try:
             found = await self.memberships.looked_up(subject.room, subject.user)
         except Outage:
-            if told is None:
+            if told is None or not self._holds(subject, told):
                 raise
             return Standing(told, False, PUSHED)
-        if told is not None and found.membership is Membership.UNHEARD:
+        is_silent = found.membership is Membership.UNHEARD
+        if told is not None and is_silent and self._holds(subject, told):
             return Standing(told, found.is_local, PUSHED)
         return found
 
-    def _is_second(self, subject: _Subject) -> bool:
+    def _holds(self, subject: Subject, told: Membership | None) -> bool:
+        """Whether something was told of a user, and nothing else since: they may be back."""
+        return told is not None and told is self.memberships.told(subject.room, subject.user)
+
+    def _is_second(self, subject: Subject) -> bool:
         """Whether they were found outside a moment ago as well; notes it where not."""
         first, now = self._doubted.get(subject), self.now()
         if first is None or now - first > RECENT:
@@ -176,10 +190,10 @@ class MemberWatch:
             return False
         return now - first >= SECOND_LOOK / 2
 
-    def _again(self, subject: _Subject) -> None:
+    def _again(self, subject: Subject) -> None:
         self.clock.callLater(SECOND_LOOK, self._begin, subject)
 
-    async def _expel(self, subject: _Subject, standing: Standing) -> None:
+    async def _expel(self, subject: Subject, standing: Standing) -> None:
         room, user = subject.room, subject.user
         steps = await self.expulsion.steps(room, user, standing)
         if steps:
@@ -190,7 +204,9 @@ class MemberWatch:
                 return
             lately.append(now)
             self._doubted.put(subject, now)  # they may come back
-        await self.expulsion.put_out(room, user, steps, _Turn(self, subject))
+        await self.expulsion.put_out(
+            room, user, steps, LookAgain(partial(self._begin, subject), self.clock)
+        )
 
     def _lately(self, room: RoomId) -> list[float]:
         """When people were put out of a room in the last `PER_SECONDS`."""
@@ -204,36 +220,56 @@ class MemberWatch:
     async def _go_round(self, rooms: Iterable[RoomId]) -> None:
         """Look at one room after the other; what fails for one says nothing of the next.
 
-        For clients may have brought it about.
+        Nor does the next wait for one for long: its clients may have brought it about.
         """
         for room in rooms:
             if self._is_resting(room):
                 continue
-            for subject in await self._noting(self._due(room)) or ():
-                await self._noting(self._look_at(subject))
+            if room not in self._visits and len(self._visits) < MOST_VISITS:
+                with suppress(TimeoutError):
+                    await with_timeout(PATIENCE, self.clock, self._visited(room))
 
-    async def _due(self, room: RoomId) -> list[_Subject]:
+    def _visited(self, room: RoomId) -> Deferred[None]:
+        """Begin to go through a room; who waits no longer for it does not end it."""
+        waiting: Deferred[None] = Deferred()
+        visit = self._visits[room] = ensureDeferred(self._visit(room))
+
+        def over(result: V) -> V:
+            del self._visits[room]
+            if not waiting.called:
+                waiting.callback(None)
+            return result
+
+        ignoring(visit.addBoth(over), CancelledError)
+        return waiting
+
+    async def _visit(self, room: RoomId) -> None:
+        for subject in await self._noting(self._due(room)) or ():
+            await self.pace.rounds.turn()
+            await self._noting(self._look_at(subject))
+
+    async def _due(self, room: RoomId) -> list[Subject]:
         """List those in a room's calls whose turn it is; raises Outage."""
-        self._visited.put(room, self.now())
+        self._seen_at.put(room, self.now())
         oldest = self.now() - LOOK_AGE
         seen = await self.expulsion.presence.look(room, oldest, in_background=True)
         people = [who.identity for _, who in connections(seen) if who.is_person]
         users = [self.expulsion.user_of(identity) for identity in people]
         unknown = users.count(None)
-        there = {_Subject(room, user) for user in users if user is not None}
+        there = {Subject(room, user) for user in users if user is not None}
         doubted = [subject for subject in there if self._doubted.get(subject) is not None]
         self.strangers[room] = unknown + len(doubted)
         due = sorted(filter(self._is_due, there), key=lambda each: self._looked.get(each) or 0.0)
         return due[:MOST_IN_ROUND]
 
-    def _is_due(self, subject: _Subject) -> bool:
-        is_told = self.memberships.pushing() and self._doubted.get(subject) is None
-        rest, at = self.longest_rest if is_told else 0.0, self._looked.get(subject)
-        return subject not in self._under_way and (at is None or self.now() - at >= rest)
+    def _is_due(self, subject: Subject) -> bool:
+        rest = self.longest_rest if self.memberships.pushing() else 0.0
+        at = self._looked.get(subject)
+        return at is None or self.now() - at >= rest
 
     def _is_resting(self, room: RoomId) -> bool:
         """Whether everybody in a room has been looked at, and any change would have been told."""
-        at, now = self._visited.get(room), self.now()
+        at, now = self._seen_at.get(room), self.now()
         is_told = self.memberships.pushing() and now - self._hinted < HINTS_LAST
         return is_told and at is not None and now - at < self.longest_rest
 
@@ -251,19 +287,3 @@ class MemberWatch:
             _log.failure("The members of a room could not be looked at")
             self.records.not_enforced(Members.name, Bug())
         return None
-
-
-@frozen
-class _Turn:
-    """What has a user looked at again who was put out: they may be back with the same token."""
-
-    watch: MemberWatch
-    subject: _Subject
-    is_poll: bool = False
-
-    def again(self, seconds: float) -> None:
-        """Look at them again, at once or later."""
-        self.watch.clock.callLater(seconds, self.watch._begin, self.subject)
-
-    def excuse(self, seconds: float) -> None:
-        """Nothing to excuse: nobody waits for it."""

@@ -6,6 +6,7 @@ long as it goes on telling.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from attrs import define, field, frozen
@@ -55,6 +56,8 @@ class Memberships:
     pushing: Callable[[], bool]
     """Whether the homeserver tells us of changes by itself."""
     now: Now
+    telling_since: Callable[[], float] = lambda: -inf
+    """Since when it has told of them without a pause: what it told before may have changed."""
     _joined: LruDict[tuple[RoomId, UserId], tuple[float, Standing]] = field(
         init=False, factory=_kept
     )
@@ -78,9 +81,9 @@ class Memberships:
         if at_hand is not None:
             return at_hand
         question = Question(room, user, in_background)
-        found = await self._flights.join(question, lambda: self._look_up(question))
+        found = await self._asked(question)
         if found.is_outside and found.source != PUSHED:
-            found = await self._flights.join(question, lambda: self._look_up(question))
+            found = await self._asked(question)
         return found
 
     async def looked_up(self, room: RoomId, user: UserId) -> Standing:
@@ -96,9 +99,24 @@ class Memberships:
             self._told.put((room, user), _Told(membership, self.now()))
             self._joined.pop((room, user))
 
+    def told(self, room: RoomId, user: UserId) -> Membership | None:
+        """What the homeserver said of somebody last; None where that was a join, or nothing."""
+        told = self._told.peek((room, user))
+        return told.membership if told else None
+
     def _at_hand(self, room: RoomId, user: UserId) -> Standing | None:
         known = self._joined.get((room, user))
         return known[1] if known and self.now() - known[0] <= YES_SECONDS else None
+
+    async def _asked(self, question: Question) -> Standing:
+        joined = question in self._flights
+        try:
+            return await self._flights.join(question, lambda: self._look_up(question))
+        except Outage:
+            if not joined:
+                raise
+        # A look-up failed that was begun before we asked: that was not our try.
+        return await self._flights.join(question, lambda: self._look_up(question))
 
     async def _look_up(self, question: Question) -> Standing:
         begun, key = self.now(), (question.room, question.user)
@@ -114,4 +132,5 @@ class Memberships:
         told = self._told.get(key)
         if found.is_local or found.membership is not Membership.UNHEARD or told is None:
             return found
-        return Standing(told.membership, False, PUSHED) if self.pushing() else found
+        holds = self.pushing() and told.at >= self.telling_since()
+        return Standing(told.membership, False, PUSHED) if holds else found

@@ -6,7 +6,7 @@ only beside one that says `join` does 404 mean "none" (docs/facts.md, Any homese
 what about a room).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -42,7 +42,7 @@ SOURCE = "application service"
 MOST_TRIES = 3
 """Readers that one question is tried with: the guesses among them may all be wrong."""
 BARRED_SECONDS = 60.0
-"""For so long a user as whom we may not act is not tried again."""
+"""For so long a user as whom we may not act is the last one to be tried as a reader."""
 MOST_KEPT = 20_000
 MOST_BARRED = 5_000
 _MOST_BYTES = 256 * 1024
@@ -59,7 +59,8 @@ class Memory:
     last: LruDict[tuple[RoomId, str], Reading[Any]] = field(factory=lambda: LruDict(MOST_KEPT))
     """The policies that were read last, by room and rule."""
     barred: LruDict[tuple[str, UserId], float] = field(factory=lambda: LruDict(MOST_BARRED))
-    """Until when a user is not tried again, with the token that does not serve for them."""
+    """Until when a user reads no room before others do, with the token that does not serve for
+    them. No more than that: anybody may name anybody, and make the account afterwards."""
     keeps_last: bool = True
     """Whether the last known policy serves where nobody is left who can look: for where there is no
     other way to ask."""
@@ -160,7 +161,7 @@ class ApplicationService:
         A refusal means that they are not in the room only where we may act as them. It is asked for
         again then: the first may have had another cause.
         """
-        if not is_user_id(user) or self._is_barred(user):
+        if not is_user_id(user):
             raise MayNotLook("the application service may not act as that user")
         found = await self._canary(room, user, due)
         if found is None:
@@ -221,12 +222,11 @@ class ApplicationService:
     async def _is_still_in(self, room: RoomId, reader: UserId, due: float) -> bool:
         return await self._canary(room, reader, due) is Membership.JOIN
 
-    def _readers(self, room: RoomId) -> Iterator[UserId]:
-        """As whom a room may be read; lazily, as some are forgotten on the way."""
-        for user in self.eyes.of(room):
-            is_ours = server_of(user) == self.memory.server.name
-            if is_ours and is_user_id(user) and not self._is_barred(user):
-                yield user
+    def _readers(self, room: RoomId) -> Sequence[UserId]:
+        """As whom a room may be read; those come last as whom we could not act a moment ago."""
+        name = self.memory.server.name
+        ours = (user for user in self.eyes.of(room) if server_of(user) == name)
+        return sorted(filter(is_user_id, ours), key=self._is_barred)
 
     async def _canary(self, room: RoomId, user: UserId, due: float) -> Membership | None:
         """Ask a user of ours for their own member event; None where that is refused."""

@@ -49,7 +49,7 @@ from lotus_guard.run.gauges import show_what_is_known
 from lotus_guard.run.hints import Hints, nobody
 from lotus_guard.run.homeserver_port import HomeserverPort, make_homeserver_port
 from lotus_guard.run.loop import Loop
-from lotus_guard.run.members import make_limiters, make_member_watch, make_memberships
+from lotus_guard.run.members import make_limiter, make_member_watch, make_memberships
 from lotus_guard.run.memory import Memory
 from lotus_guard.run.public_port import PublicPort, make_public_port
 from lotus_guard.web.operators import OperatorDeps, OperatorsApp
@@ -103,9 +103,9 @@ def make_guard(
     homeserver = homeserver_clients(basics, agents.synapse)
     pushes = make_pushes(basics)
     common = make_common(basics, memory, livekit, homeserver, pushes)
-    limiter, slower = make_limiters(config, clocks)
+    limiter = make_limiter(config, clocks)
     live = make_live(basics, common, livekit.background, pushes, limiter)
-    members = make_member_watch(basics, common, live, slower) if config.members else None
+    members = make_member_watch(basics, common, live) if config.members else None
     hints = make_hints(basics, common, live, members, pushes)
     admission = make_admission(basics, common, signer.clock, hints, homeserver.eyes)
     overview = make_overview(basics, common, live, members, homeserver, limiter)

@@ -3,6 +3,7 @@
 from lotus_guard.enforce.expulsion import Expulsion
 from lotus_guard.enforce.hints import Pushes
 from lotus_guard.enforce.live import Live
+from lotus_guard.enforce.member_turn import Pace
 from lotus_guard.enforce.member_watch import MemberWatch
 from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.rate_limiter import RateLimiter
@@ -16,7 +17,8 @@ from lotus_guard.run.config import Config
 from lotus_guard.run.enforcement import CommonParts, rank_of
 
 SHARE = 0.25
-"""Of the look-ups that the live loop may make, so many are for memberships."""
+"""Of the look-ups that the live loop may make, so many are for memberships: half of them in rounds,
+half for those who come in."""
 
 
 def make_memberships(
@@ -24,25 +26,26 @@ def make_memberships(
 ) -> Memberships:
     """Make what knows who is a member of which room."""
     return Memberships(
-        homeserver.tokens, homeserver.background, pushes.members_are_coming, clocks.now
+        homeserver.tokens,
+        homeserver.background,
+        pushes.members_are_coming,
+        clocks.now,
+        lambda: pushes.members_since,
     )
 
 
-def make_limiters(config: Config, clocks: Clocks) -> tuple[RateLimiter, RateLimiter]:
-    """Divide the look-ups of the live loop: most are for policies, the others for memberships."""
+def make_limiter(config: Config, clocks: Clocks) -> RateLimiter:
+    """Make what bounds the look-ups of policies: the others are for memberships."""
     share = SHARE if config.members else 0.0
-    return (
-        RateLimiter((1.0 - share) * config.policy_rate, clocks.reactor, clocks.now),
-        RateLimiter(SHARE * config.policy_rate, clocks.reactor, clocks.now),
-    )
+    return RateLimiter((1.0 - share) * config.policy_rate, clocks.reactor, clocks.now)
 
 
-def make_member_watch(
-    basics: Basics, common: CommonParts, live: Live, limiter: RateLimiter
-) -> MemberWatch:
+def make_member_watch(basics: Basics, common: CommonParts, live: Live) -> MemberWatch:
     """Make what puts people out of calls who are no members of the room."""
     config, clocks, memory = basics.config, basics.clocks, common.memory
     room_pass = live.room_pass
+    rate = SHARE / 2 * config.policy_rate
+    rounds, arrivals = (RateLimiter(rate, clocks.reactor, clocks.now) for _ in range(2))
     expulsion = Expulsion(
         common.presence,
         memory.directory,
@@ -54,7 +57,7 @@ def make_member_watch(
     return MemberWatch(
         common.memberships,
         expulsion,
-        limiter,
+        Pace(rounds, arrivals),
         common.recorder,
         rank_of(common),
         clocks.reactor,

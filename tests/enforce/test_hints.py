@@ -398,3 +398,7 @@ def test_whether_memberships_come_is_known_from_what_their_sender_covers() -> No
     assert not mail.pushes.members_are_coming(), "policies say nothing of it"
     mail.tell(is_now("join"))
     assert mail.pushes.members_are_coming()
+    assert mail.pushes.members_since == mail.clock.seconds(), "there was a pause"
+    mail.clock.advance(HEARTBEAT)
+    mail.beat([MEMBER, *every])
+    assert mail.pushes.members_since == mail.clock.seconds() - HEARTBEAT

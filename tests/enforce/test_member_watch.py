@@ -18,6 +18,7 @@ from lotus_guard.core.model import Attendance, Identity, LiveKitRoom, Participan
 from lotus_guard.core.webhook import Event, EventKind
 from lotus_guard.enforce.effects import BACK_SECONDS
 from lotus_guard.enforce.expulsion import Expulsion
+from lotus_guard.enforce.member_turn import Pace
 from lotus_guard.enforce.member_watch import (
     HINTS_LAST,
     MOST_IN_ROUND,
@@ -55,6 +56,8 @@ class People(Expulsion):
     trouble: Exception | None = None
     looks: int = 0
     are_people: bool = True
+    hangs: set[RoomId] = field(factory=set)
+    """The rooms that are never read to their end."""
 
     def __attrs_post_init__(self) -> None:
         self.presence = self.journal = self
@@ -72,6 +75,8 @@ class People(Expulsion):
         self.looks += 1
         if self.trouble:
             raise self.trouble
+        if room in self.hangs:
+            await Deferred()
         people = tuple(
             Participant(each, "S", NOTHING, is_person=self.are_people)
             for each in self.there.get(room, ())
@@ -118,7 +123,7 @@ class Scene:
         self.watch = MemberWatch(
             memberships,
             self.people,
-            RateLimiter(inf, self.clock, now),
+            Pace(RateLimiter(inf, self.clock, now), RateLimiter(inf, self.clock, now)),
             self.records,
             self.rank,
             self.clock,
@@ -462,3 +467,70 @@ def test_nobody_is_put_out_whom_the_homeserver_says_to_be_a_member(
             scene.watch.told(ROOM, ALICE, said[act])
     scene.wait(5.0)
     assert scene.gone == []
+
+
+@pytest.mark.parametrize("answer", [UNHEARD, AWAY])
+def test_who_is_told_to_be_back_while_they_are_looked_up_stays(answer: Any) -> None:
+    asked: Deferred[Standing] = Deferred()
+    scene = Scene([asked, answer], pushing=True)
+    scene.people.enter(BOB)
+    scene.watch.told(ROOM, BOB, Membership.LEAVE)
+    scene.watch.told(ROOM, BOB, Membership.JOIN)
+    if isinstance(answer, Exception):
+        asked.errback(answer)
+    else:
+        asked.callback(answer)
+    scene.wait(5.0)
+    assert scene.gone == []
+
+
+def test_whoever_could_not_be_put_out_is_tried_again_in_the_next_round() -> None:
+    scene = Scene([OUTSIDE], pushing=True)
+    scene.people.enter(ALICE)
+    scene.round()
+    scene.wait(1.0)
+    scene.people.gone.clear()
+    scene.people.enter(ALICE)  # LiveKit was away just then, or they are back with an old token
+    scene.round()
+    scene.wait(1.0)
+    assert scene.gone == [ALICE]
+
+
+def test_those_who_come_and_go_do_not_hold_up_the_round() -> None:
+    """One user in hundreds of rooms of their own, in and out again and again."""
+    scene = Scene([OUTSIDE])
+    scene.watch.pace.rounds.rate = scene.watch.pace.arrivals.rate = 10.0
+    mine = [RoomId(f"!mine{number}:s") for number in range(300)]
+    eve = UserId("@eve:s")
+    ins = [(scene.people.enter(eve, room), room) for room in mine]
+    scene.people.enter(ALICE)
+    for _ in range(10):
+        for identity, room in ins:
+            scene.watch.hint(came(identity, room))
+        scene.wait(0.1)
+    for _ in range(2):
+        scene.round()
+        for _ in range(20):
+            for identity, room in ins:
+                scene.watch.hint(came(identity, room))
+            scene.wait(0.1)
+    assert ALICE in scene.gone
+
+
+def test_a_room_that_takes_long_to_read_holds_up_no_other() -> None:
+    long, other = RoomId("!long:s"), RoomId("!other:s")
+    scene = Scene([OUTSIDE])
+    scene.people.enter(ALICE, other)
+    scene.people.hangs = {long}
+    for _ in range(3):
+        scene.round(long, other)
+        scene.wait(2.0)
+    assert ALICE in scene.gone
+    (visit,) = scene.watch._visits.values()
+    visit.cancel()
+    scene.people.enter(BOB, long)
+    scene.people.hangs = set()
+    for _ in range(2):
+        scene.round(long)
+        scene.wait(1.0)
+    assert BOB in scene.gone

@@ -139,3 +139,24 @@ def test_nobody_outside_is_ever_found_inside(answers: list[Any], pushing: bool) 
     for _ in answers:
         found = result(ensureDeferred(memberships.standing(ROOM, ALICE)))
         assert not isinstance(found, Standing) or found.is_outside
+
+
+def test_a_look_up_from_before_they_asked_that_fails_is_not_their_try() -> None:
+    early: Deferred[Standing] = Deferred()
+    memberships, source, _ = made(early, OUTSIDE)
+    memberships.ahead(ROOM, ALICE)
+    asking = ensureDeferred(memberships.standing(ROOM, ALICE))
+    early.errback(AWAY)
+    assert result(asking) == OUTSIDE
+    assert len(source.asked) == 3
+
+
+def test_what_was_told_before_a_pause_counts_no_more() -> None:
+    """They may have come back meanwhile, and nobody would tell that any more."""
+    memberships, _, clock = made(UNHEARD, pushing=True)
+    memberships.tell(ROOM, BOB, Membership.LEAVE)
+    clock.advance(60.0)
+    memberships.telling_since = clock.seconds
+    assert not standing(memberships, BOB).is_outside
+    memberships.tell(ROOM, BOB, Membership.LEAVE)
+    assert standing(memberships, BOB).is_outside

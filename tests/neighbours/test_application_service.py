@@ -115,19 +115,39 @@ def test_as_whom_we_may_not_act_nothing_is_known_of_them(server: ModelHomeserver
     assert set(ends) == {None}, "that is no failure of the homeserver"
 
 
-def test_as_whom_we_may_not_act_is_not_tried_again_at_once(server: ModelHomeserver) -> None:
-    server.users = lambda _user: False
+def test_as_whom_we_may_not_act_reads_no_room_before_others_do(server: ModelHomeserver) -> None:
+    server.users = lambda user: user == BOB
     server.cannot_act = 403
+    server.member(ROOM, BOB)
+    asking = service(server)
+    asking.eyes.proved(ROOM, BOB)
+    asking.eyes.proved(ROOM, ALICE)
+    raised_by(asking.membership(OTHER, ALICE))
+    server.asked.clear()
+    result_of(asking.policy(ROOM, LIMIT))
+    assert {user for _, user in server.asked} == {BOB}
+    clock_of(asking.http).advance(BARRED_SECONDS)
+    server.asked.clear()
+    server.users = lambda _user: True
+    asking.eyes.proved(ROOM, ALICE)
+    server.member(ROOM, ALICE)
+    result_of(asking.policy(ROOM, LIMIT))
+    assert {user for _, user in server.asked} == {ALICE}
+
+
+def test_who_names_an_account_before_they_make_it_is_judged_once_they_have_it(
+    server: ModelHomeserver,
+) -> None:
+    """Anybody may name anybody who is not there yet: nothing may open by it afterwards."""
+    server.users = lambda user: user == BOB
     asking = service(server)
     raised_by(asking.membership(ROOM, ALICE))
-    count = len(server.asked)
-    asking.eyes.suggest(ROOM, ALICE)
-    raised_by(asking.membership(ROOM, ALICE))
-    raised_by(asking.policy(ROOM, LIMIT))
-    assert len(server.asked) == count
-    clock_of(asking.http).advance(BARRED_SECONDS)
-    server.users = lambda _user: True
+    server.users = lambda _user: True  # the account is made
+    assert result_of(asking.membership(ROOM, ALICE)).is_outside
     server.member(ROOM, ALICE)
+    server.state[ROOM, LIMIT.event, ""] = {"max_users": 3}
+    asking.eyes.suggest(ROOM, ALICE)
+    assert result_of(asking.policy(ROOM, LIMIT)).policy == LimitPolicy(3)
     assert result_of(asking.membership(ROOM, ALICE)).membership is Membership.JOIN
 
 

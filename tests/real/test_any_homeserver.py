@@ -22,7 +22,7 @@ from tests.real.client import Clients
 from tests.real.conftest import require_real
 from tests.real.delays import policy_to_track_gone
 from tests.real.dendrite import Dendrite
-from tests.real.processes import ROOT, until
+from tests.real.processes import ROOT, http, until
 from tests.real.sfu import SECRET, LiveKit
 from tests.real.stack import NO_VIDEO, Stack, make_guard, milliseconds
 from tests.real.test_main_job import BOTH, claims
@@ -145,3 +145,17 @@ def test_check_finds_nothing_wrong_with_it(stack: Stack) -> None:
     assert [each for each in findings.values() if each["level"] == "fault"] == []
     for name in ("synapse", "application-service-token", "asked-policies", "asked-membership"):
         assert findings[name]["level"] == "ok"
+
+
+def test_who_names_an_account_before_they_make_it_gets_no_token_for_it(stack: Stack) -> None:
+    """Nobody may act as who is not there yet, and that must open nothing once they are."""
+    room, name = stack.room(), "user-not-there-yet"
+    (other,) = stack.users(1)
+    body = json.loads(stack.request(other, room, outside=True))
+    body["member"]["claimed_user_id"] = f"@{name}:{stack.synapse.name}"
+    early = http("POST", f"{stack.guard.url}/get_token", json.dumps(body).encode())
+    assert early.status in (401, 403), early.body
+    time.sleep(0.5)
+    late = stack.ask(stack.synapse.register(name), room, outside=True)
+    assert late.status == 403, late.body
+    assert late.json()["error"].startswith(SENTENCE)

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from lotus_guard.run.clients import homeserver_clients, livekit_clients, make_signer
 from lotus_guard.run.enforcement import make_live
 from lotus_guard.run.guard import make_common, make_memory, make_pushes
-from lotus_guard.run.members import SHARE, make_limiters, make_member_watch
+from lotus_guard.run.members import SHARE, make_limiter, make_member_watch
 from tests.run.parts import Agent, basics_on
 
 
@@ -19,19 +19,19 @@ def watch_of(**settings: str) -> Any:
     common = make_common(
         basics, make_memory(basics, None), livekit, homeserver_clients(basics, Agent()), pushes
     )
-    limiter, slower = make_limiters(basics.config, basics.clocks)
+    limiter = make_limiter(basics.config, basics.clocks)
     live = make_live(basics, common, livekit.background, pushes, limiter)
-    return make_member_watch(basics, common, live, slower)
+    return make_member_watch(basics, common, live)
 
 
 def test_look_ups_are_divided_between_policies_and_memberships() -> None:
     basics = basics_on(Clock(), LOTUS_GUARD_POLICY_RATE="40")
-    assert [each.rate for each in make_limiters(basics.config, basics.clocks)] == [
-        (1.0 - SHARE) * 40.0,
-        SHARE * 40.0,
-    ]
+    assert make_limiter(basics.config, basics.clocks).rate == (1.0 - SHARE) * 40.0
+    pace = watch_of(LOTUS_GUARD_POLICY_RATE="40").pace
+    assert pace.rounds is not pace.arrivals
+    assert pace.rounds.rate + pace.arrivals.rate == SHARE * 40.0
     basics = basics_on(Clock(), LOTUS_GUARD_POLICY_RATE="40", LOTUS_GUARD_MEMBERS="off")
-    assert make_limiters(basics.config, basics.clocks)[0].rate == 40.0
+    assert make_limiter(basics.config, basics.clocks).rate == 40.0
 
 
 @pytest.mark.parametrize(

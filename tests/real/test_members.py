@@ -9,7 +9,7 @@ import pytest
 
 from tests.real.conftest import require_real
 from tests.real.homeserver import User
-from tests.real.processes import Answer, http, until
+from tests.real.processes import Answer, until
 from tests.real.stack import Stack, milliseconds, running_stack
 
 BOTH = ("/get_token", "/sfu/get")
@@ -215,14 +215,13 @@ def test_troubles_put_nobody_out_and_who_is_outside_goes_once_they_are_over(
     require_real()
     with running_stack(tmp_path) as stack:
         room = stack.room()
-        alice, bob, carol = stack.users(3)
+        alice, bob = stack.users(2)
         alice_in, bob_in = stack.join(alice, room), stack.join(bob, room)
-        unasked = stack.request(carol, room, outside=True)
         stack.synapse.process.pause()
-        answer = http("POST", f"{stack.guard.url}/get_token", unasked)
-        time.sleep(5.0)
+        time.sleep(6.0)
         stack.synapse.process.go_on()
-        assert answer.status in (200, 500, 502), "upstream cannot ask the homeserver either"
+        assert not alice_in.heard("disconnected")
+        assert not bob_in.heard("disconnected")
         moderate(stack, room, "kick", bob)
         bob_in.hears("disconnected")
         assert not alice_in.heard("disconnected")

@@ -128,6 +128,7 @@ async def test_three_processes_give_three_seats_to_fourteen_hundred(guards: Guar
     names = [f"u{number}" for number in range(1400)]
     for name in names:
         homeserver.openid[f"openid-{name}"] = f"@{name}:sandbox"
+        homeserver.join(TWO, f"@{name}:sandbox")
     begun = time.monotonic()
     asked = [
         ensureDeferred(guards.world.ask(name, TWO, base=guards.url(number % 3)))

@@ -55,7 +55,7 @@ class Hostile:
     def live(self) -> None:
         """Collect tokens, then attack as it is planned."""
         scene = self.scene
-        scene.town.sandbox.homeserver.openid[f"openid-{self.name}"] = self.user
+        scene.town.admit(self.name)
         scene.judge.hostile[self.user] = "nothing"
         attacks = [each for each in scene.plan.attacks if each.number == self.number]
         for attack in attacks:

@@ -32,7 +32,7 @@ class Person:
     def live(self) -> None:
         """Come and go."""
         scene, dice = self.scene, self.dice
-        scene.town.sandbox.homeserver.openid[f"openid-p{self.number}"] = self.user
+        scene.town.admit(f"p{self.number}")
         drawer: list[tuple[int, str, float]] = []
         scene.wait(dice.uniform(0.0, 15.0))
         visit = 0

@@ -151,6 +151,13 @@ class Town:
         for thread in threads:
             thread.join()
 
+    def admit(self, name: str) -> None:
+        """Have somebody be a member of every room, from any thread."""
+        user = f"@{name}:sandbox"
+        self.sandbox.homeserver.openid[f"openid-{name}"] = user
+        for number in range(self.rooms):
+            reactor.callFromThread(self.sandbox.homeserver.join, room_id(number), user)
+
     def stop(self) -> None:
         """End everything that is a process."""
         for process in (*self.processes, self.redis, self.livekit.process):

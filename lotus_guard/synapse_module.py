@@ -37,14 +37,13 @@ from twisted.web.client import readBody
 from twisted.web.http_headers import Headers
 
 from lotus_guard.core.ids import fits, is_room_id
-from lotus_guard.core.membership import Membership, membership_of
+from lotus_guard.core.membership import MEMBER, Membership, membership_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.server_url import url_fault
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.push import (
     HEADER,
     HEARTBEAT,
-    MEMBER,
     MOST_PUSH,
     Member,
     sign_push,

@@ -14,12 +14,12 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 
-from lotus_guard.core.membership import Membership
+from lotus_guard.core.membership import MEMBER, Membership
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.overload.http_limits import MOST_REQUEST
 from lotus_guard.rules import RULES, push_queue
 from lotus_guard.rules.limit import LimitPolicy
-from lotus_guard.rules.push import HEADER, MEMBER, MOST_PUSH, Member, Push, read_push
+from lotus_guard.rules.push import HEADER, MOST_PUSH, Member, Push, read_push
 from tests.enforce.stand_ins import result
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 

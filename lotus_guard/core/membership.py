@@ -11,6 +11,9 @@ from attrs import frozen
 
 from lotus_guard.core.model import UserId
 
+MEMBER = "m.room.member"
+"""The type of the events that say who is in a room."""
+
 
 class Membership(StrEnum):
     """What a homeserver says of somebody and a room."""

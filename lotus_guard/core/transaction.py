@@ -19,13 +19,12 @@ from typing import Any
 from attrs import frozen
 
 from lotus_guard.core.ids import fits, is_room_id
-from lotus_guard.core.membership import Membership, membership_of
+from lotus_guard.core.membership import MEMBER, Membership, membership_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import json_object, part_of, text_of
 
 MOST_EVENTS = 2000
 """So many events of a transaction are looked at; homeservers put some hundred into one."""
-MEMBER = "m.room.member"
 
 
 @frozen

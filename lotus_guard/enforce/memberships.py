@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
 
 from lotus_guard.core.lru import LruDict, weight
 from lotus_guard.core.membership import Membership, Standing
@@ -25,13 +26,8 @@ PUSHED = "push"
 """The source of what the homeserver told unasked."""
 
 
-@frozen
-class Question:
-    """How a user stands to a room, asked by the token path or in the background."""
-
-    room: RoomId
-    user: UserId
-    in_background: bool = False
+Question = tuple[RoomId, UserId]
+"""How a user stands to a room."""
 
 
 @frozen
@@ -42,7 +38,7 @@ class _Told:
     at: float
 
 
-def _kept() -> LruDict[tuple[RoomId, UserId], Any]:
+def _kept() -> LruDict[Question, Any]:
     return LruDict(MOST_KNOWN, weigh=lambda key, _value: weight(*key))
 
 
@@ -58,20 +54,21 @@ class Memberships:
     now: Now
     telling_since: Callable[[], float] = lambda: -inf
     """Since when it has told of them without a pause: what it told before may have changed."""
-    _joined: LruDict[tuple[RoomId, UserId], tuple[float, Standing]] = field(
-        init=False, factory=_kept
-    )
+    _joined: LruDict[Question, tuple[float, Standing]] = field(init=False, factory=_kept)
     """When the look-up was begun that showed somebody in a room."""
-    _told: LruDict[tuple[RoomId, UserId], _Told] = field(init=False, factory=_kept)
+    _told: LruDict[Question, _Told] = field(init=False, factory=_kept)
     _flights: SingleFlight[Question, Standing] = field(init=False, factory=SingleFlight)
 
     def ahead(self, room: RoomId, user: UserId) -> None:
         """Begin a look-up that will soon be needed; whoever asks has proved nothing yet."""
-        question = Question(room, user)
+        question = (room, user)
         if self._at_hand(room, user) is None and len(self._flights) < MOST_AHEAD:
-            ignoring(self._flights.join(question, lambda: self._look_up(question)), Outage)
+            ignoring(
+                self._join(question),
+                Outage,
+            )
 
-    async def standing(self, room: RoomId, user: UserId, in_background: bool = False) -> Standing:
+    async def standing(self, room: RoomId, user: UserId) -> Standing:
         """Find out how somebody stands to a room; raises Outage.
 
         A no is asked for twice: whoever joined a moment ago may have asked for a token since, and
@@ -80,7 +77,7 @@ class Memberships:
         at_hand = self._at_hand(room, user)
         if at_hand is not None:
             return at_hand
-        question = Question(room, user, in_background)
+        question = (room, user)
         found = await self._asked(question)
         if found.is_outside and found.source != PUSHED:
             found = await self._asked(question)
@@ -88,8 +85,7 @@ class Memberships:
 
     async def looked_up(self, room: RoomId, user: UserId) -> Standing:
         """Look once, now, in the background; raises Outage."""
-        question = Question(room, user, in_background=True)
-        return await self._look_up(question)
+        return await self._look_up((room, user), self.background)
 
     def tell(self, room: RoomId, user: UserId, membership: Membership) -> None:
         """Take in what the homeserver says unasked."""
@@ -111,23 +107,27 @@ class Memberships:
     async def _asked(self, question: Question) -> Standing:
         joined = question in self._flights
         try:
-            return await self._flights.join(question, lambda: self._look_up(question))
+            return await self._flights.join(
+                question, lambda: self._look_up(question, self.homeserver)
+            )
         except Outage:
             if not joined:
                 raise
         # A look-up failed that was begun before we asked: that was not our try.
-        return await self._flights.join(question, lambda: self._look_up(question))
+        return await self._join(question)
 
-    async def _look_up(self, question: Question) -> Standing:
-        begun, key = self.now(), (question.room, question.user)
-        homeserver = self.background if question.in_background else self.homeserver
+    def _join(self, question: Question) -> Deferred[Standing]:
+        return self._flights.join(question, lambda: self._look_up(question, self.homeserver))
+
+    async def _look_up(self, key: Question, homeserver: Homeserver) -> Standing:
+        begun = self.now()
         found = self._with_told(key, await homeserver.membership(*key))
         told = self._told.get(key)
         if found.membership is Membership.JOIN and (told is None or told.at < begun):
             self._joined.put(key, (begun, found))
         return found
 
-    def _with_told(self, key: tuple[RoomId, UserId], found: Standing) -> Standing:
+    def _with_told(self, key: Question, found: Standing) -> Standing:
         """Add what was told of a user of whom nothing could be asked."""
         told = self._told.get(key)
         if found.is_local or found.membership is not Membership.UNHEARD or told is None:

@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 
 from lotus_guard.core.ids import is_room_id, is_user_id
 from lotus_guard.core.lru import LruDict
-from lotus_guard.core.membership import Membership, Standing, server_of
+from lotus_guard.core.membership import MEMBER, Membership, Standing, server_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import json_object, text_of
 from lotus_guard.enforce.credentials import Credential
@@ -23,7 +23,6 @@ from lotus_guard.enforce.eyes import Eyes
 from lotus_guard.enforce.ports import MayNotLook, Outage
 from lotus_guard.neighbours.bearer import WHOAMI_PATH, Bearer, unlike_matrix
 from lotus_guard.neighbours.client_state import (
-    MEMBER,
     Seen,
     is_refusal,
     read_state,
@@ -32,7 +31,7 @@ from lotus_guard.neighbours.client_state import (
 )
 from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.our_server import OurServer
-from lotus_guard.neighbours.synapse import MOST_NAME
+from lotus_guard.neighbours.synapse import CREATE, MOST_NAME, NAME_EVENTS
 from lotus_guard.neighbours.synapse_admin import quoted
 from lotus_guard.rules.rule import P, Reading, Rule
 from lotus_guard.rules.state_event import predecessor_in, read_events
@@ -114,7 +113,7 @@ class ApplicationService:
     async def name(self, room: RoomId) -> str | None:
         """Look up a room's name, or its alias; None where it has neither, or nobody can look."""
         due = await self._begin()
-        for event_type, key in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
+        for event_type, key in NAME_EVENTS:
             try:
                 content = await self._looked(room, event_type, "", due)
             except MayNotLook:
@@ -126,7 +125,7 @@ class ApplicationService:
     async def predecessor(self, room: RoomId) -> RoomId | None:
         """Ask which room this one replaced; None where it replaced none, or nobody can look."""
         try:
-            content = await self._looked(room, "m.room.create", "", await self._begin())
+            content = await self._looked(room, CREATE, "", await self._begin())
         except MayNotLook:
             return None
         return predecessor_in({"content": content})

@@ -21,7 +21,6 @@ from lotus_guard.neighbours.bearer import unlike_matrix
 from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.neighbours.synapse_admin import quoted
 
-MEMBER = "m.room.member"
 _REFUSALS = (400, 401, 403, 404)
 
 

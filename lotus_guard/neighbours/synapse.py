@@ -26,10 +26,13 @@ from lotus_guard.rules.state_event import content_of, event_of, predecessor_in, 
 
 SOURCE = "admin"
 """What this way to ask is called where a membership comes from it."""
+NAME_EVENTS = (("m.room.name", "name"), ("m.room.canonical_alias", "alias"))
+"""Where a room's name stands, or else its alias: types of events and their fields."""
 MOST_NAME = 200
 """Characters of a room's name."""
 _PAGE = 500
-_CREATE = "m.room.create"
+CREATE = "m.room.create"
+"""The type of a room's first event."""
 
 
 V = TypeVar("V")
@@ -75,7 +78,7 @@ class Synapse:
 
     async def name(self, room: RoomId) -> str | None:
         """Look up a room's name, or its alias where it has none; None where it has neither."""
-        for event_type, key in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
+        for event_type, key in NAME_EVENTS:
             content = content_of(event_of(await self._state(room, event_type) or (), event_type))
             name = (content or {}).get(key)
             if name and isinstance(name, str):
@@ -84,7 +87,7 @@ class Synapse:
 
     async def predecessor(self, room: RoomId) -> RoomId | None:
         """Ask which room this one replaced; None where it replaced none, or is unknown."""
-        create = event_of(await self._state(room, _CREATE) or (), _CREATE)
+        create = event_of(await self._state(room, CREATE) or (), CREATE)
         return predecessor_in(create)
 
     async def ping(self) -> None:

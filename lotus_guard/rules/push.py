@@ -29,7 +29,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from lotus_guard.core.ids import fits, is_room_id
-from lotus_guard.core.membership import Membership, membership_of
+from lotus_guard.core.membership import MEMBER, Membership, membership_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import as_object, json_object, part_of
 from lotus_guard.rules import Rules
@@ -43,9 +43,6 @@ HEARTBEAT = 10.0
 WINDOW = 60.0
 """Seconds a push may be old, and its clock ahead of ours."""
 
-
-MEMBER = "m.room.member"
-"""The type of the events that say who is in a room; not a rule's."""
 
 _COVERED_BEFORE = ("io.lotus.voice_limit", "io.lotus.room_quality")
 """What a module pushes whose heartbeat has no `covers`."""

@@ -7,10 +7,9 @@ ask what about a room).
 from collections.abc import Mapping
 from typing import Any
 
+from lotus_guard.core.membership import MEMBER
 from lotus_guard.sandbox.matrix_error import MatrixError
 from lotus_guard.sandbox.synapse_state import Event, RoomState, SynapseState
-
-MEMBER = "m.room.member"
 
 
 def content_seen(

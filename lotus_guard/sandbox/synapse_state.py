@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from lotus_guard.core.membership import MEMBER
 from lotus_guard.core.power import level_needed, level_of
 from lotus_guard.sandbox.acting import ApplicationService
 from lotus_guard.sandbox.temper import SYNAPSE, Temper
@@ -103,16 +104,16 @@ class SynapseState:
 
     def join(self, room_id: str, user_id: str) -> None:
         """Make a user a member of a room."""
-        self.set_state(room_id, "m.room.member", {"membership": "join"}, user_id, user_id)
+        self.set_state(room_id, MEMBER, {"membership": "join"}, user_id, user_id)
 
     def set_membership(self, room_id: str, user_id: str, membership: str, sender: str = "") -> None:
         """Have a user `join`, `invite`, `knock`, `leave` or `ban`; by themselves, or the sender."""
         content = {"membership": membership}
-        self.set_state(room_id, "m.room.member", content, user_id, sender or user_id)
+        self.set_state(room_id, MEMBER, content, user_id, sender or user_id)
 
     def membership(self, room_id: str, user_id: str) -> str:
         """A user's membership in a room; empty where there is no event, or no such room."""
-        event = self.rooms.get(room_id, {}).get(("m.room.member", user_id))
+        event = self.rooms.get(room_id, {}).get((MEMBER, user_id))
         return str(event["content"].get("membership", "")) if event else ""
 
     def deactivate(self, user_id: str) -> None:
@@ -131,7 +132,7 @@ class SynapseState:
         return [
             key
             for (event_type, key), event in self.rooms[room_id].items()
-            if event_type == "m.room.member" and event["content"].get("membership") == "join"
+            if event_type == MEMBER and event["content"].get("membership") == "join"
         ]
 
     def set_state(
@@ -154,7 +155,7 @@ class SynapseState:
             "origin_server_ts": self.set_count,
             "unsigned": {},
         }
-        if event_type == "m.room.member":
+        if event_type == MEMBER:
             self.frozen[room_id, key] = dict(self.rooms[room_id])
 
     def levels(self, room_id: str, event_type: str, user_id: str) -> tuple[float, int]:

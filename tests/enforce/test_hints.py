@@ -11,7 +11,7 @@ import pytest_twisted
 from attrs import define, evolve, field
 from twisted.internet.task import Clock
 
-from lotus_guard.core.membership import Membership
+from lotus_guard.core.membership import MEMBER, Membership
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.core.webhook import Event, EventKind, read_event, write_event
@@ -21,7 +21,6 @@ from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.rules import RULES
 from lotus_guard.rules.push import (
     HEARTBEAT,
-    MEMBER,
     Member,
     Unsigned,
     sign_push,

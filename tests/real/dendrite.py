@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define
 
-from tests.real.homeserver import SHARED_SECRET, Homeserver
+from tests.real.homeserver import SHARED_SECRET, Homeserver, User
 from tests.real.processes import REAL, Process
 
 DATABASES = {
@@ -44,6 +44,10 @@ class Dendrite(Homeserver):
         self.process = Process("dendrite", command, self.directory, self.port)
         self.process.start()
         self.admin = self.register("admin", admin=True)
+
+    def slow_down(self, user: User, per_second: int, burst: int | None = None) -> None:
+        """Leave them as fast as they like: it has no pace of a user's own."""
+        assert per_second == 0, "Dendrite slows down nobody"
 
     def _write_key(self) -> None:
         """Write the key it signs events with: any 32 bytes are one."""

@@ -5,6 +5,7 @@ import hmac
 import itertools
 import json
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class User:
 
 
 @define(eq=False)
-class Homeserver:
+class Homeserver(ABC):
     """A homeserver named `localhost:PORT`, where it serves federation over TLS."""
 
     directory: Path
@@ -52,9 +53,9 @@ class Homeserver:
     def name(self) -> str:
         return f"localhost:{self.tls_port}"
 
+    @abstractmethod
     def start(self) -> None:
         """Start it, and register an admin."""
-        raise NotImplementedError
 
     def call(self, method: str, path: str, token: str = "", content: object = None) -> Answer:
         body = None if content is None else json.dumps(content).encode()
@@ -123,9 +124,9 @@ class Homeserver:
         answer = self.call("POST", path, user.access_token, content)
         assert answer.status == 200, answer.body
 
+    @abstractmethod
     def slow_down(self, user: User, per_second: int, burst: int | None = None) -> None:
-        """Let a user send so many events a second, 0 for as many as they like; where it can."""
-        raise NotImplementedError
+        """Let a user send so many events a second, 0 for as many as they like."""
 
     def deactivate(self, user: User) -> None:
         """End a user's account, at their own wish."""

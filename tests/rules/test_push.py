@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.membership import Membership
+from lotus_guard.core.membership import MEMBER, Membership
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.rules import RULES
 from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.media import Media, SourcePolicy
 from lotus_guard.rules.push import (
-    MEMBER,
     MOST_MEMBERS,
     MOST_PUSH,
     WINDOW,

@@ -6,10 +6,10 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from lotus_guard.core.membership import Membership
+from lotus_guard.core.membership import MEMBER, Membership
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.transactions import Changes
-from lotus_guard.rules.push import MEMBER, Member, Unsigned, sign_push, write_members
+from lotus_guard.rules.push import Member, Unsigned, sign_push, write_members
 from lotus_guard.run.hints import Hints
 from tests.events import push_of
 from tests.run.parts import EPOCH, guard_on

@@ -161,17 +161,23 @@ def end_in_order(server: Server) -> None:
     """End at SIGTERM, once what is under way is answered.
 
     A thread waits for the signal. A handler would run in the middle of what the main thread does,
-    and starting a thread from there hangs where that thread was just starting one itself.
+    and starting a thread from there hangs where that thread was just starting one itself. Each
+    thread must block it (`hold_back_the_end`).
     """
-    # For this thread, and for those that are started from here on: one that did not block the
-    # signal would be given it, and it would end the process at once.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def wait() -> None:
         signal.sigwait({signal.SIGTERM})
         server.shutdown()
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def hold_back_the_end() -> None:
+    """Block SIGTERM, before any thread is started: each inherits it.
+
+    One that does not block the signal is given it, and it ends the process at once.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def lose_a_port() -> None:
@@ -192,6 +198,7 @@ def serve() -> None:
         listening("public", "tcp:8070", Handler),
         listening("operators", "tcp:8072", Operators),
     )
+    hold_back_the_end()
     homeserver = None
     if os.environ.get(VARIABLES["homeserver"]):
         homeserver = listening("homeserver", "", ForHomeserver)

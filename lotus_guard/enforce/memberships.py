@@ -122,9 +122,12 @@ class Memberships:
     async def _look_up(self, key: Question, homeserver: Homeserver) -> Standing:
         begun = self.now()
         found = self._with_told(key, await homeserver.membership(*key))
-        told = self._told.get(key)
+        told, known = self._told.get(key), self._joined.peek(key)
         if found.membership is Membership.JOIN and (told is None or told.at < begun):
             self._joined.put(key, (begun, found))
+        elif known and known[0] <= begun:
+            # Whoever the live loop has just put out would get a token by the yes from before.
+            self._joined.pop(key)
         return found
 
     def _with_told(self, key: Question, found: Standing) -> Standing:

@@ -85,6 +85,27 @@ def test_who_is_told_to_have_left_is_no_longer_taken_to_be_there() -> None:
     assert len(source.asked) == 3
 
 
+def test_a_look_in_the_background_that_finds_them_outside_ends_the_yes() -> None:
+    """As the live loop's, which has just put them out: they would get a token for coming back."""
+    memberships, _, clock = made(INSIDE, OUTSIDE)
+    standing(memberships)
+    clock.advance(0.5)
+    assert result(ensureDeferred(memberships.looked_up(ROOM, ALICE))) == OUTSIDE
+    assert standing(memberships) == OUTSIDE
+
+
+def test_a_look_from_before_they_joined_does_not_end_the_yes() -> None:
+    before: Deferred[Standing] = Deferred()
+    memberships, source, clock = made(before, INSIDE)
+    looking = ensureDeferred(memberships.looked_up(ROOM, ALICE))
+    clock.advance(0.5)
+    standing(memberships)
+    before.callback(OUTSIDE)
+    assert result(looking) == OUTSIDE
+    assert standing(memberships) == INSIDE
+    assert len(source.asked) == 2
+
+
 def test_a_look_up_from_before_a_kick_does_not_bring_a_yes_back() -> None:
     answer: Deferred[Standing] = Deferred()
     memberships, _, _ = made(answer, OUTSIDE)

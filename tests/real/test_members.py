@@ -225,4 +225,12 @@ def test_troubles_put_nobody_out_and_who_is_outside_goes_once_they_are_over(
         moderate(stack, room, "kick", bob)
         bob_in.hears("disconnected")
         assert not alice_in.heard("disconnected")
-        alice_in.disconnect()
+        stack.livekit.process.kill()
+        stack.livekit.process.start()
+        until("alice may come back", lambda: stack.ask(alice, room).status == 200)
+        assert is_refused(outside(stack, bob, room))
+        # Their first device comes back by itself.
+        laptop_in = stack.join(alice, room, device="LAPTOP")
+        time.sleep(5.0)
+        assert not laptop_in.heard("disconnected")
+        laptop_in.disconnect()

@@ -63,10 +63,7 @@ class Memberships:
         """Begin a look-up that will soon be needed; whoever asks has proved nothing yet."""
         question = (room, user)
         if self._at_hand(room, user) is None and len(self._flights) < MOST_AHEAD:
-            ignoring(
-                self._join(question),
-                Outage,
-            )
+            ignoring(self._join(question), Outage)
 
     async def standing(self, room: RoomId, user: UserId) -> Standing:
         """Find out how somebody stands to a room; raises Outage.
@@ -107,9 +104,7 @@ class Memberships:
     async def _asked(self, question: Question) -> Standing:
         joined = question in self._flights
         try:
-            return await self._flights.join(
-                question, lambda: self._look_up(question, self.homeserver)
-            )
+            return await self._join(question)
         except Outage:
             if not joined:
                 raise

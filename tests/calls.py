@@ -100,8 +100,9 @@ def chosen(world: World, seconds: float = 0.0, at: float | None = None) -> list[
     """Choose the rooms of a pass that is begun so many seconds from now, or from `at`."""
     live, now = world.guard.live, (time.monotonic() if at is None else at) + seconds
     candidates = live.candidates
-    candidates.now = candidates.policies.of("limit").now = lambda: now
-    candidates.policies.of("sources").now = candidates.now
+    candidates.now = lambda: now
+    for events in candidates.policies.events:
+        events.now = candidates.now
     found = candidates.of(live.counts, live.room_pass.people, live.room_pass.seats.limited)
     return live._rota.choose(found, live._most()).rooms
 

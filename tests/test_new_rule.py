@@ -108,7 +108,7 @@ async def test_it_is_explained_and_replayed(world: World) -> None:
 async def test_it_fails_open_alone(world: World) -> None:
     """Its look-ups fail: the others hold, and only it is counted."""
     world.start_guard()
-    policies = world.guard.live.candidates.policies.of("quiet")
+    policies = world.guard.live.candidates.policies.of("quiet").events
     policies.homeserver = policies.background = Broken(policies.homeserver)
     got = [await world.ask(name, TWO) for name in ("alice", "bob", "carol")]
     assert [each.status for each in got] == [200, 200, 403]
@@ -133,7 +133,7 @@ class Broken:
 @pytest_twisted.ensureDeferred
 async def test_the_outage_of_another_does_not_open_it(world: World) -> None:
     world.start_guard()
-    policies = world.guard.live.candidates.policies.of("limit")
+    policies = world.guard.live.candidates.policies.of("limit").events
     policies.homeserver = Broken(policies.homeserver)
     assert (await world.ask("alice", ROOM)).sources == ["microphone", "screen_share_audio"]
     assert {rule for rule, _ in world.fail_opens()} == {"limit"}

@@ -204,7 +204,7 @@ async def test_invented_rooms_of_one_address_do_not_fill_synapses_line(world: Wo
 
 def ways(world: World) -> tuple[Any, Any]:
     """Return the lines before Synapse: of tokens, and of the background."""
-    limits = world.guard.live.candidates.policies.of("limit")
+    limits = world.guard.live.candidates.policies.of("limit").events
     tokens: Any = limits.homeserver
     later: Any = limits.background
     return tokens.each[0].http, later.each[0].http

@@ -18,6 +18,8 @@ from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.naming import ROOM_SLOT, guess_legacy_user, livekit_room_of
 
 MIB = 1024 * 1024
+_PLAIN_COLONS = 2
+"""In a legacy identity whose server's name has no port: `@user:server:device`."""
 
 
 class DirectoryListener:
@@ -194,6 +196,18 @@ class Directory:
         token has told us: that counts as a person of its own.
         """
         return self.user_of(identity) or guess_legacy_user(identity) or identity
+
+    def proved_user(self, identity: Identity) -> UserId | None:
+        """Whose an identity is beyond doubt, for what only they may do; None where there is any.
+
+        Of one that no token has told us of, only what can be read in one way counts: a device id
+        that looks like a port makes another user of it (`core.naming.guess_legacy_user`).
+        """
+        known = self.user_of(identity)
+        if known is not None:
+            is_two_users = str(known) == identity
+            return None if is_two_users else known
+        return guess_legacy_user(identity) if identity.count(":") == _PLAIN_COLONS else None
 
     def users(self) -> Iterator[tuple[Identity, tuple[UserId, LiveKitRoom]]]:
         """Everything that is known of identities."""

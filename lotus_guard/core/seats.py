@@ -5,7 +5,7 @@ Times are seconds of one clock that never runs backwards, handed in. What is kno
 `core.unseated`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 
 from attrs import define, evolve, field, frozen
@@ -117,14 +117,20 @@ class Seats:
         return Occupancy(len(taken), len(taken - {person}), seated)
 
     def admit(
-        self, room: RoomId, person: Person, identity: Identity, limit: int, at: float, now: float
+        self,
+        room: RoomId,
+        person: Person,
+        identity: Identity,
+        limit: int | None,
+        at: float,
+        now: float,
     ) -> Seating:
         """Judge whether one may come in, and hold a seat for them if so: one atomic step.
 
-        `at` dates the looks behind it.
+        `at` dates the looks behind it. `limit` None lets anybody in.
         """
         seen = self.occupancy(room, person, identity, at)
-        admitted = may_sit(limit, seen.others, seen.is_seated)
+        admitted = limit is None or may_sit(limit, seen.others, seen.is_seated)
         if admitted:
             self.keep(room, person, identity, now)
             if not seen.is_seated:
@@ -175,13 +181,16 @@ class Seats:
             table.looks[livekit_room] = evolve(look, people=frozenset(left))
         self.on_change(room)
 
-    def reassess(self, room: RoomId, limit: int | None) -> list[Person]:
+    def reassess(
+        self, room: RoomId, limit: int | None, exempt: Collection[Person] = ()
+    ) -> list[Person]:
         """Seat the unseated while seats last, longest there first; returns the rest, newest first.
 
         `limit` None, for no limit as for one that is not known for certain, seats everybody.
+        Whoever is exempt from it is seated in any case.
         """
         table = self._tables.get(room)
-        return [] if table is None else unseated.reassess(table, limit, self.who)
+        return [] if table is None else unseated.reassess(table, limit, self.who, exempt)
 
     # For the store.
 

@@ -5,7 +5,7 @@ them since: they have the very one that they came in with before. Of anybody els
 them (`core.seat_arrivals`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 
 from lotus_guard.core.model import Identity
@@ -15,10 +15,13 @@ MOST_PUT_OUT = 256
 """So many are known in one room; the first to be put out are forgotten first."""
 
 
-def reassess(table: Table, limit: int | None, who: WhoIs) -> list[Person]:
+def reassess(
+    table: Table, limit: int | None, who: WhoIs, exempt: Collection[Person] = ()
+) -> list[Person]:
     """Seat the unseated while seats last, longest there first; returns the rest, newest first.
 
-    `limit` None, for no limit as for one that is not known for certain, seats everybody.
+    `limit` None, for no limit as for one that is not known for certain, seats everybody. Whoever is
+    exempt from it is seated first, in a full room too: nobody is put out for them.
     """
     if limit is None or not table.looks:
         table.unseated.clear()
@@ -28,13 +31,14 @@ def reassess(table: Table, limit: int | None, who: WhoIs) -> list[Person]:
     at = min(look.at for look in table.looks.values())
     _excuse(table, at)
     taken = (table.present(who) - table.unseated.keys()) | table.held(at)
-    for person in sorted(table.unseated, key=table.unseated.__getitem__):
-        if len(taken) >= limit:
+    longest_there = sorted(table.unseated, key=table.unseated.__getitem__)
+    for person in sorted(longest_there, key=lambda each: each not in exempt):
+        if len(taken) >= limit and person not in exempt:
             break
         taken.add(person)
         del table.unseated[person]
         forget_put_out(table, person, None, who)
-        take_place(table, person, limit, at, who)
+        take_place(table, person, None if person in exempt else limit, at, who)
     return sorted(table.unseated, key=table.unseated.__getitem__, reverse=True)
 
 
@@ -84,13 +88,13 @@ def forget_put_out(table: Table, person: Person, identity: Identity | None, who:
             del table.put_out[each]
 
 
-def take_place(table: Table, person: Person, limit: int, at: float, who: WhoIs) -> None:
+def take_place(table: Table, person: Person, limit: int | None, at: float, who: WhoIs) -> None:
     """Let the places go that were kept for returning people, where a newcomer takes them.
 
     One right is one seat: who may come back and who has been let in since are never more than
-    the limit together.
+    the limit together. `limit` None for a newcomer who needs no place.
     """
-    if table.returning.pop(person, None) is not None:
+    if table.returning.pop(person, None) is not None or limit is None:
         return
     taken = table.present(who) | table.held(at) | {person}
     waiting = [p for p in table.returning if p not in taken]

@@ -174,7 +174,7 @@ class Admission:
             elif refusal := self._refuse(recipient, finding, finding.verdict):
                 return refusal
             else:
-                keeps_seat |= finding.seats is not None
+                keeps_seat |= finding.is_seating
         seated: list[Finding] = []
         for finding in passed:
             full = await self._claim(recipient, finding)
@@ -192,19 +192,20 @@ class Admission:
 
     async def _claim(self, recipient: Recipient, finding: Finding) -> Refuse | None:
         """Take the seat that a rule wants taken; a refusal where others were quicker."""
-        if finding.seats is None:
+        if not finding.is_seating:
             return None
         seating = await self.desk.claim(recipient, finding.seats, finding.at)
         if seating.admitted:
             return None
-        full = Facts(Occupancy(seating.users, seating.users, False))
+        occupancy = Occupancy(seating.users, seating.users, False)
+        full = Facts(occupancy, power=finding.power)
         assert isinstance(finding.rule, Rule), "a rule with seats is one that a room's state sets"
         verdict = finding.rule.judge(finding.policy, recipient.who, full)
         return verdict if isinstance(verdict, Refuse) else None
 
     def _refuse(self, recipient: Recipient, finding: Finding, refuse: Refuse) -> Refusal | None:
         """Put a refusal on record; None where the rule is only observed: they come in."""
-        seated = self.desk.taken(recipient.room) if finding.seats is not None else ()
+        seated = self.desk.taken(recipient.room) if finding.is_seating else ()
         room, person, rule = recipient.room, recipient.person, finding.rule.name
         ruling = refused(rule, room, person, refuse, seated, recipient.door)
         decision = self.records.decided(ruling, observed=finding.is_observed)

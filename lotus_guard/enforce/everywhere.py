@@ -6,8 +6,9 @@ from attrs import frozen
 
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.memberships import Memberships
+from lotus_guard.enforce.powers import Powers
 from lotus_guard.enforce.recipient import Recipient
-from lotus_guard.rules.rule import Allow, Facts, StandingRule, Verdict
+from lotus_guard.rules.rule import Allow, Fact, Facts, StandingRule, Verdict
 
 
 @frozen
@@ -17,14 +18,17 @@ class Everywhere:
     rules: Sequence[StandingRule]
     """In their order; empty where they are switched off."""
     memberships: Memberships
+    powers: Powers
     suggest: Callable[[RoomId, UserId], None] = lambda _room, _user: None
     """Told who says that they are in a room: the homeserver might be asked as them."""
 
     def ahead(self, room: RoomId, user: UserId) -> None:
         """Begin the look-up for a user who asks, by their own word, for a room's token."""
         self.suggest(room, user)
-        if self.rules:
+        if self._need(Fact.MEMBERSHIP):
             self.memberships.ahead(room, user)
+        if self._need(Fact.POWER):
+            self.powers.ahead(room)
 
     async def judged(self, rule: StandingRule, recipient: Recipient) -> Verdict:
         """Ask a rule about a recipient; raises Outage.
@@ -33,5 +37,10 @@ class Everywhere:
         """
         if recipient.user is None:
             return Allow()
-        standing = await self.memberships.standing(recipient.room, recipient.user)
-        return rule.judge(Facts(standing=standing))
+        room, user, wants = recipient.room, recipient.user, rule.needs.__contains__
+        standing = await self.memberships.standing(room, user) if wants(Fact.MEMBERSHIP) else None
+        power = await self.powers.get(room) if wants(Fact.POWER) else None
+        return rule.judge(recipient.who, Facts(standing=standing, power=power))
+
+    def _need(self, fact: Fact) -> bool:
+        return any(fact in rule.needs for rule in self.rules)

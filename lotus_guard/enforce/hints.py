@@ -178,6 +178,10 @@ class Pushes:
         """For how many seconds a policy is served without asking again."""
         return self.poll if self.are_coming() else self.max_age
 
+    def power_max_age(self) -> float:
+        """For how many seconds a room's power levels are served without asking again."""
+        return self.poll if self.power_is_coming() else self.max_age
+
     def take(self, body: bytes, header: str, policies: AllPolicies) -> Taken:
         """Take in a push; returns what it changed. Raises Unsigned."""
         try:

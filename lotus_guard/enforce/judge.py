@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from lotus_guard.core.model import RoomId, Source, UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.deferreds import ignoring
 from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.policies import AllPolicies, Known, Policies
@@ -51,12 +52,16 @@ class Finding:
     verdict: Verdict
     is_observed: bool = False
     """Whether the rule only tells what it would do."""
+    is_seating: bool = False
+    """Whether the rule has a seat taken for them."""
     seats: int | None = None
-    """How many seats the room has, where the rule has one taken for them."""
+    """How many seats the room has for them; None for any number."""
     at: float = 0.0
     """When the look behind the verdict was begun, where there was one."""
     is_certain: bool = True
     """Whether the rule said no less for want of a policy that is certain."""
+    power: PowerLevels | None = None
+    """The room's power levels, where the rule was told."""
 
 
 @frozen
@@ -100,8 +105,10 @@ class Judge:
             self.everywhere.ahead(room, user)
         for policies in self.policies:
             policies.ahead(room)
-        if self.policies.seats(room) is not None:
+        if self.policies.counts(room):
             self.desk.look_ahead(room)
+        if self.policies.needs_power(room):
+            self.policies.powers.ahead(room)
 
     async def findings(self, recipient: Recipient) -> Findings:
         """What each rule found.
@@ -161,13 +168,14 @@ class Judge:
 
         None where it has nothing to say, as its policy restricts nothing.
         """
-        at_hand = policies.at_hand(recipient.room)
-        if at_hand is None or (at_hand.restricts and Fact.ATTENDANCE in policies.rule.needs):
-            return ensureDeferred(self._alone(policies, recipient, at_hand))
-        if not at_hand.restricts:
+        rule, at_hand = policies.rule, policies.at_hand(recipient.room)
+        if at_hand is not None and not at_hand.restricts:
             return None
+        asks = at_hand is None or Fact.ATTENDANCE in rule.needs or rule.needs_power(at_hand)
+        if at_hand is None or asks:
+            return ensureDeferred(self._alone(policies, recipient, at_hand))
         try:
-            return self._judged(policies.rule, Known(at_hand, True), recipient)
+            return self._judged(rule, Known(at_hand, True), recipient, None)
         except Exception as failure:
             return _outage_of(policies.rule, failure)
 
@@ -181,31 +189,52 @@ class Judge:
                 known = await self._asked(policies, recipient)
             else:
                 known = Known(at_hand, True)
+            power = await self._power(rule, known.policy, recipient)
             if known.policy.restricts and Fact.ATTENDANCE in rule.needs:
-                return await self._seated(rule, known.policy, recipient)
-            return self._judged(rule, known, recipient)
+                return await self._seated(rule, known.policy, recipient, power)
+            return self._judged(rule, known, recipient, power)
         except CancelledError:
             raise
         except Exception as failure:
             return _outage_of(rule, failure)
 
-    def _judged(self, rule: Rule[P], known: Known[P], recipient: Recipient) -> Finding:
+    async def _power(self, rule: Rule[P], policy: P, recipient: Recipient) -> PowerLevels | None:
+        """The room's power levels, where a policy asks for them; None where they are not known.
+
+        Then nobody is exempt: only a client whose room's levels cannot be read would gain by that.
+        They are waited for half the time that is left, as a look may be needed besides.
+        """
+        if not rule.needs_power(policy):
+            return None
+        powers, room = self.policies.powers, recipient.room
+        try:
+            return await in_time(recipient, self.clock, self.now, powers.get(room), 0.5)
+        except Outage:
+            return powers.last(room)
+
+    def _judged(
+        self, rule: Rule[P], known: Known[P], recipient: Recipient, power: PowerLevels | None
+    ) -> Finding:
         """Ask a rule that need not know who is there, or that counts nobody by its policy."""
         if Fact.ATTENDANCE in rule.needs:
             # Where it is not certain there may be a limit by now, which must not put them out.
             verdict: Verdict = Allow()
         else:
-            verdict = rule.judge(known.policy, recipient.who, Facts())
+            verdict = rule.judge(known.policy, recipient.who, Facts(power=power))
         is_observed = rule.name in self.observed
         return Finding(rule, known.policy, verdict, is_observed, is_certain=known.is_certain)
 
-    async def _seated(self, rule: Rule[P], policy: P, recipient: Recipient) -> Finding:
+    async def _seated(
+        self, rule: Rule[P], policy: P, recipient: Recipient, power: PowerLevels | None
+    ) -> Finding:
         """Ask a rule that needs to know who is there; raises Outage."""
+        is_observed = rule.name in self.observed
         if recipient.is_for_data:
-            return Finding(rule, policy, NO_MEDIA, rule.name in self.observed)
-        verdict, at = await self.desk.judged(recipient, _judging(rule, policy, recipient))
-        seats = rule.seats(policy)
-        return Finding(rule, policy, verdict, rule.name in self.observed, seats, at)
+            return Finding(rule, policy, NO_MEDIA, is_observed)
+        verdict, at = await self.desk.judged(recipient, _judging(rule, policy, recipient, power))
+        is_exempt = isinstance(verdict, Allow) and verdict.is_exempt
+        seats = None if is_exempt else rule.seats(policy)
+        return Finding(rule, policy, verdict, is_observed, True, seats, at, power=power)
 
     async def _asked(self, policies: Policies[P], recipient: Recipient) -> Known[P]:
         """Ask for a policy that is not at hand; raises Outage.
@@ -220,7 +249,8 @@ class Judge:
         else:
             share = 0.5
             if Fact.ATTENDANCE in rule.needs:
-                self.desk.foresee(recipient, _judging(rule, last, recipient))
+                power = self.policies.powers.last(room)
+                self.desk.foresee(recipient, _judging(rule, last, recipient, power))
         asked = in_time(recipient, self.clock, self.now, policies.get(room), share)
         return await policies.known(room, asked)
 
@@ -237,5 +267,5 @@ def _is_certain(finding: Finding | Outage) -> bool:
     return isinstance(finding, Finding) and finding.is_certain
 
 
-def _judging(rule: Rule[P], policy: P, recipient: Recipient) -> Judging:
-    return lambda occupancy: rule.judge(policy, recipient.who, Facts(occupancy))
+def _judging(rule: Rule[P], policy: P, recipient: Recipient, power: PowerLevels | None) -> Judging:
+    return lambda occupancy: rule.judge(policy, recipient.who, Facts(occupancy, power=power))

@@ -123,7 +123,7 @@ class Live:
             return
         if event.kind in (EventKind.JOINED, EventKind.PUBLISHED):
             self.candidates.heard(binding.room)
-        if self.candidates.policies.seats(binding.room) is not None:
+        if self.candidates.policies.counts(binding.room):
             self.room_pass.seats.hang_ups.note(event)
         self.wake(binding.room)
 
@@ -153,7 +153,7 @@ class Live:
         rooms must not keep those with a policy waiting.
         """
         reader = self.room_pass.reader
-        rate = reader.limiter.rate / len(reader.policies.each)
+        rate = reader.limiter.rate / len(reader.policies.events)
         restricted, others = int(rate * LONGEST_POLL), int(rate * self.interval)
         return max(1, restricted), max(1, others), max(1, others // INVENTED_SHARE)
 

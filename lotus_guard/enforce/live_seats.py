@@ -1,5 +1,7 @@
 """The seats of running calls: freed when people hang up, missing for whoever came without one."""
 
+from collections.abc import Collection
+
 from attrs import define, field
 
 from lotus_guard.core.model import RoomId
@@ -45,8 +47,13 @@ class LiveSeats:
             self.limited.discard(room)
             await self.store.change(room, lambda seats: seats.reassess(room, None))
 
-    async def unseated(self, room: RoomId, seating: RoomRule) -> list[Person]:
-        """List the people to put out; a policy that is not certain puts out and seats nobody."""
+    async def unseated(
+        self, room: RoomId, seating: RoomRule, exempt: Collection[Person] = ()
+    ) -> list[Person]:
+        """List the people to put out; a policy that is not certain puts out and seats nobody.
+
+        Whoever is exempt from the limit is seated in any case.
+        """
         policy = seating.known.policy
         if not seating.known.is_certain:
             return []
@@ -54,7 +61,7 @@ class LiveSeats:
             self.limited.add(room)
         is_sure = self.rank.may_remove() and self.store.is_certain(room)
         limit = seating.rule.seats(policy) if self.is_on and is_sure else None
-        unseated = await self.store.change(room, lambda seats: seats.reassess(room, limit))
+        unseated = await self.store.change(room, lambda seats: seats.reassess(room, limit, exempt))
         if not unseated or not await self._is_still(room, seating):
             return []
         return unseated if self.store.is_certain(room) else []

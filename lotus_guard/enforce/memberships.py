@@ -16,8 +16,8 @@ from lotus_guard.core.lru import LruDict, weight
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.deferreds import SingleFlight, ignoring
-from lotus_guard.enforce.policies import MOST_AHEAD
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
+from lotus_guard.enforce.remembered import MOST_AHEAD
 
 MOST_KNOWN = 20_000
 YES_SECONDS = 2.0

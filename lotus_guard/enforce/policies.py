@@ -1,36 +1,21 @@
 """Policies of rooms, remembered: fresh for a moment, usable for a while when Synapse is out."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from math import inf
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
-from lotus_guard.enforce.deferreds import SingleFlight, ignoring
+from lotus_guard.enforce.events import EventRules, Events, Readings
 from lotus_guard.enforce.ports import Bug, Homeserver, Now, Outage
-from lotus_guard.rules.rule import P, Reading, Rule
+from lotus_guard.enforce.powers import Powers
+from lotus_guard.enforce.remembered import MOST_ROOMS, Freshness
+from lotus_guard.rules import by_event
+from lotus_guard.rules.rule import Fact, P, Reading, Rule
 
-_log = Logger()
-
-MOST_ROOMS = 20_000
 UNKNOWN_SECONDS = 60.0
 """For so long a room that Synapse did not know counts as one that somebody has invented."""
-MOST_AHEAD = 8
-"""How many look-ups nobody has vouched for yet may be under way at once."""
-
-
-@frozen
-class Kept(Generic[P]):
-    """A policy and when the look-up that read it was begun."""
-
-    policy: P
-    at: float
-    is_unknown: bool = False
-    """Whether the homeserver does not know the room."""
 
 
 @frozen
@@ -54,41 +39,22 @@ class PolicyJournal(Protocol):
         """Note that a policy known from before was used because Synapse is out."""
 
 
-@frozen
-class Freshness:
-    """For how long policies are used."""
-
-    max_age: Callable[[], float]
-    """Seconds a policy is served without asking again; longer while Synapse pushes them."""
-    stale: float
-    """Seconds a last known policy may be used while Synapse is out."""
-
-
 @define(eq=False)
 class Policies(Generic[P]):
-    """The policies of one rule in all rooms; each rule has look-ups of its own."""
+    """The policies of one rule in all rooms."""
 
     rule: Rule[P]
-    homeserver: Homeserver
-    background: Homeserver
-    """The same for background work: nobody with a deadline waits in its queue."""
-    freshness: Freshness
+    events: Events
+    """The events that the rule reads; others may read them as well."""
     journal: PolicyJournal
-    now: Now
-    _kept: LruDict[RoomId, Kept[P]] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     _changes: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
-    _outdated: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
-    """When the homeserver said that a room has another policy, and not which."""
-    _flights: SingleFlight[tuple[RoomId, bool], Kept[P]] = field(init=False, factory=SingleFlight)
+
+    def __attrs_post_init__(self) -> None:
+        self.events.readers[self.rule.name] = self._took
 
     def ahead(self, room: RoomId) -> None:
-        """Begin to look a policy up that will soon be needed, unless it is fresh.
-
-        Whoever asks here has proved nothing yet, so only a few run at once: a flood of invented
-        rooms must not delay the look-ups of those whom upstream has vouched for.
-        """
-        if not self._is_fresh(room) and len(self._flights) < MOST_AHEAD:
-            ignoring(self._join(room, False), Outage)
+        """Begin to look a policy up that will soon be needed, unless it is fresh."""
+        self.events.ahead(room)
 
     async def get(
         self, room: RoomId, max_age: float | None = None, in_background: bool = False
@@ -98,15 +64,8 @@ class Policies(Generic[P]):
         `max_age` in seconds replaces the ordinary one. Raises Outage where Synapse does not
         answer; what was known last is then in `last`.
         """
-        oldest = self._oldest(room, self.freshness.max_age() if max_age is None else max_age)
-        kept = self._kept.get(room)
-        self.journal.used_policy(self.rule.name, kept is not None and kept.at >= oldest)
-        if kept is None or kept.at < oldest:
-            kept = await self._asked(room, in_background)
-            if kept.at < oldest:
-                # We joined a look-up that was begun too early, while upstream was at work.
-                kept = await self._asked(room, in_background)
-        return kept.policy
+        self._used(self.events.is_kept(room, max_age))
+        return self._read(await self.events.get(room, max_age, in_background))
 
     async def known(self, room: RoomId, asked: Awaitable[P]) -> Known[P]:
         """Await a look-up of a room's policy; where Synapse is out, fall back on the last one.
@@ -125,42 +84,14 @@ class Policies(Generic[P]):
 
     def at_hand(self, room: RoomId) -> P | None:
         """The policy of a room where what we have is fresh; None: it must be asked for."""
-        kept = self._kept.get(room)
-        if kept is None or not self._is_fresh(room):
-            return None
-        self.journal.used_policy(self.rule.name, True)
-        return kept.policy
+        policy = self._policy(self.events.at_hand(room))
+        if policy is not None:
+            self._used(True)
+        return policy
 
     def put(self, room: RoomId, reading: Reading[P], at: float) -> None:
         """Take in a policy read or pushed at `at`; an older one changes nothing."""
-        before = self._kept.get(room)
-        if before and before.at > at:
-            return
-        self._kept.put(room, Kept(reading.policy, at, reading.is_unknown))
-        if before and before.policy != reading.policy and reading.set_at is not None:
-            self._changes.put(room, reading.set_at)
-        if before is None or before.policy != reading.policy:
-            for complaint in reading.complaints:
-                self.journal.complained(room, complaint)
-
-    def outdated(self, room: RoomId) -> None:
-        """The homeserver has another policy than what we know: it is asked when next needed.
-
-        Until it answers, what is known serves as in an outage.
-        """
-        self._outdated.put(room, self.now())
-
-    def is_outdated(self, room: RoomId) -> bool:
-        """Whether the homeserver said so since the policy was read."""
-        kept = self._kept.get(room)
-        return kept is not None and kept.at < (self._outdated.get(room) or -inf)
-
-    def sweep(self) -> None:
-        """Drop what is too old to be used, even during an outage."""
-        oldest = self.now() - max(self.freshness.stale, self.freshness.max_age())
-        for room, kept in self._kept.items():
-            if kept.at < oldest:
-                self._kept.pop(room)
+        self.events.put(room, {self.rule.name: reading}, at)
 
     def take_change(self, room: RoomId) -> float | None:
         """Once for each change: when it was made, in seconds since the epoch."""
@@ -168,8 +99,11 @@ class Policies(Generic[P]):
 
     def last(self, room: RoomId) -> P | None:
         """What was known last, if it is not too old to be used during an outage."""
-        kept = self._kept.get(room)
-        return kept.policy if kept and self.now() - kept.at <= self.freshness.stale else None
+        return self._policy(self.events.last(room))
+
+    def age(self, room: RoomId) -> float | None:
+        """How many seconds ago the policy of a room was read; None where it never was."""
+        return self.events.age(room)
 
     def restricts(self, room: RoomId) -> bool:
         """Whether what was known last restricts anything."""
@@ -178,60 +112,60 @@ class Policies(Generic[P]):
 
     def may_restrict(self, room: RoomId) -> bool:
         """Whether only a look-up could show that a room has no policy."""
-        kept = self._kept.get(room)
-        return kept is None or not self._is_fresh(room) or kept.policy.restricts
+        kept = self.events.kept(room)
+        policy = self._policy(kept.value) if kept else None
+        return policy is None or not self.events.is_fresh(room) or policy.restricts
 
     def is_unknown(self, room: RoomId) -> bool:
         """Whether the homeserver did not know a room when it was asked a while ago."""
-        kept = self._kept.get(room)
-        return kept is not None and kept.is_unknown and self.now() - kept.at <= UNKNOWN_SECONDS
+        kept, age = self.events.kept(room), self.events.age(room)
+        reading = kept.value.of(self.rule) if kept else None
+        is_young = age is not None and age <= UNKNOWN_SECONDS
+        return reading is not None and reading.is_unknown and is_young
 
-    async def ask_neutrally(self) -> None:
-        """Ask a question no client can have a hand in; raises Outage."""
-        await self.background.ping()
+    def taken(self, room: RoomId) -> P:
+        """The policy in what was read last, however old; raises Outage where the rule failed."""
+        kept = self.events.kept(room)
+        self._used(True)
+        return self._read(kept.value if kept else None)
 
-    def age(self, room: RoomId) -> float | None:
-        """How many seconds ago the policy of a room was read; None where it never was."""
-        kept = self._kept.get(room)
-        return self.now() - kept.at if kept else None
+    def _read(self, readings: Readings | None) -> P:
+        policy = self._policy(readings)
+        if policy is None:  # the traceback is in the log
+            raise Bug
+        return policy
 
-    def _is_fresh(self, room: RoomId) -> bool:
-        age = self.age(room)
-        is_young = age is not None and age <= self.freshness.max_age()
-        return is_young and not self.is_outdated(room)
+    def _policy(self, readings: Readings | None) -> P | None:
+        reading = readings.of(self.rule) if readings else None
+        return reading.policy if reading else None
 
-    def _oldest(self, room: RoomId, max_age: float) -> float:
-        """When what is used must have been asked for at the earliest."""
-        return max(self.now() - max_age, self._outdated.get(room) or -inf)
+    def _used(self, was_kept: bool) -> None:
+        self.journal.used_policy(self.rule.name, was_kept)
 
-    async def _asked(self, room: RoomId, in_background: bool) -> Kept[P]:
-        joined = (room, in_background) in self._flights
-        try:
-            return await self._join(room, in_background)
-        except Outage:
-            if not joined:
-                raise
-        # Somebody else's look-up failed, begun before we asked: that was not our try.
-        return await self._join(room, in_background)
+    def _took(self, room: RoomId, before: Reading[P] | None, reading: Reading[P]) -> None:
+        """Take note of a policy that has come in, and of the one before it."""
+        if before and before.policy != reading.policy and reading.set_at is not None:
+            self._changes.put(room, reading.set_at)
+        if before is None or before.policy != reading.policy:
+            for complaint in reading.complaints:
+                self.journal.complained(room, complaint)
 
-    def _join(self, room: RoomId, in_background: bool) -> Deferred[Kept[P]]:
-        homeserver = self.background if in_background else self.homeserver
-        key = (room, in_background)
-        return self._flights.join(key, lambda: self._look_up(room, homeserver))
 
-    async def _look_up(self, room: RoomId, homeserver: Homeserver) -> Kept[P]:
-        begun = self.now()
-        try:
-            reading = await homeserver.policy(room, self.rule)
-        except (CancelledError, Outage):
-            raise
-        except Exception as why:  # what was known before holds, as in an outage
-            _log.failure("The {rule} rule could not be read", rule=self.rule.name)
-            raise Bug from why
-        self.put(room, reading, begun)
-        kept = self._kept.get(room)
-        assert kept is not None, "it was just put there"
-        return kept
+def all_policies(
+    rules: Iterable[Rule[Any]],
+    asked: tuple[Homeserver, Homeserver],
+    fresh: tuple[Freshness, Freshness],
+    now: Now,
+    journal: PolicyJournal,
+) -> "AllPolicies":
+    """Make the policies of these rules; `fresh` is for events, and for power levels."""
+    each: list[Policies[Any]] = []
+    for event, readers in by_event(rules).items():
+        events = Events(*asked, fresh[0], now, asked=EventRules(event, readers))
+        each += (Policies(rule, events, journal) for rule in readers)
+    order = {rule.name: place for place, rule in enumerate(rules)}
+    each.sort(key=lambda policies: order[policies.rule.name])
+    return AllPolicies(each, Powers(*asked, fresh[1], now))
 
 
 @frozen
@@ -240,6 +174,8 @@ class AllPolicies:
 
     each: Sequence[Policies[Any]]
     """In the order of the rules."""
+    powers: Powers
+    """Who may do what, for the rules that ask for it."""
 
     def __iter__(self) -> Iterator[Policies[Any]]:
         return iter(self.each)
@@ -248,11 +184,15 @@ class AllPolicies:
         """The policies of the rule with this name."""
         return next(policies for policies in self.each if policies.rule.name == rule)
 
+    @property
+    def events(self) -> list[Events]:
+        """The events that the rules read, each once."""
+        return list({id(policies.events): policies.events for policies in self.each}.values())
+
     def put(self, room: RoomId, readings: Mapping[str, Reading[Any]], at: float) -> None:
         """Take in policies that were pushed, by the names of their rules."""
-        for policies in self.each:
-            if policies.rule.name in readings:
-                policies.put(room, readings[policies.rule.name], at)
+        for events in self.events:
+            events.put(room, readings, at)
 
     def restricts(self, room: RoomId) -> bool:
         """Whether any rule is known to restrict a room."""
@@ -271,6 +211,18 @@ class AllPolicies:
                 return seats
         return None
 
+    def counts(self, room: RoomId) -> bool:
+        """Whether any rule is known to depend on who is in the room's calls."""
+        return any(
+            Fact.ATTENDANCE in policies.rule.needs and policies.restricts(room)
+            for policies in self.each
+        )
+
+    def needs_power(self, room: RoomId) -> bool:
+        """Whether any policy that is known makes a difference by power levels."""
+        known = ((each.rule, each.last(room)) for each in self.each)
+        return any(last is not None and rule.needs_power(last) for rule, last in known)
+
     def is_unknown(self, room: RoomId) -> bool:
         """Whether the homeserver did not know a room when it was asked a while ago."""
         return any(policies.is_unknown(room) for policies in self.each)
@@ -288,10 +240,12 @@ class AllPolicies:
 
     def outdated(self, room: RoomId) -> None:
         """The homeserver has other policies of a room than what we know."""
-        for policies in self.each:
-            policies.outdated(room)
+        for events in self.events:
+            events.outdated(room)
+        self.powers.outdated(room)
 
     def sweep(self) -> None:
         """Drop what is too old to be used."""
-        for policies in self.each:
-            policies.sweep()
+        for events in self.events:
+            events.sweep()
+        self.powers.sweep()

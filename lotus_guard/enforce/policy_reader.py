@@ -6,20 +6,26 @@ are noticed later. Where Synapse is out, it is not asked about each room, so tha
 delays a pass by some deadlines and not by one for each room.
 """
 
-from collections.abc import Callable
+from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, ensureDeferred
 
+from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.deferreds import ignoring
+from lotus_guard.enforce.events import Events
 from lotus_guard.enforce.outage_check import OutageCheck
-from lotus_guard.enforce.policies import AllPolicies, Known, Policies
+from lotus_guard.enforce.policies import AllPolicies, Policies, PolicyJournal
 from lotus_guard.enforce.ports import Bug, Now, Outage, Records
 from lotus_guard.enforce.rate_limiter import RateLimiter
+from lotus_guard.enforce.remembered import Remembered
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.enforce.turn import Turn
 from lotus_guard.rules.rule import P
+
+V = TypeVar("V")
 
 LONGEST_POLL = 30.0
 """Seconds that a pass may spend on looking up policies: half of what it may last."""
@@ -30,80 +36,124 @@ class PolicyReader:
     """Finds policies for the live loop."""
 
     policies: AllPolicies
-    pushing: Callable[[], bool]
-    """Whether Synapse tells us of changed policies by itself."""
     limiter: RateLimiter
     records: Records
+    journal: PolicyJournal
     now: Now
     interval: float
     """Seconds between passes."""
     unasked: int = field(default=0, init=False)
     """How many policies this pass has taken as they were, for the pace allowed no more look-ups."""
     checks: dict[str, OutageCheck] = field(init=False)
-    """Whether Synapse answers, for each rule."""
+    """Whether Synapse answers, for each type of event."""
+    power_check: OutageCheck = field(init=False)
+    """The same for the power levels."""
+    _doubts: LruDict[RoomId, tuple[str, ...]] = field(init=False, factory=lambda: LruDict(1_000))
+    """What was complained of last in each room."""
     _asked: int = field(default=0, init=False)
     """How many policies this pass has looked up."""
 
     def __attrs_post_init__(self) -> None:
         self.checks = {
-            each.rule.name: OutageCheck(each.ask_neutrally, self.now) for each in self.policies
+            each.asked.event: OutageCheck(each.ask_neutrally, self.now)
+            for each in self.policies.events
         }
+        self.power_check = OutageCheck(self.policies.powers.ask_neutrally, self.now)
 
     def begin(self) -> None:
         """A pass begins."""
-        for check in self.checks.values():
+        for check in (*self.checks.values(), self.power_check):
             check.begin()
         self._asked = self.unasked = 0
 
     async def read(self, room: RoomId, turn: Turn) -> RoomRules:
-        """Find what is known of all policies of a room, each on its own."""
-        asked = [ensureDeferred(self._alone(each, room, turn)) for each in self.policies]
+        """Find what is known of all policies of a room, each event on its own."""
+        asked = [ensureDeferred(self._of_event(each, room, turn)) for each in self.policies.events]
         try:
-            found = [await waiting for waiting in asked]
+            found = [each for waiting in asked for each in await waiting]
         finally:
             for waiting in asked:
                 ignoring(waiting, CancelledError)
                 waiting.cancel()
-        known = [each for each in found if isinstance(each, RoomRule)]
+        known = {each.rule.name: each for each in found if isinstance(each, RoomRule)}
+        in_order = [known[each.rule.name] for each in self.policies if each.rule.name in known]
         has_bug = any(isinstance(each, Bug) for each in found)
-        return RoomRules(known, is_whole=len(known) == len(found), has_bug=has_bug)
+        return RoomRules(in_order, is_whole=len(known) == len(found), has_bug=has_bug)
 
-    async def _alone(self, policies: Policies[P], room: RoomId, turn: Turn) -> RoomRule | Outage:
-        """Find the policy of one rule, or why nothing is known of it."""
-        rule = policies.rule
+    async def with_power(self, known: RoomRules, room: RoomId, turn: Turn) -> RoomRules:
+        """Add the room's power levels to rules that need them, and drop those where they are out.
+
+        What was known before an outage serves; nothing is taken from anybody by levels that are
+        not known at all.
+        """
+        powers = self.policies.powers
         try:
-            return RoomRule(rule, await self._known(policies, room, turn))
-        except CancelledError:
-            raise
+            power = await self._value(powers, self.power_check, room, turn)
+        except Outage as outage:
+            last = powers.last(room)
+            if last is None:
+                for each in known.needing_power:
+                    self.records.not_enforced(each.rule.name, outage)
+                return known.without_power()
+            power = last
+        self._doubt(room, known, power)
+        return known.with_power(power)
+
+    def _doubt(self, room: RoomId, known: RoomRules, power: PowerLevels) -> None:
+        """Complain once of policies that make no sense with a room's power levels."""
+        doubts = tuple(
+            doubt
+            for each in known.needing_power
+            for doubt in each.rule.doubts(each.known.policy, power)
+        )
+        if doubts != (self._doubts.get(room) or ()):
+            self._doubts.put(room, doubts)
+            for doubt in doubts:
+                self.journal.complained(room, doubt)
+
+    async def _of_event(self, events: Events, room: RoomId, turn: Turn) -> list[RoomRule | Outage]:
+        """Find the policies of the rules that read an event, or why nothing is known of them."""
+        outage: Outage | None = None
+        try:
+            await self._value(events, self.checks[events.asked.event], room, turn)
         except Outage as failure:
             outage = failure
-        self.records.not_enforced(rule.name, outage)
-        return outage
+        readers = [each for each in self.policies if each.events is events]
+        return [await self._of_rule(each, room, outage) for each in readers]
 
-    async def _known(self, policies: Policies[P], room: RoomId, turn: Turn) -> Known[P]:
-        """Find a policy; raises Outage."""
-        age, last = policies.age(room), policies.last(room)
-        # Where nobody pushes, a pass always asks: only so does a change take one interval at most.
-        asks = (
-            age is None
-            or age > policies.freshness.max_age()
-            or policies.is_outdated(room)
-            or (turn.is_poll and not self.pushing())
-        )
+    async def _of_rule(
+        self, policies: Policies[P], room: RoomId, outage: Outage | None
+    ) -> RoomRule | Outage:
+        async def read() -> P:
+            if outage:
+                raise outage
+            return policies.taken(room)
+
+        try:
+            return RoomRule(policies.rule, await policies.known(room, read()))
+        except Outage as failure:
+            self.records.not_enforced(policies.rule.name, failure)
+            return failure
+
+    async def _value(
+        self, remembered: Remembered[V], check: OutageCheck, room: RoomId, turn: Turn
+    ) -> V:
+        """Find what Synapse has, asking it where that is due; raises Outage.
+
+        Where nobody pushes, a pass always asks: only so does a change take one interval at most.
+        """
+        age, last = remembered.age(room), remembered.last(room)
+        is_told = remembered.freshness.is_told()
+        asks = not remembered.is_fresh(room) or (turn.is_poll and not is_told)
         if asks and turn.is_poll and last is not None and self._may_wait(age):
-            return Known(last, True)
-        return await policies.known(room, self._look_up(policies, room, asks, turn))
-
-    async def _look_up(self, policies: Policies[P], room: RoomId, asks: bool, turn: Turn) -> P:
-        """Ask Synapse, unless it is out; raises Outage."""
-        check = self.checks[policies.rule.name]
+            return last
         try:
             if asks and check.outage:
                 raise check.outage
             if asks and turn.is_poll:
                 self._asked += 1
                 turn.excuse(await self.limiter.turn())
-            return await policies.get(room, 0.0 if asks else None, in_background=True)
+            return await remembered.get(room, 0.0 if asks else None, in_background=True)
         except Outage as failure:
             if not isinstance(failure, Bug):
                 await check.is_out()

@@ -19,7 +19,7 @@ from lotus_guard.core.model import (
 )
 from lotus_guard.core.seats import Person
 from lotus_guard.rules.decision import Ruling
-from lotus_guard.rules.rule import P, Reading, Rule
+from lotus_guard.rules.rule import P, Reading, ReadsEvent
 
 Now = Callable[[], float]
 """Seconds of a clock that never runs backwards."""
@@ -109,7 +109,7 @@ class Homeserver(Protocol):
     allowed to give one.
     """
 
-    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+    async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         """Read the policy of a rule in a room."""
         ...
 

@@ -72,6 +72,8 @@ class RoomPass:
     async def enforce(self, room: RoomId, turn: Turn) -> Outcome:
         """Bring a room within its policies as far as it can be seen; raises Outage."""
         known = await self.reader.read(room, turn)
+        if known.needing_power:
+            known = await self.reader.with_power(known, room, turn)
         if not known.restrict:
             self.effects.forget(room)
             self.people.pop(room, None)
@@ -84,7 +86,8 @@ class RoomPass:
         self.people[room] = sum(len(each.identities) for each in seen.rooms.values())
         await self.seats.free(room, seen)
         seating = known.seating()
-        unseated = await self.seats.unseated(room, seating) if seating else []
+        exempt = self._exempt(known, seen)
+        unseated = await self.seats.unseated(room, seating, exempt) if seating else []
         enforced, observed = self._divided(known)
         self._observe(room, observed, self._plan(observed, seen, unseated), enforced.restrict)
         await self._carry_out(room, enforced, self._plan(enforced, seen, unseated), turn)
@@ -119,8 +122,11 @@ class RoomPass:
         no_media = (Ban(seating.rule.name, NO_MEDIA.sources),) if seating and counts else ()
 
         def bans_of(participant: Participant) -> Bans:
-            who = Who(self.directory.person(participant.identity), participant.identity)
-            return bans_by((each.rule.name, self._verdict(each, who)) for each in restricting)
+            identity = participant.identity
+            user = self.directory.proved_user(identity)
+            who = Who(self.directory.person(identity), identity, user)
+            verdicts = ((r.rule.name, self._verdict(r, who, known.facts)) for r in restricting)
+            return bans_by(verdicts)
 
         def all_bans_of(participant: Participant) -> Bans:
             return (*bans_of(participant), *no_media)
@@ -131,10 +137,18 @@ class RoomPass:
         going = unseated if seating else ()
         return [*plan(calls, bans_of, going, person), *plan(others, all_bans_of, (), person)]
 
-    def _verdict(self, each: RoomRule, who: Who) -> Verdict:
+    def _exempt(self, known: RoomRules, seen: Seen) -> frozenset[Person]:
+        """Who of those in the calls needs no seat."""
+        if known.power is None:
+            return frozenset()
+        there = {each for attendance in seen.rooms.values() for each in attendance.identities}
+        person, proved = self.directory.person, self.directory.proved_user
+        return frozenset(person(each) for each in there if known.exempts(proved(each)))
+
+    def _verdict(self, each: RoomRule, who: Who, facts: Facts) -> Verdict:
         """What one rule says of somebody in the call; where it fails, the others hold."""
         try:
-            return each.rule.judge(each.known.policy, who, Facts())
+            return each.rule.judge(each.known.policy, who, facts)
         except Exception:
             _log.failure("The {rule} rule failed", rule=each.rule.name)
             self.reader.records.not_enforced(each.rule.name, Bug())

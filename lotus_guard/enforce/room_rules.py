@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from lotus_guard.core.model import UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.policies import Known
 from lotus_guard.rules.plan import Remove, Restraint, Step, taker
-from lotus_guard.rules.rule import Fact, Rule
+from lotus_guard.rules.rule import Fact, Facts, Rule
 
 
 @frozen
@@ -29,6 +31,33 @@ class RoomRules:
     """Whether the policies of all rules are known, if only from before an outage."""
     has_bug: bool = False
     """Whether a mistake of ours kept a rule from being read."""
+    power: PowerLevels | None = None
+    """The room's power levels, where a policy asks for them and they are known."""
+
+    @property
+    def facts(self) -> Facts:
+        """What the rules are told of everybody in a pass."""
+        return Facts(power=self.power)
+
+    @property
+    def needing_power(self) -> list[RoomRule]:
+        """Those whose policies make a difference by power levels."""
+        return [each for each in self.each if each.rule.needs_power(each.known.policy)]
+
+    def with_power(self, power: PowerLevels) -> "RoomRules":
+        """The same with the room's power levels."""
+        return evolve(self, power=power)
+
+    def without_power(self) -> "RoomRules":
+        """The same without the rules that need the power levels: these are not known."""
+        needing = self.needing_power
+        able = [each for each in self.each if each not in needing]
+        return evolve(self, each=able, is_whole=False)
+
+    def exempts(self, user: UserId | None) -> bool:
+        """Whether a user needs no seat."""
+        seating = self.seating()
+        return seating is not None and seating.rule.exempts(seating.known.policy, user, self.power)
 
     @property
     def restricting(self) -> list[RoomRule]:
@@ -44,7 +73,7 @@ class RoomRules:
         """Divide them into those that are enforced, and those with these names."""
         enforced = [each for each in self.each if each.rule.name not in observed]
         others = [each for each in self.each if each.rule.name in observed]
-        return RoomRules(enforced), RoomRules(others)
+        return evolve(self, each=enforced), evolve(self, each=others)
 
     def seating(self) -> RoomRule | None:
         """The rule that says how many seats there are."""

@@ -14,10 +14,10 @@ from twisted.internet.interfaces import IReactorTime
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Occupancy, Person, Seating, Seats
 from lotus_guard.enforce.deferreds import ignoring, with_timeout
-from lotus_guard.enforce.policies import MOST_AHEAD
 from lotus_guard.enforce.ports import Flooded, Now, Outage, Reason
 from lotus_guard.enforce.presence import KEPT, Presence
 from lotus_guard.enforce.recipient import Recipient
+from lotus_guard.enforce.remembered import MOST_AHEAD
 from lotus_guard.enforce.seat_store import SeatStore
 from lotus_guard.rules.rule import Refuse, Verdict
 
@@ -103,11 +103,11 @@ class SeatDesk:
         """Hold a seat, and do not wait for it."""
         ignoring(ensureDeferred(self.keep(recipient)), Outage)
 
-    async def claim(self, recipient: Recipient, limit: int, at: float) -> Seating:
+    async def claim(self, recipient: Recipient, limit: int | None, at: float) -> Seating:
         """Take a seat in the store, which may know of people whom this guard has not heard of.
 
-        `at` dates the look behind it. Where the store says no by an older look, a new one decides,
-        if LiveKit tells in time.
+        `limit` is None for whoever needs no free one. `at` dates the look behind it. Where the
+        store says no by an older look, a new one decides, if LiveKit tells in time.
         """
         seating = await self._admit(recipient, limit, at)
         if seating.admitted or at >= recipient.arrived:
@@ -126,7 +126,7 @@ class SeatDesk:
         """The seats of a room as its recipient sees them, by what this guard knows."""
         return self.seats.occupancy(recipient.room, recipient.person, recipient.identity, at)
 
-    async def _admit(self, recipient: Recipient, limit: int, at: float) -> Seating:
+    async def _admit(self, recipient: Recipient, limit: int | None, at: float) -> Seating:
         who = (recipient.room, recipient.person, recipient.identity)
         return await self.store.change(
             recipient.room, lambda seats: seats.admit(*who, limit, at, self.now())

@@ -33,7 +33,7 @@ from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.our_server import OurServer
 from lotus_guard.neighbours.synapse import CREATE, MOST_NAME, NAME_EVENTS
 from lotus_guard.neighbours.synapse_admin import quoted
-from lotus_guard.rules.rule import P, Reading, Rule
+from lotus_guard.rules.rule import P, Reading, ReadsEvent
 from lotus_guard.rules.state_event import predecessor_in, read_events
 
 SOURCE = "application service"
@@ -85,7 +85,7 @@ class ApplicationService:
     """Told how each call ended. That we may not look somewhere is no failure of a call."""
     memory: Memory = field(factory=Memory)
 
-    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+    async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         """Read the policy of a rule in a room; it is not told when it was set."""
         if not is_room_id(room):
             return read_events(rule, None)

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage, Upgrades
-from lotus_guard.rules.rule import P, Reading, Rule
+from lotus_guard.rules.rule import P, Reading, ReadsEvent
 
 V = TypeVar("V")
 
@@ -31,7 +31,7 @@ class Sources:
     seconds: float
     """The deadline of one question, over all ways."""
 
-    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+    async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         """Read the policy of a rule in a room, in the first way that can."""
         return await self._first(lambda source: source.policy(room, rule))
 

@@ -21,7 +21,7 @@ from lotus_guard.neighbours.synapse_admin import (
     rooms_path,
     state_path,
 )
-from lotus_guard.rules.rule import P, Reading, Rule
+from lotus_guard.rules.rule import P, Reading, ReadsEvent
 from lotus_guard.rules.state_event import content_of, event_of, predecessor_in, read_events
 
 SOURCE = "admin"
@@ -55,7 +55,7 @@ class Synapse:
     server: OurServer = field(factory=OurServer)
     """Shared by all clients of one homeserver."""
 
-    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+    async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         """Read the policy of a rule in a room."""
         return read_events(rule, await self._state(room, rule.event))
 

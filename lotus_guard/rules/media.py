@@ -1,12 +1,14 @@
 """Whether people may publish a camera, and share a screen. The microphone is never forbidden.
 
 io.lotus.room_quality  {"allow_camera": false, "allow_screenshare": false}
+io.lotus.room_quality  {"allow_camera": false, "bypass": true}   but moderators may
 """
 
 from attrs import frozen
 
 from lotus_guard.core.model import Source
 from lotus_guard.core.text import shown
+from lotus_guard.rules.bypass import NOBODY, Bypass, BypassableRule, bypass_options, read_bypass
 from lotus_guard.rules.option import Switch
 from lotus_guard.rules.rule import (
     Allow,
@@ -15,7 +17,6 @@ from lotus_guard.rules.rule import (
     Facts,
     Forbid,
     Reading,
-    Rule,
     Shown,
     Trial,
     Verdict,
@@ -36,6 +37,8 @@ class SourcePolicy:
 
     forbidden: frozenset[Source] = frozenset()
     """Never contains the microphone."""
+    bypass: Bypass = NOBODY
+    """Who may publish them all the same."""
 
     @property
     def restricts(self) -> bool:
@@ -43,7 +46,7 @@ class SourcePolicy:
         return bool(self.forbidden)
 
 
-class Media(Rule[SourcePolicy]):
+class Media(BypassableRule[SourcePolicy]):
     """The rule of `io.lotus.room_quality`; its name is older than its module's."""
 
     name = "sources"
@@ -51,6 +54,7 @@ class Media(Rule[SourcePolicy]):
     options = (
         Switch("allow_camera", "camera", "May anybody publish a camera?", True),
         Switch("allow_screenshare", "screenshare", "May anybody share a screen?", True),
+        *bypass_options("media"),
     )
     title = "Camera and screen"
     heading = "Sources"
@@ -63,6 +67,11 @@ class Media(Rule[SourcePolicy]):
         ),
         Example({"allow_camera": False}, "No camera", "nobody publishes a camera"),
         Example({"allow_screenshare": False}, "No screen share", "nobody shares a screen"),
+        Example(
+            {"allow_camera": False, "bypass": True},
+            "Only moderators show their camera",
+            "nobody publishes a camera but who may set this rule",
+        ),
     )
     trial = Trial(
         "voice",
@@ -82,24 +91,39 @@ class Media(Rule[SourcePolicy]):
                 forbidden |= sources
             elif value is not True:
                 complaints.append(f"{self.event}: {field} is {shown(value)}; only false forbids")
-        return Reading(SourcePolicy(frozenset(forbidden)), tuple(complaints))
+        bypass, wrong = read_bypass(self.event, content or {})
+        return Reading(SourcePolicy(frozenset(forbidden), bypass), (*complaints, *wrong))
+
+    def has_use(self, policy: SourcePolicy) -> bool:
+        """One may be exempt from what is forbidden."""
+        return policy.restricts
 
     def judge(self, policy: SourcePolicy, who: Who, facts: Facts) -> Verdict:
-        """Forbid everybody the same."""
-        return Forbid(policy.forbidden) if policy.forbidden else Allow()
+        """Forbid everybody the same who is not exempt."""
+        if not policy.forbidden:
+            return Allow()
+        if self.exempts(policy, who.user, facts.power):
+            return Allow(is_exempt=True)
+        return Forbid(policy.forbidden)
 
     def show(self, policy: SourcePolicy) -> Shown:
         """Put the policy in words."""
         camera, screen = Source.CAMERA in policy.forbidden, Source.SCREEN_SHARE in policy.forbidden
-        sentences = (
+        sentences: tuple[str, ...] = (
             "Nobody may publish a camera." if camera else "Cameras are allowed.",
             "Nobody may share a screen." if screen else "Screens may be shared.",
         )
+        if policy.restricts and policy.bypass.is_any:
+            sentences += (f"Exempt from this: {policy.bypass}.",)
         words = [("no camera", camera), ("no screen share", screen)]
         brief = [("no camera", camera), ("no screen", screen)]
         return Shown(
             sentences,
             tuple(each for each, holds in words if holds),
             tuple(each for each, holds in brief if holds),
-            {"forbidden": sorted(policy.forbidden)},
+            {
+                "forbidden": sorted(policy.forbidden),
+                "media_bypass": policy.bypass.whoever_may_set,
+                "media_bypass_level": policy.bypass.level,
+            },
         )

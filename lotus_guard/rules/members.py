@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lotus_guard.core.membership import Membership, Standing
-from lotus_guard.rules.rule import Allow, Fact, Facts, Refuse, StandingRule, Verdict
+from lotus_guard.rules.rule import Allow, Fact, Facts, Refuse, StandingRule, Verdict, Who
 
 SENTENCE = "You are not a member of this room."
 
@@ -29,8 +29,11 @@ class Members(StandingRule):
     name = "members"
     needs = frozenset({Fact.MEMBERSHIP})
     title = "Members only"
+    setting = "MEMBERS"
+    usual = "on"
+    help = "calls are for the members of their room: on, off, or observe (record it only)"
 
-    def judge(self, facts: Facts) -> Verdict:
+    def judge(self, who: Who, facts: Facts) -> Verdict:
         """Refuse whoever is certain not to be in the room."""
         standing = facts.standing
         if standing is None or not standing.is_outside:

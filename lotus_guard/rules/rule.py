@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import Identity, Source, UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Occupancy, Person
 from lotus_guard.rules.option import Option
 
@@ -56,6 +57,8 @@ class Fact(Enum):
     """How many people are in the room's calls or about to join, and whether this one is."""
     MEMBERSHIP = "membership"
     """Whether they are a member of the Matrix room."""
+    POWER = "power"
+    """Who may do what in the Matrix room."""
 
 
 @frozen
@@ -64,6 +67,8 @@ class Facts:
 
     occupancy: Occupancy | None = None
     standing: Standing | None = None
+    power: PowerLevels | None = None
+    """None as well where the homeserver does not say."""
 
 
 @frozen
@@ -79,6 +84,9 @@ class Who:
 @frozen
 class Allow:
     """The rule has nothing against it."""
+
+    is_exempt: bool = False
+    """Whether they may do what the rule forbids others."""
 
 
 @frozen
@@ -166,9 +174,34 @@ class AnyRule(ABC):
 class StandingRule(AnyRule):
     """A rule that holds in every room, whatever the room's state says."""
 
+    setting: ClassVar[str]
+    """The setting that switches it `on`, `off`, or has it `observe`; without the prefix."""
+    usual: ClassVar[str]
+    """What that setting is where nobody sets it."""
+    help: ClassVar[str]
+    """What that setting means."""
+
     @abstractmethod
-    def judge(self, facts: Facts) -> Verdict:
+    def judge(self, who: Who, facts: Facts) -> Verdict:
         """Judge one person by the facts that the rule needs: they are all there."""
+
+
+class ReadsEvent(Protocol[P]):
+    """What a homeserver is asked for: a type of state event, and what is made of its content."""
+
+    @property
+    def event(self) -> str:
+        """The type of the event."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """A name that is different for others."""
+        ...
+
+    def read(self, content: Content | None) -> Reading[P]:
+        """Read the event's content; None where there is no event."""
+        ...
 
 
 class Rule(AnyRule, Generic[P]):
@@ -198,7 +231,8 @@ class Rule(AnyRule, Generic[P]):
     def judge(self, policy: P, who: Who, facts: Facts) -> Verdict:
         """Judge one person: when a token is issued to them, and in each pass while they are in.
 
-        The facts that the rule needs are there when a token is issued; in a pass there are none.
+        The facts that the rule needs are there when a token is issued; in a pass there are the
+        power levels alone, of a policy that needs them.
         """
 
     @abstractmethod
@@ -212,6 +246,22 @@ class Rule(AnyRule, Generic[P]):
         put out whoever came into a full room without one.
         """
         return None
+
+    def needs_power(self, policy: P) -> bool:
+        """Whether a policy makes a difference by the room's power levels.
+
+        Where they are not known, nobody is exempt from such a policy when a token is issued, and
+        nothing is taken by it in live calls.
+        """
+        return False
+
+    def exempts(self, policy: P, user: UserId | None, power: PowerLevels | None) -> bool:
+        """Whether a policy holds for others than this user. Nobody is exempt who is not known."""
+        return False
+
+    def doubts(self, policy: P, power: PowerLevels) -> tuple[str, ...]:
+        """Complaints of a policy that makes no sense in a room with these power levels."""
+        return ()
 
     def fields(self) -> frozenset[str]:
         """The fields of the event that are this rule's."""

@@ -12,7 +12,7 @@ from attrs import evolve
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.objects import as_object, part_of, text_of
-from lotus_guard.rules.rule import Policy, Reading, Rule
+from lotus_guard.rules.rule import Policy, Reading, ReadsEvent
 
 P = TypeVar("P", bound=Policy)
 
@@ -51,7 +51,7 @@ def set_at(event: Mapping[str, Any] | None) -> float | None:
     return stamp / 1000.0 if isinstance(stamp, int) and 0 < stamp < 2**53 else None
 
 
-def read_events(rule: Rule[P], events: Iterable[object] | None) -> Reading[P]:
+def read_events(rule: ReadsEvent[P], events: Iterable[object] | None) -> Reading[P]:
     """Read a rule's policy in a room's events; None for a room the homeserver does not know."""
     event = event_of(events or (), rule.event)
     reading = rule.read(content_of(event))

@@ -12,9 +12,10 @@ from attrs import frozen
 from lotus_guard.enforce.credentials import Credentials, Unusable, fault_line
 from lotus_guard.memory.redis_address import RedisAddress
 from lotus_guard.overload.client_address import Network
+from lotus_guard.rules.members import Members
 from lotus_guard.run.contradictions import contradictions
 from lotus_guard.run.credential_settings import CREDENTIAL_VARIABLES, read_credentials
-from lotus_guard.run.modes import MEMBERS, MODE, OBSERVE, read_members, read_observed
+from lotus_guard.run.modes import MODE, OBSERVE, STANDING_SETTINGS, read_observed, read_standing
 from lotus_guard.run.parsers import (
     count,
     endpoint,
@@ -147,8 +148,8 @@ class Config:
     )
     observed: frozenset[str] = composed(read_observed, MODE, OBSERVE)
     """Which of members, limit, sources, live and request observe only."""
-    members: bool = composed(read_members, MEMBERS)
-    """Whether the rule `members` is asked at all."""
+    standing: frozenset[str] = composed(read_standing, *STANDING_SETTINGS.values())
+    """The rules that hold in every room and are asked at all."""
     log_format: str = setting(
         "LOG_FORMAT",
         "text",
@@ -192,6 +193,11 @@ class Config:
         "host names by which the operators' port is opened; with commas",
         words,
     )
+
+    @property
+    def members(self) -> bool:
+        """Whether calls are for the members of their room."""
+        return Members.name in self.standing
 
     @property
     def key(self) -> str:

@@ -52,9 +52,8 @@ def make_live(
     """Make what enforces the rules in calls that run."""
     clocks, directory, policies = basics.clocks, common.memory.directory, common.policies
     interval, rank = basics.config.reconcile_interval, rank_of(common)
-    reader = PolicyReader(
-        policies, pushes.are_coming, limiter, common.recorder, clocks.now, interval
-    )
+    journal = basics.metrics.rules
+    reader = PolicyReader(policies, limiter, common.recorder, journal, clocks.now, interval)
     room_pass = make_room_pass(basics, common, livekit, reader)
     candidates = Candidates(directory, policies, pushes.are_coming, clocks.now)
     return Live(
@@ -110,8 +109,8 @@ def make_admission(
     """Make what judges tokens."""
     config, clocks, memory = basics.config, basics.clocks, common.memory
     desk = SeatDesk(memory.seats, memory.seat_store, common.presence, clocks.reactor, clocks.now)
-    rules = STANDING if config.members else ()
-    everywhere = Everywhere(rules, common.memberships, eyes.suggest)
+    rules = [rule for rule in STANDING if rule.name in config.standing]
+    everywhere = Everywhere(rules, common.memberships, common.policies.powers, eyes.suggest)
     return Admission(
         config.credentials.livekit,
         Introductions(memory.directory, clocks.now),

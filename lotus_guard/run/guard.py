@@ -11,10 +11,11 @@ from lotus_guard.core.webhook import Event
 from lotus_guard.enforce.hints import Pushes, Webhooks
 from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.member_watch import MemberWatch
-from lotus_guard.enforce.policies import AllPolicies, Freshness, Policies
+from lotus_guard.enforce.policies import AllPolicies, all_policies
 from lotus_guard.enforce.presence import Presence
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.records import Recorder, Sink, mask_of
+from lotus_guard.enforce.remembered import Freshness
 from lotus_guard.enforce.roll_call import RollCall
 from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.enforce.room_resolver import RoomResolver
@@ -178,12 +179,11 @@ def make_policies(
     basics: Basics, homeserver: NeighbourClients[Sources], pushes: Pushes
 ) -> AllPolicies:
     """Make what knows the rooms' policies."""
-    freshness = Freshness(pushes.policy_max_age, basics.config.policy_stale)
-    tokens, background, metrics = homeserver.tokens, homeserver.background, basics.metrics.rules
-    now = basics.clocks.now
-    return AllPolicies(
-        [Policies(rule, tokens, background, freshness, metrics, now) for rule in basics.rules]
-    )
+    stale, now = basics.config.policy_stale, basics.clocks.now
+    events = Freshness(pushes.policy_max_age, stale, pushes.are_coming)
+    power = Freshness(pushes.power_max_age, stale, pushes.power_is_coming)
+    asked = (homeserver.tokens, homeserver.background)
+    return all_policies(basics.rules, asked, (events, power), now, basics.metrics.rules)
 
 
 def make_presence(basics: Basics, livekit: NeighbourClients[LiveKit], memory: Memory) -> Presence:
@@ -246,7 +246,8 @@ def make_overview(
     names = RoomNames(homeserver.background, names_limiter, clocks.now)
     asked = homeserver.background
     upgraded = UpgradedRooms(asked, asked, basics.rules, limiter, clocks.now)
-    rules: list[AnyRule] = [*(STANDING if members else ()), *basics.rules]
+    standing = [rule for rule in STANDING if rule.name in config.standing]
+    rules: list[AnyRule] = [*standing, *basics.rules]
     observable = [*(rule.name for rule in rules), LIVE]
     modes = {rule: "observe" if rule in config.observed else "enforce" for rule in observable}
     rooms = Rooms(

@@ -4,7 +4,6 @@ from lotus_guard.enforce.credentials import Unusable, fault_line
 from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.rules import RULES, STANDING
 from lotus_guard.rules.decision import REQUEST
-from lotus_guard.rules.members import Members
 from lotus_guard.run.parsers import one_of, shown, words
 from lotus_guard.run.setting import OUR_PREFIX, Texts, Variable
 
@@ -20,18 +19,21 @@ OBSERVE = Variable(
     "",
     f"rules that observe only: any of {', '.join(OBSERVABLE)}; with commas",
 )
-MEMBERS = Variable(
-    f"{OUR_PREFIX}MEMBERS",
-    "on",
-    "calls are for the members of their room: on, off, or observe (record it only)",
-)
+STANDING_SETTINGS = {
+    rule.name: Variable(f"{OUR_PREFIX}{rule.setting}", rule.usual, rule.help) for rule in STANDING
+}
+"""What switches each rule that holds in every room, by the rules' names."""
 _MODES = "enforce or observe"
-_MEMBERS_MODE = one_of("on", "off", "observe")
+_STANDING_MODE = one_of("on", "off", "observe")
 
 
-def read_members(texts: Texts) -> bool:
-    """Whether the rule `members` is asked at all; raises Unusable."""
-    return _MEMBERS_MODE(MEMBERS.name, texts[MEMBERS.name]) != "off"
+def read_standing(texts: Texts) -> frozenset[str]:
+    """Which of the rules that hold in every room are asked at all; raises Unusable."""
+    modes = {
+        rule: _STANDING_MODE(each.name, texts[each.name])
+        for rule, each in STANDING_SETTINGS.items()
+    }
+    return frozenset(rule for rule, mode in modes.items() if mode != "off")
 
 
 def read_observed(texts: Texts) -> frozenset[str]:
@@ -48,4 +50,5 @@ def read_observed(texts: Texts) -> frozenset[str]:
         faults.append(fault_line(OBSERVE.name, f"found {shown(unknown)}", wanted))
     if faults:
         raise Unusable(*faults)
-    return named | {Members.name} if texts[MEMBERS.name] == "observe" else named
+    standing = STANDING_SETTINGS.items()
+    return named | {rule for rule, each in standing if texts[each.name] == "observe"}

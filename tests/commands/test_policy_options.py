@@ -13,7 +13,11 @@ from lotus_guard.rules.media import Media
 from lotus_guard.rules.option import MOST_COUNT
 from tests.quiet_hours import QuietHours
 
-(MOST,), (CAMERA, SCREEN), (QUIET,) = Limit().options, Media().options, QuietHours().options
+(MOST, *_), (CAMERA, SCREEN, *_), (QUIET,) = (
+    Limit().options,
+    Media().options,
+    QuietHours().options,
+)
 MORE = (*RULES, QuietHours())
 
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.rules.rule import P, Reading, Rule
+from lotus_guard.rules.rule import P, Reading, ReadsEvent
 
 ALICE = UserId("@alice:s")
 BOB = UserId("@bob:elsewhere")
@@ -34,7 +34,7 @@ class MemberSource:
         found: Standing = answer
         return found
 
-    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+    async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         raise AssertionError("memberships need no policies")
 
     async def name(self, room: RoomId) -> str | None:

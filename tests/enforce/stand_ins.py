@@ -1,7 +1,7 @@
 """Rules, a homeserver and records that a test leads, for what asks them."""
 
 import gc
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -11,10 +11,12 @@ from twisted.internet.task import Clock
 from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.seats import Person
-from lotus_guard.enforce.policies import AllPolicies, Freshness, Policies
+from lotus_guard.enforce.events import EventRules, Readings
+from lotus_guard.enforce.policies import AllPolicies, all_policies
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.remembered import Freshness
 from lotus_guard.rules.decision import Ruling
-from lotus_guard.rules.rule import Fact, Facts, P, Reading, Rule, Shown, Verdict, Who
+from lotus_guard.rules.rule import Fact, Facts, P, Reading, ReadsEvent, Rule, Shown, Verdict, Who
 
 ROOM = RoomId("!r:s")
 MAX_AGE, STALE = 2.0, 600.0
@@ -63,15 +65,17 @@ class Homeserver:
     asked: list[str] = field(factory=list)
     is_out: bool = False
 
-    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+    async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         self.asked.append(rule.name)
         answer: Any = self.answers.get(rule.name, AWAY)
         if isinstance(answer, Deferred):
             answer = await answer
         if isinstance(answer, Exception):
             raise answer
-        reading: Reading[P] = answer if isinstance(answer, Reading) else Reading(answer)
-        return reading
+        found: Reading[P] = read_by(
+            rule, answer if isinstance(answer, Reading) else Reading(answer)
+        )
+        return found
 
     async def membership(self, room: RoomId, user: UserId) -> Standing:
         raise AssertionError("policies ask for no memberships")
@@ -175,28 +179,26 @@ class Rank:
         return self.is_sure
 
 
+def read_by(rule: Any, reading: Reading[Any]) -> Any:
+    """What somebody who asks for an event gets to hear, that the first of its rules read so."""
+    if not isinstance(rule, EventRules):
+        return reading
+    each = Readings({rule.name: reading})
+    return Reading(each, set_at=reading.set_at, is_unknown=reading.is_unknown)
+
+
 def policies_of(
     rules: Iterable[Rule[Any]],
     homeserver: Homeserver,
     clock: Clock,
     journal: Journal | None = None,
     background: Homeserver | None = None,
+    is_told: Callable[[], bool] = lambda: False,
 ) -> AllPolicies:
     """Policies of these rules, asked for at this homeserver."""
-    freshness = Freshness(lambda: MAX_AGE, STALE)
-    return AllPolicies(
-        [
-            Policies(
-                rule,
-                homeserver,
-                background or homeserver,
-                freshness,
-                journal or Journal(),
-                clock.seconds,
-            )
-            for rule in rules
-        ]
-    )
+    asked, noted = (homeserver, background or homeserver), journal or Journal()
+    fresh = Freshness(lambda: MAX_AGE, STALE, is_told)
+    return all_policies(list(rules), asked, (fresh, fresh), clock.seconds, noted)
 
 
 def known(policies: AllPolicies, given: Mapping[str, Any], at: float) -> None:

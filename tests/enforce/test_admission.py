@@ -155,11 +155,12 @@ def token_of(livekit_room: str = CALL, pair: KeyPair = PAIR, identity: str = IDE
 
 
 def seat(most: int = 5, is_observed: bool = False) -> Finding:
-    return Finding(Limit(), LimitPolicy(most), Allow(), is_observed, most, 7.0)
+    return Finding(Limit(), LimitPolicy(most), Allow(), is_observed, True, most, 7.0)
 
 
 def says(name: str, verdict: Any, is_observed: bool = False, seats: int | None = None) -> Finding:
-    return Finding(Says(name, verdict), Given(), verdict, is_observed, seats)
+    is_seating = seats is not None
+    return Finding(Says(name, verdict), Given(), verdict, is_observed, is_seating, seats)
 
 
 @pytest.fixture

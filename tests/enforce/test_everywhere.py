@@ -9,7 +9,9 @@ from twisted.internet.task import Clock
 from lotus_guard.core.model import Identity
 from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.memberships import Memberships
+from lotus_guard.enforce.powers import Powers
 from lotus_guard.enforce.recipient import Recipient
+from lotus_guard.enforce.remembered import Freshness
 from lotus_guard.rules.members import Members
 from lotus_guard.rules.rule import Allow, Refuse
 from tests.enforce.member_source import ALICE, INSIDE, OUTSIDE, MemberSource
@@ -21,7 +23,9 @@ RECIPIENT = Recipient(ROOM, ALICE, Identity("x"), 0.0, 1.0, ALICE)
 
 def made(*answers: Any, rules: Any = (RULE,)) -> tuple[Everywhere, MemberSource]:
     source = MemberSource(list(answers))
-    return Everywhere(rules, Memberships(source, source, lambda: False, Clock().seconds)), source
+    now = Clock().seconds
+    powers = Powers(source, source, Freshness(lambda: 2.0, 600.0), now)
+    return Everywhere(rules, Memberships(source, source, lambda: False, now), powers), source
 
 
 def test_a_rule_is_told_how_the_recipient_stands_to_the_room() -> None:
@@ -50,7 +54,6 @@ def test_nothing_is_asked_ahead_where_no_rule_needs_it() -> None:
 
 def test_who_asks_is_suggested_as_somebody_who_may_look() -> None:
     said: list[Any] = []
-    source = MemberSource([INSIDE])
-    memberships = Memberships(source, source, lambda: False, Clock().seconds)
-    Everywhere((), memberships, lambda *who: said.append(who)).ahead(ROOM, ALICE)
+    everywhere = evolve(made()[0], rules=(), suggest=lambda *who: said.append(who))
+    everywhere.ahead(ROOM, ALICE)
     assert said == [(ROOM, ALICE)]

@@ -98,7 +98,7 @@ class Court:
         policies = policies_of(self.rules, self.homeserver, self.clock, self.journal)
         now = self.clock.seconds
         memberships = Memberships(self.users, self.users, lambda: False, now)
-        everywhere = Everywhere(self.standing, memberships, self.suggest)
+        everywhere = Everywhere(self.standing, memberships, policies.powers, self.suggest)
         self.judge = Judge(
             policies, everywhere, self.desk, self.records, self.clock, now, self.observed
         )

@@ -103,7 +103,7 @@ async def test_one_rooms_trouble_is_not_anothers(world: World, reason: Reason) -
         states.add_room(f"!a{number}:sandbox", "@admin:sandbox")
         await join(world, "bob", f"!a{number}:sandbox")
     states.set_state(TWO, LIMIT_EVENT, {"max_users": 1})
-    limits = world.guard.live.candidates.policies.of("limit")
+    limits = world.guard.live.candidates.policies.of("limit").events
     limits.homeserver = limits.background = Poisoned(limits.homeserver, reason)
     await world.guard.live.run_pass()
     world.sandbox.sfu.join(drawer)

@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import UserId
 from lotus_guard.enforce.memberships import PUSHED, YES_SECONDS, Memberships
-from lotus_guard.enforce.policies import MOST_AHEAD
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.remembered import MOST_AHEAD
 from tests.enforce.member_source import ALICE, BOB, INSIDE, OUTSIDE, UNHEARD, MemberSource
 from tests.enforce.stand_ins import AWAY, ROOM, result
 

@@ -11,18 +11,28 @@ from twisted.internet.task import Clock
 from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.policies import (
-    MOST_AHEAD,
     UNKNOWN_SECONDS,
     AllPolicies,
-    Freshness,
     Known,
     Policies,
+    all_policies,
 )
 from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.remembered import MOST_AHEAD, Freshness
 from lotus_guard.rules.limit import Limit, LimitPolicy
-from lotus_guard.rules.rule import Allow, P, Reading, Rule
+from lotus_guard.rules.rule import Allow, P, Reading, ReadsEvent
 from tests.enforce import stand_ins
-from tests.enforce.stand_ins import MAX_AGE, ROOM, STALE, Given, Journal, Says, policies_of, result
+from tests.enforce.stand_ins import (
+    MAX_AGE,
+    ROOM,
+    STALE,
+    Given,
+    Journal,
+    Says,
+    policies_of,
+    read_by,
+    result,
+)
 
 
 class Homeserver:
@@ -32,9 +42,9 @@ class Homeserver:
         self.asked: list[Deferred[Reading[LimitPolicy]]] = []
         self.clock = Clock()
         self.complaints: list[str] = []
-        self.policies = Policies(
-            Limit(), self, self, Freshness(lambda: 2.0, 600.0), self, self.clock.seconds
-        )
+        fresh, now = Freshness(lambda: 2.0, 600.0), self.clock.seconds
+        every = all_policies([Limit()], (self, self), (fresh, fresh), now, self)
+        self.policies: Policies[LimitPolicy] = every.of("limit")
 
     def complained(self, _room: RoomId, text: str) -> None:
         self.complaints.append(text)
@@ -57,10 +67,11 @@ class Homeserver:
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         raise AssertionError("policies ask for no lists of rooms")
 
-    async def policy(self, _room: RoomId, _rule: Rule[P]) -> Reading[P]:
+    async def policy(self, _room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         waiting: Deferred[Reading[Any]] = Deferred()
         self.asked.append(waiting)
-        return await waiting
+        found: Reading[P] = read_by(rule, await waiting)
+        return found
 
     def get(self, **more: Any) -> Deferred[LimitPolicy]:
         return ensureDeferred(self.policies.get(ROOM, **more))
@@ -160,10 +171,10 @@ def test_a_policy_too_old_for_any_use_is_dropped_and_no_other() -> None:
     server.answer(3)
     assert result(waiting) == LimitPolicy(3)
     server.clock.advance(600.0)
-    server.policies.sweep()
+    server.policies.events.sweep()
     assert server.policies.last(ROOM) == LimitPolicy(3), "it may serve while Synapse is out"
     server.clock.advance(1.0)
-    server.policies.sweep()
+    server.policies.events.sweep()
     assert server.policies.age(ROOM) is None
 
 
@@ -304,9 +315,9 @@ def test_a_push_that_tells_nothing_of_a_rule_changes_nothing_of_it(two: Two) -> 
 
 def test_the_neutral_question_is_asked_in_the_background_and_fails_as_it_does(two: Two) -> None:
     one = two.policies.of("one")
-    assert result(ensureDeferred(one.ask_neutrally())).check(Outage)
+    assert result(ensureDeferred(one.events.ask_neutrally())).check(Outage)
     two.background.answers = {"one": LOOSE}
-    assert result(ensureDeferred(one.ask_neutrally())) is None
+    assert result(ensureDeferred(one.events.ask_neutrally())) is None
     assert one.age(ROOM) is None, "and nothing is kept of it"
     assert two.homeserver.asked == []
 
@@ -314,14 +325,14 @@ def test_the_neutral_question_is_asked_in_the_background_and_fails_as_it_does(tw
 def test_what_the_homeserver_calls_outdated_is_asked_for_and_serves_until_it_answers() -> None:
     homeserver = Homeserver()
     policies, clock = homeserver.policies, homeserver.clock
-    policies.outdated(ROOM)
-    assert not policies.is_outdated(ROOM), "nothing is known that could be"
+    policies.events.outdated(ROOM)
+    assert not policies.events.is_outdated(ROOM), "nothing is known that could be"
     policies.put(ROOM, Reading(LimitPolicy(2)), clock.seconds())
     clock.advance(1.0)
     begun_before = homeserver.get(max_age=0.5)
     clock.advance(0.1)
-    policies.outdated(ROOM)
-    assert policies.is_outdated(ROOM)
+    policies.events.outdated(ROOM)
+    assert policies.events.is_outdated(ROOM)
     assert policies.may_restrict(ROOM)
     assert policies.at_hand(ROOM) is None
     assert policies.last(ROOM) == LimitPolicy(2)
@@ -329,8 +340,8 @@ def test_what_the_homeserver_calls_outdated_is_asked_for_and_serves_until_it_ans
     waiting = homeserver.get()
     homeserver.asked[0].callback(Reading(LimitPolicy(2)))
     assert result(begun_before) == LimitPolicy(2)
-    assert policies.is_outdated(ROOM), "that look-up was begun before"
+    assert policies.events.is_outdated(ROOM), "that look-up was begun before"
     homeserver.asked[1].callback(Reading(LimitPolicy(3)))
     assert result(waiting) == LimitPolicy(3)
     assert policies.at_hand(ROOM) == LimitPolicy(3)
-    assert not policies.is_outdated(ROOM)
+    assert not policies.events.is_outdated(ROOM)

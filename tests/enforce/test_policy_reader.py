@@ -105,12 +105,17 @@ class Desk:
         self.clock.advance(1000.0)
         rules = [Says("one", Allow()), Says("two", Allow())]
         self.policies = policies_of(
-            rules, self.homeserver, self.clock, self.journal, self.background
+            rules,
+            self.homeserver,
+            self.clock,
+            self.journal,
+            self.background,
+            lambda: self.is_pushing,
         )
         now = self.clock.seconds
         limiter = RateLimiter(self.rate, self.clock, now)
         self.reader = PolicyReader(
-            self.policies, lambda: self.is_pushing, limiter, self.records, now, INTERVAL
+            self.policies, limiter, self.records, self.journal, now, INTERVAL
         )
         self.reader.begin()
 
@@ -247,7 +252,7 @@ def test_one_rooms_failure_keeps_nobody_from_asking_about_the_next() -> None:
             return await super().policy(room, rule)
 
     for policies in desk.policies:
-        policies.background = Poisoned({"one": STRICT, "two": STRICT})
+        policies.events.background = Poisoned({"one": STRICT, "two": STRICT})
     assert desk.read() == {}
     assert set(desk.read(room=RoomId("!other:s"))) == {"one", "two"}
 

@@ -9,10 +9,10 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.core.seats import Occupancy, Seats
-from lotus_guard.enforce.policies import MOST_AHEAD
 from lotus_guard.enforce.ports import Flooded, NotAsked, Outage, Reason
 from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.recipient import Recipient
+from lotus_guard.enforce.remembered import MOST_AHEAD
 from lotus_guard.enforce.seat_store import LocalSeats
 from lotus_guard.enforce.seating import LOOK_MAX_AGE, SeatDesk, in_time
 from lotus_guard.rules.limit import Limit, LimitPolicy

@@ -12,7 +12,7 @@ from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.enforce.ports import MayNotLook, NotAsked, Outage, Reason
 from lotus_guard.neighbours.sources import Sources
 from lotus_guard.rules.limit import Limit, LimitPolicy
-from lotus_guard.rules.rule import P, Reading, Rule
+from lotus_guard.rules.rule import P, Reading, ReadsEvent
 from tests.neighbours.answering import result_of
 
 ROOM, USER, LIMIT = RoomId("!r:s"), UserId("@u:s"), Limit()
@@ -46,7 +46,7 @@ class Way:
             raise self.says
         return self.says
 
-    async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
+    async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         said: Reading[P] = await self._say()
         return said
 

@@ -7,8 +7,8 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.enforce.policies import MOST_AHEAD
 from lotus_guard.enforce.ports import Reason
+from lotus_guard.enforce.remembered import MOST_AHEAD
 from lotus_guard.enforce.roll_call import AT_ONCE
 from lotus_guard.neighbours.bulkhead import for_tokens
 from lotus_guard.overload.client_address import Origin

@@ -4,11 +4,17 @@ import pytest
 
 from lotus_guard.enforce.credentials import Unusable
 from lotus_guard.rules import RULES, STANDING
-from lotus_guard.run.modes import MEMBERS, MODE, OBSERVE, read_members, read_observed
+from lotus_guard.run.modes import (
+    MODE,
+    OBSERVE,
+    STANDING_SETTINGS,
+    read_observed,
+    read_standing,
+)
 
 
 def texts(**given: str) -> dict[str, str]:
-    defaults = {each.name: each.default for each in (MEMBERS, MODE, OBSERVE)}
+    defaults = {each.name: each.default for each in (MODE, OBSERVE, *STANDING_SETTINGS.values())}
     return {**defaults, **{f"LOTUS_GUARD_{name}": text for name, text in given.items()}}
 
 
@@ -19,20 +25,26 @@ def test_rules_that_observe() -> None:
     assert read_observed(texts(MODE="observe", OBSERVE="limit")) == every
 
 
+@pytest.mark.parametrize("rule", STANDING_SETTINGS)
 @pytest.mark.parametrize(
-    ("mode", "is_asked", "observed"),
-    [("on", True, set()), ("off", False, set()), ("observe", True, {"members"})],
+    ("mode", "is_asked", "is_observed"),
+    [("on", True, False), ("off", False, False), ("observe", True, True)],
 )
-def test_calls_are_for_members_as_the_setting_says(
-    mode: str, is_asked: bool, observed: set[str]
+def test_a_rule_of_all_rooms_is_asked_as_its_setting_says(
+    rule: str, mode: str, is_asked: bool, is_observed: bool
 ) -> None:
-    assert read_members(texts(MEMBERS=mode)) is is_asked
-    assert read_observed(texts(MEMBERS=mode)) == observed
+    said = {**texts(), STANDING_SETTINGS[rule].name: mode}
+    assert (rule in read_standing(said)) is is_asked
+    assert (rule in read_observed(said)) is is_observed
+
+
+def test_calls_are_for_members_unless_a_setting_says_otherwise_and_no_more_is_asked() -> None:
+    assert read_standing(texts()) == {"members"}
 
 
 def test_a_word_that_is_none_of_these_is_a_fault() -> None:
     with pytest.raises(Unusable, match="LOTUS_GUARD_MEMBERS: found 'maybe'; wanted: on, off or"):
-        read_members(texts(MEMBERS="maybe"))
+        read_standing(texts(MEMBERS="maybe"))
     with pytest.raises(Unusable) as caught:
         read_observed(texts(MODE="dream", OBSERVE="cameras"))
     assert len(caught.value.faults) == 2

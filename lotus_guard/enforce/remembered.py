@@ -1,0 +1,177 @@
+"""What the homeserver says of rooms, remembered: fresh for a moment, usable longer in an outage.
+
+One look-up serves all who ask at once. What is begun before somebody vouches for it has bounds.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from math import inf
+from typing import Generic, TypeVar
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+
+from lotus_guard.core.lru import LruDict
+from lotus_guard.core.model import RoomId
+from lotus_guard.enforce.deferreds import SingleFlight, ignoring
+from lotus_guard.enforce.ports import Homeserver, Now, Outage
+
+V = TypeVar("V")
+
+MOST_ROOMS = 20_000
+MOST_AHEAD = 8
+"""How many look-ups nobody has vouched for yet may be under way at once."""
+
+
+@frozen
+class Kept(Generic[V]):
+    """What a room has, and when the look-up that read it was begun."""
+
+    value: V
+    at: float
+
+
+@frozen
+class Freshness:
+    """For how long what is remembered is used."""
+
+    max_age: Callable[[], float]
+    """Seconds for which it is served without asking again; longer while Synapse pushes changes."""
+    stale: float
+    """Seconds for which what was known last may be used while Synapse is out."""
+    is_told: Callable[[], bool] = lambda: False
+    """Whether Synapse tells us of changes by itself."""
+
+
+@define(eq=False)
+class Remembered(ABC, Generic[V]):
+    """One thing that the homeserver knows of each room."""
+
+    homeserver: Homeserver
+    background: Homeserver
+    """The same for background work: nobody with a deadline waits in its queue."""
+    freshness: Freshness
+    now: Now
+    _kept: LruDict[RoomId, Kept[V]] = field(init=False)
+    _outdated: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    """When the homeserver said that a room has something else, and not what."""
+    _flights: SingleFlight[tuple[RoomId, bool], Kept[V]] = field(init=False, factory=SingleFlight)
+
+    def __attrs_post_init__(self) -> None:
+        self._kept = LruDict(MOST_ROOMS, weigh=lambda _room, kept: self.bytes_of(kept.value))
+
+    @abstractmethod
+    async def look_up(self, room: RoomId, homeserver: Homeserver) -> Kept[V]:
+        """Ask the homeserver once, and take in what it says; raises Outage."""
+
+    def bytes_of(self, value: V) -> int:
+        """How many bytes a value takes beside its entry, where that is the clients' choice."""
+        return 0
+
+    def ahead(self, room: RoomId) -> None:
+        """Begin a look-up that will soon be needed, unless what we have is fresh.
+
+        Whoever asks here has proved nothing yet, so only a few run at once: a flood of invented
+        rooms must not delay the look-ups of those whom upstream has vouched for.
+        """
+        if not self.is_fresh(room) and len(self._flights) < MOST_AHEAD:
+            ignoring(self._join(room, False), Outage)
+
+    async def get(
+        self, room: RoomId, max_age: float | None = None, in_background: bool = False
+    ) -> V:
+        """Find what a room has, asking Synapse where what we have is not fresh.
+
+        `max_age` in seconds replaces the ordinary one. Raises Outage where Synapse does not
+        answer; what was known last is then in `last`.
+        """
+        oldest, kept = self._oldest(room, max_age), self._kept.get(room)
+        if kept is None or kept.at < oldest:
+            kept = await self._asked(room, in_background)
+            if kept.at < oldest:
+                # We joined a look-up that was begun too early, while upstream was at work.
+                kept = await self._asked(room, in_background)
+        return kept.value
+
+    def at_hand(self, room: RoomId) -> V | None:
+        """What a room has where what we have is fresh; None: it must be asked for."""
+        kept = self._kept.get(room)
+        if kept is None or not self.is_fresh(room):
+            return None
+        return kept.value
+
+    def keep(self, room: RoomId, kept: Kept[V]) -> bool:
+        """Take something in; False where we have a newer one, and nothing changes."""
+        before = self._kept.peek(room)
+        if before and before.at > kept.at:
+            return False
+        self._kept.put(room, kept)
+        return True
+
+    def kept(self, room: RoomId) -> Kept[V] | None:
+        """What was read last, however old."""
+        return self._kept.get(room)
+
+    def outdated(self, room: RoomId) -> None:
+        """The homeserver has something else than what we know: it is asked when next needed.
+
+        Until it answers, what is known serves as in an outage.
+        """
+        self._outdated.put(room, self.now())
+
+    def is_outdated(self, room: RoomId) -> bool:
+        """Whether the homeserver said so since it was read."""
+        kept = self._kept.get(room)
+        return kept is not None and kept.at < (self._outdated.get(room) or -inf)
+
+    def sweep(self) -> None:
+        """Drop what is too old to be used, even during an outage."""
+        oldest = self.now() - max(self.freshness.stale, self.freshness.max_age())
+        for room, kept in self._kept.items():
+            if kept.at < oldest:
+                self._kept.pop(room)
+
+    def last(self, room: RoomId) -> V | None:
+        """What was known last, if it is not too old to be used during an outage."""
+        kept = self._kept.get(room)
+        return kept.value if kept and self.now() - kept.at <= self.freshness.stale else None
+
+    def age(self, room: RoomId) -> float | None:
+        """How many seconds ago it was read; None where it never was."""
+        kept = self._kept.get(room)
+        return self.now() - kept.at if kept else None
+
+    def is_fresh(self, room: RoomId) -> bool:
+        """Whether what we have may be served without asking."""
+        age = self.age(room)
+        is_young = age is not None and age <= self.freshness.max_age()
+        return is_young and not self.is_outdated(room)
+
+    async def ask_neutrally(self) -> None:
+        """Ask a question no client can have a hand in; raises Outage."""
+        await self.background.ping()
+
+    def is_kept(self, room: RoomId, max_age: float | None = None) -> bool:
+        """Whether `get` would not have to ask."""
+        kept = self._kept.get(room)
+        return kept is not None and kept.at >= self._oldest(room, max_age)
+
+    def _oldest(self, room: RoomId, max_age: float | None) -> float:
+        """When what is used must have been asked for at the earliest."""
+        usual = self.freshness.max_age() if max_age is None else max_age
+        return max(self.now() - usual, self._outdated.get(room) or -inf)
+
+    async def _asked(self, room: RoomId, in_background: bool) -> Kept[V]:
+        joined = (room, in_background) in self._flights
+        try:
+            return await self._join(room, in_background)
+        except Outage:
+            if not joined:
+                raise
+        # Somebody else's look-up failed, begun before we asked: that was not our try.
+        return await self._join(room, in_background)
+
+    def _join(self, room: RoomId, in_background: bool) -> Deferred[Kept[V]]:
+        homeserver = self.background if in_background else self.homeserver
+        key = (room, in_background)
+        return self._flights.join(key, lambda: self.look_up(room, homeserver))

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from lotus_guard.core.seats import may_sit
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.core.text import shown
 from lotus_guard.rules.option import Count
 from lotus_guard.rules.rule import (
@@ -64,7 +65,7 @@ class Limit(Rule[LimitPolicy]):
     examples = (
         Example(
             {"max_users": 5},
-            "At most five people in the room's calls",
+            "example_limit",
             "at most five different people in the room's calls",
         ),
     )
@@ -95,11 +96,10 @@ class Limit(Rule[LimitPolicy]):
         limit, seen = policy.max_users, facts.occupancy
         if limit is None or seen is None or may_sit(limit, seen.others, seen.is_seated):
             return Allow()
-        people = "1 person" if limit == 1 else f"{limit} people"
-        there = "1 is" if seen.taken == 1 else f"{seen.taken} are"
+        people = Sentence("call_full_people", {"count": limit})
+        there = Sentence("call_full_there", {"count": seen.taken})
         return Refuse(
-            f"This call is full: it is limited to {people}, and {there} in it or about to join. "
-            "Try again when someone has left.",
+            Sentence("call_full", {"people": people, "there": there}),
             f"{seen.taken} in the call or about to join, {limit} allowed, this user not among them",
             {"max_users": limit, "taken": seen.taken, "is_seated": False},
             {"io.lotus.limit": {"max_users": limit, "users": seen.taken}},

@@ -16,6 +16,7 @@ from lotus_guard.run.contradictions import contradictions
 from lotus_guard.run.credential_settings import CREDENTIAL_VARIABLES, read_credentials
 from lotus_guard.run.modes import MEMBERS, MODE, OBSERVE, read_members, read_observed
 from lotus_guard.run.parsers import (
+    catalogues,
     count,
     endpoint,
     endpoint_or_none,
@@ -40,6 +41,7 @@ from lotus_guard.run.setting import (
     variables_of,
 )
 from lotus_guard.run.state_settings import STATE, redis_address, state_path
+from lotus_guard.words.files import Catalogues
 
 MOST_WORKERS = 64
 
@@ -160,6 +162,12 @@ class Config:
         "yes",
         "users in logs and records: yes, hash (keyed), no",
         one_of("yes", "hash", "no"),
+    )
+    languages: Catalogues = setting(
+        "WORDS",
+        "",
+        "directory of <language>.json: what users are told, in more languages or other words",
+        catalogues,
     )
     keep_decisions: float = setting(
         "KEEP_DECISIONS",

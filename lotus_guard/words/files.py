@@ -144,6 +144,8 @@ def _faults_of_text(
 ) -> list[str]:
     if not isinstance(text, str) or not text.strip():
         return [f"{key} is {shown(text)}; wanted: a text"]
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        return [f"{key} has half a character; wanted: a text"]
     if not is_well_formed(text):
         return [f"{key} has a brace of its own; wanted: a field such as {{count}}, or {{{{ or }}}}"]
     found = fields_in(text)

@@ -151,6 +151,7 @@ def test_other_files_beside_them_are_left_alone(tmp_path: Path) -> None:
         ({"call_full_people": {"other": "{count}"}}, "wanted: a text, or one for each of one and"),
         ({"call_full_people": {"one": "1", "other": "many"}}, "call_full_people, other has no"),
         ({"call_full_people": {"one": None, "other": "{count}"}}, "call_full_people, one is None"),
+        ('{"not_a_member": "x\\ud800"}', "not_a_member has half a character; wanted: a text"),
         ([], "it is none; wanted: one JSON object of at most"),
         ("{", "wanted: JSON in UTF-8"),
         ('{"reference": "x"\n "y"}', "line 2 column 2"),

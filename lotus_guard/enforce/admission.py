@@ -121,7 +121,7 @@ class Admission:
             return refusal
         if holder.binding is None:
             if asked and asked.request.elsewhere:  # one of ours, which another server plays back
-                raise Unfit("it was not made for this request")
+                raise Unfit("token_of_another")
             unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown LiveKit room")
             return self._pass_unjudged(unknown, None, holder.person)
         room = holder.binding.room

@@ -17,6 +17,7 @@ from lotus_guard.run.contradictions import contradictions
 from lotus_guard.run.credential_settings import CREDENTIAL_VARIABLES, read_credentials
 from lotus_guard.run.modes import MODE, OBSERVE, STANDING_SETTINGS, read_observed, read_standing
 from lotus_guard.run.parsers import (
+    catalogues,
     count,
     endpoint,
     endpoint_or_none,
@@ -41,6 +42,7 @@ from lotus_guard.run.setting import (
     variables_of,
 )
 from lotus_guard.run.state_settings import STATE, redis_address, state_path
+from lotus_guard.words.files import Catalogues
 
 MOST_WORKERS = 64
 
@@ -161,6 +163,12 @@ class Config:
         "yes",
         "users in logs and records: yes, hash (keyed), no",
         one_of("yes", "hash", "no"),
+    )
+    languages: Catalogues = setting(
+        "WORDS",
+        "",
+        "directory of <language>.json: what users are told, in more languages or other words",
+        catalogues,
     )
     keep_decisions: float = setting(
         "KEEP_DECISIONS",

@@ -7,7 +7,8 @@ from typing import Any
 from attrs import frozen
 
 from lotus_guard.enforce.policies import Known
-from lotus_guard.rules.plan import Remove, Restraint, Step, taker
+from lotus_guard.rules.giving import GIVING
+from lotus_guard.rules.plan import GiveBack, Remove, Restraint, Step, taker
 from lotus_guard.rules.rule import Fact, Rule
 
 
@@ -29,6 +30,11 @@ class RoomRules:
     """Whether the policies of all rules are known, if only from before an outage."""
     has_bug: bool = False
     """Whether a mistake of ours kept a rule from being read."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether each rule's policy is known as it is now, not from before an outage."""
+        return self.is_whole and not self.has_bug and all(e.known.is_certain for e in self.each)
 
     @property
     def restricting(self) -> list[RoomRule]:
@@ -56,5 +62,7 @@ class RoomRules:
             seating = self.seating()
             assert seating is not None, "only for want of a seat is anybody put out"
             return seating.rule.name
+        if isinstance(step, GiveBack):
+            return GIVING
         bans = step.bans if isinstance(step, Restraint) else ()
         return taker(step.participant, bans) or self.restricting[0].rule.name

@@ -10,8 +10,10 @@ from typing import Any
 from attrs import frozen
 
 from lotus_guard.enforce.credentials import Credentials, Unusable, fault_line
+from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.memory.redis_address import RedisAddress
 from lotus_guard.overload.client_address import Network
+from lotus_guard.rules.media import Media
 from lotus_guard.run.contradictions import contradictions
 from lotus_guard.run.credential_settings import CREDENTIAL_VARIABLES, read_credentials
 from lotus_guard.run.modes import MEMBERS, MODE, OBSERVE, read_members, read_observed
@@ -112,6 +114,12 @@ class Config:
     live_limit: bool = setting(
         "LIVE_LIMIT", "on", "off: nobody is ever put out of a full call", on_or_off
     )
+    give_back: bool = setting(
+        "GIVE_BACK",
+        "off",
+        "on: what was taken in a call is given back once no rule forbids it any more",
+        on_or_off,
+    )
     deadline: float = setting(
         "DEADLINE",
         "1.0",
@@ -192,6 +200,11 @@ class Config:
         "host names by which the operators' port is opened; with commas",
         words,
     )
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether anything is given back: not where what is taken is only observed."""
+        return self.give_back and not self.observed & {LIVE, Media.name}
 
     @property
     def key(self) -> str:

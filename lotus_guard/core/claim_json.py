@@ -40,7 +40,7 @@ def read_claim(text: str) -> Claim:
     document = json_object(text) if len(text) <= MOST_CLAIM else None
     try:
         return _read_claim(document) if document else OVER
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (LookupError, ValueError, TypeError, AttributeError):
         return OVER
 
 

@@ -32,7 +32,7 @@ class ClaimRows:
     def take_up(self, rows: Rows, epoch: float) -> None:
         """Take up what a file says."""
         for key, body in rows.items() if self.is_used else ():
-            self.claims.put(key, read_claim(body).awaited(epoch))
+            self.claims.put(key, read_claim(str(body)).awaited(epoch))
 
     def keep(self, key: Key, claim: Claim) -> None:
         """Write down a claim."""

@@ -82,6 +82,8 @@ class Participant:
     is_person: bool = True
     """Whether they take a seat. A stream (ingress) and an agent take none, and may send no more
     than anybody: the room forbids a camera, not a person's camera."""
+    joined: float = field(default=0.0, eq=False)
+    """When they came in, in seconds since 1970 by LiveKit's clock, cut to whole ones."""
 
 
 @frozen

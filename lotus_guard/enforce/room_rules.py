@@ -9,7 +9,8 @@ from attrs import evolve, frozen
 from lotus_guard.core.model import UserId
 from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.policies import Known
-from lotus_guard.rules.plan import Remove, Restraint, Step, taker
+from lotus_guard.rules.giving import GIVING
+from lotus_guard.rules.plan import GiveBack, Remove, Restraint, Step, taker
 from lotus_guard.rules.rule import Fact, Facts, Rule
 
 
@@ -33,6 +34,8 @@ class RoomRules:
     """Whether a mistake of ours kept a rule from being read."""
     power: PowerLevels | None = None
     """The room's power levels, where a policy asks for them and they are known."""
+    is_power_certain: bool = True
+    """Whether they are known as they are now, not from before an outage."""
 
     @property
     def facts(self) -> Facts:
@@ -44,9 +47,9 @@ class RoomRules:
         """Those whose policies make a difference by power levels."""
         return [each for each in self.each if each.rule.needs_power(each.known.policy)]
 
-    def with_power(self, power: PowerLevels) -> "RoomRules":
+    def with_power(self, power: PowerLevels, is_certain: bool = True) -> "RoomRules":
         """The same with the room's power levels."""
-        return evolve(self, power=power)
+        return evolve(self, power=power, is_power_certain=is_certain)
 
     def without_power(self) -> "RoomRules":
         """The same without the rules that need the power levels: these are not known."""
@@ -58,6 +61,12 @@ class RoomRules:
         """Whether a user needs no seat."""
         seating = self.seating()
         return seating is not None and seating.rule.exempts(seating.known.policy, user, self.power)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether each rule's policy is known as it is now, not from before an outage."""
+        is_known = self.is_whole and not self.has_bug and self.is_power_certain
+        return is_known and all(each.known.is_certain for each in self.each)
 
     @property
     def restricting(self) -> list[RoomRule]:
@@ -85,5 +94,7 @@ class RoomRules:
             seating = self.seating()
             assert seating is not None, "only for want of a seat is anybody put out"
             return seating.rule.name
+        if isinstance(step, GiveBack):
+            return GIVING
         bans = step.bans if isinstance(step, Restraint) else ()
         return taker(step.participant, bans) or self.restricting[0].rule.name

@@ -43,6 +43,7 @@ def read_participant(info: Any) -> Participant | None:
         tuple(Track(kind_of(_mimes(track)), _source_name(track.source)) for track in info.tracks),
         permission,
         info.kind not in _SEATLESS,
+        float(info.joined_at),
     )
 
 

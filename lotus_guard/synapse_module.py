@@ -27,6 +27,7 @@ modules).
 import logging
 import time
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from lotus_guard.core.ids import fits, is_room_id
 from lotus_guard.core.membership import MEMBER, Membership, membership_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.server_url import url_fault
-from lotus_guard.rules import RULES, Rules
+from lotus_guard.rules import RULES, Rules, by_event
 from lotus_guard.rules.push import (
     HEADER,
     HEARTBEAT,
@@ -78,7 +79,7 @@ class Settings:
 
     def covered(self, rules: Rules) -> list[str]:
         """List the types of events of which changes are pushed."""
-        return [*(rule.event for rule in rules), *([MEMBER] if self.members else ())]
+        return [*by_event(rules), *([MEMBER] if self.members else ())]
 
 
 class LotusGuardModule:
@@ -86,7 +87,7 @@ class LotusGuardModule:
 
     def __init__(self, config: Settings, api: Any, rules: Rules = RULES) -> None:
         self._settings = config
-        self._rules = {rule.event: rule for rule in rules}
+        self._rules = by_event(rules)
         self._secret = config.push_secret
         self._api = api
         self._queue = PushQueue(config.covered(rules))
@@ -112,9 +113,9 @@ class LotusGuardModule:
         self, event: Any, _state: Mapping[Any, Any]
     ) -> tuple[bool, dict[str, Any] | None]:
         """Refuse a senseless policy of a user of this server, and say what is wrong with it."""
-        rule = self._rules.get(event.type) if self._settings.reject_senseless else None
-        if rule and event.is_state() and event.state_key == "" and self._api.is_mine(event.sender):
-            complaints = rule.read(event.content).complaints
+        rules = self._rules.get(event.type, ()) if self._settings.reject_senseless else ()
+        if rules and event.is_state() and event.state_key == "" and self._api.is_mine(event.sender):
+            complaints = [each for rule in rules for each in rule.read(event.content).complaints]
             if complaints:
                 raise SynapseError(400, "; ".join(complaints), Codes.BAD_JSON)
         return True, None
@@ -135,7 +136,7 @@ class LotusGuardModule:
 
     def _queue_policies(self, room: RoomId, state: Mapping[Any, Any]) -> None:
         contents = {name: _content(state, name) for name in self._rules}
-        body = write_push(room, contents, list(self._rules.values()))
+        body = write_push(room, contents, list(chain(*self._rules.values())))
         self._queue.put_policies(room, body)
         if len(body) > MOST_PUSH:
             logger.warning("The policies of %s are too long to be pushed: they are polled", room)

@@ -20,6 +20,7 @@ from lotus_guard.enforce.ports import Bug
 from lotus_guard.enforce.presence import Presence, Seen
 from lotus_guard.enforce.room_queue import AT_ONCE
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
+from lotus_guard.enforce.stage import Stage
 from lotus_guard.enforce.turn import Turn
 from lotus_guard.rules.plan import Ban, Bans, Curb, Step, bans_by, bounded, plan
 from lotus_guard.rules.rule import Allow, Facts, Verdict, Who
@@ -68,6 +69,7 @@ class RoomPass:
     """What is planned and recorded, and not carried out: `live`, or some of the rules."""
     people: dict[RoomId, int] = field(factory=dict, init=False)
     """How many people were in each room under a policy when it was looked at last."""
+    stage: Stage = field(factory=Stage, init=False)
 
     async def enforce(self, room: RoomId, turn: Turn) -> Outcome:
         """Bring a room within its policies as far as it can be seen; raises Outage."""
@@ -76,6 +78,7 @@ class RoomPass:
             known = await self.reader.with_power(known, room, turn)
         if not known.restrict:
             self.effects.forget(room)
+            self.stage.forget(room)
             self.people.pop(room, None)
             if known.is_whole:
                 await self.seats.lift(room)
@@ -84,6 +87,7 @@ class RoomPass:
         if not all(attendance.is_whole for attendance in seen.rooms.values()):
             self.journal.saw_partly(room)
         self.people[room] = sum(len(each.identities) for each in seen.rooms.values())
+        known = known.with_places(self.stage, room, seen, self.directory.proved_user)
         await self.seats.free(room, seen)
         seating = known.seating()
         exempt = self._exempt(known, seen)
@@ -105,6 +109,7 @@ class RoomPass:
     def forget_all_but(self, rooms: AbstractSet[RoomId]) -> None:
         """Drop what is known of rooms whose calls are over."""
         self.effects.forget_all_but(rooms)
+        self.stage.forget_all_but(rooms)
         for room in self.people.keys() - rooms:
             del self.people[room]
 
@@ -125,7 +130,8 @@ class RoomPass:
             identity = participant.identity
             user = self.directory.proved_user(identity)
             who = Who(self.directory.person(identity), identity, user)
-            verdicts = ((r.rule.name, self._verdict(r, who, known.facts)) for r in restricting)
+            facts = known.facts_of(identity)
+            verdicts = ((r.rule.name, self._verdict(r, who, facts)) for r in restricting)
             return bans_by(verdicts)
 
         def all_bans_of(participant: Participant) -> Bans:

@@ -1,14 +1,16 @@
 """The rules of one room, as far as their policies are known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from attrs import evolve, frozen
 
-from lotus_guard.core.model import UserId
+from lotus_guard.core.model import Identity, RoomId, UserId
 from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.policies import Known
+from lotus_guard.enforce.presence import Seen
+from lotus_guard.enforce.stage import Places, Stage
 from lotus_guard.rules.plan import Remove, Restraint, Step, taker
 from lotus_guard.rules.rule import Fact, Facts, Rule
 
@@ -33,11 +35,13 @@ class RoomRules:
     """Whether a mistake of ours kept a rule from being read."""
     power: PowerLevels | None = None
     """The room's power levels, where a policy asks for them and they are known."""
+    places: Places | None = None
+    """Everybody's place among the cameras, where a policy asks for them."""
 
-    @property
-    def facts(self) -> Facts:
-        """What the rules are told of everybody in a pass."""
-        return Facts(power=self.power)
+    def facts_of(self, identity: Identity) -> Facts:
+        """What the rules are told of somebody in a pass."""
+        place = self.places.of(identity) if self.places else None
+        return Facts(power=self.power, cameras=place)
 
     @property
     def needing_power(self) -> list[RoomRule]:
@@ -53,6 +57,22 @@ class RoomRules:
         needing = self.needing_power
         able = [each for each in self.each if each not in needing]
         return evolve(self, each=able, is_whole=False)
+
+    def with_places(
+        self, stage: Stage, room: RoomId, seen: Seen, proved: Callable[[Identity], UserId | None]
+    ) -> "RoomRules":
+        """The same with the places among the cameras that a look shows, where a rule needs them."""
+        each = next((r for r in self.restricting if Fact.CAMERAS in r.rule.needs), None)
+        most = each.rule.cameras(each.known.policy) if each else None
+        if each is None or most is None:
+            stage.forget(room)
+            return self
+        rule, policy, power = each.rule, each.known.policy, self.power
+
+        def is_exempt(identity: Identity) -> bool:
+            return rule.exempts(policy, proved(identity), power)
+
+        return evolve(self, places=stage.look(room, seen, most, is_exempt))
 
     def exempts(self, user: UserId | None) -> bool:
         """Whether a user needs no seat."""

@@ -37,6 +37,8 @@ class Ban:
 
     rule: str
     sources: frozenset[Source]
+    why: str = ""
+    """What the operator reads, where there is more to say than what is forbidden."""
 
 
 Bans = tuple[Ban, ...]
@@ -45,7 +47,11 @@ Bans = tuple[Ban, ...]
 
 def bans_by(verdicts: Iterable[tuple[str, Verdict]]) -> Bans:
     """What rules forbid, by their names and verdicts."""
-    return tuple(Ban(rule, verdict.sources) for rule, verdict in verdicts if forbids_any(verdict))
+    return tuple(
+        Ban(rule, verdict.sources, verdict.why)
+        for rule, verdict in verdicts
+        if forbids_any(verdict)
+    )
 
 
 def forbids_any(verdict: Verdict) -> TypeGuard[Forbid]:

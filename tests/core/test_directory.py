@@ -73,6 +73,26 @@ def test_an_identity_that_was_issued_to_two_users_is_neither_of_them(is_archived
     assert directory.person(both) == both, "asking again does not win it back"
 
 
+@pytest.mark.parametrize(
+    ("identity", "user"),
+    [
+        ("@x:s:DEVICE", "@x:s"),
+        ("@x:s:8448:D", None),  # of `@x:s` or of `@x:s:8448`
+        ("@x:[::1]:D", None),
+        ("b8LdbNhWk0", None),
+    ],
+)
+def test_who_an_identity_is_beyond_doubt_can_be_read_in_one_way_only(
+    identity: str, user: str | None
+) -> None:
+    directory = learnt(CALL)
+    assert directory.proved_user(Identity(identity)) == user
+    directory.learn_identity(Identity(identity), UserId("@who:s"), CALL)
+    assert directory.proved_user(Identity(identity)) == "@who:s", "a token has told us"
+    directory.learn_identity(Identity(identity), UserId("@other:s"), CALL)
+    assert directory.proved_user(Identity(identity)) is None, "another one as well"
+
+
 def test_archiving_twice_keeps_both_halves() -> None:
     directory = learnt(CALL)
     directory.archive({CALL})

@@ -10,6 +10,15 @@ def test_the_last_seat_is_given_once() -> None:
     assert [admit(seats, f"u{i}", 3, 0.0) for i in range(14)] == [True] * 3 + [False] * 11
 
 
+def test_whoever_needs_no_free_seat_is_seated_in_a_full_room() -> None:
+    seats = make()
+    assert [admit(seats, name, 1, 0.0) for name in "ab"] == [True, False]
+    mod = Identity("@mod:s:1")
+    seating = seats.admit(ROOM, "@mod:s", mod, None, 0.0, 0.0)
+    assert seating.admitted
+    assert seats.taken(ROOM, 0.0) == ["@a:s", "@mod:s"], "and counts"
+
+
 def test_who_holds_a_seat_passes_again_also_when_the_limit_was_lowered() -> None:
     seats = make()
     assert admit(seats, "a", 2, 0.0)

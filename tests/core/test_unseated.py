@@ -34,6 +34,23 @@ def test_who_comes_without_a_seat_into_a_full_room_is_unseated_newest_first() ->
     assert seats.reassess(ROOM, 1) == []
 
 
+def test_who_is_exempt_is_seated_in_a_full_room_and_takes_nobodys_place() -> None:
+    seats = watched("@a:s:1", "@b:s:1")
+    seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@b:s:1", "@c:s:1")})
+    seats.saw(ROOM, {CALL: look(4.0, "@a:s:1", "@b:s:1", "@c:s:1", "@mod:s:1")})
+    assert seats.reassess(ROOM, 2, {"@mod:s"}) == ["@c:s"]
+    assert len(seats.taken(ROOM, 4.0)) == 4
+    assert seats.reassess(ROOM, 2) == ["@c:s"], "they have a seat now, exempt or not"
+    assert seats.reassess(ROOM, 4) == []
+
+
+def test_who_is_exempt_counts_as_everybody_does() -> None:
+    seats = watched("@a:s:1")
+    seats.saw(ROOM, {CALL: look(2.0, "@a:s:1", "@mod:s:1")})
+    seats.saw(ROOM, {CALL: look(4.0, "@a:s:1", "@mod:s:1", "@c:s:1")})
+    assert seats.reassess(ROOM, 2, {"@mod:s"}) == ["@c:s"]
+
+
 def put_out(seats: Seats, *identities: str) -> None:
     for identity in identities:
         seats.put_out(ROOM, Identity(identity), 2.0)

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Person
 from lotus_guard.enforce.events import EventRules, Readings
 from lotus_guard.enforce.policies import AllPolicies, all_policies
@@ -64,6 +65,8 @@ class Homeserver:
     answers: dict[str, Any] = field(factory=dict)
     asked: list[str] = field(factory=list)
     is_out: bool = False
+    powers: Any = AWAY
+    """The room's power levels, a failure, or later."""
 
     async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         self.asked.append(rule.name)
@@ -79,6 +82,16 @@ class Homeserver:
 
     async def membership(self, room: RoomId, user: UserId) -> Standing:
         raise AssertionError("policies ask for no memberships")
+
+    async def power(self, room: RoomId) -> PowerLevels:
+        self.asked.append("power")
+        answer: Any = self.powers
+        if isinstance(answer, Deferred):
+            answer = await answer
+        if isinstance(answer, Exception):
+            raise answer
+        found: PowerLevels = answer
+        return found
 
     async def ping(self) -> None:
         """It is there where it answers anything at all, unless the test says otherwise."""

@@ -7,12 +7,14 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import Identity
+from lotus_guard.core.power import read_power
 from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.powers import Powers
 from lotus_guard.enforce.recipient import Recipient
-from lotus_guard.enforce.remembered import Freshness
+from lotus_guard.enforce.remembered import Freshness, Kept
 from lotus_guard.rules.members import Members
+from lotus_guard.rules.permission import CALL_MEMBER, CallPermission
 from lotus_guard.rules.rule import Allow, Refuse
 from tests.enforce.member_source import ALICE, INSIDE, OUTSIDE, MemberSource
 from tests.enforce.stand_ins import ROOM, result
@@ -41,6 +43,17 @@ def test_of_somebody_who_is_not_proved_nothing_is_asked() -> None:
     stranger = evolve(RECIPIENT, user=None)
     assert result(ensureDeferred(everywhere.judged(RULE, stranger))) == Allow()
     assert source.asked == []
+
+
+def test_a_rule_about_power_is_told_the_rooms_levels() -> None:
+    everywhere, _ = made(rules=(CallPermission(),))
+    none = read_power({"events": dict.fromkeys(CALL_MEMBER, 100)}, None)
+    everywhere.powers.keep(ROOM, Kept(none, 0.0))
+    assert isinstance(
+        result(ensureDeferred(everywhere.judged(CallPermission(), RECIPIENT))), Refuse
+    )
+    everywhere.powers.keep(ROOM, Kept(read_power({"state_default": 0}, None), 0.0))
+    assert result(ensureDeferred(everywhere.judged(CallPermission(), RECIPIENT))) == Allow()
 
 
 def test_nothing_is_asked_ahead_where_no_rule_needs_it() -> None:

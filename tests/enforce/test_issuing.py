@@ -36,7 +36,7 @@ def forbids(rule: str, *sources: Source, is_observed: bool = False) -> Finding:
 
 
 def seats(rule: str, is_observed: bool = False) -> Finding:
-    return Finding(Says(rule, Allow()), Given(), Allow(), is_observed, seats=5, at=1.0)
+    return Finding(Says(rule, Allow()), Given(), Allow(), is_observed, True, seats=5, at=1.0)
 
 
 def issue(

@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import Identity, RoomId, Source, UserId
+from lotus_guard.core.power import read_power
 from lotus_guard.core.seats import Occupancy
 from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.judge import Finding, Judge
@@ -26,6 +27,7 @@ from lotus_guard.rules.rule import (
     Rule,
     StandingRule,
     Verdict,
+    Who,
 )
 from tests.enforce.member_source import ALICE, INSIDE, OUTSIDE, MemberSource
 from tests.enforce.stand_ins import (
@@ -234,8 +236,8 @@ def test_what_was_known_serves_where_a_rule_cannot_read_its_event(logged: list[A
     court.homeserver.answers = {"one": KeyError("a bug"), "two": KeyError("a bug")}
     assert verdicts(result(court.ask())) == {"one": NO_CAMERA}
     assert court.records.opened == [("two", "bug")], "nothing was known of it"
-    told = [each["rule"] for each in logged if "could not be read" in each["log_format"]]
-    assert told == ["one", "two"]
+    told = [each["event"] for each in logged if "could not be read" in each["log_format"]]
+    assert told == ["io.lotus.one", "io.lotus.two"]
 
 
 def test_of_a_policy_that_restricts_half_the_time_is_left_for_what_else_it_needs() -> None:
@@ -289,9 +291,74 @@ def test_where_nobody_says_who_is_there_they_come_in_and_keep_a_seat(
     assert court.keeps_seat
 
 
+MODERATED = read_power({"users": {"@mod:s": 50}}, None)
+
+
+class Bypassed(Says):
+    """A rule that exempts moderators, and says so where it is told who they are."""
+
+    def needs_power(self, policy: Given) -> bool:
+        return True
+
+    def judge(self, policy: Given, who: Who, facts: Facts) -> Verdict:
+        is_moderator = facts.power is not None and who.user and facts.power.of(who.user) >= 50
+        return Allow(is_exempt=True) if is_moderator else super().judge(policy, who, facts)
+
+
+@pytest.mark.parametrize(
+    ("user", "powers", "verdict"),
+    [
+        ("@mod:s", MODERATED, Allow(is_exempt=True)),
+        ("@a:s", MODERATED, NO_CAMERA),
+        (None, MODERATED, NO_CAMERA),
+        ("@mod:s", AWAY, NO_CAMERA),
+    ],
+)
+@pytest.mark.parametrize("is_at_hand", [False, True])
+def test_who_is_exempt_is_told_by_the_power_levels_and_nobody_is_where_they_are_unknown(
+    user: Any, powers: Any, verdict: Verdict, is_at_hand: bool
+) -> None:
+    court = Court([Bypassed("one", NO_CAMERA)])
+    court.homeserver.answers, court.homeserver.powers = {"one": Given()}, powers
+    if is_at_hand:
+        court.knows(one=Given())
+    assert verdicts(result(court.ask(user))) == {"one": verdict}
+    assert court.records.opened == [], "nothing is let through for want of them"
+
+
+def test_who_is_exempt_takes_a_seat_beyond_the_limit() -> None:
+    court = Court([Bypassed("seats", NO, SEATS)])
+    court.homeserver.powers = MODERATED
+    court.knows(seats=Given(seats=2))
+    (found,) = result(court.ask(UserId("@mod:s")))
+    assert (found.verdict, found.is_seating, found.seats) == (Allow(is_exempt=True), True, None)
+    (found,) = result(court.ask(UserId("@a:s")))
+    assert (found.is_seating, found.seats) == (True, 2)
+
+
+def test_power_levels_that_hang_are_waited_for_half_the_time() -> None:
+    court = Court([Bypassed("one", NO_CAMERA)])
+    court.knows(one=Given())
+    court.homeserver.powers = Deferred()
+    asked = court.ask(UserId("@mod:s"))
+    court.clock.advance(DEADLINE / 2)
+    court.clock.advance(0.0)
+    assert verdicts(result(asked)) == {"one": NO_CAMERA}
+
+
+def test_power_levels_are_looked_up_ahead_where_a_policy_is_known_to_need_them() -> None:
+    court = Court([Bypassed("one", NO_CAMERA)])
+    court.homeserver.powers = MODERATED
+    court.homeserver.answers = {"one": Given()}
+    court.judge.ahead(ROOM)
+    assert court.homeserver.asked == ["one"]
+    court.judge.ahead(ROOM)
+    assert court.homeserver.asked == ["one", "power"]
+
+
 def test_look_ups_begin_ahead_and_a_look_only_where_seats_are_counted() -> None:
     court = Court([Says("seats", Allow(), SEATS), Says("two", Allow())])
-    court.homeserver.answers = {"seats": Given(), "two": Given()}
+    court.homeserver.answers = {"seats": Given(False), "two": Given()}
     court.judge.ahead(ROOM)
     assert (court.homeserver.asked, court.desk.calls) == (["seats", "two"], [])
     court.knows(-1.0, seats=Given(seats=2))

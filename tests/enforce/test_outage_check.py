@@ -60,7 +60,7 @@ async def test_a_guard_asks_what_no_client_has_a_hand_in(world: World) -> None:
     world.start_guard(**FAST)
     asked: Any = []
     world.sandbox.homeserver.asked = asked
-    doubt = world.guard.live.room_pass.reader.checks["limit"]
+    doubt = world.guard.live.room_pass.reader.checks["io.lotus.voice_limit"]
     assert not await doubt.is_out()
     assert asked == [], "about no room"
     world.sandbox.homeserver.whoami_hangs = True

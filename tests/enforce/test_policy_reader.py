@@ -10,10 +10,12 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock, deferLater
 
 from lotus_guard.core.model import LiveKitRoom, RoomId
-from lotus_guard.enforce.policies import AllPolicies
+from lotus_guard.core.power import PowerLevels, read_power
+from lotus_guard.enforce.policies import AllPolicies, Known
 from lotus_guard.enforce.policy_reader import LONGEST_POLL, PolicyReader
 from lotus_guard.enforce.rate_limiter import RateLimiter
-from lotus_guard.enforce.room_rules import RoomRules
+from lotus_guard.enforce.remembered import Kept
+from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.rules.rule import Allow, Reading
 from tests.calls import NO_CAMERA, Counting, join
 from tests.enforce.stand_ins import (
@@ -147,6 +149,69 @@ def by_name(rules: RoomRules) -> dict[str, Any]:
 
 
 STRICT, LOOSE = Given(True), Given(False)
+MODERATED = read_power({"users": {"@mod:s": 50}}, None)
+
+
+class Bypassed(Says):
+    """A rule that asks for power levels, and doubts some of them."""
+
+    def needs_power(self, policy: Given) -> bool:
+        return policy.restricts
+
+    def doubts(self, policy: Given, power: PowerLevels) -> tuple[str, ...]:
+        return ("everybody has it",) if power.users_default else ()
+
+
+def with_power(desk: Desk, turn: Turn | None = None) -> RoomRules:
+    """Ask for the power levels of a room with a rule that needs them, and one that does not."""
+    rules = [RoomRule(each, Known(STRICT, True)) for each in (Bypassed("one", Allow()), TWO)]
+    asking = ensureDeferred(desk.reader.with_power(RoomRules(rules), ROOM, turn or Turn()))
+    desk.clock.pump([0.001] * 10)
+    found: RoomRules = result(asking)
+    return found
+
+
+TWO = Says("two", Allow())
+
+
+def test_power_levels_are_asked_for_in_each_pass_unless_they_are_pushed() -> None:
+    desk = Desk()
+    desk.background.powers = MODERATED
+    for asked in (1, 2):
+        assert with_power(desk).power == MODERATED
+        assert desk.background.asked.count("power") == asked
+    desk.is_pushing = True
+    assert with_power(desk).power == MODERATED
+    desk.policies.powers.outdated(ROOM)
+    desk.clock.advance(0.1)
+    assert desk.background.asked.count("power") == 2
+    assert with_power(desk).power == MODERATED
+    assert desk.background.asked.count("power") == 3, "a push said that there are others"
+
+
+def test_power_levels_of_before_an_outage_serve_and_without_any_the_rule_is_dropped() -> None:
+    desk = Desk()
+    desk.background.powers = AWAY
+    rules = with_power(desk)
+    assert [each.rule.name for each in rules.each] == ["two"]
+    assert not rules.is_whole
+    assert desk.records.unenforced == [("one", "reset")]
+    desk.policies.powers.keep(ROOM, Kept(MODERATED, desk.clock.seconds()))
+    desk.clock.advance(OLD)
+    assert with_power(desk).power == MODERATED
+
+
+def test_power_levels_that_make_no_sense_of_a_policy_are_complained_of_once() -> None:
+    desk = Desk()
+    desk.background.powers = read_power({"users_default": 50}, None)
+    for _ in range(3):
+        with_power(desk)
+    assert desk.journal.complaints == ["everybody has it"]
+    desk.background.powers = MODERATED
+    with_power(desk)
+    desk.background.powers = read_power({"users_default": 50}, None)
+    with_power(desk)
+    assert len(desk.journal.complaints) == 2
 
 
 def test_a_pass_asks_about_each_rule_in_the_background() -> None:

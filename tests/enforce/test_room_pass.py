@@ -1,6 +1,6 @@
 """One room brought within its policies: on the sandbox, and by the rules that hold in it."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from typing import Any
 
 import pytest
@@ -17,8 +17,10 @@ from lotus_guard.core.model import (
     Participant,
     RoomId,
     Source,
+    UserId,
 )
 from lotus_guard.core.naming import livekit_room_of
+from lotus_guard.core.power import PowerLevels, read_power
 from lotus_guard.enforce.policies import Known
 from lotus_guard.enforce.presence import Seen
 from lotus_guard.enforce.room_pass import LIVE, Outcome, RoomPass
@@ -132,6 +134,8 @@ class Party:
     would_be: list[tuple[str, str, str]] = field(factory=list)
     notes: list[str] = field(factory=list)
     ages: list[float] = field(factory=list)
+    power: PowerLevels | None = None
+    exempt: Collection[str] = ()
     room_pass: RoomPass = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -147,6 +151,9 @@ class Party:
         return found
 
     # The reader.
+
+    async def with_power(self, known: RoomRules, _room: RoomId, _turn: Turn) -> RoomRules:
+        return known.with_power(self.power) if self.power else known.without_power()
 
     def now(self) -> float:
         return 7.0
@@ -177,7 +184,10 @@ class Party:
     async def lift(self, _room: RoomId) -> None:
         self.notes.append("lifted")
 
-    async def unseated(self, _room: RoomId, seating: RoomRule) -> list[str]:
+    async def unseated(
+        self, _room: RoomId, seating: RoomRule, exempt: Collection[str]
+    ) -> list[str]:
+        self.exempt = exempt
         self.notes.append(f"unseated by {seating.rule.name}")
         return self.unseated_people
 
@@ -323,7 +333,40 @@ def test_a_rule_is_told_whom_it_judges_as_far_as_that_is_known() -> None:
     asked = rule("one")
     Party([asked], there=(somebody("a"),)).run()
     says: Any = asked.rule
-    assert says.asked == [(Who("@a:s", Identity("@a:s:D")), Facts())]
+    assert says.asked == [(Who("@a:s", Identity("@a:s:D"), UserId("@a:s")), Facts())]
+
+
+class Bypassed(Says):
+    """A rule that holds for others than `@a:s`."""
+
+    def needs_power(self, policy: Given) -> bool:
+        return True
+
+    def exempts(self, policy: Given, user: Any, power: Any) -> bool:
+        return bool(user == "@a:s" and power.of(user) >= 50)
+
+
+MODERATED = read_power({"users": {"@a:s": 50, "@b:s": 0}}, None)
+
+
+def test_a_rule_that_exempts_people_is_told_the_power_levels_and_they_need_no_seat() -> None:
+    rule = Bypassed("seats", NO_CAM, [Fact.ATTENDANCE])
+    known = RoomRule(rule, Known(Given(seats=1), True))
+    party = Party([known], there=(somebody("a"), somebody("b")), power=MODERATED)
+    party.run()
+    assert {facts.power for _, facts in rule.asked} == {MODERATED}
+    assert party.exempt == {"@a:s"}
+
+
+def test_where_the_power_levels_are_not_known_nothing_is_taken_by_a_rule_that_needs_them() -> None:
+    known = RoomRule(Bypassed("one", NO_CAM), Known(Given(), True))
+    party = Party([known, rule("two", NO_SCREEN)], there=(somebody("a"),), power=None)
+    party.run()
+    assert party.done == [("Narrow", "@a:s:D", "two")]
+    party = Party([known], there=(somebody("a"),), power=None)
+    party.run()
+    assert "lifted" not in party.notes, "there is a policy: nobody who comes needs no seat by it"
+    assert party.done == []
 
 
 def test_a_room_that_is_seen_in_part_is_noted() -> None:

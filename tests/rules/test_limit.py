@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.model import Identity
+from lotus_guard.core.model import Identity, UserId
+from lotus_guard.core.power import read_power
 from lotus_guard.core.seats import Occupancy
-from lotus_guard.rules.limit import Limit, LimitPolicy
+from lotus_guard.rules.bypass import Bypass
+from lotus_guard.rules.limit import ONLY_MODERATORS_START, Limit, LimitPolicy
 from lotus_guard.rules.rule import Allow, Fact, Facts, Refuse, Who
 
 LIMIT = Limit()
@@ -83,6 +85,108 @@ def test_a_refusal_says_how_many_there_may_be_and_how_many_there_are() -> None:
     assert "it is limited to 1 person, and 1 is in it or about to join" in one
 
 
+POWER = read_power({"users": {"@mod:s": 50}, "events": {"io.lotus.voice_limit": 60}}, None)
+MODERATOR = Who("@mod:s", Identity("@mod:s:D"), UserId("@mod:s"))
+MEMBER = Who("@alice:s", Identity("@alice:s:D"), UserId("@alice:s"))
+FULL, EMPTY = Occupancy(5, 5, False), Occupancy(0, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("bypass", "who", "power", "passes"),
+    [
+        (Bypass(level=50), MODERATOR, POWER, True),
+        (Bypass(level=50), MEMBER, POWER, False),
+        (Bypass(level=51), MODERATOR, POWER, False),
+        (Bypass(True), MODERATOR, POWER, False),  # it takes 60 to set the event
+        (Bypass(True, 50), MODERATOR, POWER, True),
+        (Bypass(level=50), MODERATOR, None, False),  # nobody says what they may
+        (Bypass(level=50), ALICE, POWER, False),  # nobody has proved who they are
+        (Bypass(level=0), MEMBER, POWER, False),  # everybody has that: a typing error
+    ],
+)
+def test_who_is_exempt_enters_a_full_room(
+    bypass: Bypass, who: Who, power: Any, passes: bool
+) -> None:
+    verdict = LIMIT.judge(LimitPolicy(5, bypass), who, Facts(FULL, power=power))
+    assert verdict == Allow(is_exempt=True) if passes else isinstance(verdict, Refuse)
+
+
+def test_a_refusal_says_where_the_power_levels_were_not_known() -> None:
+    refuse: Any = LIMIT.judge(LimitPolicy(5, Bypass(True)), MODERATOR, Facts(FULL))
+    assert refuse.why.endswith("; the power levels of the room are not known")
+    assert "power" not in LIMIT.judge(LimitPolicy(5), MODERATOR, Facts(FULL)).why  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("level", "who", "seen", "power", "passes"),
+    [
+        (50, MODERATOR, EMPTY, POWER, True),
+        (50, MEMBER, EMPTY, POWER, False),
+        (50, ALICE, EMPTY, POWER, False),  # who has not proved who they are has the least
+        (50, MEMBER, Occupancy(1, 1, False), POWER, True),  # somebody is in it
+        (50, MEMBER, Occupancy(1, 0, True), POWER, True),  # they are themselves: they rejoin
+        (50, MEMBER, Occupancy(1, 0, False), POWER, False),  # who is unseated starts nothing
+        (50, MEMBER, EMPTY, None, True),  # our trouble is not theirs
+        (None, MEMBER, EMPTY, POWER, True),
+    ],
+)
+def test_a_call_is_started_by_whoever_has_the_level_for_it(
+    level: int | None, who: Who, seen: Occupancy, power: Any, passes: bool
+) -> None:
+    verdict = LIMIT.judge(LimitPolicy(None, start_level=level), who, Facts(seen, power=power))
+    assert isinstance(verdict, Allow if passes else Refuse)
+    if isinstance(verdict, Refuse):
+        assert verdict.sentence == ONLY_MODERATORS_START
+        assert LIMIT.replay(verdict.inputs) == "refused"
+        assert LIMIT.replay({**verdict.inputs, "level": 50}) == "admitted"
+
+
+def test_who_may_start_and_who_is_exempt_are_read_without_a_limit_and_with_one() -> None:
+    reading = LIMIT.read({"start_level": 50})
+    assert (reading.policy, reading.complaints) == (LimitPolicy(start_level=50), ())
+    assert reading.policy.restricts
+    assert LIMIT.seats(reading.policy) is None
+    assert LIMIT.needs_power(reading.policy)
+    both = LIMIT.read({"max_users": 5, "bypass": True, "bypass_level": 40, "start_level": 50})
+    assert both.policy == LimitPolicy(5, Bypass(True, 40), 50)
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({"start_level": "50"}, "start_level"),
+        ({"max_users": 2, "start_level": True}, "start_level"),
+        ({"max_users": 2, "bypass": 1}, "bypass"),
+        ({"max_users": 2, "bypass_level": None}, "bypass_level"),
+        ({"max_users": 2, "bypass_level": 2**60}, "bypass_level"),
+        ({"bypass": True}, "max_users"),  # exempt from nothing
+    ],
+)
+def test_what_makes_no_sense_in_exceptions_is_complained_of(content: Any, field: str) -> None:
+    reading = LIMIT.read(content)
+    (complaint,) = reading.complaints
+    assert complaint.startswith(f"io.lotus.voice_limit: {field} is ")
+    assert reading.policy == LimitPolicy(
+        content.get("max_users"), LIMIT.read(content).policy.bypass
+    )
+
+
+def test_levels_that_everybody_has_are_doubted() -> None:
+    low = LIMIT.read({"max_users": 2, "bypass_level": 0, "start_level": -1}).policy
+    assert [each.partition(",")[0] for each in LIMIT.doubts(low, POWER)] == [
+        "io.lotus.voice_limit: bypass_level is 0",
+        "io.lotus.voice_limit: start_level is -1",
+    ]
+    assert LIMIT.doubts(LimitPolicy(2, Bypass(level=1), 1), POWER) == ()
+
+
+def test_power_levels_are_asked_for_only_where_they_make_a_difference() -> None:
+    assert not LIMIT.needs_power(LimitPolicy(5))
+    assert not LIMIT.needs_power(LimitPolicy(None, Bypass(True)))
+    assert LIMIT.needs_power(LimitPolicy(5, Bypass(True)))
+    assert LIMIT.needs_power(LimitPolicy(5, Bypass(level=50)))
+
+
 @given(st.integers(1, 99), st.integers(0, 99), st.booleans())
 def test_a_refusal_is_decided_once_more_from_its_inputs(
     most: int, taken: int, is_seated: bool
@@ -108,8 +212,18 @@ def test_it_is_shown_in_words() -> None:
     assert one.words == ("at most 1 person",)
     assert none.sentences == ("Any number of people may be in the room's calls.",)
     assert (none.words, none.brief) == ((), ())
+    no_more = {"limit_bypass": False, "limit_bypass_level": None, "start_level": None}
     assert [shown.fields for shown in (some, one, none)] == [
-        {"max_users": 5},
-        {"max_users": 1},
-        {"max_users": None},
+        {"max_users": most, **no_more} for most in (5, 1, None)
     ]
+
+
+def test_exceptions_and_who_may_start_are_shown_in_words() -> None:
+    shown = LIMIT.show(LimitPolicy(5, Bypass(True, 40), 50))
+    assert shown.sentences[1:] == (
+        "Exempt from the limit: whoever may set this rule, and power level 40.",
+        "Only power level 50 and above may start a call.",
+    )
+    assert shown.words == ("at most 5 people", "power level 50 starts calls")
+    assert shown.brief == ("at most 5", "level 50 starts")
+    assert shown.fields["limit_bypass_level"] == 40

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.core.model import Identity, Source
+from lotus_guard.core.model import Identity, Source, UserId
+from lotus_guard.core.power import read_power
+from lotus_guard.rules.bypass import Bypass
 from lotus_guard.rules.media import Media, SourcePolicy
 from lotus_guard.rules.rule import Allow, Facts, Forbid, Who
 
@@ -54,6 +56,25 @@ def test_everybody_is_forbidden_the_same() -> None:
     assert MEDIA.needs == frozenset()
 
 
+POWER = read_power({"users": {"@mod:s": 50}}, None)
+MODERATOR = Who("@mod:s", Identity("@mod:s:D"), UserId("@mod:s"))
+
+
+def test_who_is_exempt_keeps_camera_and_screen() -> None:
+    policy = MEDIA.read({"allow_camera": False, "bypass": True}).policy
+    assert policy == SourcePolicy(CAMERA, Bypass(True))
+    assert MEDIA.judge(policy, MODERATOR, Facts(power=POWER)) == Allow(is_exempt=True)
+    for who, power in ((MODERATOR, None), (ALICE, POWER)):
+        assert MEDIA.judge(policy, who, Facts(power=power)) == Forbid(CAMERA)
+    assert MEDIA.show(policy).sentences[-1] == "Exempt from this: whoever may set this rule."
+
+
+def test_an_exception_from_nothing_asks_for_no_power_levels() -> None:
+    assert not MEDIA.needs_power(MEDIA.read({"bypass": True}).policy)
+    assert MEDIA.needs_power(MEDIA.read({"allow_camera": False, "bypass_level": 9}).policy)
+    assert not MEDIA.needs_power(SourcePolicy(CAMERA))
+
+
 @pytest.mark.parametrize(
     ("forbidden", "sentences", "words", "brief"),
     [
@@ -80,4 +101,5 @@ def test_it_is_shown_in_words(
 ) -> None:
     shown = MEDIA.show(SourcePolicy(forbidden))
     assert (shown.sentences, shown.words, shown.brief) == (sentences, words, brief)
-    assert shown.fields == {"forbidden": sorted(forbidden)}
+    no_more = {"media_bypass": False, "media_bypass_level": None}
+    assert shown.fields == {"forbidden": sorted(forbidden), **no_more}

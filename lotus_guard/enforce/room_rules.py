@@ -62,12 +62,14 @@ class RoomRules:
         self, stage: Stage, room: RoomId, seen: Seen, proved: Callable[[Identity], UserId | None]
     ) -> "RoomRules":
         """The same with the places among the cameras that a look shows, where a rule needs them."""
-        each = next((r for r in self.restricting if Fact.CAMERAS in r.rule.needs), None)
-        most = each.rule.cameras(each.known.policy) if each else None
-        if each is None or most is None:
-            stage.forget(room)
+        each = next((r for r in self.each if Fact.CAMERAS in r.rule.needs), None)
+        if each is None:  # nothing is known of its policy: the order may be needed again
             return self
         rule, policy, power = each.rule, each.known.policy, self.power
+        most = rule.cameras(policy)
+        if most is None:
+            stage.forget(room)
+            return self
 
         def is_exempt(identity: Identity) -> bool:
             return rule.exempts(policy, proved(identity), power)

@@ -20,7 +20,7 @@ from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.room_pass import Outcome
 from lotus_guard.enforce.rota import RESTRICTED, Candidate
 from lotus_guard.rules import RULES
-from lotus_guard.rules.rule import Allow, Reading
+from lotus_guard.rules.rule import Allow, Fact, Reading
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.loop import LoopTick
 from lotus_guard.sandbox.livekit_state import Source
@@ -260,7 +260,9 @@ class Loop:
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1000.0)
         here: Any = self
-        self.policies = policies_of([Says("one", Allow()), Says("two", Allow())], here, self.clock)
+        self.policies = policies_of(
+            [Says("one", Allow(), [Fact.ATTENDANCE]), Says("two", Allow())], here, self.clock
+        )
         self.live = Live(here, here, here, self.rank, here, self.clock, self.clock.seconds, 2.0)
 
     # LiveKit.

@@ -22,9 +22,12 @@ def test_nothing_is_started_and_no_file_is_opened(tmp_path: Path) -> None:
 def test_each_rule_has_policies_of_its_own_and_is_named_to_the_operator() -> None:
     guard = guard_on(Clock(), LOTUS_GUARD_OBSERVE="sources,live")
     modes = guard.overview.guard()["rules"]
-    others = {rule.name: "enforce" for rule in (*STANDING, *RULES)}
+    asked = ["members", *(rule.name for rule in RULES)]
+    others = dict.fromkeys(asked, "enforce")
     assert modes == {**others, "sources": "observe", "live": "observe"}
-    assert set(guard.overview.guard()["titles"]) == {rule.name for rule in (*STANDING, *RULES)}
+    assert set(guard.overview.guard()["titles"]) == set(asked)
+    every = guard_on(Clock(), LOTUS_GUARD_CALL_PERMISSION="on").overview.guard()
+    assert set(every["titles"]) == {rule.name for rule in (*STANDING, *RULES)}
     without = guard_on(Clock(), LOTUS_GUARD_MEMBERS="off").overview.guard()
     assert "members" not in {**without["rules"], **without["titles"]}
 

@@ -43,7 +43,9 @@ def place(ahead: int, is_on: bool = True) -> Facts:
 )
 def test_what_the_event_says(content: Any, policy: CamerasPolicy) -> None:
     reading = CAMERAS.read(content)
-    assert (reading.policy, reading.complaints) == (policy, ()), "bypass is for Media to complain of"
+    assert (reading.policy, reading.complaints) == (policy, ()), (
+        "bypass is for Media to complain of"
+    )
     assert reading.policy.restricts == (policy.max_cameras is not None)
     assert CAMERAS.cameras(policy) == policy.max_cameras
 

@@ -11,23 +11,21 @@
 
 It runs in Synapse's process, so it does nothing there that could hold an event up or let it fail:
 `on_new_event` only puts the room's policies, or somebody's membership, in a queue, and one
-background task sends them, with back-off while the guard is away. A heartbeat goes out only while
-nothing is waiting, so that the guard polls again by itself as soon as pushes do not get through.
+background task sends them, with back-off while the guard is away. Of power levels it tells only
+that they changed: the guard asks for them. A heartbeat goes out only while nothing is waiting, so
+that the guard polls again by itself as soon as pushes do not get through.
 
 With `carry_over`, the policies of a room that one of this server's users upgrades are copied into
 the new room, by that user's own power: Synapse copies only what it knows itself (docs/facts.md,
 Synapse: modules).
 
-The wire is in `lotus_guard.rules.push`, what waits in `lotus_guard.rules.push_queue`. Source of the
-callbacks: Synapse's documentation, "Third party rules callbacks"; that `check_event_allowed` may
-raise SynapseError is relied upon by other modules and kept for them (docs/facts.md, Synapse:
-modules).
+The wire is in `lotus_guard.rules.push`, what waits in `lotus_guard.rules.push_queue`; the callbacks
+are in docs/facts.md, Synapse: modules.
 """
 
 import logging
 import time
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +38,7 @@ from twisted.web.http_headers import Headers
 from lotus_guard.core.ids import fits, is_room_id
 from lotus_guard.core.membership import MEMBER, Membership, membership_of
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import CREATE, POWER_LEVELS, PowerLevels, read_power
 from lotus_guard.core.server_url import url_fault
 from lotus_guard.rules import RULES, Rules, by_event
 from lotus_guard.rules.push import (
@@ -52,6 +51,7 @@ from lotus_guard.rules.push import (
     write_push,
 )
 from lotus_guard.rules.push_queue import PushQueue
+from lotus_guard.rules.rule import Rule
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ LONGEST_PAUSE = 30.0
 GATHERING = 0.05
 """Seconds for which memberships are gathered after some went out: a busy homeserver has a hundred
 changes a second, most of them in rooms without calls, and makes twenty requests of them."""
-TOMBSTONE, CREATE = "m.room.tombstone", "m.room.create"
+TOMBSTONE = "m.room.tombstone"
 
 
 @frozen
@@ -79,7 +79,8 @@ class Settings:
 
     def covered(self, rules: Rules) -> list[str]:
         """List the types of events of which changes are pushed."""
-        return [*by_event(rules), *([MEMBER] if self.members else ())]
+        members = [MEMBER] if self.members else []
+        return [*by_event(rules), POWER_LEVELS, *members]
 
 
 class LotusGuardModule:
@@ -110,14 +111,17 @@ class LotusGuardModule:
         return Settings(_guard_url(config), _secret(config), push_secret_path=path, **chosen)
 
     async def check_event_allowed(
-        self, event: Any, _state: Mapping[Any, Any]
+        self, event: Any, state: Mapping[Any, Any]
     ) -> tuple[bool, dict[str, Any] | None]:
-        """Refuse a senseless policy of a user of this server, and say what is wrong with it."""
-        rules = self._rules.get(event.type, ()) if self._settings.reject_senseless else ()
+        """Refuse a senseless policy of a user of this server, and say what is wrong with it.
+
+        `state` is the room's before the event.
+        """
+        rules = self._rules.get(event.type) if self._settings.reject_senseless else None
         if rules and event.is_state() and event.state_key == "" and self._api.is_mine(event.sender):
-            complaints = [each for rule in rules for each in rule.read(event.content).complaints]
+            complaints = [each for rule in rules for each in _complaints(rule, event, state)]
             if complaints:
-                raise SynapseError(400, "; ".join(complaints), Codes.BAD_JSON)
+                raise SynapseError(400, "; ".join(dict.fromkeys(complaints)), Codes.BAD_JSON)
         return True, None
 
     async def on_new_event(self, event: Any, state: Mapping[Any, Any]) -> None:
@@ -126,20 +130,23 @@ class LotusGuardModule:
             return
         if event.type == MEMBER and self._settings.members:
             self._queue_member(event, state)
-        elif event.state_key == "" and event.type in self._rules:
-            self._queue_policies(RoomId(event.room_id), state)
+        elif event.state_key == "" and event.type in (*self._rules, POWER_LEVELS):
+            self._queue_policies(RoomId(event.room_id), state, event.type == POWER_LEVELS)
         elif event.state_key == "" and event.type == TOMBSTONE and self._settings.carry_over:
             self._replaced(event, state)
         if len(self._queue) and not self._sending:
             self._sending = True
             self._api.delayed_background_call(0, self._send_all, desc="lotus_guard_push")
 
-    def _queue_policies(self, room: RoomId, state: Mapping[Any, Any]) -> None:
+    def _queue_policies(self, room: RoomId, state: Mapping[Any, Any], is_power: bool) -> None:
+        rules = [rule for readers in self._rules.values() for rule in readers]
+        power = is_power or self._queue.changes_power(room)
         contents = {name: _content(state, name) for name in self._rules}
-        body = write_push(room, contents, list(chain(*self._rules.values())))
-        self._queue.put_policies(room, body)
+        body = write_push(room, contents, rules, changes_power=power)
         if len(body) > MOST_PUSH:
             logger.warning("The policies of %s are too long to be pushed: they are polled", room)
+            body = write_push(room, {}, rules, changes_power=True) if power else body
+        self._queue.put_policies(room, body, changes_power=power)
 
     def _queue_member(self, event: Any, state: Mapping[Any, Any]) -> None:
         # The room's state is asked first, for the event may have lost against another one. It is
@@ -276,6 +283,19 @@ def _secret(config: Mapping[str, Any]) -> str:
             "characters and be the guard's LOTUS_GUARD_PUSH_SECRET"
         )
     return secret
+
+
+def _complaints(rule: Rule[Any], event: Any, state: Mapping[Any, Any]) -> tuple[str, ...]:
+    """What is wrong with an event of a rule in a room with this state."""
+    reading = rule.read(event.content)
+    return (*reading.complaints, *rule.doubts(reading.policy, _power(state)))
+
+
+def _power(state: Mapping[Any, Any]) -> PowerLevels:
+    """Who has which power level, as a room's state says."""
+    levels, create = (state.get((name, "")) for name in (POWER_LEVELS, CREATE))
+    first = {"sender": create.sender, "content": create.content} if create else None
+    return read_power(levels.content if levels else None, first)
 
 
 def _content(state: Mapping[Any, Any], event_type: str) -> dict[str, Any] | None:

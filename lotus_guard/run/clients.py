@@ -102,9 +102,9 @@ def homeserver_clients(basics: Basics, agent: Any) -> HomeserverClients:
 
     http = Http(agent, basics.clocks.reactor, peer="Synapse")
     at_once = 2 if config.as_token else 1  # an event with a canary beside it, then another
-    events = len(by_event(basics.rules))
-    # One question more: whether the recipient is a member.
-    made = _clients(basics, Dependency.SYNAPSE, http, client, at_once * events + 1)
+    # Two questions more: whether the recipient is a member, and with which power, by two events.
+    questions = at_once * len(by_event(basics.rules)) + 1 + (at_once + 1)
+    made = _clients(basics, Dependency.SYNAPSE, http, client, questions)
     return HomeserverClients(made.tokens, made.background, made.backend, eyes)
 
 

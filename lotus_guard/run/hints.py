@@ -102,6 +102,8 @@ class Hints:
 
     def _take(self, body: bytes, header: str) -> RoomId | None:
         taken = self.pushes.take(body, header, self._policies)
+        if taken.room and taken.power:
+            self._policies.powers.outdated(taken.room)
         if taken.room:
             self._live.wake(taken.room)
         for each in taken.members:

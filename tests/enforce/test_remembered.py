@@ -44,8 +44,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def texts(clock: Clock) -> Texts:
-    sides: Any = ("tokens", "background")
-    return Texts(*sides, Freshness(lambda: AGE, STALE), clock.seconds)
+    tokens: Any = "tokens"
+    background: Any = "background"
+    return Texts(tokens, background, Freshness(lambda: AGE, STALE), clock.seconds)
 
 
 def get(texts: Texts, *more: Any) -> Deferred[str]:

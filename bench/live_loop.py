@@ -32,13 +32,13 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from lotus_guard.enforce.policy_reader import LONGEST_POLL
 from lotus_guard.memory.sqlite_schema import SCHEMA
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, by_event
 from lotus_guard.run.config import variables
 from tests.real.processes import http, until
 
 INTERVAL = 0.5
 """Seconds between passes; one that takes longer is followed soon by the next."""
-LOOKUPS = len(RULES)
+LOOKUPS = len(by_event(RULES))
 """Look-ups at Synapse for each room."""
 PASS = "lotus_guard_live_pass_seconds"
 LISTED = 'lotus_guard_livekit_calls_total{method="ListRooms"}'

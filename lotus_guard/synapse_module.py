@@ -80,7 +80,7 @@ class Settings:
     def covered(self, rules: Rules) -> list[str]:
         """List the types of events of which changes are pushed."""
         members = [MEMBER] if self.members else []
-        return [*(rule.event for rule in rules), POWER_LEVELS, *members]
+        return [*by_event(rules), POWER_LEVELS, *members]
 
 
 class LotusGuardModule:
@@ -121,7 +121,7 @@ class LotusGuardModule:
         if rules and event.is_state() and event.state_key == "" and self._api.is_mine(event.sender):
             complaints = [each for rule in rules for each in _complaints(rule, event, state)]
             if complaints:
-                raise SynapseError(400, "; ".join(complaints), Codes.BAD_JSON)
+                raise SynapseError(400, "; ".join(dict.fromkeys(complaints)), Codes.BAD_JSON)
         return True, None
 
     async def on_new_event(self, event: Any, state: Mapping[Any, Any]) -> None:

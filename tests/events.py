@@ -9,7 +9,7 @@ from lotus_guard.rules.push import write_push
 
 LIMIT_EVENT = "io.lotus.voice_limit"
 SOURCES_EVENT = "io.lotus.room_quality"
-BOTH: Rules = [rule for rule in RULES if rule.event in (LIMIT_EVENT, SOURCES_EVENT)]
+BOTH: Rules = [rule for rule in RULES if rule.name in ("limit", "sources")]
 """The two rules that these tests are about, however many there are."""
 UNSET = [
     sentence

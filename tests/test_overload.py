@@ -18,7 +18,7 @@ from lotus_guard.overload.client_address import Origin
 from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.fair_share import Bounds
 from lotus_guard.overload.load_shedding import TOKENS
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, by_event
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from lotus_guard.web.client_request import BLIND_REQUESTS
 from lotus_guard.web.door import SLOW_SECONDS
@@ -232,9 +232,9 @@ async def test_the_background_does_not_crowd_out_tokens(world: World) -> None:
     _, later = ways(world)
     later.bulkhead = Bulkhead(0, 1000, reactor, 0.5)
     world.guard.live.wake(RoomId(OPEN))
-    assert len(later.bulkhead._waiting) == len(RULES)
+    assert len(later.bulkhead._waiting) == len(by_event(RULES))
     assert (await ask_as(world, "192.0.2.1", OPEN)).sources is not None
-    assert len(later.bulkhead._waiting) == len(RULES), "it still waits"
+    assert len(later.bulkhead._waiting) == len(by_event(RULES)), "it still waits"
     await soon(lambda: world.guard.live.turns.is_idle)
 
 
@@ -246,7 +246,7 @@ async def test_tokens_do_not_crowd_out_the_background(world: World) -> None:
     tokens, _ = ways(world)
     tokens.bulkhead = Bulkhead(0, 1000, reactor)
     asked = ensureDeferred(ask_as(world, "192.0.2.1", OPEN))
-    await soon(lambda: len(tokens.bulkhead._waiting) == len(RULES))
+    await soon(lambda: len(tokens.bulkhead._waiting) == len(by_event(RULES)))
     await world.guard.live.run_pass()
     assert Source.CAMERA not in list(participant.permission.can_publish_sources)
     assert not asked.called

@@ -640,3 +640,20 @@ def test_the_secret_is_shown_nowhere(homeserver: Homeserver) -> None:
         {"guard_url": URL, "push_secret": SECRET}
     )
     assert SECRET not in repr(settings)
+
+
+def test_of_an_event_of_several_rules_all_are_told_and_each_may_complain(
+    homeserver: Homeserver,
+) -> None:
+    content = {"allow_camera": "no", "max_cameras": 0}
+    asked = homeserver.made.check_event_allowed(Event(SOURCES_EVENT, content), {})
+    failure = result(ensureDeferred(asked))
+    assert failure.check(SynapseError)
+    assert "allow_camera is 'no'" in failure.value.msg
+    assert "max_cameras is 0" in failure.value.msg
+    homeserver.new(Event(SOURCES_EVENT, {"max_cameras": 3}))
+    homeserver.api.run()
+    (push,) = homeserver.api.pushes
+    assert policies(push)["cameras"].max_cameras == 3
+    assert not policies(push)["sources"].restricts
+    assert push.is_complete

@@ -21,6 +21,7 @@ from lotus_guard.commands.policy_room import (
     Sides,
     check_room,
     clear_policy,
+    clearing,
     find_room,
     read_with_lost,
     set_policy,
@@ -136,8 +137,7 @@ def _clear(rules: Rules) -> click.Command:
         chosen = [rule for rule in rules if only[parameter_of(rule.clear_flag[0])]] or rules
         check_room(room)
         if not yes:
-            events = " and ".join(rule.event for rule in chosen)
-            _confirm(f"Empty {events} of {printable(room, 300)}?")
+            _confirm(f"{clearing(rules, chosen)} of {printable(room, 300)}?")
 
         async def work(sides: Sides, found: RoomId) -> Changed:
             return await clear_policy(sides, found, rules, chosen)

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from lotus_guard.check.exchange import describe_outage
 from lotus_guard.commands.common import Failed
 from lotus_guard.commands.policy_options import Wishes
-from lotus_guard.commands.policy_words import Held, RoomPolicies, level_in_words
+from lotus_guard.commands.policy_words import RoomPolicies, level_in_words, policies_of
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.power import CREATE, POWER_LEVELS, read_power
@@ -20,7 +20,7 @@ from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.matrix import Denied, Matrix
 from lotus_guard.neighbours.synapse_admin import is_unknown_room
-from lotus_guard.rules import Rules
+from lotus_guard.rules import Rules, by_event
 from lotus_guard.rules.rule import Content, Rule
 from lotus_guard.rules.state_event import content_of, event_of, predecessor_in
 
@@ -90,8 +90,8 @@ async def find_room(sides: Sides, text: str) -> RoomId:
 
 async def read(sides: Sides, room: RoomId, rules: Rules) -> RoomPolicies:
     """Read the policies of a room; raises Failed."""
-    events = [await _event(sides.admin, room, rule.event) for rule in rules]
-    return RoomPolicies(room, tuple(map(Held, rules, events)))
+    events = {event: await _event(sides.admin, room, event) for event in by_event(rules)}
+    return policies_of(room, rules, events)
 
 
 async def read_with_lost(sides: Sides, room: RoomId, rules: Rules) -> RoomPolicies:
@@ -114,9 +114,8 @@ async def read_with_lost(sides: Sides, room: RoomId, rules: Rules) -> RoomPolici
 async def set_policy(sides: Sides, room: RoomId, rules: Rules, wishes: Wishes) -> Changed:
     """Change what is wanted otherwise; raises Failed."""
 
-    def wanted(held: Held) -> Content:
-        content = held.content
-        for option in held.rule.options:
+    def wanted(rule: Rule[Any], content: Content) -> Content:
+        for option in rule.options:
             if option in wishes:
                 content = option.write(content, wishes[option])
         return content
@@ -125,24 +124,50 @@ async def set_policy(sides: Sides, room: RoomId, rules: Rules, wishes: Wishes) -
 
 
 async def clear_policy(sides: Sides, room: RoomId, rules: Rules, chosen: Rules) -> Changed:
-    """Empty the events of the chosen rules where they hold anything; raises Failed."""
-    return await _change(
-        sides, room, rules, lambda held: {} if held.rule in chosen else held.content
-    )
+    """Empty the events of the chosen rules where they hold anything; raises Failed.
+
+    From the event of a rule that is not the first to read it only the rule's own fields go.
+    """
+    owners = _owners(rules)
+
+    def wanted(rule: Rule[Any], content: Content) -> Content:
+        if rule not in chosen:
+            return content
+        kept = content if rule not in owners else {}
+        return {name: value for name, value in kept.items() if name not in rule.fields()}
+
+    return await _change(sides, room, rules, wanted)
+
+
+def clearing(rules: Rules, chosen: Rules) -> str:
+    """Put in words what clearing these rules does to a room's events."""
+    owners = _owners(rules)
+    emptied = [rule.event for rule in chosen if rule in owners]
+    others = [rule for rule in chosen if rule.event not in emptied]
+    words = [f"Empty {' and '.join(emptied)}"] if emptied else []
+    words += [f"Take {', '.join(sorted(rule.fields()))} out of {rule.event}" for rule in others]
+    return " and ".join(words)
+
+
+def _owners(rules: Rules) -> list[Rule[Any]]:
+    """The first rule of each event."""
+    return [readers[0] for readers in by_event(rules).values()]
 
 
 async def _change(
-    sides: Sides, room: RoomId, rules: Rules, wanted: Callable[[Held], Content]
+    sides: Sides, room: RoomId, rules: Rules, wanted: Callable[[Rule[Any], Content], Content]
 ) -> Changed:
     now = await read(sides, room, rules)
     written: list[str] = []
-    for held in now.held:
-        content = wanted(held)
-        if _text_of(content) == _text_of(held.content):
+    for event, readers in by_event(rules).items():
+        before = content = now.content(event)
+        for rule in readers:
+            content = wanted(rule, content)
+        if _text_of(content) == _text_of(before):
             continue
-        await _send(sides, room, held.rule, content, written)
-        written.append(held.rule.event)
-        now = now.replaced(Held(held.rule, {"content": dict(content)}))
+        await _send(sides, room, readers, content, written)
+        written.append(event)
+        now = now.replaced(event, content)
     return Changed(now, tuple(written))
 
 
@@ -152,9 +177,9 @@ def _text_of(content: Mapping[str, Any]) -> str:
 
 
 async def _send(
-    sides: Sides, room: RoomId, rule: Rule[Any], content: Content, written: list[str]
+    sides: Sides, room: RoomId, readers: Rules, content: Content, written: list[str]
 ) -> None:
-    event_type = rule.event
+    event_type, ours = readers[0].event, {name for rule in readers for name in rule.fields()}
     so_far = f"{' and '.join(written)} is set. " if written else ""
     try:
         await sides.user.set_state(room, event_type, content)
@@ -166,8 +191,8 @@ async def _send(
         ) from None
     except Denied as denied:
         why = await _why(sides, room, event_type, denied)
-        if denied.status == 400 and not rule.fields() & content.keys():
-            flag = f"`lotus-guard policy clear --{rule.clear_flag[0]}`"
+        if denied.status == 400 and not ours & content.keys():
+            flag = f"`lotus-guard policy clear --{readers[0].clear_flag[0]}`"
             why += f"; {flag} empties the event, other fields too"
         if _is_homeservers(denied):
             raise RefusedByHomeserver(f"{so_far}{event_type} was not set: {why}") from None

@@ -4,13 +4,15 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.objects import part_of
 from lotus_guard.core.text import printable
+from lotus_guard.rules import Rules, by_event
 from lotus_guard.rules.rule import Content, Reading, Rule, Shown
 from lotus_guard.rules.state_event import content_of, set_at
 
@@ -24,6 +26,8 @@ class Held:
 
     rule: Rule[Any]
     event: Mapping[str, Any] | None = field(default=None, repr=False)
+    others: frozenset[str] = frozenset()
+    """The fields of the event that other rules read."""
 
     @property
     def reading(self) -> Reading[Any]:
@@ -43,7 +47,7 @@ class Held:
     @property
     def unknown(self) -> list[str]:
         """The names of the fields that are not the guard's."""
-        return [name for name in self.content if name not in self.rule.fields()]
+        return [name for name in self.content if name not in self.rule.fields() | self.others]
 
     @property
     def sender(self) -> str | None:
@@ -77,10 +81,25 @@ class RoomPolicies:
         """What makes no sense in them."""
         return tuple(each for held in self.held for each in held.reading.complaints)
 
-    def replaced(self, new: Held) -> "RoomPolicies":
-        """The same with another event of one rule."""
-        held = tuple(new if each.rule is new.rule else each for each in self.held)
-        return RoomPolicies(self.room, held)
+    def content(self, event: str) -> Content:
+        """What an event of this type says; empty where there is none."""
+        return next((held.content for held in self.held if held.rule.event == event), {})
+
+    def replaced(self, event: str, content: Content) -> "RoomPolicies":
+        """The same with another content of the event of this type."""
+        new = {"content": dict(content)}
+        held = (evolve(h, event=new) if h.rule.event == event else h for h in self.held)
+        return RoomPolicies(self.room, tuple(held))
+
+
+def policies_of(
+    room: RoomId, rules: Rules, events: Mapping[str, Mapping[str, Any] | None]
+) -> RoomPolicies:
+    """What the rules' events of a room hold, by their types."""
+    readers = by_event(rules)
+    fields = {event: frozenset(chain(*(r.fields() for r in readers[event]))) for event in readers}
+    held = (Held(rule, events[rule.event], fields[rule.event]) for rule in rules)
+    return RoomPolicies(room, tuple(held))
 
 
 def meaning(policies: RoomPolicies) -> list[str]:
@@ -91,9 +110,13 @@ def meaning(policies: RoomPolicies) -> list[str]:
 def lines_of(policies: RoomPolicies) -> list[str]:
     """Describe a room's policies for people to read; whatever strangers wrote is escaped."""
     lines = [f"Room     {printable(policies.room, 300)}"]
+    told: set[str] = set()
     for held in policies.held:
         lines.append(f"{held.rule.heading:<8} {' '.join(held.shown.sentences)}")
-        lines += _origin(held)
+        origin = [] if held.rule.event in told else _origin(held)
+        complaints = [f"senseless: {printable(each, 400)}" for each in held.reading.complaints]
+        lines += [f"         {line}" for line in [*origin[:1], *complaints, *origin[1:]]]
+        told.add(held.rule.event)
     return lines + (_lost(policies.lost) if policies.lost else [])
 
 
@@ -108,8 +131,8 @@ def _lost(before: RoomPolicies) -> list[str]:
 
 
 def _origin(held: Held) -> list[str]:
-    complaints = held.reading.complaints
-    lines = [_set_by(held), *(f"senseless: {printable(each, 400)}" for each in complaints)]
+    """Who set an event and when, and what in it is nobody's."""
+    lines = [_set_by(held)]
     unknown = held.unknown
     if unknown:
         named = [f"{name} = {_json(held.content[name])}" for name in unknown[:MOST_UNKNOWN]]
@@ -118,7 +141,7 @@ def _origin(held: Held) -> list[str]:
         lines.append(
             f"not ours, and left alone: {', '.join(printable(each, 80) for each in named)}"
         )
-    return [f"         {line}" for line in lines]
+    return lines
 
 
 def _set_by(held: Held) -> str:

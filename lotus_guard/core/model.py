@@ -66,6 +66,18 @@ class Track:
     source: str
     """The declared source, a `Source` value or `unknown`: the publisher's word. LiveKit holds the
     right to publish against it, and only for that is it of use."""
+    is_muted: bool = False
+    """Whether nothing of it reaches others for now: its publisher's word, which LiveKit keeps
+    (docs/facts.md, LiveKit: a track)."""
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether it passes for a camera: it says so, or is video and says something else.
+
+        A screen alone is what it says to be, for nothing tells a camera that is declared as one.
+        """
+        is_video = self.kind is Kind.VIDEO and self.source != Source.SCREEN_SHARE
+        return is_video or self.source == Source.CAMERA
 
 
 @frozen
@@ -83,7 +95,7 @@ class Participant:
     """Whether they take a seat. A stream (ingress) and an agent take none, and may send no more
     than anybody: the room forbids a camera, not a person's camera."""
     joined: float = field(default=0.0, eq=False)
-    """When they came in, in seconds since 1970 by LiveKit's clock, cut to whole ones."""
+    """When this connection came, in seconds since 1970 by LiveKit's clock."""
 
 
 @frozen

@@ -7,6 +7,7 @@ outage nor the slowness of one skips or delays the verdict of another.
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -93,8 +94,13 @@ class Judge:
         """The names of all rules, in the order in which their verdicts count."""
         return [
             *(rule.name for rule in self.everywhere.rules),
-            *(policies.rule.name for policies in self.policies),
+            *(policies.rule.name for policies in self._judging),
         ]
+
+    @property
+    def _judging(self) -> list[Policies[Any]]:
+        """The policies of the rules that judge tokens."""
+        return [policies for policies in self.policies if policies.rule.judges_tokens]
 
     def ahead(self, room: RoomId, user: UserId | None = None) -> None:
         """Begin the look-ups for a request while upstream works on it.
@@ -103,7 +109,7 @@ class Judge:
         """
         if user is not None:
             self.everywhere.ahead(room, user)
-        for policies in self.policies:
+        for policies in self._judging:
             policies.ahead(room)
         if self.policies.counts(room):
             self.desk.look_ahead(room)
@@ -124,10 +130,11 @@ class Judge:
             # identities): until then nobody may have been known as whom the room can be read.
             self.everywhere.suggest(recipient.room, recipient.user)
         everywhere = self.everywhere.rules if recipient.user else ()
-        rules: list[AnyRule] = [*everywhere, *(policies.rule for policies in self.policies)]
+        judging = self._judging
+        rules: list[AnyRule] = [*everywhere, *(policies.rule for policies in judging)]
         asked = [
             *(ensureDeferred(self._of_everywhere(rule, recipient)) for rule in everywhere),
-            *(self._begin(policies, recipient) for policies in self.policies),
+            *(self._begin(policies, recipient) for policies in judging),
         ]
         try:
             for rule, asking in zip(rules, asked, strict=True):

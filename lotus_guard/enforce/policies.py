@@ -219,8 +219,8 @@ class AllPolicies:
         )
 
     def needs_power(self, room: RoomId) -> bool:
-        """Whether any policy that is known makes a difference by power levels."""
-        known = ((each.rule, each.last(room)) for each in self.each)
+        """Whether any policy that is known makes a difference to a token by power levels."""
+        known = ((each.rule, each.last(room)) for each in self.each if each.rule.judges_tokens)
         return any(last is not None and rule.needs_power(last) for rule, last in known)
 
     def is_unknown(self, room: RoomId) -> bool:

@@ -6,6 +6,7 @@ are noticed later. Where Synapse is out, it is not asked about each room, so tha
 delays a pass by some deadlines and not by one for each room.
 """
 
+from itertools import chain
 from typing import TypeVar
 
 from attrs import define, field
@@ -101,11 +102,8 @@ class PolicyReader:
 
     def _doubt(self, room: RoomId, known: RoomRules, power: PowerLevels) -> None:
         """Complain once of policies that make no sense with a room's power levels."""
-        doubts = tuple(
-            doubt
-            for each in known.needing_power
-            for doubt in each.rule.doubts(each.known.policy, power)
-        )
+        found = [each.rule.doubts(each.known.policy, power) for each in known.needing_power]
+        doubts = tuple(dict.fromkeys(chain(*found)))  # rules that share an event say the same
         if doubts != (self._doubts.get(room) or ()):
             self._doubts.put(room, doubts)
             for doubt in doubts:

@@ -20,8 +20,19 @@ from lotus_guard.enforce.ports import Bug
 from lotus_guard.enforce.presence import Presence, Seen
 from lotus_guard.enforce.room_queue import AT_ONCE
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
+from lotus_guard.enforce.stage import Stage
 from lotus_guard.enforce.turn import Turn
-from lotus_guard.rules.plan import Ban, Bans, Curb, Step, bans_by, bounded, plan
+from lotus_guard.rules.plan import (
+    Ban,
+    Bans,
+    Curb,
+    Step,
+    Verdicts,
+    bans_by,
+    bounded,
+    plan,
+    withheld_by,
+)
 from lotus_guard.rules.rule import Allow, Facts, Verdict, Who
 
 _log = Logger()
@@ -70,6 +81,7 @@ class RoomPass:
     """How many people were in each room under a policy when it was looked at last."""
     failed: int = field(default=0, init=False)
     """How many verdicts have failed."""
+    stage: Stage = field(factory=Stage, init=False)
 
     async def enforce(self, room: RoomId, turn: Turn) -> Outcome:
         """Bring a room within its policies as far as it can be seen; raises Outage."""
@@ -78,6 +90,7 @@ class RoomPass:
             known = await self.reader.with_power(known, room, turn)
         if not known.restrict:
             was_under_policy = self.people.pop(room, None) is not None
+            self.stage.forget(room)
             if known.is_whole:
                 await self.seats.lift(room)
             if not await self._only_given(room, known, was_under_policy, turn):
@@ -87,6 +100,7 @@ class RoomPass:
         if not all(attendance.is_whole for attendance in seen.rooms.values()):
             self.journal.saw_partly(room)
         self.people[room] = sum(len(each.identities) for each in seen.rooms.values())
+        known = known.with_places(self.stage, room, seen, self.directory.proved_user)
         await self.seats.free(room, seen)
         seating = known.seating()
         exempt = self._exempt(known, seen)
@@ -121,6 +135,7 @@ class RoomPass:
     def forget_all_but(self, rooms: AbstractSet[RoomId]) -> None:
         """Drop what is known of rooms whose calls are over."""
         self.effects.forget_all_but(rooms)
+        self.stage.forget_all_but(rooms)
         for room in self.people.keys() - rooms:
             del self.people[room]
 
@@ -142,30 +157,30 @@ class RoomPass:
             *plan(others, lambda each: (*bans_of(each), *no_media), (), person),
         ]
 
-    def _bans_of(self, known: RoomRules) -> Callable[[Participant], Bans]:
+    def _bans_of(
+        self, known: RoomRules, bans_of: Callable[[Verdicts], Bans] = bans_by
+    ) -> Callable[[Participant], Bans]:
         """What the rules forbid whom; what a rule that fails forbids is not among it."""
         restricting = known.restricting
 
-        def bans_of(participant: Participant) -> Bans:
+        def judged(participant: Participant) -> Bans:
             identity = participant.identity
             user = self.directory.proved_user(identity)
             who = Who(self.directory.person(identity), identity, user)
-            verdicts = ((r.rule.name, self._verdict(r, who, known.facts)) for r in restricting)
-            return bans_by(verdicts)
+            facts = known.facts_of(identity)
+            verdicts = ((r.rule.name, self._verdict(r, who, facts)) for r in restricting)
+            return bans_of(verdicts)
 
-        return bans_of
+        return judged
 
     async def _given(
         self, known: RoomRules, enforced: RoomRules, seen: Seen, steps: Sequence[Step]
     ) -> Sequence[Step]:
         """What is to be given back: nothing where any rule's policy or verdict is not certain."""
-        giving, bans_of, no_media = (
-            self.effects.giving,
-            self._bans_of(enforced),
-            _no_media(enforced),
-        )
+        giving = self.effects.giving
         if giving is None:
             return ()
+        bans_of, no_media = self._bans_of(enforced, withheld_by), _no_media(enforced)
 
         def certain(livekit_room: LiveKitRoom, participant: Participant) -> Bans | None:
             failed, found = self.failed, bans_of(participant)

@@ -1,14 +1,16 @@
 """The rules of one room, as far as their policies are known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from attrs import evolve, frozen
 
-from lotus_guard.core.model import UserId
+from lotus_guard.core.model import Identity, RoomId, UserId
 from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.policies import Known
+from lotus_guard.enforce.presence import Seen
+from lotus_guard.enforce.stage import Places, Stage
 from lotus_guard.rules.giving import GIVING
 from lotus_guard.rules.plan import GiveBack, Remove, Restraint, Step, taker
 from lotus_guard.rules.rule import Fact, Facts, Rule
@@ -36,11 +38,13 @@ class RoomRules:
     """The room's power levels, where a policy asks for them and they are known."""
     is_power_certain: bool = True
     """Whether they are known as they are now, not from before an outage."""
+    places: Places | None = None
+    """Everybody's place among the cameras, where a policy asks for them."""
 
-    @property
-    def facts(self) -> Facts:
-        """What the rules are told of everybody in a pass."""
-        return Facts(power=self.power)
+    def facts_of(self, identity: Identity) -> Facts:
+        """What the rules are told of somebody in a pass."""
+        place = self.places.of(identity) if self.places else None
+        return Facts(power=self.power, cameras=place)
 
     @property
     def needing_power(self) -> list[RoomRule]:
@@ -56,6 +60,24 @@ class RoomRules:
         needing = self.needing_power
         able = [each for each in self.each if each not in needing]
         return evolve(self, each=able, is_whole=False)
+
+    def with_places(
+        self, stage: Stage, room: RoomId, seen: Seen, proved: Callable[[Identity], UserId | None]
+    ) -> "RoomRules":
+        """The same with the places among the cameras that a look shows, where a rule needs them."""
+        each = next((r for r in self.each if Fact.CAMERAS in r.rule.needs), None)
+        if each is None:  # nothing is known of its policy: the order may be needed again
+            return self
+        rule, policy, power = each.rule, each.known.policy, self.power
+        most = rule.cameras(policy)
+        if most is None:
+            stage.forget(room)
+            return self
+
+        def is_exempt(identity: Identity) -> bool:
+            return rule.exempts(policy, proved(identity), power)
+
+        return evolve(self, places=stage.look(room, seen, most, is_exempt))
 
     def exempts(self, user: UserId | None) -> bool:
         """Whether a user needs no seat."""

@@ -40,10 +40,10 @@ def read_participant(info: Any) -> Participant | None:
         Identity(info.identity),
         info.sid,
         Grant(permission.can_publish, sources),
-        tuple(Track(kind_of(_mimes(track)), _source_name(track.source)) for track in info.tracks),
+        tuple(map(_track, info.tracks)),
         permission,
         info.kind not in _SEATLESS,
-        float(info.joined_at),
+        info.joined_at_ms / 1000 or float(info.joined_at),
     )
 
 
@@ -60,6 +60,10 @@ def permission_with(participant: Participant, grant: Grant) -> Any:
     del permission.can_publish_sources[:]
     permission.can_publish_sources.extend(map(_source_number, grant.sources))
     return permission
+
+
+def _track(track: Any) -> Track:
+    return Track(kind_of(_mimes(track)), _source_name(track.source), track.muted)
 
 
 def _mimes(track: Any) -> Iterator[str]:

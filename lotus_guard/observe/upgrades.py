@@ -11,9 +11,10 @@ from twisted.logger import Logger
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import SingleFlight
+from lotus_guard.enforce.events import EventRules
 from lotus_guard.enforce.ports import Homeserver, Now, Outage, Upgrades
 from lotus_guard.enforce.rate_limiter import RateLimiter
-from lotus_guard.rules import Rules
+from lotus_guard.rules import Rules, by_event
 
 _log = Logger()
 
@@ -44,6 +45,10 @@ class UpgradedRooms:
     now: Now
     _known: LruDict[RoomId, _Known] = field(init=False, factory=lambda: LruDict(20_000))
     _flight: SingleFlight[RoomId, None] = field(init=False, factory=SingleFlight)
+
+    @property
+    def _events(self) -> list[EventRules]:
+        return [EventRules(event, readers) for event, readers in by_event(self.rules).items()]
 
     def lost(self, room: RoomId) -> RoomId | None:
         """The room with rules that one without any has replaced, if that is known by now.
@@ -85,15 +90,15 @@ class UpgradedRooms:
 
     async def _was_ever_set(self, room: RoomId) -> bool:
         """Whether a room has any rule's event: an empty one says that there are to be none."""
-        for rule in self.rules:
+        for each in self._events:
             await self.limiter.turn()
-            if (await self.homeserver.policy(room, rule)).set_at is not None:
+            if (await self.homeserver.policy(room, each)).set_at is not None:
                 return True
         return False
 
     async def _restricts(self, room: RoomId) -> bool:
-        for rule in self.rules:
+        for each in self._events:
             await self.limiter.turn()
-            if (await self.homeserver.policy(room, rule)).policy.restricts:
+            if (await self.homeserver.policy(room, each)).policy.restricts:
                 return True
         return False

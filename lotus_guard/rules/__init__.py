@@ -7,6 +7,7 @@ room; docs/architecture.md, A new rule.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lotus_guard.rules.cameras import Cameras
 from lotus_guard.rules.limit import Limit
 from lotus_guard.rules.media import Media
 from lotus_guard.rules.members import Members
@@ -15,7 +16,7 @@ from lotus_guard.rules.rule import Rule, StandingRule
 
 Rules = Sequence[Rule[Any]]
 
-RULES: Rules = (Limit(), Media())
+RULES: Rules = (Limit(), Media(), Cameras())
 """Every rule that a room's state sets; where several refuse, the first one's sentence is what the
 user reads."""
 
@@ -24,7 +25,10 @@ STANDING: Sequence[StandingRule] = (Members(), CallPermission())
 
 
 def by_event(rules: Iterable[Rule[Any]]) -> dict[str, list[Rule[Any]]]:
-    """The rules that read each type of event; one event may have the fields of several."""
+    """The rules that read each type of event; one event may have the fields of several.
+
+    The first one of an event is whose the event is: clearing that rule empties it.
+    """
     found: dict[str, list[Rule[Any]]] = {}
     for rule in rules:
         found.setdefault(rule.event, []).append(rule)

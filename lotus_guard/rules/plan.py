@@ -24,7 +24,7 @@ from lotus_guard.core.model import (
 )
 from lotus_guard.core.narrow import narrow
 from lotus_guard.core.seats import Person
-from lotus_guard.rules.rule import Forbid, Verdict
+from lotus_guard.rules.rule import Forbid, Verdict, Withhold
 
 VIDEO_SOURCES = frozenset({Source.CAMERA, Source.SCREEN_SHARE})
 AUDIO_SOURCES = frozenset({Source.MICROPHONE, Source.SCREEN_SHARE_AUDIO})
@@ -38,15 +38,34 @@ class Ban:
 
     rule: str
     sources: frozenset[Source]
+    why: str = ""
+    """What the operator reads, where there is more to say than what is forbidden."""
 
 
 Bans = tuple[Ban, ...]
 """What several rules forbid the same person, in the order of the rules."""
 
 
-def bans_by(verdicts: Iterable[tuple[str, Verdict]]) -> Bans:
+Verdicts = Iterable[tuple[str, Verdict]]
+"""The verdicts of several rules on one person, by the rules' names."""
+
+
+def bans_by(verdicts: Verdicts) -> Bans:
     """What rules forbid, by their names and verdicts."""
-    return tuple(Ban(rule, verdict.sources) for rule, verdict in verdicts if forbids_any(verdict))
+    return tuple(
+        Ban(rule, verdict.sources, verdict.why)
+        for rule, verdict in verdicts
+        if forbids_any(verdict)
+    )
+
+
+def withheld_by(verdicts: Verdicts) -> Bans:
+    """What may not be given back either: what rules forbid, and what they withhold."""
+    return tuple(
+        Ban(rule, verdict.sources)
+        for rule, verdict in verdicts
+        if isinstance(verdict, Forbid | Withhold)
+    )
 
 
 def forbids_any(verdict: Verdict) -> TypeGuard[Forbid]:

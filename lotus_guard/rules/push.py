@@ -11,7 +11,8 @@ The wire, ours at both ends (`lotus_guard.synapse_module` sends, `web.operators`
     204                                       taken
     401                                       not signed with our secret, too old, or seen before
 
-A push of the form before has the name of each rule with its event's content in place of `events`;
+A push of the form before has the name of a rule with its event's content in place of `events` (of
+the first one that reads the event);
 both forms are written and read for one release, so that the module and the guard need not be
 upgraded together. A heartbeat from before `covers` is `{}`, and stands for the two events that
 there were then. What a sender does not cover is polled; memberships are covered by the name
@@ -36,7 +37,7 @@ from lotus_guard.core.membership import MEMBER, Membership, membership_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import as_object, json_object, part_of
 from lotus_guard.core.power import POWER_LEVELS
-from lotus_guard.rules import Rules
+from lotus_guard.rules import Rules, by_event
 from lotus_guard.rules.rule import Content, Reading
 
 HEADER = "Lotus-Guard-Signature"
@@ -127,7 +128,8 @@ def write_push(
 
     `changes_power`: whether the room has other power levels than before.
     """
-    old = {rule.name: contents[rule.event] for rule in rules if rule.event in contents}
+    events = by_event(rules).items()
+    old = {readers[0].name: contents[event] for event, readers in events if event in contents}
     power = {"power": True} if changes_power else {}
     return json.dumps({"room_id": room, **old, "events": dict(contents), **power}).encode()
 
@@ -174,8 +176,9 @@ def _push(sent: float, digest: str, fields: Mapping[str, Any], rules: Rules) -> 
     room = fields.get("room_id")
     readings = {
         rule.name: evolve(rule.read(as_object(content)), set_at=sent)
-        for rule in rules
-        for content in _told(fields, rule.name, rule.event)
+        for event, readers in by_event(rules).items()
+        for content in _told(fields, readers[0].name, event)
+        for rule in readers
     }
     if isinstance(room, str):
         is_complete, power = len(readings) == len(rules), fields.get("power") is True

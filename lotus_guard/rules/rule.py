@@ -60,6 +60,19 @@ class Fact(Enum):
     """Whether they are a member of the Matrix room."""
     POWER = "power"
     """Who may do what in the Matrix room."""
+    CAMERAS = "cameras"
+    """How many cameras came on before theirs; in live calls alone."""
+
+
+@frozen
+class Place:
+    """Somebody's place in the row of cameras, without those who are exempt."""
+
+    ahead: int
+    """How many cameras that may stay came before the last of theirs; of somebody without a camera,
+    how many there are."""
+    is_on: bool
+    """Whether a camera of theirs is on."""
 
 
 @frozen
@@ -70,6 +83,7 @@ class Facts:
     standing: Standing | None = None
     power: PowerLevels | None = None
     """None as well where the homeserver does not say."""
+    cameras: Place | None = None
 
 
 @frozen
@@ -95,6 +109,18 @@ class Forbid:
     """They may join, and publish none of these sources. Sets of several rules unite."""
 
     sources: frozenset[Source]
+    why: str = ""
+    """What the operator reads, where there is more to say than that the room forbids them."""
+
+
+@frozen
+class Withhold:
+    """They keep what they have, and none of these sources is given back to them.
+
+    In live calls alone: a token is as if the rule had nothing against it.
+    """
+
+    sources: frozenset[Source]
 
 
 @frozen
@@ -111,7 +137,7 @@ class Refuse:
     """What else the error says, for clients that show it well."""
 
 
-Verdict = Allow | Forbid | Refuse
+Verdict = Allow | Forbid | Refuse | Withhold
 
 
 @frozen
@@ -161,6 +187,8 @@ class AnyRule(ABC):
     name: ClassVar[str]
     """In metrics, records and `LOTUS_GUARD_OBSERVE`."""
     needs: ClassVar[frozenset[Fact]] = frozenset()
+    judges_tokens: ClassVar[bool] = True
+    """Whether it is asked when a token is issued, and not in live calls alone."""
     title: ClassVar[str]
     """On the status page."""
 
@@ -234,7 +262,7 @@ class Rule(AnyRule, Generic[P]):
         """Judge one person: when a token is issued to them, and in each pass while they are in.
 
         The facts that the rule needs are there when a token is issued; in a pass there are the
-        power levels alone, of a policy that needs them.
+        power levels of a policy that needs them, and the place among the cameras.
         """
 
     @abstractmethod
@@ -246,6 +274,13 @@ class Rule(AnyRule, Generic[P]):
 
         A rule that answers with a number has the engine claim a seat for whoever it admits, and
         put out whoever came into a full room without one.
+        """
+        return None
+
+    def cameras(self, policy: P) -> int | None:
+        """How many cameras may be on at once in the room's calls; None for any number.
+
+        A rule that answers with a number needs `Fact.CAMERAS`.
         """
         return None
 

@@ -147,7 +147,7 @@ def step_taken(room: RoomId, person: Person, step: Step, rule: str, failure: str
     }
     if failure:
         inputs["failure"] = failure
-    why = _reason(step, forbidden) + (f"; it failed: {failure}" if failure else "")
+    why = _reason(step, forbidden, rule) + (f"; it failed: {failure}" if failure else "")
     return Ruling(Deed.STEP, rule, _step_verdict(inputs), why, room, person, inputs)
 
 
@@ -275,11 +275,14 @@ def _forbids(forbidden: AbstractSet[Source]) -> str:
     return f"{_FORBIDS}{', '.join(sorted(forbidden))}"
 
 
-def _reason(step: Step, forbidden: AbstractSet[Source]) -> str:
+def _reason(step: Step, forbidden: AbstractSet[Source], rule: str) -> str:
     if isinstance(step, Remove):
         return "came into a full room without a seat"
     if isinstance(step, Curb):
         return "wrote so much that nobody could read who is in the call"
     if isinstance(step, Silence):
         return "published a track that is not what it was declared as"
-    return _forbids(forbidden)
+    bans = step.bans if isinstance(step, Restraint) else ()
+    return next((ban.why for ban in bans if ban.rule == rule and ban.why), "") or _forbids(
+        forbidden
+    )

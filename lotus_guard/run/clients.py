@@ -24,6 +24,7 @@ from lotus_guard.neighbours.signing import Signer
 from lotus_guard.neighbours.sources import Source, Sources
 from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.observe.health import Dependency
+from lotus_guard.rules import by_event
 from lotus_guard.run.basics import Basics
 
 OnEnd = Callable[[Outage | None], None]
@@ -102,7 +103,7 @@ def homeserver_clients(basics: Basics, agent: Any) -> HomeserverClients:
     http = Http(agent, basics.clocks.reactor, peer="Synapse")
     at_once = 2 if config.as_token else 1  # an event with a canary beside it, then another
     # Two questions more: whether the recipient is a member, and with which power, by two events.
-    questions = at_once * len(basics.rules) + 1 + (at_once + 1)
+    questions = at_once * len(by_event(basics.rules)) + 1 + (at_once + 1)
     made = _clients(basics, Dependency.SYNAPSE, http, client, questions)
     return HomeserverClients(made.tokens, made.background, made.backend, eyes)
 

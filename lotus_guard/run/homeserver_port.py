@@ -14,6 +14,7 @@ from lotus_guard.enforce.transactions import Changes, Transactions
 from lotus_guard.neighbours.upstream import OF_HOMESERVERS, WITHHELD, Upstream
 from lotus_guard.overload.connections import Connections
 from lotus_guard.overload.load_shedding import HANDED_ON_SECONDS, LoadShedding
+from lotus_guard.rules import by_event
 from lotus_guard.rules.decision import REQUEST
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.fd_budget import FdBudget
@@ -97,7 +98,7 @@ def _service(
     """Make what takes transactions, where they are wanted."""
     if not basics.config.transactions:
         return None
-    types = [*(rule.event for rule in basics.rules), POWER_LEVELS]
+    types = [*by_event(basics.rules), POWER_LEVELS]
     on_outcome = basics.metrics.requests.took_transaction
     return AppService(
         sender, Transactions(types, basics.clocks.epoch, on_changes, on_outcome), answers

@@ -38,9 +38,7 @@ LIMIT, MEDIA = Limit(), Media()
 
 def wish(**wanted: Any) -> Wishes:
     """Options of the command line, by their names in Python."""
-    options = {
-        option.flag.replace("-", "_"): option for rule in (LIMIT, MEDIA) for option in rule.options
-    }
+    options = {option.flag.replace("-", "_"): option for rule in RULES for option in rule.options}
     return {options[name]: value for name, value in wanted.items()}
 
 

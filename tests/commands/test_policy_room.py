@@ -14,6 +14,7 @@ from lotus_guard.commands.common import Failed
 from lotus_guard.commands.policy_room import (
     RefusedByHomeserver,
     clear_policy,
+    clearing,
     find_room,
     read,
     read_with_lost,
@@ -302,3 +303,46 @@ async def test_a_room_that_replaced_one_without_rules_has_lost_none(
 ) -> None:
     kitchen.has("m.room.create", {"predecessor": {"room_id": before}})
     assert (await read_with_lost(kitchen.sides(), RoomId(ROOM), RULES)).lost is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_event_of_several_rules_is_written_once_with_what_both_want(
+    kitchen: Kitchen,
+) -> None:
+    before = kitchen.states.set_count
+    changed = await kitchen.set(screenshare=False, max_cameras=4)
+    assert changed.written == (SOURCES_EVENT,)
+    assert kitchen.states.set_count == before + 1
+    assert kitchen.content(SOURCES_EVENT) == {SCREEN: False, "max_cameras": 4}
+    told = meaning(changed.policies)
+    assert "Nobody may share a screen." in told
+    assert "At most 4 cameras may be on at once." in told
+    assert (await kitchen.set(max_cameras=None)).written == (SOURCES_EVENT,)
+    assert kitchen.content(SOURCES_EVENT) == {SCREEN: False}
+
+
+@pytest_twisted.ensureDeferred
+async def test_clearing_one_of_two_rules_of_an_event(kitchen: Kitchen) -> None:
+    sides, room = kitchen.sides(), RoomId(ROOM)
+    media, cameras = (next(r for r in RULES if r.name == name) for name in ("sources", "cameras"))
+    content = {CAMERA: False, "max_cameras": 4, "bypass": True, "note": "x"}
+    kitchen.has(SOURCES_EVENT, content)
+    changed = await clear_policy(sides, room, RULES, [cameras])
+    assert changed.written == (SOURCES_EVENT,)
+    assert kitchen.content(SOURCES_EVENT) == {CAMERA: False, "bypass": True, "note": "x"}
+    assert (await clear_policy(sides, room, RULES, [cameras])).written == ()
+    for chosen in ([media], [media, cameras], RULES):
+        kitchen.has(SOURCES_EVENT, content)
+        assert (await clear_policy(sides, room, RULES, chosen)).written == (SOURCES_EVENT,)
+        assert kitchen.content(SOURCES_EVENT) == {}
+
+
+def test_what_clearing_does_is_told_before_it_is_done() -> None:
+    limit, media, cameras = (
+        next(r for r in RULES if r.name == name) for name in ("limit", "sources", "cameras")
+    )
+    assert clearing(RULES, RULES) == f"Empty {LIMIT_EVENT} and {SOURCES_EVENT}"
+    assert clearing(RULES, [media]) == f"Empty {SOURCES_EVENT}"
+    taken = f"Take max_cameras out of {SOURCES_EVENT}"
+    assert clearing(RULES, [cameras]) == taken
+    assert clearing(RULES, [limit, cameras]) == f"Empty {LIMIT_EVENT} and {taken}"

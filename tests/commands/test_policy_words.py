@@ -6,7 +6,9 @@ from typing import Any
 from attrs import evolve
 
 from lotus_guard.commands.policy_words import Held, RoomPolicies, as_json, lines_of
+from lotus_guard.commands.policy_words import policies_of as policies_in
 from lotus_guard.core.model import RoomId
+from lotus_guard.rules import RULES
 from lotus_guard.rules.rule import Rule
 from tests.commands.kitchen import (
     CAMERA,
@@ -85,3 +87,25 @@ def test_hostile_text_does_not_reach_the_terminal() -> None:
     assert "at a time unknown" in lines[2]
     assert "and 80 more" in "\n".join(lines)
     assert json.loads(json.dumps(as_json(found)))["limit"]["sender"] == f"@{HOSTILE}:s"
+
+
+def test_an_event_of_several_rules_is_told_of_once_and_no_rules_fields_are_called_strange() -> None:
+    content = {CAMERA: False, "max_cameras": 0, "bypass": True, "note": 1}
+    event = {"sender": "@m:s", "origin_server_ts": 1_700_000_000_000, "content": content}
+    events = {rule.event: event if rule.event == SOURCES_EVENT else None for rule in RULES}
+    found = policies_in(RoomId("!r:s"), RULES, events)
+    lines = lines_of(found)
+    text = "\n".join(lines)
+    assert text.count(f"{SOURCES_EVENT}, set by @m:s") == 1
+    assert text.count("not ours, and left alone: note = 1") == text.count("not ours") == 1
+    assert text.count("senseless: io.lotus.room_quality: max_cameras is 0") == 1
+    at = [line.split()[0] for line in lines].index("Cameras")
+    assert lines[at + 1].strip().startswith("senseless: ")
+    told = as_json(found)
+    assert told["sources"]["unknown"] == told["cameras"]["unknown"] == ["note"]
+    assert (told["cameras"]["event"], told["cameras"]["max_cameras"]) == (SOURCES_EVENT, None)
+    new = found.replaced(SOURCES_EVENT, {"max_cameras": 2})
+    assert as_json(new)["cameras"]["max_cameras"] == 2
+    assert as_json(new)["sources"]["forbidden"] == []
+    assert new.content(SOURCES_EVENT) == {"max_cameras": 2}
+    assert new.content(LIMIT_EVENT) == {}

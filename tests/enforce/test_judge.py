@@ -447,3 +447,25 @@ def test_whose_token_it_is_may_be_a_reader_of_the_room_before_the_rules_ask() ->
     court = Court([Says("one", Allow())])
     court.ask()
     assert court.suggested == []
+
+
+class Unasked(Bypassed):
+    """A rule that holds in live calls alone."""
+
+    judges_tokens = False
+
+
+def test_a_rule_that_judges_no_tokens_is_not_asked_and_nothing_is_looked_up_for_it() -> None:
+    live = Unasked("live", NO)
+    court = Court([live, Says("two", NO_CAMERA)])
+    court.homeserver.answers = {"two": Given()}
+    assert list(court.judge.names) == ["two"]
+    court.judge.ahead(ROOM)
+    (found,) = result(court.ask(ALICE))
+    assert found.verdict == NO_CAMERA
+    assert (live.asked, court.homeserver.asked) == ([], ["two"])
+    court.knows(live=Given(), two=Given())
+    court.judge.ahead(ROOM)
+    (found,) = result(court.ask(ALICE))
+    assert (live.asked, court.homeserver.asked) == ([], ["two"]), "nor the power levels"
+    assert court.records.opened == []

@@ -19,7 +19,7 @@ from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.room_pass import Outcome
 from lotus_guard.enforce.rota import RESTRICTED, Candidate
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, by_event
 from lotus_guard.rules.rule import Allow, Fact, Reading
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.loop import LoopTick
@@ -141,7 +141,7 @@ class Poisoned:
 
 @pytest_twisted.ensureDeferred
 async def test_other_rooms_do_not_keep_those_with_a_policy_waiting(world: World) -> None:
-    rate = str(5 * len(RULES))
+    rate = str(5 * len(by_event(RULES)))
     world.start_guard(LOTUS_GUARD_POLICY_RATE=rate, LOTUS_GUARD_RECONCILE_INTERVAL="1")
     live, states = world.guard.live, world.sandbox.homeserver
     await join(world, "alice", VOICE)

@@ -380,3 +380,13 @@ def test_a_reading_that_is_given_up_leaves_nothing_behind(logged: list[Any]) -> 
     assert desk.records.unenforced == []
     assert desk.clock.getDelayedCalls() == []
     assert unhandled(logged) == []
+
+
+def test_a_doubt_that_two_rules_have_is_told_once() -> None:
+    desk = Desk()
+    desk.background.powers = read_power({"users_default": 50}, None)
+    rules = [RoomRule(Bypassed(name, Allow()), Known(STRICT, True)) for name in ("one", "two")]
+    asking = ensureDeferred(desk.reader.with_power(RoomRules(rules), ROOM, Turn()))
+    desk.clock.pump([0.001] * 10)
+    result(asking)
+    assert desk.journal.complaints == ["everybody has it"]

@@ -2,11 +2,25 @@
 
 import pytest
 
-from lotus_guard.core.model import Grant, Identity, LiveKitRoom, Participant, Source
+from lotus_guard.core.model import (
+    Attendance,
+    Grant,
+    Identity,
+    Kind,
+    LiveKitRoom,
+    Participant,
+    RoomId,
+    Source,
+    Track,
+    UserId,
+)
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.policies import Known
+from lotus_guard.enforce.presence import Seen
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
+from lotus_guard.enforce.stage import Stage
 from lotus_guard.rules.plan import Ban, Curb, Narrow, Remove, Silence, Step
-from lotus_guard.rules.rule import Allow, Fact
+from lotus_guard.rules.rule import Allow, Fact, Place
 from tests.enforce.stand_ins import Given, Says
 
 CALL = LiveKitRoom("call")
@@ -60,3 +74,53 @@ BANS = (Ban("one", CAMERA), Ban("two", CAMERA | {Source.SCREEN_SHARE}))
 def test_each_step_is_put_down_to_the_rule_that_calls_for_it(step: Step, rule: str) -> None:
     """Whoever is curbed writes so much that no rule's doing can be told: the first one's it is."""
     assert RULES.behind(step) == rule
+
+
+class Staged(Says):
+    """A rule of so many cameras, of which one person's is not counted."""
+
+    def cameras(self, policy: Given) -> int | None:
+        return policy.seats
+
+    def exempts(self, policy: Given, user: UserId | None, power: PowerLevels | None) -> bool:
+        return user == "@mod:s"
+
+
+def staged(most: int | None) -> RoomRules:
+    rule = Staged("stage", Allow(), [Fact.CAMERAS])
+    return RoomRules([held("one"), RoomRule(rule, Known(Given(most is not None, most), True))])
+
+
+def look(*names: str) -> Seen:
+    camera = Track(Kind.VIDEO, "camera")
+    there = tuple(Participant(Identity(n), n, Grant(True, ()), (camera,)) for n in names)
+    return Seen(0.0, (CALL,), {CALL: Attendance(0.0, there)})
+
+
+def proved(identity: Identity) -> UserId:
+    return UserId(f"@{identity}:s")
+
+
+def test_the_places_among_the_cameras_are_told_where_a_rule_needs_them() -> None:
+    stage, room = Stage(), RoomId("!r:s")
+    assert staged(2).facts_of(Identity("a")).cameras is None, "not looked at yet"
+    with_places = staged(2).with_places(stage, room, look("mod", "b"), proved)
+    assert with_places.facts_of(Identity("b")).cameras == Place(0, True)
+    assert with_places.facts_of(Identity("mod")).cameras == Place(1, False), "not counted"
+    observed, _ = with_places.divided(frozenset({"one"}))
+    assert observed.facts_of(Identity("b")).cameras == Place(0, True)
+    without = RoomRules([held("one")]).with_places(stage, room, look("b"), proved)
+    assert without.facts_of(Identity("b")).cameras is None
+
+
+@pytest.mark.parametrize(
+    ("between", "first"), [(staged(None), "a"), (RoomRules([]), "b"), (staged(2), "b")]
+)
+def test_the_row_is_kept_while_the_policy_is_not_known_and_not_where_there_is_none(
+    between: RoomRules, first: str
+) -> None:
+    stage, room = Stage(), RoomId("!r:s")
+    staged(2).with_places(stage, room, look("b"), proved)
+    between.with_places(stage, room, look("a", "b"), proved)
+    found = staged(2).with_places(stage, room, look("a", "b"), proved)
+    assert found.facts_of(Identity(first)).cameras == Place(0, True)

@@ -97,3 +97,15 @@ def test_what_is_kept_of_a_participant_is_small_whatever_they_have_written() -> 
     assert read is not None
     whole.permission.can_publish = False
     assert read.permission.can_publish, "a copy, not a part of the whole"
+
+
+def test_what_is_muted_is_read_and_when_somebody_came() -> None:
+    track = lk_models.TrackInfo(source=Source.CAMERA, mime_type="video/VP8")
+    muted = lk_models.TrackInfo(source=Source.CAMERA, mime_type="video/VP8", muted=True)
+    read = read_participant(info(tracks=[track, muted], joined_at=17, joined_at_ms=17_250))
+    assert read is not None
+    assert [each.is_muted for each in read.tracks] == [False, True]
+    assert read.joined == 17.25
+    old = read_participant(info(joined_at=17))
+    assert old is not None
+    assert old.joined == 17.0, "an older server tells seconds alone"

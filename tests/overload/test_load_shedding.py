@@ -24,7 +24,7 @@ from lotus_guard.overload.load_shedding import (
     LoadShedding,
     TurnedAway,
 )
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, by_event
 
 A, B = Origin("192.0.2.1"), Origin("192.0.2.2")
 CROWD = Origin("127.0.0.1", is_crowd=True)
@@ -207,7 +207,7 @@ def test_a_crowd_is_one_client_to_back_pressure_and_not_to_shares() -> None:
 @pytest.mark.parametrize("most", [TOKENS.each, CROWD_TOKENS])
 def test_the_look_ups_of_one_address_wait_for_nobody_but_others(most: int) -> None:
     """Where they waited for each other, and too long, the door would open by one address alone."""
-    for questions in (len(RULES), len(RULES) + 1, AT_ONCE):
+    for questions in (len(by_event(RULES)), len(by_event(RULES)) + 1, AT_ONCE):
         at_once, _ = for_tokens(questions)
         assert (most + MOST_AHEAD) * questions <= at_once
 

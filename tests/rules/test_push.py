@@ -12,6 +12,7 @@ from lotus_guard.core.membership import MEMBER, Membership
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.power import POWER_LEVELS
 from lotus_guard.rules import RULES
+from lotus_guard.rules.cameras import CamerasPolicy
 from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.media import Media, SourcePolicy
 from lotus_guard.rules.push import (
@@ -38,6 +39,7 @@ NOW = 1_790_000_000.0
 ROOM = RoomId("!r:s")
 LIMIT, MEDIA, QUIET = Limit(), Media(), QuietHours()
 MORE = (*RULES, QUIET)
+NAMES_OF_RULES = {rule.name for rule in RULES}
 CONTENTS: Mapping[str, Content | None] = {
     LIMIT.event: {"max_users": 2},
     MEDIA.event: {"allow_camera": False},
@@ -64,7 +66,19 @@ def test_what_is_written_is_read() -> None:
 
 def test_without_an_event_a_rule_is_told_that_it_restricts_nothing() -> None:
     push = read(write_push(ROOM, {LIMIT.event: None, MEDIA.event: None}, RULES))
-    assert policies(push) == {"limit": LimitPolicy(), "sources": SourcePolicy()}
+    nothing = {rule.name: rule.read(None).policy for rule in RULES}
+    assert policies(push) == nothing
+    assert (nothing["limit"], nothing["sources"]) == (LimitPolicy(), SourcePolicy())
+
+
+def test_rules_that_read_one_event_are_told_the_same_and_it_is_covered_once() -> None:
+    content = {"allow_screenshare": False, "max_cameras": 3}
+    push = read(write_push(ROOM, {LIMIT.event: None, MEDIA.event: content}, RULES))
+    assert push.is_complete
+    assert policies(push)["sources"].restricts
+    assert policies(push)["cameras"] == CamerasPolicy(3)
+    fields = json.loads(write_push(ROOM, {MEDIA.event: content}, RULES))
+    assert fields == {"room_id": ROOM, "sources": content, "events": {MEDIA.event: content}}
 
 
 def test_a_heartbeat_tells_of_no_room_and_no_rule() -> None:
@@ -91,8 +105,11 @@ def test_a_sender_of_the_release_before_covers_the_two_events_that_it_knows() ->
 
 
 def test_a_sender_of_the_release_before_is_understood() -> None:
-    push = read({"room_id": ROOM, "limit": {"max_users": 3}, "sources": None})
-    assert policies(push) == {"limit": LimitPolicy(3), "sources": SourcePolicy()}
+    sources = {"allow_camera": False, "max_cameras": 3}
+    push = read({"room_id": ROOM, "limit": {"max_users": 3}, "sources": sources})
+    assert policies(push)["limit"] == LimitPolicy(3)
+    assert policies(push)["sources"].restricts
+    assert policies(push)["cameras"] == CamerasPolicy(3), "it is in the same event"
 
 
 def test_the_release_before_understands_what_is_written() -> None:
@@ -113,14 +130,14 @@ def test_a_sender_that_does_not_know_a_rule_tells_nothing_of_it() -> None:
         write_push(ROOM, CONTENTS, RULES),
         json.dumps({"room_id": ROOM, "limit": None, "sources": None}).encode(),
     ):
-        assert set(read(body, MORE).readings) == {"limit", "sources"}
+        assert set(read(body, MORE).readings) == NAMES_OF_RULES
     told = write_push(ROOM, {**CONTENTS, QUIET.event: {"quiet": True}}, MORE)
     assert policies(read(told, MORE))["quiet"] == QuietPolicy(True)
 
 
 def test_a_rule_that_the_guard_does_not_know_is_passed_over() -> None:
     told = write_push(ROOM, {**CONTENTS, QUIET.event: {"quiet": True}}, MORE)
-    assert set(read(told).readings) == {"limit", "sources"}
+    assert set(read(told).readings) == NAMES_OF_RULES
 
 
 @pytest.mark.parametrize("content", [1, "x", [], True])

@@ -13,7 +13,7 @@ from lotus_guard.enforce.ports import MayNotLook, NotAsked, Outage
 from lotus_guard.enforce.roll_call import AT_ONCE
 from lotus_guard.neighbours.application_service import ApplicationService
 from lotus_guard.neighbours.bulkhead import for_tokens
-from lotus_guard.rules import RULES
+from lotus_guard.rules import RULES, by_event
 from lotus_guard.rules.limit import Limit
 from lotus_guard.run.basics import Basics
 from lotus_guard.run.clients import homeserver_clients, livekit_clients, make_signer
@@ -95,8 +95,8 @@ def test_there_are_places_for_the_look_ups_of_each_rule() -> None:
         found: int = client.http.bulkhead.most
         return found
 
-    assert most(homeserver_clients(basics, Agent())) == for_tokens(len(RULES) + 3)[0]
-    assert most(homeserver_clients(more, Agent())) == for_tokens(2 * len(RULES) + 3)[0]
+    assert most(homeserver_clients(basics, Agent())) == for_tokens(len(by_event(RULES)) + 3)[0]
+    assert most(homeserver_clients(more, Agent())) == for_tokens(2 * len(by_event(RULES)) + 3)[0]
     livekit = livekit_clients(basics, Agent(), make_signer(basics))
     assert most(livekit) == for_tokens(AT_ONCE)[0]
 

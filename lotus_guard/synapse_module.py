@@ -19,8 +19,7 @@ With `carry_over`, the policies of a room that one of this server's users upgrad
 the new room, by that user's own power: Synapse copies only what it knows itself (docs/facts.md,
 Synapse: modules).
 
-The wire is in `lotus_guard.rules.push`, what waits in `lotus_guard.rules.push_queue`; the callbacks
-are in docs/facts.md, Synapse: modules.
+The wire is in `lotus_guard.rules.push`; for the callbacks see docs/facts.md, Synapse: modules.
 """
 
 import logging

@@ -145,7 +145,7 @@ async def test_what_somebody_takes_between_the_look_and_the_step_stays_taken(
             others_set(world, alice.identity, Source.MICROPHONE)
             return await self._inner.participant(*args)
 
-    giving.service = Meanwhile(service, "participant", "")  # type: ignore[assignment]
+    giving.service = Meanwhile(service, "participant", "")
     await passes(world)
     assert sources(alice) == [Source.MICROPHONE]
     assert metric(world, STEPS, step="give_back", outcome="failed") == 1.0
@@ -172,7 +172,7 @@ async def test_a_policy_that_is_not_certain_gives_nothing(world: World) -> None:
     alice = await narrowed(world)
     homeserver = world.guard.live.room_pass.reader.policies
     for policies in homeserver.each:
-        policies.background = Troubled(policies.background, "policy", "reset")  # type: ignore[assignment]
+        policies.background = Troubled(policies.background, "policy", "reset")
     policy(world, {})
     await passes(world, 2)
     assert sources(alice) == WITHOUT_CAMERA
@@ -210,7 +210,7 @@ async def test_a_lost_answer_is_no_change_of_somebody_else(world: World) -> None
 
     giving = hands.giving
     assert giving is not None
-    hands.service = giving.service = Deaf(service, "permit", "")  # type: ignore[assignment]
+    hands.service = giving.service = Deaf(service, "permit", "")
     await passes(world, 2)
     assert sources(alice) == WITHOUT_CAMERA
     policy(world, {})
@@ -264,6 +264,21 @@ async def test_a_push_that_lifts_a_policy_gives_back_at_once(world: World) -> No
     policy(world, {})
     push(world, OPEN, {})
     await settled(world)
+    assert sources(alice) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_pushes_come_a_room_is_polled_as_long_as_it_owes(world: World) -> None:
+    world.start_guard(**ON, LOTUS_GUARD_PUSH_SECRET=PUSH)
+    policy(world, NO_CAMERA)
+    await join(world, "bob", OPEN)
+    drawer = (await world.ask("alice", OPEN, "/get_token")).json()["jwt"]
+    policy(world, {})
+    push(world, OPEN, {})
+    await settled(world)
+    assert world.guard.live.candidates.pushing()
+    alice = world.sandbox.sfu.join(drawer)
+    await passes(world)
     assert sources(alice) == []
 
 

@@ -26,6 +26,7 @@ from lotus_guard.run.parsers import (
     prefixes,
     seconds,
     url,
+    url_or_none,
     whole_seconds,
     words,
 )
@@ -149,6 +150,15 @@ class Config:
     """Which of members, limit, sources, live and request observe only."""
     members: bool = composed(read_members, MEMBERS)
     """Whether the rule `members` is asked at all."""
+    panel: bool = setting(
+        "PANEL", "on", "off: no panel for moderators at /panel/ of the public port", on_or_off
+    )
+    openid: str = setting(
+        "OPENID_URL",
+        "",
+        "where the homeserver serves openid/userinfo; default: LOTUS_GUARD_SYNAPSE_URL",
+        url_or_none,
+    )
     log_format: str = setting(
         "LOG_FORMAT",
         "text",
@@ -192,6 +202,11 @@ class Config:
         "host names by which the operators' port is opened; with commas",
         words,
     )
+
+    @property
+    def openid_url(self) -> str:
+        """Where the homeserver is asked whose an OpenID token is."""
+        return self.openid or self.synapse_url
 
     @property
     def key(self) -> str:

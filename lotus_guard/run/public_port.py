@@ -24,9 +24,10 @@ from lotus_guard.web.client_request import ClientRequest, Clients
 from lotus_guard.web.door import Door
 from lotus_guard.web.hooks import Hooks
 from lotus_guard.web.landing import landing_page
+from lotus_guard.web.panel.room import RoomDoor
 from lotus_guard.web.pass_through import PassThrough
 from lotus_guard.web.problems import Objections
-from lotus_guard.web.public import PublicApp
+from lotus_guard.web.public import PublicApp, label_of
 from lotus_guard.web.token_exchange import TokenExchange
 
 
@@ -46,6 +47,7 @@ def make_public_port(
     admission: Admission,
     recorder: Recorder,
     webhooks: Hooks,
+    panel: RoomDoor | None = None,
 ) -> PublicPort:
     """Make what serves clients; `upstream` is the agent by which lk-jwt-service is reached."""
     config, clocks, metrics = basics.config, basics.clocks, basics.metrics
@@ -66,11 +68,11 @@ def make_public_port(
     )
     _show_load(metrics.families, load, connections)
     clients = Clients(origins)
-    answers = Answers(Traffic.of(basics))
+    answers = Answers(Traffic.of(basics), label_of)
     objections = Objections(recorder, REQUEST in config.observed)
     way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
     exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
-    app = PublicApp(exchange, webhooks, answers, landing_page(basics.rules))
+    app = PublicApp(exchange, webhooks, answers, landing_page(basics.rules), panel)
     door = Door(app, clients, load, answers, objections, probes(basics, in_header))
     return PublicPort(door, connections, load)
 

@@ -17,6 +17,11 @@ from lotus_guard.sandbox.room_view import content_seen, hidden
 from lotus_guard.sandbox.synapse_proxy import hand_on
 from lotus_guard.sandbox.synapse_state import Account, Event, SynapseState
 
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization, Date",
+}
 _STATE = "/_matrix/client/v3/rooms/<room_id>/state/<event_type>"
 
 
@@ -38,6 +43,11 @@ class SynapseApp:
         """Answer a path that there is not, or a method that it does not have."""
         body = {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}
         return _json(request, body, failure.value.code)
+
+    @app.route("/<path:_any>", methods=["OPTIONS"])
+    def preflight(self, request: BoundedRequest, _any: str) -> bytes:
+        """Let browsers ask."""
+        return _json(request, {})
 
     @app.route("/_synapse/admin/v1/server_version", methods=["GET"])
     def server_version(self, request: BoundedRequest) -> bytes:
@@ -267,4 +277,6 @@ def _content(request: BoundedRequest) -> dict[str, Any]:
 def _json(request: BoundedRequest, value: object, status: int = 200) -> bytes:
     request.setResponseCode(status)
     request.setHeader(b"Content-Type", b"application/json")
+    for name, allowed in _CORS.items():
+        request.setHeader(name, allowed)
     return json.dumps(value).encode()

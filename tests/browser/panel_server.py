@@ -1,8 +1,9 @@
 """The sandbox, a guard in front of it, and a client's page: `python -m tests.browser.panel_server`.
 
 The port is the only argument. GET /where says where the guard and the homeserver are.
-POST /control  {"state": [[room, type, content, sender], ...], "waits": [ms...],
-               "join": [[name, room]...]}
+POST /control  {"rooms": [[room, creator]...], "members": [[room, user]...],
+               "state": [[room, type, content, sender]...], "waits": [ms...],
+               "ask": [[name, room]...], "join": [[name, room]...]}   gives the rooms' state
 """
 
 import json
@@ -47,6 +48,10 @@ class Served:
 
     async def _control(self, wanted: Any) -> bytes:
         homeserver = self.world.sandbox.homeserver
+        for room, creator in wanted.get("rooms", []):
+            homeserver.add_room(room, creator)
+        for room, user in wanted.get("members", []):
+            homeserver.join(room, user)
         for room, kind, content, sender in wanted.get("state", []):
             homeserver.set_state(room, kind, content, sender=sender)
         homeserver.waits += wanted.get("waits", [])

@@ -11,8 +11,9 @@
 
 It runs in Synapse's process, so it does nothing there that could hold an event up or let it fail:
 `on_new_event` only puts the room's policies, or somebody's membership, in a queue, and one
-background task sends them, with back-off while the guard is away. A heartbeat goes out only while
-nothing is waiting, so that the guard polls again by itself as soon as pushes do not get through.
+background task sends them, with back-off while the guard is away. Of power levels it tells only
+that they changed: the guard asks for them. A heartbeat goes out only while nothing is waiting, so
+that the guard polls again by itself as soon as pushes do not get through.
 
 With `carry_over`, the policies of a room that one of this server's users upgrades are copied into
 the new room, by that user's own power: Synapse copies only what it knows itself (docs/facts.md,
@@ -39,6 +40,7 @@ from twisted.web.http_headers import Headers
 from lotus_guard.core.ids import fits, is_room_id
 from lotus_guard.core.membership import MEMBER, Membership, membership_of
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import CREATE, POWER_LEVELS, PowerLevels, read_power
 from lotus_guard.core.server_url import url_fault
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.push import (
@@ -59,7 +61,7 @@ LONGEST_PAUSE = 30.0
 GATHERING = 0.05
 """Seconds for which memberships are gathered after some went out: a busy homeserver has a hundred
 changes a second, most of them in rooms without calls, and makes twenty requests of them."""
-TOMBSTONE, CREATE = "m.room.tombstone", "m.room.create"
+TOMBSTONE = "m.room.tombstone"
 
 
 @frozen
@@ -78,7 +80,8 @@ class Settings:
 
     def covered(self, rules: Rules) -> list[str]:
         """List the types of events of which changes are pushed."""
-        return [*(rule.event for rule in rules), *([MEMBER] if self.members else ())]
+        members = [MEMBER] if self.members else []
+        return [*(rule.event for rule in rules), POWER_LEVELS, *members]
 
 
 class LotusGuardModule:
@@ -109,12 +112,16 @@ class LotusGuardModule:
         return Settings(_guard_url(config), _secret(config), push_secret_path=path, **chosen)
 
     async def check_event_allowed(
-        self, event: Any, _state: Mapping[Any, Any]
+        self, event: Any, state: Mapping[Any, Any]
     ) -> tuple[bool, dict[str, Any] | None]:
-        """Refuse a senseless policy of a user of this server, and say what is wrong with it."""
+        """Refuse a senseless policy of a user of this server, and say what is wrong with it.
+
+        `state` is the room's before the event.
+        """
         rule = self._rules.get(event.type) if self._settings.reject_senseless else None
         if rule and event.is_state() and event.state_key == "" and self._api.is_mine(event.sender):
-            complaints = rule.read(event.content).complaints
+            doubts = rule.doubts(event.content, _power(state))
+            complaints = (*rule.read(event.content).complaints, *doubts)
             if complaints:
                 raise SynapseError(400, "; ".join(complaints), Codes.BAD_JSON)
         return True, None
@@ -125,20 +132,23 @@ class LotusGuardModule:
             return
         if event.type == MEMBER and self._settings.members:
             self._queue_member(event, state)
-        elif event.state_key == "" and event.type in self._rules:
-            self._queue_policies(RoomId(event.room_id), state)
+        elif event.state_key == "" and event.type in (*self._rules, POWER_LEVELS):
+            self._queue_policies(RoomId(event.room_id), state, event.type == POWER_LEVELS)
         elif event.state_key == "" and event.type == TOMBSTONE and self._settings.carry_over:
             self._replaced(event, state)
         if len(self._queue) and not self._sending:
             self._sending = True
             self._api.delayed_background_call(0, self._send_all, desc="lotus_guard_push")
 
-    def _queue_policies(self, room: RoomId, state: Mapping[Any, Any]) -> None:
+    def _queue_policies(self, room: RoomId, state: Mapping[Any, Any], is_power: bool) -> None:
+        rules = list(self._rules.values())
+        power = is_power or self._queue.changes_power(room)
         contents = {name: _content(state, name) for name in self._rules}
-        body = write_push(room, contents, list(self._rules.values()))
-        self._queue.put_policies(room, body)
+        body = write_push(room, contents, rules, changes_power=power)
         if len(body) > MOST_PUSH:
             logger.warning("The policies of %s are too long to be pushed: they are polled", room)
+            body = write_push(room, {}, rules, changes_power=True) if power else body
+        self._queue.put_policies(room, body, changes_power=power)
 
     def _queue_member(self, event: Any, state: Mapping[Any, Any]) -> None:
         # The room's state is asked first, for the event may have lost against another one. It is
@@ -275,6 +285,13 @@ def _secret(config: Mapping[str, Any]) -> str:
             "characters and be the guard's LOTUS_GUARD_PUSH_SECRET"
         )
     return secret
+
+
+def _power(state: Mapping[Any, Any]) -> PowerLevels:
+    """Who has which power level, as a room's state says."""
+    levels, create = (state.get((name, "")) for name in (POWER_LEVELS, CREATE))
+    first = {"sender": create.sender, "content": create.content} if create else None
+    return read_power(levels.content if levels else None, first)
 
 
 def _content(state: Mapping[Any, Any], event_type: str) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pytest
@@ -16,10 +16,12 @@ from twisted.web.client import ResponseDone
 
 from lotus_guard.core.membership import MEMBER, Membership
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import CREATE, POWER_LEVELS, PowerLevels
 from lotus_guard.overload.http_limits import MOST_REQUEST
 from lotus_guard.rules import RULES, push_queue
-from lotus_guard.rules.limit import LimitPolicy
+from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.push import HEADER, MOST_PUSH, Member, Push, read_push
+from lotus_guard.rules.rule import Content
 from tests.enforce.stand_ins import result
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 
@@ -397,8 +399,61 @@ def test_a_membership_waits_for_the_guard_and_no_heartbeat_goes_out(homeserver: 
     assert told(homeserver) == [(ROOM, "@a:s", "ban")]
 
 
+def gives(user: str, level: int = 50, room: str = ROOM) -> Event:
+    """Power levels in which a user has one."""
+    return Event(POWER_LEVELS, {"users": {user: level}}, room_id=room)
+
+
+def test_changed_power_levels_are_pushed_beside_the_rooms_policies(
+    homeserver: Homeserver,
+) -> None:
+    homeserver.new(gives("@a:s"), Event())
+    assert homeserver.api.tried == 0, "the event is not held up"
+    homeserver.api.run()
+    (push,) = homeserver.api.pushes
+    assert (push.room, push.changes_power) == (ROOM, True)
+    assert policies(push)["limit"] == LimitPolicy(2)
+    homeserver.new(Event())
+    homeserver.api.run()
+    assert not homeserver.api.pushes[1].changes_power
+
+
+def test_a_policy_that_is_set_meanwhile_does_not_hide_that_power_levels_changed(
+    homeserver: Homeserver,
+) -> None:
+    homeserver.new(gives("@a:s"))
+    homeserver.new(Event(content={"max_users": 3}), gives("@a:s"))
+    homeserver.api.run()
+    (push,) = homeserver.api.pushes
+    assert push.changes_power
+    assert policies(push)["limit"] == LimitPolicy(3)
+
+
+def test_policies_too_long_for_a_push_do_not_hide_it_either(homeserver: Homeserver) -> None:
+    """Else whoever is about to lose their power could keep the guard from hearing of it."""
+    long = Event(content={"max_users": 2, "note": "x" * MOST_PUSH})
+    homeserver.new(gives("@a:s", 0), long)
+    homeserver.new(gives("@b:s", room="!other:s"))
+    homeserver.new(Event(content=long.content, room_id="!other:s"))
+    homeserver.api.run()
+    told = [(push.room, push.changes_power, push.readings) for push in homeserver.api.pushes]
+    assert told == [(ROOM, True, {}), ("!other:s", True, {})]
+
+
+def test_power_levels_under_another_key_are_none(homeserver: Homeserver) -> None:
+    homeserver.new(Event(POWER_LEVELS, {}, "@a:s"))
+    assert homeserver.api.delayed == []
+
+
+@pytest.mark.parametrize("members", [True, False])
+def test_a_heartbeat_says_that_power_levels_are_covered(module: Any, members: bool) -> None:
+    homeserver = Homeserver(module, config={"members": members})
+    homeserver.beat()
+    (push,) = homeserver.api.pushes
+    assert (push.covers_power, push.covers_members, push.is_complete) == (True, members, True)
+
+
 NEW = "!new:s"
-CREATE = "m.room.create"
 
 
 def upgrades(sender: str = "@a:s", new: Any = NEW) -> Event:
@@ -500,6 +555,40 @@ def test_a_senseless_policy_of_our_own_user_is_refused_with_the_reason(
     assert failure.check(SynapseError)
     assert (failure.value.code, failure.value.errcode) == (400, "M_BAD_JSON")
     assert failure.value.msg.startswith("io.lotus.voice_limit: max_users is 'two'")
+
+
+class Doubtful(Limit):
+    """A limit that only somebody above the level 60 understands."""
+
+    def doubts(self, content: Content, power: PowerLevels) -> tuple[str, ...]:
+        return () if power.of("@a:s") > 60 else ("no sense in this room",)
+
+
+@pytest.mark.parametrize(
+    ("levels", "version", "is_refused"),
+    [
+        ({"users": {"@a:s": 61}}, "11", False),
+        ({"users": {"@a:s": 60}}, "11", True),
+        (None, "11", False),
+        ({}, "11", True),
+        ({}, "12", False),
+    ],
+)
+def test_a_policy_may_be_senseless_only_with_the_rooms_power_levels(
+    module: Any, levels: Any, version: str, is_refused: bool
+) -> None:
+    """As Synapse hands them over: contents are mappings, and no dicts."""
+    made = module.LotusGuardModule(module.Settings(URL, SECRET), Api(), (Doubtful(),))
+    frozen = MappingProxyType
+    state = {(CREATE, ""): Event(CREATE, frozen({"room_version": version}))}
+    if levels is not None:
+        state[POWER_LEVELS, ""] = Event(POWER_LEVELS, frozen(levels))
+    found = result(ensureDeferred(made.check_event_allowed(Event(), state)))
+    if is_refused:
+        assert found.check(SynapseError)
+        assert found.value.msg == "no sense in this room"
+    else:
+        assert found == (True, None)
 
 
 @pytest.mark.parametrize(

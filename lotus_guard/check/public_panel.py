@@ -39,11 +39,9 @@ async def check_public_panel(context: CheckContext) -> list[Finding]:
 
 
 def _not_there(context: CheckContext, url: str, said: str) -> Finding:
-    wanted = (
-        f"in the proxy: send /panel/ to the guard (nginx: location {PATH} {{ proxy_pass {{}}; }})"
-    )
-    seen = f"the panel is not at {url} ({said})"
-    return note(NAME, seen, wanted.format(context.guard_url))
+    line = f"location {PATH} {{ proxy_pass {context.guard_url}; }}"
+    wanted = f"in the proxy: send {PATH} to the guard (nginx: {line})"
+    return note(NAME, f"the panel is not at {url} ({said})", wanted)
 
 
 def _forbids_frames(page: HttpAnswer) -> bool:

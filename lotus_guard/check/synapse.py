@@ -16,6 +16,7 @@ from lotus_guard.check.exchange import (
     request,
 )
 from lotus_guard.check.finding import Finding, fault, note, ok, warning
+from lotus_guard.core.power import CREATE
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.neighbours.matrix import VERSIONS_PATH
@@ -82,7 +83,7 @@ async def _check_filter(context: CheckContext, rooms: Any) -> Finding:
         None,
     )
     types = await _types_sent(context, room) if room else set()
-    if types == {"m.room.create"}:
+    if types == {CREATE}:
         return ok(FILTER, f"Synapse {version} sends the state that is asked for")
     if types or _is_older(version):
         seen = f"Synapse {version} sends a room's whole state for each look-up: it works, slowly"
@@ -92,7 +93,7 @@ async def _check_filter(context: CheckContext, rooms: Any) -> Finding:
 
 async def _types_sent(context: CheckContext, room: str) -> set[str]:
     try:
-        answer = await _admin(context, state_path(room, "m.room.create"))
+        answer = await _admin(context, state_path(room, CREATE))
     except Outage as outage:
         if outage.reason is Reason.OVERSIZED:
             return {"a whole state"}  # nothing else is that long

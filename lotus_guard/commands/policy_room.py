@@ -15,7 +15,7 @@ from lotus_guard.commands.policy_options import Wishes
 from lotus_guard.commands.policy_words import Held, RoomPolicies, level_in_words
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.power import level_needed, level_of
+from lotus_guard.core.power import CREATE, POWER_LEVELS, read_power
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.matrix import Denied, Matrix
@@ -102,7 +102,7 @@ async def read_with_lost(sides: Sides, room: RoomId, rules: Rules) -> RoomPolici
     found = await read(sides, room, rules)
     if any(held.event is not None for held in found.held):
         return found
-    old = predecessor_in(await _event(sides.admin, room, "m.room.create"))
+    old = predecessor_in(await _event(sides.admin, room, CREATE))
     try:
         before = await read(sides, old, rules) if old is not None else None
     except RefusedByHomeserver:  # Synapse does not know that room, or no more
@@ -213,12 +213,11 @@ async def _forbidden(sides: Sides, room: RoomId, event_type: str, denied: Denied
     who = printable(user, 300)
     if not await _is_inside(sides.user, room, user):
         return f"{who} is not in the room; wanted: that they join it, or a token of somebody in it"
-    power_levels, create = [
-        event_of(await sides.admin.events(room, name), name)
-        for name in ("m.room.power_levels", "m.room.create")
+    levels, create = [
+        event_of(await sides.admin.events(room, name), name) for name in (POWER_LEVELS, CREATE)
     ]
-    levels = content_of(power_levels)
-    needed, has = level_needed(levels, event_type), level_of(user, levels, create)
+    power = read_power(content_of(levels), create)
+    needed, has = power.needed(event_type), power.of(user)
     if has >= needed:
         return f"Synapse forbids it to {who}, who has {level_in_words(has)}: {_said(denied)}"
     return (

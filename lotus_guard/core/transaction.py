@@ -36,12 +36,12 @@ class Change:
     age: float
     """Seconds since it was sent; by its sender's clock, where the homeserver does not say."""
     user: UserId | None = None
-    """Whose membership it is; None for a policy."""
+    """Whose membership it is; None for a policy, or the room's power levels."""
     membership: Membership = Membership.UNHEARD
 
 
 def read_changes(body: bytes, types: Collection[str], epoch: float) -> list[Change] | None:
-    """Read what of a transaction matters: policies of these types, and memberships.
+    """Read what of a transaction matters: events of these types, and memberships.
 
     None for what is no transaction. Never raises; an event that makes no sense is passed over.
     """

@@ -109,9 +109,11 @@ class Taken:
     """What a push has changed."""
 
     room: RoomId | None = None
-    """The room with other policies than before."""
+    """The room with other policies or power levels than before."""
     members: tuple[Member, ...] = ()
     """Those with another membership."""
+    power: bool = False
+    """Whether the room has other power levels, which are to be asked for."""
 
 
 @define(eq=False)
@@ -133,6 +135,8 @@ class Pushes:
     """When the last one came in of a module that pushes the events of all our rules."""
     last_members: float | None = field(default=None, init=False)
     """When the last one came in of a module that pushes memberships."""
+    last_power: float | None = field(default=None, init=False)
+    """When the last one came in of a module that pushes changes of power levels."""
     members_since: float = field(default=0.0, init=False)
     """When the first one of those came in since there were none for a while."""
     taken: int = field(default=0, init=False)
@@ -174,6 +178,10 @@ class Pushes:
         """Whether Synapse pushes by itself who joins and who leaves; else that is to be asked."""
         return not self._is_old(self.last_members)
 
+    def power_is_coming(self) -> bool:
+        """Whether Synapse tells by itself where power levels change; else they are to be polled."""
+        return not self._is_old(self.last_power)
+
     def policy_max_age(self) -> float:
         """For how many seconds a policy is served without asking again."""
         return self.poll if self.are_coming() else self.max_age
@@ -197,7 +205,15 @@ class Pushes:
             if self._is_old(self.last_members):
                 self.members_since = self.last
             self.last_members = self.last
-        return Taken(self._put(push, policies), tuple(filter(self._is_news(push), push.members)))
+        if push.covers_power:
+            self.last_power = self.last
+        room = self._put(push, policies)
+        # Power levels are asked for, so that an old push of them does no harm; a lost one would.
+        return Taken(
+            push.room if push.changes_power else room,
+            tuple(filter(self._is_news(push), push.members)),
+            push.changes_power,
+        )
 
     def recall(self, body: bytes, header: str, policies: AllPolicies) -> None:
         """Take in a push that another guard got earlier, as old as it is."""

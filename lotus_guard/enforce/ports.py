@@ -17,6 +17,7 @@ from lotus_guard.core.model import (
     RoomId,
     UserId,
 )
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Person
 from lotus_guard.rules.decision import Ruling
 from lotus_guard.rules.rule import P, Reading, Rule
@@ -103,7 +104,7 @@ class Flooded(Exception):
 
 
 class Homeserver(Protocol):
-    """A way to ask the homeserver: what a room's policies are, and who is in it.
+    """A way to ask the homeserver: what a room's policies are, who is in it, and with what power.
 
     Each question raises Outage where there is no answer, and MayNotLook where this way is not
     allowed to give one.
@@ -115,6 +116,13 @@ class Homeserver(Protocol):
 
     async def membership(self, room: RoomId, user: UserId) -> Standing:
         """Ask how a user stands to a room; `Standing.is_local` says whose user they are."""
+        ...
+
+    async def power(self, room: RoomId) -> PowerLevels:
+        """Read who has which power level in a room.
+
+        Raises MayNotLook for a room that is not known as well: nothing is said of its levels then.
+        """
         ...
 
     async def name(self, room: RoomId) -> str | None:

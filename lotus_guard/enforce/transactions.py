@@ -1,7 +1,7 @@
 """A homeserver's transactions as hints: which rooms changed, and who joined or left.
 
-Of a policy only that it changed is believed, and the homeserver is asked for it: what is in force
-is its to say, for an event can lose against another one.
+Of policies and power levels only that they changed is believed, and the homeserver is asked for
+them: what is in force is its to say, for an event can lose against another one.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -35,7 +35,7 @@ class Changes:
     """What a transaction has changed."""
 
     rooms: Sequence[RoomId] = ()
-    """Rooms with other policies than before."""
+    """Rooms with other policies or power levels than before."""
     members: Sequence[tuple[RoomId, UserId, Membership]] = ()
     """How people stand to rooms now, each once in each room."""
 
@@ -45,7 +45,7 @@ class Transactions:
     """Takes in transactions, and hands on what changed."""
 
     types: Collection[str]
-    """The types of the rules' events."""
+    """The types of the rules' events, and of power levels."""
     epoch: Callable[[], float]
     on_changes: Callable[[Changes], None]
     on_outcome: Callable[[str], None]

@@ -6,7 +6,7 @@ only beside one that says `join` does 404 mean "none" (docs/facts.md, Any homese
 what about a room).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,12 +17,14 @@ from lotus_guard.core.lru import LruDict
 from lotus_guard.core.membership import MEMBER, Membership, Standing, server_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import json_object, text_of
+from lotus_guard.core.power import CREATE, POWER_LEVELS, PowerLevels, read_power
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.eyes import Eyes
-from lotus_guard.enforce.ports import MayNotLook, Outage
+from lotus_guard.enforce.ports import MayNotLook, Outage, Reason
 from lotus_guard.neighbours.bearer import WHOAMI_PATH, Bearer, unlike_matrix
 from lotus_guard.neighbours.client_state import (
+    Piece,
     Seen,
     is_refusal,
     read_state,
@@ -31,9 +33,9 @@ from lotus_guard.neighbours.client_state import (
 )
 from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.our_server import OurServer
-from lotus_guard.neighbours.synapse import CREATE, MOST_NAME, NAME_EVENTS
+from lotus_guard.neighbours.synapse import MOST_NAME, NAME_EVENTS
 from lotus_guard.neighbours.synapse_admin import quoted
-from lotus_guard.rules.rule import P, Reading, Rule
+from lotus_guard.rules.rule import Content, P, Reading, Rule
 from lotus_guard.rules.state_event import predecessor_in, read_events
 
 SOURCE = "application service"
@@ -91,7 +93,7 @@ class ApplicationService:
             return read_events(rule, None)
         key = (room, rule.name)
         try:
-            content = await self._looked(room, rule.event, "", await self._begin())
+            content = await self._looked(room, Piece(rule.event), await self._begin())
         except MayNotLook:
             last = self.memory.last.get(key) if self.memory.keeps_last else None
             if last is None:
@@ -110,12 +112,24 @@ class ApplicationService:
         found = await (self._of_ours if is_ours else self._of_others)(room, user, due)
         return Standing(found, is_ours, SOURCE)
 
+    async def power(self, room: RoomId) -> PowerLevels:
+        """Read who has which power level in a room: the levels, and who made it."""
+        if not is_room_id(room):
+            raise MayNotLook("no homeserver knows a room by that id")
+        wanted = Piece(POWER_LEVELS), Piece(CREATE, is_whole=True)
+        levels, create = await self._looked_at(room, wanted, await self._begin())
+        if create is None:  # there is one in each room
+            raise MayNotLook("who reads was not in the room")
+        if create.get("type") != CREATE:
+            raise Outage(Reason.GARBAGE, "the homeserver does not give a room's first event whole")
+        return read_power(levels, create)
+
     async def name(self, room: RoomId) -> str | None:
         """Look up a room's name, or its alias; None where it has neither, or nobody can look."""
         due = await self._begin()
         for event_type, key in NAME_EVENTS:
             try:
-                content = await self._looked(room, event_type, "", due)
+                content = await self._looked(room, Piece(event_type), due)
             except MayNotLook:
                 return None
             if found := text_of(content or {}, key):
@@ -125,7 +139,7 @@ class ApplicationService:
     async def predecessor(self, room: RoomId) -> RoomId | None:
         """Ask which room this one replaced; None where it replaced none, or nobody can look."""
         try:
-            content = await self._looked(room, CREATE, "", await self._begin())
+            content = await self._looked(room, Piece(CREATE), await self._begin())
         except MayNotLook:
             return None
         return predecessor_in({"content": content})
@@ -174,48 +188,50 @@ class ApplicationService:
 
     async def _of_others(self, room: RoomId, user: UserId, due: float) -> Membership:
         try:
-            content = await self._looked(room, MEMBER, user, due)
+            content = await self._looked(room, Piece(MEMBER, user), due)
         except MayNotLook:
             return Membership.UNHEARD
         return Membership.UNHEARD if content is None else said_by(content)
 
-    async def _looked(
-        self, room: RoomId, event_type: str, key: str, due: float
-    ) -> Mapping[str, Any] | None:
-        """Read an event's content as somebody who is in the room; None where there is none.
+    async def _looked(self, room: RoomId, piece: Piece, due: float) -> Content | None:
+        """Read an event as somebody who is in the room; None where there is none.
 
         Raises MayNotLook where none of those we know of is in the room any more.
         """
+        (content,) = await self._looked_at(room, (piece,), due)
+        return content
+
+    async def _looked_at(
+        self, room: RoomId, pieces: Sequence[Piece], due: float
+    ) -> Sequence[Content | None]:
+        """Read several events as one who is in the room; raises MayNotLook as `_looked` does."""
         for reader in islice(self._readers(room), MOST_TRIES):
             try:
-                content = await self._looked_as(reader, room, event_type, key, due)
+                contents = await self._looked_as(reader, room, pieces, due)
             except MayNotLook:
                 self.eyes.forget(room, reader)
             else:
                 self.eyes.proved(room, reader)
-                return content
+                return contents
         raise MayNotLook("nobody is known as whom the application service can look there")
 
     async def _looked_as(
-        self, reader: UserId, room: RoomId, event_type: str, key: str, due: float
-    ) -> Mapping[str, Any] | None:
-        """Read it beside the canary; raises MayNotLook where the reader is not in the room.
+        self, reader: UserId, room: RoomId, pieces: Sequence[Piece], due: float
+    ) -> Sequence[Content | None]:
+        """Read them beside the canary; raises MayNotLook where the reader is not in the room.
 
         Both what is there and that there is nothing are believed between two canaries. Who leaves
         and comes back just then must not make a policy vanish, and Dendrite shows whoever has left
         another event in its place (docs/facts.md, Any homeserver: who may ask what about a room).
         """
-        canary, seen = await gather_bounded(
-            2,
-            (
-                self._state(room, each, of, reader, due)
-                for each, of in ((MEMBER, reader), (event_type, key))
-            ),
+        canary, *seen = await gather_bounded(
+            1 + len(pieces),
+            (self._state(room, each, reader, due) for each in (Piece(MEMBER, reader), *pieces)),
         )
         is_in = await self._said(canary, due) is Membership.JOIN
-        says_something = seen.content is not None or seen.is_none
+        says_something = all(each.content is not None or each.is_none for each in seen)
         if is_in and says_something and await self._is_still_in(room, reader, due):
-            return seen.content
+            return [each.content for each in seen]
         raise MayNotLook("who reads is not in the room")
 
     async def _is_still_in(self, room: RoomId, reader: UserId, due: float) -> bool:
@@ -229,7 +245,7 @@ class ApplicationService:
 
     async def _canary(self, room: RoomId, user: UserId, due: float) -> Membership | None:
         """Ask a user of ours for their own member event; None where that is refused."""
-        return await self._said(await self._state(room, MEMBER, user, user, due), due)
+        return await self._said(await self._state(room, Piece(MEMBER, user), user, due), due)
 
     async def _said(self, canary: Seen, due: float) -> Membership | None:
         """What a canary says; None where it is refused.
@@ -255,9 +271,9 @@ class ApplicationService:
         until = self.memory.barred.get((self.token.value, user))
         return until is not None and self.http.clock.seconds() < until
 
-    async def _state(self, room: RoomId, event_type: str, key: str, user: str, due: float) -> Seen:
-        self.on_call(event_type)
-        return await self._bearer().ask(state_as_path(room, event_type, key, user), read_state, due)
+    async def _state(self, room: RoomId, piece: Piece, user: str, due: float) -> Seen:
+        self.on_call(piece.type)
+        return await self._bearer().ask(state_as_path(room, piece, user), read_state, due)
 
     async def _whoami(self) -> UserId:
         return await self._whoami_until(self._bearer().due(self.seconds))

@@ -4,7 +4,7 @@ The wire (docs/facts.md, Any homeserver: who may ask what about a room):
 
 GET {homeserver}/_matrix/client/v3/rooms/{room}/state/{type}/{key}?user_id={user}
 Authorization: Bearer <the application service's as_token>
-200 {…}                               the event's content
+200 {…}                               the event's content, or with `&format=event` all of it
 403 or 404 {"errcode": "M_…", …}      no such event, or the user may not look, or we as that user
 401 {"errcode": "M_…", …}             a bad token; on Dendrite also a user who cannot be acted as
 """
@@ -24,20 +24,30 @@ from lotus_guard.neighbours.synapse_admin import quoted
 _REFUSALS = (400, 401, 403, 404)
 
 
-def state_as_path(room: str, event_type: str, key: str, user: str) -> str:
+@frozen
+class Piece:
+    """A state event that is wanted."""
+
+    type: str
+    key: str = ""
+    is_whole: bool = False
+    """Whether all of it is wanted, with who sent it: else its content alone."""
+
+
+def state_as_path(room: str, piece: Piece, user: str) -> str:
     """The path of a room's state event, read as a user."""
-    path = f"/_matrix/client/v3/rooms/{quoted(room)}/state/{quoted(event_type)}/{quoted(key)}"
-    return f"{path}?user_id={quoted(user)}"
+    path = f"/_matrix/client/v3/rooms/{quoted(room)}/state/{quoted(piece.type)}/{quoted(piece.key)}"
+    return f"{path}?user_id={quoted(user)}" + ("&format=event" if piece.is_whole else "")
 
 
 @frozen
 class Seen:
-    """What came of reading a state event: its content, or a refusal in Matrix' own words."""
+    """What came of reading a state event: what was wanted of it, or a refusal in Matrix' words."""
 
     status: int
     errcode: str = ""
     content: Mapping[str, Any] | None = None
-    """None where it was refused."""
+    """Or all of the event, where that was wanted. None where it was refused."""
 
     @property
     def is_none(self) -> bool:

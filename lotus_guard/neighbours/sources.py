@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage, Upgrades
 from lotus_guard.rules.rule import P, Reading, Rule
 
@@ -38,6 +39,10 @@ class Sources:
     async def membership(self, room: RoomId, user: UserId) -> Standing:
         """Ask how a user stands to a room, until one way says anything of them."""
         return await self._first(lambda source: source.membership(room, user), _says_something)
+
+    async def power(self, room: RoomId) -> PowerLevels:
+        """Read who has which power level in a room, in the first way that can."""
+        return await self._first(lambda source: source.power(room))
 
     async def name(self, room: RoomId) -> str | None:
         """Look up a room's name, until one way knows it."""

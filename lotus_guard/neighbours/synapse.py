@@ -1,6 +1,6 @@
 """Synapse's admin API: policies of rooms, and who of its own users is in one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
@@ -8,9 +8,11 @@ from attrs import define, evolve, field
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.membership import Membership, Standing, server_of
 from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.core.objects import json_object
+from lotus_guard.core.objects import json_object, part_of
+from lotus_guard.core.power import CREATE, POWER_LEVELS, PowerLevels, read_power
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.deferreds import gather_bounded
+from lotus_guard.enforce.ports import MayNotLook, Outage, Reason
 from lotus_guard.neighbours.bearer import Bearer
 from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.our_server import OurServer
@@ -31,8 +33,6 @@ NAME_EVENTS = (("m.room.name", "name"), ("m.room.canonical_alias", "alias"))
 MOST_NAME = 200
 """Characters of a room's name."""
 _PAGE = 500
-CREATE = "m.room.create"
-"""The type of a room's first event."""
 
 
 V = TypeVar("V")
@@ -71,6 +71,18 @@ class Synapse:
         found = Membership.JOIN if room in rooms else Membership.UNHEARD
         return Standing(found, True, SOURCE)
 
+    async def power(self, room: RoomId) -> PowerLevels:
+        """Read who has which power level in a room.
+
+        Of a room that Synapse does not know, or is not in any more, there is no first event. Then
+        that there are no levels means nothing: raises MayNotLook.
+        """
+        kinds = (POWER_LEVELS, CREATE)
+        levels, create = await gather_bounded(2, (self._event(room, kind) for kind in kinds))
+        if create is None:
+            raise MayNotLook("Synapse is not in that room")
+        return read_power(None if levels is None else part_of(levels, "content"), create)
+
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List up to `_PAGE` rooms from the `start`th on, and where to go on."""
         self.on_call("rooms")
@@ -79,7 +91,7 @@ class Synapse:
     async def name(self, room: RoomId) -> str | None:
         """Look up a room's name, or its alias where it has none; None where it has neither."""
         for event_type, key in NAME_EVENTS:
-            content = content_of(event_of(await self._state(room, event_type) or (), event_type))
+            content = content_of(await self._event(room, event_type))
             name = (content or {}).get(key)
             if name and isinstance(name, str):
                 return name[:MOST_NAME]
@@ -87,8 +99,7 @@ class Synapse:
 
     async def predecessor(self, room: RoomId) -> RoomId | None:
         """Ask which room this one replaced; None where it replaced none, or is unknown."""
-        create = event_of(await self._state(room, CREATE) or (), CREATE)
-        return predecessor_in(create)
+        return predecessor_in(await self._event(room, CREATE))
 
     async def ping(self) -> None:
         """See whether it answers, by a question no client can have a hand in; raises Outage.
@@ -105,6 +116,10 @@ class Synapse:
         self.on_call("whoami")
         bearer = self._bearer()
         return await bearer.whoami(bearer.due(self.seconds))
+
+    async def _event(self, room: RoomId, event_type: str) -> Mapping[str, Any] | None:
+        """Read the event of a type whose state key is empty; None where there is none."""
+        return event_of(await self._state(room, event_type) or (), event_type)
 
     async def _state(self, room: RoomId, event_type: str) -> list[Any] | None:
         """Read the events of a type; None where there is no such room."""

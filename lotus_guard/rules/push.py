@@ -5,6 +5,7 @@ The wire, ours at both ends (`lotus_guard.synapse_module` sends, `web.operators`
     POST /policy
     Lotus-Guard-Signature: <milliseconds since the epoch>.<hex HMAC-SHA256 of "ms.body">
     {"room_id": "!r:s", "events": {<type of a rule's event>: <its content> | null, ...}}
+    {"room_id": "!r:s", "events": {...}, "power": true}   the room's power levels have changed
     {"covers": [<type of a rule's event>, ...]}   a heartbeat: what would be pushed
     {"covers": [...], "rooms": {"!r:s": {"@u:s": "join" | "leave" | ...}}}   one with memberships
     204                                       taken
@@ -14,7 +15,9 @@ A push of the form before has the name of each rule with its event's content in 
 both forms are written and read for one release, so that the module and the guard need not be
 upgraded together. A heartbeat from before `covers` is `{}`, and stands for the two events that
 there were then. What a sender does not cover is polled; memberships are covered by the name
-`m.room.member`. They come with a heartbeat, so that a guard from before takes them for one.
+`m.room.member`. They come with a heartbeat, so that a guard from before takes them for one. Power
+levels are covered by the name `m.room.power_levels`: of them only that they changed is told, and a
+guard from before reads no more than the policies that come with it.
 
 The milliseconds make a recorded push useless after a minute, and order two pushes for one room.
 """
@@ -32,6 +35,7 @@ from lotus_guard.core.ids import fits, is_room_id
 from lotus_guard.core.membership import MEMBER, Membership, membership_of
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.objects import as_object, json_object, part_of
+from lotus_guard.core.power import POWER_LEVELS
 from lotus_guard.rules import Rules
 from lotus_guard.rules.rule import Content, Reading
 
@@ -46,6 +50,9 @@ WINDOW = 60.0
 
 _COVERED_BEFORE = ("io.lotus.voice_limit", "io.lotus.room_quality")
 """What a module pushes whose heartbeat has no `covers`."""
+
+MORE_COVERED = frozenset({MEMBER, POWER_LEVELS})
+"""The types of events that a module may push besides the rules'."""
 
 MOST_PUSH = 64 * 1024
 """Bytes of a push; the guard takes no longer one. An event's content may be as long, and there are
@@ -78,8 +85,20 @@ class Push:
     """Whether its sender pushes the events of all our rules."""
     members: tuple["Member", ...] = ()
     """Whose membership changed, each user of a room once."""
-    covers_members: bool = False
-    """Whether it says that its sender pushes memberships. One of policies never does."""
+    changes_power: bool = False
+    """Whether the room has other power levels than before."""
+    covers: frozenset[str] = frozenset()
+    """Which of MORE_COVERED its sender pushes, as it says, or shows."""
+
+    @property
+    def covers_members(self) -> bool:
+        """Whether it says that its sender pushes memberships. One of policies never does."""
+        return MEMBER in self.covers
+
+    @property
+    def covers_power(self) -> bool:
+        """Whether it says, or shows, that its sender pushes changes of power levels."""
+        return POWER_LEVELS in self.covers
 
 
 @frozen
@@ -97,10 +116,20 @@ def sign_push(body: bytes, secret: str, epoch: float) -> str:
     return f"{stamp}.{_digest(stamp, body, secret)}"
 
 
-def write_push(room: RoomId, contents: Mapping[str, Content | None], rules: Rules) -> bytes:
-    """Write the body of a push: the contents of the rules' events by type, None without one."""
+def write_push(
+    room: RoomId,
+    contents: Mapping[str, Content | None],
+    rules: Rules,
+    *,
+    changes_power: bool = False,
+) -> bytes:
+    """Write the body of a push: the contents of the rules' events by type, None without one.
+
+    `changes_power`: whether the room has other power levels than before.
+    """
     old = {rule.name: contents[rule.event] for rule in rules if rule.event in contents}
-    return json.dumps({"room_id": room, **old, "events": dict(contents)}).encode()
+    power = {"power": True} if changes_power else {}
+    return json.dumps({"room_id": room, **old, "events": dict(contents), **power}).encode()
 
 
 def write_heartbeat(event_types: Iterable[str]) -> bytes:
@@ -149,7 +178,9 @@ def _push(sent: float, digest: str, fields: Mapping[str, Any], rules: Rules) -> 
         for content in _told(fields, rule.name, rule.event)
     }
     if isinstance(room, str):
-        return Push(sent, digest, RoomId(room), readings, len(readings) == len(rules))
+        is_complete, power = len(readings) == len(rules), fields.get("power") is True
+        covers = frozenset({POWER_LEVELS} if power else ())
+        return Push(sent, digest, RoomId(room), readings, is_complete, (), power, covers)
     named = fields.get("covers", _COVERED_BEFORE)
     covered = named if isinstance(named, list | tuple) else ()
     return Push(
@@ -159,7 +190,7 @@ def _push(sent: float, digest: str, fields: Mapping[str, Any], rules: Rules) -> 
         readings,
         is_complete=all(rule.event in covered for rule in rules),
         members=tuple(islice(_members(part_of(fields, "rooms")), MOST_MEMBERS)),
-        covers_members=MEMBER in covered,
+        covers=frozenset(each for each in MORE_COVERED if each in covered),
     )
 
 

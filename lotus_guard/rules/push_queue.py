@@ -31,10 +31,12 @@ class Parcel:
     room: RoomId | None = None
     """The room whose policies these are; None for memberships."""
     members: Sequence[Member] = ()
+    changes_power: bool = False
+    """Whether it says that the room has other power levels."""
 
 
-def _no_policies() -> LruDict[RoomId, bytes]:
-    return LruDict(MOST_ROOMS, most_bytes=MOST_BYTES, weigh=lambda _room, body: len(body))
+def _no_policies() -> LruDict[RoomId, Parcel]:
+    return LruDict(MOST_ROOMS, most_bytes=MOST_BYTES, weigh=lambda _room, each: len(each.body))
 
 
 def _no_members() -> LruDict[Key, Membership]:
@@ -47,7 +49,7 @@ class PushQueue:
 
     covers: Sequence[str]
     """The types of events of which changes are pushed."""
-    _policies: LruDict[RoomId, bytes] = field(init=False, factory=_no_policies)
+    _policies: LruDict[RoomId, Parcel] = field(init=False, factory=_no_policies)
     _members: LruDict[Key, Membership] = field(init=False, factory=_no_members)
     _told: LruDict[Key, Membership] = field(init=False, factory=_no_members)
     """What the guard was told last, so that it is not told the same again."""
@@ -56,11 +58,17 @@ class PushQueue:
         """Count what waits."""
         return len(self._policies) + len(self._members)
 
-    def put_policies(self, room: RoomId, body: bytes) -> None:
+    def changes_power(self, room: RoomId) -> bool:
+        """Whether it waits to be told that a room has other power levels: what is put in its place
+        must tell it too."""
+        waiting = self._policies.peek(room)
+        return waiting is not None and waiting.changes_power
+
+    def put_policies(self, room: RoomId, body: bytes, *, changes_power: bool = False) -> None:
         """Have a room's policies told; where they are too long, those from before neither."""
         self._policies.pop(room)
         if len(body) <= MOST_PUSH:
-            self._policies.put(room, body)
+            self._policies.put(room, Parcel(body, room, changes_power=changes_power))
 
     def put_member(self, member: Member) -> None:
         """Have a membership told, unless the guard was told so last: most events of members only
@@ -72,14 +80,14 @@ class PushQueue:
 
     def next(self) -> Parcel | None:
         """What is to go out next, policies first; None where nothing waits."""
-        for room, body in self._policies.oldest(1):
-            return Parcel(body, room)
+        for _room, parcel in self._policies.oldest(1):
+            return parcel
         members = self._batch()
         return Parcel(write_members(self.covers, members), None, members) if members else None
 
     def sent(self, parcel: Parcel) -> None:
         """Take out what the guard took; what has changed meanwhile waits on."""
-        if parcel.room is not None and self._policies.get(parcel.room) is parcel.body:
+        if parcel.room is not None and self._policies.get(parcel.room) is parcel:
             self._policies.pop(parcel.room)
         for each in parcel.members:
             key = (each.room, each.user)

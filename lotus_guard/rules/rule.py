@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import Identity, Source, UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Occupancy, Person
 from lotus_guard.rules.option import Option
 
@@ -193,6 +194,10 @@ class Rule(AnyRule, Generic[P]):
         Lenient: what makes no sense restricts nothing, for a moderator's typing error must not
         end calls. The complaints say what was wrong.
         """
+
+    def doubts(self, content: Content, power: PowerLevels) -> tuple[str, ...]:
+        """What is wrong with an event in a room with these power levels; in words as complaints."""
+        return ()
 
     @abstractmethod
     def judge(self, policy: P, who: Who, facts: Facts) -> Verdict:

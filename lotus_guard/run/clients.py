@@ -109,8 +109,9 @@ def homeserver_clients(basics: Basics, agent: Any) -> HomeserverClients:
 
     http = Http(agent, basics.clocks.reactor, peer="Synapse")
     at_once = 2 if config.as_token else 1  # an event with a canary beside it, then another
-    # One question more: whether the recipient is a member.
-    made = _clients(basics, Dependency.SYNAPSE, http, client, at_once * len(basics.rules) + 1)
+    # Two questions more: whether the recipient is a member, and with which power, by two events.
+    questions = at_once * len(basics.rules) + 1 + (at_once + 1)
+    made = _clients(basics, Dependency.SYNAPSE, http, client, questions)
     openid = _openid(basics, agent, made.backend, memory.server)
     return HomeserverClients(made.tokens, made.background, made.backend, eyes, openid)
 

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 
 from attrs import frozen
 
+from lotus_guard.core.power import POWER_LEVELS
 from lotus_guard.core.probe import QUERY
 from lotus_guard.enforce.admission import Admission
 from lotus_guard.enforce.records import Recorder
@@ -95,7 +96,7 @@ def _service(
     """Make what takes transactions, where they are wanted."""
     if not basics.config.transactions:
         return None
-    types = [rule.event for rule in basics.rules]
+    types = [*(rule.event for rule in basics.rules), POWER_LEVELS]
     on_outcome = basics.metrics.requests.took_transaction
     return AppService(
         sender, Transactions(types, basics.clocks.epoch, on_changes, on_outcome), answers

@@ -4,25 +4,21 @@ Whoever is in it sees all; others what its temper lets them (docs/facts.md, Any 
 ask what about a room).
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from lotus_guard.core.membership import MEMBER
+from lotus_guard.core.power import CREATE
 from lotus_guard.sandbox.matrix_error import MatrixError
 from lotus_guard.sandbox.synapse_state import Event, RoomState, SynapseState
 
 
-def content_seen(
-    state: SynapseState, room_id: str, user_id: str, kind: tuple[str, str]
-) -> Mapping[str, Any]:
-    """The content of a state event, of this type and key, as a user reads it.
+def event_seen(state: SynapseState, room_id: str, user_id: str, kind: tuple[str, str]) -> Event:
+    """The state event of this type and key, as a user reads it.
 
     Raises MatrixError where they may not look, or where there is no such event.
     """
     room = state.rooms.get(room_id, {})
     membership = state.membership(room_id, user_id)
     if membership == "join":
-        return _content(room.get(kind))
+        return _there(room.get(kind))
     frozen = state.frozen.get((room_id, user_id))
     if membership in state.temper.frozen_at and frozen is not None:
         return _from_outside(state, frozen, user_id, kind)
@@ -36,30 +32,27 @@ def hidden(state: SynapseState, room_id: str, user_id: str) -> MatrixError:
     return MatrixError(*state.temper.refusals.hidden, f"User {user_id} not in room {room_id}")
 
 
-def _content(event: Event | None) -> Mapping[str, Any]:
+def _there(event: Event | None) -> Event:
     if event is None:
         raise MatrixError(404, "M_NOT_FOUND", "Event not found.")
-    content: Mapping[str, Any] = event["content"]
-    return content
+    return event
 
 
 def _from_outside(
     state: SynapseState, frozen: RoomState, user_id: str, kind: tuple[str, str]
-) -> Mapping[str, Any]:
+) -> Event:
     """Read the room as it was; Dendrite shows another event where there was none."""
     if kind in frozen or not state.temper.has_dendrites_ways:
-        return _content(frozen.get(kind))
-    instead = (MEMBER, user_id) if kind[0] == MEMBER else ("m.room.create", "")
-    return _content(frozen.get(instead))
+        return _there(frozen.get(kind))
+    instead = (MEMBER, user_id) if kind[0] == MEMBER else (CREATE, "")
+    return _there(frozen.get(instead))
 
 
-def _as_a_stranger(
-    state: SynapseState, room_id: str, user_id: str, kind: tuple[str, str]
-) -> Mapping[str, Any]:
-    content = _content(state.rooms[room_id].get(kind))
+def _as_a_stranger(state: SynapseState, room_id: str, user_id: str, kind: tuple[str, str]) -> Event:
+    event = _there(state.rooms[room_id].get(kind))
     if state.temper.has_dendrites_ways and kind[0] != MEMBER:
         raise hidden(state, room_id, user_id)
-    return content
+    return event
 
 
 def _is_world_readable(room: RoomState) -> bool:

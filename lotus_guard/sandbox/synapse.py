@@ -13,7 +13,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from lotus_guard.overload.http_limits import BoundedRequest
 from lotus_guard.sandbox.acting import acting_user
 from lotus_guard.sandbox.matrix_error import MatrixError
-from lotus_guard.sandbox.room_view import content_seen, hidden
+from lotus_guard.sandbox.room_view import event_seen, hidden
 from lotus_guard.sandbox.synapse_proxy import hand_on
 from lotus_guard.sandbox.synapse_state import Account, Event, SynapseState
 
@@ -119,10 +119,12 @@ class SynapseApp:
     @app.route(f"{_STATE}/", strict_slashes=False, methods=["GET", "PUT"], defaults={"key": ""})
     @app.route(f"{_STATE}/<key>", methods=["GET", "PUT"])
     def room_state(self, request: BoundedRequest, room_id: str, event_type: str, key: str) -> bytes:
-        """Set a state event, or read the content of one."""
+        """Set a state event, or read the content of one, or with `format=event` all of it."""
         user_id = self._account(request).user_id
         if request.method != b"PUT":
-            return _json(request, content_seen(self.state, room_id, user_id, (event_type, key)))
+            event = event_seen(self.state, room_id, user_id, (event_type, key))
+            is_whole = _query(request, b"format", "content") == "event"
+            return _json(request, event if is_whole else event["content"])
         if self.state.membership(room_id, user_id) != "join":
             raise hidden(self.state, room_id, user_id)
         self._check_levels(room_id, event_type, user_id)

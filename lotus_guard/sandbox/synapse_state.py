@@ -1,7 +1,7 @@
 """What the sandbox's homeserver knows: accounts, rooms with state, OpenID tokens.
 
-A room made here has no power levels until a test sets them: so every member may set any state, as
-Matrix has it for such a room.
+A room made here has no power levels until somebody sets them, and until then every member may set
+any state. Elsewhere there is no such room, and in one its creator alone might.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,11 +10,13 @@ from typing import Any
 from attrs import define, field, frozen
 
 from lotus_guard.core.membership import MEMBER
-from lotus_guard.core.power import level_needed, level_of
+from lotus_guard.core.power import CREATE, POWER_LEVELS, read_power
 from lotus_guard.sandbox.acting import ApplicationService
 from lotus_guard.sandbox.temper import SYNAPSE, Temper
 
 Event = dict[str, Any]
+NAMELESS_CREATORS = 11
+"""The first room version whose first event does not name who made the room."""
 RoomState = dict[tuple[str, str], Event]
 """By type and state key."""
 HandOn = Callable[[bytes, bytes, dict[bytes, bytes], bytes], Awaitable["HandedOn"]]
@@ -96,11 +98,17 @@ class SynapseState:
         self.accounts[access_token] = account
         return account
 
-    def add_room(self, room_id: str, creator: str) -> None:
-        """Make a room."""
+    def add_room(self, room_id: str, creator: str, version: int = 10, **more: Any) -> None:
+        """Make a room of a version, with more in its first event."""
         self.rooms[room_id] = {}
-        self.set_state(room_id, "m.room.create", {"room_version": "10"}, sender=creator)
+        named = {"creator": creator} if version < NAMELESS_CREATORS else {}
+        content = {"room_version": str(version), **named, **more}
+        self.set_state(room_id, CREATE, content, sender=creator)
         self.join(room_id, creator)
+
+    def set_power(self, room_id: str, users: Mapping[str, object], **more: Any) -> None:
+        """Set the power levels of users in a room, with more in the event."""
+        self.set_state(room_id, POWER_LEVELS, {"users": dict(users), **more})
 
     def join(self, room_id: str, user_id: str) -> None:
         """Make a user a member of a room."""
@@ -161,7 +169,6 @@ class SynapseState:
     def levels(self, room_id: str, event_type: str, user_id: str) -> tuple[float, int]:
         """A user's power level in a room, and the one that setting such an event needs."""
         state = self.rooms[room_id]
-        event = state.get(("m.room.power_levels", ""))
-        levels = event["content"] if event else None
-        create = state["m.room.create", ""]
-        return level_of(user_id, levels, create), level_needed(levels, event_type)
+        event = state.get((POWER_LEVELS, ""))
+        power = read_power(event["content"] if event else None, state[CREATE, ""])
+        return power.of(user_id), power.needed(event_type) if event else 0

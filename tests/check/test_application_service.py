@@ -107,7 +107,8 @@ async def test_a_stack_without_an_admin_is_green_with_notes(stack: CheckedStack)
     """A homeserver without an admin API, of which only the application service is asked."""
     stack.world.sandbox.homeserver.add_account("@guard:sandbox", AS_TOKEN)
     proxy = stack.before("LOTUS_GUARD_SYNAPSE_URL")
-    proxy.only = ("/_matrix/client/versions", "/_matrix/client/v3/account/whoami")
+    asked = f"{USERINFO}?access_token=lotus-guard-check"
+    proxy.only = ("/_matrix/client/versions", "/_matrix/client/v3/account/whoami", asked)
     stack.user_token = ""
     stack.environment |= {"LOTUS_GUARD_SYNAPSE_TOKEN": "", "LIVEKIT_AS_TOKEN": AS_TOKEN}
     found = await stack.check()

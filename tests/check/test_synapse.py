@@ -21,7 +21,8 @@ def synapse_is_refused(stack: CheckedStack) -> None:
 def synapse_has_no_admin_api(stack: CheckedStack) -> None:
     proxy = stack.before("LOTUS_GUARD_SYNAPSE_URL")
     whoami = "/_matrix/client/v3/account/whoami"
-    proxy.only = ("/_matrix/client/versions", whoami, USERINFO)
+    asked = f"{USERINFO}?access_token=lotus-guard-check"
+    proxy.only = ("/_matrix/client/versions", whoami, asked)
     stack.user_token = ""
 
 

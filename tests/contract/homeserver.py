@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from attrs import frozen
 
+from lotus_guard.core.power import CREATE
 from tests.contract.subject import Response, Server
 from tests.contract.synapse import refusal
 
@@ -81,6 +82,9 @@ class HomeserverSubject:
     """Is world-readable, has the policy, and only the admin is in it."""
     restricted: str
     """Who is in `room` may join it; only `joined` has."""
+    made: Mapping[int, str]
+    """Rooms that the admin made, by version. `joined` is in them and has level 50 (in the old one
+    as text, where the homeserver still takes that), and to set POLICY needs 60."""
 
     def get(self, path: str, token: str | None = None) -> Response:
         given = self.token if token is None else token
@@ -93,6 +97,11 @@ class HomeserverSubject:
         path = f"/_matrix/client/v3/rooms/{quote(room or self.room)}/state/{event_type}/"
         query = "" if user is None else f"?user_id={quote(user)}"
         return self.get(f"{path}{quote(key)}{query}", token or self.token)
+
+    def whole(self, user: str, event_type: str, room: str = "") -> Response:
+        """Read all of a state event as a user."""
+        path = f"/_matrix/client/v3/rooms/{quote(room or self.room)}/state/{event_type}/"
+        return self.get(f"{path}?user_id={quote(user)}&format=event")
 
     def own(self, user: str, room: str = "") -> Seen:
         """What a user is answered who asks for their own membership."""
@@ -141,6 +150,25 @@ class HomeserverContract:
             assert answer["room_version"], "this is the room's m.room.create"
         else:
             assert answer == NOT_FOUND
+
+    def test_who_has_a_creators_power_the_whole_first_event_says(
+        self, subject: HomeserverSubject
+    ) -> None:
+        for version, room in subject.made.items():
+            answer = subject.whole(subject.people["joined"], CREATE, room)
+            event = answer.json()
+            assert (event["type"], event["state_key"]) == (CREATE, "")
+            assert event["sender"] == subject.admin
+            assert event["content"]["room_version"] == str(version)
+            assert ("creator" in event["content"]) == (version < 11)
+
+    @pytest.mark.parametrize("who", PEOPLE)
+    def test_a_whole_event_is_shown_to_whom_its_content_is(
+        self, subject: HomeserverSubject, who: str
+    ) -> None:
+        user = subject.people[who]
+        content, whole = (seen(ask(user, CREATE)) for ask in (subject.read, subject.whole))
+        assert (whole["content"] if isinstance(whole, dict) else whole) == content
 
     def test_who_left_is_shown_their_own_membership_as_anothers(
         self, subject: HomeserverSubject

@@ -5,6 +5,7 @@ people (docs/facts.md, Any homeserver: who may ask what about a room).
 """
 
 from collections.abc import Coroutine, Mapping
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -89,6 +90,10 @@ class Ways:
         """A policy of the room, or why it cannot be said."""
         reading = found(way.policy(RoomId(room or self.subject.room), rule))
         return reading if isinstance(reading, Exception) else reading.policy
+
+    def power(self, way: Any, room: str = "") -> Any:
+        """Who has which power level, or why that cannot be said."""
+        return found(way.power(RoomId(room or self.subject.room)))
 
     def reader(self, who: str, room: str = "") -> None:
         """Let somebody be the only one who is known to be in a room."""
@@ -208,6 +213,47 @@ class PortContract:
             assert elsewhere == RULE.read(None).policy
         else:
             assert isinstance(elsewhere, Outage)
+
+    def test_power_levels_are_read_in_rooms_of_each_version(self, ways: Ways) -> None:
+        subject = ways.subject
+        assert {10, 11} <= set(subject.made)
+        for version, room in subject.made.items():
+            ways.reader("joined", room)
+            for way in (ways.service, ways.both):
+                power = ways.power(way, room)
+                assert power.of(subject.admin) == (100 if version < 12 else inf), version
+                assert power.of(subject.people["joined"]) == 50, version
+                assert power.of(subject.people["never"]) == power.users_default == 0
+                assert (power.needed(POLICY), power.needed("io.lotus.nothing")) == (60, 50)
+
+    @pytest.mark.parametrize("who", PEOPLE)
+    def test_power_levels_are_read_as_a_member_alone(self, ways: Ways, who: str) -> None:
+        ways.reader(who)
+        power = ways.power(ways.service)
+        if who == "joined":
+            assert power.of(ways.subject.admin) >= 100
+        else:
+            assert isinstance(power, MayNotLook)
+
+    def test_power_levels_of_a_room_that_there_is_not_are_unknown(self, ways: Ways) -> None:
+        """Nobody has power in it, and nobody may do everything: nothing is known."""
+        for room in ("!nowhere:remote.example", "!nowhere", "nowhere"):
+            ways.reader("joined", room)
+            for way in (ways.service, ways.admin, ways.both):
+                assert isinstance(ways.power(way, room), Outage), room
+        ways.reader("never", ways.subject.world)
+        assert isinstance(ways.power(ways.service, ways.subject.world), MayNotLook)
+
+    def test_power_levels_an_admin_reads_where_there_is_such_an_api(self, ways: Ways) -> None:
+        subject = ways.subject
+        for version, room in subject.made.items():
+            power = ways.power(ways.admin, room)
+            if subject.name in ("synapse", "tuwunel"):
+                assert power.of(subject.admin) == (100 if version < 12 else inf)
+                assert power.of(subject.people["joined"]) == 50
+                assert power.needed(POLICY) == 60
+            else:
+                assert power.reason is Reason.NOT_FOUND
 
     @pytest.mark.parametrize("who", PEOPLE)
     def test_both_ways_together_never_put_a_member_outside(self, ways: Ways, who: str) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from attrs import frozen
 
-from lotus_guard.core.power import level_needed, level_of
+from lotus_guard.core.power import CREATE, POWER_LEVELS, read_power
 from tests.contract.subject import Response, Server
 
 LIMIT = "io.lotus.voice_limit"
@@ -177,11 +177,12 @@ class SynapseContract:
         assert refusal(subject.put(path, subject.user_token)) == (403, "M_FORBIDDEN")
         assert subject.put(path, subject.admin_token).status == 200
         assert refusal(subject.put(path, "no-token")) == (401, "M_UNKNOWN_TOKEN")
-        (levels,) = subject.state("?type=m.room.power_levels", room=subject.shared).json()["state"]
-        (create,) = subject.state("?type=m.room.create", room=subject.shared).json()["state"]
-        assert level_needed(levels["content"], LIMIT) == 50
-        assert level_of(subject.user, levels["content"], create) == 0
-        assert level_of(subject.admin, levels["content"], create) >= 50
+        (levels,) = subject.state(f"?type={POWER_LEVELS}", room=subject.shared).json()["state"]
+        (create,) = subject.state(f"?type={CREATE}", room=subject.shared).json()["state"]
+        power = read_power(levels["content"], create)
+        assert power.needed(LIMIT) == 50
+        assert power.of(subject.user) == 0
+        assert power.of(subject.admin) >= 50
 
     def test_own_membership(self, subject: SynapseSubject) -> None:
         def path(room: str) -> str:

@@ -88,7 +88,11 @@ class TestHomeserver(HomeserverContract, PortContract):
             room="!room:s",
             world="!world:s",
             restricted="!restricted:s",
+            made=MADE,
         )
+
+
+MADE = {version: f"!made{version}:s" for version in (9, 10, 11, 12)}
 
 
 def furnish(state: SynapseState, people: Mapping[str, str]) -> None:
@@ -113,6 +117,12 @@ def furnish(state: SynapseState, people: Mapping[str, str]) -> None:
         state.set_membership("!room:s", people["knocking"], "knock")
     state.deactivate(people["gone"])
     state.set_state("!room:s", POLICY, AFTER)
+    for version, room in MADE.items():
+        state.add_room(room, "@admin:s", version)
+        state.join(room, people["joined"])
+        levels = {people["joined"]: " 50" if version < 10 else 50}
+        above = {"@admin:s": 100} if version < 12 else {}
+        state.set_power(room, {**levels, **above}, events={POLICY: 60})
 
 
 class TestLiveKit(LiveKitContract):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from lotus_guard.check.upstream_version import GO, RUST
+from lotus_guard.core.power import POWER_LEVELS
 from tests.contract.authorization import AuthorizationSubject
 from tests.contract.authorization_behind import BehindContract, BehindSubject
 from tests.contract.authorization_go import GoContract
@@ -180,7 +181,23 @@ def furnished(server: Homeserver, name: str) -> HomeserverSubject:
         room=room,
         world=world,
         restricted=restricted,
+        made=rooms_with_levels(server, users["joined"]),
     )
+
+
+def rooms_with_levels(server: Homeserver, joined: User) -> dict[int, str]:
+    """Make a room of each version that the homeserver has, with power levels."""
+    is_dendrite = isinstance(server, Dendrite)
+    admin, made = server.admin, {}
+    for version in (9, 10, 11) if is_dendrite else (10, 11, 12):
+        room = made[version] = server.create_room(admin, str(version))
+        server.join(joined, room)
+        level: object = " 50" if version < 10 else 50
+        above = {admin.user_id: 100} if version < 12 else {}
+        users = {joined.user_id: level, **above}
+        levels = {"users": users, "events": {POLICY: 60}}
+        assert server.set_state(admin, room, POWER_LEVELS, levels).status == 200
+    return made
 
 
 def come_and_go(server: Homeserver, users: Mapping[str, User], room: str) -> None:

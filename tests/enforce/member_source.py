@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.rules.rule import P, Reading, Rule
 
 ALICE = UserId("@alice:s")
@@ -36,6 +37,9 @@ class MemberSource:
 
     async def policy(self, room: RoomId, rule: Rule[P]) -> Reading[P]:
         raise AssertionError("memberships need no policies")
+
+    async def power(self, room: RoomId) -> PowerLevels:
+        raise AssertionError("memberships need no power levels")
 
     async def name(self, room: RoomId) -> str | None:
         raise AssertionError("memberships need no names")

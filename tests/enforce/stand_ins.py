@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Person
 from lotus_guard.enforce.policies import AllPolicies, Freshness, Policies
 from lotus_guard.enforce.ports import Outage, Reason
@@ -75,6 +76,9 @@ class Homeserver:
 
     async def membership(self, room: RoomId, user: UserId) -> Standing:
         raise AssertionError("policies ask for no memberships")
+
+    async def power(self, room: RoomId) -> PowerLevels:
+        raise AssertionError("policies ask for no power levels")
 
     async def ping(self) -> None:
         """It is there where it answers anything at all, unless the test says otherwise."""

@@ -13,10 +13,11 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.membership import MEMBER, Membership
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
+from lotus_guard.core.power import POWER_LEVELS
 from lotus_guard.core.token import KeyPair, mint
 from lotus_guard.core.webhook import Event, EventKind, read_event, write_event
 from lotus_guard.enforce.credentials import FORMER_SECONDS, Credential
-from lotus_guard.enforce.hints import CLOCKS, OLD_MODULE, Pushes, Webhooks
+from lotus_guard.enforce.hints import CLOCKS, OLD_MODULE, Pushes, Taken, Webhooks
 from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.rules import RULES
 from lotus_guard.rules.push import (
@@ -26,6 +27,7 @@ from lotus_guard.rules.push import (
     sign_push,
     write_heartbeat,
     write_members,
+    write_push,
 )
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import KEY, OPEN, SECRET, VOICE
@@ -401,3 +403,45 @@ def test_whether_memberships_come_is_known_from_what_their_sender_covers() -> No
     mail.clock.advance(HEARTBEAT)
     mail.beat([MEMBER, *every])
     assert mail.pushes.members_since == mail.clock.seconds() - HEARTBEAT
+
+
+def tell_power(mail: Mail, age: float = 0.0) -> Taken:
+    """Take in a push of changed power levels that was sent so many seconds ago."""
+    contents = dict.fromkeys(rule.event for rule in RULES)
+    body = write_push(ROOM, contents, RULES, changes_power=True)
+    header = sign_push(body, PUSH, mail.epoch() - age)
+    return mail.pushes.take(body, header, mail.policies)
+
+
+def test_of_changed_power_levels_the_room_is_told() -> None:
+    mail = Mail()
+    assert tell_power(mail) == Taken(ROOM, (), True)
+    assert mail.take({"max_users": 3}) == ROOM
+    contents = dict.fromkeys(rule.event for rule in RULES)
+    body = write_push(ROOM, contents, RULES)
+    header = sign_push(body, PUSH, mail.epoch())
+    assert not mail.pushes.take(body, header, mail.policies).power
+
+
+def test_an_older_push_of_power_levels_counts_though_its_policies_do_not() -> None:
+    mail = Mail()
+    mail.take({"max_users": 3})
+    assert tell_power(mail, age=1.0) == Taken(ROOM, (), True)
+    assert mail.limit() == 3
+
+
+def test_whether_changes_of_power_come_is_known_from_what_their_sender_covers() -> None:
+    mail = Mail()
+    every = [rule.event for rule in RULES]
+    mail.beat(every)
+    assert (mail.pushes.are_coming(), mail.pushes.power_is_coming()) == (True, False)
+    assert mail.state() == ("ok", 0.0, ""), "a module from before is complete without them"
+    mail.beat([POWER_LEVELS, *every])
+    mail.clock.advance(3 * HEARTBEAT)
+    assert mail.pushes.power_is_coming()
+    mail.clock.advance(0.1)
+    assert not mail.pushes.power_is_coming()
+    mail.take({"max_users": 3})
+    assert not mail.pushes.power_is_coming(), "policies say nothing of it"
+    tell_power(mail)
+    assert mail.pushes.power_is_coming()

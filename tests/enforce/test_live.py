@@ -126,6 +126,9 @@ class Poisoned:
     async def membership(self, room: RoomId, user: UserId) -> Any:
         return await self.synapse.membership(room, user)
 
+    async def power(self, room: RoomId) -> Any:
+        return await self.synapse.power(room)
+
     async def ping(self) -> None:
         await self.synapse.ping()
 

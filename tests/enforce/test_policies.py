@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.policies import (
     MOST_AHEAD,
     UNKNOWN_SECONDS,
@@ -47,6 +48,9 @@ class Homeserver:
 
     async def membership(self, room: RoomId, user: UserId) -> Standing:
         raise AssertionError("policies ask for no memberships")
+
+    async def power(self, room: RoomId) -> PowerLevels:
+        raise AssertionError("policies ask for no power levels")
 
     async def ping(self) -> None:
         raise AssertionError("nothing is out")

@@ -45,6 +45,10 @@ class ModelHomeserver:
     """As whom the application service may act."""
     state: dict[tuple[str, str, str], dict[str, Any]] = field(factory=dict)
     """Room, type and key → content."""
+    senders: dict[tuple[str, str, str], str] = field(factory=dict)
+    """Room, type and key → who sent it, where that matters."""
+    knows_formats: bool = True
+    """Whether it gives all of an event, where that is asked for."""
     instead: Callable[[str, str], Answer | None] = lambda _what, _user: None
     """What it answers instead, of a type of event or `whoami` asked for as a user."""
     asked: list[tuple[str, str]] = field(factory=list)
@@ -59,16 +63,18 @@ class ModelHomeserver:
     ) -> Deferred[Any]:
         self.uris.append(uri.decode())
         target = urlsplit(uri.decode())
-        user = parse_qs(target.query).get("user_id", [""])[0]
+        query = parse_qs(target.query)
+        user = query.get("user_id", [""])[0]
+        is_whole = self.knows_formats and query.get("format") == ["event"]
         parts = [unquote(part) for part in target.path.split("/")[4:]]
         what = "whoami" if parts == ["account", "whoami"] else parts[3]
         self.asked.append((what, user))
         instead = self.instead(what, user)
         if instead is not None:
             return Deferred() if instead is HANGS else succeed(instead)
-        return succeed(self._answer(headers or Headers(), user, parts))
+        return succeed(self._answer(headers or Headers(), user, parts, is_whole))
 
-    def _answer(self, headers: Headers, user: str, parts: list[str]) -> Answer:
+    def _answer(self, headers: Headers, user: str, parts: list[str], is_whole: bool) -> Answer:
         (bearer,) = headers.getRawHeaders(b"Authorization") or [b""]
         token = bearer.decode().removeprefix("Bearer ")
         if token in self.accounts:
@@ -80,7 +86,12 @@ class ModelHomeserver:
         if parts == ["account", "whoami"]:
             return said(user_id=user or SENDER)
         (_rooms, room, _state, event_type, key) = parts
-        return self._event(user or SENDER, room, event_type, key)
+        answer = self._event(user or SENDER, room, event_type, key)
+        if is_whole and answer.code == 200:
+            sender = self.senders.get((room, event_type, key), SENDER)
+            content = self.state[room, event_type, key]
+            return said(type=event_type, state_key=key, sender=sender, content=content)
+        return answer
 
     def _is_known(self, user: str) -> bool:
         return user.startswith("@") and user.endswith(f":{SERVER}")

@@ -1,5 +1,6 @@
 """Rooms read as users of ours, on any homeserver: doubt never puts anybody outside, nor opens."""
 
+from math import inf
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from twisted.python.failure import Failure
 
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import CREATE, POWER_LEVELS
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.eyes import Eyes
 from lotus_guard.enforce.ports import MayNotLook, NotAsked, Outage, Reason
@@ -425,6 +427,83 @@ def test_one_deadline_holds_for_a_whole_question() -> None:
     outcome = outcome_of(asking.within(0.5).policy(ROOM, LIMIT))
     clock_of(asking.http).pump([0.25, 0.25, 0.0])
     assert outcome[0].value.reason is Reason.TIMEOUT
+
+
+# --- power levels ------------------------------------------------------------------------------
+
+
+def found_room(server: ModelHomeserver, version: str = "12", **levels: Any) -> None:
+    """Have a room that EVE made and ALICE is in."""
+    server.member(ROOM, ALICE)
+    server.state[ROOM, CREATE, ""] = {"room_version": version}
+    server.senders[ROOM, CREATE, ""] = EVE
+    if levels:
+        server.state[ROOM, POWER_LEVELS, ""] = levels
+
+
+def test_power_levels_are_read_between_two_canaries_with_who_made_the_room(
+    server: ModelHomeserver,
+) -> None:
+    found_room(server, users={ALICE: 50}, events={LIMIT.event: 60})
+    calls: list[str] = []
+    asking = service(server, on_call=calls.append)
+    asking.eyes.suggest(ROOM, ALICE)
+    power = result_of(asking.power(ROOM))
+    assert (power.of(ALICE), power.of(EVE), power.of(BOB)) == (50, inf, 0)
+    assert power.needed(LIMIT.event) == 60
+    assert calls == ["whoami", CANARY, POWER_LEVELS, CREATE, CANARY]
+
+
+def test_that_there_are_no_power_levels_is_read_too(server: ModelHomeserver) -> None:
+    found_room(server, "11")
+    asking = service(server)
+    asking.eyes.suggest(ROOM, ALICE)
+    power = result_of(asking.power(ROOM))
+    assert (power.of(EVE), power.of(ALICE), power.needed(LIMIT.event)) == (100, 0, 50)
+
+
+def test_where_nobody_can_look_nothing_is_known_of_power_levels(server: ModelHomeserver) -> None:
+    found_room(server, users={ALICE: 50})
+    asking = service(server)
+    assert isinstance(raised_by(asking.power(ROOM)), MayNotLook)
+    asking.eyes.suggest(ROOM, BOB)
+    assert isinstance(raised_by(asking.power(ROOM)), MayNotLook)
+    asking.eyes.suggest(ROOM, ALICE)
+    assert result_of(asking.power(ROOM)).of(ALICE) == 50
+    server.member(ROOM, ALICE, "leave")
+    assert isinstance(raised_by(asking.power(ROOM)), MayNotLook), "what was is no answer"
+    asked = len(server.asked)
+    assert isinstance(raised_by(asking.power(RoomId("no room"))), MayNotLook)
+    assert len(server.asked) == asked
+
+
+def test_a_room_without_a_first_event_is_none_that_was_looked_at(server: ModelHomeserver) -> None:
+    """Tuwunel answers so to who is away for a moment: that nothing is there says nothing then."""
+    server.member(ROOM, ALICE)
+    asking = service(server)
+    asking.eyes.suggest(ROOM, ALICE)
+    assert isinstance(raised_by(asking.power(ROOM)), MayNotLook)
+
+
+def test_who_gives_a_first_event_without_its_sender_is_not_believed(
+    server: ModelHomeserver,
+) -> None:
+    found_room(server, users={ALICE: 50})
+    server.knows_formats = False
+    asking = service(server)
+    asking.eyes.suggest(ROOM, ALICE)
+    assert raised_by(asking.power(ROOM)).reason is Reason.GARBAGE
+
+
+@pytest.mark.parametrize("what", [POWER_LEVELS, CREATE])
+def test_a_failure_of_either_look_is_an_outage(server: ModelHomeserver, what: str) -> None:
+    found_room(server, users={ALICE: 50})
+    server.instead = lambda asked, _user: said(500) if asked == what else None
+    asking = service(server)
+    asking.eyes.suggest(ROOM, ALICE)
+    assert raised_by(asking.power(ROOM)).reason is Reason.SERVER_ERROR
+    server.instead = lambda asked, _user: refusal(403) if asked == what else None
+    assert isinstance(raised_by(asking.power(ROOM)), MayNotLook)
 
 
 # --- users of others ---------------------------------------------------------------------------

@@ -4,7 +4,14 @@ import pytest
 
 from lotus_guard.core.membership import Membership
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.neighbours.client_state import Seen, is_refusal, read_state, said_by, state_as_path
+from lotus_guard.neighbours.client_state import (
+    Piece,
+    Seen,
+    is_refusal,
+    read_state,
+    said_by,
+    state_as_path,
+)
 from lotus_guard.neighbours.http import HttpAnswer
 from tests.neighbours.answering import Answer
 from tests.neighbours.model_homeserver import refusal, said
@@ -15,8 +22,14 @@ def read(answer: Answer) -> HttpAnswer:
 
 
 def test_the_key_may_be_empty_and_the_user_is_always_named() -> None:
-    path = state_as_path("!r", "m.room.name", "", "@a:s")
+    path = state_as_path("!r", Piece("m.room.name"), "@a:s")
     assert path == "/_matrix/client/v3/rooms/%21r/state/m.room.name/?user_id=%40a%3As"
+    assert state_as_path("!r", Piece("m.x", "k"), "@a:s").endswith("/m.x/k?user_id=%40a%3As")
+
+
+def test_all_of_an_event_is_asked_for_beside_the_user() -> None:
+    path = state_as_path("!r", Piece("m.room.create", is_whole=True), "@a:s")
+    assert path.endswith("/m.room.create/?user_id=%40a%3As&format=event")
 
 
 def test_content_and_refusals() -> None:

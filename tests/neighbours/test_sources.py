@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.ports import MayNotLook, NotAsked, Outage, Reason
 from lotus_guard.neighbours.sources import Sources
 from lotus_guard.rules.limit import Limit, LimitPolicy
@@ -52,6 +53,10 @@ class Way:
 
     async def membership(self, room: RoomId, user: UserId) -> Standing:
         said: Standing = await self._say()
+        return said
+
+    async def power(self, room: RoomId) -> PowerLevels:
+        said: PowerLevels = await self._say()
         return said
 
     async def name(self, room: RoomId) -> str | None:
@@ -117,6 +122,15 @@ def test_where_all_fail_the_most_telling_failure_is_told(
 )
 def test_who_says_nothing_of_somebody_has_the_next_asked(says: list[Any], found: Any) -> None:
     assert result_of(sources(*says).membership(ROOM, USER)) == found
+
+
+def test_power_levels_are_asked_for_until_one_way_can_tell() -> None:
+    levels = PowerLevels(7)
+    for says in ([levels, AWAY], [BLIND, levels], [AWAY, levels]):
+        assert result_of(sources(*says).power(ROOM)) is levels
+    with pytest.raises(Outage) as caught:
+        result_of(sources(BLIND, AWAY).power(ROOM))
+    assert caught.value is AWAY
 
 
 def test_that_one_failed_and_the_other_says_nothing_is_a_failure() -> None:

@@ -1,6 +1,7 @@
 """Synapse as the guard asks it: every answer is one, or an outage that says what is wrong."""
 
 import json
+from math import inf
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import CREATE, POWER_LEVELS
 from lotus_guard.enforce.credentials import Credential
-from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.ports import MayNotLook, Outage, Reason
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.our_server import OurServer
 from lotus_guard.neighbours.synapse import SOURCE, Synapse
@@ -203,6 +205,62 @@ def test_which_room_another_one_replaced_its_first_event_says(content: Any, old:
     agent = answering(said(state=[event("m.room.create", content)]))
     assert result_of(synapse(agent).predecessor(ROOM)) == old
     assert agent.asked[0].uri.endswith(b"/state?type=m.room.create")
+
+
+LEVELS: dict[str, Any] = {"users": {USER: 50}, "events": {LIMIT.event: 60}}
+FIRST = {**event(CREATE, {"room_version": "12"}), "sender": "@c:s"}
+
+
+def test_power_levels_are_read_with_who_made_the_room() -> None:
+    agent = answering(said(state=[event(POWER_LEVELS, LEVELS)]), said(state=[FIRST]))
+    calls: list[str] = []
+    power = result_of(synapse(agent, on_call=calls.append).power(ROOM))
+    assert (power.of(USER), power.of("@c:s"), power.of("@x:s")) == (50, inf, 0)
+    assert power.needed(LIMIT.event) == 60
+    assert calls == [POWER_LEVELS, CREATE]
+
+
+def test_from_an_older_synapse_they_are_found_in_the_whole_state() -> None:
+    whole = [event("m.room.name", {}), FIRST, event(POWER_LEVELS, LEVELS)]
+    agent = answering(said(state=whole), said(state=whole))
+    assert result_of(synapse(agent).power(ROOM)).of(USER) == 50
+
+
+def test_a_room_without_such_an_event_is_its_creators() -> None:
+    agent = answering(said(state=[]), said(state=[{**FIRST, "content": {"room_version": "11"}}]))
+    power = result_of(synapse(agent).power(ROOM))
+    assert (power.of("@c:s"), power.of(USER), power.needed(LIMIT.event)) == (100, 0, 50)
+
+
+def test_levels_that_make_no_sense_are_not_taken_for_none() -> None:
+    first = {**FIRST, "content": {"room_version": "11"}}
+    agent = answering(said(state=[event(POWER_LEVELS, [])]), said(state=[first]))
+    assert result_of(synapse(agent).power(ROOM)).of("@c:s") == 0
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [said(404, errcode="M_NOT_FOUND"), said(404, errcode="M_NOT_FOUND")],
+        [said(state=[]), said(state=[])],
+        [said(state=[event(POWER_LEVELS, LEVELS)]), said(state=[])],
+    ],
+)
+def test_of_a_room_that_synapse_is_not_in_it_says_nothing(answers: list[Answer]) -> None:
+    """Its state is empty then, which looks as if nothing were forbidden."""
+    ends: list[Any] = []
+    with pytest.raises(MayNotLook):
+        result_of(synapse(answering(*answers), on_end=ends.append).power(ROOM))
+    assert ends == [None, None], "that is no failure of a call"
+    with pytest.raises(MayNotLook):
+        result_of(synapse(answering()).power(RoomId("no room")))
+
+
+def test_a_failure_of_either_look_is_an_outage() -> None:
+    good, bad = said(state=[FIRST]), said(500)
+    for answers in ([bad, good], [good, bad]):
+        (failure,) = outcome_of(synapse(answering(*answers)).power(ROOM))
+        assert failure.value.reason is Reason.SERVER_ERROR
 
 
 def test_an_unknown_room_replaced_none() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lotus_guard.core.membership import MEMBER, Membership
 from lotus_guard.core.model import RoomId, UserId
+from lotus_guard.core.power import POWER_LEVELS
 from lotus_guard.rules import RULES
 from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.media import Media, SourcePolicy
@@ -260,3 +261,33 @@ def test_whatever_bytes_come_they_are_read_or_not_believed(body: bytes, header: 
             read_push(body, said, SECRET, NOW, RULES)
         except Unsigned:
             continue
+
+
+def test_that_a_rooms_power_levels_changed_is_told_beside_its_policies() -> None:
+    push = read(write_push(ROOM, CONTENTS, RULES, changes_power=True))
+    assert (push.room, push.changes_power, push.covers_power) == (ROOM, True, True)
+    assert push.readings == read(write_push(ROOM, CONTENTS, RULES)).readings
+    other = read(write_push(ROOM, CONTENTS, RULES))
+    assert (other.changes_power, other.covers_power) == (False, False)
+
+
+@pytest.mark.parametrize("said", [1, "true", None, [], {}, False])
+def test_only_true_says_that_power_levels_changed(said: object) -> None:
+    push = read(json.dumps({"room_id": ROOM, "events": {}, "power": said}).encode())
+    assert not push.changes_power
+    assert not read({"covers": [], "power": True}).changes_power, "of no room"
+
+
+def test_a_push_of_power_levels_alone_says_nothing_of_policies() -> None:
+    push = read(write_push(ROOM, {}, RULES, changes_power=True))
+    assert (push.room, push.changes_power, push.readings) == (ROOM, True, {})
+    assert not push.is_complete
+
+
+def test_who_covers_all_rules_is_complete_with_power_levels_or_without() -> None:
+    events = [rule.event for rule in RULES]
+    found = [read(write_heartbeat(each)) for each in (events, [*events, POWER_LEVELS])]
+    assert [each.is_complete for each in found] == [True, True]
+    assert [each.covers_power for each in found] == [False, True]
+    assert not read(write_heartbeat([*events[1:], POWER_LEVELS])).is_complete
+    assert not read(b"{}").covers_power, "a module from before"

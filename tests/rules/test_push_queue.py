@@ -97,6 +97,20 @@ def test_what_is_too_long_is_dropped_and_so_is_what_was_there_before() -> None:
     assert queue.next() is None
 
 
+def test_whether_a_change_of_power_waits_is_known_until_the_guard_took_it() -> None:
+    queue = new()
+    assert not queue.changes_power(ROOM)
+    queue.put_policies(ROOM, b"1", changes_power=True)
+    assert (queue.changes_power(ROOM), queue.changes_power(OTHER)) == (True, False)
+    under_way = queue.next()
+    assert under_way is not None
+    queue.put_policies(ROOM, b"2", changes_power=True)
+    queue.sent(under_way)
+    assert queue.changes_power(ROOM), "what came after it waits on"
+    assert taken(queue).changes_power
+    assert not queue.changes_power(ROOM)
+
+
 @pytest.mark.parametrize("name", ["MOST_ROOMS", "MOST_WAITING"])
 def test_of_too_many_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(push_queue, name, 2)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lotus_guard.core.model import Identity, Source
+from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Occupancy
 from lotus_guard.rules import RULES
 from lotus_guard.rules.option import Switch
@@ -41,6 +42,7 @@ def test_a_rule_that_says_no_more_counts_nobody_needs_nothing_and_has_nothing_to
     assert bare.needs == frozenset()
     assert bare.replay({"max_users": 1}) is None
     assert bare.fields() == {"one", "two"}
+    assert bare.doubts({"one": 1}, PowerLevels()) == ()
 
 
 def test_a_rule_must_read_judge_and_show() -> None:

@@ -95,8 +95,8 @@ def test_there_are_places_for_the_look_ups_of_each_rule() -> None:
         found: int = client.http.bulkhead.most
         return found
 
-    assert most(homeserver_clients(basics, Agent())) == for_tokens(len(RULES) + 1)[0]
-    assert most(homeserver_clients(more, Agent())) == for_tokens(2 * len(RULES) + 1)[0]
+    assert most(homeserver_clients(basics, Agent())) == for_tokens(len(RULES) + 3)[0]
+    assert most(homeserver_clients(more, Agent())) == for_tokens(2 * len(RULES) + 3)[0]
     livekit = livekit_clients(basics, Agent(), make_signer(basics))
     assert most(livekit) == for_tokens(AT_ONCE)[0]
 

@@ -2,8 +2,10 @@
 
 from twisted.internet.task import Clock
 
+from lotus_guard.core.power import POWER_LEVELS
 from lotus_guard.neighbours.upstream import OF_HOMESERVERS, WITHHELD
 from lotus_guard.overload.load_shedding import ELSEWHERE_SECONDS, HANDED_ON_SECONDS
+from lotus_guard.rules import RULES
 from lotus_guard.run.homeserver_port import UPSTREAM_SECONDS
 from lotus_guard.web.door import SLOW_SECONDS
 from tests.run.parts import guard_on
@@ -29,3 +31,10 @@ def test_only_there_a_homeservers_word_goes_through() -> None:
 def test_no_homeserver_is_cut_for_having_many_connections() -> None:
     guard = guard_on(Clock(), LOTUS_GUARD_HOMESERVER_LISTEN=LISTEN)
     assert guard.homeserver.connections.is_proxy("203.0.113.7")
+
+
+def test_of_the_homeservers_news_policies_and_power_levels_are_listened_to() -> None:
+    settings = {"LOTUS_GUARD_TRANSACTIONS": "on", "LIVEKIT_HS_TOKEN": "t"}
+    guard = guard_on(Clock(), LOTUS_GUARD_HOMESERVER_LISTEN=LISTEN, **settings)
+    service = getattr(guard.homeserver.door.behind, "service")  # noqa: B009
+    assert set(service.transactions.types) == {*(rule.event for rule in RULES), POWER_LEVELS}

@@ -3,7 +3,7 @@
 import pytest
 
 from lotus_guard.sandbox.matrix_error import MatrixError
-from lotus_guard.sandbox.room_view import content_seen, hidden
+from lotus_guard.sandbox.room_view import event_seen, hidden
 from lotus_guard.sandbox.synapse_state import SynapseState
 from lotus_guard.sandbox.temper import DENDRITE, SYNAPSE, TEMPERS, TUWUNEL, Temper
 
@@ -19,7 +19,7 @@ def make(temper: Temper) -> SynapseState:
 
 def status_of(state: SynapseState, kind: tuple[str, str] = POLICY, room: str = ROOM) -> int:
     with pytest.raises(MatrixError) as caught:
-        content_seen(state, room, USER, kind)
+        event_seen(state, room, USER, kind)
     return caught.value.status
 
 
@@ -29,7 +29,7 @@ def test_a_member_sees_what_is_there_now(temper: Temper) -> None:
     state.join(ROOM, USER)
     assert status_of(state) == 404
     state.set_state(ROOM, "m.policy", {"a": 1})
-    assert content_seen(state, ROOM, USER, POLICY) == {"a": 1}
+    assert event_seen(state, ROOM, USER, POLICY)["content"] == {"a": 1}
 
 
 @pytest.mark.parametrize(("temper", "status"), [(SYNAPSE, 403), (TUWUNEL, 404)])
@@ -44,8 +44,10 @@ def test_who_has_left_sees_what_was_there_then() -> None:
     state.set_state(ROOM, "m.policy", {"a": 1})
     state.set_membership(ROOM, USER, "leave")
     state.set_state(ROOM, "m.policy", {"a": 2})
-    assert content_seen(state, ROOM, USER, POLICY) == {"a": 1}
-    assert content_seen(state, ROOM, USER, ("m.room.member", USER)) == {"membership": "leave"}
+    assert event_seen(state, ROOM, USER, POLICY)["content"] == {"a": 1}
+    assert event_seen(state, ROOM, USER, ("m.room.member", USER))["content"] == {
+        "membership": "leave"
+    }
     state.set_membership(ROOM, USER, "ban")
     assert status_of(state) == 403
 
@@ -54,6 +56,6 @@ def test_dendrite_shows_who_has_left_another_event_than_asked_for() -> None:
     state = make(DENDRITE)
     state.join(ROOM, USER)
     state.set_membership(ROOM, USER, "leave")
-    assert "room_version" in content_seen(state, ROOM, USER, POLICY)
-    member = content_seen(state, ROOM, USER, ("m.room.member", "@nobody:s"))
+    assert "room_version" in event_seen(state, ROOM, USER, POLICY)["content"]
+    member = event_seen(state, ROOM, USER, ("m.room.member", "@nobody:s"))["content"]
     assert member == {"membership": "leave"}

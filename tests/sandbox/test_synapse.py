@@ -76,3 +76,17 @@ def test_what_the_admin_api_was_asked_for_is_kept() -> None:
     state_of(server, f"?type={POLICY}")
     server.request("GET", "/_synapse/admin/v1/rooms", {"Authorization": "Bearer admin"})
     assert state.asked == [POLICY, "rooms"]
+
+
+def test_a_member_reads_the_content_of_an_event_or_all_of_it() -> None:
+    _state, server = make()
+
+    def read(query: str) -> Any:
+        path = f"/_matrix/client/v3/rooms/!r:s/state/m.room.create/{query}"
+        return server.request("GET", path, {"Authorization": "Bearer admin"}).json()
+
+    content = {"room_version": "10", "creator": "@admin:s"}
+    assert read("") == read("?format=content") == content
+    whole = read("?format=event")
+    assert (whole["sender"], whole["type"]) == ("@admin:s", "m.room.create")
+    assert (whole["content"], whole["room_id"]) == (content, "!r:s")

@@ -1,5 +1,7 @@
 """What the sandbox's homeserver knows."""
 
+from math import inf
+
 import pytest
 
 from lotus_guard.sandbox.synapse_state import SynapseState
@@ -44,11 +46,25 @@ def test_without_power_levels_everybody_may_set_state(state: SynapseState) -> No
 
 
 def test_with_power_levels_the_moderators_may(state: SynapseState) -> None:
-    levels = {"users": {"@admin:s": 100}, "events": {"m.easy": 0}}
-    state.set_state("!r:s", "m.room.power_levels", levels)
+    state.set_power("!r:s", {"@admin:s": 100}, events={"m.easy": 0})
     assert state.levels("!r:s", "m.test", "@admin:s") == (100, 50)
     assert state.levels("!r:s", "m.test", "@user:s") == (0, 50)
     assert state.levels("!r:s", "m.easy", "@user:s") == (0, 0)
+
+
+def test_in_a_room_of_version_12_its_creators_may_do_everything(state: SynapseState) -> None:
+    state.add_room("!new:s", "@admin:s", 12, additional_creators=["@user:s"])
+    state.set_power("!new:s", {})
+    for user, level in (("@admin:s", inf), ("@user:s", inf), ("@other:s", 0)):
+        assert state.levels("!new:s", "m.test", user) == (level, 50)
+
+
+def test_old_rooms_name_who_made_them(state: SynapseState) -> None:
+    for version, named in ((10, {"creator": "@admin:s"}), (11, {})):
+        state.add_room("!v:s", "@admin:s", version)
+        first = state.rooms["!v:s"]["m.room.create", ""]
+        assert first["content"] == {"room_version": str(version), **named}
+        assert first["sender"] == "@admin:s"
 
 
 def test_each_event_is_later_than_the_one_before(state: SynapseState) -> None:

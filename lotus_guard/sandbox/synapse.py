@@ -40,14 +40,11 @@ class SynapseApp:
 
     @app.handle_errors(NotFound, MethodNotAllowed)  # type: ignore[arg-type]
     def unrecognized(self, request: BoundedRequest, failure: Any) -> bytes:
-        """Answer a path that there is not, or a method that it does not have."""
+        """Answer a path that there is not, or a method that it does not have; let browsers ask."""
+        if request.method == b"OPTIONS":
+            return _json(request, {})
         body = {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}
         return _json(request, body, failure.value.code)
-
-    @app.route("/<path:_any>", methods=["OPTIONS"])
-    def preflight(self, request: BoundedRequest, _any: str) -> bytes:
-        """Let browsers ask."""
-        return _json(request, {})
 
     @app.route("/_synapse/admin/v1/server_version", methods=["GET"])
     def server_version(self, request: BoundedRequest) -> bytes:

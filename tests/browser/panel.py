@@ -94,8 +94,12 @@ class Visit:
         context.add_init_script(EYES)
         page = context.new_page()
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: self.faults.append("dialog") or dialog.dismiss())
+        page.on("dialog", self._interrupted)
         return page
+
+    def _interrupted(self, dialog: Any) -> None:
+        self.faults.append("dialog")
+        dialog.dismiss()
 
     def widget(
         self, room: Room, user: str = "alice", url: str = "", client: Any = None, **how: Any

@@ -11,6 +11,7 @@ from lotus_guard.check.application_service import check_application_service
 from lotus_guard.check.context import CheckContext, CheckOptions, HttpClients
 from lotus_guard.check.finding import Finding, Level, worst
 from lotus_guard.neighbours.http import Http
+from lotus_guard.neighbours.openid import USERINFO
 from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.stack import AS_TOKEN
 from tests.check.checked_stack import CheckedStack

@@ -126,7 +126,8 @@ def test_whoever_may_set_one_of_the_rules_is_a_moderator(event: str) -> None:
 )
 def test_an_outage_tells_nobody_anything(name: str, outage: Outage, logged: list[Any]) -> None:
     """Here nothing fails open; and what is wrong with us is for our log."""
-    status, said = refusal(Town(**{name: outage}))
+    says: dict[str, Any] = {name: outage}
+    status, said = refusal(Town(**says))
     assert (status, said[WHY]) == (503, "away")
     assert outage.detail not in json.dumps(said)
     assert not any("t0ken" in str(event) for event in logged)
@@ -143,7 +144,8 @@ def test_who_causes_outages_writes_one_line_a_minute(logged: list[Any]) -> None:
 
 @pytest.mark.parametrize("name", ["user", "standing", "power", "told"])
 def test_one_deadline_holds_over_all(name: str) -> None:
-    town = Town(**{name: Deferred()})
+    says: dict[str, Any] = {name: Deferred()}
+    town = Town(**says)
     found = outcome_of(town.ask())
     town.clock.pump([SECONDS, 0.1, 0.1])
     assert found[0].value.status == 503

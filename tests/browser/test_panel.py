@@ -3,12 +3,16 @@
 import os
 import re
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from lotus_guard.core.power import read_power
+from lotus_guard.rules.limit import Limit
+from lotus_guard.rules.media import Media
 from tests.browser.panel import AXE, LEVELS, LIMIT, QUALITY, WIDGET_API, Room, Town, Visit, findings
 from tests.real.processes import ROOT
 
@@ -461,10 +465,72 @@ def test_screenshots(visit: Visit, town: Town, tmp_path: Path, scheme: Any, kind
         page = visit.alone(room, width=390, height=844, color_scheme=scheme)
         expect(page.locator("#decisions li")).to_have_count(1)
     else:
-        how = {"width": 1000, "height": 800, "color_scheme": scheme}
+        how = {"width": 860, "height": 560, "color_scheme": scheme}
         widget, page = visit.widget(room, theme=scheme, **how)
         expect(widget.locator("#decisions li")).to_have_count(1)
-    directory = ROOT / "docs" / "images" if os.environ.get("UPDATE_SCREENSHOTS") else tmp_path
+    directory = ROOT / "docs" / "screenshots" if os.environ.get("UPDATE_SCREENSHOTS") else tmp_path
     directory.mkdir(exist_ok=True)
     made = page.screenshot(path=directory / f"panel-{kind}-{scheme}.png")
     assert 10_000 < len(made) < 60_000
+
+
+# ---- that it means what the guard means
+
+
+LEVELS_OF_ROOMS: list[Any] = [
+    None,
+    {},
+    {"users": {"@a:s": 50, "@b:s": "75"}, "users_default": "-5", "state_default": 60.9},
+    {"users": [], "events": {LIMIT: 20, "constructor": 3}, "state_default": "x"},
+    {"users": {"@a:s": True, "@b:s": None}, "events": {LIMIT: "1 0"}, "users_default": 10},
+]
+CREATES: list[Any] = [
+    None,
+    {"sender": "@a:s", "content": {"creator": "@b:s"}},
+    {"sender": "@a:s", "content": {"room_version": "11", "creator": "@b:s"}},
+    {"sender": "@a:s", "content": {"room_version": "12", "additional_creators": ["@b:s", 5]}},
+    {"sender": "@a:s", "content": {"room_version": "org.example.12"}},
+]
+
+
+def test_it_computes_power_as_the_guard_does(visit: Visit, town: Town) -> None:
+    page = visit.page()
+    page.goto(town.panel)
+    users, types = ["@a:s", "@b:s", "@c:s", "toString"], [LIMIT, QUALITY, "constructor"]
+    for levels in LEVELS_OF_ROOMS:
+        for create in CREATES:
+            seen = page.evaluate(
+                """async ([levels, create, users, types]) => {
+                  const { Power } = await import("./power.js");
+                  const power = new Power(levels && { content: levels }, create);
+                  return [
+                    users.map((each) => String(power.of(each))),
+                    types.map((each) => power.needed(each)), power.usersDefault];
+                }""",
+                [levels, create, users, types],
+            )
+            power = read_power(levels, create)
+            of = ["Infinity" if power.of(u) == inf else f"{power.of(u):.0f}" for u in users]
+            assert seen == [of, [power.needed(t) for t in types], power.users_default]
+
+
+def test_it_reads_rules_as_the_guard_does(visit: Visit, town: Town) -> None:
+    page = visit.page()
+    page.goto(town.panel)
+    odd: list[Any] = [5, 1, 0, -1, True, "5", None, 1.5, [5], {}]
+    for value in odd:
+        seen = page.evaluate(
+            """async (value) => {
+              const { valuesOf, LIMIT, QUALITY } = await import("./rules.js");
+              const content = { max_users: value, allow_camera: value, allow_screenshare: value };
+              const values = valuesOf({ [LIMIT]: content, [QUALITY]: content });
+              return [values.people, values.camera, values.screen];
+            }""",
+            value,
+        )
+        limit = Limit().read({"max_users": value}).policy.max_users
+        sources = {"allow_camera": value, "allow_screenshare": value}
+        forbidden = Media().read(sources).policy.forbidden
+        assert seen == [limit, "camera" not in forbidden, "screen_share" not in forbidden]
+    for allows in (False, True):
+        assert Media().read({"allow_camera": allows}).policy.restricts is not allows

@@ -33,7 +33,7 @@ export class Form {
     }
   }
 
-  /** Say who sets the rules, and in which room. */
+  /** Show who sets the rules, and in which room. */
   know(power, user) {
     this._power = power;
     this._user = user;
@@ -74,7 +74,7 @@ export class Form {
     return document.querySelector('#rules [aria-invalid="true"]');
   }
 
-  /** Say in which of an event's fields something stands that means nothing. */
+  /** Show in which of an event's fields something stands that means nothing. */
   complain(event, names) {
     const text = names.length ? this._t("typo", { names: names.join(", ") }) : "";
     say(at(`${BOX[event]}-typo`), text);

@@ -64,7 +64,7 @@ class Panel {
     }
   }
 
-  /** Say what went wrong. */
+  /** Show what went wrong. */
   tell(trouble) {
     if (!trouble.kind) throw trouble;
     this.warn([this._t(`trouble.${trouble.kind}`, trouble.fields)]);
@@ -84,7 +84,7 @@ class Panel {
     box.scrollIntoView({ block: "nearest" });
   }
 
-  /** Say what is being done; an empty text where nothing is. */
+  /** Show what is being done; an empty text where nothing is. */
   status(key, fields = {}, isGood = false) {
     write(at("status"), key ? this._t(key, fields) : "");
     at("status").classList.toggle("good", isGood);

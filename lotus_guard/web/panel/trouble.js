@@ -1,4 +1,5 @@
-// What can go wrong, as a kind that has a sentence in the texts (`trouble.KIND`).
+// What can go wrong, as a kind that has a sentence in the texts: its key is the kind's name behind
+// "trouble.".
 
 const OF_STATUS = { 401: "unknown-token", 403: "forbidden", 404: "missing", 429: "limited" };
 

@@ -8,7 +8,8 @@ import { Trouble, troubleOf } from "./trouble.js";
 
 const SECONDS = 20;
 const VERSIONS = ["0.0.1", "0.0.2", "org.matrix.msc2762", "org.matrix.msc2871", "org.matrix.msc2876"];
-const state = (way, type) => `org.matrix.msc2762.${way}.state_event:${type}#`;
+const STATE = "org.matrix.msc2762.";
+const state = (way, type) => `${STATE}${way}.state_event:${type}#`;
 
 /** A room, through the client that frames this page. */
 export class Widget {

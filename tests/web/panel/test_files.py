@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 import pytest_twisted
@@ -12,6 +13,7 @@ from lotus_guard.web.panel import files
 from lotus_guard.web.panel.files import HOME, INDEX, LANGUAGES, PATHS, POLICY, SCRIPTS, TYPES
 from tests.world import World
 
+ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(files.__file__).parent
 MARKUP = (HERE / INDEX).read_text()
 CODE = {name: (HERE / name).read_text() for name in SCRIPTS}
@@ -139,3 +141,14 @@ async def test_it_can_be_switched_off(world: World) -> None:
     for method, path in (("GET", "/panel/"), ("GET", "/panel/page.js"), ("POST", "/panel/room")):
         got: Any = await world.request(method, path, b"{}" if method == "POST" else b"")
         assert got.status == 404, path
+
+
+def test_what_the_documentation_says_to_write_is_what_is_read() -> None:
+    page = (ROOT / "docs" / "panel.md").read_text()
+    (command,) = re.findall(r"^/addwidget (\S+)$", page, re.MULTILINE)
+    told = {name for name, _ in parse_qsl(command.partition("#?")[2])}
+    read = set(re.findall(r'parameter\("(\w+)"\)', CODE["page.js"]))
+    assert told == read - {"widgetId", "roomId"}, "which clients say by themselves"
+    (line,) = re.findall(r'^(<meta name="[\w-]+") content="https.*">$', page, re.MULTILINE)
+    assert line in MARKUP
+    assert line.removeprefix("<").replace(" ", "[") in CODE["guard.js"]

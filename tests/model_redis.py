@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define, field
 
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.memory.redis_scripts import BIND, LEAD, REPLACE, STEP_DOWN, Script
+from lotus_guard.memory.redis_scripts import BIND, CLAIM, LEAD, REPLACE, STEP_DOWN, Script
 
 Words = Sequence[str | bytes | int]
 
@@ -58,6 +58,7 @@ class ModelRedis:
             LEAD.name: self._lead,
             STEP_DOWN.name: self._step_down,
             BIND.name: self._bind,
+            CLAIM.name: self._claim,
         }
         return known[script.name](*map(text, keys), *map(text, arguments))
 
@@ -98,6 +99,17 @@ class ModelRedis:
             return str(there)
         table[livekit_room] = place
         return place
+
+    def _claim(self, key: str, identity: str, before: str, claim: str, milliseconds: str) -> Any:
+        there = (self.memory.get(key) or {}).get(identity, "")
+        if there != before:
+            return [there]
+        self.memory.keys.setdefault(key, {})[identity] = claim
+        self._pexpire(key, milliseconds)
+        return []
+
+    def _hget(self, key: str, name: str) -> Any:
+        return (self.memory.get(key) or {}).get(name)
 
     def _pexpire(self, key: str, milliseconds: str) -> int:
         self.memory.ends[key] = self.memory.clock() + int(milliseconds) / 1000

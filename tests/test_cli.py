@@ -11,7 +11,7 @@ from lotus_guard.cli import main
 from tests.command_line import neutral_environment
 
 SCRIPT = Path(sys.executable).with_name("lotus-guard")
-COMMANDS = ("check", "explain", "policy", "rooms")
+COMMANDS = ("check", "explain", "policy", "rooms", "words")
 
 
 def test_the_script_lists_each_command_with_what_it_does(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, TWO, VOICE, welcome
 from lotus_guard.web.landing import landing_page
 from tests.calls import VIDEO, join
 from tests.quiet_hours import QuietHours
+from tests.saying import ENGLISH
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -220,7 +221,7 @@ def test_a_complaint_of_it_is_logged_and_restricts_nothing() -> None:
 async def test_the_landing_page_and_the_sandbox_have_it(world: World) -> None:
     world.start_guard()
     page = (await world.request("GET", "/")).body.decode()
-    assert page == landing_page(MORE).body.decode()
+    assert page == landing_page(MORE, ENGLISH).body.decode()
     assert f'{QUIET.event}\n{{"quiet": true}}' in page
     text = welcome("http://guard", None, world.sandbox.addresses, MORE)
     assert "!quiet:sandbox (no video)" in text

@@ -427,6 +427,8 @@ async def test_what_is_written_to_a_file_is_what_the_release_before_wrote(tmp_pa
     await local.store.close()
     assert local.failures == []
     recorded_tables = tables(before())
+    assert found.pop("claim") == [], "a table more, empty where nothing is given back"
+    found["schema"] = [row for row in found["schema"] if row[2] != "claim"]
     assert found.keys() == recorded_tables.keys()
     for name, rows in recorded_tables.items():
         assert found[name] == rows, name

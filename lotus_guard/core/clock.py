@@ -48,6 +48,10 @@ class ServerClock:
         """Seconds since 1970 by the clock that the server takes for right."""
         return self.ours() + self.followed
 
+    def told(self) -> float:
+        """Seconds since 1970 by the server's own clock, as far as it has told; within a second."""
+        return self.ours() + (self.ahead or 0.0)
+
     def saw(self, date: str, sent: float) -> None:
         """Take in the `Date` of an answer to a question that went out at `sent` (`ours`)."""
         bounds = seconds_ahead(date, sent, self.ours())

@@ -57,14 +57,14 @@ def user_sender(said: str) -> Sender:
     """Read the header that names a user; raises Unreadable."""
     local, colon, server = said.partition(":")
     if not (local.startswith("@") and colon and server and fits(said) and said.isprintable()):
-        raise Unreadable("M_INVALID_PARAM", "The homeserver names no Matrix user.")
+        raise Unreadable("M_INVALID_PARAM", "sender_no_user")
     return Sender(UserId(said), server)
 
 
 def server_sender(said: str) -> Sender:
     """Read the header that names another homeserver; raises Unreadable."""
     if not (said and fits(said) and said.isprintable()):
-        raise Unreadable("M_INVALID_PARAM", "The homeserver names no other homeserver.")
+        raise Unreadable("M_INVALID_PARAM", "sender_no_homeserver")
     return Sender(server=said)
 
 
@@ -94,7 +94,7 @@ def _remote_user(user: str | None, server: str) -> UserId | None:
     if user is None:
         return None
     if not user.startswith("@") or user.partition(":")[2] != server:
-        raise Unreadable("M_INVALID_PARAM", "The field `user_id` is no user of who asks.")
+        raise Unreadable("M_INVALID_PARAM", "sender_not_theirs")
     return UserId(user)
 
 

@@ -94,8 +94,8 @@ class Participant:
     is_person: bool = True
     """Whether they take a seat. A stream (ingress) and an agent take none, and may send no more
     than anybody: the room forbids a camera, not a person's camera."""
-    joined_at: int = 0
-    """When this connection came, in milliseconds since the epoch by LiveKit's clock."""
+    joined: float = field(default=0.0, eq=False)
+    """When this connection came, in seconds since 1970 by LiveKit's clock."""
 
 
 @frozen

@@ -19,6 +19,7 @@ from typing import Any, Never
 
 from lotus_guard.core.ids import MOST_ID, fits, is_room_id
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.sentence import Sentence
 
 MAX_DEPTH = 32
 """How deep a request may be nested; upstream's own requests are two levels deep."""
@@ -29,9 +30,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Unreadable(ValueError):
     """A request body that two JSON readers could read differently, or not at all."""
 
-    def __init__(self, errcode: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, errcode: str, key: str, **fields: str | int) -> None:
+        super().__init__(key)
         self.errcode = errcode
+        self.sentence = Sentence(key, fields)
+        """What its sender reads."""
 
 
 def read_strictly(body: bytes) -> dict[str, Any]:
@@ -43,9 +46,9 @@ def read_strictly(body: bytes) -> dict[str, Any]:
     except Unreadable:
         raise
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise Unreadable("M_NOT_JSON", "The request body is not valid JSON.") from None
+        raise Unreadable("M_NOT_JSON", "body_not_json") from None
     if not isinstance(value, dict):
-        raise Unreadable("M_BAD_JSON", "The request body must be a JSON object.")
+        raise Unreadable("M_BAD_JSON", "body_no_object")
     if b"\\u" in body or body.count(b"{") + body.count(b"[") > MAX_DEPTH:  # else there is neither
         _refuse_depth_and_surrogates(value, MAX_DEPTH)
     return value
@@ -54,12 +57,12 @@ def read_strictly(body: bytes) -> dict[str, Any]:
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # casefold() unites at least all that Go's simple folding unites.
     if len({key.casefold() for key, _ in pairs}) != len(pairs):
-        raise Unreadable("M_BAD_JSON", "The request body names a field twice.")
+        raise Unreadable("M_BAD_JSON", "body_field_twice")
     return dict(pairs)
 
 
 def _no_constant(name: str) -> Never:
-    raise Unreadable("M_NOT_JSON", "The request body contains a number that JSON does not have.")
+    raise Unreadable("M_NOT_JSON", "body_no_number")
 
 
 @lru_cache
@@ -72,15 +75,15 @@ def refuse_other_spellings(fields: Mapping[str, Any], names: tuple[str, ...]) ->
     folded = _folded(names)
     for key in fields:
         if folded.get(key.casefold(), key) != key:
-            raise Unreadable("M_BAD_JSON", "The request body spells a field's name unusually.")
+            raise Unreadable("M_BAD_JSON", "body_spelling")
 
 
 def _refuse_depth_and_surrogates(value: object, depth: int) -> None:
     if depth < 0:
-        raise Unreadable("M_BAD_JSON", f"The request body is nested deeper than {MAX_DEPTH}.")
+        raise Unreadable("M_BAD_JSON", "body_too_deep", depth=MAX_DEPTH)
     if isinstance(value, str):
         if _SURROGATE.search(value):
-            raise Unreadable("M_BAD_JSON", "The request body contains half a character.")
+            raise Unreadable("M_BAD_JSON", "body_half_character")
     elif isinstance(value, dict):
         for key, item in value.items():
             _refuse_depth_and_surrogates(key, depth)
@@ -94,7 +97,7 @@ def object_in(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Read an object, an empty one where there is none; raises Unreadable."""
     value = fields.get(name, {})
     if not isinstance(value, dict):
-        raise Unreadable("M_BAD_JSON", f"The field `{name}` must be an object.")
+        raise Unreadable("M_BAD_JSON", "field_no_object", name=name)
     return value
 
 
@@ -102,9 +105,9 @@ def text_in(fields: Mapping[str, Any], name: str) -> str | None:
     """Read an id, None where there is none; raises Unreadable."""
     value = fields.get(name, "")
     if not isinstance(value, str):
-        raise Unreadable("M_BAD_JSON", f"The field `{name}` must be a string.")
+        raise Unreadable("M_BAD_JSON", "field_no_string", name=name)
     if not fits(value):
-        raise Unreadable("M_INVALID_PARAM", f"The field `{name}` is longer than {MOST_ID} bytes.")
+        raise Unreadable("M_INVALID_PARAM", "field_too_long", name=name, bytes=MOST_ID)
     return value if name in fields else None
 
 
@@ -112,5 +115,5 @@ def room_in(fields: Mapping[str, Any], name: str) -> RoomId | None:
     """Read a room's id, None where there is none; raises Unreadable."""
     room = text_in(fields, name)
     if room and not is_room_id(room):
-        raise Unreadable("M_INVALID_PARAM", f"The field `{name}` is no Matrix room's id.")
+        raise Unreadable("M_INVALID_PARAM", "field_no_room", name=name)
     return RoomId(room) if room else None

@@ -22,6 +22,7 @@ from jwt.algorithms import HMACAlgorithm
 from lotus_guard.core.ids import MOST_NAME, fits
 from lotus_guard.core.model import Grant, Identity, LiveKitRoom, Source
 from lotus_guard.core.narrow import narrow
+from lotus_guard.core.sentence import Sentence
 
 
 class _OurSecret(HMACAlgorithm):
@@ -59,6 +60,11 @@ class Unfit(ValueError):
     It is longer, or its room or its identity is: a homeserver of the client's own has said who
     they are, or has written the whole token. Or it was not made for this request.
     """
+
+    def __init__(self, key: str, **fields: int) -> None:
+        super().__init__(key)
+        self.sentence = Sentence(key, fields)
+        """What they read who asked for it."""
 
 
 @frozen
@@ -108,7 +114,7 @@ def open_token(encoded: str, pairs: Sequence[KeyPair]) -> Token:
     instead, the SFU would refuse. Raises Unfit.
     """
     if len(encoded) > MOST_TOKEN:
-        raise Unfit(f"it is longer than {MOST_TOKEN} bytes")
+        raise Unfit("token_too_long", bytes=MOST_TOKEN)
     why = NotOurs("no key and secret to verify it by")
     for pair in pairs:
         try:
@@ -133,7 +139,7 @@ def _open(encoded: str, pair: KeyPair) -> Token:
         raise NotOurs("no room or no identity in it")
     room = str(video["room"])
     if not (fits(room, MOST_NAME) and fits(identity, MOST_NAME)):
-        raise Unfit("its room or its identity is too long")
+        raise Unfit("token_names_too_long")
     return Token(claims, LiveKitRoom(room), Identity(identity), _grant(video), pair)
 
 

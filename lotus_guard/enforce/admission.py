@@ -53,6 +53,16 @@ class Issued:
     """Told of each room that a token is issued for."""
     begins: LruDict[Identity, int] = field(factory=lambda: LruDict(MOST_ISSUED))
     """From when on the last token that was given to each identity is valid (`nbf`)."""
+    on_token: Callable[[Token, Pass], None] = lambda _token, _passed: None
+    """Told of each token of upstream's, and of what goes out in its place."""
+
+    def note(self, token: Token, passed: Pass) -> None:
+        """Take note of a token that goes out."""
+        begin = begins(token)
+        if begin is not None:
+            last = self.begins.get(token.identity)
+            self.begins.put(token.identity, max(begin, last or begin))
+        self.on_token(token, passed)
 
 
 @define(eq=False)
@@ -87,10 +97,8 @@ class Admission:
         try:
             token = self._open(encoded)
             answer = await self._judge(token, asked, arrived, shed_reason)
-            begin = begins(token)
-            if isinstance(answer, Pass) and begin is not None:
-                last = self.issued.begins.get(token.identity)
-                self.issued.begins.put(token.identity, max(begin, last or begin))
+            if isinstance(answer, Pass):
+                self.issued.note(token, answer)
             return answer
         except NotOurs as why:
             if asked is not None and asked.request.elsewhere:
@@ -121,7 +129,7 @@ class Admission:
             return refusal
         if holder.binding is None:
             if asked and asked.request.elsewhere:  # one of ours, which another server plays back
-                raise Unfit("it was not made for this request")
+                raise Unfit("token_of_another")
             unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown LiveKit room")
             return self._pass_unjudged(unknown, None, holder.person)
         room = holder.binding.room

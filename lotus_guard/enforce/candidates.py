@@ -34,6 +34,8 @@ class Candidates:
     pushing: Callable[[], bool]
     """Whether Synapse tells us of changed policies by itself."""
     now: Now
+    owes: Callable[[RoomId], bool] = lambda _room: False
+    """Whether there may be somebody to whom something is to be given back."""
     _expected: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     """When a token was issued for a room."""
     _heard: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
@@ -97,7 +99,7 @@ class Candidates:
 
     def _kind(self, room: RoomId, has_people: bool, was_limited: bool) -> Class | None:
         """How a room is to be polled; None where it needs no work."""
-        if self.policies.restricts(room):
+        if self.policies.restricts(room) or self.owes(room):
             return RESTRICTED
         if self.pushing() and not self.policies.may_restrict(room):
             return None  # most rooms have no policy, and a push would have said

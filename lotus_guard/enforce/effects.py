@@ -9,11 +9,12 @@ from attrs import define, field
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
+from lotus_guard.enforce.giving import Giving, Hands
 from lotus_guard.enforce.ports import Now, Outage, Rank, Records, RoomService
 from lotus_guard.enforce.presence import Presence
 from lotus_guard.enforce.seat_store import SeatStore
 from lotus_guard.enforce.turn import Turn
-from lotus_guard.rules.plan import Curb, Expel, Remove, Restraint, Step
+from lotus_guard.rules.plan import Curb, Expel, GiveBack, Remove, Restraint, Step
 from lotus_guard.rules.rulings import step_taken
 
 BACK_SECONDS = (0.3, 0.8, 1.5, 2.2)
@@ -85,7 +86,7 @@ class Removals:
 class Effects:
     """Carries steps out and confirms them."""
 
-    service: RoomService
+    hands: Hands
     removals: Removals
     presence: Presence
     directory: Directory
@@ -95,6 +96,11 @@ class Effects:
     now: Now
     _tried: dict[RoomId, dict[_Key, float]] = field(init=False, factory=dict)
     """What was tried in each room, and since when it is called for."""
+
+    @property
+    def giving(self) -> Giving | None:
+        """What knows what is to be given back; None where nothing is."""
+        return self.hands.giving
 
     def confirm(
         self, room: RoomId, steps: Iterable[Step], kept: Iterable[Step], age: float
@@ -159,8 +165,10 @@ class Effects:
         if isinstance(step, Remove | Expel):
             await self.removals.put_out(room, step, turn)
         elif isinstance(step, Curb):
-            await self.service.curb(step.livekit_room, identity)
+            await self.hands.curb(step.livekit_room, identity)
             if self.presence.roll_call.calmed(step.livekit_room, identity):
                 turn.again(0.0)  # now LiveKit shows who else is there
         elif isinstance(step, Restraint):
-            await self.service.permit(step.livekit_room, step.participant, step.grant)
+            await self.hands.permit(step.livekit_room, step.participant, step.grant)
+        elif isinstance(step, GiveBack):
+            await self.hands.give(step)

@@ -11,6 +11,7 @@ from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.naming import USUAL_SLOTS
 from lotus_guard.core.seats import Person
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.core.token import Token
 from lotus_guard.enforce.identity_quota import IdentityQuota
 from lotus_guard.enforce.ports import Now
@@ -24,7 +25,7 @@ Clients choose slots, and each one makes every look at the room longer, for a lo
 them. Honest clients use one to three."""
 
 _NOWHERE = RoomId("")
-_SENTENCE = "Too many calls or devices here. Try again later."
+_SENTENCE = Sentence("too_many_calls")
 _SLOTS = Refuse(
     _SENTENCE,
     f"the room has {MOST_SLOTS} slots in use; only its ordinary call takes more people",

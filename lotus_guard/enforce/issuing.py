@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from lotus_guard.core.model import Grant, Identity, Participant, Source
+from lotus_guard.core.narrow import narrow
 from lotus_guard.core.token import Token, lifetime, restrain, sign
-from lotus_guard.enforce.judge import Finding
+from lotus_guard.enforce.judge import NO_MEDIA, Finding
 from lotus_guard.enforce.ports import Records
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.rules.plan import Bans, bans_by, forbids_any, taker, united
@@ -21,6 +22,10 @@ class Pass:
     token: str | None = None
     decision: str = ""
     """The id of the decision to change it."""
+    sent: Token | None = field(default=None, eq=False, repr=False)
+    """What replaces it, as it was signed."""
+    granted: Grant | None = field(default=None, eq=False)
+    """What of upstream's grant may be given back later; None for all of it."""
 
 
 @define(eq=False)
@@ -43,7 +48,9 @@ class Issuing:
                 self._recorded(recipient, token, binding, observed=True)
         if restrained is token:
             return Pass()
-        return Pass(sign(restrained), self._recorded(recipient, token, enforced))
+        decision = self._recorded(recipient, token, enforced)
+        granted = narrow(token.grant, _united(_bans(filter(_is_for_good, enforced))))
+        return Pass(sign(restrained), decision, restrained, granted)
 
     def _restrained(self, token: Token, binding: Sequence[Finding]) -> Token:
         """Restrain a token by these rules; the same token where there is nothing to take."""
@@ -82,6 +89,14 @@ def _united(bans: Bans) -> frozenset[Source]:
 @lru_cache(maxsize=256)
 def _taker(grant: Grant, bans: Bans) -> str | None:
     return taker(Participant(Identity(""), "", grant), bans)
+
+
+def _is_for_good(finding: Finding) -> bool:
+    """Whether what a rule takes rests on facts that the live loop does not have.
+
+    There it would seem to forbid nothing any more.
+    """
+    return bool(finding.rule.needs) and finding.verdict is not NO_MEDIA
 
 
 def _bans(findings: Iterable[Finding]) -> Bans:

@@ -96,9 +96,10 @@ class Live:
         counts = await self.service.existing()
         self.counts = counts
         if not self.rank.leads():
-            self.room_pass.effects.forget_all_but(frozenset())
+            self.room_pass.step_down()
             self.last_good = None
             return frozenset(counts)
+        await self.room_pass.prepare(frozenset(counts))
         limited = self.room_pass.seats.limited
         candidates = list(self.candidates.of(counts, self.room_pass.people, limited))
         self._seem_empty = {

@@ -96,7 +96,7 @@ class PolicyReader:
                 for each in known.needing_power:
                     self.records.not_enforced(each.rule.name, outage)
                 return known.without_power()
-            power = last
+            return known.with_power(last, is_certain=False)
         self._doubt(room, known, power)
         return known.with_power(power)
 

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from lotus_guard.core.directory import Directory
-from lotus_guard.core.model import Participant, RoomId
+from lotus_guard.core.model import LiveKitRoom, Participant, RoomId
 from lotus_guard.core.seats import Person
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.effects import Effects
@@ -22,7 +22,17 @@ from lotus_guard.enforce.room_queue import AT_ONCE
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.enforce.stage import Stage
 from lotus_guard.enforce.turn import Turn
-from lotus_guard.rules.plan import Ban, Bans, Curb, Step, bans_by, bounded, plan
+from lotus_guard.rules.plan import (
+    Ban,
+    Bans,
+    Curb,
+    Step,
+    Verdicts,
+    bans_by,
+    bounded,
+    plan,
+    withheld_by,
+)
 from lotus_guard.rules.rule import Allow, Facts, Verdict, Who
 
 _log = Logger()
@@ -69,6 +79,8 @@ class RoomPass:
     """What is planned and recorded, and not carried out: `live`, or some of the rules."""
     people: dict[RoomId, int] = field(factory=dict, init=False)
     """How many people were in each room under a policy when it was looked at last."""
+    failed: int = field(default=0, init=False)
+    """How many verdicts have failed."""
     stage: Stage = field(factory=Stage, init=False)
 
     async def enforce(self, room: RoomId, turn: Turn) -> Outcome:
@@ -77,11 +89,12 @@ class RoomPass:
         if known.needing_power:
             known = await self.reader.with_power(known, room, turn)
         if not known.restrict:
-            self.effects.forget(room)
+            was_under_policy = self.people.pop(room, None) is not None
             self.stage.forget(room)
-            self.people.pop(room, None)
             if known.is_whole:
                 await self.seats.lift(room)
+            if not await self._only_given(room, known, was_under_policy, turn):
+                self.effects.forget(room)
             return Outcome.TROUBLE if known.has_bug else Outcome.NO_POLICY
         seen = await self.presence.look(room, self.reader.now(), in_background=True)
         if not all(attendance.is_whole for attendance in seen.rooms.values()):
@@ -94,7 +107,9 @@ class RoomPass:
         unseated = await self.seats.unseated(room, seating, exempt) if seating else []
         enforced, observed = self._divided(known)
         self._observe(room, observed, self._plan(observed, seen, unseated), enforced.restrict)
-        await self._carry_out(room, enforced, self._plan(enforced, seen, unseated), turn)
+        steps = self._plan(enforced, seen, unseated)
+        given = await self._given(known, enforced, seen, steps)
+        await self._carry_out(room, enforced, [*steps, *given], turn)
         return Outcome.TROUBLE if known.has_bug else Outcome.UNDER_POLICY
 
     async def is_empty(self, room: RoomId) -> bool:
@@ -105,6 +120,17 @@ class RoomPass:
         """
         seen = await self.presence.look(room, self.reader.now(), in_background=True)
         return not any(each.identities or not each.is_whole for each in seen.rooms.values())
+
+    async def prepare(self, livekit_rooms: AbstractSet[LiveKitRoom]) -> None:
+        """A pass over these LiveKit rooms begins."""
+        if self.effects.giving is not None:
+            await self.effects.giving.begin(livekit_rooms)
+
+    def step_down(self) -> None:
+        """Forget what is to be confirmed or given back: another guard leads."""
+        self.effects.forget_all_but(frozenset())
+        if self.effects.giving is not None:
+            self.effects.giving.step_down()
 
     def forget_all_but(self, rooms: AbstractSet[RoomId]) -> None:
         """Drop what is known of rooms whose calls are over."""
@@ -119,29 +145,65 @@ class RoomPass:
 
     def _plan(self, known: RoomRules, seen: Seen, unseated: Sequence[Person]) -> list[Step]:
         """Plan for the calls, and for the LiveKit rooms in which nobody talks."""
-        restricting = known.restricting
-        if not restricting:
+        if not known.restrict:
             return []
-        seating = known.seating()
-        counts = seating is not None and seating.known.policy.restricts
-        no_media = (Ban(seating.rule.name, NO_MEDIA.sources),) if seating and counts else ()
+        bans_of, no_media = self._bans_of(known), _no_media(known)
+        person, rooms = self.directory.person, seen.rooms
+        calls = {name: rooms[name] for name in rooms if not self.directory.is_for_data(name)}
+        others = {name: rooms[name] for name in rooms if name not in calls}
+        going = unseated if known.seating() else ()
+        return [
+            *plan(calls, bans_of, going, person),
+            *plan(others, lambda each: (*bans_of(each), *no_media), (), person),
+        ]
 
-        def bans_of(participant: Participant) -> Bans:
+    def _bans_of(
+        self, known: RoomRules, bans_of: Callable[[Verdicts], Bans] = bans_by
+    ) -> Callable[[Participant], Bans]:
+        """What the rules forbid whom; what a rule that fails forbids is not among it."""
+        restricting = known.restricting
+
+        def judged(participant: Participant) -> Bans:
             identity = participant.identity
             user = self.directory.proved_user(identity)
             who = Who(self.directory.person(identity), identity, user)
             facts = known.facts_of(identity)
             verdicts = ((r.rule.name, self._verdict(r, who, facts)) for r in restricting)
-            return bans_by(verdicts)
+            return bans_of(verdicts)
 
-        def all_bans_of(participant: Participant) -> Bans:
-            return (*bans_of(participant), *no_media)
+        return judged
 
-        person, rooms = self.directory.person, seen.rooms
-        calls = {name: rooms[name] for name in rooms if not self.directory.is_for_data(name)}
-        others = {name: rooms[name] for name in rooms if name not in calls}
-        going = unseated if seating else ()
-        return [*plan(calls, bans_of, going, person), *plan(others, all_bans_of, (), person)]
+    async def _given(
+        self, known: RoomRules, enforced: RoomRules, seen: Seen, steps: Sequence[Step]
+    ) -> Sequence[Step]:
+        """What is to be given back: nothing where any rule's policy or verdict is not certain."""
+        giving = self.effects.giving
+        if giving is None:
+            return ()
+        bans_of, no_media = self._bans_of(enforced, withheld_by), _no_media(enforced)
+
+        def certain(livekit_room: LiveKitRoom, participant: Participant) -> Bans | None:
+            failed, found = self.failed, bans_of(participant)
+            if not known.is_certain or self.failed != failed:
+                return None
+            return (*found, *no_media) if self.directory.is_for_data(livekit_room) else found
+
+        return await giving.look(seen.rooms, steps, certain)
+
+    async def _only_given(
+        self, room: RoomId, known: RoomRules, was_under_policy: bool, turn: Turn
+    ) -> bool:
+        """Give back in a room that has no policy any more; whether anything was to be given."""
+        giving = self.effects.giving
+        if giving is None or not known.is_certain:
+            return False
+        if was_under_policy:
+            await giving.lifted(room)
+        if not giving.owes(room):
+            return False
+        seen = await self.presence.look(room, self.reader.now(), in_background=True)
+        await self._carry_out(room, known, await self._given(known, known, seen, ()), turn)
+        return True
 
     def _exempt(self, known: RoomRules, seen: Seen) -> frozenset[Person]:
         """Who of those in the calls needs no seat."""
@@ -158,6 +220,7 @@ class RoomPass:
         except Exception:
             _log.failure("The {rule} rule failed", rule=each.rule.name)
             self.reader.records.not_enforced(each.rule.name, Bug())
+            self.failed += 1
             return Allow()
 
     def _observe(
@@ -185,3 +248,10 @@ class RoomPass:
         """
         ages = [self.epoch() - at for at in self.reader.policies.changes(room)]
         return max((age for age in ages if 0.0 <= age <= JUST_NOW), default=0.0)
+
+
+def _no_media(known: RoomRules) -> Bans:
+    """What is forbidden in a LiveKit room in which nobody talks: where seats are counted, media."""
+    seating = known.seating()
+    counts = seating is not None and seating.known.policy.restricts
+    return (Ban(seating.rule.name, NO_MEDIA.sources),) if seating and counts else ()

@@ -11,7 +11,8 @@ from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.policies import Known
 from lotus_guard.enforce.presence import Seen
 from lotus_guard.enforce.stage import Places, Stage
-from lotus_guard.rules.plan import Remove, Restraint, Step, taker
+from lotus_guard.rules.giving import GIVING
+from lotus_guard.rules.plan import GiveBack, Remove, Restraint, Step, taker
 from lotus_guard.rules.rule import Fact, Facts, Rule
 
 
@@ -35,6 +36,8 @@ class RoomRules:
     """Whether a mistake of ours kept a rule from being read."""
     power: PowerLevels | None = None
     """The room's power levels, where a policy asks for them and they are known."""
+    is_power_certain: bool = True
+    """Whether they are known as they are now, not from before an outage."""
     places: Places | None = None
     """Everybody's place among the cameras, where a policy asks for them."""
 
@@ -48,9 +51,9 @@ class RoomRules:
         """Those whose policies make a difference by power levels."""
         return [each for each in self.each if each.rule.needs_power(each.known.policy)]
 
-    def with_power(self, power: PowerLevels) -> "RoomRules":
+    def with_power(self, power: PowerLevels, is_certain: bool = True) -> "RoomRules":
         """The same with the room's power levels."""
-        return evolve(self, power=power)
+        return evolve(self, power=power, is_power_certain=is_certain)
 
     def without_power(self) -> "RoomRules":
         """The same without the rules that need the power levels: these are not known."""
@@ -82,6 +85,12 @@ class RoomRules:
         return seating is not None and seating.rule.exempts(seating.known.policy, user, self.power)
 
     @property
+    def is_certain(self) -> bool:
+        """Whether each rule's policy is known as it is now, not from before an outage."""
+        is_known = self.is_whole and not self.has_bug and self.is_power_certain
+        return is_known and all(each.known.is_certain for each in self.each)
+
+    @property
     def restricting(self) -> list[RoomRule]:
         """Those of them that restrict."""
         return [each for each in self.each if each.known.policy.restricts]
@@ -107,5 +116,7 @@ class RoomRules:
             seating = self.seating()
             assert seating is not None, "only for want of a seat is anybody put out"
             return seating.rule.name
+        if isinstance(step, GiveBack):
+            return GIVING
         bans = step.bans if isinstance(step, Restraint) else ()
         return taker(step.participant, bans) or self.restricting[0].rule.name

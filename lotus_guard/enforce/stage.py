@@ -63,17 +63,17 @@ def moved_on(row: Row, attendances: Iterable[Attendance]) -> Row:
     return {**kept, **{who: on[who][1] for _, who in new}}
 
 
-def _cameras(participants: Iterable[Participant]) -> dict[Identity, tuple[int, int]]:
+def _cameras(participants: Iterable[Participant]) -> dict[Identity, tuple[float, int]]:
     """When each of those joined whose cameras are on, and how many these are.
 
     One who is in several LiveKit rooms of a Matrix room counts once, with all of them.
     """
-    found: dict[Identity, tuple[int, int]] = {}
+    found: dict[Identity, tuple[float, int]] = {}
     for each in participants:
         count = sum(1 for track in each.tracks if track.is_camera and not track.is_muted)
         if count:
-            joined, others = found.get(each.identity, (each.joined_at, 0))
-            found[each.identity] = min(joined, each.joined_at), others + count
+            joined, others = found.get(each.identity, (each.joined, 0))
+            found[each.identity] = min(joined, each.joined), others + count
     return found
 
 

@@ -7,6 +7,7 @@ Below a prefix of the operator's choice (`lotus_guard:`):
                        has changed
     aliases            hash: alias (name of a LiveKit room) -> [room, slot, evidence]
     users:<alias>      hash: identity -> user
+    claims:<alias>     hash: identity -> what may be given back to it (core.claim_json)
     policies           hash: room -> [header, body] of Synapse's last push for it
     decisions:<kind>:<rule>   stream of decisions (rules.decision) as JSON
     alive              written to see whether Redis takes anything at all

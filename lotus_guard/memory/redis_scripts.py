@@ -72,3 +72,17 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return ARGV[2]
 """,
 )
+CLAIM = Script(
+    "claim",
+    """
+-- KEYS: claims:<alias>. ARGV: identity, the claim that it was made from ('': none), the new one,
+-- milliseconds to keep it. Gives nothing where that was the claim, else the one that is there.
+local there = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if there ~= ARGV[2] then
+  return {there}
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return {}
+""",
+)

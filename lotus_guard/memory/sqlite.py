@@ -20,7 +20,9 @@ from lotus_guard.core.binding import Binding
 from lotus_guard.core.directory import Directory, DirectoryListener
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.seats import Seats
+from lotus_guard.enforce.claims import Key
 from lotus_guard.memory.sqlite_batch import Batch, Beat, SeatRows
+from lotus_guard.memory.sqlite_claims import ClaimRows
 from lotus_guard.memory.sqlite_file import StateFile, is_broken
 from lotus_guard.memory.sqlite_read import select_decisions
 from lotus_guard.memory.store import Clocks
@@ -62,6 +64,7 @@ class _Known:
     directory: Directory
     seats: Seats
     rows: SeatRows
+    claims: ClaimRows
 
     def note_seats(self, room: RoomId, batch: Batch, clock_offset: float) -> None:
         """Add what has changed in a room; `clock_offset`: how far the epoch's clock is ahead."""
@@ -76,6 +79,7 @@ class _Known:
         self.rows.clear()
         batch.bindings.update(self.directory.bindings())
         batch.identities.update(self.directory.users())
+        batch.claims.update(self.claims.all())
         for room in self.seats.rooms():
             self.note_seats(room, batch, clock_offset)
 
@@ -90,6 +94,7 @@ class SqliteStore(DirectoryListener):
     tenant: Tenant = Tenant()
     keep_seconds: float = 7 * 86400.0
     """How long decisions are kept."""
+    claims: ClaimRows = field(init=False)
     _file: StateFile = field(init=False)
     _known: _Known | None = field(default=None, init=False)
     """None until it is open."""
@@ -107,6 +112,7 @@ class SqliteStore(DirectoryListener):
 
     def __attrs_post_init__(self) -> None:
         self._file = StateFile(self.path, self.clocks.epoch, self.listener.failed)
+        self.claims = ClaimRows(self._keep_claim)
 
     @property
     def instance(self) -> str:
@@ -125,11 +131,12 @@ class SqliteStore(DirectoryListener):
         moved aside, one that cannot be opened is done without. What is in it beyond our bounds is
         left, and deleted.
         """
-        self._known = _Known(directory, seats, SeatRows(seats.hold / 12))
+        self._known = _Known(directory, seats, SeatRows(seats.hold / 12), self.claims)
         saved, is_none_of_ours = self._file.read()
         self._is_reading = True
         saved.take_up(directory, seats, self.clocks.now(), self.clocks.epoch())
         self._is_reading = False
+        self.claims.take_up(saved.claims, self.clocks.epoch())
         for room, held in saved.seats.items():
             self._known.rows.has(room, held)
         if is_none_of_ours and self._file.move_aside():
@@ -174,6 +181,10 @@ class SqliteStore(DirectoryListener):
         """Write down the seats of a room, with all other changes of the same moment."""
         self._changed.add(room)
         self._shortly()
+
+    def _keep_claim(self, key: Key, body: str | None) -> None:
+        self._batch.claims[key] = body
+        self._begin()
 
     def decided(self, decision: Decision) -> None:
         """Write down a decision, with all others of the same moment."""

@@ -87,6 +87,8 @@ class Batch:
     """LiveKit rooms to forget, and nothing else with them."""
     seats: dict[tuple[RoomId, Person], tuple[float | None] | None] = field(factory=dict)
     """Until when each is held; None for one to delete."""
+    claims: dict[tuple[LiveKitRoom, Identity], str | None] = field(factory=dict, init=False)
+    """As JSON; None for one to delete."""
     decisions: WaitingDecisions = field(factory=WaitingDecisions)
     beat: Beat | None = None
     gone: str | None = None
@@ -94,7 +96,7 @@ class Batch:
 
     def __bool__(self) -> bool:
         learnt = (self.bindings, self.identities, self.dropped, self.unbound)
-        return any((*learnt, self.seats, self.decisions, self.beat, self.gone))
+        return any((*learnt, self.seats, self.claims, self.decisions, self.beat, self.gone))
 
     def forget(self, livekit_room: LiveKitRoom) -> None:
         """Add a LiveKit room to forget, with the identities learnt in it."""
@@ -102,6 +104,8 @@ class Batch:
         learnt = [i for i, (_, where) in self.identities.items() if where == livekit_room]
         for identity in learnt:
             del self.identities[identity]
+        for key in [key for key in self.claims if key[0] == livekit_room]:
+            del self.claims[key]
 
     def drop(self, identity: Identity, livekit_room: LiveKitRoom) -> None:
         """Add an identity to forget."""
@@ -128,6 +132,7 @@ class Batch:
             self.drop(identity, livekit_room)
         self.identities.update(later.identities)
         self.seats.update(later.seats)
+        self.claims.update(later.claims)
         for decision in later.decisions.in_order():
             self.decisions.add(decision)
         self.beat = later.beat or self.beat
@@ -138,6 +143,7 @@ class Batch:
         self._write_rooms(cursor)
         self._write_identities(cursor)
         self._write_seats(cursor)
+        self._write_claims(cursor)
         cursor.executemany(
             "INSERT INTO decision (at, kind, rule, room, user, body) VALUES (?, ?, ?, ?, ?, ?)",
             [_row(decision) for decision in self.decisions.in_order()],
@@ -152,6 +158,7 @@ class Batch:
             if binding is None:
                 cursor.execute("DELETE FROM alias WHERE alias = ?", (livekit_room,))
                 cursor.execute("DELETE FROM identity WHERE alias = ?", (livekit_room,))
+                cursor.execute("DELETE FROM claim WHERE alias = ?", (livekit_room,))
             else:
                 row = (livekit_room, binding.room, binding.slot, binding.evidence.value)
                 cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
@@ -173,6 +180,16 @@ class Batch:
         cursor.executemany(
             "INSERT OR REPLACE INTO seat VALUES (?, ?, ?)",
             [(*whose, *row) for whose, row in self.seats.items() if row is not None],
+        )
+
+    def _write_claims(self, cursor: Any) -> None:
+        cursor.executemany(
+            "DELETE FROM claim WHERE alias = ? AND identity = ?",
+            [whose for whose, body in self.claims.items() if body is None],
+        )
+        cursor.executemany(
+            "INSERT OR REPLACE INTO claim VALUES (?, ?, ?)",
+            [(*whose, body) for whose, body in self.claims.items() if body is not None],
         )
 
 

@@ -11,6 +11,7 @@ from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.seats import Person, Seats
 from lotus_guard.memory.sqlite_batch import storable
+from lotus_guard.memory.sqlite_claims import select_claims
 from lotus_guard.memory.sqlite_schema import KEPT
 from lotus_guard.rules.decision import Decision, from_json
 
@@ -23,6 +24,8 @@ class Saved:
     users: dict[Identity, tuple[UserId, LiveKitRoom]] = field(factory=dict)
     seats: dict[RoomId, dict[Person, float | None]] = field(factory=dict)
     """Until when each is held, in seconds since the epoch; None for those who were there."""
+    claims: dict[tuple[LiveKitRoom, Identity], str] = field(factory=dict)
+    """As JSON (`lotus_guard.core.claim_json`)."""
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> "Saved":
@@ -43,6 +46,7 @@ class Saved:
         ):
             seats = saved.seats.setdefault(RoomId(room), {})
             seats[person] = None if until is None else float(until)
+        saved.claims = select_claims(connection)
         return saved
 
     def take_up(self, directory: Directory, seats: Seats, now: float, epoch: float) -> None:

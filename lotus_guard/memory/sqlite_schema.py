@@ -2,16 +2,18 @@
 
     alias(alias, room, slot, grounds)     identity(identity, user, alias)  seat(room, person, until)
     decision(number, at, kind, rule, room, user, body)    guard(instance, pid, listen, beat)
+    claim(alias, identity, body)
 
 An alias is the name of a LiveKit room, its grounds are the evidence that it belongs to the Matrix
 room. `until`, `at` and `beat` are in seconds since the epoch, `until` NULL for those who are there:
 a clock that only this machine's uptime knows would mean nothing after a restart of the machine.
-`body` is the decision as JSON (`lotus_guard.rules.decision`); `guard` has a row for each guard that
-runs on this file, which must be one.
+`body` is the decision as JSON (`lotus_guard.rules.decision`), or the claim (`core.claim_json`);
+`guard` has a row for each guard that runs on this file, which must be one.
 """
 
 import sqlite3
 
+from lotus_guard.core.claim_json import MOST_CLAIM
 from lotus_guard.core.ids import MOST_ID, MOST_NAME
 
 SCHEMA = """
@@ -27,6 +29,8 @@ CREATE TABLE IF NOT EXISTS decision (
   rule TEXT NOT NULL, room TEXT, user TEXT, body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS decision_room ON decision (room, number);
 CREATE INDEX IF NOT EXISTS decision_kind ON decision (kind, rule, number);
+CREATE TABLE IF NOT EXISTS claim (
+  alias TEXT NOT NULL, identity TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (alias, identity));
 CREATE TABLE IF NOT EXISTS guard (
   instance TEXT PRIMARY KEY, pid INTEGER NOT NULL, listen TEXT NOT NULL, beat REAL NOT NULL);
 """
@@ -52,6 +56,9 @@ KEPT = {
         "identity", 400_000, identity=MOST_NAME, user=MOST_NAME, alias=MOST_NAME
     ),
     "seat": newest_that_fit("seat", 200_000, room=MOST_ID, person=MOST_NAME),
+    "claim": newest_that_fit(
+        "claim", 100_000, alias=MOST_NAME, identity=MOST_NAME, body=MOST_CLAIM
+    ),
     "decision": newest_that_fit("decision", 100_000, body=MOST_BODY),
 }
 """What is read of each table. A file from before these bounds may hold more, and longer things."""

@@ -43,7 +43,7 @@ def read_participant(info: Any) -> Participant | None:
         tuple(map(_track, info.tracks)),
         permission,
         info.kind not in _SEATLESS,
-        info.joined_at_ms or info.joined_at * 1000,
+        info.joined_at_ms / 1000 or float(info.joined_at),
     )
 
 

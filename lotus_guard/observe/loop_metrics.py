@@ -5,7 +5,7 @@ from twisted.logger import Logger
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.text import printable
 from lotus_guard.observe.families import Families
-from lotus_guard.rules.plan import Curb, Expel, Narrow, Remove, Silence, Step
+from lotus_guard.rules.plan import Curb, Expel, GiveBack, Narrow, Remove, Silence, Step
 
 _log = Logger()
 
@@ -15,6 +15,7 @@ _STEPS: dict[type[Step], str] = {
     Curb: "curb",
     Remove: "remove",
     Expel: "expel",
+    GiveBack: "give_back",
 }
 ENFORCEMENT_SECONDS = (0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 60.0)
 PASS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -31,7 +32,7 @@ class LoopMetrics:
     def _declare_steps(self, families: Families) -> None:
         self.steps = families.counter(
             "lotus_guard_live_steps_total",
-            "Steps in live rooms: narrow, silence (a track in disguise), curb, remove, expel",
+            "Steps in live rooms, from narrow, silence (a track in disguise) and curb to give_back",
             ("step", "outcome"),
         )
         self.step_checks = families.counter(

@@ -16,6 +16,7 @@ from attrs import frozen
 from lotus_guard.core.model import UserId
 from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Occupancy, may_sit
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.core.text import shown
 from lotus_guard.rules.bypass import (
     NOBODY,
@@ -42,7 +43,7 @@ from lotus_guard.rules.rule import (
 )
 
 START_LEVEL = "start_level"
-ONLY_MODERATORS_START = "Only moderators may start a call in this room."
+ONLY_MODERATORS_START = Sentence(START_LEVEL)
 _UNKNOWN = "; the power levels of the room are not known"
 
 
@@ -92,7 +93,7 @@ class Limit(BypassableRule[LimitPolicy]):
     examples = (
         Example(
             {"max_users": 5},
-            "At most five people in the room's calls",
+            "example_limit",
             "at most five different people in the room's calls",
         ),
         Example(
@@ -222,12 +223,11 @@ def _not_started(policy: LimitPolicy, user: UserId | None, power: PowerLevels | 
 
 
 def _full(limit: int, seen: Occupancy, more: str) -> Refuse:
-    people = "1 person" if limit == 1 else f"{limit} people"
-    there = "1 is" if seen.taken == 1 else f"{seen.taken} are"
+    people = Sentence("call_full_people", {"count": limit})
+    there = Sentence("call_full_there", {"count": seen.taken})
     why = f"{seen.taken} in the call or about to join, {limit} allowed, this user not among them"
     return Refuse(
-        f"This call is full: it is limited to {people}, and {there} in it or about to join. "
-        "Try again when someone has left.",
+        Sentence("call_full", {"people": people, "there": there}),
         f"{why}{more}",
         {"max_users": limit, "taken": seen.taken, "is_seated": False},
         {"io.lotus.limit": {"max_users": limit, "users": seen.taken}},

@@ -62,7 +62,7 @@ class Media(BypassableRule[SourcePolicy]):
     examples = (
         Example(
             {"allow_camera": False, "allow_screenshare": False},
-            "No camera, no screen share",
+            "example_sources",
             "nobody publishes a camera, nobody a screen",
         ),
         Example({"allow_camera": False}, "No camera", "nobody publishes a camera"),

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lotus_guard.core.membership import Membership, Standing
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.rules.rule import Allow, Fact, Facts, Refuse, StandingRule, Verdict, Who
 
-SENTENCE = "You are not a member of this room."
+SENTENCE = Sentence("not_a_member")
 
 _WORDS = {
     Membership.JOIN: "they are in the room",

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from lotus_guard.core.power import PowerLevels
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.rules.rule import Allow, Fact, Facts, Refuse, StandingRule, Verdict, Who
 
 CALL_MEMBER = ("m.call.member", "org.matrix.msc3401.call.member")
 """The types of the event by which somebody joins a call: the one of the specification to come, and
 the one that clients send today. Who may send either may join."""
-SENTENCE = "You may not join calls in this room: its settings ask for more power."
+SENTENCE = Sentence("call_permission")
 
 
 class CallPermission(StandingRule):

@@ -1,8 +1,9 @@
 """What it takes to bring a live room back within its policies: a pure function.
 
-Carrying a plan out and planning again gives nothing. A plan never grants, and never removes
-anybody but those whom `Seats.reassess` listed as being in a full room without a seat. Who is no
-member of the room is put out by no plan, but one by one (`enforce.member_watch`).
+Carrying a plan out and planning again gives nothing. A plan never grants (what we took is given
+back by `rules.giving`), and never removes anybody but those whom `Seats.reassess` listed as being
+in a full room without a seat. Who is no member of the room is put out by no plan, but one by one
+(`enforce.member_watch`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from lotus_guard.core.model import (
 )
 from lotus_guard.core.narrow import narrow
 from lotus_guard.core.seats import Person
-from lotus_guard.rules.rule import Forbid, Verdict
+from lotus_guard.rules.rule import Forbid, Verdict, Withhold
 
 VIDEO_SOURCES = frozenset({Source.CAMERA, Source.SCREEN_SHARE})
 AUDIO_SOURCES = frozenset({Source.MICROPHONE, Source.SCREEN_SHARE_AUDIO})
@@ -45,12 +46,25 @@ Bans = tuple[Ban, ...]
 """What several rules forbid the same person, in the order of the rules."""
 
 
-def bans_by(verdicts: Iterable[tuple[str, Verdict]]) -> Bans:
+Verdicts = Iterable[tuple[str, Verdict]]
+"""The verdicts of several rules on one person, by the rules' names."""
+
+
+def bans_by(verdicts: Verdicts) -> Bans:
     """What rules forbid, by their names and verdicts."""
     return tuple(
         Ban(rule, verdict.sources, verdict.why)
         for rule, verdict in verdicts
         if forbids_any(verdict)
+    )
+
+
+def withheld_by(verdicts: Verdicts) -> Bans:
+    """What may not be given back either: what rules forbid, and what they withhold."""
+    return tuple(
+        Ban(rule, verdict.sources)
+        for rule, verdict in verdicts
+        if isinstance(verdict, Forbid | Withhold)
     )
 
 
@@ -117,7 +131,26 @@ class Expel(Step):
     """How they stand to the room, and who said so."""
 
 
-MOST: Mapping[type[Step], int] = {Narrow: 200, Silence: 50, Curb: 50, Remove: 5, Expel: 20}
+@frozen
+class GiveBack(Step):
+    """Give a participant back what we took of upstream's grant and no rule forbids any more."""
+
+    grant: Grant
+    """What they have then."""
+    granted: Grant = field(eq=False)
+    """What upstream's tokens allowed them."""
+    forbidden: frozenset[Source] = field(default=frozenset(), eq=False)
+    """What the rules still forbid them."""
+
+
+MOST: Mapping[type[Step], int] = {
+    Narrow: 200,
+    Silence: 50,
+    Curb: 50,
+    Remove: 5,
+    Expel: 20,
+    GiveBack: 200,
+}
 """How many steps of a kind one room may see in one pass, so that a bug cannot empty a room.
 
 Removals are counted by person, all of whose sessions go: otherwise somebody who keeps coming back
@@ -154,7 +187,7 @@ def plan(
 def restraints(livekit_room: LiveKitRoom, participant: Participant, bans: Bans) -> list[Step]:
     """List what is to be done to a participant who was read in full and stays: one step at most."""
     forbidden = united(bans)
-    if _is_disguised(participant, forbidden) and participant.grant.can_publish:
+    if is_disguised(participant, forbidden) and participant.grant.can_publish:
         return [Silence(livekit_room, participant, bans=bans)]
     grant = narrow(participant.grant, forbidden)
     if grant is participant.grant:
@@ -203,7 +236,7 @@ def unread(identity: Identity) -> Participant:
     return Participant(identity, "", NOTHING)
 
 
-def _is_disguised(participant: Participant, forbidden: AbstractSet[Source]) -> bool:
+def is_disguised(participant: Participant, forbidden: AbstractSet[Source]) -> bool:
     """Whether a track is of a kind that the policies forbid, declared as one that they allow.
 
     LiveKit checks only what the client declares (docs/facts.md, LiveKit: sources): a camera

@@ -21,6 +21,7 @@ from lotus_guard.core.membership import Standing
 from lotus_guard.core.model import Identity, Source, UserId
 from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Occupancy, Person
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.rules.option import Option
 
 Content = Mapping[str, Any]
@@ -126,8 +127,8 @@ class Withhold:
 class Refuse:
     """They get no token. Whoever is in the call already stays there."""
 
-    sentence: str
-    """What the user reads; the engine adds the reference of the decision."""
+    sentence: Sentence
+    """What the user reads, in their language; the engine adds the reference of the decision."""
     why: str
     """What the operator reads. Names no user."""
     inputs: Mapping[str, Any] = field(factory=dict)
@@ -159,7 +160,8 @@ class Example:
 
     content: Content
     title: str
-    """What it does, as the start of a sentence: `No camera`."""
+    """What it does, as the start of a sentence: `No camera`, or a key of the catalogue that has
+    this in each language."""
     meaning: str
     """The same for a table: `nobody publishes a camera`."""
 

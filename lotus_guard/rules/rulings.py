@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from lotus_guard.core.claim import given
 from lotus_guard.core.model import (
     Attendance,
     Grant,
@@ -31,6 +32,7 @@ from lotus_guard.rules.plan import (
     Ban,
     Curb,
     Expel,
+    GiveBack,
     Narrow,
     Remove,
     Restraint,
@@ -133,6 +135,8 @@ def step_taken(room: RoomId, person: Person, step: Step, rule: str, failure: str
     participant = step.participant
     if isinstance(step, Expel):
         return _expelled(room, person, step, rule, failure)
+    if isinstance(step, GiveBack):
+        return _gave_back(room, person, step, rule, failure)
     forbidden = united(step.bans) if isinstance(step, Restraint) else frozenset()
     inputs: dict[str, Any] = {
         "grant": _written(participant.grant),
@@ -152,6 +156,20 @@ def _expelled(room: RoomId, person: Person, step: Expel, rule: str, failure: str
     if failure:
         inputs["failure"] = failure
     why = members.why(step.standing) + (f"; it failed: {failure}" if failure else "")
+    return Ruling(Deed.STEP, rule, _step_verdict(inputs), why, room, person, inputs)
+
+
+def _gave_back(room: RoomId, person: Person, step: GiveBack, rule: str, failure: str) -> Ruling:
+    inputs: dict[str, Any] = {
+        "grant": _written(step.participant.grant),
+        "granted": _written(step.granted),
+        "forbidden": sorted(step.forbidden),
+    }
+    if failure:
+        inputs["failure"] = failure
+    why = "what was taken is not forbidden any more" + (
+        f"; it failed: {failure}" if failure else ""
+    )
     return Ruling(Deed.STEP, rule, _step_verdict(inputs), why, room, person, inputs)
 
 
@@ -220,6 +238,8 @@ def _step_verdict(inputs: Mapping[str, Any]) -> str:
     """Plan for this one participant alone, and name the step that comes of it."""
     if "membership" in inputs:
         return _PUT_OUT if members.standing_from(inputs).is_outside else _LEFT_ALONE
+    if "granted" in inputs:
+        return _give_verdict(inputs)
     livekit_room, who = LiveKitRoom("room"), Identity("identity")
     tracks = tuple(Track(Kind(kind), str(source)) for kind, source in inputs["tracks"])
     participants = (Participant(who, "", _read(inputs["grant"]), tracks),)
@@ -236,6 +256,12 @@ def _step_verdict(inputs: Mapping[str, Any]) -> str:
     if isinstance(step, Curb):
         return "curbed"
     return "silenced" if isinstance(step, Silence) else _PUT_OUT
+
+
+def _give_verdict(inputs: Mapping[str, Any]) -> str:
+    forbidden = {Source(name) for name in inputs["forbidden"]}
+    grant = given(_read(inputs["grant"]), _read(inputs["granted"]), forbidden)
+    return _LEFT_ALONE if grant is None else f"given back: {_shown(grant)}"
 
 
 _FORBIDS = "the room forbids "

@@ -6,6 +6,7 @@ from attrs import frozen
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Seats
+from lotus_guard.enforce.claims import ClaimStore, LocalClaims
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.enforce.records import short_id
 from lotus_guard.enforce.seat_store import LocalSeats, SeatStore
@@ -91,6 +92,20 @@ def make_seat_store(basics: Basics, cluster: Cluster, seats: Seats) -> SeatStore
     return RedisSeats(
         cluster.shared.keys, seats, new_id, clocks.now, basics.metrics.memory.contended
     )
+
+
+def make_claims(basics: Basics, cluster: Cluster) -> ClaimStore | None:
+    """Make what keeps what may be given back; None where nothing is."""
+    if not basics.config.gives_back:
+        return None
+    if isinstance(cluster.store, SqliteStore):
+        rows = cluster.store.claims
+        rows.is_used = True
+        return LocalClaims(rows.claims, rows.keep)
+    assert cluster.shared is not None, "there is a file, or a Redis"
+    from lotus_guard.memory.redis_claims import RedisClaims
+
+    return RedisClaims(cluster.shared.keys, basics.clocks.epoch)
 
 
 @frozen

@@ -10,13 +10,16 @@ from typing import Any
 from attrs import frozen
 
 from lotus_guard.enforce.credentials import Credentials, Unusable, fault_line
+from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.memory.redis_address import RedisAddress
 from lotus_guard.overload.client_address import Network
+from lotus_guard.rules.media import Media
 from lotus_guard.rules.members import Members
 from lotus_guard.run.contradictions import contradictions
-from lotus_guard.run.credential_settings import CREDENTIAL_VARIABLES, read_credentials
+from lotus_guard.run.credential_settings import CREDENTIAL_VARIABLES, InWords, read_credentials
 from lotus_guard.run.modes import MODE, OBSERVE, STANDING_SETTINGS, read_observed, read_standing
 from lotus_guard.run.parsers import (
+    catalogues,
     count,
     endpoint,
     endpoint_or_none,
@@ -41,6 +44,7 @@ from lotus_guard.run.setting import (
     variables_of,
 )
 from lotus_guard.run.state_settings import STATE, redis_address, state_path
+from lotus_guard.words.files import Catalogues
 
 MOST_WORKERS = 64
 
@@ -59,7 +63,7 @@ def _livekit_api(texts: Texts) -> str:
 
 
 @frozen
-class Config:
+class Config(InWords):
     """What the guard is to do; every value checked."""
 
     listen: str = setting("LISTEN", "tcp:8070", "Twisted endpoint of the public port", endpoint)
@@ -113,6 +117,12 @@ class Config:
     live_limit: bool = setting(
         "LIVE_LIMIT", "on", "off: nobody is ever put out of a full call", on_or_off
     )
+    give_back: bool = setting(
+        "GIVE_BACK",
+        "off",
+        "on: what was taken in a call is given back once no rule forbids it any more",
+        on_or_off,
+    )
     deadline: float = setting(
         "DEADLINE",
         "1.0",
@@ -162,6 +172,12 @@ class Config:
         "users in logs and records: yes, hash (keyed), no",
         one_of("yes", "hash", "no"),
     )
+    languages: Catalogues = setting(
+        "WORDS",
+        "",
+        "directory of <language>.json: what users are told, in more languages or other words",
+        catalogues,
+    )
     keep_decisions: float = setting(
         "KEEP_DECISIONS",
         "7",
@@ -200,34 +216,9 @@ class Config:
         return Members.name in self.standing
 
     @property
-    def key(self) -> str:
-        """LiveKit's API key."""
-        return self.credentials.livekit.value.key
-
-    @property
-    def secret(self) -> str:
-        """LiveKit's API secret."""
-        return self.credentials.livekit.value.secret
-
-    @property
-    def synapse_token(self) -> str:
-        """An admin's access token; empty where there is none."""
-        return self.credentials.synapse.value
-
-    @property
-    def as_token(self) -> str:
-        """An application service's token for users of ours; empty where there is none."""
-        return self.credentials.as_token.value
-
-    @property
-    def has_application_service(self) -> bool:
-        """Whether there is one, or a registration that may come to name users."""
-        return bool(self.as_token or self.credentials.as_token.files)
-
-    @property
-    def push_secret(self) -> str:
-        """What the Synapse module signs with; empty for no pushes."""
-        return self.credentials.push.value
+    def gives_back(self) -> bool:
+        """Whether anything is given back: not where what is taken is only observed."""
+        return self.give_back and not self.observed & {LIVE, Media.name}
 
 
 class Faulty(Exception):

@@ -144,3 +144,39 @@ def _as_token(texts: Texts) -> tuple[str, Sequence[str], Callable[[], str]]:
 
 def _place(texts: Texts, name: str) -> Place:
     return Place(name, texts.get(name, ""), texts[f"{name}_FROM_FILE"])
+
+
+class InWords:
+    """The credentials of a configuration as they are at the moment, by what they are for."""
+
+    credentials: Credentials
+
+    @property
+    def key(self) -> str:
+        """LiveKit's API key."""
+        return self.credentials.livekit.value.key
+
+    @property
+    def secret(self) -> str:
+        """LiveKit's API secret."""
+        return self.credentials.livekit.value.secret
+
+    @property
+    def synapse_token(self) -> str:
+        """An admin's access token; empty where there is none."""
+        return self.credentials.synapse.value
+
+    @property
+    def as_token(self) -> str:
+        """An application service's token for users of ours; empty where there is none."""
+        return self.credentials.as_token.value
+
+    @property
+    def has_application_service(self) -> bool:
+        """Whether there is one, or a registration that may come to name users."""
+        return bool(self.as_token or self.credentials.as_token.files)
+
+    @property
+    def push_secret(self) -> str:
+        """What the Synapse module signs with; empty for no pushes."""
+        return self.credentials.push.value

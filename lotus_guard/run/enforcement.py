@@ -4,12 +4,13 @@ from attrs import field, frozen
 
 from lotus_guard.core.clock import ServerClock
 from lotus_guard.core.lru import LruDict
-from lotus_guard.core.model import Identity
+from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.enforce.admission import MOST_ISSUED, Admission, Issued
 from lotus_guard.enforce.candidates import Candidates
 from lotus_guard.enforce.effects import Effects, Removals
 from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.eyes import Eyes
+from lotus_guard.enforce.giving import Giving, Hands
 from lotus_guard.enforce.hang_ups import HangUps
 from lotus_guard.enforce.hints import Pushes
 from lotus_guard.enforce.introduction import Introductions
@@ -42,6 +43,8 @@ class CommonParts:
     policies: AllPolicies
     recorder: Recorder
     memberships: Memberships
+    giving: Giving | None = None
+    """None where nothing is ever given back."""
     begins: LruDict[Identity, int] = field(factory=lambda: LruDict(MOST_ISSUED))
     """From when on the last token that was given to each identity is valid (`nbf`)."""
 
@@ -55,7 +58,8 @@ def make_live(
     journal = basics.metrics.rules
     reader = PolicyReader(policies, limiter, common.recorder, journal, clocks.now, interval)
     room_pass = make_room_pass(basics, common, livekit, reader)
-    candidates = Candidates(directory, policies, pushes.are_coming, clocks.now)
+    owes = common.giving.owes if common.giving else _owes_nothing
+    candidates = Candidates(directory, policies, pushes.are_coming, clocks.now, owes)
     return Live(
         livekit,
         room_pass,
@@ -76,7 +80,7 @@ def make_room_pass(
     store, rank, metrics = memory.seat_store, rank_of(common), basics.metrics.loop
     removals = Removals(livekit, store, common.begins, clocks.now, clocks.epoch)
     effects = Effects(
-        livekit,
+        Hands(livekit, common.giving),
         removals,
         common.presence,
         memory.directory,
@@ -98,6 +102,17 @@ def make_room_pass(
     )
 
 
+def make_giving(memory: Memory, livekit: LiveKit) -> Giving | None:
+    """Make what gives back what was taken; None where nothing is ever given back."""
+    if memory.claims is None:
+        return None
+    return Giving(memory.claims, memory.directory, livekit, livekit.signer.clock.told)
+
+
+def _owes_nothing(_room: RoomId) -> bool:
+    return False
+
+
 def rank_of(common: CommonParts) -> Rank:
     """Whether it is for this guard to run the live loop."""
     return common.memory.cluster.lease or Only()
@@ -111,6 +126,9 @@ def make_admission(
     desk = SeatDesk(memory.seats, memory.seat_store, common.presence, clocks.reactor, clocks.now)
     rules = [rule for rule in STANDING if rule.name in config.standing]
     everywhere = Everywhere(rules, common.memberships, common.policies.powers, eyes.suggest)
+    issued = Issued(hints.issued, common.begins)
+    if common.giving is not None:
+        issued.on_token = common.giving.issued
     return Admission(
         config.credentials.livekit,
         Introductions(memory.directory, clocks.now),
@@ -127,5 +145,5 @@ def make_admission(
         Issuing(config.token_life, common.recorder, livekit_clock.epoch),
         common.recorder,
         config.deadline - memory.cluster.seconds,
-        Issued(hints.issued, common.begins),
+        issued,
     )

@@ -60,4 +60,10 @@ def _show_rooms(families: Families, rooms: Rooms) -> None:
         rooms.unknown,
     )
     families.show("lotus_guard_live_people", "People in them, by LiveKit's count", rooms.people)
+    giving = live.room_pass.effects.giving
+    families.show(
+        "lotus_guard_claims",
+        "People who could be given back what was taken from them in calls",
+        lambda: len(giving.store.claims) if giving else 0,
+    )
     families.show("lotus_guard_seats_held", "Seats held for people who are not there", rooms.held)

@@ -38,11 +38,12 @@ from lotus_guard.run.clients import (
     make_signer,
 )
 from lotus_guard.run.clocks import Clocks
-from lotus_guard.run.cluster import make_cluster, make_seat_store
+from lotus_guard.run.cluster import make_claims, make_cluster, make_seat_store
 from lotus_guard.run.config import Config
 from lotus_guard.run.enforcement import (
     CommonParts,
     make_admission,
+    make_giving,
     make_live,
 )
 from lotus_guard.run.fd_budget import FdBudget
@@ -139,6 +140,7 @@ def make_common(
         make_policies(basics, homeserver, pushes),
         make_recorder(basics, memory),
         make_memberships(homeserver, pushes, basics.clocks),
+        make_giving(memory, livekit.background),
     )
 
 
@@ -148,7 +150,8 @@ def make_memory(basics: Basics, redis: "Server | None") -> Memory:
     cluster = make_cluster(basics, redis)
     directory = Directory(basics.clocks.now, cluster.store.learns, data_slots=config.data_slots)
     seats = Seats(config.seat_hold, config.seat_grace, directory, cluster.store.seats_changed)
-    return Memory(directory, seats, make_seat_store(basics, cluster, seats), cluster)
+    store, claims = make_seat_store(basics, cluster, seats), make_claims(basics, cluster)
+    return Memory(directory, seats, store, cluster, claims)
 
 
 def make_recorder(basics: Basics, memory: Memory) -> Recorder:

@@ -25,6 +25,7 @@ from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.door import Door
 from lotus_guard.web.homeserver import HomeserverApp, label_of
 from lotus_guard.web.homeserver_request import Homeservers
+from lotus_guard.web.languages import Languages
 from lotus_guard.web.pass_through import PassThrough
 from lotus_guard.web.problems import Objections
 from lotus_guard.web.token_exchange import TokenExchange
@@ -75,7 +76,7 @@ def make_homeserver_port(
         on_cut=metrics.requests.cut,
         now=clocks.now,
     )
-    answers = Answers(Traffic.of(basics), label_of, JSON_ONLY)
+    answers = Answers(Traffic.of(basics), label_of, JSON_ONLY, Languages(config.languages))
     objections = Objections(recorder, REQUEST in config.observed)
     callers = Homeservers(config.credentials.hs_token, objections, clocks.now)
     base = config.upstream.encode("ascii")

@@ -6,6 +6,7 @@ from twisted.logger import Logger
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import LiveKitRoom
 from lotus_guard.core.seats import Seats
+from lotus_guard.enforce.claims import ClaimStore
 from lotus_guard.enforce.live import Live
 from lotus_guard.enforce.ports import Now
 from lotus_guard.enforce.seat_store import SeatStore
@@ -28,6 +29,8 @@ class Memory:
     seats: Seats
     seat_store: SeatStore
     cluster: Cluster
+    claims: ClaimStore | None = None
+    """What may be given back; None where nothing is."""
 
     def open(self) -> None:
         """Take up what was kept before, and keep what is learnt from now on."""
@@ -65,6 +68,8 @@ class Housekeeping:
         finished = self._unseen_for(FORGET_SECONDS)
         if finished and self.live.last_good is not None:
             directory.forget(finished)
+            if self.memory.claims is not None:
+                self.memory.claims.forget(finished)
 
     def _unseen_for(self, seconds: float) -> set[LiveKitRoom]:
         now = self.now()

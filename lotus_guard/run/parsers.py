@@ -5,6 +5,7 @@ is wanted.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from twisted.internet.endpoints import serverFromString
 
@@ -12,6 +13,7 @@ from lotus_guard.core.naming import USUAL_SLOTS
 from lotus_guard.core.server_url import EXTRAS, url_fault
 from lotus_guard.enforce.credentials import Unusable, fault_line
 from lotus_guard.overload.client_address import Network, networks_of
+from lotus_guard.words.files import Catalogues, FaultyWords, built_in, with_words_of
 
 MOST_SECONDS = 86400.0
 
@@ -127,6 +129,14 @@ def prefixes(name: str, text: str) -> tuple[str, ...]:
 def words(_name: str, text: str) -> frozenset[str]:
     """Read words with commas between them."""
     return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def catalogues(name: str, text: str) -> Catalogues:
+    """Read what users are told: our own words, and an operator's where there is a directory."""
+    try:
+        return with_words_of(Path(text)) if text else built_in()
+    except FaultyWords as why:
+        raise Unusable(*(f"{name}: {fault}" for fault in why.faults)) from None
 
 
 def shown(text: str) -> str:

@@ -23,7 +23,8 @@ from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest, Clients
 from lotus_guard.web.door import Door
 from lotus_guard.web.hooks import Hooks
-from lotus_guard.web.landing import landing_page
+from lotus_guard.web.landing import landing_pages
+from lotus_guard.web.languages import Languages
 from lotus_guard.web.pass_through import PassThrough
 from lotus_guard.web.problems import Objections
 from lotus_guard.web.public import PublicApp
@@ -66,11 +67,12 @@ def make_public_port(
     )
     _show_load(metrics.families, load, connections)
     clients = Clients(origins)
-    answers = Answers(Traffic.of(basics))
+    answers = Answers(Traffic.of(basics), languages=Languages(config.languages))
     objections = Objections(recorder, REQUEST in config.observed)
     way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
     exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
-    app = PublicApp(exchange, webhooks, answers, landing_page(basics.rules))
+    landing = landing_pages(basics.rules, config.languages)
+    app = PublicApp(exchange, webhooks, answers, landing)
     door = Door(app, clients, load, answers, objections, probes(basics, in_header))
     return PublicPort(door, connections, load)
 

@@ -9,6 +9,7 @@ from twisted.web.http_headers import Headers
 from lotus_guard.core.wire import endpoint_of
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.web.client_request import ClientRequest
+from lotus_guard.web.languages import Languages
 from lotus_guard.web.problems import CORS, Problem, name_decision
 
 
@@ -34,6 +35,8 @@ class Answers:
     """Names what was asked for, for metrics."""
     ours: Mapping[bytes, bytes] = field(default=CORS)
     """The headers of an answer of our own making."""
+    languages: Languages = field(factory=Languages)
+    """In which our sentences are said."""
 
     def begin(
         self, request: ClientRequest, status: int, phrase: bytes | None, headers: Headers
@@ -68,11 +71,13 @@ class Answers:
         self.finish(request, 200, None, self._headers(), body)
 
     def refuse(self, request: ClientRequest, problem: Problem) -> None:
-        """Write a Matrix error."""
+        """Write a Matrix error, in the client's language."""
         headers = self._headers()
         if problem.decision:
             name_decision(headers, problem.decision)
-        self.finish(request, problem.status, None, headers, problem.body())
+        self.finish(
+            request, problem.status, None, headers, problem.body(self.languages.of(request))
+        )
 
     def _headers(self) -> Headers:
         return Headers({name: [value] for name, value in self.ours.items()})

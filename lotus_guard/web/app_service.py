@@ -14,16 +14,19 @@ from typing import Protocol
 from attrs import frozen
 from twisted.web.http_headers import Headers
 
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.enforce.transactions import Transactions
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
-from lotus_guard.web.problems import Problem
+from lotus_guard.web.problems import UNRECOGNISED, Problem
 
 MOST_TRANSACTION = 1024 * 1024
 """Bytes of a transaction that is read; reading it takes some 10 ms, in which nobody is served."""
 _PREFIXES = (b"/_matrix/app/v1/transactions/", b"/transactions/")
 _QUERIES = (b"/_matrix/app/v1/users/", b"/_matrix/app/v1/rooms/", b"/users/", b"/rooms/")
 _PING = b"/_matrix/app/v1/ping"
+_NOBODY = Sentence("The guard has no users and no rooms of its own.")
+"""A homeserver reads it, and no user: it is said as it stands."""
 
 
 class Proof(Protocol):
@@ -54,9 +57,9 @@ class AppService:
         if not (is_query or is_push or asked == (b"POST", _PING)):
             return False
         if not self.proof.is_ours(request.requestHeaders):
-            raise Problem(401, "M_UNKNOWN_TOKEN", "Unrecognised homeserver access token")
+            raise Problem(401, "M_UNKNOWN_TOKEN", UNRECOGNISED)
         if is_query:
-            raise Problem(404, "M_NOT_FOUND", "The guard has no users and no rooms of its own.")
+            raise Problem(404, "M_NOT_FOUND", _NOBODY)
         if is_push:
             self._take(request)
         self.answers.tell(request, b"{}")

@@ -21,6 +21,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.core import probe as probing
 from lotus_guard.core.log_throttle import LogThrottle
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.core.wire import served_path, without_slashes
 from lotus_guard.neighbours.upstream import target_of
 from lotus_guard.overload.client_address import entries_of
@@ -154,8 +155,8 @@ class Door(KleinResource):
     async def _route(self, request: ClientRequest) -> None:
         try:
             request.target = without_slashes(target_of(request.uri))
-        except ValueError as why:
-            self._objections.refuse(Problem(400, "M_UNRECOGNIZED", f"Not served: {why}."))
+        except ValueError:
+            self._objections.refuse(Problem(400, "M_UNRECOGNIZED", Sentence("not_served")))
         handle = self._routes.handler(request.method, served_path(request.target))
         await handle(request)
 
@@ -171,7 +172,7 @@ class Door(KleinResource):
         if request.startedWriting:
             request.loseConnection()
         else:
-            problem = Problem(502, "M_UNKNOWN", "The call service failed. Try again.")
+            problem = Problem(502, "M_UNKNOWN", Sentence("service_failed"))
             self._answers.refuse(request, problem)
 
 

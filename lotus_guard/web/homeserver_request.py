@@ -19,6 +19,7 @@ from lotus_guard.core.homeserver_wire import (
     user_sender,
 )
 from lotus_guard.core.log_throttle import LogThrottle
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.core.strict_json import Unreadable
 from lotus_guard.core.wire import served_path, without_slashes
 from lotus_guard.enforce.credentials import Credential
@@ -26,12 +27,13 @@ from lotus_guard.enforce.ports import Now
 from lotus_guard.neighbours.upstream import target_of
 from lotus_guard.overload.client_address import Origin
 from lotus_guard.web.client_request import ClientRequest
-from lotus_guard.web.problems import Objections, Problem
+from lotus_guard.web.problems import UNRECOGNISED, Objections, Problem
 
 _log = Logger()
 
 _ITSELF = Origin("homeserver")
 """What a homeserver asks for nobody else."""
+_MISSING = Sentence("Missing homeserver access token")
 _CLIENT, _FEDERATION = b"/_matrix/client/", b"/_matrix/federation/"
 
 
@@ -76,10 +78,10 @@ class Homeservers:
             return
         if _token_in(request.requestHeaders) is None:
             self._tell("there was no token in it")
-            raise Problem(401, "M_MISSING_TOKEN", "Missing homeserver access token")
+            raise Problem(401, "M_MISSING_TOKEN", _MISSING)
         if not self.is_ours(request.requestHeaders):
             self._tell("its token is not the hs_token that the guard has")
-            raise Problem(401, "M_UNKNOWN_TOKEN", "Unrecognised homeserver access token")
+            raise Problem(401, "M_UNKNOWN_TOKEN", UNRECOGNISED)
 
     def _tell(self, found: str) -> None:
         """Log a refusal, in few words of ours: never a token, nor anything else that was sent."""
@@ -100,15 +102,13 @@ class Homeservers:
         path = _path_of(request.uri)
         wanted = (path.startswith(_CLIENT), path.startswith(_FEDERATION))
         if (len(users), len(origins)) != wanted:
-            self.objections.refuse(
-                Problem(400, "M_INVALID_PARAM", "It is not clear for whom this is asked.")
-            )
+            self.objections.refuse(Problem(400, "M_INVALID_PARAM", Sentence("sender_unclear")))
         try:
             if users:
                 return user_sender(_text(users[0]))
             return server_sender(_text(origins[0])) if origins else None
         except Unreadable as why:
-            self.objections.refuse(Problem(400, why.errcode, str(why)))
+            self.objections.refuse(Problem(400, why.errcode, why.sentence))
 
 
 def _token_in(headers: Headers) -> bytes | None:

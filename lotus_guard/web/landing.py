@@ -1,6 +1,7 @@
 """The page at `/` of the public port: what is enforced here, and how a room's rules are set.
 
-Nothing of the guard's inside is on it.
+Nothing of the guard's inside is on it. Its words are the catalogue's, where `**…**` marks what is
+strong, and backticks what is typed or read literally; there is no HTML in them.
 """
 
 import json
@@ -13,8 +14,13 @@ from typing import Any
 
 from attrs import frozen
 
+from lotus_guard.core.sentence import Catalogue, Sentence
 from lotus_guard.rules import Rules
 from lotus_guard.rules.rule import Rule
+from lotus_guard.words.files import Catalogues
+
+_STRONG, _CODE = re.compile(r"\*\*(.+?)\*\*"), re.compile(r"`(.+?)`")
+_PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
 @frozen
@@ -25,10 +31,21 @@ class Page:
     body: bytes
 
 
-def landing_page(rules: Rules) -> Page:
+def landing_pages(rules: Rules, catalogues: Catalogues) -> dict[str, Page]:
+    """Make the page in each language."""
+    return {words.language: landing_page(rules, words) for words in catalogues.values()}
+
+
+def landing_page(rules: Rules, words: Catalogue) -> Page:
     """Make the page; its one style is allowed by its hash, and nothing else is."""
     text = Path(__file__).with_name("landing.html").read_text(encoding="utf-8")
-    body = text.replace("{rules}", "\n".join(map(_example, rules))).encode()
+    filled_in = {
+        "language": words.language,
+        "rules": "\n".join(_example(rule, words) for rule in rules),
+    }
+    body = _PLACE.sub(
+        lambda place: filled_in.get(place[1]) or _said(place[1], words), text
+    ).encode()
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -40,6 +57,8 @@ def landing_page(rules: Rules) -> Page:
     )
     headers = {
         b"Content-Type": b"text/html; charset=utf-8",
+        b"Content-Language": words.language.encode("ascii"),
+        b"Vary": b"Accept-Language",
         b"Content-Security-Policy": policy.encode("ascii"),
         b"X-Content-Type-Options": b"nosniff",
         b"Referrer-Policy": b"no-referrer",
@@ -48,11 +67,18 @@ def landing_page(rules: Rules) -> Page:
     return Page(headers, body)
 
 
-def _example(rule: Rule[Any]) -> str:
+def _said(key: str, words: Catalogue) -> str:
+    """What the catalogue has for a key, as HTML."""
+    text = escape(words.say(Sentence(key)), quote=False)
+    return _CODE.sub(r"<code>\1</code>", _STRONG.sub(r"<strong>\1</strong>", text))
+
+
+def _example(rule: Rule[Any], words: Catalogue) -> str:
     """The most common use of a rule."""
     example = rule.examples[0]
     event = f"{rule.event}\n{json.dumps(dict(example.content))}"
-    return f"<p>{escape(example.title)}:</p>\n<pre><code>{escape(event, quote=False)}</code></pre>"
+    title = _said(example.title, words)
+    return f"<p>{title}:</p>\n<pre><code>{escape(event, quote=False)}</code></pre>"
 
 
 def _style_hash(body: bytes) -> str:

@@ -8,13 +8,12 @@ from collections.abc import Set as AbstractSet
 from attrs import define
 from twisted.internet.defer import CancelledError
 
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.upstream import WITHHELD, Reply, Upstream, prepare_headers
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.problems import Problem
-
-_OTHER = "The other homeserver took too long to answer. Try again."
 
 
 @define(eq=False)
@@ -39,7 +38,7 @@ class PassThrough:
             if request.is_gone:  # nobody waits: it was we who broke the exchange off
                 raise CancelledError from None
             if is_elsewhere and outage.reason is Reason.TIMEOUT:
-                raise Problem(504, "M_UNKNOWN", _OTHER) from None
+                raise Problem(504, "M_UNKNOWN", Sentence("other_homeserver_silent")) from None
             self.answers.traffic.upstream_did(outage)
             raise _problem(outage) from None
         self.answers.traffic.upstream_did(None)
@@ -58,5 +57,5 @@ class PassThrough:
 
 def _problem(outage: Outage) -> Problem:
     if outage.reason is Reason.TIMEOUT:
-        return Problem(504, "M_UNKNOWN", "The call service took too long to answer. Try again.")
-    return Problem(502, "M_UNKNOWN", "The call service cannot be reached at the moment. Try again.")
+        return Problem(504, "M_UNKNOWN", Sentence("service_silent"))
+    return Problem(502, "M_UNKNOWN", Sentence("service_unreachable"))

@@ -7,24 +7,30 @@ failure, and Element Call retries for half a minute (docs/facts.md, Element Call
 import json
 from typing import Any, Never
 
-from attrs import define
+from attrs import define, field
 from twisted.web.http_headers import Headers
 
+from lotus_guard.core.sentence import Catalogue, Sentence
 from lotus_guard.enforce.admission import Refusal
 from lotus_guard.enforce.ports import Records
 from lotus_guard.rules.decision import DECISION_FIELD
 from lotus_guard.rules.rulings import request_refused
+from lotus_guard.words.files import ENGLISH, built_in
 
 RETRY_MS = 2000
 
 CORS = {
     b"Content-Type": b"application/json",
+    b"Vary": b"Accept-Language",
     b"Access-Control-Allow-Origin": b"*",
     b"Access-Control-Allow-Methods": b"POST",
     b"Access-Control-Allow-Headers": (
         b"Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token"
     ),
 }
+
+UNRECOGNISED = Sentence("Unrecognised homeserver access token")
+"""In upstream's words, whatever the language: homeservers read it, not users."""
 
 DECISION_HEADER = b"Lotus-Guard-Decision"
 
@@ -35,14 +41,16 @@ class Problem(Exception):
 
     status: int
     errcode: str
-    error: str
+    sentence: Sentence
+    """What whoever asked reads, in their language."""
     extra: tuple[tuple[str, Any], ...] = ()
     decision: str = ""
     """The id of the decision to refuse; empty where nobody decided anything."""
 
-    def body(self) -> bytes:
-        """Write the Matrix error."""
-        fields = {"errcode": self.errcode, "error": self.error, **dict(self.extra)}
+    def body(self, words: Catalogue) -> bytes:
+        """Write the Matrix error in a language."""
+        error = words.say(self.sentence)
+        fields = {"errcode": self.errcode, "error": error, **dict(self.extra)}
         if self.decision:
             fields[DECISION_FIELD] = self.decision
         return json.dumps(fields).encode() + b"\n"
@@ -59,10 +67,14 @@ def name_decision(headers: Headers, decision: str) -> None:
 
 def refused(refusal: Refusal) -> Problem:
     """A rule refuses the token. Element Call shows the sentence under "Technical details"."""
+    said: dict[str, str | Sentence] = {
+        "sentence": refusal.refuse.sentence,
+        "decision": refusal.decision,
+    }
     return Problem(
         403,
         "M_FORBIDDEN",
-        f"{refusal.refuse.sentence} (Reference: {refusal.decision})",
+        Sentence("reference", said),
         tuple(refusal.refuse.fields.items()),
         refusal.decision,
     )
@@ -73,7 +85,7 @@ def too_many() -> Problem:
     return Problem(
         429,
         "M_LIMIT_EXCEEDED",
-        "Too many requests at once. Try again in a moment.",
+        Sentence("too_many_requests"),
         (("retry_after_ms", RETRY_MS),),
     )
 
@@ -85,6 +97,8 @@ class Objections:
     records: Records
     observes: bool = False
     """Whether what could be served all the same is, and only recorded."""
+    english: Catalogue = field(factory=lambda: built_in()[ENGLISH])
+    """What is on record is for operators, who look it up: it is the same for all clients."""
 
     def object(self, problem: Problem) -> None:
         """Refuse a request that we could serve, though unjudged; raises the problem."""
@@ -99,6 +113,7 @@ class Objections:
         raise problem
 
     def _record(self, problem: Problem, observed: bool = False) -> str:
-        ruling = request_refused(problem.status, problem.errcode, problem.error)
-        once = (observed, problem.errcode, problem.error)
+        error = self.english.say(problem.sentence)
+        ruling = request_refused(problem.status, problem.errcode, error)
+        once = (observed, problem.errcode, error)
         return self.records.decided(ruling, observed=observed, once=once)

@@ -6,12 +6,14 @@ GET  /                      the landing page, in place of upstream's 404
 any  whatever else          to upstream; a token in the answer is judged all the same
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from klein import Klein
 from twisted.web.http_headers import Headers
 
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.core.wire import Endpoint, is_homeservers, is_webhook, read_token_request
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
@@ -27,7 +29,11 @@ class PublicApp:
     app = Klein()
 
     def __init__(
-        self, exchange: TokenExchange, webhooks: Hooks, answers: Answers, landing: Page
+        self,
+        exchange: TokenExchange,
+        webhooks: Hooks,
+        answers: Answers,
+        landing: Mapping[str, Page],
     ) -> None:
         self.exchange = exchange
         self.webhooks = webhooks
@@ -56,9 +62,9 @@ class PublicApp:
 
     @app.route("/", methods=["GET"])
     async def landing(self, request: ClientRequest) -> None:
-        """Show the landing page."""
+        """Show the landing page, in the client's language."""
         self.exchange.refuse_too_long(request)
-        page = self._landing
+        page = self._landing[self._answers.languages.of(request).language]
         headers = Headers({name: [value] for name, value in page.headers.items()})
         headers.setRawHeaders(b"Content-Length", [b"%d" % len(page.body)])
         self._answers.finish(request, 200, None, headers, page.body)
@@ -68,7 +74,7 @@ class PublicApp:
         """Hand whatever no route names on to upstream, and its answer back."""
         if is_homeservers(request.target):
             self.exchange.objections.refuse(
-                Problem(404, "M_UNRECOGNIZED", "This is not a Matrix homeserver.")
+                Problem(404, "M_UNRECOGNIZED", Sentence("no_homeserver"))
             )
         await self.exchange.other(request)
 

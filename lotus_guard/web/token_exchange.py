@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from attrs import define
 
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.core.strict_json import Unreadable
 from lotus_guard.core.token import Unfit
 from lotus_guard.core.wire import TokenRequest, read_answer, read_any, replace_token
@@ -63,11 +64,8 @@ class TokenExchange:
     def refuse_too_long(self, request: ClientRequest) -> None:
         """Raise Problem for a request whose body is longer than it may be."""
         if request.too_long:
-            self.objections.refuse(
-                Problem(
-                    413, "M_TOO_LARGE", f"The request body is longer than {request.most} bytes."
-                )
-            )
+            too_long = Sentence("body_too_long", {"bytes": request.most})
+            self.objections.refuse(Problem(413, "M_TOO_LARGE", too_long))
 
     def _body(self, request: ClientRequest) -> bytes:
         self.refuse_too_long(request)
@@ -79,7 +77,7 @@ class TokenExchange:
             # Another homeserver answers that one: what it says, it has chosen.
             return Asked(request, at_token_endpoint=not request.elsewhere)
         except Unreadable as why:
-            self.objections.object(Problem(400, why.errcode, str(why)))
+            self.objections.object(Problem(400, why.errcode, why.sentence))
             return None
 
     async def _pass(
@@ -104,9 +102,7 @@ class TokenExchange:
             return
         if not self.objections.observes:
             reply.body.abort()
-        self.objections.object(
-            Problem(502, "M_UNKNOWN", "The call service's answer is too long for a token.")
-        )
+        self.objections.object(Problem(502, "M_UNKNOWN", Sentence("answer_too_long")))
 
     async def _judged(
         self,
@@ -124,15 +120,11 @@ class TokenExchange:
         asked = asked or self._asked_elsewhere(request_body)
         if asked and asked.at_token_endpoint and not asked.request.is_whole:
             # Upstream has read more in it than we have: on what we read, no verdict can rest.
-            self.objections.object(
-                Problem(400, "M_BAD_JSON", "The request names no room, or no user.")
-            )
+            self.objections.object(Problem(400, "M_BAD_JSON", Sentence("request_incomplete")))
         try:
             verdict = await self._verdict(encoded, asked, arrived, who)
         except Unfit as why:
-            self.objections.object(
-                Problem(400, "M_INVALID_PARAM", f"No token for this user: {why}.")
-            )
+            self.objections.object(Problem(400, "M_INVALID_PARAM", why.sentence))
             return answer
         if isinstance(verdict, Refusal):
             raise refused(verdict)
@@ -166,6 +158,6 @@ class TokenExchange:
         try:
             request = read_any(body)
         except Unreadable as why:
-            self.objections.object(Problem(400, why.errcode, str(why)))
+            self.objections.object(Problem(400, why.errcode, why.sentence))
             return None
         return Asked(request, at_token_endpoint=False) if request else None

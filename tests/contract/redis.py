@@ -9,11 +9,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
+from lotus_guard.core.claim import Issue
 from lotus_guard.core.directory import Directory
-from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
+from lotus_guard.core.model import Grant, Identity, LiveKitRoom, RoomId
 from lotus_guard.core.seats import Look, Seats
+from lotus_guard.memory.redis_claims import RedisClaims
 from lotus_guard.memory.redis_keys import Keyspace
-from lotus_guard.memory.redis_scripts import BIND, LEAD, REPLACE, STEP_DOWN
+from lotus_guard.memory.redis_scripts import BIND, CLAIM, LEAD, REPLACE, STEP_DOWN
 from lotus_guard.memory.redis_seats import RedisSeats
 
 ROOM, CALL = RoomId("!room:s"), LiveKitRoom("call")
@@ -105,6 +107,16 @@ class ScriptsContract:
         assert await bind("!e", "belief") == "!c"
 
     @pytest_twisted.ensureDeferred
+    async def test_a_claim_is_replaced_by_whom_has_read_the_last_one(self) -> None:
+        one, two = await self.connect(), await self.connect()
+        assert await one.script(CLAIM, ["c"], ["i", "", "1", 60_000]) == []
+        assert await two.script(CLAIM, ["c"], ["i", "", "2", 60_000]) == ["1"]
+        assert await two.script(CLAIM, ["c"], ["i", "1", "2", 60_000]) == []
+        assert await one.script(CLAIM, ["c"], ["j", "1", "2", 60_000]) == [""]
+        assert await one.command("HGET", "c", "i") == "2"
+        assert await one.command("HGET", "c", "j") is None
+
+    @pytest_twisted.ensureDeferred
     async def test_the_commands_that_are_used(self) -> None:
         one = await self.connect()
         await one.command("HSET", "h", "a", "1", "b", "ü")
@@ -122,6 +134,53 @@ class ScriptsContract:
         entries = await one.command("XREVRANGE", "s", "+", "-", "COUNT", 10)
         assert [fields for _, fields in entries] == [["d", "2"], ["d", "1"]]
         assert await one.command("PUBLISH", "nobody", "x") == 0
+
+
+class ClaimsContract:
+    """Claims of several guards; a subclass says how to connect."""
+
+    connect: Connect
+
+    async def two(self) -> tuple[RedisClaims, RedisClaims]:
+        servers = [await self.connect(), await self.connect()]
+        one, two = (
+            RedisClaims(Keyspace(server, "t:", name), lambda: 1000.0)
+            for server, name in zip(servers, "ab", strict=True)
+        )
+        return one, two
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_change_rests_on_what_the_other_guard_did(self) -> None:
+        one, two = await self.two()
+        key = (CALL, Identity("i"))
+        everything, sound = Grant(True, ()), Grant(True, ("microphone",))
+        await one.change(key, Issue(everything, everything, 1000.0, None).after)
+        found = await two.change(key, Issue(sound, sound, 1000.0, None).after)
+        assert found is not None
+        assert found.granted == sound, "what both tokens grant"
+        seen = await one.change(key, lambda c: c and c.seen("S", 1000.0, sound, 1000.0))
+        assert seen is not None
+        assert not seen.is_over, "the token that the other gave out is known"
+        await two.load([CALL], again=True)
+        assert two.claims.get(key) == seen
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_change_of_many_at_once_is_lost(self) -> None:
+        one, two = await self.two()
+        key = (CALL, Identity("i"))
+        tokens = [Grant(True, (name,)) for name in ("camera", "microphone", "screen_share")]
+        everything = Grant(True, ())
+        issues = [
+            ensureDeferred(store.change(key, Issue(everything, token, 1000.0, None).after))
+            for token in tokens
+            for store in (one, two)
+        ]
+        await gatherResults(issues)
+        found = await one.find(key, "S")
+        await one.load([CALL], again=True)
+        found = one.claims.get(key)
+        assert found is not None
+        assert {each.grant for each in found.carried} == set(tokens)
 
 
 class SeatsContract:

@@ -12,6 +12,7 @@ from lotus_guard.core.ids import MOST_NAME
 from lotus_guard.core.model import Identity, RoomId, Source, UserId
 from lotus_guard.core.naming import ROOM_SLOT, identity_of, livekit_room_of
 from lotus_guard.core.seats import Person, Seating
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.core.token import KeyPair, Unfit, mint
 from lotus_guard.core.wire import Endpoint, TokenRequest
 from lotus_guard.enforce.admission import Admission, Issued, Refusal
@@ -41,7 +42,7 @@ CALL = livekit_room_of(ROOM, ROOM_SLOT)
 IDENTITY = identity_of(ALICE, "D", "m")
 EPOCH = 1_790_000_000
 SECONDS = 2.0
-NO = Refuse("Not you.", "not them")
+NO = Refuse(Sentence("Not you."), "not them")
 
 
 @define(eq=False)

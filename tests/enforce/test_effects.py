@@ -15,6 +15,7 @@ from lotus_guard.core.model import Grant, Identity, LiveKitRoom, Participant, Ro
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.core.seats import Seats
 from lotus_guard.enforce.effects import BACK_SECONDS, Effects, Removals, key_of
+from lotus_guard.enforce.giving import Hands
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.seat_store import LocalSeats
 from lotus_guard.rules.plan import NOTHING, Ban, Curb, Narrow, Remove, Silence, Step
@@ -147,7 +148,7 @@ class Arm:
         now = self.clock.seconds
         removals = Removals(service, LocalSeats(self.seats), self.begins, now, lambda: EPOCH)
         self.effects = Effects(
-            service, removals, self.roll, Directory(), self.rank, self, self.records, now
+            Hands(service), removals, self.roll, Directory(), self.rank, self, self.records, now
         )
 
     def stepped(self, step: Step, is_done: bool) -> None:

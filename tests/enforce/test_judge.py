@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from lotus_guard.core.model import Identity, RoomId, Source, UserId
 from lotus_guard.core.power import read_power
 from lotus_guard.core.seats import Occupancy
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.judge import Finding, Judge
 from lotus_guard.enforce.memberships import Memberships
@@ -44,10 +45,11 @@ from tests.enforce.stand_ins import (
     result,
     unhandled,
 )
+from tests.saying import said
 
 DEADLINE = 1.0
 NO_CAMERA = Forbid(frozenset({Source.CAMERA}))
-NO = Refuse("Not you.", "not them")
+NO = Refuse(Sentence("Not you."), "not them")
 SEATS = (Fact.ATTENDANCE,)
 ONE_THERE = Occupancy(1, 1, False)
 
@@ -380,7 +382,7 @@ def test_who_is_outside_is_refused_before_any_other_rule_is_heard() -> None:
     court = members(rules=[Says("one", NO)])
     court.users.answers = [OUTSIDE, OUTSIDE]
     (found,) = result(court.ask(ALICE))
-    assert (found.rule.name, found.verdict.sentence) == (
+    assert (found.rule.name, said(found.verdict.sentence)) == (
         "members",
         "You are not a member of this room.",
     )

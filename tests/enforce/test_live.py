@@ -320,6 +320,12 @@ class Loop:
         found: Outcome = self.outcome
         return found
 
+    async def prepare(self, _livekit_rooms: Any) -> None:
+        """Nothing is given back."""
+
+    def step_down(self) -> None:
+        self.forgotten.append(frozenset())
+
     async def is_empty(self, _room: RoomId) -> bool:
         return self.empty
 

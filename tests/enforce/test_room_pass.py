@@ -193,6 +193,8 @@ class Party:
 
     # Effects.
 
+    giving: Any = None
+
     def forget(self, _room: RoomId) -> None:
         self.notes.append("forgotten")
 
@@ -234,7 +236,7 @@ def test_a_room_without_a_policy_is_not_looked_at_and_its_seats_are_free(rules: 
     party = Party(rules, there=(somebody(),))
     party.room_pass.people[ROOM] = 3
     assert party.run() is Outcome.NO_POLICY
-    assert party.notes == ["forgotten", "lifted"]
+    assert party.notes == ["lifted", "forgotten"]
     assert party.room_pass.people == {}
 
 

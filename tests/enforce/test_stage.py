@@ -30,7 +30,7 @@ CAMERA = Track(Kind.VIDEO, "camera")
 
 
 def on(name: str, *tracks: Track, joined: int = 0) -> Participant:
-    return Participant(Identity(name), f"PA_{name}", ALL, tracks or (CAMERA,), joined_at=joined)
+    return Participant(Identity(name), f"PA_{name}", ALL, tracks or (CAMERA,), joined=joined)
 
 
 def off(name: str) -> Participant:
@@ -162,7 +162,7 @@ LOOKS = st.lists(PEOPLE, min_size=1, max_size=4)
 
 def cast(people: dict[str, tuple[Sequence[Track], int]]) -> list[Participant]:
     return [
-        Participant(Identity(name), name, ALL, tuple(tracks), joined_at=joined)
+        Participant(Identity(name), name, ALL, tuple(tracks), joined=joined)
         for name, (tracks, joined) in people.items()
     ]
 
@@ -194,7 +194,7 @@ def carried_out(participant: Participant, step: Restraint | None) -> Participant
     if step is None:
         return participant
     kept = tuple(t for t in participant.tracks if t.source in step.grant.sources)
-    return Participant(participant.identity, participant.sid, step.grant, kept, joined_at=0)
+    return Participant(participant.identity, participant.sid, step.grant, kept, joined=0)
 
 
 @given(LOOKS, st.integers(1, 4))

@@ -9,7 +9,7 @@ from lotus_guard.core.log_throttle import QUIET_SECONDS
 from lotus_guard.core.model import Grant, Identity, LiveKitRoom, Participant, RoomId
 from lotus_guard.core.seats import Person
 from lotus_guard.observe.loop_metrics import LoopMetrics
-from lotus_guard.rules.plan import MOST, Curb, Narrow, Remove, Silence, Step
+from lotus_guard.rules.plan import MOST, Curb, GiveBack, Narrow, Remove, Silence, Step
 from tests.observe.metered import Metered
 
 ALICE = Participant(Identity("alice"), "PA_1", Grant(can_publish=True, sources=()))
@@ -23,6 +23,7 @@ ROOM = LiveKitRoom("r")
         (Silence(ROOM, ALICE), "silence"),
         (Curb(ROOM, ALICE), "curb"),
         (Remove(ROOM, ALICE, Person("@alice:s")), "remove"),
+        (GiveBack(ROOM, ALICE, ALICE.grant, ALICE.grant), "give_back"),
     ],
 )
 def test_steps_are_counted_by_kind_and_outcome(step: Step, name: str) -> None:
@@ -45,7 +46,7 @@ def test_every_kind_of_step_can_be_counted(kind: type[Step]) -> None:
     loop = LoopMetrics(metered.families)
     loop.confirmed(kind, 0.7)
     loop.unconfirmed(kind)
-    name = kind.__name__.lower()
+    name = "give_back" if kind is GiveBack else kind.__name__.lower()
     assert metered.value("live_steps_checked_total", step=name, effect="seen") == 1
     assert metered.value("live_steps_checked_total", step=name, effect="not_seen") == 1
     assert metered.value("live_enforcement_seconds_count") == 1, "only what was seen has a time"

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from attrs import define, field
 
+from lotus_guard.core.power import POWER_LEVELS
 from lotus_guard.rules import RULES
 from lotus_guard.rules.push import HEADER, Push, read_push
 from tests.real.conftest import require_real
@@ -143,6 +144,31 @@ def test_the_last_one_who_goes_is_told_of_though_the_room_is_gone_with_them(town
 
 def test_the_module_says_that_it_pushes_memberships(town: Town) -> None:
     until("a heartbeat", lambda: any(p.covers_members and p.is_complete for p in town.heard.pushes))
+
+
+@pytest.mark.parametrize("version", ["10", "11", "12"])
+def test_changed_power_levels_are_told_of(town: Town, version: str) -> None:
+    until("a heartbeat", lambda: any(push.covers_power for push in town.heard.pushes))
+    owner, user = town.synapse.register(), town.synapse.register()
+    room = town.room(owner, version)
+
+    def expect(*wanted: bool) -> None:
+        """Wait until so many pushes of the room have come, of power levels or not."""
+
+        def told() -> list[bool]:
+            return [each.changes_power for each in list(town.heard.pushes) if each.room == room]
+
+        until(f"{wanted} is told", lambda: told() == list(wanted), 10.0)
+
+    expect(True)
+    levels = town.content(owner, room, POWER_LEVELS)
+    levels["users"][user.user_id] = 50
+    begun = time.monotonic()
+    assert town.synapse.set_state(owner, room, POWER_LEVELS, levels).status == 200
+    expect(True, True)
+    print(f"\npromotion to push: {1000.0 * (time.monotonic() - begun):.0f} ms")
+    assert town.synapse.set_state(owner, room, LIMIT, {"max_users": 3}).status == 200
+    expect(True, True, False)
 
 
 def test_many_changes_make_few_pushes_and_hold_nothing_up(town: Town) -> None:

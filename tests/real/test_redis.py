@@ -25,7 +25,7 @@ from lotus_guard.memory.redis_connection import Redis
 from lotus_guard.memory.redis_directory import RedisDirectory
 from lotus_guard.memory.redis_keys import Keyspace
 from lotus_guard.memory.redis_scripts import Script
-from tests.contract.redis import ROOM, Guard, ScriptsContract, SeatsContract
+from tests.contract.redis import ROOM, ClaimsContract, Guard, ScriptsContract, SeatsContract
 from tests.real.processes import Process, free_port
 from tests.real.redis import redis_server
 
@@ -58,7 +58,7 @@ class Reader:
         self.heard.append(news)
 
 
-class TestReal(ScriptsContract, SeatsContract):
+class TestReal(ScriptsContract, SeatsContract, ClaimsContract):
     """The contracts on the real one."""
 
     @pytest.fixture(autouse=True)

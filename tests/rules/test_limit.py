@@ -12,6 +12,7 @@ from lotus_guard.core.seats import Occupancy
 from lotus_guard.rules.bypass import Bypass
 from lotus_guard.rules.limit import ONLY_MODERATORS_START, Limit, LimitPolicy
 from lotus_guard.rules.rule import Allow, Fact, Facts, Refuse, Who
+from tests.saying import said
 
 LIMIT = Limit()
 ALICE = Who("@alice:s", Identity("@alice:s:PHONE"))
@@ -75,13 +76,13 @@ def test_nobody_is_refused_while_nobody_knows_who_is_there() -> None:
 
 def test_a_refusal_says_how_many_there_may_be_and_how_many_there_are() -> None:
     refuse = judged(2, 3, 3)
-    assert refuse.sentence == (
+    assert said(refuse.sentence) == (
         "This call is full: it is limited to 2 people, and 3 are in it or about to join. "
-        "Try again when someone has left."
+        "Try again when a seat is free."
     )
     assert refuse.why == "3 in the call or about to join, 2 allowed, this user not among them"
     assert refuse.fields == {"io.lotus.limit": {"max_users": 2, "users": 3}}
-    one = judged(1, 1, 1).sentence
+    one = said(judged(1, 1, 1).sentence)
     assert "it is limited to 1 person, and 1 is in it or about to join" in one
 
 

@@ -17,6 +17,7 @@ from lotus_guard.core.model import (
     Track,
 )
 from lotus_guard.core.narrow import EVERY_SOURCE
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.rules.media import SourcePolicy
 from lotus_guard.rules.plan import (
     MOST,
@@ -215,7 +216,9 @@ SOUND = Participant(Identity("@a:s:1"), "S", Grant(True, ("microphone", "screen_
 
 def test_what_rules_forbid_is_kept_by_rule_and_unites() -> None:
     verdicts = (("one", Forbid(CAMERA)), ("two", Allow()), ("three", Forbid(frozenset())))
-    bans = bans_by((*verdicts, ("four", Forbid(CAMERA | SCREEN)), ("five", Refuse("no", "no"))))
+    bans = bans_by(
+        (*verdicts, ("four", Forbid(CAMERA | SCREEN)), ("five", Refuse(Sentence("no"), "no")))
+    )
     assert bans == (Ban("one", CAMERA), Ban("four", CAMERA | SCREEN))
     assert united(bans) == CAMERA | SCREEN
     assert united(()) == frozenset()

@@ -44,6 +44,7 @@ BAD: dict[str, tuple[str, str]] = {
     "LOTUS_GUARD_POLICY_RATE": ("0", "look-ups a second"),
     "LOTUS_GUARD_POLICY_POLL": ("x", "seconds from"),
     "LOTUS_GUARD_LIVE_LIMIT": ("yes", "on or off"),
+    "LOTUS_GUARD_WORDS": ("/no/such/directory", "a directory"),
     "LOTUS_GUARD_TYPO": ("x", "--help"),
     "LIVEKIT_URL": ("redis://h", "LiveKit"),
     "LIVEKIT_KEY_FROM_FILE": ("/no/such/file", "can read"),

@@ -1,6 +1,7 @@
 """How the texts of settings are read."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from lotus_guard.enforce.credentials import Unusable
 from lotus_guard.run.parsers import (
     MOST_SECONDS,
+    catalogues,
     count,
     endpoint,
     endpoint_or_none,
@@ -91,3 +93,17 @@ def test_a_password_in_an_address_is_not_shown() -> None:
 def test_what_is_long_is_not_shown_at_length() -> None:
     assert shown("x" * 60) == repr("x" * 60)
     assert shown("x" * 10_000) == repr("x" * 60 + "…")
+
+
+def test_an_operators_words_are_read_and_faults_name_the_file(tmp_path: Path) -> None:
+    name = "LOTUS_GUARD_WORDS"
+    assert sorted(catalogues(name, "")) == ["de", "en"]
+    (tmp_path / "pl.json").write_text('{"not_a_member": "Nie jesteś w tym pokoju."}')
+    assert sorted(catalogues(name, str(tmp_path))) == ["de", "en", "pl"]
+    (tmp_path / "pl.json").write_text('{"a": "b", "not_a_member": 1}')
+    with pytest.raises(Unusable) as raised:
+        catalogues(name, str(tmp_path))
+    assert list(raised.value.faults) == [
+        f"{name}: {tmp_path}/pl.json: 'a' is no key; wanted: the keys of English",
+        f"{name}: {tmp_path}/pl.json: not_a_member is 1; wanted: a text",
+    ]

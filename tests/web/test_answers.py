@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 from twisted.web.http_headers import Headers
 
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.web.problems import Problem
 from tests.web.standing import Standing
+
+NO = Problem(403, "M_FORBIDDEN", Sentence("no"))
 
 
 def answered(write: Any, method: bytes = b"GET", target: bytes = b"/x") -> tuple[bytes, Standing]:
@@ -45,7 +48,7 @@ def test_an_answer_of_our_own_may_be_read_by_any_web_page() -> None:
     got, _ = answered(lambda answers, it: answers.tell(it, b"{}"))
     assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in got
     assert b"\r\nContent-Type: application/json\r\n" in got
-    got, _ = answered(lambda answers, it: answers.refuse(it, Problem(403, "M_FORBIDDEN", "no")))
+    got, _ = answered(lambda answers, it: answers.refuse(it, NO))
     assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in got
     assert got.endswith(b'{"errcode": "M_FORBIDDEN", "error": "no"}\n')
 

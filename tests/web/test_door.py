@@ -13,6 +13,7 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from lotus_guard.core.probe import FIELD, HEADER, sign_probe
+from lotus_guard.core.sentence import Sentence
 from lotus_guard.overload.fair_share import Bounds
 from lotus_guard.sandbox.stack import SECRET
 from lotus_guard.web.door import PLACE_BYTES, SLOW_SECONDS
@@ -101,7 +102,7 @@ def test_a_problem_is_the_answer() -> None:
     standing = Standing()
 
     async def refuse(_request: Any) -> None:
-        raise Problem(403, "M_FORBIDDEN", "no", decision="d7")
+        raise Problem(403, "M_FORBIDDEN", Sentence("no"), decision="d7")
 
     standing.page.does = refuse
     _, connection = standing.ask()

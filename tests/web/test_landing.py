@@ -9,14 +9,16 @@ from html.parser import HTMLParser
 import pytest
 import pytest_twisted
 
+from lotus_guard.core.sentence import Catalogue, Sentence
 from lotus_guard.rules import RULES
 from lotus_guard.sandbox.stack import OPEN
 from lotus_guard.web.landing import landing_page
 from tests.quiet_hours import QuietHours
 from tests.recorder import raw
+from tests.saying import ENGLISH, GERMAN
 from tests.world import World, token_request
 
-PAGE = landing_page(RULES)
+PAGE = landing_page(RULES, ENGLISH)
 
 
 class Outline(HTMLParser):
@@ -99,6 +101,48 @@ async def test_the_page_is_there_while_upstream_is_not(world: World) -> None:
     assert (await world.request("GET", "/")).status == 200
 
 
+@pytest_twisted.ensureDeferred
+async def test_it_is_in_the_language_of_who_asks(world: World) -> None:
+    world.start_guard()
+    german = landing_page(RULES, GERMAN)
+    got = await world.request("GET", "/", headers={"Accept-Language": "de-AT,en;q=0.5"})
+    assert got.body == german.body
+    assert got.headers["Content-Language"] == "de"
+    for headers in ({}, {"Accept-Language": "de"}, {"Accept-Language": "fr"}):
+        answer = await world.request("GET", "/", headers=headers)
+        assert answer.headers["Vary"] == "Accept-Language", "a cache keeps them apart"
+    assert answer.headers["Content-Language"] == "en"
+
+
+@pytest.mark.parametrize("words", [ENGLISH, GERMAN], ids=lambda words: words.language)
+def test_each_language_has_the_whole_page(words: Catalogue) -> None:
+    page = landing_page(RULES, words).body.decode()
+    assert f'<html lang="{words.language}">' in page
+    assert re.findall(r"landing_\w+|example_\w+|\{[a-z_]+\}|\*\*|`", page) == []
+    assert page.count("<strong>") == 4
+    assert "<code>{}</code>" in page
+    outline = Outline()
+    outline.feed(page)
+    english = Outline()
+    english.feed(PAGE.body.decode())
+    assert outline.tags == english.tags
+
+
+def test_words_are_no_html() -> None:
+    words = Catalogue("x", {"landing_title": "<script>a & b</script> **<i>**"}, ENGLISH)
+    page = landing_page(RULES, words).body.decode()
+    assert "<title>&lt;script&gt;a &amp; b&lt;/script&gt; " in page
+    assert "<strong>&lt;i&gt;</strong>" in page
+    assert "<script" not in page
+
+
+def test_what_is_quoted_from_a_refusal_is_what_it_says() -> None:
+    """It begins with the words that the page quotes."""
+    for words, quoted in ((ENGLISH, r"“([^”]+)”"), (GERMAN, r"„([^“]+)“")):
+        (found,) = re.findall(quoted, words.say(Sentence("landing_full")))
+        assert words.say(Sentence("call_full", {"people": "2", "there": "2"})).startswith(found)
+
+
 def test_every_rule_is_on_it() -> None:
     for rule in RULES:
         content = json.dumps(rule.examples[0].content)
@@ -107,7 +151,7 @@ def test_every_rule_is_on_it() -> None:
 
 
 def test_its_words_hold_for_any_number_of_rules() -> None:
-    text = re.sub(r"\s+", " ", landing_page((*RULES, QuietHours())).body.decode())
+    text = re.sub(r"\s+", " ", landing_page((*RULES, QuietHours()), ENGLISH).body.decode())
     assert QuietHours.event in text
     assert re.search(r"\b(one|two|both|three)\b( of the)? (rules|entries)", text) is None
 

@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
 import pytest_twisted
 
 from lotus_guard.core.model import Identity, LiveKitRoom
 from lotus_guard.rules import RULES
 from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
-from tests.events import SOURCES_EVENT
+from lotus_guard.web.languages import Languages
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.recorder import AMBIGUOUS, CORS, raw, recording, wait
 from tests.world import World, http_answer, token_request
 
@@ -95,9 +97,58 @@ async def test_both_endpoints_give_the_same_verdict(world: World) -> None:
         assert got.json()["io.lotus.decision"] == decision
         assert got.json()["error"] == (
             "This call is full: it is limited to 2 people, and 2 are in it or about to join. "
-            f"Try again when someone has left. (Reference: {decision})"
+            f"Try again when a seat is free. (Reference: {decision})"
         )
         assert got.json()["io.lotus.limit"] == {"max_users": 2, "users": 2}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_is_in_the_language_of_who_asks_and_on_record_in_english(
+    world: World,
+) -> None:
+    world.start_guard()
+    world.sandbox.homeserver.set_state(OPEN, LIMIT_EVENT, {"max_users": 1})
+    assert (await world.ask("alice", OPEN)).status == 200
+    body, german = token_request("bob", OPEN), {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
+    got = await world.request("POST", "/sfu/get", body, german)
+    decision = got.headers["Lotus-Guard-Decision"]
+    assert got.json()["error"] == (
+        "Dieser Anruf ist voll: Er ist auf 1 Person begrenzt, und 1 ist schon dabei oder tritt "
+        f"gerade bei. Versuche es noch einmal, sobald ein Platz frei ist. (Referenz: {decision})"
+    )
+    assert got.headers["Vary"] == "Accept-Language"
+    got = await world.request("POST", "/sfu/get", b"{", german)
+    assert got.json()["error"] == "Der Inhalt der Anfrage ist kein gültiges JSON."
+    assert {each.ruling.why for each in world.guard.overview.records.recent} >= {
+        "1 in the call or about to join, 1 allowed, this user not among them",
+        "The request body is not valid JSON.",
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_operators_words_are_said(world: World) -> None:
+    (world.directory / "words").mkdir()
+    (world.directory / "words" / "pl.json").write_text('{"body_not_json": "To nie JSON."}')
+    world.start_guard(LOTUS_GUARD_WORDS=str(world.directory / "words"))
+    for language, told in (("pl", "To nie JSON."), ("de", "Der Inhalt der Anfrage")):
+        got = await world.request("POST", "/sfu/get", b"{", {"Accept-Language": language})
+        assert got.json()["error"].startswith(told)
+    page = await world.request("GET", "/", headers={"Accept-Language": "pl-PL"})
+    assert b'<html lang="pl">' in page.body
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_language_is_chosen_for_a_token_that_goes_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.start_guard()
+    asked = list[object]()
+    monkeypatch.setattr(Languages, "of", lambda _self, request: asked.append(request))
+    for room in (OPEN, VOICE, TWO):
+        body = token_request("alice", room)
+        got = await world.request("POST", "/sfu/get", body, {"Accept-Language": "de"})
+        assert got.status == 200
+    assert asked == []
 
 
 @pytest_twisted.ensureDeferred

@@ -1,0 +1,69 @@
+"""A claim as JSON, for the state file or a Redis that several guards share:
+
+    {"granted": grant, "carried": [[grant, since], ...], "session": null or [sid, grant, is_there],
+     "under_way": [grant, ...], "settles": seconds, "lasts": seconds}
+
+A grant is null for nothing, else the list of its sources: an empty list means every source. A claim
+that is over is `{}`.
+"""
+
+import json
+from typing import Any
+
+from lotus_guard.core.claim import MOST_GRANTS, OVER, Carried, Claim, Session
+from lotus_guard.core.model import Grant
+from lotus_guard.core.objects import json_object
+
+MOST_CLAIM = 8 * 1024
+"""Bytes of a claim; the guard writes some hundreds."""
+_NOTHING = Grant(can_publish=False, sources=())
+
+
+def write_claim(claim: Claim) -> str:
+    """Write a claim as JSON; the same text for the same claim."""
+    if claim.is_over:
+        return "{}"
+    session = claim.session
+    document = {
+        "granted": _write(claim.granted),
+        "carried": [[_write(each.grant), round(each.since, 3)] for each in claim.carried],
+        "session": session and [session.sid, _write(session.held), session.is_there],
+        "under_way": [_write(each) for each in claim.under_way],
+        "settles": round(claim.settles, 3),
+        "lasts": round(claim.lasts, 3),
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def read_claim(text: str) -> Claim:
+    """Read a claim; what is none of ours is one that is over."""
+    document = json_object(text) if len(text) <= MOST_CLAIM else None
+    try:
+        return _read_claim(document) if document else OVER
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return OVER
+
+
+def _read_claim(document: dict[str, Any]) -> Claim:
+    carried = [Carried(_read(grant), float(since)) for grant, since in document["carried"]]
+    session = document["session"]
+    return Claim(
+        _read(document["granted"]),
+        tuple(carried)[-MOST_GRANTS:],
+        Session(str(session[0]), _read(session[1]), bool(session[2])) if session else None,
+        tuple(map(_read, document["under_way"]))[-MOST_GRANTS:],
+        float(document["settles"]),
+        float(document["lasts"]),
+    )
+
+
+def _write(grant: Grant) -> list[str] | None:
+    return list(grant.sources) if grant.can_publish else None
+
+
+def _read(written: Any) -> Grant:
+    if written is None:
+        return _NOTHING
+    if not isinstance(written, list) or not all(isinstance(name, str) for name in written):
+        raise ValueError("no grant")
+    return Grant(True, tuple(written))

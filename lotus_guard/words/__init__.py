@@ -1,0 +1,1 @@
+"""What users read, in a file for each language, and how these files are read and checked."""

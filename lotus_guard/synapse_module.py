@@ -19,8 +19,7 @@ With `carry_over`, the policies of a room that one of this server's users upgrad
 the new room, by that user's own power: Synapse copies only what it knows itself (docs/facts.md,
 Synapse: modules).
 
-The wire is in `lotus_guard.rules.push`, what waits in `lotus_guard.rules.push_queue`; the callbacks
-are in docs/facts.md, Synapse: modules.
+The wire is in `lotus_guard.rules.push`; for the callbacks see docs/facts.md, Synapse: modules.
 """
 
 import logging
@@ -239,10 +238,9 @@ class LotusGuardModule:
 
     def _renew(self) -> None:
         """Read the secret again, for the next try: the guard may have a new one."""
-        if not self._settings.push_secret_path:
-            return
+        path = self._settings.push_secret_path
         try:
-            self._secret = _secret({"push_secret_path": self._settings.push_secret_path})
+            self._secret = _secret({"push_secret_path": path}) if path else self._secret
         except ConfigError as error:
             logger.warning("%s; the last one is used on", error.msg)
 
@@ -287,12 +285,11 @@ def _secret(config: Mapping[str, Any]) -> str:
 
 def _complaints(rule: Rule[Any], event: Any, state: Mapping[Any, Any]) -> tuple[str, ...]:
     """What is wrong with an event of a rule in a room with this state."""
-    reading = rule.read(event.content)
-    return (*reading.complaints, *rule.doubts(reading.policy, _power(state)))
+    read = rule.read(event.content)
+    return (*read.complaints, *rule.doubts(read.policy, _power(state)))
 
 
 def _power(state: Mapping[Any, Any]) -> PowerLevels:
-    """Who has which power level, as a room's state says."""
     levels, create = (state.get((name, "")) for name in (POWER_LEVELS, CREATE))
     first = {"sender": create.sender, "content": create.content} if create else None
     return read_power(levels.content if levels else None, first)

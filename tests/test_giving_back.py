@@ -270,6 +270,21 @@ async def test_a_push_that_lifts_a_policy_gives_back_at_once(world: World) -> No
 
 
 @pytest_twisted.ensureDeferred
+async def test_while_pushes_come_a_room_is_polled_as_long_as_it_owes(world: World) -> None:
+    world.start_guard(**ON, LOTUS_GUARD_PUSH_SECRET=PUSH)
+    policy(world, NO_CAMERA)
+    await join(world, "bob", OPEN)
+    drawer = (await world.ask("alice", OPEN, "/get_token")).json()["jwt"]
+    policy(world, {})
+    push(world, OPEN, {})
+    await settled(world)
+    assert world.guard.live.candidates.pushing()
+    alice = world.sandbox.sfu.join(drawer)
+    await passes(world)
+    assert sources(alice) == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_nobody_gives_who_does_not_lead(world: World) -> None:
     memory = Memory()
     state = {"LOTUS_GUARD_STATE": "redis://redis:6379/0"}

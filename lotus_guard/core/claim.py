@@ -23,6 +23,8 @@ work up sooner."""
 REFRESHED = 660.0
 """Seconds for which somebody who has left may come back with what they held: LiveKit hands out
 tokens for ten minutes, with a minute of leeway (docs/facts.md, LiveKit: joining and leaving)."""
+LAG = 1.0
+"""Seconds for which LiveKit's list may show what was before a change that LiveKit has confirmed."""
 LEEWAY = 60.0
 APART = 5.0
 """Seconds by which a session may seem to be older than the token that it came with: our idea of
@@ -96,6 +98,14 @@ class Session:
     held: Grant
     """What it holds by our deed, or by its token."""
     is_there: bool = True
+    former: Grant | None = None
+    """What it held before LiveKit confirmed the last change, while no look has shown that."""
+    changed: float = 0.0
+    """When LiveKit confirmed it."""
+
+    def is_late(self, grant: Grant, now: float) -> bool:
+        """Whether a list may show this grant though it was changed already."""
+        return grant == self.former and now <= self.changed + LAG
 
 
 @frozen
@@ -137,10 +147,12 @@ class Claim:
         if self.is_over or this == self.session:
             return self
         is_sent = this.held in self.under_way and now <= self.settles
-        if self.session is not None and self.session.sid == sid:
-            is_ours = is_sent or this.held == self.session.held
-        else:
+        if self.session is None or self.session.sid != sid:
             is_ours = is_sent or self._came_with(this.held, joined)
+        elif self.session.is_late(this.held, now):
+            return self
+        else:
+            is_ours = is_sent or this.held == self.session.held
         if not is_ours:
             return OVER
         left = list(self.under_way)
@@ -174,6 +186,15 @@ class Claim:
             settles=now + SETTLES,
             lasts=lasts,
         )
+
+    def confirmed(self, grant: Grant, now: float) -> "Claim":
+        """Take note that LiveKit has confirmed a change: what was before is no doing of ours."""
+        this, left = alike(grant), list(self.under_way)
+        if self.is_over or self.session is None or this not in left:
+            return self
+        left.remove(this)
+        session = evolve(self.session, held=this, former=self.session.held, changed=now)
+        return evolve(self, session=session, under_way=tuple(left))
 
     def awaited(self, now: float) -> "Claim":
         """The claim as it is read after a while in which nobody looked who came in."""

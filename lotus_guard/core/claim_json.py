@@ -1,10 +1,11 @@
 """A claim as JSON, for the state file or a Redis that several guards share:
 
     {"granted": grant, "carried": [[grant, since], ...], "session": null or [sid, grant, is_there],
-     "under_way": [grant, ...], "settles": seconds, "lasts": seconds}
+     "former": [grant, when it was changed], "under_way": [grant, ...], "settles": seconds,
+     "lasts": seconds}
 
-A grant is null for nothing, else the list of its sources: an empty list means every source. A claim
-that is over is `{}`.
+A grant is null for nothing, else the list of its sources: an empty list means every source. There
+is a `former` only where a session has one. A claim that is over is `{}`.
 """
 
 import json
@@ -24,7 +25,7 @@ def write_claim(claim: Claim) -> str:
     if claim.is_over:
         return "{}"
     session = claim.session
-    document = {
+    document: dict[str, Any] = {
         "granted": _write(claim.granted),
         "carried": [[_write(each.grant), round(each.since, 3)] for each in claim.carried],
         "session": session and [session.sid, _write(session.held), session.is_there],
@@ -32,6 +33,8 @@ def write_claim(claim: Claim) -> str:
         "settles": round(claim.settles, 3),
         "lasts": round(claim.lasts, 3),
     }
+    if session and session.former:
+        document["former"] = [_write(session.former), round(session.changed, 3)]
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -47,10 +50,18 @@ def read_claim(text: str) -> Claim:
 def _read_claim(document: dict[str, Any]) -> Claim:
     carried = [Carried(_read(grant), float(since)) for grant, since in document["carried"]]
     session = document["session"]
+    former, changed = document.get("former", (None, 0.0))
     return Claim(
         _read(document["granted"]),
         tuple(carried)[-MOST_GRANTS:],
-        Session(str(session[0]), _read(session[1]), bool(session[2])) if session else None,
+        session
+        and Session(
+            str(session[0]),
+            _read(session[1]),
+            bool(session[2]),
+            _read(former) if changed else None,
+            float(changed),
+        ),
         tuple(map(_read, document["under_way"]))[-MOST_GRANTS:],
         float(document["settles"]),
         float(document["lasts"]),

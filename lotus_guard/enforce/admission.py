@@ -182,7 +182,7 @@ class Admission:
             elif refusal := self._refuse(recipient, finding, finding.verdict):
                 return refusal
             else:
-                keeps_seat |= finding.is_seating
+                keeps_seat |= finding.wanted is not None
         seated: list[Finding] = []
         for finding in passed:
             full = await self._claim(recipient, finding)
@@ -200,20 +200,21 @@ class Admission:
 
     async def _claim(self, recipient: Recipient, finding: Finding) -> Refuse | None:
         """Take the seat that a rule wants taken; a refusal where others were quicker."""
-        if not finding.is_seating:
+        wanted = finding.wanted
+        if wanted is None:
             return None
-        seating = await self.desk.claim(recipient, finding.seats, finding.at)
+        seating = await self.desk.claim(recipient, wanted.seats, wanted.at)
         if seating.admitted:
             return None
         occupancy = Occupancy(seating.users, seating.users, False)
-        full = Facts(occupancy, power=finding.power)
+        full = Facts(occupancy, power=wanted.power)
         assert isinstance(finding.rule, Rule), "a rule with seats is one that a room's state sets"
         verdict = finding.rule.judge(finding.policy, recipient.who, full)
         return verdict if isinstance(verdict, Refuse) else None
 
     def _refuse(self, recipient: Recipient, finding: Finding, refuse: Refuse) -> Refusal | None:
         """Put a refusal on record; None where the rule is only observed: they come in."""
-        seated = self.desk.taken(recipient.room) if finding.is_seating else ()
+        seated = self.desk.taken(recipient.room) if finding.wanted else ()
         room, person, rule = recipient.room, recipient.person, finding.rule.name
         ruling = refused(rule, room, person, refuse, seated, recipient.door)
         decision = self.records.decided(ruling, observed=finding.is_observed)

@@ -13,7 +13,7 @@ from attrs import define
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from lotus_guard.core.claim import OVER, Claim, Issue, alike
+from lotus_guard.core.claim import OVER, Claim, Issue
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import Attendance, Grant, Identity, LiveKitRoom, Participant, RoomId
 from lotus_guard.core.token import Token
@@ -118,8 +118,7 @@ class Giving:
             return None
 
         def see(claim: Claim | None) -> Claim | None:
-            each = participant
-            return claim and claim.seen(each.sid, each.joined, each.grant, self.epoch())
+            return claim and _with_seen(claim, participant, self.epoch())
 
         return claim if see(claim) == claim else await self._changed(key, see)
 
@@ -148,6 +147,12 @@ class Giving:
         if self.store.claims.get(key) is not None:
             await self._changed(key, lambda claim: claim and claim.setting(grant, self.epoch()))
 
+    async def confirmed(self, livekit_room: LiveKitRoom, identity: Identity, grant: Grant) -> None:
+        """Take note of what LiveKit has confirmed."""
+        key = (livekit_room, identity)
+        if self.store.claims.get(key) is not None:
+            await self._changed(key, lambda claim: claim and claim.confirmed(grant, self.epoch()))
+
     async def give(self, step: GiveBack) -> None:
         """Give back; raises Outage, also where it is not to be given any more.
 
@@ -155,21 +160,27 @@ class Giving:
         change replaces all of it (docs/facts.md, LiveKit: permissions): so they are looked at once
         more.
         """
-        before, identity = step.participant, step.participant.identity
-        there = await self.service.participant(step.livekit_room, identity, Allowance(MOST_RECORD))
-        if there is None or (there.sid, alike(there.grant)) != (before.sid, alike(before.grant)):
-            raise Outage(Reason.NOT_FOUND, "what they hold has changed since the look")
+        livekit_room, identity = key = key_of(step)
+        there = await self.service.participant(livekit_room, identity, Allowance(MOST_RECORD))
+        if there is None:
+            raise Outage(Reason.NOT_FOUND, "they have gone since the look")
         is_theirs = False
 
         def claim_it(claim: Claim | None) -> Claim | None:
             nonlocal is_theirs
+            claim = claim and _with_seen(claim, there, self.epoch())
             is_theirs = bool(claim and claim.may_give(there.grant, step.forbidden) == step.grant)
             return claim.setting(step.grant, self.epoch()) if claim and is_theirs else claim
 
-        await self.store.change(key_of(step), claim_it)
+        await self.store.change(key, claim_it)
         if not is_theirs:
-            raise Outage(Reason.NOT_FOUND, "the claim is over since the look")
-        await self.service.permit(step.livekit_room, there, step.grant)
+            raise Outage(Reason.NOT_FOUND, "what they hold, or may, has changed since the look")
+        await self.service.permit(livekit_room, there, step.grant)
+        await self.confirmed(livekit_room, identity, step.grant)
+
+
+def _with_seen(claim: Claim, there: Participant, now: float) -> Claim:
+    return claim.seen(there.sid, there.joined, there.grant, now)
 
 
 @define(eq=False)
@@ -187,6 +198,8 @@ class Hands:
         if self.giving is not None:
             await self.giving.sending(livekit_room, participant.identity, grant)
         await self.service.permit(livekit_room, participant, grant)
+        if self.giving is not None:
+            await self.giving.confirmed(livekit_room, participant.identity, grant)
 
     async def curb(self, livekit_room: LiveKitRoom, identity: Identity) -> None:
         """Take from a participant, unread, all that they can fill a room's list with."""

@@ -39,7 +39,7 @@ class Issuing:
 
     def issue(self, recipient: Recipient, token: Token, findings: Sequence[Finding]) -> Pass:
         """Restrain a token by the rules that are enforced, and record what the others would do."""
-        binding = [each for each in findings if each.is_seating or forbids_any(each.verdict)]
+        binding = [each for each in findings if each.wanted or forbids_any(each.verdict)]
         enforced = [each for each in binding if not each.is_observed]
         restrained = self._restrained(token, enforced)
         if len(enforced) != len(binding):

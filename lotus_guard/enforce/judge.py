@@ -44,6 +44,18 @@ NO_MEDIA = Forbid(frozenset(Source))
 
 
 @frozen
+class WantedSeat:
+    """A seat that a rule has taken for somebody."""
+
+    seats: int | None
+    """How many seats the room has for them; None for any number."""
+    at: float
+    """When the look behind the verdict was begun."""
+    power: PowerLevels | None = None
+    """The room's power levels, where the rule was told."""
+
+
+@frozen
 class Finding:
     """What a rule found about a recipient."""
 
@@ -53,16 +65,10 @@ class Finding:
     verdict: Verdict
     is_observed: bool = False
     """Whether the rule only tells what it would do."""
-    is_seating: bool = False
-    """Whether the rule has a seat taken for them."""
-    seats: int | None = None
-    """How many seats the room has for them; None for any number."""
-    at: float = 0.0
-    """When the look behind the verdict was begun, where there was one."""
+    wanted: WantedSeat | None = None
+    """The seat that the rule has taken for them, if any."""
     is_certain: bool = True
     """Whether the rule said no less for want of a policy that is certain."""
-    power: PowerLevels | None = None
-    """The room's power levels, where the rule was told."""
 
 
 @frozen
@@ -241,7 +247,7 @@ class Judge:
         verdict, at = await self.desk.judged(recipient, _judging(rule, policy, recipient, power))
         is_exempt = isinstance(verdict, Allow) and verdict.is_exempt
         seats = None if is_exempt else rule.seats(policy)
-        return Finding(rule, policy, verdict, is_observed, True, seats, at, power=power)
+        return Finding(rule, policy, verdict, is_observed, WantedSeat(seats, at, power))
 
     async def _asked(self, policies: Policies[P], recipient: Recipient) -> Known[P]:
         """Ask for a policy that is not at hand; raises Outage.

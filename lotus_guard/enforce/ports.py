@@ -20,7 +20,8 @@ from lotus_guard.core.model import (
 from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Person
 from lotus_guard.rules.decision import Ruling
-from lotus_guard.rules.rule import P, Reading, ReadsEvent
+from lotus_guard.rules.rule import P, Reading
+from lotus_guard.rules.state_event import ReadsEvent
 
 Now = Callable[[], float]
 """Seconds of a clock that never runs backwards."""

@@ -195,7 +195,7 @@ class RoomPass:
     ) -> bool:
         """Give back in a room that has no policy any more; whether anything was to be given."""
         giving = self.effects.giving
-        if giving is None or not known.is_certain:
+        if giving is None:
             return False
         if was_under_policy:
             await giving.lifted(room)

@@ -35,8 +35,8 @@ from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.our_server import OurServer
 from lotus_guard.neighbours.synapse import MOST_NAME, NAME_EVENTS
 from lotus_guard.neighbours.synapse_admin import quoted
-from lotus_guard.rules.rule import Content, P, Reading, ReadsEvent
-from lotus_guard.rules.state_event import predecessor_in, read_events
+from lotus_guard.rules.rule import Content, P, Reading
+from lotus_guard.rules.state_event import ReadsEvent, predecessor_in, read_events
 
 SOURCE = "application service"
 """What this way to ask is called where a membership comes from it."""

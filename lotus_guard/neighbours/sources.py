@@ -10,7 +10,8 @@ from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage, Upgrades
-from lotus_guard.rules.rule import P, Reading, ReadsEvent
+from lotus_guard.rules.rule import P, Reading
+from lotus_guard.rules.state_event import ReadsEvent
 
 V = TypeVar("V")
 

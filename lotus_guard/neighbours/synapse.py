@@ -23,8 +23,14 @@ from lotus_guard.neighbours.synapse_admin import (
     rooms_path,
     state_path,
 )
-from lotus_guard.rules.rule import P, Reading, ReadsEvent
-from lotus_guard.rules.state_event import content_of, event_of, predecessor_in, read_events
+from lotus_guard.rules.rule import P, Reading
+from lotus_guard.rules.state_event import (
+    ReadsEvent,
+    content_of,
+    event_of,
+    predecessor_in,
+    read_events,
+)
 
 SOURCE = "admin"
 """What this way to ask is called where a membership comes from it."""

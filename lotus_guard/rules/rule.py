@@ -216,24 +216,6 @@ class StandingRule(AnyRule):
         """Judge one person by the facts that the rule needs: they are all there."""
 
 
-class ReadsEvent(Protocol[P]):
-    """What a homeserver is asked for: a type of state event, and what is made of its content."""
-
-    @property
-    def event(self) -> str:
-        """The type of the event."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """A name that is different for others."""
-        ...
-
-    def read(self, content: Content | None) -> Reading[P]:
-        """Read the event's content; None where there is no event."""
-        ...
-
-
 class Rule(AnyRule, Generic[P]):
     """A rule that a room's state sets."""
 

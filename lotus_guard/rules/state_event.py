@@ -5,16 +5,34 @@ possible.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from attrs import evolve
 
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.objects import as_object, part_of, text_of
-from lotus_guard.rules.rule import Policy, Reading, ReadsEvent
+from lotus_guard.rules.rule import Content, Policy, Reading
 
 P = TypeVar("P", bound=Policy)
+
+
+class ReadsEvent(Protocol[P]):
+    """What a homeserver is asked for: a type of state event, and what is made of its content."""
+
+    @property
+    def event(self) -> str:
+        """The type of the event."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """A name that is different for others."""
+        ...
+
+    def read(self, content: Content | None) -> Reading[P]:
+        """Read the event's content; None where there is no event."""
+        ...
 
 
 def event_of(events: Iterable[object], event_type: str) -> Mapping[str, Any] | None:

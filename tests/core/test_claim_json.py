@@ -15,7 +15,12 @@ GRANTS = st.builds(
     Grant, st.booleans(), st.lists(st.sampled_from(EVERY_SOURCE), unique=True).map(tuple)
 ).map(alike)
 TIMES = st.integers(0, 2_000_000_000).map(float)
-SESSIONS = st.none() | st.builds(Session, st.text(max_size=12), GRANTS, st.booleans())
+SIDS = st.text(max_size=12)
+SESSIONS = (
+    st.none()
+    | st.builds(Session, SIDS, GRANTS, st.booleans())
+    | st.builds(Session, SIDS, GRANTS, st.booleans(), GRANTS, TIMES.map(lambda at: at + 1.0))
+)
 CLAIMS = st.builds(
     Claim,
     GRANTS,

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.power import PowerLevels
-from lotus_guard.rules.rule import P, Reading, ReadsEvent
+from lotus_guard.rules.rule import P, Reading
+from lotus_guard.rules.state_event import ReadsEvent
 
 ALICE = UserId("@alice:s")
 BOB = UserId("@bob:elsewhere")

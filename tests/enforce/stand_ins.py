@@ -17,7 +17,8 @@ from lotus_guard.enforce.policies import AllPolicies, all_policies
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.remembered import Freshness
 from lotus_guard.rules.decision import Ruling
-from lotus_guard.rules.rule import Fact, Facts, P, Reading, ReadsEvent, Rule, Shown, Verdict, Who
+from lotus_guard.rules.rule import Fact, Facts, P, Reading, Rule, Shown, Verdict, Who
+from lotus_guard.rules.state_event import ReadsEvent
 
 ROOM = RoomId("!r:s")
 MAX_AGE, STALE = 2.0, 600.0

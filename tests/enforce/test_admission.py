@@ -19,7 +19,7 @@ from lotus_guard.enforce.admission import Admission, Issued, Refusal
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.introduction import MOST_SLOTS, Introductions
 from lotus_guard.enforce.issuing import Issuing, Pass
-from lotus_guard.enforce.judge import Finding, Findings
+from lotus_guard.enforce.judge import Finding, Findings, WantedSeat
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.recipient import Asked, Recipient
 from lotus_guard.rules import RULES
@@ -156,12 +156,12 @@ def token_of(livekit_room: str = CALL, pair: KeyPair = PAIR, identity: str = IDE
 
 
 def seat(most: int = 5, is_observed: bool = False) -> Finding:
-    return Finding(Limit(), LimitPolicy(most), Allow(), is_observed, True, most, 7.0)
+    return Finding(Limit(), LimitPolicy(most), Allow(), is_observed, WantedSeat(most, 7.0))
 
 
 def says(name: str, verdict: Any, is_observed: bool = False, seats: int | None = None) -> Finding:
-    is_seating = seats is not None
-    return Finding(Says(name, verdict), Given(), verdict, is_observed, is_seating, seats)
+    wanted = None if seats is None else WantedSeat(seats, 0.0)
+    return Finding(Says(name, verdict), Given(), verdict, is_observed, wanted)
 
 
 @pytest.fixture

@@ -204,19 +204,32 @@ def test_what_is_taken_is_noted_before_it_is_sent(arm: Arm) -> None:
 
 @pytest.mark.parametrize(
     "there",
-    [None, evolve(ALICE, sid="S2"), evolve(ALICE, grant=SOUND), evolve(ALICE, grant=ALL)],
+    [
+        None,
+        evolve(ALICE, sid="S2", grant=ALL),
+        evolve(ALICE, grant=SOUND),
+        evolve(ALICE, grant=ALL),
+    ],
 )
 def test_what_has_changed_since_the_look_is_not_written_over(arm: Arm, there: Any) -> None:
     arm.look()
     arm.there = there
-    assert "changed" in str(arm.give())
+    assert "since the look" in str(arm.give())
     assert arm.done == []
+    assert arm.claim.is_over is (there is not None)
+
+
+def test_who_came_again_since_the_look_is_given_it_all_the_same(arm: Arm) -> None:
+    arm.look()
+    arm.there = evolve(ALICE, sid="S2")
+    assert arm.give() is None
+    assert arm.done == [(ALICE.identity, ALL, (ALL,))]
 
 
 def test_a_claim_that_has_changed_since_the_look_is_not_given_by(arm: Arm) -> None:
     arm.look()
     arm.giving.issued(token(SOUND), Pass())  # upstream grants less
-    assert "over" in str(arm.give())
+    assert "since the look" in str(arm.give())
     assert arm.done == []
 
 

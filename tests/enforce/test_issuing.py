@@ -9,7 +9,7 @@ import pytest
 from lotus_guard.core.model import Identity, Source
 from lotus_guard.core.token import KeyPair, Token, mint, open_token
 from lotus_guard.enforce.issuing import Issuing, Pass
-from lotus_guard.enforce.judge import Finding
+from lotus_guard.enforce.judge import Finding, WantedSeat
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.rules.rule import Allow, Forbid
 from tests.enforce.stand_ins import ROOM, Given, Records, Says
@@ -36,7 +36,7 @@ def forbids(rule: str, *sources: Source, is_observed: bool = False) -> Finding:
 
 
 def seats(rule: str, is_observed: bool = False) -> Finding:
-    return Finding(Says(rule, Allow()), Given(), Allow(), is_observed, True, seats=5, at=1.0)
+    return Finding(Says(rule, Allow()), Given(), Allow(), is_observed, WantedSeat(5, 1.0))
 
 
 def issue(

@@ -139,7 +139,7 @@ def test_what_is_at_hand_is_found_at_once_in_the_order_of_the_rules() -> None:
     ]
     assert court.homeserver.asked == []
     assert court.clock.getDelayedCalls() == []
-    assert [(each.seats, each.at, each.is_observed) for each in found] == [(None, 0.0, False)] * 2
+    assert [(each.wanted, each.is_observed) for each in found] == [(None, False)] * 2
 
 
 def test_a_rule_is_told_of_whom_it_judges_and_nothing_that_it_does_not_need() -> None:
@@ -251,7 +251,7 @@ def test_of_a_policy_that_restricts_half_the_time_is_left_for_what_else_it_needs
     court.clock.advance(DEADLINE / 2)
     court.clock.advance(0.0)
     assert court.desk.calls == ["foresee", "judged"]
-    assert [each.seats for each in result(asked)] == [3]
+    assert [each.wanted.seats for each in result(asked)] == [3]
 
 
 def test_of_a_policy_that_restricted_nothing_the_whole_time_is_waited_for() -> None:
@@ -276,7 +276,7 @@ def test_who_is_there_is_found_out_only_where_a_rule_that_needs_it_restricts() -
     assert not court.keeps_seat
     court.knows(-1.0, seats=Given(seats=2))
     (found,) = result(court.ask())
-    assert (found.seats, found.at, court.desk.calls) == (2, 7.0, ["judged"])
+    assert (found.wanted.seats, found.wanted.at, court.desk.calls) == (2, 7.0, ["judged"])
     assert rule.asked[-1][1] == Facts(ONE_THERE)
 
 
@@ -333,9 +333,9 @@ def test_who_is_exempt_takes_a_seat_beyond_the_limit() -> None:
     court.homeserver.powers = MODERATED
     court.knows(seats=Given(seats=2))
     (found,) = result(court.ask(UserId("@mod:s")))
-    assert (found.verdict, found.is_seating, found.seats) == (Allow(is_exempt=True), True, None)
+    assert (found.verdict, found.wanted.seats) == (Allow(is_exempt=True), None)
     (found,) = result(court.ask(UserId("@a:s")))
-    assert (found.is_seating, found.seats) == (True, 2)
+    assert found.wanted.seats == 2
 
 
 def test_power_levels_that_hang_are_waited_for_half_the_time() -> None:

@@ -21,7 +21,8 @@ from lotus_guard.enforce.policies import (
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.remembered import MOST_AHEAD, Freshness
 from lotus_guard.rules.limit import Limit, LimitPolicy
-from lotus_guard.rules.rule import Allow, P, Reading, ReadsEvent
+from lotus_guard.rules.rule import Allow, P, Reading
+from lotus_guard.rules.state_event import ReadsEvent
 from tests.enforce import stand_ins
 from tests.enforce.stand_ins import (
     MAX_AGE,

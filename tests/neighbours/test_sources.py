@@ -13,7 +13,8 @@ from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.ports import MayNotLook, NotAsked, Outage, Reason
 from lotus_guard.neighbours.sources import Sources
 from lotus_guard.rules.limit import Limit, LimitPolicy
-from lotus_guard.rules.rule import P, Reading, ReadsEvent
+from lotus_guard.rules.rule import P, Reading
+from lotus_guard.rules.state_event import ReadsEvent
 from tests.neighbours.answering import result_of
 
 ROOM, USER, LIMIT = RoomId("!r:s"), UserId("@u:s"), Limit()

@@ -181,6 +181,8 @@ class Giving(RuleBasedStateMachine):
             self.late.append((self.now + SETTLES - 1.0, grant))
         elif fate != "never":
             self.put(grant)
+        if fate == "done":
+            self.claim = self.claim and self.claim.confirmed(grant, self.now)
 
     @rule()
     def restart(self) -> None:

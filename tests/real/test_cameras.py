@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,6 +28,10 @@ def cameras(stack: Stack, room: str) -> int:
     return sum(track["source"] == "CAMERA" for each in there for track in each.get("tracks", ()))
 
 
+def are_on(stack: Stack, room: str, wanted: int) -> bool:
+    return bool(cameras(stack, room) == wanted)
+
+
 def hang_up(clients: list[Client]) -> None:
     for client in clients:
         client.disconnect()
@@ -38,7 +43,7 @@ def from_the_fifth_to_gone(stack: Stack) -> float:
     clients = [stack.join(user, room) for user in stack.users(5)]
     for number, client in enumerate(clients[:4], 1):
         assert client.publish("video", "camera")["ok"]
-        until("it is listed", lambda wanted=number: cameras(stack, room) == wanted)
+        until("it is listed", partial(are_on, stack, room, number))
     time.sleep(4.5)  # two passes: the four are known to have been first
     watching = clients[0]
     fifth = clients[4].publish("video", "camera")

@@ -171,7 +171,7 @@ def test_help_lists_every_variable() -> None:
         ({"LOTUS_GUARD_UPSTREAM": "http://localhost:8070/"}, "is the guard itself"),
         ({"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8072"}, "is the guard itself"),
         ({"LOTUS_GUARD_MODE": "watch"}, "LOTUS_GUARD_MODE: found 'watch'"),
-        ({"LOTUS_GUARD_OBSERVE": "limit,bitrate"}, "LOTUS_GUARD_OBSERVE: found 'bitrate'"),
+        ({"LOTUS_GUARD_OBSERVE": "limit,dreams"}, "LOTUS_GUARD_OBSERVE: found 'dreams'"),
         ({"LOTUS_GUARD_LOG_USERS": "maybe"}, "wanted: yes, hash or no"),
         ({"LOTUS_GUARD_LOG_FORMAT": "xml"}, "wanted: text or json"),
     ],

@@ -46,5 +46,5 @@ def test_a_word_that_is_none_of_these_is_a_fault() -> None:
     with pytest.raises(Unusable, match="LOTUS_GUARD_MEMBERS: found 'maybe'; wanted: on, off or"):
         read_standing(texts(MEMBERS="maybe"))
     with pytest.raises(Unusable) as caught:
-        read_observed(texts(MODE="dream", OBSERVE="bitrate"))
+        read_observed(texts(MODE="dream", OBSERVE="dreams"))
     assert len(caught.value.faults) == 2

@@ -12,7 +12,10 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from lotus_guard.rules import RULES, Rules
+from tests.chromium import browser
 from tests.world import World
+
+__all__ = ["browser"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Shells start what runs in the background deaf to Ctrl-C, and its children inherit that; some

@@ -260,7 +260,12 @@ def is_known(text: str) -> bool:
     """Return whether a block without a language is one that is checked below, or none to type."""
     return bool(variables_of(text) or directives_of(text)) or any(
         mark in text
-        for mark in ("──▶", "replay  the same", "handle_path", "backend jwt", "table inet")
+        for mark in (
+            "──▶",
+            "replay  the same",
+            *("handle_path", "backend jwt", "table inet", "handle /panel/"),
+            *("/addwidget", "<meta name"),  # looked at by tests/web/panel/test_files.py
+        )
     )
 
 

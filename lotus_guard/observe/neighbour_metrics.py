@@ -40,7 +40,7 @@ class NeighbourMetrics:
         self.livekit_calls.labels(method).inc()
 
     def called_synapse(self, method: str) -> None:
-        """Count a call to the homeserver: a type of event, `rooms`, `joined_rooms`, or `whoami`."""
+        """Count a call to the homeserver: a type of event, `rooms`, `openid`, and so on."""
         self.synapse_calls.labels(method).inc()
 
     def has_breaker(self, neighbour: str) -> None:

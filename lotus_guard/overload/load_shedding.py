@@ -40,6 +40,10 @@ ELSEWHERE = Bounds(most=64, each=8, crowd=8, line=8, waiting=64, cap=8)
 """Requests under way that another homeserver's service answers. It may hang, and whoever asks may
 have chosen it: none of the places for all others is held by that."""
 ELSEWHERE_SECONDS = 1.0
+PANEL = Bounds(most=8, each=2, crowd=4, line=4, waiting=16, cap=2)
+"""Questions of panels under way: each is some at the homeserver and at LiveKit, in the lines of the
+background, of whose places they never have more than half."""
+PANEL_SECONDS = 2.0
 TICK_SECONDS = 0.1
 FADING = 0.8
 """What is left of a lateness at the next tick: what has queued up meanwhile is late as well."""
@@ -160,7 +164,7 @@ class LoadShedding:
         self.tokens = self._limiter(TOKENS)
 
     def _limiter(self, bounds: Bounds, seconds: float = WAIT_SECONDS) -> ConcurrencyLimiter:
-        return ConcurrencyLimiter(Shares(bounds, _is_crowd), self.clock, seconds)
+        return limiter(bounds, self.clock, seconds)
 
     def worked(self, who: Origin, times: int) -> None:
         """Count what keeps the guard busy; a number below 0 takes some of it back."""
@@ -179,6 +183,11 @@ class LoadShedding:
         if late > self.most_lag:
             return Outage(Reason.OVERLOAD, f"the guard is {late:.1f} s behind")
         return None
+
+
+def limiter(bounds: Bounds, clock: IReactorTime, seconds: float) -> ConcurrencyLimiter:
+    """Share out so many places among addresses; one waits for one at most so long."""
+    return ConcurrencyLimiter(Shares(bounds, _is_crowd), clock, seconds)
 
 
 def _is_crowd(who: Origin) -> bool:

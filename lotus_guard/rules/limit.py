@@ -43,7 +43,7 @@ from lotus_guard.rules.rule import (
 )
 
 START_LEVEL = "start_level"
-ONLY_MODERATORS_START = Sentence(START_LEVEL)
+ONLY_MODERATORS_START = Sentence("start_level")
 _UNKNOWN = "; the power levels of the room are not known"
 
 

@@ -20,12 +20,18 @@ from lotus_guard.neighbours.bulkhead import (
 )
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.livekit import LiveKit
+from lotus_guard.neighbours.openid import OpenId
+from lotus_guard.neighbours.our_server import OurServer
 from lotus_guard.neighbours.signing import Signer
 from lotus_guard.neighbours.sources import Source, Sources
 from lotus_guard.neighbours.synapse import Synapse
 from lotus_guard.observe.health import Dependency
 from lotus_guard.rules import by_event
 from lotus_guard.run.basics import Basics
+
+FOR_OPENID = 4, 16
+"""Questions whose an OpenID token is: how many at once, and how many may wait."""
+OPENID_SECONDS = 3.0
 
 OnEnd = Callable[[Outage | None], None]
 """Told how each call ends."""
@@ -57,6 +63,8 @@ class HomeserverClients(NeighbourClients[Sources]):
     """How the homeserver is asked, and as whom of its users."""
 
     eyes: Eyes
+    openid: OpenId
+    """Knows whose OpenID tokens are; it has a line of its own."""
 
 
 def make_signer(basics: Basics) -> Signer:
@@ -105,7 +113,21 @@ def homeserver_clients(basics: Basics, agent: Any) -> HomeserverClients:
     # Two questions more: whether the recipient is a member, and with which power, by two events.
     questions = at_once * len(by_event(basics.rules)) + 1 + (at_once + 1)
     made = _clients(basics, Dependency.SYNAPSE, http, client, questions)
-    return HomeserverClients(made.tokens, made.background, made.backend, eyes)
+    openid = _openid(basics, agent, made.backend, memory.server)
+    return HomeserverClients(made.tokens, made.background, made.backend, eyes, openid)
+
+
+def _openid(basics: Basics, agent: Any, backend: Backend, server: OurServer) -> OpenId:
+    """Make what asks whose tokens are. It tells nobody how its calls end: clients choose them."""
+    clock = basics.clocks.reactor
+    return OpenId(
+        QueuedHttp(agent, clock, backend, Bulkhead(*FOR_OPENID, clock), peer="the homeserver"),
+        basics.config.openid_url,
+        server,
+        OPENID_SECONDS,
+        basics.clocks.now,
+        basics.metrics.neighbours.called_synapse,
+    )
 
 
 def _ways(

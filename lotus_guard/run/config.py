@@ -30,6 +30,7 @@ from lotus_guard.run.parsers import (
     prefixes,
     seconds,
     url,
+    url_or_none,
     whole_seconds,
     words,
 )
@@ -160,6 +161,15 @@ class Config(InWords):
     """Which of members, limit, sources, live and request observe only."""
     standing: frozenset[str] = composed(read_standing, *STANDING_SETTINGS.values())
     """The rules that hold in every room and are asked at all."""
+    panel: bool = setting(
+        "PANEL", "on", "off: no panel for moderators at /panel/ of the public port", on_or_off
+    )
+    openid: str = setting(
+        "OPENID_URL",
+        "",
+        "where the homeserver serves openid/userinfo; default: LOTUS_GUARD_SYNAPSE_URL",
+        url_or_none,
+    )
     log_format: str = setting(
         "LOG_FORMAT",
         "text",
@@ -214,6 +224,11 @@ class Config(InWords):
     def members(self) -> bool:
         """Whether calls are for the members of their room."""
         return Members.name in self.standing
+
+    @property
+    def openid_url(self) -> str:
+        """Where the homeserver is asked whose an OpenID token is."""
+        return self.openid or self.synapse_url
 
     @property
     def gives_back(self) -> bool:

@@ -22,6 +22,7 @@ from lotus_guard.enforce.room_resolver import RoomResolver
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.livekit import LiveKit
 from lotus_guard.neighbours.sources import Sources
+from lotus_guard.observe.last_decisions import LastDecisions
 from lotus_guard.observe.log import DecisionLog
 from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
@@ -53,6 +54,7 @@ from lotus_guard.run.homeserver_port import HomeserverPort, make_homeserver_port
 from lotus_guard.run.loop import Loop
 from lotus_guard.run.members import make_limiter, make_member_watch, make_memberships
 from lotus_guard.run.memory import Memory
+from lotus_guard.run.panel import make_panel
 from lotus_guard.run.public_port import PublicPort, make_public_port
 from lotus_guard.web.operators import OperatorDeps, OperatorsApp
 from lotus_guard.web.status.pages import Pages
@@ -114,8 +116,9 @@ def make_guard(
     show_what_is_known(basics, overview.rooms, hints)
     resolver = make_resolver(common, homeserver, live, limiter)
     behind = basics, budget or FdBudget(), agents.upstream, admission, common.recorder
+    panel = make_panel(basics, common, livekit, homeserver)
     return Guard(
-        public=(public := make_public_port(*behind, hints.webhooks)),
+        public=(public := make_public_port(*behind, hints.webhooks, panel)),
         homeserver=make_homeserver_port(*behind, public.load, hints.changes),
         operators=make_operators(basics, overview, memory, hints),
         loop=Loop(live, members, resolver, (livekit.backend, homeserver.backend)),
@@ -277,7 +280,7 @@ def make_operators(
         OperatorDeps(
             basics.metrics,
             overview,
-            memory.cluster.store,
+            LastDecisions(memory.cluster.store, overview.records),
             hints.webhooks,
             hints.pushes,
             hints.push,

@@ -55,6 +55,11 @@ def url(name: str, text: str, wanted: str = "http://host:port or https://host") 
     return text.rstrip("/")
 
 
+def url_or_none(name: str, text: str) -> str:
+    """Read an address that may be empty."""
+    return text and url(name, text)
+
+
 def number(least: float, unit: str) -> Callable[[str, str], float]:
     """Make a parser of numbers from `least` on."""
 

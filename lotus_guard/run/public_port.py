@@ -25,9 +25,10 @@ from lotus_guard.web.door import Door
 from lotus_guard.web.hooks import Hooks
 from lotus_guard.web.landing import landing_pages
 from lotus_guard.web.languages import Languages
+from lotus_guard.web.panel.room import RoomDoor
 from lotus_guard.web.pass_through import PassThrough
 from lotus_guard.web.problems import Objections
-from lotus_guard.web.public import PublicApp
+from lotus_guard.web.public import PublicApp, label_of
 from lotus_guard.web.token_exchange import TokenExchange
 
 
@@ -47,6 +48,7 @@ def make_public_port(
     admission: Admission,
     recorder: Recorder,
     webhooks: Hooks,
+    panel: RoomDoor | None = None,
 ) -> PublicPort:
     """Make what serves clients; `upstream` is the agent by which lk-jwt-service is reached."""
     config, clocks, metrics = basics.config, basics.clocks, basics.metrics
@@ -67,12 +69,12 @@ def make_public_port(
     )
     _show_load(metrics.families, load, connections)
     clients = Clients(origins)
-    answers = Answers(Traffic.of(basics), languages=Languages(config.languages))
+    answers = Answers(Traffic.of(basics), label_of, languages=Languages(config.languages))
     objections = Objections(recorder, REQUEST in config.observed)
     way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
     exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
     landing = landing_pages(basics.rules, config.languages)
-    app = PublicApp(exchange, webhooks, answers, landing)
+    app = PublicApp(exchange, webhooks, answers, landing, panel)
     door = Door(app, clients, load, answers, objections, probes(basics, in_header))
     return PublicPort(door, connections, load)
 

@@ -17,6 +17,11 @@ from lotus_guard.sandbox.room_view import event_seen, hidden
 from lotus_guard.sandbox.synapse_proxy import hand_on
 from lotus_guard.sandbox.synapse_state import Account, Event, SynapseState
 
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization, Date",
+}
 _STATE = "/_matrix/client/v3/rooms/<room_id>/state/<event_type>"
 
 
@@ -35,7 +40,9 @@ class SynapseApp:
 
     @app.handle_errors(NotFound, MethodNotAllowed)  # type: ignore[arg-type]
     def unrecognized(self, request: BoundedRequest, failure: Any) -> bytes:
-        """Answer a path that there is not, or a method that it does not have."""
+        """Answer a path that there is not, or a method that it does not have; let browsers ask."""
+        if request.method == b"OPTIONS":
+            return _json(request, {})
         body = {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}
         return _json(request, body, failure.value.code)
 
@@ -269,4 +276,6 @@ def _content(request: BoundedRequest) -> dict[str, Any]:
 def _json(request: BoundedRequest, value: object, status: int = 200) -> bytes:
     request.setResponseCode(status)
     request.setHeader(b"Content-Type", b"application/json")
+    for name, allowed in _CORS.items():
+        request.setHeader(name, allowed)
     return json.dumps(value).encode()

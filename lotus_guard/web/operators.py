@@ -18,7 +18,7 @@ names people is given only under an address, a name without a dot, or one that t
 import json
 from collections.abc import Callable, Collection
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -29,10 +29,10 @@ from twisted.web.http_headers import Headers
 
 from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.enforce.hints import Pushes, Webhooks
+from lotus_guard.observe.last_decisions import LastDecisions
 from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
-from lotus_guard.rules.decision import Decision
 from lotus_guard.rules.push import HEADER, Unsigned
 from lotus_guard.web.hooks import most_bytes
 from lotus_guard.web.status.pages import NAMES, Pages
@@ -40,15 +40,6 @@ from lotus_guard.web.status.pages import NAMES, Pages
 _log = Logger()
 
 MOST_DECISIONS = 1000
-
-
-class Kept(Protocol):
-    """Where decisions are kept."""
-
-    async def decisions(
-        self, room: str | None = None, user: str | None = None, most: int = 100
-    ) -> list[Decision]:
-        """Read the newest decisions on a room and a user."""
 
 
 class Misdirected(Exception):
@@ -61,7 +52,7 @@ class OperatorDeps:
 
     metrics: Metrics
     overview: Overview
-    store: Kept
+    decisions: LastDecisions
     webhooks: Webhooks
     pushes: Pushes
     push: Callable[[bytes, str], None]
@@ -166,11 +157,7 @@ class OperatorsApp:
         shown = records.mask(user) if user else None
         if user and shown is None:
             return _json(request, {"decisions": [], "users": "not recorded"})
-        kept = {each.id: each for each in await self._deps.store.decisions(room, shown, most)}
-        for each in records.recent:  # these may not be written yet, or the file have trouble
-            if room in (None, each.ruling.room) and shown in (None, each.ruling.user):
-                kept[each.id] = each
-        newest = sorted(kept.values(), key=lambda each: each.at, reverse=True)[:most]
+        newest = await self._deps.decisions.on(room, shown, most)
         return _json(request, {"decisions": [each.as_json() for each in newest]})
 
     def _check_host(self, request: BoundedRequest) -> None:

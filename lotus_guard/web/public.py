@@ -3,24 +3,56 @@
 POST /get_token, /sfu/get   a token, judged (`lotus_guard.web.token_exchange`)
 any  /sfu_webhook           to upstream, and a hint for us
 GET  /                      the landing page, in place of upstream's 404
+GET  /panel/, and its files  the moderators' panel, where that is on (`lotus_guard.web.panel`)
+POST /panel/room            what it asks us
 any  whatever else          to upstream; a token in the answer is judged all the same
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from klein import Klein
 from twisted.web.http_headers import Headers
 
 from lotus_guard.core.sentence import Sentence
-from lotus_guard.core.wire import Endpoint, is_homeservers, is_webhook, read_token_request
+from lotus_guard.core.wire import (
+    Endpoint,
+    endpoint_of,
+    is_homeservers,
+    is_webhook,
+    read_token_request,
+    served_path,
+)
 from lotus_guard.web.answers import Answers
 from lotus_guard.web.client_request import ClientRequest
 from lotus_guard.web.hooks import Hooks, most_bytes
 from lotus_guard.web.landing import Page
-from lotus_guard.web.problems import Problem
+from lotus_guard.web.panel.files import PATHS, Files
+from lotus_guard.web.panel.room import RoomDoor
+from lotus_guard.web.problems import CORS, Problem
 from lotus_guard.web.token_exchange import TokenExchange
+
+BARE, ROOM = "/panel", "/panel/room"
+PRIVATE = {b"Cache-Control": b"no-store", b"X-Content-Type-Options": b"nosniff"}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def at_each(app: Klein, paths: Iterable[str]) -> Callable[[F], F]:
+    """Make a decorator that routes a GET for each of these paths to one handler."""
+
+    def decorate(handler: F) -> F:
+        for path in paths:
+            app.route(path, methods=["GET"])(handler)
+        return handler
+
+    return decorate
+
+
+def label_of(target: bytes) -> str:
+    """Name what was asked for, for metrics."""
+    return endpoint_of(target) or ("panel" if target.startswith(b"/panel") else "other")
 
 
 class PublicApp:
@@ -34,11 +66,14 @@ class PublicApp:
         webhooks: Hooks,
         answers: Answers,
         landing: Mapping[str, Page],
+        panel: RoomDoor | None = None,
     ) -> None:
         self.exchange = exchange
         self.webhooks = webhooks
         self._answers = answers
         self._landing = landing
+        self._panel = panel
+        self._files = Files()
 
     @app.route("/get_token", methods=["POST"])
     async def get_token(self, request: ClientRequest) -> None:
@@ -68,6 +103,41 @@ class PublicApp:
         headers = Headers({name: [value] for name, value in page.headers.items()})
         headers.setRawHeaders(b"Content-Length", [b"%d" % len(page.body)])
         self._answers.finish(request, 200, None, headers, page.body)
+
+    @at_each(app, (BARE, *PATHS))
+    async def panel(self, request: ClientRequest) -> None:
+        """Serve the panel's page, or one of its files."""
+        if self._panel is None:
+            await self.pass_through(request)
+            return
+        self.exchange.refuse_too_long(request)
+        path = served_path(request.target)
+        if path == BARE.encode("ascii"):
+            headers = Headers({b"Location": [b"panel/"], b"Content-Length": [b"0"]})
+            self._answers.finish(request, 308, None, headers, b"")
+            return
+        self._files.serve(request, path, self._answers)
+
+    @app.route(ROOM, methods=["POST"])
+    async def room(self, request: ClientRequest) -> None:
+        """Answer a moderator's panel."""
+        if self._panel is None:
+            await self.pass_through(request)
+            return
+        self.exchange.refuse_too_long(request)
+        self._tell(request, await self._panel.answer(request.content.read(), request.origin))
+
+    @app.route(ROOM, methods=["OPTIONS"])
+    async def room_from_elsewhere(self, request: ClientRequest) -> None:
+        """Let a panel ask that is served elsewhere; what it knows is proved by its token alone."""
+        if self._panel is None:
+            await self.pass_through(request)
+            return
+        self._tell(request, b"")
+
+    def _tell(self, request: ClientRequest, body: bytes) -> None:
+        headers = Headers({name: [value] for name, value in {**CORS, **PRIVATE}.items()})
+        self._answers.finish(request, 200, None, headers, body)
 
     @app.route("/", branch=True)
     async def pass_through(self, request: ClientRequest, **_rest: Any) -> None:

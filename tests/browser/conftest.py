@@ -1,8 +1,6 @@
-"""A real headless Chromium, and the status page in it."""
+"""The status page in a real headless Chromium (`tests/chromium.py`)."""
 
 import json
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,21 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from attrs import define, field
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.real.processes import ROOT, Process, free_port, http
 
 HERE = Path(__file__).parent
-ARGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 EYES = """
   window.violations = [];
   document.addEventListener("securitypolicyviolation", (event) =>
@@ -37,25 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.real)
-
-
-def chromium() -> str:
-    """Find Chromium; skip where there is none, or fail where there must be one."""
-    path = shutil.which("chromium")
-    if path is None:
-        if os.environ.get("REQUIRE_REAL_TESTS"):
-            pytest.fail("there is no chromium on PATH: run `make test`")
-        pytest.skip("there is no chromium on PATH")
-    return path
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = chromium()
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=ARGS)
-        yield running
-        running.close()
 
 
 @define(eq=False)

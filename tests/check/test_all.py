@@ -65,6 +65,8 @@ async def test_all_is_well_where_it_is_and_nothing_is_left_behind(stack: Checked
         "public-endpoints",
         "public-slashes",
         "public-cors",
+        "public-panel",
+        "panel-openid",
         "public-client",
         "user",
         "upstream-key",

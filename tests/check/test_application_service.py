@@ -11,6 +11,7 @@ from lotus_guard.check.application_service import check_application_service
 from lotus_guard.check.context import CheckContext, CheckOptions, HttpClients
 from lotus_guard.check.finding import Finding, Level, worst
 from lotus_guard.neighbours.http import Http
+from lotus_guard.neighbours.openid import USERINFO
 from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.stack import AS_TOKEN
 from tests.check.checked_stack import CheckedStack
@@ -107,7 +108,8 @@ async def test_a_stack_without_an_admin_is_green_with_notes(stack: CheckedStack)
     """A homeserver without an admin API, of which only the application service is asked."""
     stack.world.sandbox.homeserver.add_account("@guard:sandbox", AS_TOKEN)
     proxy = stack.before("LOTUS_GUARD_SYNAPSE_URL")
-    proxy.only = ("/_matrix/client/versions", "/_matrix/client/v3/account/whoami")
+    asked = f"{USERINFO}?access_token=lotus-guard-check"
+    proxy.only = ("/_matrix/client/versions", "/_matrix/client/v3/account/whoami", asked)
     stack.user_token = ""
     stack.environment |= {"LOTUS_GUARD_SYNAPSE_TOKEN": "", "LIVEKIT_AS_TOKEN": AS_TOKEN}
     found = await stack.check()

@@ -7,6 +7,7 @@ from typing import Any
 from pytest_twisted import ensureDeferred
 
 from lotus_guard.check.finding import Level
+from lotus_guard.neighbours.openid import USERINFO
 from tests.check.breaks import Break, F, W, each_is_found
 from tests.check.checked_stack import CheckedStack
 from tests.check.proxy import Proxy
@@ -19,7 +20,9 @@ def synapse_is_refused(stack: CheckedStack) -> None:
 
 def synapse_has_no_admin_api(stack: CheckedStack) -> None:
     proxy = stack.before("LOTUS_GUARD_SYNAPSE_URL")
-    proxy.only = ("/_matrix/client/versions", "/_matrix/client/v3/account/whoami")
+    whoami = "/_matrix/client/v3/account/whoami"
+    asked = f"{USERINFO}?access_token=lotus-guard-check"
+    proxy.only = ("/_matrix/client/versions", whoami, asked)
     stack.user_token = ""
 
 

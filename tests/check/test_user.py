@@ -66,7 +66,7 @@ async def test_a_user_who_gets_no_openid_token_is_a_finding(stack: CheckedStack)
 
     class NoOpenId(Proxy):
         def render(self, request: Any) -> int:
-            self.page = (403, refusal) if b"/openid/" in request.uri else None
+            self.page = (403, refusal) if b"/openid/request_token" in request.uri else None
             return super().render(request)
 
     stack.environment["LOTUS_GUARD_SYNAPSE_URL"] = stack.serve(NoOpenId(url))

@@ -226,7 +226,7 @@ class Synapse(Homeserver):
             **(self._behind() if self.proxy_url else {}),
             "app_service_config_files": self._services(),
             "listeners": [
-                self._listener(self.port, False, ["client"]),
+                self._listener(self.port, False, ["client", "openid"]),
                 self._listener(self.tls_port, True, ["federation", "openid"]),
             ],
             **self.more,

@@ -10,9 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha512
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +32,20 @@ DEBIAN_TOOLS = "debhelper debootstrap dpkg-dev help2man iproute2 lintian python3
 REDIS = ["redis-server", "redis-tools", "liblzf1", "libjemalloc2"]
 # Programs of the benchmarks, each with the libraries that no other package here brings along.
 BENCH_TOOLS = [["nginx"], ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"]]
+# The client's side of the Widget API, and the judge of accessibility: a file of each is enough.
+NPM = {
+    "matrix-widget-api": (
+        "1.19.0",
+        "dist/api.js",
+        "Qe7L6G1mQJphBC47/Bzp5ljPIK1UARgLiuGgS+/KmEs/eaNHkQ3+ArD0/0kvMV+d6kCGAZ9OKRqsnuPjizI+tw==",
+    ),
+    "axe-core": (
+        "4.14.1",
+        "axe.min.js",
+        "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+    ),
+}
+"""Version, file, and the SHA-512 of the package, by its name."""
 TRIES = 3
 
 
@@ -149,6 +166,32 @@ def debian(name: str, *packages: str) -> None:
         archive.unlink()
 
 
+def npm(name: str, version: str, file: str, digest: str) -> None:
+    """Take one file out of a package of npm's; nothing of it is run here."""
+    folder = REAL / "npm" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    run(["npm", "pack", "--silent", "--ignore-scripts", f"{name}@{version}"], folder=folder)
+    (packed,) = folder.glob("*.tgz")
+    if b64encode(sha512(packed.read_bytes()).digest()).decode() != digest:
+        say(f"{name} {version} is not what it was")
+        sys.exit(1)
+    with tarfile.open(packed) as archive:
+        found = archive.extractfile(f"package/{file}")
+        assert found is not None, f"{name} has no {file}"
+        (folder / Path(file).name).write_bytes(found.read())
+    packed.unlink()
+
+
+def npm_files() -> None:
+    """Get what the panel is tested with."""
+    if shutil.which("npm") is None:
+        say("npm is missing: THE PANEL CANNOT BE TESTED. On Debian: apt-get install npm")
+        return
+    for name, (version, file, digest) in NPM.items():
+        once(f"npm-{name}", version, partial(npm, name, version, file, digest))
+
+
 def benchmarks() -> None:
     """Get what the benchmarks make load with, and what answers it."""
     for name, *libraries in BENCH_TOOLS:
@@ -169,6 +212,7 @@ def main() -> int:
         return 3
     once("livekit-server", LIVEKIT, partial(go_binary, LIVEKIT, "server", "livekit-server"))
     if "--bench" not in sys.argv:
+        npm_files()
         once("dendrite", DENDRITE, partial(go_binary, DENDRITE, "dendrite", "dendrite"))
     if "--packaging" in sys.argv:
         packaging()

@@ -93,6 +93,14 @@ def test_the_lines_for_nginx_take_the_prefix_off(guard: int, tmp_path: Path) -> 
         assert answer.body.decode().split()[1] == "127.0.0.1"
 
 
+def test_the_lines_for_the_panel_leave_its_path_as_it_is(guard: int, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "panel.md").read_text()
+    (block,) = re.findall(r"```nginx\n(.*?)```", page, re.DOTALL)
+    with nginx(tmp_path, block.replace("127.0.0.1:8070", f"127.0.0.1:{guard}")) as url:
+        for path in ("/panel/", "/panel/room", "/panel/texts/de.json"):
+            assert arrives(url + path) == path
+
+
 def npm(path: str, host: str, port: int) -> str:
     """Write a custom location as Nginx Proxy Manager does."""
     behind = f"/{host.partition('/')[2]}" if "/" in host else ""

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from klein import Klein
 
+from lotus_guard.web.panel.files import PATHS
 from lotus_guard.web.public import PublicApp
 from lotus_guard.web.routes import Routes
 
@@ -92,5 +93,7 @@ def test_an_app_that_leaves_something_over_is_refused() -> None:
 
 def test_the_public_port_has_the_routes_that_its_head_lists() -> None:
     rules = {rule.rule: rule.methods for rule in PublicApp.app.url_map.iter_rules()}
-    assert rules.keys() == {"/get_token", "/sfu/get", "/sfu_webhook", "/", "/<path:__rest__>"}
+    panel = {"/panel", "/panel/room", *PATHS}
+    tokens = {"/get_token", "/sfu/get", "/sfu_webhook", "/", "/<path:__rest__>"}
+    assert rules.keys() == tokens | panel
     assert rules["/get_token"] == rules["/sfu/get"] == {"POST"}

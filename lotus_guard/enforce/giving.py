@@ -154,7 +154,7 @@ class Giving:
             await self._changed(key, lambda claim: claim and claim.confirmed(grant, self.epoch()))
 
     async def give(self, step: GiveBack) -> None:
-        """Give back; raises Outage, also where it is not to be given any more.
+        """Gives back; raises Outage, also where it is not to be given any more.
 
         Between a look and what follows from it somebody else may have changed what they hold, and a
         change replaces all of it (docs/facts.md, LiveKit: permissions): so they are looked at once
@@ -206,6 +206,6 @@ class Hands:
         await self.service.curb(livekit_room, identity)
 
     async def give(self, step: GiveBack) -> None:
-        """Give back; raises Outage."""
+        """Gives back; raises Outage."""
         if self.giving is not None:
             await self.giving.give(step)

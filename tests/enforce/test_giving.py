@@ -208,6 +208,19 @@ def test_what_is_taken_is_noted_before_it_is_sent(arm: Arm) -> None:
     assert arm.done[-1] == ("curb", ALICE.identity)
 
 
+def test_a_mistake_of_ours_keeps_nothing_from_being_taken(arm: Arm, logged: list[Any]) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    assert arm.look(bans_of=broken) == []
+    arm.store.keep = broken
+    result(ensureDeferred(arm.hands.permit(CALL, ALICE, SOUND)))
+    assert arm.done[0][:2] == (ALICE.identity, SOUND)
+    said = " ".join(str(each.get("log_format")) for each in logged)
+    assert "could not be found out" in said
+    assert "could not be kept" in said
+
+
 @pytest.mark.parametrize(
     "there",
     [

@@ -71,7 +71,7 @@ class Cameras(BypassableRule[CamerasPolicy]):
     examples = (
         Example(
             {MAX_CAMERAS: 4},
-            "At most four cameras at once",
+            "example_cameras",
             "at most four cameras at once in the room's calls",
         ),
         Example(

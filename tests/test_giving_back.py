@@ -2,18 +2,20 @@
 
 import json
 import sqlite3
+import time
 from typing import Any
 
 import pytest
 import pytest_twisted
 from livekit.protocol import models as lk_models
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.rules.media import Media
 from lotus_guard.rules.rulings import replay
+from lotus_guard.run.memory import Housekeeping
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN
 from tests.calls import NO_CAMERA, PUSH, VIDEO, Troubled, join, last, metric, push, settled, sources
@@ -306,4 +308,36 @@ async def test_nobody_gives_who_does_not_lead(world: World) -> None:
     await two.memory.cluster.lease.renew()
     two.memory.directory.learn_room(CALL, one.memory.directory.binding_of(CALL))  # type: ignore[arg-type]
     await two.live.run_pass()
+    assert sources(alice) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_claims_go_with_the_call(world: World) -> None:
+    await narrowed(world)
+    del world.sandbox.sfu.rooms[CALL]
+    await passes(world)
+    clock = Clock()
+    housekeeping = Housekeeping(world.guard.memory, world.guard.live, clock.seconds)
+    housekeeping.tidy()
+    clock.advance(3601.0)
+    housekeeping.tidy()
+    assert metric(world, "lotus_guard_claims") == 0.0
+    await deferLater(reactor, 0.2, lambda: None)
+    with sqlite3.connect(world.directory / "state.sqlite") as connection:
+        assert connection.execute("SELECT * FROM claim").fetchall() == []
+
+
+@pytest.mark.parametrize("seconds", [-40.0, 40.0])
+@pytest_twisted.ensureDeferred
+async def test_clocks_that_differ_end_no_claim(world: World, seconds: float) -> None:
+    """When a session was begun, LiveKit says by its own clock."""
+    world.sandbox.sfu.epoch = lambda: time.time() + seconds
+    world.sandbox.authorization.issuer.epoch = world.sandbox.sfu.epoch
+    world.start_guard(**ON)
+    await passes(world)  # LiveKit has told what time it is
+    alice = await join(world, "alice", OPEN)
+    policy(world, NO_CAMERA)
+    await passes(world, 2)
+    policy(world, {})
+    await passes(world, 2)
     assert sources(alice) == []

@@ -48,6 +48,7 @@ OTHERS = {
     "lotus_guard.git",
     "m.call",
     "m.room",
+    "org.matrix",
     "predecessor.room_id",
     "unsigned.age",
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from attrs import define
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.logger import Logger
 
 from lotus_guard.core.claim import OVER, Claim, Issue
@@ -90,7 +90,19 @@ class Giving:
         """Follow what people are seen to hold; list what is to be given back.
 
         `steps` are those that the policies call for: whoever gets one is given nothing meanwhile.
+        A mistake in this keeps nothing from being taken.
         """
+        try:
+            return await self._look(rooms, steps, bans_of)
+        except CancelledError:
+            raise
+        except Exception:
+            _log.failure("What is to be given back could not be found out")
+            return []
+
+    async def _look(
+        self, rooms: Mapping[LiveKitRoom, Attendance], steps: Sequence[Step], bans_of: BansOf
+    ) -> list[GiveBack]:
         for key in forfeited(steps):
             await self._changed(key, lambda _claim: OVER)
         for livekit_room, attendance in rooms.items():
@@ -136,7 +148,12 @@ class Giving:
         """Change a claim; None where the others cannot be told: then nothing is given."""
         try:
             return await self.store.change(key, work)
+        except CancelledError:
+            raise
         except Outage:
+            return None
+        except Exception:
+            _log.failure("A claim could not be kept")
             return None
 
     # What is sent to LiveKit.
@@ -154,7 +171,7 @@ class Giving:
             await self._changed(key, lambda claim: claim and claim.confirmed(grant, self.epoch()))
 
     async def give(self, step: GiveBack) -> None:
-        """Give back; raises Outage, also where it is not to be given any more.
+        """Gives back; raises Outage, also where it is not to be given any more.
 
         Between a look and what follows from it somebody else may have changed what they hold, and a
         change replaces all of it (docs/facts.md, LiveKit: permissions): so they are looked at once
@@ -206,6 +223,6 @@ class Hands:
         await self.service.curb(livekit_room, identity)
 
     async def give(self, step: GiveBack) -> None:
-        """Give back; raises Outage."""
+        """Gives back; raises Outage."""
         if self.giving is not None:
             await self.giving.give(step)

@@ -193,7 +193,7 @@ class RoomPass:
     async def _only_given(
         self, room: RoomId, known: RoomRules, was_under_policy: bool, turn: Turn
     ) -> bool:
-        """Give back in a room that has no policy any more; whether anything was to be given."""
+        """Gives back in a room that has no policy any more; whether it was looked at for that."""
         giving = self.effects.giving
         if giving is None:
             return False

@@ -133,7 +133,7 @@ class Expel(Step):
 
 @frozen
 class GiveBack(Step):
-    """Give a participant back what we took of upstream's grant and no rule forbids any more."""
+    """A step that gives a participant back what we took, where no rule forbids it any more."""
 
     grant: Grant
     """What they have then."""

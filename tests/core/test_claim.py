@@ -128,6 +128,25 @@ def test_what_was_sent_and_has_not_come_yet_ends_nothing() -> None:
     assert joined(claim, ALL) == claim
 
 
+def test_what_livekit_has_confirmed_is_held_and_what_was_before_is_somebody_elses() -> None:
+    """A bot that takes the camera again at once, as we had taken it, is not fought with."""
+    claim = narrowed().setting(ALL, NOW).confirmed(ALL, NOW)
+    assert claim.under_way == ()
+    late = claim.seen("S1", NOW, NO_CAMERA, NOW + claims.LAG)
+    assert late == claim, "a list may show what was before"
+    assert late.may_give(NO_CAMERA, frozenset()) is None
+    assert claim.seen("S1", NOW, NO_CAMERA, NOW + claims.LAG + 0.1) is OVER
+    shown = claim.seen("S1", NOW, ALL, NOW)
+    assert shown.seen("S1", NOW, NO_CAMERA, NOW) is OVER, "it was shown already"
+    assert shown.may_give(ALL, frozenset()) is None
+
+
+def test_only_what_was_sent_is_confirmed() -> None:
+    assert narrowed().confirmed(ALL, NOW) == narrowed()
+    assert issued().setting(ALL, NOW).confirmed(ALL, NOW).session is None
+    assert OVER.confirmed(ALL, NOW) is OVER
+
+
 def test_only_so_much_is_remembered() -> None:
     claim = joined(issued(), ALL)
     for _ in range(3):

@@ -59,6 +59,14 @@ def test_what_is_no_date_tells_nothing(date: str) -> None:
     assert clock.candidate(5.0) == 0.0
 
 
+def test_what_a_server_has_told_is_known_though_ours_is_followed() -> None:
+    clock = ServerClock("LiveKit", lambda: 1000.0)
+    assert clock.told() == clock.epoch() == 1000.0
+    clock.saw(formatdate(1020.0, usegmt=True), 1000.0)
+    assert clock.told() == pytest.approx(1020.5)
+    assert clock.epoch() == 1000.0
+
+
 def test_the_distance_is_said_from_this_machines_side() -> None:
     clock = ServerClock("LiveKit", lambda: NOW)
     clock.ahead = 600.4

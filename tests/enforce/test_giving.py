@@ -156,6 +156,7 @@ def test_what_is_seen_is_followed_and_given_back(arm: Arm) -> None:
     assert arm.look(bans_of=lambda *_: CAMERA) == []
     assert arm.give() is None
     assert arm.done == [(ALICE.identity, ALL, (ALL,))], "noted before it is sent"
+    assert arm.claim.under_way == (), "LiveKit has confirmed it"
     assert arm.look(there=(evolve(ALICE, grant=ALL),)) == []
     assert not arm.claim.is_over
 
@@ -195,11 +196,29 @@ def test_what_is_taken_is_noted_before_it_is_sent(arm: Arm) -> None:
     arm.look()
     assert result(ensureDeferred(arm.hands.permit(CALL, ALICE, SOUND))) is None
     assert arm.done == [(ALICE.identity, SOUND, (SOUND,))]
+    assert not arm.claim.under_way
+    arm.failure = AWAY
+    assert "made up" in str(result(ensureDeferred(arm.hands.permit(CALL, ALICE, SOUND))))
+    assert arm.claim.under_way == (SOUND,), "the answer was lost"
+    arm.failure, arm.done[1:] = None, []
     arm.store.is_away = True
     result(ensureDeferred(arm.hands.permit(CALL, ALICE, SOUND)))
     assert len(arm.done) == 2, "what is to be taken is taken all the same"
     result(ensureDeferred(arm.hands.curb(CALL, ALICE.identity)))
     assert arm.done[-1] == ("curb", ALICE.identity)
+
+
+def test_a_mistake_of_ours_keeps_nothing_from_being_taken(arm: Arm, logged: list[Any]) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    assert arm.look(bans_of=broken) == []
+    arm.store.keep = broken
+    result(ensureDeferred(arm.hands.permit(CALL, ALICE, SOUND)))
+    assert arm.done[0][:2] == (ALICE.identity, SOUND)
+    said = " ".join(str(each.get("log_format")) for each in logged)
+    assert "could not be found out" in said
+    assert "could not be kept" in said
 
 
 @pytest.mark.parametrize(

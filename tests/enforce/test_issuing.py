@@ -9,9 +9,9 @@ import pytest
 from lotus_guard.core.model import Identity, Source
 from lotus_guard.core.token import KeyPair, Token, mint, open_token
 from lotus_guard.enforce.issuing import Issuing, Pass
-from lotus_guard.enforce.judge import Finding, WantedSeat
+from lotus_guard.enforce.judge import NO_MEDIA, Finding, WantedSeat
 from lotus_guard.enforce.recipient import Recipient
-from lotus_guard.rules.rule import Allow, Forbid
+from lotus_guard.rules.rule import Allow, Fact, Forbid
 from tests.enforce.stand_ins import ROOM, Given, Records, Says
 
 PAIR = KeyPair("key", "a-secret-of-32-characters-or-more")
@@ -139,3 +139,19 @@ def test_the_record_holds_what_it_takes_to_decide_once_more() -> None:
         "seconds": 3600,
         "life": LIFE,
     }
+
+
+def test_what_the_live_loop_could_not_judge_is_not_given_back() -> None:
+    """Who asks may know how many are there; in a call the same rule would forbid nothing."""
+    counting = Says("one", Forbid(frozenset({CAMERA})), needs=[Fact.ATTENDANCE])
+    findings = [
+        Finding(counting, Given(), Forbid(frozenset({CAMERA})), False),
+        forbids("two", SCREEN),
+    ]
+    passed, _ = issue(*findings)
+    assert passed.sent is not None
+    assert passed.sent.grant.sources == ("microphone", "screen_share_audio")
+    assert passed.granted is not None
+    assert passed.granted.sources == ("microphone", "screen_share", "screen_share_audio")
+    data, _ = issue(Finding(counting, Given(), NO_MEDIA, False))
+    assert data.granted == token_of().grant, "of a slot for data the live loop knows that"

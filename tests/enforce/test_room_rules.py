@@ -19,7 +19,8 @@ from lotus_guard.enforce.policies import Known
 from lotus_guard.enforce.presence import Seen
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.enforce.stage import Stage
-from lotus_guard.rules.plan import Ban, Curb, Narrow, Remove, Silence, Step
+from lotus_guard.rules.giving import GIVING
+from lotus_guard.rules.plan import Ban, Curb, GiveBack, Narrow, Remove, Silence, Step
 from lotus_guard.rules.rule import Allow, Fact, Place
 from tests.enforce.stand_ins import Given, Says
 
@@ -53,6 +54,25 @@ def test_the_rule_that_counts_seats_is_the_one_that_needs_to_know_who_is_there()
     seating = held("seats", True, Fact.ATTENDANCE)
     assert RoomRules([held("one"), seating]).seating() is seating
     assert RoomRules([held("one")]).seating() is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_certain"),
+    [
+        (RoomRules([held("one")]), True),
+        (RoomRules([held("one")], is_whole=False), False),
+        (RoomRules([held("one")], has_bug=True), False),
+        (RoomRules([held("one"), RoomRule(Says("two", Allow()), Known(Given(), False))]), False),
+    ],
+)
+def test_they_are_certain_where_each_is_known_as_it_is_now(
+    rules: RoomRules, is_certain: bool
+) -> None:
+    assert rules.is_certain is is_certain
+
+
+def test_no_rule_calls_for_what_is_given_back() -> None:
+    assert RoomRules([]).behind(GiveBack(CALL, ALL, ALL.grant, ALL.grant)) == GIVING
 
 
 RULES = RoomRules(

@@ -1,9 +1,9 @@
 """The laws of giving back, under any interleaving of what can happen to one identity in a call.
 
-The model is LiveKit as docs/facts.md has it: a token gives its rights on each join, LiveKit hands
-out tokens with the rights as they are, a change replaces all of them. Changes of ours may be lost,
-or come late. What cannot be told from a change of ours is left out, for nobody could: somebody else
-sets the very grant that we have just sent.
+The model is LiveKit as it is (docs/facts.md, LiveKit: permissions): a token gives its rights on
+each join, LiveKit hands out tokens with the rights as they are, a change replaces all of them.
+Changes of ours may be lost, or come late. What cannot be told from a change of ours is left out,
+for nobody could: somebody else sets the very grant that we have just sent.
 """
 
 from attrs import define, frozen

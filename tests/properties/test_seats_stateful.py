@@ -10,7 +10,9 @@ from lotus_guard.core.seats import SPARE
 from lotus_guard.enforce.seating import LOOK_MAX_AGE
 from tests.core.seating import CALL, ROOM, look, make
 
-USERS = st.sampled_from([f"@u{i}:s" for i in range(5)])
+MODERATOR = "@mod:s"
+"""Exempt from the limit."""
+USERS = st.sampled_from([MODERATOR, *(f"@u{i}:s" for i in range(5))])
 DEVICES = st.sampled_from(["1", "2"])
 
 
@@ -53,6 +55,12 @@ class SeatsMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
+    def limit_of(self, user: str) -> int | None:
+        return None if user == MODERATOR else self.limit
+
+    def unseated(self) -> list[str]:
+        return self.seats.reassess(ROOM, self.limit, {MODERATOR})
+
     @rule(limit=st.integers(1, 4))
     def change_limit(self, limit: int) -> None:
         self.limit = limit
@@ -63,7 +71,7 @@ class SeatsMachine(RuleBasedStateMachine):
         self.tick()
         identity = Identity(f"{user}:{device}")
         is_at_hand = not is_fresh and self.now - self.seen <= LOOK_MAX_AGE
-        who = (ROOM, user, identity, self.limit)
+        who = (ROOM, user, identity, self.limit_of(user))
         if (is_at_hand and self.seats.admit(*who, self.seen, self.now).admitted) or self.ask_afresh(
             user, identity
         ):
@@ -90,8 +98,9 @@ class SeatsMachine(RuleBasedStateMachine):
             p for p, until in self.seats.seated(ROOM).items() if until is None or until > self.now
         }
         before = len(held | self.users())
-        seating = self.seats.admit(ROOM, user, identity, self.limit, self.now, self.now)
-        if user in self.users() or user in held:
+        limit = self.limit_of(user)
+        seating = self.seats.admit(ROOM, user, identity, limit, self.now, self.now)
+        if user in self.users() or user in held or user == MODERATOR:
             assert seating.admitted, "nobody seated is ever refused"
         else:
             assert seating.admitted == (before < self.limit), "never more than the limit"
@@ -164,7 +173,7 @@ class SeatsMachine(RuleBasedStateMachine):
     @rule()
     def watch(self) -> None:
         self.look()
-        assert self.seats.reassess(ROOM, self.limit) == [], "nobody seated is ever put out"
+        assert self.unseated() == [], "nobody seated is ever put out"
 
     @rule(user=USERS, device=DEVICES)
     def come_from_a_drawer(self, user: str, device: str) -> None:
@@ -178,10 +187,11 @@ class SeatsMachine(RuleBasedStateMachine):
         self.live.add(identity)
         self.look()
         is_full = len(self.seats.taken(ROOM, self.now)) > self.limit
-        unseated = self.seats.reassess(ROOM, self.limit)
-        assert set(unseated) <= {user}, "nobody seated is ever put out"
+        unseated = self.unseated()
+        assert set(unseated) <= {user} - {MODERATOR}, "nobody seated or exempt is ever put out"
         assert not unseated or is_full
-        assert unseated or not (is_full and was_put_out), "who was put out is known again"
+        is_known = is_full and was_put_out and user != MODERATOR
+        assert unseated or not is_known, "who was put out is known again"
         if unseated:
             self.live.discard(identity)
             self.seats.put_out(ROOM, identity, self.now)

@@ -7,6 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lotus_guard.core.claim import given as given_back
 from lotus_guard.core.model import (
     Attendance,
     Grant,
@@ -21,7 +22,7 @@ from lotus_guard.core.model import (
 from lotus_guard.core.token import KeyPair, Token, lifetime, restrain
 from lotus_guard.rules import RULES
 from lotus_guard.rules.decision import Deed, Ruling
-from lotus_guard.rules.plan import Ban, Curb, Narrow, Remove, Silence, Step, plan
+from lotus_guard.rules.plan import Ban, Curb, GiveBack, Narrow, Remove, Silence, Step, plan
 from lotus_guard.rules.rulings import (
     Cut,
     let_through,
@@ -200,3 +201,20 @@ def test_calls_that_go_on_without_a_rule_are_told_of_without_a_room() -> None:
 
 def test_a_refusal_by_a_rule_that_is_no_more_cannot_be_decided_again() -> None:
     assert replay(evolve(seat_refused(ROOM, USER, 2, 2), rule="gone")) is None
+
+
+@given(grants, grants, forbidden)
+def test_what_was_given_back_is_decided_again_from_its_record(
+    held: Grant, granted: Grant, forbids: frozenset[Source]
+) -> None:
+    grant = given_back(held, granted, forbids)
+    if grant is not None:
+        someone = Participant(Identity("i"), "sid", held)
+        step = GiveBack(LiveKitRoom("a"), someone, grant, granted, forbids)
+        ruling = on_record(step_taken(ROOM, USER, step, "give_back")).ruling
+        assert replay(ruling) == ruling.verdict
+        assert ruling.verdict.startswith("given back: may publish")
+    step = GiveBack(LiveKitRoom("a"), Participant(Identity("i"), "s", granted), granted, granted)
+    failed = step_taken(ROOM, USER, step, "give_back", "timeout: late")
+    assert failed.verdict == replay(failed) == "left alone"
+    assert failed.why.endswith("it failed: timeout: late")

@@ -35,7 +35,7 @@ class Places:
 
 
 def places(row: Row, most: int, is_exempt: Callable[[Identity], bool]) -> Places:
-    """Give everybody in the row their place; who has one too many does not count for the others."""
+    """Everybody's place in the row; who has one too many does not count for the others."""
     total, on = 0, {}
     for identity, count in row.items():
         if is_exempt(identity):

@@ -11,6 +11,8 @@ LIMIT_EVENT = "io.lotus.voice_limit"
 SOURCES_EVENT = "io.lotus.room_quality"
 BOTH: Rules = [rule for rule in RULES if rule.name in ("limit", "sources")]
 """The two rules that these tests are about, however many there are."""
+JUDGING: Rules = [rule for rule in RULES if rule.judges_tokens]
+"""Those that are asked when a token is issued."""
 UNSET = [
     sentence
     for rule in RULES

@@ -13,12 +13,12 @@ from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from lotus_guard.core.token import KeyPair, NotOurs, open_token, sign
-from lotus_guard.rules import RULES
 from lotus_guard.rules.push import sign_push
 from lotus_guard.run.config import Faulty, read_config
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, SECRET, TWO, VOICE
 from tests.enforce.test_credentials import put
+from tests.events import JUDGING
 from tests.test_docs import GOOD
 from tests.world import World
 
@@ -162,7 +162,7 @@ async def test_a_token_that_is_refused_and_not_renewed_is_the_outage_it_was(file
     files.start()
     files.renew_account("nobody-told-the-guard")
     assert (await files.world.ask("alice", TWO)).status == 200
-    assert set(files.world.fail_opens()) == {(rule.name, "unauthorized") for rule in RULES}
+    assert set(files.world.fail_opens()) == {(rule.name, "unauthorized") for rule in JUDGING}
 
 
 @pytest_twisted.ensureDeferred

@@ -14,7 +14,7 @@ from lotus_guard.rules.decision import Decision, from_json
 from lotus_guard.rules.rulings import replay
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, SECRET, TWO, VOICE
 from tests.calls import NO_CAMERA, fill, full_room_and_a_drawer, join, last, people, sources
-from tests.events import SOURCES_EVENT
+from tests.events import JUDGING, SOURCES_EVENT
 from tests.world import FAST, World, http_answer, token_request
 
 HEADER = "Lotus-Guard-Decision"
@@ -85,7 +85,7 @@ async def test_a_fail_open_is_on_record_and_its_answer_is_upstreams(world: World
     got = await world.ask("alice", VOICE)
     assert HEADER not in got.headers
     found = await decisions(world, user="@alice:sandbox", room=VOICE)
-    assert {each.ruling.rule for each in found} == {rule.name for rule in RULES}
+    assert {each.ruling.rule for each in found} == {rule.name for rule in JUDGING}
     assert {each.ruling.deed for each in found} == {"fail_open"}
     assert all(each.ruling.inputs["reason"] == "reset" for each in found)
 

@@ -14,7 +14,7 @@ import pytest_twisted
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.rules import RULES
 from lotus_guard.sandbox.stack import TWO, VOICE
-from tests.events import LIMIT_EVENT, SOURCES_EVENT
+from tests.events import JUDGING, LIMIT_EVENT, SOURCES_EVENT
 from tests.real.processes import free_port
 from tests.world import DEADLINE, FAST, World, http_answer
 
@@ -90,7 +90,7 @@ async def test_synapse_in_trouble_lets_calls_start(world: World, fault: str) -> 
         got = await world.ask(name, TWO)
         assert time.monotonic() - begun < DEADLINE + SLACK
         assert got.claims["exp"] - got.claims["nbf"] == 3600
-    assert world.fail_opens() == {(rule.name, reason): 3.0 for rule in RULES}
+    assert world.fail_opens() == {(rule.name, reason): 3.0 for rule in JUDGING}
 
 
 async def run_pass(world: World) -> None:
@@ -129,7 +129,7 @@ async def test_nobody_is_let_through_where_nobody_asked(world: World, neighbour:
     kinds = [each.ruling.deed for each in world.guard.overview.records.recent]
     assert kinds == ["unenforced"] * len(RULES), "once a minute for each rule"
     await world.ask("bob", TWO)
-    counted = {"SYNAPSE": {rule.name for rule in RULES}, "LIVEKIT": {"limit"}}[neighbour]
+    counted = {"SYNAPSE": {rule.name for rule in JUDGING}, "LIVEKIT": {"limit"}}[neighbour]
     assert {rule for rule, _ in world.fail_opens()} == counted, "who asks is let through"
 
 

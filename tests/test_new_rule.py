@@ -237,6 +237,6 @@ def test_its_name_is_in_the_metrics(world: World) -> None:
 
 
 def test_rules_have_names_of_their_own() -> None:
-    for values in zip(*[(r.name, r.event, r.heading, r.clear_flag[0]) for r in MORE], strict=True):
+    for values in zip(*[(r.name, r.heading, r.clear_flag[0]) for r in MORE], strict=True):
         assert len(set(values)) == len(MORE)
     assert all(len(rule.heading) <= 8 for rule in MORE)

@@ -23,7 +23,7 @@ from lotus_guard.sandbox.stack import OPEN, TWO, VOICE
 from lotus_guard.web.client_request import BLIND_REQUESTS
 from lotus_guard.web.door import SLOW_SECONDS
 from tests.calls import join
-from tests.events import SOURCES_EVENT
+from tests.events import JUDGING, SOURCES_EVENT
 from tests.real.processes import free_port
 from tests.recorder import CORS
 from tests.world import FAST, Got, World, http_answer, reactor, token_request
@@ -220,7 +220,7 @@ async def test_a_line_that_is_full_opens_and_is_counted(world: World) -> None:
     world.start_guard(**FAST)
     ways(world)[0].bulkhead = Bulkhead(0, 0, reactor)
     assert (await ask_as(world, "192.0.2.1", VOICE)).sources is None
-    assert world.fail_opens() == {(rule.name, "busy"): 1.0 for rule in RULES}
+    assert world.fail_opens() == {(rule.name, "busy"): 1.0 for rule in JUDGING}
     assert sample(world, "not_asked_total", neighbour="synapse", reason="busy") >= 2.0
 
 
@@ -282,7 +282,7 @@ async def test_a_hanging_synapse_is_not_waited_for_by_everybody(world: World) ->
     for _ in range(5):
         assert (await ask_as(world, "192.0.2.1")).sources is None
     assert time.monotonic() - begun < 0.3 * 5
-    assert set(world.fail_opens()) == {(rule.name, "timeout") for rule in RULES}
+    assert set(world.fail_opens()) == {(rule.name, "timeout") for rule in JUDGING}
     assert sample(world, "not_asked_total", neighbour="synapse", reason="open") >= 10.0
     assert sample(world, "breaker_open", neighbour="synapse") == 1.0
     assert sample(world, "breaker_open", neighbour="livekit") == 0.0

@@ -33,8 +33,8 @@ from tests.contract.subject import Server
 from tests.neighbours.answering import Answer, result_of
 
 SECONDS = 5.0
-(RULE,) = (rule for rule in RULES if rule.event == POLICY)
-(OTHER_RULE,) = (rule for rule in RULES if rule.event != POLICY)
+RULE = next(rule for rule in RULES if rule.event == POLICY)
+OTHER_RULE = next(rule for rule in RULES if rule.event != POLICY)
 """Its policy is set nowhere here."""
 
 SAID: Mapping[str, Mapping[str, Membership]] = {

@@ -104,6 +104,12 @@ class Table:
             for each in look.people
         )
 
+    def is_on(self, at: float, who: WhoIs) -> bool:
+        """Whether anybody is there with a seat, or was and may come back."""
+        back = any(hold.is_grace and hold.until > at for hold in self.holds.values())
+        returns = any(until > at for until in self.returning.values())
+        return bool(back or returns or self.present(who) - self.unseated.keys())
+
     def held(self, at: float) -> set[Person]:
         """Everybody for whom a seat is held at this moment."""
         return {person for person, hold in self.holds.items() if hold.until > at}

@@ -45,6 +45,9 @@ class Occupancy:
     """How many of them are somebody else: who is unseated does not stand in their own way."""
     is_seated: bool
     """Whether this person has a seat already."""
+    is_on: bool = False
+    """Whether anybody is in the call, or was and may come back. A token alone is no call: whoever
+    asks for one again and again would keep it on."""
 
 
 def may_sit(limit: int, taken: int, is_seated: bool) -> bool:
@@ -114,7 +117,7 @@ class Seats:
         table = self._tables.get(room) or Table()
         taken = table.present(self.who) | table.held(at)
         seated = table.sits(person, identity, at, self.who)
-        return Occupancy(len(taken), len(taken - {person}), seated)
+        return Occupancy(len(taken), len(taken - {person}), seated, table.is_on(at, self.who))
 
     def admit(
         self,

@@ -206,7 +206,7 @@ class Admission:
         seating = await self.desk.claim(recipient, wanted.seats, wanted.at)
         if seating.admitted:
             return None
-        occupancy = Occupancy(seating.users, seating.users, False)
+        occupancy = Occupancy(seating.users, seating.users, False, is_on=True)
         full = Facts(occupancy, power=wanted.power)
         assert isinstance(finding.rule, Rule), "a rule with seats is one that a room's state sets"
         verdict = finding.rule.judge(finding.policy, recipient.who, full)

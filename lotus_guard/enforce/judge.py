@@ -244,7 +244,8 @@ class Judge:
         is_observed = rule.name in self.observed
         if recipient.is_for_data:
             return Finding(rule, policy, NO_MEDIA, is_observed)
-        verdict, at = await self.desk.judged(recipient, _judging(rule, policy, recipient, power))
+        judging = _judging(rule, policy, recipient, power)
+        verdict, at = await self.desk.judged(recipient, judging, rule.is_strict(policy))
         is_exempt = isinstance(verdict, Allow) and verdict.is_exempt
         seats = None if is_exempt else rule.seats(policy)
         return Finding(rule, policy, verdict, is_observed, WantedSeat(seats, at, power))

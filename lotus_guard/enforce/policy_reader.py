@@ -21,7 +21,7 @@ from lotus_guard.enforce.outage_check import OutageCheck
 from lotus_guard.enforce.policies import AllPolicies, Policies, PolicyJournal
 from lotus_guard.enforce.ports import Bug, Now, Outage, Records
 from lotus_guard.enforce.rate_limiter import RateLimiter
-from lotus_guard.enforce.remembered import Remembered
+from lotus_guard.enforce.remembered import MOST_ROOMS, Remembered
 from lotus_guard.enforce.room_rules import RoomRule, RoomRules
 from lotus_guard.enforce.turn import Turn
 from lotus_guard.rules.rule import P
@@ -49,7 +49,9 @@ class PolicyReader:
     """Whether Synapse answers, for each type of event."""
     power_check: OutageCheck = field(init=False)
     """The same for the power levels."""
-    _doubts: LruDict[RoomId, tuple[str, ...]] = field(init=False, factory=lambda: LruDict(1_000))
+    _doubts: LruDict[RoomId, tuple[str, ...]] = field(
+        init=False, factory=lambda: LruDict(MOST_ROOMS)
+    )
     """What was complained of last in each room."""
     _asked: int = field(default=0, init=False)
     """How many policies this pass has looked up."""

@@ -74,11 +74,13 @@ class SeatDesk:
         """
         self._begin_look(recipient.room, self._not_before(recipient, judging))
 
-    async def judged(self, recipient: Recipient, judging: Judging) -> tuple[Verdict, float]:
+    async def judged(
+        self, recipient: Recipient, judging: Judging, is_strict: bool = False
+    ) -> tuple[Verdict, float]:
         """Judge somebody by who is there, as freshly as the verdict needs.
 
         Returns the verdict, and when the look behind it was begun. Raises Outage where LiveKit does
-        not say.
+        not say; where that is strict, not for its being slow.
         """
         try:
             at = await self._look(recipient, self._not_before(recipient, judging))
@@ -87,7 +89,7 @@ class SeatDesk:
                 at = await self._look(recipient, recipient.arrived)
                 verdict = judging(self._occupancy(recipient, at))
         except (Flooded, Outage) as why:
-            if isinstance(why, Outage) and not self._may_be_clients_doing(recipient.room, why):
+            if not self._may_be_clients_doing(recipient.room, why, is_strict):
                 raise
             # This lets nobody in: what was seen last counts, and the seats held since.
             at = await self.presence.last_resort(recipient.room)
@@ -152,12 +154,14 @@ class SeatDesk:
         looking = self.presence.look(recipient.room, not_before)
         return (await in_time(recipient, self.clock, self.now, looking)).at
 
-    def _may_be_clients_doing(self, room: RoomId, outage: Outage) -> bool:
+    def _may_be_clients_doing(self, room: RoomId, why: Outage | Flooded, is_strict: bool) -> bool:
         """Whether clients may have made LiveKit slow; then a look of a moment ago still counts.
 
         One client with a track name of 30 MB in a room of their own, and another who joins it
         twenty times a second, are enough. Where LiveKit really hangs, nobody is kept out whom it
         could let in.
         """
+        if isinstance(why, Flooded):
+            return True
         is_recent = self.now() - self.presence.last_look(room) <= KEPT
-        return outage.reason in _CLIENTS_MAY_CAUSE and is_recent
+        return why.reason in _CLIENTS_MAY_CAUSE and (is_recent or is_strict)

@@ -143,6 +143,10 @@ class Limit(BypassableRule[LimitPolicy]):
         """For exceptions, and for who may start a call."""
         return policy.start_level is not None or super().needs_power(policy)
 
+    def is_strict(self, policy: LimitPolicy) -> bool:
+        """Where LiveKit is slow nobody starts a call: clients can make it so, and none could."""
+        return policy.start_level is not None
+
     def has_use(self, policy: LimitPolicy) -> bool:
         """One may be exempt from a limit."""
         return policy.max_users is not None
@@ -212,8 +216,7 @@ def may_start(needed: int | None, level: float | None, seen: Occupancy) -> bool:
 
     Where no levels are known, because something of ours is in trouble, everybody may.
     """
-    is_on = seen.others > 0 or seen.is_seated
-    return needed is None or is_on or level is None or level >= needed
+    return needed is None or seen.is_on or level is None or level >= needed
 
 
 def _not_started(policy: LimitPolicy, user: UserId | None, power: PowerLevels | None) -> Refuse:

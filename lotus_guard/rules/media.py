@@ -58,7 +58,7 @@ class Media(BypassableRule[SourcePolicy]):
     )
     title = "Camera and screen"
     heading = "Sources"
-    clear_flag = ("media", "Only the rules for camera and screen.")
+    clear_flag = ("media", "Only the rules for camera and screen, with the number of cameras.")
     examples = (
         Example(
             {"allow_camera": False, "allow_screenshare": False},

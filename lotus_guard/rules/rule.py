@@ -278,6 +278,13 @@ class Rule(AnyRule, Generic[P]):
         """Whether a policy holds for others than this user. Nobody is exempt who is not known."""
         return False
 
+    def is_strict(self, policy: P) -> bool:
+        """Whether what was seen last counts where LiveKit is slow, however long ago that was.
+
+        Otherwise a look of the last minute does, and without one the rule lets the call through.
+        """
+        return False
+
     def doubts(self, policy: P, power: PowerLevels) -> tuple[str, ...]:
         """Complaints of a policy that makes no sense in a room with these power levels."""
         return ()

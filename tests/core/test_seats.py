@@ -19,6 +19,22 @@ def test_whoever_needs_no_free_seat_is_seated_in_a_full_room() -> None:
     assert seats.taken(ROOM, 0.0) == ["@a:s", "@mod:s"], "and counts"
 
 
+def test_a_call_is_on_while_somebody_is_in_it_or_may_come_back_and_not_by_tokens() -> None:
+    seats, bob = make(), Identity("@b:s:D")
+
+    def is_on(at: float) -> bool:
+        return seats.occupancy(ROOM, "@b:s", bob, at).is_on
+
+    for at in (0.0, 50.0, 100.0):
+        admit(seats, "b", 5, at)
+        assert not is_on(at), "whoever asks again and again is not in it"
+    seats.saw(ROOM, {CALL: look(100.0, "@a:s:D")})
+    assert is_on(100.0)
+    seats.saw(ROOM, {CALL: look(102.0)})
+    assert is_on(103.0), "their line broke, and they may come back"
+    assert not is_on(170.0)
+
+
 def test_who_holds_a_seat_passes_again_also_when_the_limit_was_lowered() -> None:
     seats = make()
     assert admit(seats, "a", 2, 0.0)

@@ -71,7 +71,9 @@ class Desk:
         self.calls.append("foresee")
         judging(self.occupancy)
 
-    async def judged(self, recipient: Recipient, judging: Any) -> tuple[Verdict, float]:
+    async def judged(
+        self, recipient: Recipient, judging: Any, is_strict: bool
+    ) -> tuple[Verdict, float]:
         self.calls.append("judged")
         if isinstance(self.trouble, Deferred):
             await self.trouble

@@ -96,13 +96,13 @@ class Hall:
         person = f"@{name}:s"
         return Recipient(ROOM, person, Identity(f"{person}:D"), now, now + DEADLINE)
 
-    def judged(self, name: str = "b") -> Deferred[Any]:
+    def judged(self, name: str = "b", is_strict: bool = False) -> Deferred[Any]:
         recipient = self.recipient(name)
 
         def judging(occupancy: Occupancy) -> Verdict:
             return Limit().judge(LimitPolicy(1), recipient.who, Facts(occupancy))
 
-        return ensureDeferred(self.desk.judged(recipient, judging))
+        return ensureDeferred(self.desk.judged(recipient, judging, is_strict))
 
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -187,6 +187,24 @@ def test_where_clients_may_have_made_it_slow_who_was_seen_last_counts_for_a_whil
     else:
         assert isinstance(found[0], Refuse)
     assert hall.presence.resorts == (0 if is_refused is None else 1)
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_refused"), [(Reason.TIMEOUT, True), (Reason.BUSY, True), (Reason.REFUSED, False)]
+)
+def test_where_nobody_may_start_unseen_a_slow_livekit_lets_nobody_start(
+    hall: Hall, reason: Reason, is_refused: bool
+) -> None:
+    """However long ago somebody looked: a room in which nobody is is looked at by nobody."""
+    hall.presence.there = ("@a:s:D",)
+    hall.presence.see(age=KEPT + 1.0)
+    hall.presence.trouble = Outage(reason, "made up")
+    found = result(hall.judged(is_strict=True))
+    if is_refused:
+        assert hall.presence.resorts == 1
+        assert isinstance(found[0], Allow | Refuse)
+    else:
+        assert found.check(Outage)
 
 
 def test_a_line_before_livekit_that_is_too_long_is_nobodys_way_in(hall: Hall) -> None:

@@ -124,8 +124,10 @@ def test_a_refusal_says_where_the_power_levels_were_not_known() -> None:
         (50, MODERATOR, EMPTY, POWER, True),
         (50, MEMBER, EMPTY, POWER, False),
         (50, ALICE, EMPTY, POWER, False),  # who has not proved who they are has the least
-        (50, MEMBER, Occupancy(1, 1, False), POWER, True),  # somebody is in it
-        (50, MEMBER, Occupancy(1, 0, True), POWER, True),  # they are themselves: they rejoin
+        (50, MEMBER, Occupancy(1, 1, False, True), POWER, True),  # somebody is in it
+        (50, MEMBER, Occupancy(1, 0, True, True), POWER, True),  # they are themselves: they rejoin
+        (50, MEMBER, Occupancy(1, 0, True), POWER, False),  # they had a token, and did not join
+        (50, MEMBER, Occupancy(1, 1, False), POWER, False),  # somebody else had one
         (50, MEMBER, Occupancy(1, 0, False), POWER, False),  # who is unseated starts nothing
         (50, MEMBER, EMPTY, None, True),  # our trouble is not theirs
         (None, MEMBER, EMPTY, POWER, True),
@@ -170,6 +172,11 @@ def test_what_makes_no_sense_in_exceptions_is_complained_of(content: Any, field:
     assert reading.policy == LimitPolicy(
         content.get("max_users"), LIMIT.read(content).policy.bypass
     )
+
+
+def test_only_who_may_start_is_strict() -> None:
+    assert LIMIT.is_strict(LimitPolicy(5, start_level=50))
+    assert not LIMIT.is_strict(LimitPolicy(5, Bypass(True)))
 
 
 def test_levels_that_everybody_has_are_doubted() -> None:

@@ -181,3 +181,23 @@ async def test_after_the_rule_is_lifted_the_row_is_forgotten(world: World) -> No
     world.sandbox.sfu.delete(CALL)
     await world.guard.live.run_pass()
     assert len(stage._rows) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_the_guard_gives_back_it_waits_for_a_free_place(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_GIVE_BACK="on")
+    allow(world, 1)
+    alice, bob = await with_cameras(world, "alice", "bob")
+    for _ in range(3):
+        await world.guard.live.run_pass()
+        assert sources(bob) == WITHOUT_CAMERA, "alice's is on: it would be taken again"
+    world.sandbox.sfu.unpublish(CALL, alice.identity, alice.tracks[0].sid)
+    await world.guard.live.run_pass()
+    await world.guard.live.run_pass()
+    assert (sources(alice), sources(bob)) == ([], [])
+    publish(world, bob)
+    await world.guard.live.run_pass()
+    assert (sources(alice), sources(bob)) == ([], []), "and alice may, while nothing shows that"
+    publish(world, alice)
+    await world.guard.live.run_pass()
+    assert (on([alice]), on([bob])) == ([False], [True])

@@ -20,6 +20,7 @@ from lotus_guard.rules.rulings import step_taken
 BACK_SECONDS = (0.3, 0.8, 1.5, 2.2)
 """Seconds after which a room is looked at again when somebody was put out of it: between two passes
 at the usual interval, about as often as a client can be back."""
+MOST_TURNS = 20_000
 CLOCKS_APART = 60.0
 """Seconds by which the clocks of this machine and of lk-jwt-service's may differ."""
 
@@ -96,6 +97,10 @@ class Effects:
     now: Now
     _tried: dict[RoomId, dict[_Key, float]] = field(init=False, factory=dict)
     """What was tried in each room, and since when it is called for."""
+    _turns: LruDict[tuple[LiveKitRoom, Identity], tuple[type[Step], int]] = field(
+        init=False, factory=lambda: LruDict(MOST_TURNS)
+    )
+    """What was done to each participant last, and how often that changed its kind."""
 
     @property
     def giving(self) -> Giving | None:
@@ -152,8 +157,19 @@ class Effects:
         self.journal.stepped(step, is_done=not failure)
         who = self.directory.person(step.participant.identity)
         ruling = step_taken(room, who, step, rule, failure)
-        # The same step is tried again in every pass until it works.
-        self.records.decided(ruling, once=("step", room, key_of(step), failure))
+        # The same step is tried again in every pass until it works: it is on record once a minute,
+        # and anew once another kind of step was done to them.
+        turns = 0 if failure else self._turns_of(step)
+        self.records.decided(ruling, once=("step", room, key_of(step), failure, turns))
+
+    def _turns_of(self, step: Step) -> int:
+        """How often what is done to a participant has changed its kind, by this step included."""
+        who = (step.livekit_room, step.participant.identity)
+        kind, turns = self._turns.get(who) or (type(step), 0)
+        if kind is not type(step):
+            turns += 1
+        self._turns.put(who, (type(step), turns))
+        return turns
 
     def _check_rank(self, step: Step) -> None:
         """Raise _Deposed where this guard leads no more: it may have been paused for a while."""

@@ -12,6 +12,7 @@ from lotus_guard.enforce.judge import NO_MEDIA, Finding
 from lotus_guard.enforce.ports import Records
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.rules.plan import Bans, bans_by, forbids_any, taker, united
+from lotus_guard.rules.rule import Allow, Verdict
 from lotus_guard.rules.rulings import Cut, token_changed
 
 
@@ -71,7 +72,8 @@ class Issuing:
         """
         behind = [each for each in binding if each.is_observed == observed]
         rule = _taker(token.grant, _bans(behind)) or behind[0].rule.name
-        cut = Cut(rule, _united(_bans(binding)), self.token_life)
+        exempt = tuple(each.rule.name for each in binding if _is_exempt(each.verdict))
+        cut = Cut(rule, _united(_bans(binding)), self.token_life, exempt)
         seconds = lifetime(token, self.epoch())
         room, person = recipient.room, recipient.person
         ruling = token_changed(room, person, token.grant, cut, seconds, recipient.door)
@@ -89,6 +91,10 @@ def _united(bans: Bans) -> frozenset[Source]:
 @lru_cache(maxsize=256)
 def _taker(grant: Grant, bans: Bans) -> str | None:
     return taker(Participant(Identity(""), "", grant), bans)
+
+
+def _is_exempt(verdict: Verdict) -> bool:
+    return isinstance(verdict, Allow) and verdict.is_exempt
 
 
 def _is_for_good(finding: Finding) -> bool:

@@ -64,6 +64,8 @@ class Cut:
     """What all rules together forbid."""
     life: int
     """For how many seconds it may be valid at most; 0: as long as upstream says."""
+    exempt: tuple[str, ...] = ()
+    """The rules that would have kept the token back, were its holder not exempt from them."""
 
 
 def refused(
@@ -107,6 +109,8 @@ def token_changed(
     `grant` and `seconds` are upstream's; `seconds` None for a token without an end.
     """
     verdict, why, inputs = _change(grant, cut, seconds)
+    if cut.exempt:
+        why += f"; they are exempt from the {' and the '.join(cut.exempt)} rule, which says no"
     inputs = {**inputs, **_at(door)} if door else inputs
     return Ruling(Deed.CHANGED, cut.rule, verdict, why, room, user, inputs)
 

@@ -293,6 +293,14 @@ def test_what_was_tried_in_a_room_without_a_policy_is_forgotten(arm: Arm) -> Non
     assert arm.look() == []
 
 
+def test_what_is_done_anew_after_something_else_was_is_on_record_anew(arm: Arm) -> None:
+    """A rule that is lifted and set again: the last record says what holds."""
+    for step in (NARROW, SILENCE, NARROW):
+        arm.carry_out(step)
+    first, _, again = arm.records.once
+    assert first != again
+
+
 def test_what_would_be_done_is_on_record_and_not_done(arm: Arm) -> None:
     arm.effects.would(ROOM, NARROW, "one")
     assert arm.livekit.done == []

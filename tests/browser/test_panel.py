@@ -107,6 +107,7 @@ def test_discarding_shows_what_is_there(visit: Visit, room: Room) -> None:
 
 def test_what_another_moderator_sets_is_shown_at_once(visit: Visit, room: Room) -> None:
     widget, client = visit.widget(room)
+    expect(widget.locator("#opened")).to_be_visible()
     expect(widget.locator("#people-on")).not_to_be_checked()
     room.set(LIMIT, {"max_users": 3})
     tell = """([room, type, content]) =>

@@ -32,6 +32,8 @@ async def check_public_panel(context: CheckContext) -> list[Finding]:
         page = await request(context.http.upstream, "GET", url)
     except Outage as outage:
         return [_not_there(context, url, outage_in_words(outage))]
+    if page.status != 200:
+        return [_not_there(context, url, describe_answer(page))]
     if _forbids_frames(page):
         seen = f"a proxy forbids to frame {url}, so no client shows it as a widget"
         return [warning(NAME, seen, UNFRAMED)]

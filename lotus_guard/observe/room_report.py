@@ -3,13 +3,16 @@
 LiveKit is asked who is there, by whichever guard is asked, of rooms without a rule as well. A room,
 as JSON:
 
-    {"people": ["@a:s", ...], "count": 3, "limit": 5 | null,
+    {"people": ["@a:s", ...], "count": 3, "limit": 5 | null, "gives_back": false,
      "decisions": [{"id": "k3v9t2xq", "at": 1790000000.123, "kind": "refused", "rule": "limit",
                     "observed": false, "user": "@u:s" | null}, ...newest first]}
 
 People are named as the room's own members see each other, whatever operators have chosen for logs;
 in decisions they are named as these were recorded. What went wrong at our neighbours is for
 operators: a decision says here that it was let through, and not why.
+
+A decision's `kind` is its deed, or says closer what people see of it: `not_started` and `too_many`
+(refused), `for_data`, `curbed` and `failed` (steps).
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,7 +23,8 @@ from attrs import define
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import Attendance, LiveKitRoom, RoomId
 from lotus_guard.observe.last_decisions import LastDecisions
-from lotus_guard.rules.decision import Decision, Deed
+from lotus_guard.rules.decision import Decision, Deed, Ruling
+from lotus_guard.rules.limit import START_LEVEL, Limit
 from lotus_guard.rules.rulings import takes_sources
 
 MOST_PEOPLE = 100
@@ -40,6 +44,8 @@ class RoomReport:
     limit: Callable[[RoomId], int | None]
     """How many may be in a room, as far as that is known."""
     decisions: LastDecisions
+    gives_back: bool
+    """Whether people in a call get back what was taken, once it is allowed again."""
 
     async def of(self, room: RoomId) -> dict[str, Any]:
         """Describe a room; raises Outage."""
@@ -57,6 +63,7 @@ class RoomReport:
             "people": people[:MOST_PEOPLE],
             "count": len(people),
             "limit": self.limit(room),
+            "gives_back": self.gives_back,
             "decisions": [_short(each) for each in shown],
         }
 
@@ -68,4 +75,23 @@ def _says_something(decision: Decision) -> bool:
 
 def _short(decision: Decision) -> dict[str, Any]:
     fields = decision.as_json()
-    return {name: fields[name] for name in ("id", "at", "kind", "rule", "observed", "user")}
+    shown = {name: fields[name] for name in ("id", "at", "kind", "rule", "observed", "user")}
+    return {**shown, "kind": _kind(decision.ruling)}
+
+
+def _kind(ruling: Ruling) -> str:
+    """What people see of a ruling; several of the seat limit's look different to them."""
+    inputs, is_limit = ruling.inputs, ruling.rule == Limit.name
+    if ruling.deed is Deed.STEP:
+        if inputs.get("failure"):
+            return "failed"
+        if inputs.get("is_loud"):
+            return "curbed"
+        if is_limit and not inputs.get("is_standing"):
+            return "for_data"
+    if ruling.deed is Deed.REFUSED and is_limit:
+        if START_LEVEL in inputs:
+            return "not_started"
+        if "max_users" not in inputs:
+            return "too_many"
+    return ruling.deed.value

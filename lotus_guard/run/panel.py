@@ -35,18 +35,20 @@ def make_panel(
     return RoomDoor(
         witnesses,
         tuple(rule.event for rule in basics.rules),
-        make_report(common, livekit).of,
+        make_report(common, livekit, basics.config.gives_back).of,
         limiter(PANEL, clocks.reactor, PANEL_SECONDS),
         clocks.reactor,
         LogThrottle(clocks.now),
     )
 
 
-def make_report(common: CommonParts, livekit: NeighbourClients[LiveKit]) -> RoomReport:
+def make_report(
+    common: CommonParts, livekit: NeighbourClients[LiveKit], gives_back: bool
+) -> RoomReport:
     """Make what describes a room to its moderators."""
 
     def ask(rooms: Sequence[LiveKitRoom]) -> Awaitable[Mapping[LiveKitRoom, Attendance]]:
         return common.presence.roll_call.thorough(livekit.background, rooms, {})
 
     kept = LastDecisions(common.memory.cluster.store, common.recorder)
-    return RoomReport(ask, common.memory.directory, common.policies.seats, kept)
+    return RoomReport(ask, common.memory.directory, common.policies.seats, kept, gives_back)

@@ -73,7 +73,7 @@ def make_public_port(
     objections = Objections(recorder, REQUEST in config.observed)
     way = PassThrough(Upstream(upstream, config.upstream.encode("ascii"), clocks.reactor), answers)
     exchange = TokenExchange(way, admission, objections, load, clients, clocks.now)
-    landing = landing_pages(basics.rules, config.languages)
+    landing = landing_pages(basics.rules, config.languages, config.panel)
     app = PublicApp(exchange, webhooks, answers, landing, panel)
     door = Door(app, clients, load, answers, objections, probes(basics, in_header))
     return PublicPort(door, connections, load)

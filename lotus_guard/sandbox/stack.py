@@ -163,6 +163,8 @@ The guard is at {guard}, in front of a sandbox: nothing here is real, and nobody
   LiveKit        {addresses.livekit}
   Synapse        {addresses.synapse}
 Rooms: {rooms}.
+The panel sets a room's rules, in a browser: {guard}/panel/
+  homeserver {addresses.synapse}, access token {ADMIN_TOKEN}, room {_room_of(rules[0])}
 
 An open room: the token comes back as lk-jwt-service made it.
   {ask} {body(OPEN, "alice")}{trials}

@@ -31,20 +31,21 @@ class Page:
     body: bytes
 
 
-def landing_pages(rules: Rules, catalogues: Catalogues) -> dict[str, Page]:
+def landing_pages(rules: Rules, catalogues: Catalogues, has_panel: bool) -> dict[str, Page]:
     """Make the page in each language."""
-    return {words.language: landing_page(rules, words) for words in catalogues.values()}
+    return {words.language: landing_page(rules, words, has_panel) for words in catalogues.values()}
 
 
-def landing_page(rules: Rules, words: Catalogue) -> Page:
+def landing_page(rules: Rules, words: Catalogue, has_panel: bool = True) -> Page:
     """Make the page; its one style is allowed by its hash, and nothing else is."""
     text = Path(__file__).with_name("landing.html").read_text(encoding="utf-8")
     filled_in = {
         "language": words.language,
+        "panel": _panel_link(words) if has_panel else "",
         "rules": "\n".join(_example(rule, words) for rule in rules),
     }
     body = _PLACE.sub(
-        lambda place: filled_in.get(place[1]) or _said(place[1], words), text
+        lambda place: filled_in[place[1]] if place[1] in filled_in else _said(place[1], words), text
     ).encode()
     policy = "; ".join(
         [
@@ -67,9 +68,18 @@ def landing_page(rules: Rules, words: Catalogue) -> Page:
     return Page(headers, body)
 
 
+def _panel_link(words: Catalogue) -> str:
+    """The way to the panel, below whatever prefix this page is."""
+    return f'<p><a href="panel/">{_marked(words.say(Sentence("landing_panel")))}</a></p>\n'
+
+
 def _said(key: str, words: Catalogue) -> str:
     """What the catalogue has for a key, as HTML."""
-    text = escape(words.say(Sentence(key)), quote=False)
+    return _marked(words.say(Sentence(key)))
+
+
+def _marked(said: str) -> str:
+    text = escape(said, quote=False)
     return _CODE.sub(r"<code>\1</code>", _STRONG.sub(r"<strong>\1</strong>", text))
 
 

@@ -122,13 +122,17 @@ class Visit:
     def alone(self, room: Room | str, user: str = "alice", **how: Any) -> Page:
         """Open it on its own, and fill in whose token for which room."""
         page = self.page(**how)
+        self.fill_in(page, room, user)
+        return page
+
+    def fill_in(self, page: Page, room: Room | str, user: str = "alice") -> None:
+        """Open it on its own, on this page."""
         page.goto(self.town.panel)
         page.locator("#alone").wait_for()
         page.fill("#homeserver", self.town.homeserver)
         page.fill("#token", user)
         page.fill("#room-id", room if isinstance(room, str) else room.id)
         page.click("#alone button")
-        return page
 
     def leave(self) -> None:
         for context in self.contexts:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from lotus_guard.core.power import read_power
 from lotus_guard.rules.limit import Limit
@@ -20,6 +20,9 @@ WANTED = [
     *(f"receive.state_event:{kind}#" for kind in (LIMIT, QUALITY, LEVELS, "m.room.create")),
     *(f"send.state_event:{kind}#" for kind in (LIMIT, QUALITY)),
 ]
+
+
+LIFTED = "Whoever is in the call already joins again to get it back."
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +49,9 @@ def room(town: Town) -> Room:
     return town.room()
 
 
-def saved(at: Any) -> None:
+def saved(at: Any, words: str = "It holds within seconds.") -> None:
     at.locator("#save").click()
-    expect(at.locator("#status")).to_have_text("Saved. It holds within seconds.")
+    expect(at.locator("#status")).to_have_text(f"Saved. {words}")
 
 
 # ---- as a widget
@@ -89,7 +92,7 @@ def test_what_is_taken_back_leaves_no_trace(visit: Visit, room: Room) -> None:
     widget.get_by_role("switch", name="Limit the number of cameras").click()
     for name in ("limitExempt", "qualityExempt"):
         widget.locator(f"#{name}").select_option("nobody")
-    saved(widget)
+    saved(widget, LIFTED)
     assert (room.state(LIMIT), room.state(QUALITY)) == ({}, {})
 
 
@@ -104,6 +107,7 @@ def test_discarding_shows_what_is_there(visit: Visit, room: Room) -> None:
 
 def test_what_another_moderator_sets_is_shown_at_once(visit: Visit, room: Room) -> None:
     widget, client = visit.widget(room)
+    expect(widget.locator("#opened")).to_be_visible()
     expect(widget.locator("#people-on")).not_to_be_checked()
     room.set(LIMIT, {"max_users": 3})
     tell = """([room, type, content]) =>
@@ -310,6 +314,7 @@ def test_a_typed_token_sets_rules_and_is_kept_nowhere(visit: Visit, room: Room) 
         ("http://example.org", "alice", "!x:s", "must begin with https://"),
         ("https://user:pw@example.org", "alice", "!x:s", "not the address of a homeserver"),
         ("http://127.0.0.1:9", "alice", "!x:s", "The server cannot be reached."),
+        ("the guard", "alice", "!x:s", "That is no homeserver."),
     ],
 )
 def test_what_goes_wrong_is_said_in_words(
@@ -317,7 +322,8 @@ def test_what_goes_wrong_is_said_in_words(
 ) -> None:
     page = visit.page()
     page.goto(room.town.panel)
-    page.fill("#homeserver", homeserver or room.town.homeserver)
+    known = {"": room.town.homeserver, "the guard": room.town.guard}
+    page.fill("#homeserver", known.get(homeserver, homeserver))
     page.fill("#token", token)
     page.fill("#room-id", room_id)
     page.click("#alone button")
@@ -352,6 +358,65 @@ def test_a_level_that_everybody_has_is_not_saved(visit: Visit, town: Town) -> No
     page.locator("#limitExempt-level").fill("11")
     saved(page)
     assert room.state(LIMIT) == {"bypass_level": 11}
+
+
+def test_nor_is_such_a_level_for_starting_a_call(visit: Visit, room: Room) -> None:
+    room.set(LIMIT, {"start_level": 0})
+    page = visit.alone(room)
+    expect(page.locator("#start-hint")).to_have_text(
+        "Everybody here has level 0. Enter a higher one."
+    )
+    page.locator("#start-level").fill("1")
+    saved(page)
+    assert room.state(LIMIT) == {"start_level": 1}
+
+
+def test_a_wrong_value_of_a_rule_that_is_locked_keeps_nobody_from_the_other(
+    visit: Visit, town: Town
+) -> None:
+    room = town.room(events={LIMIT: 75})
+    room.set(LIMIT, {"start_level": 0})
+    page = visit.alone(room, "bob")
+    page.get_by_role("switch", name="Screen sharing").click()
+    saved(page)
+
+
+@pytest.mark.parametrize(("level", "said"), [(40, 40), (60, 50), (0, 50)])
+def test_of_two_ways_to_be_exempt_the_wider_one_is_told_and_both_are_kept(
+    visit: Visit, room: Room, level: int, said: int
+) -> None:
+    room.set(LIMIT, {"max_users": 5, "bypass": True, "bypass_level": level})
+    page = visit.alone(room)
+    expect(page.locator("#limitExempt-hint")).to_contain_text(f"Those with level {said} or more")
+    page.locator("#people").fill("6")
+    saved(page)
+    assert room.state(LIMIT) == {"max_users": 6, "bypass": True, "bypass_level": level}
+    page.locator("#limitExempt").select_option("nobody")
+    saved(page)
+    assert room.state(LIMIT) == {"max_users": 6}
+
+
+@pytest.mark.parametrize("gives_back", [False, True])
+def test_who_lifts_a_ban_is_told_how_it_comes_back(
+    visit: Visit, room: Room, gives_back: bool
+) -> None:
+    room.set(QUALITY, {"allow_screenshare": False, "max_cameras": 2})
+    page = visit.page()
+
+    def answer(route: Route) -> None:
+        told = {"user": "@alice:sandbox", "people": [], "count": 0, "limit": None, "decisions": []}
+        route.fulfill(json={**told, "gives_back": gives_back})
+
+    page.route("**/panel/room", answer)
+    visit.fill_in(page, room)
+    expect(page.locator("#call-count")).to_have_text("Nobody is in the call.")
+    words = "It holds within seconds." if gives_back else LIFTED
+    page.get_by_role("switch", name="Screen sharing").click()
+    saved(page, words)
+    page.locator("#cameras").fill("3")
+    saved(page, words)
+    page.locator("#cameras").fill("2")
+    saved(page)
 
 
 def test_the_keyboard_is_enough(visit: Visit, room: Room) -> None:

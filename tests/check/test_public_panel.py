@@ -37,6 +37,19 @@ async def test_a_proxy_that_does_not_send_it_here_is_worth_a_note(stack: Checked
     assert (await looked_at(stack)).level is Level.NOTE
 
 
+@ensureDeferred
+async def test_a_guard_that_serves_none_is_worth_a_note(stack: CheckedStack) -> None:
+    """The request arrives at a guard, but not at a page."""
+
+    def lose(request: Any, _status: int, got: list[str]) -> list[str]:
+        request.setResponseCode(404)
+        return got
+
+    stack.public.cors = lose
+    found = await looked_at(stack)
+    assert (found.level, "404" in found.seen) == (Level.NOTE, True)
+
+
 @pytest.mark.parametrize(
     "header", [("X-Frame-Options", "SAMEORIGIN"), ("Content-Security-Policy", "Frame-Ancestors x")]
 )

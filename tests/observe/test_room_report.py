@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from attrs import define, evolve, field
 
 from lotus_guard.core.binding import Binding, Evidence
@@ -37,6 +38,7 @@ class Town:
     there: dict[LiveKitRoom, list[str]] = field(factory=dict)
     decisions: list[Decision] = field(factory=list)
     asked: list[LiveKitRoom] = field(factory=list)
+    gives_back: bool = False
     directory: Directory = field(factory=lambda: Directory(data_slots=("io.board",)))
 
     def __attrs_post_init__(self) -> None:
@@ -51,7 +53,7 @@ class Town:
     def report(self) -> dict[str, Any]:
         records: Any = SimpleNamespace(recent=[])
         last = LastDecisions(Kept(self.decisions), records)
-        made = RoomReport(self.ask, self.directory, lambda _room: 5, last)
+        made = RoomReport(self.ask, self.directory, lambda _room: 5, last, self.gives_back)
         found: dict[str, Any] = json.loads(json.dumps(result_of(made.of(ROOM))))
         return found
 
@@ -74,7 +76,9 @@ def test_people_are_named_once_whatever_their_devices() -> None:
 
 
 def test_an_empty_room_is_nobody() -> None:
-    assert Town().report() == {"people": [], "count": 0, "limit": 5, "decisions": []}
+    empty = {"people": [], "count": 0, "limit": 5, "decisions": []}
+    assert Town().report() == {**empty, "gives_back": False}
+    assert Town(gives_back=True).report() == {**empty, "gives_back": True}
 
 
 def test_a_long_list_is_cut_and_counted() -> None:
@@ -103,3 +107,25 @@ def test_the_last_few_decisions_are_told_and_none_that_nobody_notices() -> None:
     shown = [each["id"] for each in Town(decisions=[*told, *more]).report()["decisions"]]
     assert len(shown) == MOST_DECISIONS
     assert shown[:2] == ["t", f"id{MOST_DECISIONS + 4}"]
+
+
+@pytest.mark.parametrize(
+    ("deed", "rule", "inputs", "kind"),
+    [
+        (Deed.REFUSED, "limit", {"max_users": 2, "taken": 2, "is_seated": False}, "refused"),
+        (Deed.REFUSED, "limit", {"start_level": 50, "level": 0}, "not_started"),
+        (Deed.REFUSED, "limit", {"slots": 9}, "too_many"),
+        (Deed.REFUSED, "permission", {"level": 0, "needed": 50}, "refused"),
+        (Deed.STEP, "limit", {"is_standing": True}, "step"),
+        (Deed.STEP, "limit", {"is_standing": False}, "for_data"),
+        (Deed.STEP, "limit", {"is_standing": False, "is_loud": True}, "curbed"),
+        (Deed.STEP, "give_back", {"granted": {}}, "step"),
+        (Deed.STEP, "give_back", {"granted": {}, "failure": "timeout"}, "failed"),
+    ],
+)
+def test_what_looks_different_to_people_has_a_kind_of_its_own(
+    deed: Deed, rule: str, inputs: dict[str, Any], kind: str
+) -> None:
+    ruling = Ruling(deed, rule, "v", "w", ROOM, "@a:s", inputs)
+    (shown,) = Town(decisions=[Decision("x1", 5.0, False, ruling)]).report()["decisions"]
+    assert (shown["kind"], shown["rule"]) == (kind, rule)

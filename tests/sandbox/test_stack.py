@@ -1,6 +1,7 @@
 """The three parts of the sandbox together, in memory: they speak to each other over HTTP."""
 
 import json
+import re
 import shlex
 from typing import Any
 from urllib.parse import quote
@@ -107,6 +108,19 @@ def curl_lines() -> list[list[str]]:
     """Take the welcome's lines to paste apart as a shell does."""
     lines = welcome(GUARD, None, Addresses()).splitlines()
     return [shlex.split(line) for line in lines if line.strip().startswith("curl")]
+
+
+def test_the_panel_is_named_with_whom_it_lets_set_rules(stack: Stack) -> None:
+    text = welcome(GUARD, None, Addresses())
+    found = re.search(r"homeserver (\S+), access token (\S+), room (\S+)", text)
+    assert found is not None
+    homeserver, token, room = found.groups()
+    assert f"{GUARD}/panel/\n" in text
+    path = f"/_matrix/client/v3/rooms/{quote(room, safe='')}/state/{LIMIT_EVENT}/"
+    headers = {"Authorization": f"Bearer {token}"}
+    server = stack.servers[homeserver]
+    assert server.request("PUT", path, headers, b'{"max_users": 3}').status == 200
+    assert server.request("GET", path, headers).json() == {"max_users": 3}
 
 
 def test_curl_lines_ask_for_what_they_say(stack: Stack) -> None:

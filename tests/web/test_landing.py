@@ -143,6 +143,15 @@ def test_what_is_quoted_from_a_refusal_is_what_it_says() -> None:
         assert words.say(Sentence("call_full", {"people": "2", "there": "2"})).startswith(found)
 
 
+@pytest_twisted.ensureDeferred
+async def test_it_leads_to_the_panel_where_that_is_on(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_PANEL="off")
+    got = await world.request("GET", "/")
+    assert got.body == landing_page(RULES, ENGLISH, has_panel=False).body
+    assert b"panel" not in got.body
+    assert PAGE.body.count(b'<a href="panel/">') == 1
+
+
 def test_every_rule_is_on_it() -> None:
     for rule in RULES:
         content = json.dumps(rule.examples[0].content)
@@ -159,9 +168,10 @@ def test_its_words_hold_for_any_number_of_rules() -> None:
 def test_the_page_needs_nothing_and_runs_nothing() -> None:
     outline = Outline()
     outline.feed(PAGE.body.decode())
-    assert not {"script", "link", "img", "iframe", "form", "a"} & set(outline.tags)
+    assert not {"script", "link", "img", "iframe", "form"} & set(outline.tags)
     assert not {name for name in outline.attributes if name.startswith("on")}
-    assert not {"src", "href", "style"} & outline.attributes
+    assert not {"src", "style"} & outline.attributes
+    assert re.findall(r'href="([^"]*)"', PAGE.body.decode()) == ["panel/"]
     assert b"url(" not in PAGE.body
     assert outline.tags.count("h1") == 1
     assert len(PAGE.body) < 12_000

@@ -117,7 +117,7 @@ def test_an_operators_words_go_before_ours_one_by_one(tmp_path: Path) -> None:
     write(tmp_path, "en.json", {"not_a_member": "Members only."})
     words = with_words_of(tmp_path)
     assert words["de"].say(Sentence("not_a_member")) == "Sie sind hier nicht Mitglied."
-    assert words["de"].say(Sentence("no_homeserver")) == "Dies ist kein Matrix-Heim-Server."
+    assert words["de"].say(Sentence("no_homeserver")) == "Dies ist kein Matrix-Homeserver."
     assert words[ENGLISH].say(Sentence("not_a_member")) == "Members only."
     assert built_in()[ENGLISH].say(Sentence("not_a_member")).startswith("You are")
 
@@ -126,7 +126,7 @@ def test_a_countrys_words_fall_back_to_its_language(tmp_path: Path) -> None:
     write(tmp_path, "de-CH.json", {"not_a_member": "Du bist nöd i dem Ruum."})
     swiss = with_words_of(tmp_path)["de-ch"]
     assert swiss.say(Sentence("not_a_member")) == "Du bist nöd i dem Ruum."
-    assert swiss.say(Sentence("no_homeserver")) == "Dies ist kein Matrix-Heim-Server."
+    assert swiss.say(Sentence("no_homeserver")) == "Dies ist kein Matrix-Homeserver."
 
 
 def test_other_files_beside_them_are_left_alone(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ export class Form {
     this._t = t;
     this._power = null;
     this._user = null;
+    this._besides = {}; // the levels that are exempt besides whoever may set an event
     const form = at("rules");
     for (const kind of ["input", "change"]) {
       form.addEventListener(kind, () => {
@@ -52,6 +53,7 @@ export class Form {
     for (const name of EXEMPTIONS) {
       at(name).value = values[name].who;
       at(`${name}-level`).value = String(values[name].level ?? USUAL.level);
+      this._besides[name] = values[name].who === "setters" ? values[name].level : null;
     }
     this._adapt();
   }
@@ -64,14 +66,15 @@ export class Form {
     for (const name of SWITCHES) found[name] = at(name).checked;
     for (const name of EXEMPTIONS) {
       const who = at(name).value;
-      found[name] = { who, level: who === "level" ? levelOf(name) : null };
+      const levels = { level: levelOf(name), setters: this._besides[name] ?? null };
+      found[name] = { who, level: levels[who] ?? null };
     }
     return found;
   }
 
   /** The first entry that cannot be saved as it stands; null where all can. */
   wrong() {
-    return document.querySelector('#rules [aria-invalid="true"]');
+    return document.querySelector('#rules fieldset:enabled [aria-invalid="true"]');
   }
 
   /** Show in which of an event's fields something stands that means nothing. */
@@ -101,11 +104,14 @@ export class Form {
     const n = whole(entry.value);
     const event = FIELDS[name].event;
     const everybody = this._power?.usersDefault ?? 0;
-    // A level that everybody has would exempt everybody: the guard takes it for a typo.
-    const isTooLow = isLevel && name !== "start" && n !== null && n <= everybody;
+    // A level that everybody has leaves nobody bound, or exempt: the guard takes it for a typo.
+    const isTooLow = isLevel && n !== null && n <= everybody;
     const wrong = isLevel && n === null ? "number" : isTooLow && "too-low";
     const about = name === "start" ? "start" : `exempt.${BOX[event]}`;
-    const fields = { level: n, everybody, needed: this._power?.needed(event) ?? 50 };
+    const besides = this._besides[name] ?? null;
+    const set = this._power?.needed(event) ?? 50;
+    const needed = besides !== null && besides > everybody ? Math.min(set, besides) : set;
+    const fields = { level: n, everybody, needed };
     this._hint(name, `${about}.${at(name).value}.hint`, fields, wrong, entry);
   }
 

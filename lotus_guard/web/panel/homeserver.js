@@ -41,7 +41,7 @@ export class Homeserver {
 
   /** Find out whose the token is, and which room is meant: by its id or an alias of it. */
   async open(room) {
-    this.user = (await this.#ask("GET", "account/whoami")).user_id;
+    this.user = await this.#whoami();
     const typed = room.trim();
     if (typed.startsWith("#")) {
       const found = await this.#ask("GET", `directory/room/${encodeURIComponent(typed)}`);
@@ -71,6 +71,17 @@ export class Homeserver {
   /** A token by which the homeserver vouches for the user. */
   async openId() {
     return this.#ask("POST", `user/${encodeURIComponent(this.user)}/openid/request_token`, {});
+  }
+
+  async #whoami() {
+    try {
+      const { user_id } = await this.#ask("GET", "account/whoami");
+      if (typeof user_id === "string") return user_id;
+    } catch (trouble) {
+      // No homeserver lacks that path.
+      if (trouble.kind !== "missing") throw trouble;
+    }
+    throw new Trouble("no-homeserver");
   }
 
   #state(type) {

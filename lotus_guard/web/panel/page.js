@@ -6,7 +6,7 @@ import { Form } from "./form.js";
 import { Guard, guardUrl } from "./guard.js";
 import { People } from "./people.js";
 import { Power } from "./power.js";
-import { EVENTS, FIELDS, differing, merged, same, typos, valuesOf, written } from "./rules.js";
+import { EVENTS, FIELDS, differing, lifts, merged, same, typos, valuesOf, written } from "./rules.js";
 import { chosen, fill, load } from "./texts.js";
 import { patiently } from "./trouble.js";
 import { Widget } from "./widget.js";
@@ -32,6 +32,7 @@ class Panel {
     this._source = null;
     this._base = null;
     this._isBusy = false;
+    this._givesBack = false;
     at("rules").addEventListener("submit", (event) => {
       event.preventDefault();
       this._save();
@@ -50,7 +51,10 @@ class Panel {
     if (name) this._title(await name());
     at("opened").hidden = false;
     const guard = new Guard(guardUrl(), () => source.openId(), (user) => this._userIs(user));
-    new People(this._t, guard, () => source.room).look();
+    const learn = (found) => {
+      this._givesBack = found.gives_back === true;
+    };
+    new People(this._t, guard, () => source.room, learn).look();
   }
 
   /** Read the rules again after somebody has changed them, where nothing is lost by that. */
@@ -151,8 +155,10 @@ class Panel {
     try {
       if (await this._isNews()) this.status("");
       else {
+        const isLifted = lifts(valuesOf(this._base), this._form.values());
         await this._send();
-        this.status("saved", {}, true);
+        if (isLifted && !this._givesBack) this.status("saved-lifted", {}, true);
+        else this.status("saved", {}, true);
       }
     } catch (trouble) {
       this.status("");

@@ -8,10 +8,12 @@ const FINAL = ["guard-outside", "guard-powerless", "guard-unvouched", "not-vouch
 
 /** The part of the page about the call that runs. */
 export class People {
-  constructor(t, guard, room) {
+  /** `onFound` is told all that the guard tells. */
+  constructor(t, guard, room, onFound = () => {}) {
     this._t = t;
     this._guard = guard;
     this._room = room;
+    this._onFound = onFound;
     this._timer = null;
     this._isOver = false;
     this._again = () => this.look();
@@ -35,6 +37,7 @@ export class People {
     let pause = PAUSE;
     try {
       const found = await this._guard.look(this._room());
+      this._onFound(found);
       if (!this._isOver) this._show(found);
     } catch (trouble) {
       pause = FINAL.includes(trouble.kind) ? 0 : LONG_PAUSE;

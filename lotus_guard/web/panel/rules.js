@@ -32,16 +32,19 @@ const allowed = (name) => ({
   names: { [name]: (value) => typeof value === "boolean" },
 });
 
-/** Who is exempt: nobody, `setters` (who may set that very event), or who has a `level`. */
+/**
+ * Who is exempt: nobody, `setters` (who may set that very event), or who has a `level`. An event may
+ * name a level besides `setters`; then those who have either are.
+ */
 const exempt = {
   read: (content) => {
-    if (content.bypass === true) return { who: "setters", level: null };
-    const value = content.bypass_level;
-    return isWhole(value) ? { who: "level", level: value } : { who: "nobody", level: null };
+    const level = isWhole(content.bypass_level) ? content.bypass_level : null;
+    if (content.bypass === true) return { who: "setters", level };
+    return { who: level === null ? "nobody" : "level", level };
   },
   write: (content, value) => {
     put(content, "bypass", value.who === "setters" ? true : null);
-    put(content, "bypass_level", value.who === "level" ? value.level : null);
+    put(content, "bypass_level", value.level);
   },
   names: { bypass: (value) => typeof value === "boolean", bypass_level: isWhole },
 };
@@ -79,6 +82,13 @@ export function valuesOf(contents) {
 /** The names of the fields in which two sets of values differ. */
 export function differing(one, other) {
   return NAMES.filter((name) => !same(one[name], other[name]));
+}
+
+/** Whether something that people in a call may have lost is allowed again, or to more of them. */
+export function lifts(before, after) {
+  const most = (values) => values.cameras ?? Infinity;
+  const isAllowed = ["camera", "screen"].some((name) => after[name] && !before[name]);
+  return isAllowed || most(after) > most(before);
 }
 
 /** The contents with these fields set to new values, and all else as it was. */

@@ -17,7 +17,9 @@ export class Trouble extends Error {
 /** The trouble that an answer tells of: its status, and the Matrix error in its body. */
 export function troubleOf(status, body = {}) {
   const wait = Number(body?.retry_after_ms);
-  const kind = OF_STATUS[status] ?? (status >= 500 ? "server" : "unexpected");
+  const isNone = status === 404 && body?.errcode === "M_UNRECOGNIZED";
+  const known = isNone ? "no-homeserver" : OF_STATUS[status];
+  const kind = known ?? (status >= 500 ? "server" : "unexpected");
   const fields = { status, said: String(body?.error ?? "").slice(0, 200) };
   return new Trouble(kind, { wait: wait > 0 && wait < 1e9 ? wait : 2000, fields });
 }

@@ -9,6 +9,10 @@ from urllib.parse import parse_qsl
 import pytest
 import pytest_twisted
 
+from lotus_guard.rules import RULES, STANDING
+from lotus_guard.rules.decision import Deed
+from lotus_guard.rules.giving import GIVING
+from lotus_guard.rules.limit import Limit
 from lotus_guard.web.panel import files
 from lotus_guard.web.panel.files import HOME, INDEX, LANGUAGES, PATHS, POLICY, SCRIPTS, TYPES
 from tests.world import World
@@ -19,6 +23,7 @@ MARKUP = (HERE / INDEX).read_text()
 CODE = {name: (HERE / name).read_text() for name in SCRIPTS}
 MOST_LINES = 300
 MOST_BYTES = 80_000
+KINDS = ("not_started", "too_many", "for_data", "curbed", "failed", *map(str, Deed))
 
 
 def texts(language: str) -> dict[str, str]:
@@ -63,6 +68,16 @@ def test_each_kind_of_trouble_has_a_sentence() -> None:
         assert f"trouble.guard-{why}" in known
     kinds = re.findall(r'\d+: "([a-z-]+)"', CODE["trouble.js"])
     assert {f"trouble.{kind}" for kind in [*kinds, "server", "unexpected"]} <= known
+
+
+def test_each_rule_has_a_sentence_for_what_it_does() -> None:
+    """What has none falls back to words that are false of a rule that gives."""
+    known = set(texts("en"))
+    wanted = {f"did.step.{rule.name}" for rule in RULES} | {f"did.step.{GIVING}"}
+    wanted |= {f"did.refused.{rule.name}" for rule in (*STANDING, Limit())}
+    wanted |= {f"did.changed.{rule.name}" for rule in RULES if rule.name != Limit.name}
+    wanted |= {f"did.{kind}" for kind in KINDS}
+    assert wanted - known == set()
 
 
 def test_nothing_becomes_markup_and_nothing_is_kept() -> None:

@@ -57,7 +57,7 @@ async def test_the_first_keep_theirs_and_the_next_loses_the_right(world: World) 
         "cameras",
         "narrowed: may publish microphone, screen_share, screen_share_audio",
     )
-    assert ruling.why == "more cameras are on than the 2 that the room allows"
+    assert ruling.why == "there are more cameras than the 2 that the room allows"
     before = world.sandbox.sfu.changes
     await world.guard.live.run_pass()
     assert world.sandbox.sfu.changes == before, "once is enough"
@@ -95,14 +95,39 @@ async def test_without_a_camera_nobody_loses_the_right(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_who_mutes_is_last_when_they_come_back(world: World) -> None:
     world.start_guard()
+    allow(world, 2)
+    alice, bob = await with_cameras(world, "alice", "bob")
+    for muted in (True, False):
+        alice.tracks[0].muted = muted
+        await world.guard.live.run_pass()
+    assert on([alice, bob]) == [True, True]
     allow(world, 1)
+    await world.guard.live.run_pass()
+    assert (sources(alice), sources(bob)) == (WITHOUT_CAMERA, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_muted_camera_holds_a_place_until_others_that_are_on_take_it(world: World) -> None:
+    world.start_guard()
+    allow(world, 2)
     (alice,) = await with_cameras(world, "alice")
     alice.tracks[0].muted = True
     (bob,) = await with_cameras(world, "bob")
-    assert on([alice, bob]) == [True, True]
-    alice.tracks[0].muted = False
+    assert (sources(alice), sources(bob)) == ([], [])
+    (carol,) = await with_cameras(world, "carol")
+    assert (sources(alice), sources(bob), sources(carol)) == (WITHOUT_CAMERA, [], [])
+    assert on([alice, bob, carol]) == [False, True, True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_too_many_goes_though_it_is_muted_in_every_look(world: World) -> None:
+    world.start_guard()
+    allow(world, 1)
+    (alice,) = await with_cameras(world, "alice")
+    bob = await join(world, "bob", OPEN)
+    publish(world, bob).muted = True
     await world.guard.live.run_pass()
-    assert (sources(alice), sources(bob)) == (WITHOUT_CAMERA, [])
+    assert (sources(alice), sources(bob), on([bob])) == ([], WITHOUT_CAMERA, [False])
 
 
 @pytest_twisted.ensureDeferred

@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.sandbox.livekit_state import NotAllowed
 from lotus_guard.sandbox.livekit_state import Source as Declared
 from lotus_guard.sandbox.stack import OPEN
-from tests.calls import AUDIO, VIDEO, join, last, metric, sources
+from tests.calls import AUDIO, VIDEO, join, last, metric, settled, sources
 from tests.events import SOURCES_EVENT
 from tests.world import World
 
@@ -128,6 +130,20 @@ async def test_one_too_many_goes_though_it_is_muted_in_every_look(world: World) 
     publish(world, bob).muted = True
     await world.guard.live.run_pass()
     assert (sources(alice), sources(bob), on([bob])) == ([], WITHOUT_CAMERA, [False])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_camera_that_is_on_only_between_two_passes_goes_all_the_same(world: World) -> None:
+    world.start_guard()
+    world.guard.live.room_pass.stage.chance = lambda: 0.1  # of two seconds
+    allow(world, 1)
+    await with_cameras(world, "alice")
+    bob = await join(world, "bob", OPEN)
+    await world.guard.live.run_pass()
+    publish(world, bob)
+    await deferLater(reactor, 0.3, lambda: None)
+    await settled(world)
+    assert sources(bob) == WITHOUT_CAMERA
 
 
 @pytest_twisted.ensureDeferred

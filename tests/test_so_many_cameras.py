@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import livekit_room_of
 from lotus_guard.sandbox.livekit_state import NotAllowed
 from lotus_guard.sandbox.livekit_state import Source as Declared
 from lotus_guard.sandbox.stack import OPEN
-from tests.calls import AUDIO, VIDEO, join, last, metric, sources
+from tests.calls import AUDIO, VIDEO, join, last, metric, settled, sources
 from tests.events import SOURCES_EVENT
 from tests.world import World
 
@@ -57,7 +59,7 @@ async def test_the_first_keep_theirs_and_the_next_loses_the_right(world: World) 
         "cameras",
         "narrowed: may publish microphone, screen_share, screen_share_audio",
     )
-    assert ruling.why == "more cameras are on than the 2 that the room allows"
+    assert ruling.why == "there are more cameras than the 2 that the room allows"
     before = world.sandbox.sfu.changes
     await world.guard.live.run_pass()
     assert world.sandbox.sfu.changes == before, "once is enough"
@@ -95,14 +97,53 @@ async def test_without_a_camera_nobody_loses_the_right(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_who_mutes_is_last_when_they_come_back(world: World) -> None:
     world.start_guard()
+    allow(world, 2)
+    alice, bob = await with_cameras(world, "alice", "bob")
+    for muted in (True, False):
+        alice.tracks[0].muted = muted
+        await world.guard.live.run_pass()
+    assert on([alice, bob]) == [True, True]
     allow(world, 1)
+    await world.guard.live.run_pass()
+    assert (sources(alice), sources(bob)) == (WITHOUT_CAMERA, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_muted_camera_holds_a_place_until_others_that_are_on_take_it(world: World) -> None:
+    world.start_guard()
+    allow(world, 2)
     (alice,) = await with_cameras(world, "alice")
     alice.tracks[0].muted = True
     (bob,) = await with_cameras(world, "bob")
-    assert on([alice, bob]) == [True, True]
-    alice.tracks[0].muted = False
+    assert (sources(alice), sources(bob)) == ([], [])
+    (carol,) = await with_cameras(world, "carol")
+    assert (sources(alice), sources(bob), sources(carol)) == (WITHOUT_CAMERA, [], [])
+    assert on([alice, bob, carol]) == [False, True, True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_too_many_goes_though_it_is_muted_in_every_look(world: World) -> None:
+    world.start_guard()
+    allow(world, 1)
+    (alice,) = await with_cameras(world, "alice")
+    bob = await join(world, "bob", OPEN)
+    publish(world, bob).muted = True
     await world.guard.live.run_pass()
-    assert (sources(alice), sources(bob)) == (WITHOUT_CAMERA, [])
+    assert (sources(alice), sources(bob), on([bob])) == ([], WITHOUT_CAMERA, [False])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_camera_that_is_on_only_between_two_passes_goes_all_the_same(world: World) -> None:
+    world.start_guard()
+    world.guard.live.room_pass.stage.chance = lambda: 0.1  # of two seconds
+    allow(world, 1)
+    await with_cameras(world, "alice")
+    bob = await join(world, "bob", OPEN)
+    await world.guard.live.run_pass()
+    publish(world, bob)
+    await deferLater(reactor, 0.3, lambda: None)
+    await settled(world)
+    assert sources(bob) == WITHOUT_CAMERA
 
 
 @pytest_twisted.ensureDeferred

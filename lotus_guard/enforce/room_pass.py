@@ -101,6 +101,8 @@ class RoomPass:
             self.journal.saw_partly(room)
         self.people[room] = sum(len(each.identities) for each in seen.rooms.values())
         known = known.with_places(self.stage, room, seen, self.directory.proved_user)
+        if known.places and turn.is_poll:  # one that was woken has no other: they would multiply
+            turn.again(self.reader.interval * self.stage.chance())
         await self.seats.free(room, seen)
         seating = known.seating()
         exempt = self._exempt(known, seen)

@@ -5,7 +5,8 @@
 
 The event is the one of `rules/media.py`, and whoever is exempt by it is exempt from both. A token
 tells nothing of a camera that will be, so no token is judged: in a live call whoever has put on one
-too many loses the right to it at the next look.
+too many loses the right to it at the next look. A muted camera holds a place, behind all that are
+on (enforce/stage.py).
 """
 
 from attrs import frozen
@@ -126,9 +127,9 @@ class Cameras(BypassableRule[CamerasPolicy]):
             return Allow(is_exempt=True)
         if place.ahead < most:
             return Allow()
-        if not place.is_on:
+        if not place.is_taken:
             return Withhold(CAMERA)
-        return Forbid(CAMERA, f"more cameras are on than the {most} that the room allows")
+        return Forbid(CAMERA, f"there are more cameras than the {most} that the room allows")
 
     def show(self, policy: CamerasPolicy) -> Shown:
         """Put the number in words."""

@@ -71,8 +71,8 @@ class Place:
     ahead: int
     """How many cameras that may stay came before the last of theirs; of somebody without a camera,
     how many there are."""
-    is_on: bool
-    """Whether a camera of theirs is on."""
+    is_taken: bool
+    """Whether they have published a camera, be it muted."""
 
 
 @frozen

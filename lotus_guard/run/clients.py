@@ -194,10 +194,8 @@ def _clients(
 
 
 def _backend(basics: Basics, name: Dependency, prober: Pingable) -> Backend:
-    def chance() -> float:
-        return int.from_bytes(basics.clocks.random(4)) / 2**32
-
-    made = Backend(name.value, basics.metrics.neighbours, basics.clocks.now, chance, prober.ping)
+    clocks = basics.clocks
+    made = Backend(name.value, basics.metrics.neighbours, clocks.now, clocks.chance, prober.ping)
     basics.health.remark(name, made.remark)
     basics.metrics.neighbours.has_breaker(name.value)
     return made

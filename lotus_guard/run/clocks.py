@@ -20,6 +20,10 @@ class Clocks:
     random: Callable[[int], bytes] = token_bytes
     """Gives so many random bytes."""
 
+    def chance(self) -> float:
+        """A random number from 0 to 1, without 1."""
+        return int.from_bytes(self.random(4)) / 2**32
+
 
 def clocks_of(reactor: Any) -> Clocks:
     """The clocks of this machine."""

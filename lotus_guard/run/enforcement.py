@@ -90,7 +90,7 @@ def make_room_pass(
         clocks.now,
     )
     seats = LiveSeats(common.policies, store, rank, HangUps(), config.live_limit)
-    return RoomPass(
+    room_pass = RoomPass(
         reader,
         common.presence,
         memory.directory,
@@ -100,6 +100,8 @@ def make_room_pass(
         clocks.epoch,
         config.observed,
     )
+    room_pass.stage.chance = clocks.chance
+    return room_pass
 
 
 def make_giving(memory: Memory, livekit: LiveKit) -> Giving | None:

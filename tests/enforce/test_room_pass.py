@@ -145,8 +145,10 @@ class Party:
             here, here, directory, here, here, here, lambda: EPOCH, self.observed
         )
 
-    def run(self) -> Outcome:
-        found = result(ensureDeferred(self.room_pass.enforce(ROOM, Turn())))
+    interval = 2.0
+
+    def run(self, turn: Turn | None = None) -> Outcome:
+        found = result(ensureDeferred(self.room_pass.enforce(ROOM, turn or Turn())))
         assert isinstance(found, Outcome), found
         return found
 
@@ -318,6 +320,28 @@ def test_who_writes_too_much_is_curbed_once_and_by_an_enforced_rule(
     party.run()
     assert party.done == [("Curb", "@loud:s:D", name) for name in done]
     assert party.would_be == [("Curb", "@loud:s:D", name) for name in would_be]
+
+
+class Numbered(Says):
+    """A rule of so many cameras, or of any number."""
+
+    def cameras(self, policy: Given) -> int | None:
+        return policy.seats
+
+
+@pytest.mark.parametrize(
+    ("is_poll", "most", "agains"), [(True, 4, [0.5]), (False, 4, []), (True, None, [])]
+)
+def test_where_cameras_are_counted_a_pass_has_the_room_looked_at_once_more_before_the_next(
+    is_poll: bool, most: int | None, agains: list[float]
+) -> None:
+    """At a random moment: a quarter of the interval of 2 s, by this chance."""
+    numbered = Numbered("cameras", Allow(), [Fact.CAMERAS])
+    party = Party([RoomRule(numbered, Known(Given(True, most), True))], there=(somebody(),))
+    party.room_pass.stage.chance = lambda: 0.25
+    turn = Turn(is_poll)
+    party.run(turn)
+    assert turn.agains == agains, "one that was woken has no other: they would multiply"
 
 
 def test_a_bug_in_one_rule_leaves_the_others_as_they_are() -> None:

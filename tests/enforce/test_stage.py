@@ -1,11 +1,13 @@
 """The row of cameras: who came first by looks, what a camera is, and what is forgotten."""
 
 from collections.abc import Iterable, Sequence
+from sys import getsizeof
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lotus_guard.core.lru import weight
 from lotus_guard.core.model import (
     Attendance,
     Grant,
@@ -18,7 +20,7 @@ from lotus_guard.core.model import (
     Track,
 )
 from lotus_guard.enforce.presence import Seen
-from lotus_guard.enforce.stage import Row, Stage, moved_on, places
+from lotus_guard.enforce.stage import CameraCount, Row, Stage, _weight, moved_on, places
 from lotus_guard.rules.cameras import Cameras, CamerasPolicy
 from lotus_guard.rules.plan import Ban, Restraint, bans_by, plan
 from lotus_guard.rules.rule import Facts, Place, Who
@@ -27,10 +29,15 @@ ROOM, OTHER = RoomId("!r:s"), RoomId("!other:s")
 CALL, SLOT = LiveKitRoom("call"), LiveKitRoom("slot")
 ALL = Grant(True, ())
 CAMERA = Track(Kind.VIDEO, "camera")
+MUTED = Track(Kind.VIDEO, "camera", is_muted=True)
 
 
 def on(name: str, *tracks: Track, joined: int = 0) -> Participant:
     return Participant(Identity(name), f"PA_{name}", ALL, tracks or (CAMERA,), joined=joined)
+
+
+def muted(name: str, joined: int = 0) -> Participant:
+    return on(name, MUTED, joined=joined)
 
 
 def off(name: str) -> Participant:
@@ -60,11 +67,29 @@ def test_who_is_seen_first_is_first_and_then_who_joined_first() -> None:
 
 
 def test_a_camera_that_was_off_or_muted_in_a_look_is_last() -> None:
-    muted = on("a", Track(Kind.VIDEO, "camera", is_muted=True))
-    assert after([on("a")], [muted, on("b")]) == ["b"]
-    for gone in (muted, off("a")):
+    for gone in (muted("a"), off("a")):
         assert after([on("a")], [gone, on("b")], [on("a"), on("b")]) == ["b", "a"]
     assert after([on("a")], [on("b")], [on("b"), on("a")]) == ["b", "a"]
+    assert after([on("a")], [off("a")]) == []
+
+
+def test_muted_cameras_are_behind_those_that_are_on_each_in_their_order() -> None:
+    assert after([muted("a", joined=1), on("b", joined=9)]) == ["b", "a"]
+    assert after([muted("z")], [muted("z"), muted("a")]) == ["z", "a"]
+    assert after([muted("a")], [muted("a"), on("b")]) == ["b", "a"]
+    assert after([on("a")], [muted("a"), muted("b", joined=-1)]) == ["a", "b"], "it was there"
+    before = [on("a")], [on("a"), on("b")], [on("a"), on("b"), muted("c")]
+    assert after(*before, [muted("a"), on("b"), muted("c")]) == ["b", "a", "c"]
+    assert after(*before, [on("a"), on("b"), on("c", joined=-1)]) == ["a", "b", "c"]
+
+
+def test_a_muted_camera_more_makes_one_last_as_any_does() -> None:
+    before = [on("a")], [on("a"), on("b")], [on("a"), on("b"), muted("c")]
+    more = on("a", CAMERA, MUTED)
+    assert after(*before, [more, on("b"), muted("c")]) == ["b", "a", "c"]
+    both = [more], [more, on("b")]
+    assert after(*both, [on("a", CAMERA, CAMERA), on("b")]) == ["b", "a"]
+    assert after(*both, [on("a"), on("b")]) == after(*both, [more, on("b")]) == ["a", "b"]
 
 
 def test_whoever_adds_a_camera_is_last_with_all_of_theirs() -> None:
@@ -91,12 +116,14 @@ def test_whoever_adds_a_camera_is_last_with_all_of_theirs() -> None:
 )
 def test_what_a_camera_is(kind: Kind, source: str, counts: bool) -> None:
     assert bool(after([on("a", Track(kind, source))])) is counts
-    assert after([on("a", Track(kind, source, is_muted=True))]) == []
+    assert bool(after([on("a", Track(kind, source, is_muted=True))])) is counts
 
 
 def test_all_calls_of_a_room_have_one_row() -> None:
     row = moved_on({}, [look(on("b", joined=5)), look(on("a", joined=2), on("b", joined=1))])
-    assert list(row.items()) == [("b", 2), ("a", 1)]
+    assert list(row.items()) == [("b", CameraCount(2, 2)), ("a", CameraCount(1, 1))]
+    row = moved_on({}, [look(on("a")), look(muted("a"), muted("b", joined=-1))])
+    assert list(row.items()) == [("a", CameraCount(2, 1)), ("b", CameraCount(1, 0))]
 
 
 def test_who_could_not_be_read_keeps_their_place() -> None:
@@ -111,7 +138,8 @@ def test_who_could_not_be_read_keeps_their_place() -> None:
 
 
 def test_places_count_no_one_who_is_exempt_and_none_that_goes() -> None:
-    row = {Identity(name): count for name, count in [("a", 1), ("mod", 9), ("b", 3), ("c", 1)]}
+    counts = {"a": (1, 1), "mod": (9, 9), "b": (3, 1), "c": (1, 0)}
+    row = {Identity(name): CameraCount(*count) for name, count in counts.items()}
     found = places(row, 2, lambda who: who == "mod")
     assert found.of(Identity("a")) == Place(0, True)
     assert found.of(Identity("b")) == Place(3, True), "the last of three"
@@ -168,7 +196,7 @@ def cast(people: dict[str, tuple[Sequence[Track], int]]) -> list[Participant]:
 
 
 def cameras_of(participant: Participant) -> int:
-    return sum(1 for track in participant.tracks if track.is_camera and not track.is_muted)
+    return sum(1 for track in participant.tracks if track.is_camera)
 
 
 EXEMPT = frozenset("gh")
@@ -227,3 +255,27 @@ def test_the_first_keep_theirs(order: list[str], most: int, random: object) -> N
         random.shuffle(there)  # type: ignore[attr-defined]
         taken = steps(stage, there, most)
     assert set(taken) == set(order[most:]), "newest first"
+
+
+@given(
+    st.lists(st.sampled_from("abcdef"), unique=True, min_size=1),
+    st.sets(st.sampled_from("abcdef")),
+    st.integers(1, 4),
+)
+def test_muted_ones_have_what_those_that_are_on_leave(
+    order: list[str], silent: set[str], most: int
+) -> None:
+    """Nobody is taken anything until the last look: more were allowed before."""
+    stage = Stage()
+    for count in range(1, len(order) + 1):
+        there = [muted(name) if name in silent else on(name) for name in order[:count]]
+        stage.look(ROOM, seen(*there), 9, nobody)
+    first = [name for name in order if name not in silent]
+    then = [name for name in order if name in silent]
+    assert set(steps(stage, there, most)) == set([*first, *then][most:])
+
+
+def test_a_row_is_weighed_with_its_counts() -> None:
+    row: Row = {Identity(name): CameraCount(1, 1) for name in "abc"}
+    bare = weight(ROOM, *row)
+    assert _weight(ROOM, row) - bare >= sum(map(getsizeof, row.values()))

@@ -87,14 +87,55 @@ def test_a_moderator_is_not_counted(stack: Stack) -> None:
 
 @pytest.fixture
 def muting() -> Any:
-    """What is to be said in place of new metadata: that a track is muted, or is no more."""
-    said: dict[str, Any] = {}
+    """What is to be said in place of new metadata: that a track is muted, or is no more.
+
+    Where a track is to be published muted, that is said of it as well.
+    """
+    said: dict[str, Any] = {"published": False}
 
     def edit(request: Any) -> None:
-        if request.WhichOneof("message") == "update_metadata":
+        kind = request.WhichOneof("message")
+        if kind == "update_metadata":
             request.mute.sid, request.mute.muted = said["sid"], said["muted"]
+        elif kind == "add_track":
+            request.add_track.muted = said["published"]
 
     return said, edit
+
+
+def test_the_fifth_loses_it_though_it_is_published_muted(stack: Stack, muting: Any) -> None:
+    """And one of the four that is muted then stays, as long as there are no more than four."""
+    said, edit = muting
+    room = stack.room(quality=FOUR)
+    *users, flapper = stack.users(5)
+    with SignalProxy(stack.livekit.port, edit) as proxy:
+
+        def come(user: Any) -> Client:
+            client = stack.clients.new()
+            joined = client.connect(proxy.url, stack.ask(user, room).json()["jwt"])
+            assert joined["ok"], joined
+            return client
+
+        clients = [come(user) for user in users]
+        for number, client in enumerate(clients, 1):
+            sid = client.publish("video", "camera")["sid"]
+            until("it is listed", partial(are_on, stack, room, number))
+        said.update(sid=sid, muted=True)
+        clients[-1].process.send(clients[-1].name, "metadata", length=1)
+        time.sleep(4.5)
+        assert cameras(stack, room) == 4
+        said["published"] = True
+        fifth = come(flapper)
+        begun = time.monotonic()
+        sid = fifth.publish("video", "camera")["sid"]
+        until("it is taken", lambda: may(stack, room, fifth) == WITHOUT_CAMERA, 10.0)
+        took = milliseconds(time.monotonic() - begun)
+        print(f"\nfifth camera, published muted: gone after {took} ms")
+        assert clients[0].frames().get(sid, 0) == 0
+        time.sleep(4.5)
+        assert cameras(stack, room) == 4
+        assert all(may(stack, room, client) == set() for client in clients)
+        hang_up([*clients, fifth])
 
 
 def test_nothing_of_a_muted_camera_reaches_others(stack: Stack, muting: Any) -> None:

@@ -24,8 +24,8 @@ def who(user: UserId | None = ALICE) -> Who:
     return Who(user or "x", Identity("one"), user)
 
 
-def place(ahead: int, is_on: bool = True) -> Facts:
-    return Facts(power=POWER, cameras=Place(ahead, is_on))
+def place(ahead: int, is_taken: bool = True) -> Facts:
+    return Facts(power=POWER, cameras=Place(ahead, is_taken))
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_every_complaint_of_the_event_is_made_once() -> None:
     assert len(complaints) == len(set(complaints)) == 4
 
 
-@pytest.mark.parametrize(("ahead", "is_on"), [(0, True), (3, True), (0, False), (3, False)])
-def test_there_is_place(ahead: int, is_on: bool) -> None:
-    assert CAMERAS.judge(FOUR, who(), place(ahead, is_on)) == Allow()
+@pytest.mark.parametrize(("ahead", "is_taken"), [(0, True), (3, True), (0, False), (3, False)])
+def test_there_is_place(ahead: int, is_taken: bool) -> None:
+    assert CAMERAS.judge(FOUR, who(), place(ahead, is_taken)) == Allow()
 
 
 @pytest.mark.parametrize("ahead", [4, 5, 99])
@@ -81,7 +81,7 @@ def test_one_too_many_is_forbidden_and_without_one_nothing_is_given_back(ahead: 
     verdict = CAMERAS.judge(FOUR, who(), place(ahead))
     assert isinstance(verdict, Forbid)
     assert verdict.sources == CAMERA
-    assert "more cameras are on than the 4" in verdict.why
+    assert "there are more cameras than the 4" in verdict.why
     withheld = CAMERAS.judge(FOUR, who(), place(ahead, False))
     assert withheld == Withhold(CAMERA)
     assert bans_by([("cameras", withheld)]) == (), "nothing is taken"

@@ -3,9 +3,10 @@
 import time
 from typing import Any
 
+import pytest
 from twisted.internet.selectreactor import SelectReactor
 
-from lotus_guard.run.clocks import clocks_of, keep_steady
+from lotus_guard.run.clocks import Clocks, clocks_of, keep_steady
 
 
 def test_the_reactor_goes_by_the_clock_that_nobody_sets() -> None:
@@ -26,3 +27,11 @@ def test_the_clocks_of_this_machine() -> None:
     assert abs(clocks.epoch() - time.time()) < 1.0
     assert len(clocks.random(8)) == 8
     assert clocks.random(8) != clocks.random(8)
+
+
+@pytest.mark.parametrize(("told", "chance"), [(b"\0" * 4, 0.0), (b"\x40\0\0\0", 0.25)])
+def test_a_chance_is_a_number_below_one(told: bytes, chance: float) -> None:
+    clocks = Clocks(object(), time.monotonic, time.time, lambda _size: told)
+    assert clocks.chance() == chance
+    most = Clocks(object(), time.monotonic, time.time, lambda size: b"\xff" * size)
+    assert 0.999 < most.chance() < 1.0

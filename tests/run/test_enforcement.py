@@ -11,6 +11,7 @@ from lotus_guard.enforce.eyes import Eyes
 from lotus_guard.enforce.live import Live, Only
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.run.clients import homeserver_clients, livekit_clients, make_signer
+from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.enforcement import CommonParts, make_admission, make_live
 from lotus_guard.run.guard import (
     make_common,
@@ -65,6 +66,12 @@ def test_the_loop_looks_where_a_token_was_issued() -> None:
     admission, live, _ = both()
     admission.issued.on_issued(RoomId("!r:s"))
     assert live.candidates._expected.get(RoomId("!r:s")) == 0.0
+
+
+def test_the_guards_randomness_says_when_rooms_are_looked_at_between_passes() -> None:
+    _, live, _ = both()
+    chance: Any = live.room_pass.stage.chance
+    assert isinstance(chance.__self__, Clocks)
 
 
 def test_settings_arrive_where_they_count() -> None:

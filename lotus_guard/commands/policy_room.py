@@ -12,17 +12,18 @@ from attrs import evolve, frozen
 from lotus_guard.check.exchange import describe_outage
 from lotus_guard.commands.common import Failed
 from lotus_guard.commands.policy_options import Wishes
+from lotus_guard.commands.policy_power import power_in, with_doubts
 from lotus_guard.commands.policy_words import RoomPolicies, level_in_words, policies_of
 from lotus_guard.core.ids import is_room_id
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.power import CREATE, POWER_LEVELS, read_power
+from lotus_guard.core.power import CREATE
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.neighbours.matrix import Denied, Matrix
 from lotus_guard.neighbours.synapse_admin import is_unknown_room
 from lotus_guard.rules import Rules, by_event
 from lotus_guard.rules.rule import Content, Rule
-from lotus_guard.rules.state_event import content_of, event_of, predecessor_in
+from lotus_guard.rules.state_event import event_of, predecessor_in
 
 WANTED_USER = (
     "wanted: a valid access token of a user who may set state in the room (Element: Settings, "
@@ -99,7 +100,7 @@ async def read_with_lost(sides: Sides, room: RoomId, rules: Rules) -> RoomPolici
 
     Raises Failed.
     """
-    found = await read(sides, room, rules)
+    found = await with_doubts(sides.admin, await read(sides, room, rules))
     if any(held.event is not None for held in found.held):
         return found
     old = predecessor_in(await _event(sides.admin, room, CREATE))
@@ -168,7 +169,7 @@ async def _change(
         await _send(sides, room, readers, content, written)
         written.append(event)
         now = now.replaced(event, content)
-    return Changed(now, tuple(written))
+    return Changed(await with_doubts(sides.admin, now), tuple(written))
 
 
 def _text_of(content: Mapping[str, Any]) -> str:
@@ -238,10 +239,7 @@ async def _forbidden(sides: Sides, room: RoomId, event_type: str, denied: Denied
     who = printable(user, 300)
     if not await _is_inside(sides.user, room, user):
         return f"{who} is not in the room; wanted: that they join it, or a token of somebody in it"
-    levels, create = [
-        event_of(await sides.admin.events(room, name), name) for name in (POWER_LEVELS, CREATE)
-    ]
-    power = read_power(content_of(levels), create)
+    power = await power_in(sides.admin, room)
     needed, has = power.needed(event_type), power.of(user)
     if has >= needed:
         return f"Synapse forbids it to {who}, who has {level_in_words(has)}: {_said(denied)}"

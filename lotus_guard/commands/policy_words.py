@@ -28,11 +28,18 @@ class Held:
     event: Mapping[str, Any] | None = field(default=None, repr=False)
     others: frozenset[str] = frozenset()
     """The fields of the event that other rules read."""
+    doubts: tuple[str, ...] = ()
+    """What makes no sense in it with the room's power levels, as far as they are known."""
 
     @property
     def reading(self) -> Reading[Any]:
         """Its policy, read as the guard reads it."""
         return self.rule.read(content_of(self.event))
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What makes no sense in it."""
+        return self.reading.complaints + self.doubts
 
     @property
     def shown(self) -> Shown:
@@ -79,7 +86,7 @@ class RoomPolicies:
     @property
     def complaints(self) -> tuple[str, ...]:
         """What makes no sense in them."""
-        return tuple(each for held in self.held for each in held.reading.complaints)
+        return tuple(each for held in self.held for each in held.complaints)
 
     def content(self, event: str) -> Content:
         """What an event of this type says; empty where there is none."""
@@ -88,7 +95,7 @@ class RoomPolicies:
     def replaced(self, event: str, content: Content) -> "RoomPolicies":
         """The same with another content of the event of this type."""
         new = {"content": dict(content)}
-        held = (evolve(h, event=new) if h.rule.event == event else h for h in self.held)
+        held = (evolve(h, event=new, doubts=()) if h.rule.event == event else h for h in self.held)
         return RoomPolicies(self.room, tuple(held))
 
 
@@ -114,7 +121,7 @@ def lines_of(policies: RoomPolicies) -> list[str]:
     for held in policies.held:
         lines.append(f"{held.rule.heading:<8} {' '.join(held.shown.sentences)}")
         origin = [] if held.rule.event in told else _origin(held)
-        complaints = [f"senseless: {printable(each, 400)}" for each in held.reading.complaints]
+        complaints = [f"senseless: {printable(each, 400)}" for each in held.complaints]
         lines += [f"         {line}" for line in [*origin[:1], *complaints, *origin[1:]]]
         told.add(held.rule.event)
     return lines + (_lost(policies.lost) if policies.lost else [])
@@ -177,7 +184,7 @@ def _event_json(held: Held) -> dict[str, Any]:
         "sender": held.sender,
         "at": set_at(held.event),
         "redacted_by": held.redacted_by,
-        "complaints": list(held.reading.complaints),
+        "complaints": list(held.complaints),
         "unknown": held.unknown,
     }
 

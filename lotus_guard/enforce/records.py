@@ -24,6 +24,7 @@ from lotus_guard.rules.decision import (
     Ruling,
     masked,
 )
+from lotus_guard.rules.giving import GIVING
 from lotus_guard.rules.rulings import let_through, not_enforced
 
 Mask = Callable[[Person], Person | None]
@@ -89,7 +90,7 @@ class Recorder:
     ) -> str:
         """Put a ruling on record and return its id; with the same `once`, once a minute."""
         self.counters.decided(ruling, observed)
-        if ruling.room:
+        if ruling.room and ruling.rule != GIVING:  # a gift takes nothing from anybody
             tally = self._tallies.get(ruling.room) or Counter()
             tally[ruling.deed] += 1
             self._tallies.put(ruling.room, tally)
@@ -120,7 +121,7 @@ class Recorder:
         self.decided(not_enforced(rule, outage.reason, outage.detail), once=once)
 
     def tally(self, room: RoomId) -> Counter[Deed]:
-        """Count what has been decided in a room since the guard started."""
+        """Count what has been decided in a room since the guard started, without gifts."""
         return self._tallies.get(room) or Counter()
 
     def shown(self, people: Iterable[Person]) -> list[Person]:

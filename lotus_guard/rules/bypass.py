@@ -55,7 +55,13 @@ class Bypass:
         if not self.whoever_may_set:
             return f"power level {self.level} and above"
         whoever = "whoever may set this rule"
-        return whoever if self.level is None else f"{whoever}, and power level {self.level}"
+        return (
+            whoever if self.level is None else f"{whoever}, and power level {self.level} and above"
+        )
+
+    def mark(self, words: str) -> str:
+        """Mark words on what is restricted where some are exempt."""
+        return f"{words} (some exempt)" if self.is_any else words
 
 
 NOBODY = Bypass()
@@ -123,20 +129,23 @@ def read_level(
     return None, (f"{event}: {field} is {shown(value)}; a power level is an integer",)
 
 
-def bypass_options(rule: str) -> tuple[Switch, Count]:
-    """The options of a rule for who is exempt from it; `rule` begins their flags."""
+def bypass_options(rule: str, restriction: str) -> tuple[Switch, Count]:
+    """The options of a rule for who is exempt; `rule` begins their flags.
+
+    `restriction` is what they are exempt from, in words.
+    """
     return (
         Switch(
             BYPASS,
             f"{rule}-bypass",
-            f"Is whoever may set the {rule} exempt from it?",
+            f"Whoever may set the event is exempt from {restriction}.",
             False,
         ),
         Count(
             BYPASS_LEVEL,
             f"{rule}-bypass-level",
-            f"Whoever has power level N is exempt from the {rule}.",
+            f"Power level N and above is exempt from {restriction}.",
             f"no-{rule}-bypass-level",
-            "No power level is exempt.",
+            f"No power level is exempt from {restriction}.",
         ),
     )

@@ -140,5 +140,5 @@ class Cameras(BypassableRule[CamerasPolicy]):
         sentences = [f"At most {cameras} may be on at once."]
         if policy.bypass.is_any:
             sentences.append(f"Not counted: {policy.bypass}.")
-        words = f"at most {cameras}"
+        words = policy.bypass.mark(f"at most {cameras}")
         return Shown(tuple(sentences), (words,), (words,), fields)

@@ -78,7 +78,7 @@ class Limit(BypassableRule[LimitPolicy]):
             "no-limit",
             "Any number of people.",
         ),
-        *bypass_options("limit"),
+        *bypass_options("limit", "the limit"),
         Count(
             START_LEVEL,
             "start-level",
@@ -89,7 +89,10 @@ class Limit(BypassableRule[LimitPolicy]):
     )
     title = "Seat limit"
     heading = "Limit"
-    clear_flag = ("limit", "Only the limit.")
+    clear_flag = (
+        "limit",
+        "Only io.lotus.voice_limit, all of it: the limit, who is exempt, who may start a call.",
+    )
     examples = (
         Example(
             {"max_users": 5},
@@ -130,10 +133,12 @@ class Limit(BypassableRule[LimitPolicy]):
         value = content.get("max_users")
         if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
             return value, ()
-        if "max_users" not in content and has_other_use:
+        is_missing = "max_users" not in content
+        if is_missing and has_other_use:
             return None, ()
+        found = "missing" if is_missing else shown(value)
         wanted = "a limit is an integer of at least 1"
-        return None, (f"{self.event}: max_users is {shown(value)}; {wanted}",)
+        return None, (f"{self.event}: max_users is {found}; {wanted}",)
 
     def seats(self, policy: LimitPolicy) -> int | None:
         """As many as the limit says."""
@@ -183,14 +188,15 @@ class Limit(BypassableRule[LimitPolicy]):
 
     def show(self, policy: LimitPolicy) -> Shown:
         """Put the limit in words."""
-        most, start = policy.max_users, policy.start_level
+        most, start, mark = policy.max_users, policy.start_level, policy.bypass.mark
         sentences = [_sentence(most)]
         words, brief = [], []
         if most is not None:
             people = "1 person" if most == 1 else f"{most} people"
-            words, brief = [f"at most {people}"], [f"at most {most}"]
-            if policy.bypass.is_any:
-                sentences.append(f"Exempt from the limit: {policy.bypass}.")
+            words, brief = [mark(f"at most {people}")], [mark(f"at most {most}")]
+        if policy.bypass.is_any:
+            nothing = "" if self.has_use(policy) else ", but there is none"
+            sentences.append(f"Exempt from the limit: {policy.bypass}{nothing}.")
         if start is not None:
             sentences.append(f"Only power level {start} and above may start a call.")
             words.append(f"power level {start} starts calls")

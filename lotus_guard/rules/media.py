@@ -54,11 +54,14 @@ class Media(BypassableRule[SourcePolicy]):
     options = (
         Switch("allow_camera", "camera", "May anybody publish a camera?", True),
         Switch("allow_screenshare", "screenshare", "May anybody share a screen?", True),
-        *bypass_options("media"),
+        *bypass_options("media", "the rules for camera, screen and number of cameras"),
     )
     title = "Camera and screen"
     heading = "Sources"
-    clear_flag = ("media", "Only the rules for camera and screen, with the number of cameras.")
+    clear_flag = (
+        "media",
+        "Only io.lotus.room_quality, all of it: camera, screen, number of cameras, who is exempt.",
+    )
     examples = (
         Example(
             {"allow_camera": False, "allow_screenshare": False},
@@ -113,14 +116,16 @@ class Media(BypassableRule[SourcePolicy]):
             "Nobody may publish a camera." if camera else "Cameras are allowed.",
             "Nobody may share a screen." if screen else "Screens may be shared.",
         )
-        if policy.restricts and policy.bypass.is_any:
-            sentences += (f"Exempt from this: {policy.bypass}.",)
+        if policy.bypass.is_any:
+            nothing = "" if policy.restricts else ", but neither is restricted"
+            sentences += (f"Exempt from this: {policy.bypass}{nothing}.",)
+        mark = policy.bypass.mark
         words = [("no camera", camera), ("no screen share", screen)]
         brief = [("no camera", camera), ("no screen", screen)]
         return Shown(
             sentences,
-            tuple(each for each, holds in words if holds),
-            tuple(each for each, holds in brief if holds),
+            tuple(mark(each) for each, holds in words if holds),
+            tuple(mark(each) for each, holds in brief if holds),
             {
                 "forbidden": sorted(policy.forbidden),
                 "media_bypass": policy.bypass.whoever_may_set,

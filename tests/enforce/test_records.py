@@ -9,6 +9,7 @@ from lotus_guard.observe.log import (
     line_of,
 )
 from lotus_guard.rules.decision import Decision, Deed, Ruling
+from lotus_guard.rules.giving import GIVING
 from lotus_guard.rules.rulings import request_refused
 from tests.rulings import seat_refused
 
@@ -100,6 +101,14 @@ def test_recent_decisions_are_bounded_and_rooms_are_tallied() -> None:
     assert len(records.recent) == MOST_RECENT
     assert records.tally(ROOM)[Deed.REFUSED] == MOST_RECENT + 10
     assert records.tally(RoomId("!other:s"))[Deed.REFUSED] == 0
+
+
+def test_a_gift_is_on_record_and_not_in_the_tally() -> None:
+    records = recorder(Clock())
+    for rule in ("sources", GIVING):
+        records.decided(Ruling(Deed.STEP, rule, "", "", ROOM))
+    assert len(records.recent) == 2
+    assert records.tally(ROOM)[Deed.STEP] == 1
 
 
 def test_a_hashed_user_is_the_same_each_time_and_depends_on_the_secret() -> None:

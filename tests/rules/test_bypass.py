@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from lotus_guard.core.model import UserId
 from lotus_guard.core.power import read_power
-from lotus_guard.rules.bypass import NOBODY, Bypass, doubt, read_bypass, read_level
+from lotus_guard.rules.bypass import (
+    NOBODY,
+    Bypass,
+    bypass_options,
+    doubt,
+    read_bypass,
+    read_level,
+)
+from lotus_guard.rules.option import Count, Option
 
 EVENT = "io.lotus.voice_limit"
 USER = UserId("@u:s")
@@ -61,4 +69,21 @@ def test_a_level_that_everybody_has_is_doubted() -> None:
 def test_it_is_put_in_words() -> None:
     assert str(Bypass(True)) == "whoever may set this rule"
     assert str(Bypass(level=40)) == "power level 40 and above"
-    assert str(Bypass(True, 40)) == "whoever may set this rule, and power level 40"
+    assert str(Bypass(True, 40)) == "whoever may set this rule, and power level 40 and above"
+
+
+def test_words_are_marked_where_some_are_exempt() -> None:
+    assert NOBODY.mark("no camera") == "no camera"
+    for bypass in (Bypass(True), Bypass(level=40)):
+        assert bypass.mark("no camera") == "no camera (some exempt)"
+
+
+def test_no_two_options_have_the_same_help() -> None:
+    options: list[Option] = [
+        *bypass_options("limit", "the limit"),
+        *bypass_options("media", "the rules"),
+    ]
+    helps = [each.help for each in options]
+    helps += [each.off_help for each in options if isinstance(each, Count)]
+    assert len(set(helps)) == len(helps)
+    assert not any("?" in text for text in helps)

@@ -229,9 +229,25 @@ def test_it_is_shown_in_words() -> None:
 def test_exceptions_and_who_may_start_are_shown_in_words() -> None:
     shown = LIMIT.show(LimitPolicy(5, Bypass(True, 40), 50))
     assert shown.sentences[1:] == (
-        "Exempt from the limit: whoever may set this rule, and power level 40.",
+        "Exempt from the limit: whoever may set this rule, and power level 40 and above.",
         "Only power level 50 and above may start a call.",
     )
-    assert shown.words == ("at most 5 people", "power level 50 starts calls")
-    assert shown.brief == ("at most 5", "level 50 starts")
+    assert shown.words == ("at most 5 people (some exempt)", "power level 50 starts calls")
+    assert shown.brief == ("at most 5 (some exempt)", "level 50 starts")
     assert shown.fields["limit_bypass_level"] == 40
+
+
+def test_an_exception_from_no_limit_is_said_to_be_one() -> None:
+    shown = LIMIT.show(LimitPolicy(None, Bypass(True), 50))
+    exempt = "Exempt from the limit: whoever may set this rule, but there is none."
+    assert shown.sentences[1] == exempt
+    assert shown.words == ("power level 50 starts calls",)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [({"bypass": True}, "missing"), ({"note": 1}, "missing"), ({"max_users": None}, "None")],
+)
+def test_a_limit_that_is_missing_is_called_so(content: Any, found: str) -> None:
+    wanted = f"io.lotus.voice_limit: max_users is {found}; a limit is an integer of at least 1"
+    assert LIMIT.read(content).complaints == (wanted,)

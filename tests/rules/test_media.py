@@ -66,7 +66,16 @@ def test_who_is_exempt_keeps_camera_and_screen() -> None:
     assert MEDIA.judge(policy, MODERATOR, Facts(power=POWER)) == Allow(is_exempt=True)
     for who, power in ((MODERATOR, None), (ALICE, POWER)):
         assert MEDIA.judge(policy, who, Facts(power=power)) == Forbid(CAMERA)
-    assert MEDIA.show(policy).sentences[-1] == "Exempt from this: whoever may set this rule."
+    shown = MEDIA.show(policy)
+    assert shown.sentences[-1] == "Exempt from this: whoever may set this rule."
+    assert shown.words == shown.brief == ("no camera (some exempt)",)
+
+
+def test_an_exception_from_nothing_is_said_to_be_one() -> None:
+    shown = MEDIA.show(MEDIA.read({"bypass_level": 1}).policy)
+    exempt = "Exempt from this: power level 1 and above, but neither is restricted."
+    assert shown.sentences[-1] == exempt
+    assert shown.words == ()
 
 
 def test_an_exception_from_nothing_asks_for_no_power_levels() -> None:

@@ -19,7 +19,7 @@ from lotus_guard.run.memory import Housekeeping
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN
 from tests.calls import NO_CAMERA, PUSH, VIDEO, Troubled, join, last, metric, push, settled, sources
-from tests.events import SOURCES_EVENT
+from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.model_redis import Memory, ModelRedis
 from tests.world import World, reactor
 
@@ -129,6 +129,33 @@ async def test_what_somebody_else_took_since_stays_taken(world: World) -> None:
     assert sources(alice) == [Source.MICROPHONE]
     others_set(world, alice.identity, *WITHOUT_CAMERA)  # as we had left it: too late
     await passes(world, 2)
+    assert sources(alice) == WITHOUT_CAMERA
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_somebody_else_takes_hours_later_as_we_once_did_stays_taken(
+    world: World,
+) -> None:
+    world.start_guard(**ON)
+    giving: Any = world.guard.live.room_pass.effects.giving
+    epoch = giving.epoch
+    giving.epoch = lambda: epoch() - 2 * 3600.0
+    alice = await join(world, "alice", OPEN)
+    policy(world, NO_CAMERA)
+    await passes(world, 2)
+    assert sources(alice) == WITHOUT_CAMERA
+    policy(world, {})
+    await passes(world, 2)
+    assert sources(alice) == []
+    world.sandbox.sfu.leave(CALL, alice.identity)
+    await passes(world)
+    giving.epoch = epoch
+    alice = await join(world, "alice", OPEN)
+    assert sources(alice) == []
+    assert not giving.owes(RoomId(OPEN)), "nobody looks"
+    others_set(world, alice.identity, *WITHOUT_CAMERA)
+    world.sandbox.homeserver.set_state(OPEN, LIMIT_EVENT, {"max_users": 9})
+    await passes(world, 3)
     assert sources(alice) == WITHOUT_CAMERA
 
 

@@ -11,6 +11,7 @@ claim, and losing one means only that nothing is given back.
 """
 
 from collections.abc import Set as AbstractSet
+from math import inf
 
 from attrs import evolve, frozen
 
@@ -84,10 +85,13 @@ def given(grant: Grant, whole: Grant, forbidden: AbstractSet[Source]) -> Grant |
 
 @frozen
 class Carried:
-    """A grant that a token may give on a join, and since when there are such tokens."""
+    """A grant that a token may give on a join, and in which time there are such tokens."""
 
     grant: Grant
     since: float
+    until: float = inf
+    """A session that holds the grant has them made anew for as long as it does. Without end where
+    nothing is lacking: nobody took anything then, and no look may be due that showed it."""
 
 
 @frozen
@@ -158,17 +162,51 @@ class Claim:
         left = list(self.under_way)
         if is_sent:
             left.remove(this.held)
-        return evolve(self, session=this, under_way=tuple(left))
+        after = self if self._is_held(this.held) else self._put_by(now)
+        carried = (
+            each for each in after.carried if each.grant == this.held or now <= each.until + APART
+        )
+        return evolve(after, session=this, under_way=tuple(left), carried=tuple(carried))
 
     def _came_with(self, grant: Grant, joined: float) -> bool:
-        return any(each.grant == grant and each.since <= joined + APART for each in self.carried)
+        return any(
+            each.grant == grant
+            and each.since <= joined + APART
+            and (joined <= each.until + APART or self._is_held(grant))
+            for each in self.carried
+        )
+
+    def _is_held(self, grant: Grant) -> bool:
+        return bool(self.session and self.session.is_there and self.session.held == grant)
+
+    def _put_by(self, now: float) -> "Claim":
+        """The claim once a session holds something else: of what it held there are tokens yet."""
+        if self.session is None or not self.session.is_there:
+            return self
+        return self.carrying(self.session.held, now, now + REFRESHED)
+
+    def carrying(self, grant: Grant, now: float, until: float) -> "Claim":
+        """Take note of tokens with a grant, from now on and for some time.
+
+        Where there were such tokens before, and are none any more, no session of the time between
+        came with one.
+        """
+        lacks = bool(lacking(grant, self.granted))
+        same = [each for each in self.carried if each.grant == grant and now <= each.until + APART]
+        this = Carried(
+            grant,
+            min((each.since for each in same), default=now),
+            max([until if lacks else inf, *(each.until for each in same)]),
+        )
+        carried = (*(each for each in self.carried if each not in same), this)
+        lasts = max(self.lasts, until) if lacks else self.lasts
+        return evolve(self, carried=carried[-MOST_GRANTS:], lasts=lasts)
 
     def left(self, now: float) -> "Claim":
         """Take in that nobody of this identity is there any more."""
         if self.is_over or self.session is None or not self.session.is_there:
             return self
-        lasts = max(self.lasts, now + REFRESHED) if self._lacks() else self.lasts
-        return evolve(self, session=evolve(self.session, is_there=False), lasts=lasts)
+        return evolve(self._put_by(now), session=evolve(self.session, is_there=False))
 
     def setting(self, grant: Grant, now: float) -> "Claim":
         """Take note that a grant is about to be sent to LiveKit."""
@@ -176,15 +214,10 @@ class Claim:
             return self
         this = alike(grant)
         before = self.under_way if now <= self.settles else ()
-        lasts = self.lasts
-        if lacking(this, self.granted):
-            lasts = max(lasts, now + REFRESHED)
         return evolve(
-            self,
-            carried=_with(self.carried, this, now),
+            self.carrying(this, now, now + SETTLES + REFRESHED),
             under_way=(*before, this)[-MOST_GRANTS:],
             settles=now + SETTLES,
-            lasts=lasts,
         )
 
     def confirmed(self, grant: Grant, now: float) -> "Claim":
@@ -194,7 +227,8 @@ class Claim:
             return self
         left.remove(this)
         session = evolve(self.session, held=this, former=self.session.held, changed=now)
-        return evolve(self, session=session, under_way=tuple(left))
+        after = self if self._is_held(this) else self._put_by(now)
+        return evolve(after, session=session, under_way=tuple(left))
 
     def awaited(self, now: float) -> "Claim":
         """The claim as it is read after a while in which nobody looked who came in."""
@@ -232,21 +266,9 @@ class Issue:
         if not _is_usual(self.granted):
             return OVER
         granted = meet(claim.granted, self.granted) if claim else alike(self.granted)
-        grant = alike(self.grant)
-        before = claim or Claim(granted)
-        lasts = before.lasts
-        if lacking(grant, granted):
-            ends = self.now + REFRESHED if self.ends is None else self.ends + LEEWAY
-            lasts = max(lasts, ends)
-        carried = _with(before.carried, grant, self.now)
-        return evolve(before, granted=granted, carried=carried, lasts=lasts)
-
-
-def _with(carried: tuple[Carried, ...], grant: Grant, since: float) -> tuple[Carried, ...]:
-    """Add a grant that tokens carry from now on; one that they carried before stays."""
-    if any(each.grant == grant for each in carried):
-        return carried
-    return (*carried, Carried(grant, since))[-MOST_GRANTS:]
+        before = evolve(claim, granted=granted) if claim else Claim(granted)
+        until = self.now + REFRESHED if self.ends is None else self.ends + LEEWAY
+        return before.carrying(alike(self.grant), self.now, until)
 
 
 def _is_usual(grant: Grant) -> bool:

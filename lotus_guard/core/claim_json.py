@@ -1,14 +1,16 @@
 """A claim as JSON, for the state file or a Redis that several guards share:
 
-    {"granted": grant, "carried": [[grant, since], ...], "session": null or [sid, grant, is_there],
-     "former": [grant, when it was changed], "under_way": [grant, ...], "settles": seconds,
-     "lasts": seconds}
+    {"granted": grant, "carried": [[grant, since, until], ...],
+     "session": null or [sid, grant, is_there], "former": [grant, when it was changed],
+     "under_way": [grant, ...], "settles": seconds, "lasts": seconds}
 
-A grant is null for nothing, else the list of its sources: an empty list means every source. There
-is a `former` only where a session has one. A claim that is over is `{}`.
+A grant is null for nothing, else the list of its sources: an empty list means every source. An
+`until` without end is null. There is a `former` only where a session has one. A claim that is over
+is `{}`.
 """
 
 import json
+from math import inf
 from typing import Any
 
 from lotus_guard.core.claim import MOST_GRANTS, OVER, Carried, Claim, Session
@@ -27,7 +29,7 @@ def write_claim(claim: Claim) -> str:
     session = claim.session
     document: dict[str, Any] = {
         "granted": _write(claim.granted),
-        "carried": [[_write(each.grant), round(each.since, 3)] for each in claim.carried],
+        "carried": [_write_carried(each) for each in claim.carried],
         "session": session and [session.sid, _write(session.held), session.is_there],
         "under_way": [_write(each) for each in claim.under_way],
         "settles": round(claim.settles, 3),
@@ -43,12 +45,12 @@ def read_claim(text: str) -> Claim:
     document = json_object(text) if len(text) <= MOST_CLAIM else None
     try:
         return _read_claim(document) if document else OVER
-    except (LookupError, ValueError, TypeError, AttributeError):
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError):
         return OVER
 
 
 def _read_claim(document: dict[str, Any]) -> Claim:
-    carried = [Carried(_read(grant), float(since)) for grant, since in document["carried"]]
+    carried = [_read_carried(*each) for each in document["carried"]]
     session = document["session"]
     former, changed = document.get("former", (None, 0.0))
     return Claim(
@@ -66,6 +68,15 @@ def _read_claim(document: dict[str, Any]) -> Claim:
         float(document["settles"]),
         float(document["lasts"]),
     )
+
+
+def _write_carried(carried: Carried) -> list[Any]:
+    until = None if carried.until == inf else round(carried.until, 3)
+    return [_write(carried.grant), round(carried.since, 3), until]
+
+
+def _read_carried(grant: Any, since: Any, until: Any) -> Carried:
+    return Carried(_read(grant), float(since), inf if until is None else float(until))
 
 
 def _write(grant: Grant) -> list[str] | None:

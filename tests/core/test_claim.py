@@ -23,7 +23,7 @@ from lotus_guard.core.model import Grant, Source
 from lotus_guard.core.narrow import EVERY_SOURCE, narrow
 from tests.grants import allows
 
-NOW = 1_790_000_000.0
+NOW, HOURS = 1_790_000_000.0, 5 * 3600.0
 ALL, NONE = Grant(True, ()), Grant(False, ())
 NO_CAMERA = Grant(True, ("microphone", "screen_share", "screen_share_audio"))
 SOUND = Grant(True, ("microphone",))
@@ -180,6 +180,86 @@ def test_no_session_came_with_a_token_that_is_younger() -> None:
     assert both.seen("S1", NOW + 100.0, NO_CAMERA, NOW + 100.0) is not OVER
 
 
+def whole_and_narrow() -> Claim:
+    """A token without the camera, until 360 s from now; another with all, five hours later."""
+    return issued(claim=issued(ALL, NO_CAMERA), at=NOW + HOURS)
+
+
+def test_no_session_came_with_a_token_that_had_run_out() -> None:
+    """Else what a bot takes five hours later would be given back."""
+    assert not whole_and_narrow().owes(NOW + HOURS), "nobody looks"
+    late = whole_and_narrow().seen("S1", NOW + HOURS, NO_CAMERA, NOW + HOURS + 60.0)
+    assert late is OVER
+    end = NOW + 300.0 + LEEWAY
+    assert whole_and_narrow().seen("S1", end + APART, NO_CAMERA, NOW + HOURS) is not OVER
+    assert whole_and_narrow().seen("S1", end + APART + 1.0, NO_CAMERA, NOW + HOURS) is OVER
+
+
+def test_a_token_that_runs_out_later_counts_and_the_time_between_does_not() -> None:
+    again = issued(ALL, NO_CAMERA, NOW + 100.0, issued(ALL, NO_CAMERA))
+    assert again.seen("S1", NOW + 455.0, NO_CAMERA, NOW + HOURS) is not OVER
+    third = issued(ALL, NO_CAMERA, NOW + 2 * HOURS, whole_and_narrow())
+    assert third.seen("S1", NOW + HOURS, NO_CAMERA, NOW + 2 * HOURS) is OVER
+    assert third.seen("S1", NOW, NO_CAMERA, NOW + 2 * HOURS) is not OVER
+    assert third.seen("S1", NOW + 2 * HOURS, NO_CAMERA, NOW + 2 * HOURS) is not OVER
+
+
+def given_back(at: float) -> Claim:
+    """What was taken is given back at a time, and LiveKit has confirmed it."""
+    return narrowed().setting(ALL, at).confirmed(ALL, at)
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_what_was_given_back_is_no_longer_what_a_session_comes_with(is_seen: bool) -> None:
+    at = NOW + HOURS
+    claim = given_back(at)
+    if is_seen:  # the answer was lost, and a look shows it
+        claim = joined(narrowed().setting(ALL, at), ALL, at=at)
+    end = at + REFRESHED
+    assert claim.owes(end - 1.0), "somebody looks as long as they may come with it"
+    assert not claim.owes(end)
+    claim = issued(claim=claim, at=end)
+    assert claim.seen("S2", end, NO_CAMERA, end) is not OVER
+    assert claim.seen("S2", end + APART + 1.0, NO_CAMERA, end + 60.0) is OVER
+
+
+def test_while_it_is_held_livekit_makes_tokens_of_it() -> None:
+    at = NOW + HOURS
+    assert narrowed().seen("S2", at, NO_CAMERA, at) is not OVER
+    assert issued(ALL, NO_CAMERA, at, narrowed()).seen("S2", at, NO_CAMERA, at) is not OVER
+    gone = narrowed().left(at)
+    end = at + REFRESHED + APART
+    assert gone.seen("S2", end, NO_CAMERA, end) is not OVER
+    assert gone.seen("S2", end + 1.0, NO_CAMERA, end + 1.0) is OVER
+    other = narrowed().seen("S2", at, ALL, at)
+    assert other.seen("S3", end, NO_CAMERA, end) is not OVER
+    assert other.seen("S3", end + 1.0, NO_CAMERA, end + 1.0) is OVER
+
+
+def test_what_was_sent_without_an_answer_may_have_been_held_unseen() -> None:
+    claim = joined(issued(), ALL).setting(NO_CAMERA, NOW)
+    end = NOW + SETTLES + REFRESHED + APART
+    assert claim.seen("S2", end, NO_CAMERA, end) is not OVER
+    assert claim.seen("S2", end + 1.0, NO_CAMERA, end + 1.0) is OVER
+
+
+def test_who_lacks_nothing_may_come_in_at_any_time() -> None:
+    """Nobody looked, for nothing was owed; and LiveKit has made their token anew since."""
+    claim = issued().seen("S1", NOW + HOURS, ALL, NOW + HOURS)
+    assert claim.setting(NO_CAMERA, NOW + HOURS) is not OVER
+    assert not claim.is_over
+
+
+def test_what_has_run_out_is_dropped_once_a_look_shows_somebody() -> None:
+    claim = whole_and_narrow()
+    assert len(claim.carried) == 2
+    at = NOW + HOURS
+    assert [each.grant for each in claim.seen("S1", at, ALL, at).carried] == [ALL]
+    assert len(claim.seen("S1", NOW, NO_CAMERA, NOW + 300.0).carried) == 2
+    held = claim.seen("S1", NOW, NO_CAMERA, at).carried
+    assert {each.grant for each in held} == {ALL, NO_CAMERA}
+
+
 def test_a_session_with_anything_else_is_not_ours() -> None:
     assert joined(narrowed(), SOUND, "S2") is OVER
 
@@ -216,7 +296,9 @@ def test_it_owes_while_less_is_held_or_may_come() -> None:
     assert gone.owes(NOW + 1e6 + REFRESHED - 1.0)
     assert not gone.owes(NOW + 1e6 + REFRESHED)
     assert gone.left(NOW + 2e6) == gone
-    assert gone.seen("S1", NOW, NO_CAMERA, NOW + 3e6) == evolve(held, lasts=gone.lasts)
+    assert gone.seen("S1", NOW, NO_CAMERA, NOW + 3e6) == evolve(
+        held, carried=gone.carried, lasts=gone.lasts
+    )
     for_ever = Issue(ALL, NO_CAMERA, NOW, None).after(None)
     assert for_ever.owes(NOW + REFRESHED - 1.0)
 

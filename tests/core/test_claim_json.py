@@ -1,6 +1,7 @@
 """Claims as JSON: what is written is read, and what is none of ours is a claim that is over."""
 
 import json
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ SESSIONS = (
 CLAIMS = st.builds(
     Claim,
     GRANTS,
-    st.lists(st.builds(Carried, GRANTS, TIMES), max_size=8).map(tuple),
+    st.lists(st.builds(Carried, GRANTS, TIMES, TIMES | st.just(inf)), max_size=8).map(tuple),
     SESSIONS,
     st.lists(GRANTS, max_size=8).map(tuple),
     TIMES,
@@ -42,11 +43,16 @@ def test_what_is_written_is_read(claim: Claim) -> None:
 def test_it_is_written_as_the_module_says() -> None:
     nothing, sound = Grant(False, ()), Grant(True, ("microphone",))
     claim = Claim(
-        Grant(True, ()), (Carried(sound, 1.5),), Session("S", nothing), (sound,), 2.0, 3.0
+        Grant(True, ()),
+        (Carried(sound, 1.5, 2.5), Carried(nothing, 1.0)),
+        Session("S", nothing),
+        (sound,),
+        2.0,
+        3.0,
     )
     assert json.loads(write_claim(claim)) == {
         "granted": [],
-        "carried": [[["microphone"], 1.5]],
+        "carried": [[["microphone"], 1.5, 2.5], [None, 1.0, None]],
         "session": ["S", None, True],
         "under_way": [["microphone"]],
         "settles": 2.0,
@@ -70,6 +76,12 @@ def test_it_is_written_as_the_module_says() -> None:
         ' "lasts": 0}',
         '{"granted": [], "carried": [], "session": ["S"], "under_way": [], "settles": 0,'
         ' "lasts": 0}',
+        '{"granted": [], "carried": [[[], 1.5]], "session": null, "under_way": [], "settles": 0,'
+        ' "lasts": 0}',
+        '{"granted": [], "carried": [[[], 1, "x"]], "session": null, "under_way": [],'
+        ' "settles": 0, "lasts": 0}',
+        '{"granted": [], "carried": [[[], 1, 1' + "0" * 400 + ']], "session": null,'
+        ' "under_way": [], "settles": 0, "lasts": 0}',
         write_claim(Claim(Grant(True, ()))) + " " * MOST_CLAIM,
         "[" * 100_000,
     ],

@@ -3,7 +3,8 @@
 The model is LiveKit as it is (docs/facts.md, LiveKit: permissions): a token gives its rights on
 each join, LiveKit hands out tokens with the rights as they are, a change replaces all of them.
 Changes of ours may be lost, or come late. What cannot be told from a change of ours is left out,
-for nobody could: somebody else sets the very grant that we have just sent.
+for nobody could: somebody else sets the very grant that we have just sent, or that the session may
+have come with before any look showed it.
 """
 
 from attrs import define, frozen
@@ -11,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lotus_guard.core.claim import SETTLES, Claim, Issue, alike, meet
+from lotus_guard.core.claim import APART, REFRESHED, SETTLES, Carried, Claim, Issue, alike, meet
 from lotus_guard.core.claim_json import read_claim, write_claim
 from lotus_guard.core.model import Grant, Source
 from lotus_guard.core.narrow import EVERY_SOURCE, narrow
@@ -40,6 +41,7 @@ class Pass:
     grant: Grant
     cap: frozenset[str]
     """The most that its holder was ever granted, by upstream or by somebody else."""
+    ends: float
 
 
 @define
@@ -67,6 +69,8 @@ class Giving(RuleBasedStateMachine):
         self.session: Session | None = None
         self.late: list[tuple[float, Grant]] = []
         """What was sent and may still come, and until when."""
+        self.ours: list[Carried] = []
+        """What a session can have come with, as far as looks can tell."""
         self.sids = 0
         self.others_came_in = False
 
@@ -80,18 +84,24 @@ class Giving(RuleBasedStateMachine):
     def issue(self, upstream: Grant) -> None:
         self.tick()
         grant = narrow(upstream, self.forbidden)
+        there = self.session
+        if there and there.taken and alike(grant) == alike(there.grant) and not self.is_seen():
+            return  # within seconds of the join nobody can tell
+        self.ours.append(Carried(alike(grant), self.now, self.now + 360.0))
         self.claim = Issue(upstream, grant, self.now, self.now + 300.0).after(self.claim)
         self.upstream.append(upstream)
-        self.passes.append(Pass(grant, frozenset(names(upstream))))
+        self.passes.append(Pass(grant, frozenset(names(upstream)), self.now + 360.0))
 
     # LiveKit and its clients.
 
-    @precondition(lambda self: self.passes)
+    @precondition(lambda self: any(each.ends >= self.now + 0.01 for each in self.passes))
     @rule(data=st.data())
     def join(self, data: st.DataObject) -> None:
         """Come in, or again, with any token; the first session is over then."""
         self.tick()
-        token = data.draw(st.sampled_from(self.passes))
+        self.enter(data.draw(st.sampled_from([t for t in self.passes if t.ends >= self.now])))
+
+    def enter(self, token: Pass) -> None:
         self.sids += 1
         self.session = Session(f"PA_{self.sids}", float(int(self.now)), token.grant, token.cap)
 
@@ -104,12 +114,35 @@ class Giving(RuleBasedStateMachine):
     def refresh(self) -> None:
         """LiveKit hands out a token with the rights as they are now."""
         assert self.session is not None
-        self.passes.append(Pass(self.session.grant, self.session.cap))
+        ends = self.now + REFRESHED
+        self.passes.append(Pass(self.session.grant, self.session.cap, ends))
 
     @precondition(lambda self: self.session)
     @rule(grant=FOREIGN)
     def others_set(self, grant: Grant) -> None:
         """Somebody else changes what the participant may publish."""
+        self.set_by_others(grant)
+
+    @precondition(lambda self: self.session and self.ours)
+    @rule(data=st.data())
+    def others_set_what_was_ours_once(self, data: st.DataObject) -> None:
+        """Somebody else takes exactly what we, or a token, had taken before."""
+        self.set_by_others(data.draw(st.sampled_from(self.ours)).grant)
+
+    @precondition(lambda self: self.ours)
+    @rule(data=st.data())
+    def others_set_what_was_ours_hours_ago(self, data: st.DataObject) -> None:
+        """In a session that came in with all that upstream granted, before any look at it."""
+        self.leave()
+        self.look("done")
+        self.change_policy(frozenset())
+        self.wait(18_000.0)
+        self.issue(EVERYTHING)
+        self.enter(self.passes[-1])
+        self.others_set_what_was_ours_once(data)
+        self.look("done")
+
+    def set_by_others(self, grant: Grant) -> None:
         assert self.session is not None
         known = self.claim
         if known and (alike(grant) in known.under_way or self.is_held(grant)):
@@ -124,10 +157,20 @@ class Giving(RuleBasedStateMachine):
         """Whether it is what the last look showed, or what this session may have come with."""
         assert self.claim is not None
         assert self.session is not None
-        seen = self.claim.session
-        if seen is not None and seen.sid == self.session.sid:
-            return seen.held == alike(grant)
-        return any(each.grant == alike(grant) for each in self.claim.carried)
+        seen, joined = self.claim.session, self.session.joined
+        if self.is_seen() or (seen is not None and seen.is_there):
+            assert seen is not None
+            if seen.held == alike(grant):
+                return True
+        return not self.is_seen() and any(
+            each.grant == alike(grant) and each.since - APART <= joined <= each.until + APART
+            for each in self.ours
+        )
+
+    def is_seen(self) -> bool:
+        """Whether a look has shown this session."""
+        seen = self.claim and self.claim.session
+        return bool(seen and self.session and seen.sid == self.session.sid)
 
     @precondition(lambda self: self.late)
     @rule()
@@ -152,6 +195,7 @@ class Giving(RuleBasedStateMachine):
     def look(self, fate: str) -> None:
         """A pass: it looks, it takes or gives, and what it sends may be lost."""
         self.tick()
+        self.note()
         if self.session is None:
             self.claim = self.claim and self.claim.left(self.now)
             return
@@ -167,6 +211,12 @@ class Giving(RuleBasedStateMachine):
                 self.check_given(there, more)
                 self.send(more, fate)
 
+    def note(self) -> None:
+        """What was held until about now, tokens may give that LiveKit has made anew."""
+        seen = self.claim and self.claim.session
+        if seen and seen.is_there:
+            self.ours.append(Carried(seen.held, self.now, self.now + REFRESHED))
+
     def check_given(self, there: Session, more: Grant) -> None:
         added = names(more) - names(there.grant)
         assert added, "what changes nothing is not sent"
@@ -177,6 +227,7 @@ class Giving(RuleBasedStateMachine):
 
     def send(self, grant: Grant, fate: str) -> None:
         self.claim = self.claim and self.claim.setting(grant, self.now)
+        self.ours.append(Carried(alike(grant), self.now, self.now + SETTLES + REFRESHED))
         if fate == "late":
             self.late.append((self.now + SETTLES - 1.0, grant))
         elif fate != "never":
@@ -192,8 +243,11 @@ class Giving(RuleBasedStateMachine):
             self.claim = read_claim(text).awaited(self.now)
             assert write_claim(read_claim(text)) == text
 
-    @rule(seconds=st.sampled_from([1.0, 30.0, 61.0, 700.0]))
+    @rule(seconds=st.sampled_from([1.0, 30.0, 61.0, 700.0, 18_000.0]))
     def wait(self, seconds: float) -> None:
+        """Time goes by; where there is a policy, or a debt, somebody looks all the time."""
+        if seconds > 1.0 and (self.forbidden or (self.claim and self.claim.owes(self.now))):
+            self.look("done")
         self.tick(seconds)
 
     # The laws.

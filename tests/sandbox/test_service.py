@@ -26,7 +26,7 @@ def test_what_the_environment_says_goes_before_the_sandboxes_own(
     make_sandbox_service(reactor, settings)
     said = capsys.readouterr().out
     assert "The guard is at http://127.0.0.1:1234" in said
-    assert "in a browser" not in said
+    assert "shows live" not in said
 
 
 def test_a_faulty_environment_is_said() -> None:

@@ -14,7 +14,7 @@ from tests.real.processes import ROOT, http
 from tests.real.stack import Stack, milliseconds, running_stack
 from tests.real.test_policy_command import lotus_guard
 
-LIST, LONGER = "(Limit(), Media())", "(Limit(), Media(), QuietHours())"
+LIST, LONGER = "(Limit(), Media(), Cameras())", "(Limit(), Media(), Cameras(), QuietHours())"
 IMPORT = "from lotus_guard.rules.media import Media\n"
 MORE = IMPORT + "from lotus_guard.rules.quiet_hours import QuietHours\n"
 

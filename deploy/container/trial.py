@@ -97,13 +97,12 @@ def _homeserver(folder: Path, registration: str) -> Mapping[str, Any]:
 
 
 def _listener(port: int, tls: bool, kind: str, address: str) -> Mapping[str, Any]:
-    names = [kind, "openid"] if tls else [kind]
     return {
         "port": port,
         "tls": tls,
         "type": "http",
         "bind_addresses": [address],
-        "resources": [{"names": names}],
+        "resources": [{"names": [kind, "openid"]}],
     }
 
 

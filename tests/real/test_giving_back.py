@@ -12,7 +12,7 @@ from tests.real.conftest import require_real
 from tests.real.processes import until
 from tests.real.stack import NO_VIDEO, QUALITY, Stack, milliseconds, running_stack
 
-TRIES = 10
+TRIES = 5
 NO_CAMERA = {"allow_camera": False}
 WITHOUT_CAMERA = ["microphone", "screen_share", "screen_share_audio"]
 

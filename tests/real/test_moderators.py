@@ -13,7 +13,7 @@ from tests.real.homeserver import User
 from tests.real.processes import until
 from tests.real.stack import Stack, milliseconds, running_stack
 
-TRIES = 10
+TRIES = 5
 NO_CAMERA_BUT_THEIRS = {"allow_camera": False, "bypass": True}
 CALL_MEMBER = "org.matrix.msc3401.call.member"
 

@@ -7,7 +7,6 @@ outage nor the slowness of one skips or delays the verdict of another.
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 
 from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -100,13 +99,8 @@ class Judge:
         """The names of all rules, in the order in which their verdicts count."""
         return [
             *(rule.name for rule in self.everywhere.rules),
-            *(policies.rule.name for policies in self._judging),
+            *(policies.rule.name for policies in self.policies.judging),
         ]
-
-    @property
-    def _judging(self) -> list[Policies[Any]]:
-        """The policies of the rules that judge tokens."""
-        return [policies for policies in self.policies if policies.rule.judges_tokens]
 
     def ahead(self, room: RoomId, user: UserId | None = None) -> None:
         """Begin the look-ups for a request while upstream works on it.
@@ -115,7 +109,7 @@ class Judge:
         """
         if user is not None:
             self.everywhere.ahead(room, user)
-        for policies in self._judging:
+        for policies in self.policies.judging:
             policies.ahead(room)
         if self.policies.counts(room):
             self.desk.look_ahead(room)
@@ -136,7 +130,7 @@ class Judge:
             # identities): until then nobody may have been known as whom the room can be read.
             self.everywhere.suggest(recipient.room, recipient.user)
         everywhere = self.everywhere.rules if recipient.user else ()
-        judging = self._judging
+        judging = self.policies.judging
         rules: list[AnyRule] = [*everywhere, *(policies.rule for policies in judging)]
         asked = [
             *(ensureDeferred(self._of_everywhere(rule, recipient)) for rule in everywhere),

@@ -176,6 +176,18 @@ class AllPolicies:
     """In the order of the rules."""
     powers: Powers
     """Who may do what, for the rules that ask for it."""
+    events: Sequence[Events] = field(init=False)
+    """The events that the rules read, each once."""
+    judging: Sequence[Policies[Any]] = field(init=False)
+    """Those of the rules that judge tokens."""
+
+    @events.default
+    def _events(self) -> Sequence[Events]:
+        return list({id(policies.events): policies.events for policies in self.each}.values())
+
+    @judging.default
+    def _judging(self) -> Sequence[Policies[Any]]:
+        return [policies for policies in self.each if policies.rule.judges_tokens]
 
     def __iter__(self) -> Iterator[Policies[Any]]:
         return iter(self.each)
@@ -183,11 +195,6 @@ class AllPolicies:
     def of(self, rule: str) -> Policies[Any]:
         """The policies of the rule with this name."""
         return next(policies for policies in self.each if policies.rule.name == rule)
-
-    @property
-    def events(self) -> list[Events]:
-        """The events that the rules read, each once."""
-        return list({id(policies.events): policies.events for policies in self.each}.values())
 
     def put(self, room: RoomId, readings: Mapping[str, Reading[Any]], at: float) -> None:
         """Take in policies that were pushed, by the names of their rules."""
@@ -220,7 +227,7 @@ class AllPolicies:
 
     def needs_power(self, room: RoomId) -> bool:
         """Whether any policy that is known makes a difference to a token by power levels."""
-        known = ((each.rule, each.last(room)) for each in self.each if each.rule.judges_tokens)
+        known = ((each.rule, each.last(room)) for each in self.judging)
         return any(last is not None and rule.needs_power(last) for rule, last in known)
 
     def is_unknown(self, room: RoomId) -> bool:

@@ -15,12 +15,13 @@ from twisted.logger import Logger
 
 from lotus_guard.core.model import RoomId, Source, UserId
 from lotus_guard.core.power import PowerLevels
+from lotus_guard.core.seats import Occupancy
 from lotus_guard.enforce.deferreds import ignoring
 from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.policies import AllPolicies, Known, Policies
 from lotus_guard.enforce.ports import Bug, Now, Outage, Records
 from lotus_guard.enforce.recipient import Recipient
-from lotus_guard.enforce.seating import Judging, SeatDesk, in_time
+from lotus_guard.enforce.seating import Question, SeatDesk, in_time
 from lotus_guard.rules.rule import (
     Allow,
     AnyRule,
@@ -198,7 +199,7 @@ class Judge:
                 known = Known(at_hand, True)
             power = await self._power(rule, known.policy, recipient)
             if known.policy.restricts and Fact.ATTENDANCE in rule.needs:
-                return await self._seated(rule, known.policy, recipient, power)
+                return await self._seated(policies, known.policy, recipient, power)
             return self._judged(rule, known, recipient, power)
         except CancelledError:
             raise
@@ -232,14 +233,16 @@ class Judge:
         return Finding(rule, known.policy, verdict, is_observed, is_certain=known.is_certain)
 
     async def _seated(
-        self, rule: Rule[P], policy: P, recipient: Recipient, power: PowerLevels | None
+        self, policies: Policies[P], policy: P, recipient: Recipient, power: PowerLevels | None
     ) -> Finding:
         """Ask a rule that needs to know who is there; raises Outage."""
+        rule = policies.rule
         is_observed = rule.name in self.observed
         if recipient.is_for_data:
             return Finding(rule, policy, NO_MEDIA, is_observed)
-        judging = _judging(rule, policy, recipient, power)
-        verdict, at = await self.desk.judged(recipient, judging, rule.is_strict(policy))
+        verdict, at = await self.desk.judged(
+            recipient, _question(policies, policy, recipient, power)
+        )
         is_exempt = isinstance(verdict, Allow) and verdict.is_exempt
         seats = None if is_exempt else rule.seats(policy)
         return Finding(rule, policy, verdict, is_observed, WantedSeat(seats, at, power))
@@ -258,7 +261,7 @@ class Judge:
             share = 0.5
             if Fact.ATTENDANCE in rule.needs:
                 power = self.policies.powers.last(room)
-                self.desk.foresee(recipient, _judging(rule, last, recipient, power))
+                self.desk.foresee(recipient, _question(policies, last, recipient, power))
         asked = in_time(recipient, self.clock, self.now, policies.get(room), share)
         return await policies.known(room, asked)
 
@@ -275,5 +278,12 @@ def _is_certain(finding: Finding | Outage) -> bool:
     return isinstance(finding, Finding) and finding.is_certain
 
 
-def _judging(rule: Rule[P], policy: P, recipient: Recipient, power: PowerLevels | None) -> Judging:
-    return lambda occupancy: rule.judge(policy, recipient.who, Facts(occupancy, power=power))
+def _question(
+    policies: Policies[P], policy: P, recipient: Recipient, power: PowerLevels | None
+) -> Question:
+    rule = policies.rule
+
+    def judge(occupancy: Occupancy) -> Verdict:
+        return rule.judge(policy, recipient.who, Facts(occupancy, power=power))
+
+    return Question(judge, policies.since(recipient.room), rule.is_strict(policy))

@@ -48,6 +48,7 @@ class Policies(Generic[P]):
     """The events that the rule reads; others may read them as well."""
     journal: PolicyJournal
     _changes: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    _since: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
 
     def __attrs_post_init__(self) -> None:
         self.events.readers[self.rule.name] = self._took
@@ -96,6 +97,13 @@ class Policies(Generic[P]):
     def take_change(self, room: RoomId) -> float | None:
         """Once for each change: when it was made, in seconds since the epoch."""
         return self._changes.pop(room)
+
+    def since(self, room: RoomId) -> float:
+        """When the policy in force was first known here, in seconds since the epoch.
+
+        0.0 where it restricts nothing, or was known too long ago to be remembered.
+        """
+        return self._since.peek(room) or 0.0
 
     def last(self, room: RoomId) -> P | None:
         """What was known last, if it is not too old to be used during an outage."""
@@ -147,6 +155,9 @@ class Policies(Generic[P]):
         if before and before.policy != reading.policy and reading.set_at is not None:
             self._changes.put(room, reading.set_at)
         if before is None or before.policy != reading.policy:
+            self._since.pop(room)
+            if reading.policy.restricts:
+                self._since.put(room, self.events.now())
             for complaint in reading.complaints:
                 self.journal.complained(room, complaint)
 

@@ -7,7 +7,7 @@ within three seconds anyway. Nobody is refused on a look that was begun before t
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -28,8 +28,19 @@ _CLIENTS_MAY_CAUSE = frozenset({Reason.TIMEOUT, Reason.BUSY})
 """Reasons for which LiveKit does not answer that clients can bring about: work that it or we have
 too much of makes those who ask next wait."""
 
-Judging = Callable[[Occupancy], Verdict]
-"""A rule's verdict on somebody, given who is there."""
+
+@frozen
+class Question:
+    """What a rule asks of a room's seats."""
+
+    judge: Callable[[Occupancy], Verdict]
+    """The rule's verdict on somebody, given who is there."""
+    since: float
+    """When the policy became known, in seconds since the epoch. No seat was held before for those
+    who were on their way, so a look that was begun by then lets nobody in."""
+    is_strict: bool = False
+    """Whether it lets nobody in because LiveKit is slow."""
+
 
 V = TypeVar("V")
 
@@ -67,29 +78,28 @@ class SeatDesk:
         if self.presence.looks < MOST_AHEAD:
             self._begin_look(room, self.now() - LOOK_MAX_AGE)
 
-    def foresee(self, recipient: Recipient, judging: Judging) -> None:
+    def foresee(self, recipient: Recipient, question: Question) -> None:
         """Begin the look that the last known policy asks for, beside the look-up of the policy.
 
         A look-up that hangs would leave LiveKit no time to answer.
         """
-        self._begin_look(recipient.room, self._not_before(recipient, judging))
+        self._begin_look(recipient.room, self._not_before(recipient, question))
 
-    async def judged(
-        self, recipient: Recipient, judging: Judging, is_strict: bool = False
-    ) -> tuple[Verdict, float]:
+    async def judged(self, recipient: Recipient, question: Question) -> tuple[Verdict, float]:
         """Judge somebody by who is there, as freshly as the verdict needs.
 
         Returns the verdict, and when the look behind it was begun. Raises Outage where LiveKit does
-        not say; where that is strict, not for its being slow.
+        not say.
         """
+        judging = question.judge
         try:
-            at = await self._look(recipient, self._not_before(recipient, judging))
+            at = await self._look(recipient, self._not_before(recipient, question))
             verdict = judging(self._occupancy(recipient, at))
             if isinstance(verdict, Refuse) and at < recipient.arrived:
                 at = await self._look(recipient, recipient.arrived)
                 verdict = judging(self._occupancy(recipient, at))
         except (Flooded, Outage) as why:
-            if not self._may_be_clients_doing(recipient.room, why, is_strict):
+            if not self._may_be_clients_doing(recipient.room, why, question.is_strict):
                 raise
             # This lets nobody in: what was seen last counts, and the seats held since.
             at = await self.presence.last_resort(recipient.room)
@@ -139,11 +149,11 @@ class SeatDesk:
         if self.presence.at_hand(room, not_before) is None:
             ignoring(ensureDeferred(self.presence.look(room, not_before)), Outage, Flooded)
 
-    def _not_before(self, recipient: Recipient, judging: Judging) -> float:
+    def _not_before(self, recipient: Recipient, question: Question) -> float:
         """How old a look may be: nobody is refused on one that was begun before they asked."""
-        fresh = self.now() - LOOK_MAX_AGE
+        fresh = max(self.now() - LOOK_MAX_AGE, question.since)
         at = self.presence.at_hand(recipient.room, fresh)
-        if at is None or not isinstance(judging(self._occupancy(recipient, at)), Refuse):
+        if at is None or not isinstance(question.judge(self._occupancy(recipient, at)), Refuse):
             return fresh
         return recipient.arrived
 

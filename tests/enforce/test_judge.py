@@ -17,6 +17,7 @@ from lotus_guard.enforce.judge import Finding, Judge
 from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.recipient import Recipient
+from lotus_guard.enforce.seating import Question
 from lotus_guard.rules.members import Members
 from lotus_guard.rules.rule import (
     Allow,
@@ -63,23 +64,24 @@ class Desk:
     trouble: Any = None
     """A failure, or a Deferred to wait for."""
     calls: list[str] = field(factory=list)
+    since: float | None = None
+    """When the policy was first known, as the last question said."""
 
     def look_ahead(self, room: RoomId) -> None:
         self.calls.append("look_ahead")
 
-    def foresee(self, recipient: Recipient, judging: Any) -> None:
+    def foresee(self, recipient: Recipient, question: Question) -> None:
         self.calls.append("foresee")
-        judging(self.occupancy)
+        question.judge(self.occupancy)
 
-    async def judged(
-        self, recipient: Recipient, judging: Any, is_strict: bool
-    ) -> tuple[Verdict, float]:
+    async def judged(self, recipient: Recipient, question: Question) -> tuple[Verdict, float]:
         self.calls.append("judged")
         if isinstance(self.trouble, Deferred):
             await self.trouble
         elif self.trouble:
             raise self.trouble
-        return judging(self.occupancy), self.at
+        self.since = question.since
+        return question.judge(self.occupancy), self.at
 
 
 @define(eq=False)
@@ -254,6 +256,15 @@ def test_of_a_policy_that_restricts_half_the_time_is_left_for_what_else_it_needs
     court.clock.advance(0.0)
     assert court.desk.calls == ["foresee", "judged"]
     assert [each.wanted.seats for each in result(asked)] == [3]
+
+
+def test_a_look_is_wanted_from_after_the_policy_was_first_known() -> None:
+    court = Court([Says("seats", Allow(), SEATS)])
+    court.knows(seats=Given(seats=3))
+    court.clock.advance(1.0)
+    court.knows(seats=Given(seats=3))
+    assert result(court.ask())
+    assert court.desk.since == court.clock.seconds() - 1.0
 
 
 def test_of_a_policy_that_restricted_nothing_the_whole_time_is_waited_for() -> None:

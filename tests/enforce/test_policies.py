@@ -151,6 +151,15 @@ def test_an_older_answer_does_not_overwrite_a_push() -> None:
     assert result(waiting) == LimitPolicy(1)
 
 
+def test_a_policy_is_known_since_it_changed_and_not_since_it_was_read_last() -> None:
+    server = Homeserver()
+    put = server.policies.put
+    for at, users, since in [(1.0, 3, 1.0), (2.0, 3, 1.0), (3.0, 2, 3.0), (4.0, None, 0.0)]:
+        server.clock.advance(at - server.clock.seconds())
+        put(ROOM, Reading(LimitPolicy(users)), at - 0.5)
+        assert server.policies.since(ROOM) == since
+
+
 def test_a_complaint_is_made_once_for_each_change() -> None:
     server = Homeserver()
     for policy in (None, None, 3, None):

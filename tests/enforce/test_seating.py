@@ -1,5 +1,6 @@
 """Seats for those who ask: by how fresh a look, and what counts where nobody can look."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.enforce.remembered import MOST_AHEAD
 from lotus_guard.enforce.seat_store import LocalSeats
-from lotus_guard.enforce.seating import LOOK_MAX_AGE, SeatDesk, in_time
+from lotus_guard.enforce.seating import LOOK_MAX_AGE, Question, SeatDesk, in_time
 from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.rule import Allow, Facts, Refuse, Verdict
 from tests.core.seating import CALL, ROOM, look, make
@@ -75,6 +76,11 @@ class Presence:
         return max(self.last_look(ROOM), self.clock.seconds() - KEPT)
 
 
+def judging(recipient: Recipient) -> Callable[[Occupancy], Verdict]:
+    """A limit of one."""
+    return lambda occupancy: Limit().judge(LimitPolicy(1), recipient.who, Facts(occupancy))
+
+
 @define(eq=False)
 class Hall:
     """A room for one person, and a desk in front of it."""
@@ -96,13 +102,10 @@ class Hall:
         person = f"@{name}:s"
         return Recipient(ROOM, person, Identity(f"{person}:D"), now, now + DEADLINE)
 
-    def judged(self, name: str = "b", is_strict: bool = False) -> Deferred[Any]:
+    def judged(self, name: str = "b", is_strict: bool = False, since: float = 0.0) -> Deferred[Any]:
         recipient = self.recipient(name)
-
-        def judging(occupancy: Occupancy) -> Verdict:
-            return Limit().judge(LimitPolicy(1), recipient.who, Facts(occupancy))
-
-        return ensureDeferred(self.desk.judged(recipient, judging, is_strict))
+        question = Question(judging(recipient), since, is_strict)
+        return ensureDeferred(self.desk.judged(recipient, question))
 
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -124,6 +127,15 @@ def test_an_older_look_does_not(hall: Hall) -> None:
     hall.presence.see(age=LOOK_MAX_AGE + 0.1)
     assert result(hall.judged()) == (Allow(), NOW)
     assert hall.presence.asked == [NOW - LOOK_MAX_AGE]
+
+
+def test_a_look_from_before_the_policy_was_known_lets_nobody_in(hall: Hall) -> None:
+    """No seat was held for those who were on their way when nobody counted."""
+    hall.presence.see(age=1.0)
+    hall.presence.there = ("@a:s:D",)
+    verdict, at = result(hall.judged(since=NOW - 0.5))
+    assert isinstance(verdict, Refuse)
+    assert (at, hall.presence.asked) == (NOW, [NOW - 0.5])
 
 
 def test_nobody_is_refused_on_a_look_from_before_they_asked(hall: Hall) -> None:
@@ -301,7 +313,7 @@ def test_a_look_is_foreseen_as_fresh_as_the_verdict_will_need_it(
     hall.presence.there = there
     hall.presence.see(age=1.0)
     recipient = hall.recipient("b")
-    hall.desk.foresee(recipient, lambda o: Limit().judge(LimitPolicy(1), recipient.who, Facts(o)))
+    hall.desk.foresee(recipient, Question(judging(recipient), since=0.0))
     assert hall.presence.asked == not_before
 
 

@@ -8,7 +8,6 @@ request takes; and one at a time is the dearest way to be asked, for no work is 
 """
 
 import argparse
-import json
 import re
 import shutil
 import subprocess
@@ -108,7 +107,7 @@ class Bench:
     def _command(self, name: str, port: int, admin: int) -> tuple[list[str], dict[str, str]]:
         there, settings = self.there, CANDIDATES[name]
         if settings is not None:
-            env = guard_environment(there, port, admin) | settings
+            env = {**guard_environment(there, port, admin), **settings}
             env["LOTUS_GUARD_STATE"] = str(self.directory / f"state{port}.sqlite")
             return [sys.executable, *guard_command()], env
         if name.startswith("klein"):

@@ -5,15 +5,20 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.candidates import OURS, RIVAL, available
-from bench.cells import CELLS, Cell
+from bench.cells import CELLS, OTHERS, Cell
+from bench.load import load
 from bench.tools import Missing, program
+from bench.traffic import Table, write_script
 from tests.real.conftest import require_real
 from tests.real.processes import ROOT
 
@@ -21,9 +26,8 @@ REVISION = "HEAD"
 """What ours is held against, where this is a repository of git: it needs no tag."""
 
 
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the results of one short run of everything are."""
+def require_tools() -> None:
+    """Skip, or fail where nothing may be skipped, without what the load is made with."""
     require_real()
     for name in ("nginx", "wrk"):
         try:
@@ -32,6 +36,12 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             if os.environ.get("REQUIRE_REAL_TESTS"):
                 pytest.fail(str(missing))
             pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the results of one short run of everything are."""
+    require_tools()
     directory = tmp_path_factory.mktemp("bench")
     for _ in range(2):  # on a machine that is busy with other things a part may fail once
         done = subprocess.run(
@@ -64,6 +74,40 @@ def parts(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((out / "bench.json").read_text())["parts"]
     assert not [name for name, part in found.items() if "left out" in part]
     return found
+
+
+@pytest.mark.parametrize("cell", [CELLS[0], *OTHERS], ids=lambda cell: f"{cell.kind}, {cell.name}")
+def test_the_load_says_who_asks_as_the_cell_has_it(tmp_path: Path, cell: Cell) -> None:
+    require_tools()
+    table = Table(rooms=1, users=2)
+    path = write_script(tmp_path, table)[cell.kind, cell.door]
+    heard: list[tuple[str, Message]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            heard.append((self.path, self.headers))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = load(tmp_path, server.server_address[1], path, cell, 0.1)
+        server.shutdown()
+    assert found["requests"] > 0
+    assert found["refused"] == 0
+    asks = {ask.path: ask for ask in table.of(cell.kind, cell.door)}
+    for target, headers in heard:
+        said = asks[target].headers() if cell.origin == "many" else {}
+        assert {name: headers[name] for name in said} == said
+        assert ("X-Forwarded-For" in headers) == ("X-Forwarded-For" in said)
+        assert (headers["Connection"] == "close") == (cell.style == "new")
 
 
 def test_the_token_path_is_measured_for_every_candidate(parts: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ them alike. Figures are medians of the rounds, ratios are taken within a round.
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,11 +54,13 @@ from bench.traffic import Table, claims_of, write_script
 
 WARM_SECONDS = 0.5
 MOST_ROUNDS = 5
+MOST_OTHERS = 0.1
+"""What other programs may take of a core before it must be said."""
 OPENED = "lotus_guard_fail_open_total"
 """Verdicts that a rule of ours gave up: tokens that went out unguarded."""
 LOOKED = "lotus_guard_synapse_calls_total"
 NUMBERS = (
-    "rate", "p50", "p99", "cpu", "rss", "worker", "wrk", "neighbours", "beside", "share",
+    "rate", "p50", "p99", "cpu", "rss", "worker", "wrk", "neighbours", "beside", "others", "share",
     "undivided", "lookups", "refused", "broken", "opened",
 )  # fmt: skip
 
@@ -160,6 +163,7 @@ class Bench:
         used, passed = self._used(runs).since(before), time.monotonic() - begun
         asked, rate = max(1.0, found["requests"]), found["requests"] / found["seconds"]
         guard, everything = used.guard / passed, used.everything / passed
+        known = used.guard + used.beside + used.neighbours + found["wrk"]
         share = ratios.share_of_cores(workers, os.cpu_count() or 1, everything - guard, guard)
         return {
             "rate": rate,
@@ -171,6 +175,7 @@ class Bench:
             "wrk": found["wrk"] / passed,
             "neighbours": used.neighbours / passed,
             "beside": used.beside / passed if runs.beside else None,
+            "others": max(0.0, used.everything - known) / passed,
             "share": share if runs.pids else None,
             "undivided": rate / share if runs.pids else None,
             "lookups": (runs.counted(LOOKED) - looked) / asked if runs.operators else None,
@@ -199,6 +204,7 @@ def run(options: Options) -> dict[str, Any]:
         "users in a room": options.users,
         "rounds": max(row["round"] for row in bench.rows),
         "seconds": options.seconds,
+        "others": statistics.median(row["others"] for row in bench.rows),
         "left_out": left_out,
         "rows": _as_json(ratios.medians(bench.rows, list(candidates), CELLS, NUMBERS)),
         "ratios": _as_json(ratios.compared(bench.rows, against, CELLS)),
@@ -222,7 +228,9 @@ def shown(found: dict[str, Any]) -> str:
         f"each, {found['rounds']} rounds of {found['seconds']:g} s. `wrk` and `neighbours` are the "
         "share of one core that the load generator and the fakes took beside the candidate; a row "
         "in which either is near 100 % shows what they can do, not the candidate. Memory of "
-        "several processes counts pages that they share in each."
+        "several processes counts pages that they share in each.\n\nOther programs took "
+        f"{found['others']:.0%} of a core meanwhile: with more than {MOST_OTHERS:.0%}, figures and "
+        "verdicts are about them as well."
     )
     left_out = "".join(f"\nLeft out: {each}.\n" for each in found["left_out"])
     compared = ratios.shown(_from_json(found["ratios"]))

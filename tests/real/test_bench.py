@@ -17,10 +17,13 @@ import pytest
 from bench.candidates import OURS, RIVAL, available
 from bench.cells import CELLS, OTHERS, Cell
 from bench.load import load
-from bench.tools import Missing, program
-from bench.traffic import Table, write_script
+from bench.neighbours import Ports, neighbours
+from bench.tools import Missing, ports, program, running
+from bench.traffic import PRESENT, Table, write_script
+from lotus_guard.core.model import UserId
+from lotus_guard.neighbours.synapse_admin import joined_rooms_path
 from tests.real.conftest import require_real
-from tests.real.processes import ROOT
+from tests.real.processes import ROOT, http
 
 REVISION = "HEAD"
 """What ours is held against, where this is a repository of git: it needs no tag."""
@@ -108,6 +111,22 @@ def test_the_load_says_who_asks_as_the_cell_has_it(tmp_path: Path, cell: Cell) -
         assert {name: headers[name] for name in said} == said
         assert ("X-Forwarded-For" in headers) == ("X-Forwarded-For" in said)
         assert (headers["Connection"] == "close") == (cell.style == "new")
+
+
+def test_the_homeserver_of_the_load_knows_its_members(tmp_path: Path) -> None:
+    require_tools()
+    table, there = Table(rooms=2, users=1), Ports(*ports(3))
+    command = neighbours(tmp_path, there, table.asks, table.policies(), [])
+    with running("neighbours", command, tmp_path, there.upstream):
+
+        def rooms_of(user: str) -> Any:
+            path = joined_rooms_path(UserId(user))
+            return http("GET", f"http://127.0.0.1:{there.synapse}{path}").json()["joined_rooms"]
+
+        assert [rooms_of(ask.user) for ask in table.asks] == [[ask.room] for ask in table.asks]
+        for number in range(PRESENT):
+            assert rooms_of(f"@there{number}:bench") == list(table.policies())
+        assert rooms_of("@stranger:bench") == []
 
 
 def test_the_token_path_is_measured_for_every_candidate(parts: dict[str, Any]) -> None:

@@ -61,3 +61,11 @@ def test_an_archive_without_our_code_is_no_guard(repository: Path, tmp_path: Pat
     git(repository, "commit", "--quiet", "-m", "3")
     with pytest.raises(Missing, match="git archive failed"):
         unpack("HEAD", tmp_path, repository)
+
+
+def test_what_would_run_another_tree_is_no_earlier_one(repository: Path, tmp_path: Path) -> None:
+    """Without an `__init__.py` the guard that is installed here is found first."""
+    git(repository, "mv", "lotus_guard/__init__.py", "lotus_guard/other.py")
+    git(repository, "commit", "--quiet", "-m", "3")
+    with pytest.raises(AssertionError, match="would run, and not HEAD"):
+        unpack("HEAD", tmp_path, repository)

@@ -1,6 +1,7 @@
 """All benchmarks, within a bounded time; writes `build/bench.json` and `build/bench.md`.
 
     python -m bench [--quick] [--only token,live,enforcement,memory] [--out build]
+                    [--against REVISION]
 
 Each part runs in a process of its own. A part whose tools are missing is left out with a sentence;
 one that fails ends the run with status 1, after the others. No figure does: targets are printed,
@@ -37,6 +38,8 @@ class Part:
     title: str
     module: str
     arguments: dict[str, str]
+    compares: bool = False
+    """Whether it measures ours beside ours at another revision."""
 
 
 PARTS = {
@@ -44,10 +47,11 @@ PARTS = {
         "Token path",
         "bench.token_path",
         {
-            "full": "--budget 300 --seconds 1.2",
-            "quick": "--budget 1 --seconds 0.5",
-            "smoke": "--budget 1 --seconds 0.2 --rooms 3 --users 2",
+            "full": "--budget 330 --seconds 1.0",
+            "quick": "--budget 30 --rounds 1 --seconds 0.5",
+            "smoke": "--budget 20 --rounds 1 --seconds 0.3 --rooms 3 --users 2",
         },
+        compares=True,
     ),
     "live": Part(
         "Live loop",
@@ -79,11 +83,16 @@ PARTS = {
 }
 
 
-def measured(part: Part, mode: str, out: Path) -> dict[str, Any]:
-    """Run a part; returns its results, `left_out` with a sentence, or `failed`."""
+def measured(part: Part, mode: str, out: Path, against: str = "") -> dict[str, Any]:
+    """Run a part; returns its results, `left_out` with a sentence, or `failed`.
+
+    `against` is the revision that ours is held against, where the part does that.
+    """
     path = out / f"{part.module}.json"
     path.unlink(missing_ok=True)
     arguments = part.arguments[mode].split()
+    if against and part.compares:
+        arguments += ["--against", against]
     budget = float(arguments[arguments.index("--budget") + 1])
     begun = time.monotonic()
     command = [sys.executable, "-m", part.module, *arguments, "--json", str(path)]
@@ -159,6 +168,7 @@ def main() -> int:
     mode.add_argument("--quick", action="store_const", dest="mode", const="quick")
     mode.add_argument("--smoke", action="store_const", dest="mode", const="smoke")
     parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--against", default="", help="a revision instead of the last tag")
     parser.add_argument("--out", type=Path, default=ROOT / "build")
     args = parser.parse_args()
     names = [name for name in args.only.split(",") if name]
@@ -170,7 +180,7 @@ def main() -> int:
     begun = time.monotonic()
     for name in names:
         say(f"{PARTS[name].title} ({names.index(name) + 1} of {len(names)})")
-        found["parts"][name] = measured(PARTS[name], found["mode"], args.out)
+        found["parts"][name] = measured(PARTS[name], found["mode"], args.out, args.against)
     found["seconds"] = time.monotonic() - begun
     (args.out / "bench.json").write_text(json.dumps(found, indent=1))
     text = report(found, args.out)

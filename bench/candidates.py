@@ -1,26 +1,37 @@
 """What stands before lk-jwt-service in the benchmark, and proof that each does its job."""
 
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from attrs import frozen
-from livekit.protocol import models as lk_models
-from livekit.protocol import webhook as lk_webhook
+from attrs import field, frozen
 
-from bench.neighbours import Ports, frame
+from bench.cells import ALONE, CELLS, CORE, Cell
+from bench.earlier import last_tag, named, unpack
+from bench.hinting import PUSH_SECRET, hinting
+from bench.neighbours import Ports
 from bench.tools import Missing, libraries, ports, program, running
-from bench.traffic import ALLOWED, KEY, SECRET, Table, claims_of
-from lotus_guard.rules.push import HEADER, sign_push
-from lotus_guard.run.config import variable_names
-from lotus_guard.sandbox.livekit_webhooks import WEBHOOK_TYPE, sign_webhook
-from tests.real.processes import ROOT, http
+from bench.traffic import (
+    ALLOWED,
+    DOORS,
+    FULL,
+    HOMESERVER,
+    HS_TOKEN,
+    KEY,
+    SECRET,
+    Ask,
+    Table,
+    claims_of,
+)
+from tests.real.processes import ROOT, Answer, http, until
 
-PUSH_SECRET = "a-push-secret-for-the-benchmark"
 WORKERS = 2
+DIRECT, YARDSTICK, RIVAL, KEPT = "direct", "klein + treq", "threaded", "threaded, kept upstream"
+OURS, HINTED, TWO = "ours", "ours, hinted", f"ours, {WORKERS} workers"
+EARLIER = "ours at "
+"""How the name of ours at another revision begins."""
 
 
 @frozen
@@ -30,16 +41,25 @@ class Running:
     port: int
     pids: Sequence[int] = ()
     """Its processes, each with its children; none where a client asks lk-jwt-service itself."""
-    operators: str = ""
-    """Our operators' port."""
+    beside: Sequence[int] = ()
+    """What runs for it besides: Redis, where there are several workers."""
+    operators: Sequence[str] = ()
+    """Our operators' ports, one for each worker."""
+    homeserver: int = 0
+    """The port of the homeserver's door, where it is not the same."""
 
-    def opened(self) -> float:
-        """Count the verdicts that a rule of ours gave up: tokens that went out unguarded."""
-        if not self.operators:
-            return 0.0
-        lines = http("GET", f"{self.operators}/metrics").body.decode().splitlines()
-        start = "lotus_guard_fail_open_total"
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
+    def port_of(self, door: str) -> int:
+        """Where a door is."""
+        return self.homeserver or self.port if door == HOMESERVER else self.port
+
+    def counted(self, start: str) -> float:
+        """Add up the metrics of ours whose names begin so; 0.0 where there are none."""
+        return sum(
+            float(line.rpartition(" ")[2])
+            for operators in self.operators
+            for line in http("GET", f"{operators}/metrics").body.decode().splitlines()
+            if line.startswith(start)
+        )
 
 
 @frozen
@@ -54,20 +74,19 @@ class Setting:
 Start = Callable[[ExitStack, Setting], Running]
 
 
+@frozen
+class Candidate:
+    """Something to measure."""
+
+    start: Start
+    cells: Sequence[Cell] = field(factory=lambda: CORE)
+    """What is measured of it: what says something."""
+    is_guard: bool = True
+    workers: int = 1
+
+
 def direct(_ends: ExitStack, setting: Setting) -> Running:
     return Running(setting.neighbours.upstream)
-
-
-def plain_nginx(ends: ExitStack, setting: Setting) -> Running:
-    (port,) = ports(1)
-    upstream = f"server 127.0.0.1:{setting.neighbours.upstream}; keepalive 64;"
-    inner = (
-        f"upstream up {{ {upstream} keepalive_requests 1000000000; }}\n"
-        f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://up; "
-        'proxy_http_version 1.1; proxy_set_header Connection ""; } }\n'
-    )
-    command = frame(setting.directory, "plain", inner)
-    return Running(port, [ends.enter_context(running("plain", command, setting.directory, port))])
 
 
 def klein_and_treq(ends: ExitStack, setting: Setting) -> Running:
@@ -92,52 +111,75 @@ def threaded(style: str) -> Start:
     return start
 
 
-def ours(hints: bool = False, workers: int = 1) -> Start:
-    """lotus_guard, polling alone or with hints, with so many workers."""
+def ours(
+    hints: bool = False, has_door: bool = False, tree: Callable[[Path], Path] | None = None
+) -> Start:
+    """lotus_guard, polling alone or with hints; `tree` writes the code of another revision."""
 
     def start(ends: ExitStack, setting: Setting) -> Running:
-        port, admin = ports(2)
+        port, admin, door = ports(3)
         env = guard_environment(setting.neighbours, port, admin)
         env["LOTUS_GUARD_STATE"] = str(setting.directory / f"state{port}.sqlite")
-        pids, operators = [], f"http://127.0.0.1:{admin}"
-        if workers > 1:
-            address, pid = ends.enter_context(redis(setting.directory))
-            env |= {"LOTUS_GUARD_WORKERS": str(workers), "LOTUS_GUARD_STATE": address}
-            pids.append(pid)
+        if tree:
+            env["PYTHONPATH"] = str(tree(setting.directory))
+        if has_door:
+            env["LOTUS_GUARD_HOMESERVER_LISTEN"] = f"tcp:{door}:interface=127.0.0.1"
+            env["LIVEKIT_HS_TOKEN"] = HS_TOKEN
         guard = running("guard", guard_command(), setting.directory, port, env)
-        pids.append(ends.enter_context(guard))
+        pid, operators = ends.enter_context(guard), f"http://127.0.0.1:{admin}"
         if hints:
             ends.enter_context(hinting(operators, setting.table))
-        return Running(port, pids, operators)
+        return Running(port, [pid], (), [operators], door if has_door else 0)
 
     return start
 
 
-CANDIDATES: dict[str, Start] = {
-    "direct": direct,
-    "nginx": plain_nginx,
-    "klein + treq": klein_and_treq,
-    "threaded": threaded("plain"),
-    "threaded, kept alive": threaded("kept"),
-    "ours": ours(),
-    "ours, hinted": ours(hints=True),
-    f"ours, {WORKERS} workers": ours(workers=WORKERS),
+def several(ends: ExitStack, setting: Setting) -> Running:
+    """lotus_guard with some workers, which share their seats in Redis."""
+    port, admin = ports(2)
+    address, beside = ends.enter_context(redis(setting.directory))
+    env = guard_environment(setting.neighbours, port, admin)
+    env |= {"LOTUS_GUARD_WORKERS": str(WORKERS), "LOTUS_GUARD_STATE": address}
+    guard = running("guard", guard_command(), setting.directory, port, env)
+    pid = ends.enter_context(guard)
+    operators = [f"http://127.0.0.1:{admin + number}" for number in range(WORKERS)]
+    for each in operators:
+        until("each worker is ready", partial(_answers, each))
+    return Running(port, [pid], [beside], operators)
+
+
+CANDIDATES: dict[str, Candidate] = {
+    DIRECT: Candidate(direct, ALONE, is_guard=False),
+    YARDSTICK: Candidate(klein_and_treq, is_guard=False),
+    KEPT: Candidate(threaded("kept")),
+    RIVAL: Candidate(threaded("own"), CELLS),
+    OURS: Candidate(ours(has_door=True), CELLS),
+    HINTED: Candidate(ours(hints=True)),
+    TWO: Candidate(several, workers=WORKERS),
 }
-"""By name; the order of the tables."""
+"""By name, in the order of the rounds: what is compared most runs shortly after each other."""
 
 
-def available() -> tuple[list[str], list[str]]:
-    """List the candidates that can be run here, and a sentence for each that cannot."""
-    names, left_out = list(CANDIDATES), []
-    with_workers = f"ours, {WORKERS} workers"
+def available(against: str = "") -> tuple[dict[str, Candidate], list[str]]:
+    """List the candidates that can be run here, and a sentence for each that cannot.
+
+    One of them is ours at the revision `against`, or at the last tag, right after ours.
+    """
+    left_out, earlier = [], {}
     try:
-        if "LOTUS_GUARD_WORKERS" not in variable_names():
-            raise Missing("this version has no LOTUS_GUARD_WORKERS")
+        revision = named(against or last_tag())
+        earlier[f"{EARLIER}{revision}"] = Candidate(ours(tree=partial(unpack, revision)))
+    except Missing as missing:
+        left_out.append(f"{EARLIER}{against or 'the last tag'}: {missing}")
+    found: dict[str, Candidate] = {}
+    for name, candidate in CANDIDATES.items():
+        found |= {name: candidate} | (earlier if name == OURS else {})
+    try:
         program("redis-server")
     except Missing as missing:
-        names.remove(with_workers)
-        left_out.append(f"{with_workers}: {missing}")
-    return names, left_out
+        del found[TWO]
+        left_out.append(f"{TWO}: {missing}")
+    return found, left_out
 
 
 def guard_command() -> list[str]:
@@ -171,64 +213,35 @@ def redis(directory: Path) -> Iterator[tuple[str, int]]:
         yield f"redis://127.0.0.1:{port}/0", pid
 
 
-def heartbeat(operators: str) -> None:
-    """Show a guard that Synapse's module is there."""
-    headers = {HEADER: sign_push(b"{}", PUSH_SECRET, time.time())}
-    answer = http("POST", f"{operators}/policy", b"{}", headers)
-    assert answer.status == 204, (answer.status, answer.body)
-
-
-@contextmanager
-def hinting(operators: str, table: Table | None = None, every: float = 1.0) -> Iterator[None]:
-    """Send a guard signs of life of Synapse's module and, with a table, of LiveKit's webhooks."""
-    ended = threading.Event()
-
-    def hint() -> None:
-        number = 0
-        while True:
-            heartbeat(operators)
-            if table:
-                _webhook(operators, table, number)
-            number += 1
-            if ended.wait(every):
-                return
-
-    thread = threading.Thread(target=hint, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(10.0)
-
-
-def _webhook(operators: str, table: Table, number: int) -> None:
-    """Post the webhook of somebody who has come into one of the rooms."""
-    asks = table.asks
-    livekit_room = claims_of(asks[number * 7919 % len(asks)].answer)["video"]["room"]
-    event = lk_webhook.WebhookEvent(
-        event="participant_joined",
-        id=f"EV_{number}",
-        room=lk_models.Room(name=livekit_room),
-        participant=lk_models.ParticipantInfo(identity=f"@new{number}:bench:D", sid="PA_n"),
-    )
-    body, signed = sign_webhook(event, KEY, SECRET, time.time())
-    headers = {"Authorization": signed, "Content-Type": WEBHOOK_TYPE}
-    http("POST", f"{operators}/webhook", body, headers)
-
-
-def check(name: str, candidate: Running, table: Table) -> None:
+def check(name: str, candidate: Candidate, runs: Running, table: Table) -> None:
     """See that a candidate does what it is there for, before anybody measures how fast it is.
 
     Raises AssertionError.
     """
-    is_guard = name.startswith(("ours", "threaded"))
-    for kind in ("open", "sources", "limit + sources"):
-        for ask in table.of(kind)[:2]:
-            answer = http("POST", f"http://127.0.0.1:{candidate.port}{ask.path}", ask.body.encode())
-            assert answer.status == 200, (name, ask, answer)
-            before, after = claims_of(ask.answer), claims_of(answer.body)
-            narrowed = is_guard and kind != "open"
-            assert after["sub"] == before["sub"], (name, ask, after)
-            found = after["video"].get("canPublishSources")
-            assert sorted(found or []) == (ALLOWED if narrowed else []), (name, ask, after)
+    for door in {cell.door for cell in candidate.cells}:
+        for kind in DOORS[door]:
+            for ask in table.of(kind, door)[:2]:
+                answer = asked(runs, ask)
+                assert answer.status == 200, (name, ask, answer)
+                before, after = claims_of(ask.answer), claims_of(answer.body)
+                narrowed = candidate.is_guard and kind != "open"
+                assert after["sub"] == before["sub"], (name, ask, after)
+                found = after["video"].get("canPublishSources")
+                assert sorted(found or []) == (ALLOWED if narrowed else []), (name, ask, after)
+        for ask in table.of(FULL, door):
+            answer = asked(runs, ask)
+            assert answer.status == (403 if candidate.is_guard else 200), (name, ask, answer)
+
+
+def asked(runs: Running, ask: Ask) -> Answer:
+    """Make one of the requests of the load."""
+    headers = {"Content-Type": "application/json", **ask.headers()}
+    url = f"http://127.0.0.1:{runs.port_of(ask.door)}{ask.path}"
+    return http("POST", url, ask.body.encode(), headers)
+
+
+def _answers(operators: str) -> bool:
+    try:
+        return http("GET", f"{operators}/readyz").status == 200
+    except OSError:
+        return False

@@ -20,7 +20,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from bench.candidates import guard_command, guard_environment, heartbeat
+from bench.candidates import guard_command, guard_environment
+from bench.hinting import heartbeat
 from bench.neighbours import Ports, neighbours
 from bench.tables import markdown, number
 from bench.tools import Missing, finish, ports, running, say

@@ -22,7 +22,8 @@ from typing import Any
 
 from attrs import define, frozen
 
-from bench.candidates import guard_command, guard_environment, heartbeat, hinting
+from bench.candidates import guard_command, guard_environment
+from bench.hinting import hinting
 from bench.neighbours import Ports, neighbours
 from bench.tables import Series, markdown, number, plot_svg, plot_text
 from bench.tools import cpu_of_threads, finish, ports, running, say
@@ -191,7 +192,6 @@ def cell(rooms: int, share: int, seconds: float) -> list[dict[str, Any]]:
         wanted = restricted(rooms, share)
         guard.reassess(wanted)
         found.append({"mode": "polling", **guard.passes(seconds)})
-        heartbeat(guard.operators)
         with hinting(guard.operators, every=5.0):
             found.append({"mode": "pushes", **guard.passes(seconds)})
     for row in found:

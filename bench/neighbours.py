@@ -14,10 +14,8 @@ from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
 from bench.tools import program
-from bench.traffic import Ask
+from bench.traffic import DEVICE, PRESENT, Ask
 
-PRESENT = 4
-"""How many people LiveKit's fake says are in each room, all of them within every policy."""
 PAGE = 500
 """Rooms on a page of Synapse's list; the guard asks for so many."""
 
@@ -65,6 +63,7 @@ def neighbours(
     """Write all three down; returns the command that runs them."""
     _write_livekit(directory, livekit_rooms)
     _write_pages(directory / "pages", list(policies))
+    (directory / "everywhere").write_text(json.dumps({"joined_rooms": list(policies)}))
     asks = list(asks)
     answers = "\n".join(f"{ask.number} '{ask.answer}\\n';" for ask in asks)
     inner = (
@@ -79,6 +78,9 @@ def neighbours(
         "location = /_matrix/client/v3/account/whoami "
         """{ return 200 '{"user_id": "@admin:bench"}'; } """
         "location /_synapse/admin/v1/users/ { return 200 $joined; } "
+        # Whoever is in the calls is a member of all rooms: the member watch asks for them.
+        "location ~ ^/_synapse/admin/v1/users/@there "
+        f"{{ root {directory}; try_files /everywhere =404; }} "
         "location /_matrix/client/v3/rooms/ "
         "{ if ($content = '') { return 404 '{\"errcode\": \"M_NOT_FOUND\"}'; } "
         "return 200 $content; } "
@@ -149,7 +151,7 @@ def _person(number: int) -> Any:
     microphone = lk_models.TrackSource.MICROPHONE
     return lk_models.ParticipantInfo(
         sid=f"PA_{number}",
-        identity=f"@there{number}:bench:NKQYWXRPLZ",
+        identity=f"@there{number}:bench:{DEVICE}",
         state=lk_models.ParticipantInfo.State.ACTIVE,
         permission=lk_models.ParticipantPermission(
             can_publish=True, can_subscribe=True, can_publish_sources=[microphone]

@@ -1,17 +1,12 @@
 """What was promised, and whether a run kept it: met or missed, and by how much."""
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.candidates import DIRECT, EARLIER, HINTED, OURS, RIVAL, TWO, WORKERS, YARDSTICK
+from bench.cells import ALONE, CORE
+from bench.ratios import Row, ratio, ratio_added
 from bench.tables import markdown
-
-Row = Mapping[str, Any]
-
-RIVALS = ("threaded", "threaded, kept alive")
-GUARDS = ("ours", "ours, hinted")
-YARDSTICK, SHARE = "klein + treq", 0.40 / 0.595
-"""Where the target of 0.40 ms was set, a plain proxy of Klein and treq cost 0.55–0.64 ms."""
 
 
 def at_most(what: str, found: float | None, wanted: float, unit: str = "") -> dict[str, Any]:
@@ -48,69 +43,34 @@ def shown(judged: Iterable[Mapping[str, Any]]) -> str:
 def token_path(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Judge the token path by the rows of all rounds."""
     found = []
-    for guard in GUARDS:
-        for rival in RIVALS:
-            found += _against(rows, guard, rival)
-        found += _alone(rows, guard)
-    for rival in RIVALS:
-        name = "ours, 2 workers"
-        ratio = _ratio(rows, "rate", name, rival, "sources", 32)
-        found.append(at_least(f"{name}: requests/s against {rival}, sources", ratio, 2.0, "×"))
-    return found
+    for cell, wanted in zip(CORE, (1.5, 1.3, 2.0), strict=True):
+        rate = ratio(rows, "rate", OURS, RIVAL, cell)
+        found.append(at_least(f"requests/s against {RIVAL}, {cell.kind}", rate, wanted, "×"))
+    for cell in CORE:
+        late = ratio(rows, "p99", OURS, RIVAL, cell)
+        found.append(at_most(f"p99 against {RIVAL}, {cell.kind}", late, 0.5, "×"))
+    for cell in ALONE:
+        added = ratio_added(rows, OURS, RIVAL, cell, DIRECT)
+        what = f"added for one client against what {RIVAL} adds, {cell.kind}"
+        found.append(at_most(what, added, 1.2, "×"))
+    for cell, most in zip(CORE[1:], (0.5, 0.6), strict=True):
+        spent = ratio(rows, "cpu", OURS, YARDSTICK, cell)
+        found.append(at_most(f"CPU a request against {YARDSTICK}, {cell.kind}", spent, most, "×"))
+    for cell in CORE:
+        more = ratio(rows, "undivided", TWO, OURS, cell)
+        what = f"requests/s of {WORKERS} workers against one, a core for each, {cell.kind}"
+        found.append(at_least(what, more, 1.7, "×"))
+    memory = [row["worker"] for row in rows if row["candidate"] in (OURS, HINTED, TWO)]
+    found.append(at_most("memory of a worker", max(memory, default=None), 80.0, " MiB"))
+    return found + _against_earlier(rows)
 
 
-def _against(rows: Sequence[Row], guard: str, rival: str) -> list[dict[str, Any]]:
-    def ratio(what: str, kind: str) -> float | None:
-        return _ratio(rows, what, guard, rival, kind, 32)
-
-    rate = f"{guard}: requests/s against {rival}"
-    late = f"{guard}: p99 against {rival}"
-    with_limit = ratio("rate", "limit + sources")
-    return [
-        at_least(f"{rate}, sources", ratio("rate", "sources"), 1.2, "×"),
-        at_most(f"{late}, sources", ratio("p99", "sources"), 0.6, "×"),
-        at_least(f"{rate}, limit + sources", with_limit, 2.0, "×"),
-    ]
-
-
-def _alone(rows: Sequence[Row], guard: str) -> list[dict[str, Any]]:
+def _against_earlier(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Judge ours beside ours at another revision, where that was measured."""
     found = []
-    for kind in ("open", "sources", "limit + sources"):
-        spent = _median(rows, "cpu", guard, kind, 32)
-        found.append(at_most(f"{guard}: CPU a request, {kind}", spent, 0.40, " ms"))
-        share = _ratio(rows, "cpu", guard, YARDSTICK, kind, 32)
-        what = f"{guard}: CPU a request against {YARDSTICK}, {kind}"
-        found.append(at_most(what, share, round(SHARE, 2), "×"))
-    for kind in ("open", "sources", "limit + sources"):
-        with_guard, without = (_median(rows, "p50", each, kind, 1) for each in (guard, "direct"))
-        added = None if with_guard is None or without is None else with_guard - without
-        found.append(at_most(f"{guard}: added for one client, {kind}", added, 0.4, " ms"))
-    memory = [row["rss"] for row in rows if row["candidate"] == guard]
-    found.append(at_most(f"{guard}: memory", max(memory, default=None), 80.0, " MiB"))
+    for earlier in sorted({row["candidate"] for row in rows}):
+        for cell in CORE if earlier.startswith(EARLIER) else ():
+            rate, spent = (ratio(rows, what, OURS, earlier, cell) for what in ("rate", "cpu"))
+            found.append(at_least(f"requests/s against {earlier}, {cell.kind}", rate, 0.91, "×"))
+            found.append(at_most(f"CPU a request against {earlier}, {cell.kind}", spent, 1.1, "×"))
     return found
-
-
-def _of(rows: Sequence[Row], candidate: str, kind: str, connections: int) -> dict[int, Row]:
-    """The rows of a candidate's cell by their rounds; connections are kept in it."""
-    wanted = (candidate, kind, connections, "kept")
-    return {
-        row["round"]: row
-        for row in rows
-        if (row["candidate"], row["kind"], row["connections"], row["style"]) == wanted
-    }
-
-
-def _ratio(
-    rows: Sequence[Row], what: str, one: str, other: str, kind: str, connections: int
-) -> float | None:
-    """The median of the ratios within each round."""
-    ones, others = (_of(rows, name, kind, connections) for name in (one, other))
-    ratios = [ones[turn][what] / others[turn][what] for turn in ones.keys() & others.keys()]
-    return statistics.median(ratios) if ratios else None
-
-
-def _median(
-    rows: Sequence[Row], what: str, candidate: str, kind: str, connections: int
-) -> float | None:
-    values = [row[what] for row in _of(rows, candidate, kind, connections).values()]
-    return statistics.median(values) if values else None

@@ -1,56 +1,102 @@
 """The token path: requests/s, latency, CPU and memory of what one could put before lk-jwt-service.
 
-Direct, nginx as a plain proxy, a thread-per-connection guard in two styles and lotus_guard, side by
-side: every round measures all of them, one after the other, so that a change of the machine's mood
-meets them alike. Figures are medians of the rounds, ratios are taken within a round.
+Direct, a plain proxy, a thread-per-connection guard in two styles and lotus_guard, side by side:
+every round measures all of them, one after the other, so that a change of the machine's mood meets
+them alike. Figures are medians of the rounds, ratios are taken within a round.
 
-    python -m bench.token_path [--budget 300] [--seconds 1.5] [--only NAME;NAME] [--json FILE]
+    python -m bench.token_path [--budget 330] [--seconds 1.0] [--only NAME;NAME] [--json FILE]
+                               [--against REVISION]
 """
 
 import argparse
-import json
-import resource
-import signal
+import os
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 
-from bench import targets
-from bench.candidates import CANDIDATES, Running, Setting, available, check
+from bench import ratios, targets
+from bench.candidates import (
+    CANDIDATES,
+    EARLIER,
+    HINTED,
+    KEPT,
+    OURS,
+    RIVAL,
+    TWO,
+    YARDSTICK,
+    Candidate,
+    Running,
+    Setting,
+    available,
+    check,
+)
+from bench.cells import CELLS, Cell
+from bench.load import load
 from bench.neighbours import Ports, neighbours
 from bench.tables import markdown, number
-from bench.tools import cpu, finish, libraries, ports, program, rss, running, say
-from bench.traffic import KINDS, Table, claims_of, write_script
+from bench.tools import (
+    cpu,
+    cpu_of_all,
+    finish,
+    largest,
+    ports,
+    rss,
+    running,
+    say,
+)
+from bench.traffic import Table, claims_of, write_script
 
-CELLS = [(kind, count, "kept") for kind in KINDS for count in (1, 32)]
-"""Kind of room, connections, and whether these are kept from request to request."""
-CELLS += [("sources", count, "new") for count in (1, 32)]
-"""Nginx Proxy Manager makes a new connection for each request: its configuration has
-`proxy_http_version 1.1` and no `keepalive`, so nginx sends `Connection: close`."""
-WARM_SECONDS = 0.7
+WARM_SECONDS = 0.5
 MOST_ROUNDS = 5
-NUMBERS = ("rate", "p50", "p99", "cpu", "rss", "wrk", "neighbours", "refused", "broken", "opened")
+MOST_OTHERS = 0.1
+"""What other programs may take of a core before it must be said."""
+OPENED = "lotus_guard_fail_open_total"
+"""Verdicts that a rule of ours gave up: tokens that went out unguarded."""
+LOOKED = "lotus_guard_synapse_calls_total"
+NUMBERS = (
+    "rate", "p50", "p99", "cpu", "rss", "worker", "wrk", "neighbours", "beside", "others", "share",
+    "undivided", "lookups", "refused", "broken", "opened",
+)  # fmt: skip
 
 
 @frozen
 class Options:
     """How much is measured."""
 
-    budget: float = 300.0
+    budget: float = 330.0
     """Seconds: no round is begun that would not end in time; the first always is."""
-    seconds: float = 1.5
+    seconds: float = 1.0
     """Seconds of load for each figure."""
     rooms: int = 100
     users: int = 20
     rounds: int = MOST_ROUNDS
     only: Sequence[str] = ()
+    against: str = ""
+    """The revision of ours that ours is compared with; the last tag where it is empty."""
+
+
+@frozen
+class Used:
+    """CPU seconds that were used up to a moment, or between two."""
+
+    guard: float
+    """By the candidate's processes."""
+    beside: float
+    """By what runs for it besides."""
+    neighbours: float
+    everything: float
+    """By all that runs on the machine."""
+
+    def since(self, before: "Used") -> "Used":
+        """What was used between two moments."""
+        now, then = asdict(self), asdict(before)
+        return Used(**{name: now[name] - then[name] for name in now})
 
 
 @define
@@ -69,7 +115,7 @@ class Bench:
         self.table = Table(self.options.rooms, self.options.users)
         self.there = Ports(*ports(3))
 
-    def run(self, names: Sequence[str]) -> None:
+    def run(self, candidates: Mapping[str, Candidate]) -> None:
         """Measure these candidates, round after round."""
         livekit_rooms = {str(claims_of(ask.answer)["video"]["room"]) for ask in self.table.asks}
         everything = neighbours(
@@ -79,141 +125,129 @@ class Bench:
             self.table.policies(),
             sorted(livekit_rooms),
         )
-        files = write_script(self.directory, self.table, list(KINDS))
+        files = write_script(self.directory, self.table)
         begun = time.monotonic()
         with running("neighbours", everything, self.directory, self.there.upstream) as pid:
             self.neighbours = pid
             for turn in range(1, self.options.rounds + 1):
-                for name in names:
+                for name, candidate in candidates.items():
                     say(f"token path, round {turn}: {name}")
-                    self.rows += self._measured(name, turn, files)
+                    for row in self._measured(name, candidate, files):
+                        self.rows.append({"candidate": name, "round": turn, **row})
                 spent = time.monotonic() - begun
                 if spent * (turn + 1) / turn > self.options.budget:
                     return
 
-    def _measured(self, name: str, turn: int, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        setting = Setting(self.directory, self.there, self.table)
+    def _measured(
+        self, name: str, candidate: Candidate, files: Mapping[tuple[str, str], Path]
+    ) -> Iterator[dict[str, Any]]:
         with ExitStack() as ends:
-            candidate = CANDIDATES[name](ends, setting)
-            check(name, candidate, self.table)
-            for kind, path in files.items():
-                self._load(candidate, path, 32, "kept", min(WARM_SECONDS, self.options.seconds))
-                for cell in [cell for cell in CELLS if cell[0] == kind]:
-                    found = self._cell(candidate, path, *cell[1:])
-                    yield {"candidate": name, "round": turn, "kind": kind, **found}
+            runs = candidate.start(ends, Setting(self.directory, self.there, self.table))
+            check(name, candidate, runs, self.table)
+            warmed = set()
+            for cell in candidate.cells:
+                path = files[cell.kind, cell.door]
+                if path not in warmed:  # policies are known then, and connections made
+                    load(self.directory, runs.port_of(cell.door), path, cell, self._warm())
+                    warmed.add(path)
+                yield {"cell": cell, **self._figures(runs, candidate.workers, path, cell)}
 
-    def _cell(self, candidate: Running, path: Path, count: int, style: str) -> dict[str, Any]:
-        pids, opened = candidate.pids, candidate.opened()
-        before, theirs = sum(map(cpu, pids)), cpu(self.neighbours)
-        found = self._load(candidate, path, count, style, self.options.seconds)
-        used, theirs = sum(map(cpu, pids)) - before, cpu(self.neighbours) - theirs
-        asked = max(1.0, found["requests"])
+    def _warm(self) -> float:
+        return min(WARM_SECONDS, self.options.seconds)
+
+    def _figures(self, runs: Running, workers: int, path: Path, cell: Cell) -> dict[str, Any]:
+        opened, looked = (runs.counted(name) for name in (OPENED, LOOKED))
+        begun, before = time.monotonic(), self._used(runs)
+        port, seconds = runs.port_of(cell.door), self.options.seconds
+        found = load(self.directory, port, path, cell, seconds)
+        used, passed = self._used(runs).since(before), time.monotonic() - begun
+        asked, rate = max(1.0, found["requests"]), found["requests"] / found["seconds"]
+        guard, everything = used.guard / passed, used.everything / passed
+        known = used.guard + used.beside + used.neighbours + found["wrk"]
+        share = ratios.share_of_cores(workers, os.cpu_count() or 1, everything - guard, guard)
         return {
-            "connections": count,
-            "style": style,
-            "rate": found["requests"] / found["seconds"],
+            "rate": rate,
             "p50": found["p50"],
             "p99": found["p99"],
-            "cpu": 1000 * used / asked if pids else None,
-            "rss": sum(map(rss, pids)) if pids else None,
-            "wrk": found["wrk"] / found["seconds"],
-            "neighbours": theirs / found["seconds"],
+            "cpu": 1000 * (used.guard + used.beside) / asked if runs.pids else None,
+            "rss": sum(map(rss, [*runs.pids, *runs.beside])) if runs.pids else None,
+            "worker": max(map(largest, runs.pids), default=None),
+            "wrk": found["wrk"] / passed,
+            "neighbours": used.neighbours / passed,
+            "beside": used.beside / passed if runs.beside else None,
+            "others": max(0.0, used.everything - known) / passed,
+            "share": share if runs.pids else None,
+            "undivided": rate / share if runs.pids else None,
+            "lookups": (runs.counted(LOOKED) - looked) / asked if runs.operators else None,
             "refused": found["refused"],
             "broken": found["broken"],
-            "opened": candidate.opened() - opened,
+            "opened": runs.counted(OPENED) - opened,
         }
 
-    def _load(
-        self, candidate: Running, path: Path, count: int, style: str, seconds: float
-    ) -> dict[str, float]:
-        """Let wrk ask; returns what it says, and the CPU seconds it took itself."""
-        binary = program("wrk")
-        script = str(self.directory / "load.lua")
-        # wrk takes whole seconds only; at SIGINT it stops, and reports as at its end.
-        command = [binary, "-t1", f"-c{count}", "-d600s", "--timeout", "10s", "-s", script]
-        url = f"http://127.0.0.1:{candidate.port}/"
-        before = _children()
-        process = subprocess.Popen(
-            [*command, url, "--", str(path), "close" if style == "new" else "keep"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=libraries(binary) or None,
-        )
-        time.sleep(seconds + 0.1)
-        process.send_signal(signal.SIGINT)
-        out, error = process.communicate(timeout=30)
-        if process.returncode:
-            raise RuntimeError(f"wrk failed: {error[-500:]} {out[-500:]}")
-        found: dict[str, float] = json.loads(out.strip().splitlines()[-1])
-        found["wrk"] = _children() - before
-        return found
-
-
-def _children() -> float:
-    """The CPU seconds of all children that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def medians(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each candidate and cell."""
-    grouped: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        key = (row["kind"], row["style"], row["connections"], row["candidate"])
-        grouped.setdefault(key, []).append(row)
-    found = []
-    for same in grouped.values():
-        shared = {name: value for name, value in same[0].items() if name != "round"}
-        found.append({**shared, **{name: _median(same, name) for name in NUMBERS}})
-    order = list(CANDIDATES)
-    cells = [(kind, count, style) for kind, count, style in CELLS]
-    found.sort(
-        key=lambda row: (
-            cells.index((row["kind"], row["connections"], row["style"])),
-            order.index(row["candidate"]),
-        )
-    )
-    return found
-
-
-def _median(rows: Sequence[dict[str, Any]], name: str) -> float | None:
-    values = [row[name] for row in rows if row[name] is not None]
-    return statistics.median(values) if values else None
+    def _used(self, runs: Running) -> Used:
+        guard, beside = (sum(map(cpu, pids)) for pids in (runs.pids, runs.beside))
+        return Used(guard, beside, cpu(self.neighbours), cpu_of_all())
 
 
 def run(options: Options) -> dict[str, Any]:
     """Measure; returns the results as JSON can hold them."""
-    names, left_out = available()
+    candidates, left_out = available(options.against)
     if options.only:
-        names = [name for name in names if name in options.only]
+        candidates = {name: candidates[name] for name in candidates if name in options.only}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         bench = Bench(options, Path(name))
-        bench.run(names)
+        bench.run(candidates)
+    earlier = [name for name in candidates if name.startswith(EARLIER)]
+    against = {OURS: (YARDSTICK, RIVAL, KEPT, *earlier), HINTED: (OURS,), TWO: (RIVAL, OURS)}
     return {
         "rooms of a kind": options.rooms,
         "users in a room": options.users,
         "rounds": max(row["round"] for row in bench.rows),
         "seconds": options.seconds,
+        "others": statistics.median(row["others"] for row in bench.rows),
         "left_out": left_out,
-        "rows": medians(bench.rows),
+        "rows": _as_json(ratios.medians(bench.rows, list(candidates), CELLS, NUMBERS)),
+        "ratios": _as_json(ratios.compared(bench.rows, against, CELLS)),
         "targets": targets.token_path(bench.rows),
-        "raw": bench.rows,
+        "raw": _as_json(bench.rows),
     }
+
+
+def _as_json(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "cell": asdict(row["cell"])} for row in rows]
+
+
+def _from_json(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "cell": Cell(**row["cell"])} for row in rows]
 
 
 def shown(found: dict[str, Any]) -> str:
     """Write the results as Markdown."""
+    text = (
+        f"{found['rooms of a kind']} rooms of each kind with {found['users in a room']} users in "
+        f"each, {found['rounds']} rounds of {found['seconds']:g} s. `wrk` and `neighbours` are the "
+        "share of one core that the load generator and the fakes took beside the candidate; a row "
+        "in which either is near 100 % shows what they can do, not the candidate. Memory of "
+        "several processes counts pages that they share in each.\n\nOther programs took "
+        f"{found['others']:.0%} of a core meanwhile: with more than {MOST_OTHERS:.0%}, figures and "
+        "verdicts are about them as well."
+    )
+    left_out = "".join(f"\nLeft out: {each}.\n" for each in found["left_out"])
+    compared = ratios.shown(_from_json(found["ratios"]))
+    return f"{text}\n{left_out}\n{_figures(found)}\n\nRatios:\n\n{compared}\n"
+
+
+def _figures(found: dict[str, Any]) -> str:
     heads = (
         "room", "connections", "candidate", "requests/s", "p50 ms", "p99 ms", "CPU ms/request",
-        "RSS MiB", "wrk", "neighbours", "failed", "unguarded",
+        "RSS MiB", "wrk", "neighbours", "Redis", "cores", "look-ups", "failed", "unguarded",
     )  # fmt: skip
     rows = []
-    for row in found["rows"]:
+    for row in _from_json(found["rows"]):
         rows.append(
             (
-                row["kind"],
-                f"{row['connections']} {row['style']}",
+                row["cell"].kind,
+                row["cell"].name,
                 row["candidate"],
                 number(row["rate"], 0),
                 number(row["p50"]),
@@ -222,33 +256,31 @@ def shown(found: dict[str, Any]) -> str:
                 number(row["rss"], 0),
                 f"{row['wrk']:.0%}",
                 f"{row['neighbours']:.0%}",
+                "–" if row["beside"] is None else f"{row['beside']:.0%}",
+                "–" if row["share"] is None else f"{row['share']:.0%}",
+                number(row["lookups"]),
                 number(row["refused"] + row["broken"], 0),
                 number(row["opened"], 0),
             )
         )
-    text = (
-        f"{found['rooms of a kind']} rooms of each kind with {found['users in a room']} users in "
-        f"each, {found['rounds']} rounds of {found['seconds']:g} s. `wrk` and `neighbours` are the "
-        "share of one core that the load generator and the fakes took beside the candidate; a row "
-        "in which either is near 100 % shows what they can do, not the candidate. Memory of "
-        "several processes counts pages that they share in each."
-    )
-    left_out = "".join(f"\nLeft out: {each}.\n" for each in found["left_out"])
-    return f"{text}\n{left_out}\n{markdown(heads, rows)}\n"
+    return markdown(heads, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--budget", type=float, default=300.0)
-    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--budget", type=float, default=330.0)
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=MOST_ROUNDS)
     parser.add_argument("--rooms", type=int, default=100)
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--only", default="", help=f"some of: {'; '.join(CANDIDATES)}")
+    parser.add_argument("--against", default="", help="a revision instead of the last tag")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     only = [name.strip() for name in args.only.split(";") if name.strip()]
-    options = Options(args.budget, args.seconds, args.rooms, args.users, args.rounds, only)
+    options = Options(
+        args.budget, args.seconds, args.rooms, args.users, args.rounds, only, args.against
+    )
     found = finish(lambda: run(options), args.json)
     print(shown(found))
     print(targets.shown(found["targets"]))

@@ -110,6 +110,16 @@ def cpu(pid: int) -> float:
     return sum(_cpu(each) for each in family(pid))
 
 
+def cpu_of_all() -> float:
+    """The CPU seconds that all processes have used, and that the host took away (proc_stat(5)).
+
+    Without those of interrupts: whose these were is not known.
+    """
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, _idle, _iowait, _irq, _softirq, steal = map(int, fields[:8])
+    return (user + nice + system + steal) / TICKS
+
+
 def cpu_of_threads(pid: int) -> float:
     """The CPU seconds of a process's threads: exact, but without those that have ended."""
     return sum(
@@ -121,6 +131,11 @@ def cpu_of_threads(pid: int) -> float:
 def rss(pid: int) -> float:
     """The resident memory in MiB of a process and its children; shared pages count in each."""
     return sum(_rss(each) for each in family(pid))
+
+
+def largest(pid: int) -> float:
+    """The resident memory in MiB of the largest of a process and its children."""
+    return max(_rss(each) for each in family(pid))
 
 
 def _stat(pid: int) -> list[str]:

@@ -1,8 +1,9 @@
 """The token requests of the benchmark: many users in many rooms, and the token for each.
 
-Every request has a number in its query string. Both endpoints ignore a query, every candidate hands
+Every request has a number in its query string. All endpoints ignore a query, every candidate hands
 it on, and an nginx that cannot sign tokens can pick by it the one that was signed beforehand.
-Half of the users ask `/get_token`, half `/sfu/get`, as Element Call does.
+Half of the users ask `/get_token`, half `/sfu/get`, as Element Call does. Those whose homeserver
+hands their request on come to its door.
 """
 
 import json
@@ -15,11 +16,20 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.core.naming import ROOM_SLOT, identity_of, legacy_identity_of, livekit_room_of
+from lotus_guard.core.homeserver_wire import CLIENT_PATHS, USER_HEADER
+from lotus_guard.core.model import Identity, RoomId, UserId
+from lotus_guard.core.naming import (
+    ROOM_SLOT,
+    identity_of,
+    legacy_identity_of,
+    livekit_room_of,
+    plain_identity_of,
+)
 from lotus_guard.core.token import KeyPair, mint
 
 KEY, SECRET = "bench", "a-secret-for-the-benchmark-of-32-bytes"
+HS_TOKEN = "a-homeserver-token-for-the-benchmark"
+PUBLIC, HOMESERVER = "public", "homeserver"
 LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
 KINDS: dict[str, dict[str, Any]] = {
     "open": {},
@@ -27,6 +37,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "limit + sources": {QUALITY: {"allow_camera": False}, LIMIT: {"max_users": 200}},
 }
 """The kinds of room, each with its policies. Nobody is refused: whoever asks gets a token."""
+DOORS = {PUBLIC: tuple(KINDS), HOMESERVER: ("sources", "limit + sources")}
+"""At which door rooms of which kinds are asked for."""
+PRESENT = 4
+"""How many people are in each room, all of them within every policy."""
+FULL = "full"
+"""The kind of a room of its own, whose cap is reached: a guard must refuse whoever asks for it."""
+FULL_POLICY: dict[str, Any] = {LIMIT: {"max_users": PRESENT}}
 ALLOWED = ["microphone", "screen_share", "screen_share_audio"]
 """What a token of a restricted room may say."""
 
@@ -44,6 +61,14 @@ class Ask:
     body: str
     answer: str
     user: str
+    door: str = PUBLIC
+
+    def headers(self) -> dict[str, str]:
+        """Who asks, as headers say it."""
+        if self.door == HOMESERVER:
+            named = USER_HEADER.decode("ascii")
+            return {"Authorization": f"Bearer {HS_TOKEN}", named: self.user}
+        return {"X-Forwarded-For": self.address, "X-Real-IP": self.address}
 
 
 @frozen
@@ -59,22 +84,26 @@ class Table:
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "asks", self._made())
 
-    def of(self, kind: str) -> list[Ask]:
-        """List the requests for rooms of a kind."""
-        return [ask for ask in self.asks if ask.kind == kind]
+    def of(self, kind: str, door: str = PUBLIC) -> list[Ask]:
+        """List the requests for rooms of a kind at a door."""
+        return [ask for ask in self.asks if (ask.kind, ask.door) == (kind, door)]
 
     def policies(self) -> dict[str, dict[str, Any]]:
         """The policies of every room."""
-        return {
+        found = {
             room_of(kind, n): events for kind, events in KINDS.items() for n in range(self.rooms)
         }
+        return {**found, room_of(FULL, 0): FULL_POLICY}
 
     def _made(self) -> list[Ask]:
         made: list[Ask] = []
-        for kind in KINDS:
-            for user in range(self.users):
-                for room in range(self.rooms):
-                    made.append(make_ask(len(made), kind, room_of(kind, room), user))
+        for door, kinds in DOORS.items():
+            for user in range(2):  # one for each of the public endpoints
+                made.append(make_ask(len(made), FULL, room_of(FULL, 0), user, door))
+            for kind in kinds:
+                for user in range(self.users):
+                    for room in range(self.rooms):
+                        made.append(make_ask(len(made), kind, room_of(kind, room), user, door))
         return made
 
 
@@ -82,28 +111,53 @@ def room_of(kind: str, number: int) -> str:
     return f"!{kind.replace(' ', '')}{number}:bench"
 
 
-def make_ask(number: int, kind: str, room: str, user: int) -> Ask:
+def make_ask(number: int, kind: str, room: str, user: int, door: str = PUBLIC) -> Ask:
     """Make a user's request and its answer."""
-    name, device = user_of(number, user), "NKQYWXRPLZ"
-    fields: dict[str, Any]
-    openid = {
-        "access_token": f"syt_{number:032d}",
+    name = user_of(number, user)
+    endpoint = "/sfu/get" if user % 2 else "/get_token"
+    path = CLIENT_PATHS[0] if door == HOMESERVER else endpoint
+    fields, identity = _WRITERS[path](name, room, f"m{number}")
+    answer = {"jwt": token(room, identity)}
+    if door == PUBLIC:
+        answer["url"] = "wss://sfu.bench"
+    # Not of a private network: those may be proxies.
+    address = f"11.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    query = f"{path}?n={number}"
+    body = json.dumps(fields)
+    return Ask(number, address, kind, room, query, body, json.dumps(answer), name, door)
+
+
+DEVICE = "NKQYWXRPLZ"
+Written = tuple[dict[str, Any], Identity]
+"""The fields of a request, and the identity in the token for it."""
+
+
+def _get_token(name: str, room: str, member: str) -> Written:
+    who = {"id": member, "claimed_user_id": name, "claimed_device_id": DEVICE}
+    fields = {"room_id": room, "slot_id": ROOM_SLOT, "openid_token": _openid(member), "member": who}
+    return fields, identity_of(UserId(name), DEVICE, member)
+
+
+def _sfu_get(name: str, room: str, member: str) -> Written:
+    fields = {"room": room, "openid_token": _openid(member), "device_id": DEVICE}
+    return fields, legacy_identity_of(UserId(name), DEVICE)
+
+
+def _handed_on(name: str, room: str, member: str) -> Written:
+    fields = {"room_id": room, "slot_id": ROOM_SLOT, "member_id": member}
+    return {"url": "wss://sfu.bench", **fields}, plain_identity_of(UserId(name), member)
+
+
+_WRITERS = {"/get_token": _get_token, "/sfu/get": _sfu_get, CLIENT_PATHS[0]: _handed_on}
+
+
+def _openid(member: str) -> dict[str, Any]:
+    return {
+        "access_token": f"syt_{member:0>32}",
         "token_type": "Bearer",
         "matrix_server_name": "bench",
         "expires_in": 3600,
     }
-    if user % 2:
-        path, identity = "/sfu/get", legacy_identity_of(UserId(name), device)
-        fields = {"room": room, "openid_token": openid, "device_id": device}
-    else:
-        path, identity = "/get_token", identity_of(UserId(name), device, f"m{number}")
-        who = {"id": f"m{number}", "claimed_user_id": name, "claimed_device_id": device}
-        fields = {"room_id": room, "slot_id": ROOM_SLOT, "openid_token": openid, "member": who}
-    answer = {"url": "wss://sfu.bench", "jwt": token(room, identity)}
-    # Not of a private network: those may be proxies.
-    address = f"11.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-    query = f"{path}?n={number}"
-    return Ask(number, address, kind, room, query, json.dumps(fields), json.dumps(answer), name)
 
 
 def user_of(number: int, user: int) -> str:
@@ -111,7 +165,7 @@ def user_of(number: int, user: int) -> str:
     return f"@user{user}-of-{number}:bench"
 
 
-def token(room: str, identity: str) -> str:
+def token(room: str, identity: Identity) -> str:
     """Sign a token as lk-jwt-service does."""
     now = int(time.time())
     video = {
@@ -134,7 +188,7 @@ def claims_of(answer: str | bytes) -> Mapping[str, Any]:
 SCRIPT = """-- Sends the requests of a file one after the other; prints what came of it as JSON.
 local requests, at = {}, 0
 -- What a browser and Nginx Proxy Manager add: every header takes time to read.
-local headers = {
+local browser = {
   ["Content-Type"] = "application/json",
   ["Accept"] = "*/*",
   ["Accept-Language"] = "en-GB,en;q=0.7,de;q=0.3",
@@ -147,13 +201,24 @@ local headers = {
   ["X-Forwarded-Proto"] = "https",
   ["X-Forwarded-Scheme"] = "https",
 }
+-- What a homeserver sends that hands a request on.
+local synapse = { ["Content-Type"] = "application/json", ["User-Agent"] = "Synapse" }
+-- ARGS: a file of requests, kept or new, many or one (address), public or homeserver
 function init(args)
-  for name, value in pairs(headers) do wrk.headers[name] = value end
-  if args[2] == "close" then wrk.headers["Connection"] = "close" end
-  for line in io.lines(args[1]) do
-    local path, address, body = line:match("^(%S+) (%S+) (.*)$")
-    wrk.headers["X-Forwarded-For"] = address
-    wrk.headers["X-Real-IP"] = address
+  local file, style, origin, door = args[1], args[2], args[3], args[4]
+  for name, value in pairs(door == "homeserver" and synapse or browser) do
+    wrk.headers[name] = value
+  end
+  if style == "new" then wrk.headers["Connection"] = "close" end
+  for line in io.lines(file) do
+    local path, who, body = line:match("^(%S+) (%S+) (.*)$")
+    if door == "homeserver" then
+      wrk.headers["Authorization"] = "Bearer HS_TOKEN"
+      wrk.headers["USER_HEADER"] = who
+    elseif origin == "many" then
+      wrk.headers["X-Forwarded-For"] = who
+      wrk.headers["X-Real-IP"] = who
+    end
     requests[#requests + 1] = wrk.format("POST", path, wrk.headers, body)
   end
 end
@@ -172,13 +237,17 @@ end
 """
 
 
-def write_script(directory: Path, table: Table, kinds: list[str]) -> dict[str, Path]:
-    """Write wrk's script, and the requests of each kind in an order of no pattern."""
-    (directory / "load.lua").write_text(SCRIPT)
+def write_script(directory: Path, table: Table) -> dict[tuple[str, str], Path]:
+    """Write wrk's script, and the requests of each kind at each door, in an order of no pattern."""
+    named = SCRIPT.replace("HS_TOKEN", HS_TOKEN).replace("USER_HEADER", USER_HEADER.decode("ascii"))
+    (directory / "load.lua").write_text(named)
     files = {}
-    for kind in kinds:
-        asks = table.of(kind)
-        random.Random(7).shuffle(asks)
-        files[kind] = directory / f"{kind.replace(' ', '')}.asks"
-        files[kind].write_text("".join(f"{ask.path} {ask.address} {ask.body}\n" for ask in asks))
+    for door, kinds in DOORS.items():
+        for kind in kinds:
+            asks = table.of(kind, door)
+            random.Random(7).shuffle(asks)
+            path = files[kind, door] = directory / f"{door}-{kind.replace(' ', '')}.asks"
+            who = [ask.user if door == HOMESERVER else ask.address for ask in asks]
+            lines = (f"{a.path} {each} {a.body}\n" for a, each in zip(asks, who, strict=True))
+            path.write_text("".join(lines))
     return files

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+import pytest_twisted
 from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.change_watch import (
@@ -24,7 +25,10 @@ from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.enforce.ports import MayNotLook, Outage, Reason
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.rules.rule import Allow, Reading
+from lotus_guard.sandbox.stack import OPEN
+from tests.calls import join
 from tests.enforce.stand_ins import Given, Homeserver, Says, policies_of
+from tests.world import World, reactor
 
 STEP = 0.02
 RATE = 50.0
@@ -250,6 +254,37 @@ def test_a_stop_ends_the_round() -> None:
     server.watch.stop()
     server.clock.advance(60.0)
     assert len(server.pages) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_guard_with_more_rooms_than_it_may_ask_about_watches_the_counts(
+    world: World,
+) -> None:
+    world.start_guard(LOTUS_GUARD_POLICY_RATE="4", LOTUS_GUARD_RECONCILE_INTERVAL="1")
+    states, loop, rooms = world.sandbox.homeserver, world.guard.loop, []
+    for number in range(4):
+        rooms.append(f"!{number}:sandbox")
+        states.add_room(rooms[-1], "@admin:sandbox")
+        await join(world, "alice", rooms[-1])
+    await loop.run_pass()
+    assert set(loop.live.overdue) == set(rooms)
+    for _ in range(300):
+        if "rooms" in states.asked and loop.changes._tallies:
+            break
+        await deferLater(reactor, 0.01, lambda: None)
+    assert {room: each.count for room, each in loop.changes._tallies.items()} == {
+        room: len(states.rooms[room]) for room in rooms
+    }
+    loop.changes.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_guard_with_few_rooms_asks_for_no_counts(world: World) -> None:
+    world.start_guard()
+    await join(world, "alice", OPEN)
+    await world.guard.loop.run_pass()
+    assert world.guard.live.overdue == []
+    assert "rooms" not in world.sandbox.homeserver.asked
 
 
 @given(st.lists(st.sampled_from(names(6)), max_size=40), st.integers(1, 3))

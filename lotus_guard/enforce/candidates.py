@@ -60,14 +60,13 @@ class Candidates:
         `counts` is LiveKit's count of who is where, `people` who was seen in rooms with a policy
         at the last look, `limited` the rooms of which a limit was known then.
         """
-        now, found = self.now(), self._people(counts)
-        # Of rooms that have waited alike, those come first whose policy has been read longest ago.
-        for room, count in sorted(found.items(), key=self._read_at):
+        now = self.now()
+        for room, count in self._people(counts).items():
             has_people = bool(count or people.get(room) or self._is_recent(self._heard, room, now))
             if has_people or self._is_recent(self._expected, room, now):
                 kind = self._kind(room, has_people, room in limited)
                 if kind is not None:
-                    yield Candidate(room, has_people, kind)
+                    yield Candidate(room, has_people, kind, self._read_at(room))
 
     def occupied(self, counts: Mapping[LiveKitRoom, int]) -> list[RoomId]:
         """List the rooms in which somebody may be, whether a policy restricts them or not."""
@@ -93,8 +92,8 @@ class Candidates:
         """Whether the homeserver does not know a room: somebody has invented it."""
         return self.policies.is_unknown(room)
 
-    def _read_at(self, of: tuple[RoomId, int]) -> float:
-        age = self.policies.age(of[0])
+    def _read_at(self, room: RoomId) -> float:
+        age = self.policies.age(room)
         return -inf if age is None else -age
 
     def _kind(self, room: RoomId, has_people: bool, was_limited: bool) -> Class | None:

@@ -9,7 +9,7 @@ tokens flow.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from attrs import define, field, frozen
@@ -20,12 +20,13 @@ from twisted.logger import Logger
 from lotus_guard.core.model import LiveKitRoom, RoomId
 from lotus_guard.core.webhook import Event, EventKind
 from lotus_guard.enforce.candidates import Candidates
+from lotus_guard.enforce.giving_way import in_pieces
 from lotus_guard.enforce.outage_check import OutageCheck
 from lotus_guard.enforce.policy_reader import LONGEST_POLL
 from lotus_guard.enforce.ports import Now, Outage, Rank, RoomService
 from lotus_guard.enforce.room_pass import Outcome, RoomPass
 from lotus_guard.enforce.room_queue import RoomQueue
-from lotus_guard.enforce.rota import RESTRICTED, Rota
+from lotus_guard.enforce.rota import OTHERS, RESTRICTED, Rota
 
 _log = Logger()
 
@@ -74,6 +75,9 @@ class Live:
     """When the last pass ended that saw the whole picture."""
     counts: Mapping[LiveKitRoom, int] = field(factory=dict, init=False)
     """The LiveKit rooms there were at the last pass, and LiveKit's count of who is in each."""
+    overdue: Sequence[RoomId] = field(factory=list, init=False)
+    """The rooms with people and without a known policy, where they are more than a pass may ask
+    about; else none."""
     turns: RoomQueue[Outcome] = field(init=False)
     livekit: OutageCheck = field(init=False)
     """Whether LiveKit says who is there."""
@@ -97,19 +101,22 @@ class Live:
         self.counts = counts
         if not self.rank.leads():
             self.room_pass.step_down()
-            self.last_good = None
+            self.last_good, self.overdue = None, []
             return frozenset(counts)
         await self.room_pass.prepare(frozenset(counts))
         limited = self.room_pass.seats.limited
-        candidates = list(self.candidates.of(counts, self.room_pass.people, limited))
+        found = self.candidates.of(counts, self.room_pass.people, limited)
+        candidates = await in_pieces(found, self.clock)
         self._seem_empty = {
             each.room for each in candidates if each.kind is RESTRICTED and not each.has_people
         }
-        choice = self._rota.choose(candidates, self._most())
-        found = Counter(await self.turns.all(choice.rooms, begun + self.interval))
+        choice = self._rota.choose(candidates, most := self._most())
+        others = [each.room for each in candidates if each.kind is OTHERS and each.has_people]
+        self.overdue = others if len(others) > most[OTHERS] else []
+        outcomes = Counter(await self.turns.all(choice.rooms, begun + self.interval))
         self._forget_but(counts)
-        if not found[Outcome.TROUBLE]:
-            self._passed(begun, found[Outcome.UNDER_POLICY], choice.put_off + self.turns.behind)
+        if not outcomes[Outcome.TROUBLE]:
+            self._passed(begun, outcomes[Outcome.UNDER_POLICY], choice.put_off + self.turns.behind)
         return frozenset(counts)
 
     def wake(self, room: RoomId) -> None:

@@ -147,6 +147,17 @@ class Upgrades(Protocol):
         ...
 
 
+class Tallies(Protocol):
+    """A way to ask the homeserver how many state events its rooms have."""
+
+    async def tallies(self, start: int) -> tuple[Mapping[RoomId, int], int | None]:
+        """Count the state events of some rooms, and say where to go on (None at the end).
+
+        Raises Outage, and MayNotLook where this homeserver does not say.
+        """
+        ...
+
+
 class RoomService(Protocol):
     """LiveKit: the one source of who is there, and the place where steps are carried out."""
 

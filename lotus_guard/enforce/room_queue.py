@@ -8,6 +8,9 @@ So three things are rationed:
 - Rooms whose last turn was slow have workers of their own, in a pass as among those woken: however
   many they are, there is always a worker for the others.
 - A pass waits for slow rooms until its time is over, and no longer; they go on by themselves.
+
+And a pass gives way to tokens: after its first rooms it begins with one in each of the reactor's
+rounds.
 """
 
 from collections.abc import Callable, Coroutine, Iterable
@@ -21,6 +24,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.deferreds import gather_bounded, with_timeout
+from lotus_guard.enforce.giving_way import Turnstile
 from lotus_guard.enforce.ports import Now
 
 AT_ONCE = 4
@@ -29,6 +33,8 @@ WOKEN_AT_ONCE = 16
 """How many rooms that were woken are worked on at the same time, besides."""
 SLOW_AT_ONCE = 3
 """How many slow rooms are worked on at the same time, besides."""
+SHARE = 0.5
+"""Of the time until the next pass, in which the rooms of a pass are to have their turns."""
 SLOW_SECONDS = 0.5
 """A room whose last turn took longer is slow."""
 REST_TIMES = 4.0
@@ -100,12 +106,14 @@ class RoomQueue(Generic[V]):
     _slow: _Workers = field(init=False)
     _excused: dict[RoomId, float] = field(init=False, factory=dict)
     """Seconds of a turn under way in which the room waited for others."""
+    turnstile: Turnstile = field(init=False)
     _polled: set[RoomId] = field(init=False, factory=set)
     """The slow rooms that a pass has asked for."""
     _found: list[V] = field(init=False, factory=list)
     """What came of the slow rooms that a pass has asked for, until it takes that up."""
 
     def __attrs_post_init__(self) -> None:
+        self.turnstile = Turnstile(self.clock)
         self._woken = _Workers(WOKEN_AT_ONCE, self._take_woken)
         self._slow = _Workers(SLOW_AT_ONCE, self._take_slow)
 
@@ -145,7 +153,9 @@ class RoomQueue(Generic[V]):
                 self._slow.add(room)
             else:
                 quick.append(room)
-        found = await gather_bounded(AT_ONCE, (self._take(room, True) for room in quick))
+        self.turnstile.begin(len(quick), SHARE * (until - self.now()))
+        works = (self._take_in_pass(number, room) for number, room in enumerate(quick))
+        found = await gather_bounded(AT_ONCE, works)
         with suppress(TimeoutError):
             await with_timeout(max(0.0, until - self.now()), self.clock, self._slow.done())
         late, self._found = self._found, []
@@ -175,6 +185,11 @@ class RoomQueue(Generic[V]):
     def _is_slow(self, room: RoomId) -> bool:
         last = self._last.get(room)
         return last is not None and last[1] > SLOW_SECONDS
+
+    async def _take_in_pass(self, number: int, room: RoomId) -> V | None:
+        if number >= AT_ONCE:
+            await self.turnstile.turn()
+        return await self._take(room, poll=True)
 
     async def _take_woken(self, room: RoomId) -> None:
         await self._take(room, poll=False)

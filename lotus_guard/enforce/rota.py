@@ -27,6 +27,9 @@ class Candidate:
     """Whether LiveKit says that somebody is there; else somebody is only expected."""
     kind: Class
     """Whether a policy is known to restrict it (`RESTRICTED`), or Synapse does not know it."""
+    read_at: float = field(default=0.0, eq=False)
+    """When its policy was read, as far as that orders them: of rooms that have waited alike, those
+    come first whose policy has been read longest ago."""
 
 
 @frozen
@@ -58,7 +61,7 @@ class Rota:
         rooms: list[RoomId] = []
         put_off = 0
         for kind, queue in enumerate(queues):
-            queue.sort(key=lambda each: (not each.has_people, since[each.room]))
+            queue.sort(key=lambda each: (not each.has_people, since[each.room], each.read_at))
             rooms += [each.room for each in queue[: most[kind]]]
             if kind != INVENTED:
                 put_off += sum(each.has_people for each in queue[most[kind] :])

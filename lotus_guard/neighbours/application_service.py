@@ -6,7 +6,7 @@ only beside one that says `join` does 404 mean "none" (docs/facts.md, Any homese
 what about a room).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -44,8 +44,7 @@ MOST_TRIES = 3
 """Readers that one question is tried with: the guesses among them may all be wrong."""
 BARRED_SECONDS = 60.0
 """For so long a user as whom we may not act is the last one to be tried as a reader."""
-MOST_KEPT = 20_000
-MOST_BARRED = 5_000
+MOST_KEPT, MOST_BARRED = 20_000, 5_000
 _MOST_BYTES = 256 * 1024
 """Bytes of an answer: an event has 64 KiB at most."""
 
@@ -148,6 +147,10 @@ class ApplicationService:
         """Nobody lists rooms for an application service: raises MayNotLook."""
         raise MayNotLook("an application service cannot list rooms")
 
+    async def tallies(self, start: int) -> tuple[Mapping[RoomId, int], int | None]:
+        """Nobody counts rooms' events for an application service: raises MayNotLook."""
+        raise MayNotLook("an application service cannot list rooms")
+
     async def ping(self) -> None:
         """See whether the homeserver takes our token; raises Outage."""
         self._check_token()
@@ -230,12 +233,9 @@ class ApplicationService:
         )
         is_in = await self._said(canary, due) is Membership.JOIN
         says_something = all(each.content is not None or each.is_none for each in seen)
-        if is_in and says_something and await self._is_still_in(room, reader, due):
+        if is_in and says_something and await self._canary(room, reader, due) is Membership.JOIN:
             return [each.content for each in seen]
         raise MayNotLook("who reads is not in the room")
-
-    async def _is_still_in(self, room: RoomId, reader: UserId, due: float) -> bool:
-        return await self._canary(room, reader, due) is Membership.JOIN
 
     def _readers(self, room: RoomId) -> Sequence[UserId]:
         """As whom a room may be read; those come last as whom we could not act a moment ago."""

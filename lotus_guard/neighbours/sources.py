@@ -1,6 +1,6 @@
 """Several ways to ask one homeserver, tried one after the other until one can say it."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from attrs import define
@@ -9,14 +9,14 @@ from twisted.internet.interfaces import IReactorTime
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.power import PowerLevels
-from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage, Upgrades
+from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage, Tallies, Upgrades
 from lotus_guard.rules.rule import P, Reading
 from lotus_guard.rules.state_event import ReadsEvent
 
 V = TypeVar("V")
 
 
-class Source(Homeserver, Upgrades, Protocol):
+class Source(Homeserver, Upgrades, Tallies, Protocol):
     """One way to ask the homeserver."""
 
     def within(self, seconds: float) -> "Source":
@@ -56,6 +56,10 @@ class Sources:
     async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
         """List some rooms, in the first way that can."""
         return await self._first(lambda source: source.rooms(start))
+
+    async def tallies(self, start: int) -> tuple[Mapping[RoomId, int], int | None]:
+        """Count the state events of some rooms, in the first way that can."""
+        return await self._first(lambda source: source.tallies(start))
 
     async def ping(self) -> None:
         """See whether the homeserver answers in any way; raises Outage."""

@@ -166,6 +166,10 @@ class LoadShedding:
     def _limiter(self, bounds: Bounds, seconds: float = WAIT_SECONDS) -> ConcurrencyLimiter:
         return limiter(bounds, self.clock, seconds)
 
+    def is_serving(self) -> bool:
+        """Whether anybody waits for an answer at either door."""
+        return bool(self.requests.shares.used or self.handed_on.shares.used)
+
     def worked(self, who: Origin, times: int) -> None:
         """Count what keeps the guard busy; a number below 0 takes some of it back."""
         if times > 0:

@@ -7,6 +7,7 @@ from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.enforce.admission import MOST_ISSUED, Admission, Issued
 from lotus_guard.enforce.candidates import Candidates
+from lotus_guard.enforce.change_watch import ChangeWatch
 from lotus_guard.enforce.effects import Effects, Removals
 from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.eyes import Eyes
@@ -18,6 +19,7 @@ from lotus_guard.enforce.issuing import Issuing
 from lotus_guard.enforce.judge import Judge
 from lotus_guard.enforce.live import Live, Only
 from lotus_guard.enforce.live_seats import LiveSeats
+from lotus_guard.enforce.member_watch import MemberWatch
 from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.policies import AllPolicies
 from lotus_guard.enforce.policy_reader import PolicyReader
@@ -26,11 +28,15 @@ from lotus_guard.enforce.presence import Presence
 from lotus_guard.enforce.rate_limiter import RateLimiter
 from lotus_guard.enforce.records import Recorder
 from lotus_guard.enforce.room_pass import RoomPass
+from lotus_guard.enforce.room_resolver import RoomResolver
 from lotus_guard.enforce.seating import SeatDesk
 from lotus_guard.neighbours.livekit import LiveKit
+from lotus_guard.neighbours.sources import Sources
 from lotus_guard.rules import STANDING
 from lotus_guard.run.basics import Basics
+from lotus_guard.run.clients import NeighbourClients
 from lotus_guard.run.hints import Hints
+from lotus_guard.run.loop import Loop
 from lotus_guard.run.memory import Memory
 
 
@@ -70,6 +76,21 @@ def make_live(
         clocks.now,
         interval,
     )
+
+
+def make_loop(
+    common: CommonParts,
+    neighbours: tuple[NeighbourClients[LiveKit], NeighbourClients[Sources]],
+    live: Live,
+    members: MemberWatch | None,
+    limiter: RateLimiter,
+) -> Loop:
+    """Make what a pass goes through: with what finds rooms of unknown calls, and changed ones."""
+    livekit, homeserver = neighbours
+    asked, now, directory = homeserver.background, live.now, common.memory.directory
+    resolver = RoomResolver(asked, directory, limiter, now, live.wake)
+    changes = ChangeWatch(asked, common.policies, limiter, live.wake, live.clock, now)
+    return Loop(live, members, resolver, changes, (livekit.backend, homeserver.backend))
 
 
 def make_room_pass(

@@ -18,7 +18,6 @@ from lotus_guard.enforce.records import Recorder, Sink, mask_of
 from lotus_guard.enforce.remembered import Freshness
 from lotus_guard.enforce.roll_call import RollCall
 from lotus_guard.enforce.room_pass import LIVE
-from lotus_guard.enforce.room_resolver import RoomResolver
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.livekit import LiveKit
 from lotus_guard.neighbours.sources import Sources
@@ -46,6 +45,7 @@ from lotus_guard.run.enforcement import (
     make_admission,
     make_giving,
     make_live,
+    make_loop,
 )
 from lotus_guard.run.fd_budget import FdBudget
 from lotus_guard.run.gauges import show_what_is_known
@@ -114,14 +114,15 @@ def make_guard(
     admission = make_admission(basics, common, signer.clock, hints, homeserver.eyes)
     overview = make_overview(basics, common, live, members, homeserver, limiter)
     show_what_is_known(basics, overview.rooms, hints)
-    resolver = make_resolver(common, homeserver, live, limiter)
     behind = basics, budget or FdBudget(), agents.upstream, admission, common.recorder
     panel = make_panel(basics, common, livekit, homeserver)
+    public = make_public_port(*behind, hints.webhooks, panel)
+    live.turns.turnstile.is_awaited = public.load.is_serving
     return Guard(
-        public=(public := make_public_port(*behind, hints.webhooks, panel)),
+        public=public,
         homeserver=make_homeserver_port(*behind, public.load, hints.changes),
         operators=make_operators(basics, overview, memory, hints),
-        loop=Loop(live, members, resolver, (livekit.backend, homeserver.backend)),
+        loop=make_loop(common, (livekit, homeserver), live, members, limiter),
         memory=memory,
         hints=hints,
         metrics=basics.metrics,
@@ -228,14 +229,6 @@ def make_hints(
     webhooks = make_webhooks(basics, live, members, common.memory)
     on_member = members.told if members else nobody
     return Hints(webhooks, pushes, common.policies, live, common.memory.cluster, on_member)
-
-
-def make_resolver(
-    common: CommonParts, homeserver: NeighbourClients[Sources], live: Live, limiter: RateLimiter
-) -> RoomResolver:
-    """Make what finds out which rooms unknown calls belong to."""
-    directory, now = common.memory.directory, live.now
-    return RoomResolver(homeserver.background, directory, limiter, now, live.wake)
 
 
 def make_overview(

@@ -76,6 +76,7 @@ class LiveService(Service):
         if self._tick.running is not None:
             self._tick.running.cancel()
         self._guard.live.turns.stop()
+        self._guard.loop.changes.stop()
         if self._guard.loop.members is not None:
             self._guard.loop.members.stop()
         return ensureDeferred(self._end())

@@ -6,6 +6,7 @@ from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from lotus_guard.enforce.change_watch import ChangeWatch
 from lotus_guard.enforce.condition import described
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.live import Live
@@ -31,6 +32,7 @@ class Loop:
     members: MemberWatch | None
     """None where calls are not for members only."""
     resolver: RoomResolver
+    changes: ChangeWatch
     backends: tuple[Backend, ...]
 
     async def run_pass(self) -> None:
@@ -40,6 +42,7 @@ class Loop:
         there = await self.live.run_pass()
         if self.members is not None:
             self.members.begin_round(self.live.candidates.occupied(self.live.counts))
+        self.changes.begin(self.live.overdue)
         self.resolver.begin(there)
 
 

@@ -59,8 +59,12 @@ class SynapseApp:
         self.state.asked.append("rooms")
         start, limit = _integer(request, b"from", "0"), _integer(request, b"limit", "100")
         found = [
-            {"room_id": room_id, "joined_members": len(self.state.members(room_id))}
-            for room_id in self.state.rooms
+            {
+                "room_id": room_id,
+                "joined_members": len(self.state.members(room_id)),
+                "state_events": len(state),
+            }
+            for room_id, state in self.state.rooms.items()
         ]
         page: dict[str, Any] = {
             "offset": start,

@@ -1,5 +1,6 @@
 """What the guard relies on in Synapse: the admin API, and OpenID for the service upstream."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -102,6 +103,39 @@ class SynapseContract:
             start = page.get("next_batch")
         assert subject.room in found
         assert len(set(found)) == len(found) == page["total_rooms"] > 1
+
+    def test_a_list_of_rooms_says_how_many_state_events_each_has(
+        self, subject: SynapseSubject
+    ) -> None:
+        """One more for an event of a new type; as many as before where one is replaced."""
+
+        def count() -> int:
+            page = subject.get("/_synapse/admin/v1/rooms?from=0&limit=1000", subject.admin_token)
+            counts = {room["room_id"]: room["state_events"] for room in page.json()["rooms"]}
+            found: int = counts[subject.room]
+            return found
+
+        def comes_to(wanted: int) -> bool:
+            """Whether it says so within some seconds: Synapse counts in the background."""
+            ends = time.monotonic() + 10.0
+            while time.monotonic() < ends and count() != wanted:
+                time.sleep(0.05)
+            return count() == wanted
+
+        def put(kind: str, number: int) -> None:
+            path = f"/_matrix/client/v3/rooms/{quote(subject.room)}/state/{kind}"
+            assert subject.put(path, subject.admin_token, b'{"n": %d}' % number).status == 200
+
+        before = len(subject.state().json()["state"])
+        assert comes_to(before)
+        put("io.lotus.counted", 1)
+        assert comes_to(before + 1)
+        put("io.lotus.counted", 2)
+        put("io.lotus.counted.too", 1)
+        assert comes_to(before + 2)
+        put("io.lotus.counted", 3)
+        time.sleep(0.5)
+        assert count() == before + 2 == len(subject.state().json()["state"])
 
     def test_rooms_after_the_last(self, subject: SynapseSubject) -> None:
         page = subject.get("/_synapse/admin/v1/rooms?from=99", subject.admin_token).json()

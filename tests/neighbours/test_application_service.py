@@ -551,6 +551,7 @@ def test_a_room_has_its_name_or_its_alias_or_none_that_we_know(server: ModelHome
 
 def test_it_lists_no_rooms(server: ModelHomeserver) -> None:
     assert isinstance(raised_by(service(server).rooms(0)), MayNotLook)
+    assert isinstance(raised_by(service(server).tallies(0)), MayNotLook)
 
 
 def test_a_ping_asks_who_we_are(server: ModelHomeserver) -> None:

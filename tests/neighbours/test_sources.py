@@ -1,6 +1,6 @@
 """Several ways to ask one homeserver: the first that can say it does, within one deadline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -72,6 +72,10 @@ class Way:
         said: tuple[Sequence[RoomId], int | None] = await self._say()
         return said
 
+    async def tallies(self, start: int) -> tuple[Mapping[RoomId, int], int | None]:
+        said: tuple[Mapping[RoomId, int], int | None] = await self._say()
+        return said
+
     async def ping(self) -> None:
         await self._say()
 
@@ -89,6 +93,7 @@ def test_the_first_that_can_say_it_does() -> None:
     for failure in (AWAY, BLIND):
         assert result_of(sources(failure, second).policy(ROOM, LIMIT)) is second
     assert result_of(sources(BLIND, ([ROOM], None)).rooms(0)) == ([ROOM], None)
+    assert result_of(sources(BLIND, ({ROOM: 3}, None)).tallies(0)) == ({ROOM: 3}, None)
     result_of(sources(AWAY, None).ping())
 
 

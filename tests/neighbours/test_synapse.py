@@ -133,6 +133,26 @@ def test_a_ping_asks_whose_token_it_is_which_every_homeserver_knows() -> None:
     assert calls == ["whoami"] * 3
 
 
+def test_rooms_state_events_are_counted_page_by_page() -> None:
+    rooms = [{"room_id": "!a:s", "state_events": 5}, {"room_id": "!b:s"}, {"state_events": 1}]
+    agent = answering(said(rooms=rooms, next_batch=1000))
+    assert result_of(synapse(agent).tallies(0)) == ({ROOM: 5}, 1000)
+    (asked,) = agent.asked
+    assert asked.uri == b"http://s/_synapse/admin/v1/rooms?from=0&limit=1000"
+    assert result_of(synapse(answering(said(rooms=[]))).tallies(1000)) == ({}, None)
+    with pytest.raises(Outage):
+        result_of(synapse(answering(said(rooms={}))).tallies(0))
+
+
+def test_a_homeserver_that_counts_none_is_well_and_does_not_say_it() -> None:
+    ends: list[Any] = []
+    client = synapse(answering(said(rooms=[{"room_id": "!a:s", "state_events": None}])))
+    client.on_end = ends.append
+    with pytest.raises(MayNotLook):
+        result_of(client.tallies(0))
+    assert ends == [None], "it is no outage"
+
+
 def test_a_user_of_ours_is_in_the_rooms_that_they_have_joined() -> None:
     def rooms() -> Answer:
         return said(joined_rooms=[ROOM, 7, "!b:s"])

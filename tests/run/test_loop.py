@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 import pytest
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
@@ -26,6 +26,7 @@ class Passes:
     last_good: float | None = None
     interval: float = 2.0
     did: list[Any] = field(factory=list)
+    overdue: list[str] = field(factory=lambda: ["!late"])
     fault: Exception | None = None
     work: Deferred[None] | None = None
 
@@ -47,8 +48,19 @@ class Passes:
         self.did.append("probe")
 
 
+@frozen
+class Overdue:
+    """Keeps the rooms that there was no turn for."""
+
+    passes: Any
+
+    def begin(self, rooms: list[str]) -> None:
+        self.passes.did.append(("overdue", rooms))
+
+
 def loop_of(passes: Any) -> Loop:
-    return Loop(passes, None, passes, (passes, passes))
+    changes: Any = Overdue(passes)
+    return Loop(passes, None, passes, changes, (passes, passes))
 
 
 def tick_of(passes: Passes) -> tuple[LoopTick, Clock]:
@@ -59,7 +71,7 @@ def tick_of(passes: Passes) -> tuple[LoopTick, Clock]:
 def test_a_pass_probes_who_is_out_works_and_looks_for_unknown_rooms() -> None:
     passes = Passes()
     ensureDeferred(loop_of(passes).run_pass())
-    assert passes.did == ["probe", "probe", "pass", ["room"]]
+    assert passes.did == ["probe", "probe", "pass", ("overdue", ["!late"]), ["room"]]
 
 
 def test_a_pass_has_the_members_of_occupied_rooms_looked_at() -> None:
@@ -81,7 +93,7 @@ def test_a_pass_has_the_members_of_occupied_rooms_looked_at() -> None:
 
     members: Any = Members()
     live: Any = Live()
-    ensureDeferred(Loop(live, members, live, ()).run_pass())
+    ensureDeferred(Loop(live, members, live, live, ()).run_pass())
     assert seen == [["!r:s"]]
 
 

@@ -7,7 +7,6 @@ from setuptools import find_packages, setup
 RUNTIME = [
     "twisted[tls]>=24.7",  # the reactor, the HTTP server and the twistd plugin: Synapse's own stack
     "treq>=24.9",  # asks Synapse and LiveKit
-    "hyperlink>=21.0",  # URLs as treq takes them
     "klein>=24.8",  # routes of all ports and of the sandbox
     "PyJWT>=2.9",  # opens and signs LiveKit's tokens
     "attrs>=24.2",  # frozen values throughout the core

@@ -5,16 +5,19 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.abstract import isIPAddress
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import URI, BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
+from twisted.web.iweb import IAgent
+from zope.interface import implementer
+
+from lotus_guard.neighbours.connection import asked
+from lotus_guard.neighbours.connection_pool import Pool
 
 CONNECT_SECONDS = 5.0
-IDLE_SECONDS = 30
 _PRINTABLE = re.compile(rb"[\x21-\x7e]+")
 
 
@@ -39,70 +42,67 @@ def pooled_agents(reactor: Any) -> Agents:
     pools = [Pool(reactor, most) for most in (64, 32, 32)]
 
     def close() -> Deferred[Any]:
-        return gatherResults([pool.closeCachedConnections() for pool in pools])
+        return gatherResults([pool.close() for pool in pools])
 
     upstream, livekit, synapse = (KnownHosts(reactor, pool) for pool in pools)
     return Agents(upstream, livekit, synapse, close)
 
 
-class Pool(HTTPConnectionPool):
-    """Keeps idle connections, but none that we are closing.
+@frozen
+class _Host:
+    """One neighbour's address."""
 
-    Of an answer that is too long we read no more and close its connection. Where all of it has
-    come with that very piece, Twisted takes the connection for one to be used again, and the next
-    question fails on it. How long answers are is the clients' doing (docs/facts.md, LiveKit: how
-    long an answer may be).
-    """
-
-    retryAutomatically = False
-    cachedConnectionTimeout = IDLE_SECONDS
-
-    def __init__(self, reactor: Any, most: int) -> None:
-        super().__init__(reactor, persistent=True)
-        self.maxPersistentPerHost = most
-        self._factory = _QuietClients
-
-    def _putConnection(self, key: Any, connection: Any) -> None:
-        if not connection.transport.disconnecting:
-            super()._putConnection(key, connection)
+    name: bytes
+    """Its scheme, host and port, as in a URL."""
+    field: bytes
+    """What the `Host` header says."""
+    endpoint: IStreamClientEndpoint
 
 
-class _QuietClients(HTTPConnectionPool._factory):  # type: ignore[misc,valid-type]
-    noisy = False  # each connection would make two lines in the log
-
-
-class KnownHosts(Agent):
-    """An agent that parses the address of a host once: that is half of what an agent costs.
+@implementer(IAgent)
+class KnownHosts:
+    """An agent that parses the address of a host once: that is half of what Twisted's agent costs.
 
     For hosts of the configuration only, which are few: it forgets none.
     """
 
-    def __init__(self, reactor: Any, pool: HTTPConnectionPool) -> None:
-        super().__init__(reactor, pool=pool)
+    def __init__(self, reactor: Any, pool: Pool) -> None:
+        self._pool = pool
         self._clock = reactor
         self._tls = BrowserLikePolicyForHTTPS()
-        self._hosts: dict[bytes, tuple[URI, IStreamClientEndpoint]] = {}
+        self._hosts: dict[bytes, _Host] = {}
 
     def request(
         self,
         method: bytes,
         uri: bytes,
         headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Any:
-        """Make a request; raises ValueError for a URL that could break out of its line."""
+        bodyProducer: Any = None,
+    ) -> Deferred[Any]:
+        """Make a request, with a `BytesBody` or none.
+
+        Raises ValueError for a URL or a header that could break out of its line.
+        """
         if _PRINTABLE.fullmatch(uri) is None:
             raise ValueError("not a URL")
         slash = uri.find(b"/", len(b"https://"))
         base, target = (uri[:slash], uri[slash:]) if slash > 0 else (uri, b"/")
-        if base not in self._hosts:
-            parsed = URI.fromBytes(base + b"/")
-            self._hosts[base] = parsed, self._endpoint(parsed)
-        parsed, endpoint = self._hosts[base]
-        key = (parsed.scheme, parsed.host, parsed.port)
-        return self._requestWithEndpoint(
-            key, endpoint, method, parsed, headers, bodyProducer, target
-        )
+        host = self._hosts.get(base) or self._parsed(base)
+        body = None if bodyProducer is None else bodyProducer.body
+        wanted = asked(method, uri, target, host.field, headers or Headers(), body)
+        connection = self._pool.take(host.name)
+        if connection is not None:
+            return connection.request(wanted)
+        connecting = self._pool.connect(host.name, host.endpoint)
+        return connecting.addCallback(lambda connection: connection.request(wanted))
+
+    def _parsed(self, base: bytes) -> _Host:
+        uri = URI.fromBytes(base + b"/")
+        named = b"[%b]" % uri.host if isIPv6Address(uri.host.decode("ascii")) else uri.host
+        is_usual = (uri.scheme, uri.port) in ((b"http", 80), (b"https", 443))
+        host = _Host(base, named if is_usual else b"%b:%d" % (named, uri.port), self._endpoint(uri))
+        self._hosts[base] = host
+        return host
 
     def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
         """Make the way to a host; plain TCP where that is an address already.

@@ -6,6 +6,7 @@ leaves the connection open. So this is ours.
 
 from typing import Any
 
+from attrs import frozen
 from twisted.internet import defer
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -24,11 +25,11 @@ class BytesBody:
 
     def __init__(self, body: bytes) -> None:
         self.length = len(body)
-        self._body = body
+        self.body = body
 
     def startProducing(self, consumer: Any) -> defer.Deferred[None]:
         """Write all of it."""
-        consumer.write(self._body)
+        consumer.write(self.body)
         return defer.succeed(None)
 
     def pauseProducing(self) -> None:
@@ -39,6 +40,25 @@ class BytesBody:
 
     def stopProducing(self) -> None:
         """Do nothing: it has been written."""
+
+
+@frozen
+class KnownBody:
+    """An answer's body that was there from the beginning: all of it, and no connection behind it.
+
+    It is dealt with as an `AnswerBody` that is whole.
+    """
+
+    collected: bytes
+    is_whole: bool = True
+
+    def stream(self, consumer: IConsumer) -> defer.Deferred[None]:
+        """Write all of it to a consumer."""
+        consumer.write(self.collected)
+        return defer.succeed(None)
+
+    def abort(self) -> None:
+        """Do nothing: nothing is left open."""
 
 
 class TooLong(Exception):

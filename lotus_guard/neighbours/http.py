@@ -1,8 +1,8 @@
-"""One bounded HTTP exchange by treq: one deadline over headers and body, one bound for the body.
+"""One bounded HTTP exchange: one deadline over headers and body, one bound for the body.
 
-For all but the token path (`upstream.py`). No cookies, no redirects, no compression: nothing that
-one user could leave behind for another, nothing whose size we do not know (docs/facts.md, Twisted,
-Klein and treq: traps).
+For all but what upstream is asked (`upstream.py`). No cookies, no redirects, no compression:
+nothing that one user could leave behind for another, nothing whose size we do not know
+(docs/facts.md, Twisted, Klein and treq: traps).
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from twisted.web.iweb import IAgent, IResponse
 
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Allowance, Outage, Oversized, Reason
+from lotus_guard.neighbours.answers import WholeAnswer
 from lotus_guard.neighbours.bodies import AnswerBody, TooLong, collect
 from lotus_guard.neighbours.treq_client import Client
 
@@ -44,7 +45,7 @@ class Http:
     client: Client = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.client = Client(self.agent, self.clock)
+        self.client = Client(self.agent)
 
     async def exchange(
         self,
@@ -65,30 +66,25 @@ class Http:
         """
         allowance = most if isinstance(most, Allowance) else Allowance(most)
         wanted = Headers({name: [value] for name, value in headers.items()})
+        end = self.clock.seconds() + seconds
         try:
-            return await with_timeout(
-                seconds,
-                self.clock,
-                self._exchange(method, url, wanted, body, allowance, glimpse),
-            )
+            asking = self.client.request(method.decode("ascii"), url, headers=wanted, data=body)
+            response = await with_timeout(seconds, self.clock, asking)
+            if isinstance(response, WholeAnswer):
+                found = _whole(response, allowance, glimpse)
+            else:
+                reading = self._read(response, allowance, glimpse)
+                found = await with_timeout(end - self.clock.seconds(), self.clock, reading)
         except defer.CancelledError:
             raise
         except Exception as failure:
             raise outage_of(failure, self.peer) from None
+        return HttpAnswer(response.code, response.headers, found)
 
-    async def _exchange(
-        self,
-        method: bytes,
-        url: bytes,
-        headers: Headers,
-        body: bytes | None,
-        allowance: Allowance,
-        glimpse: int,
-    ) -> HttpAnswer:
-        response = await self.client.request(method, url, headers, body)
+    async def _read(self, response: IResponse, allowance: Allowance, glimpse: int) -> bytes:
         if isinstance(response.length, int) and response.length > allowance.left:
             raise TooLong(await self._glimpse(response, glimpse))
-        return HttpAnswer(response.code, response.headers, await collect(response, allowance))
+        return await collect(response, allowance)
 
     async def _glimpse(self, response: IResponse, most: int) -> bytes:
         """Read the beginning of a body that is too long, as much as comes at once."""
@@ -102,6 +98,14 @@ class Http:
             return body.collected
         body.abort()
         return body.collected
+
+
+def _whole(answer: WholeAnswer, allowance: Allowance, glimpse: int) -> bytes:
+    """The body of an answer that is there already, or the beginning of one that is too long."""
+    if answer.length > allowance.left:
+        raise TooLong(answer.body[:glimpse])
+    allowance.take(answer.length)
+    return answer.body
 
 
 _CLASSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ...] = (

@@ -25,7 +25,8 @@ from twisted.web.iweb import IAgent, IResponse
 
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Allowance
-from lotus_guard.neighbours.bodies import AnswerBody, BytesBody
+from lotus_guard.neighbours.answers import WholeAnswer
+from lotus_guard.neighbours.bodies import AnswerBody, BytesBody, KnownBody
 from lotus_guard.neighbours.http import outage_of
 
 MOST_JUDGED = 1024 * 1024
@@ -60,7 +61,7 @@ class Reply:
     status: int
     phrase: bytes
     headers: Headers
-    body: AnswerBody
+    body: AnswerBody | KnownBody
 
 
 @define(eq=False)
@@ -79,25 +80,27 @@ class Upstream:
 
         Raises `ports.Outage` where upstream cannot be reached, is too slow or breaks off.
         """
+        end = self.clock.seconds() + self.seconds
         try:
-            return await with_timeout(
-                self.seconds, self.clock, self._forward(method, target, headers, body)
+            sent = self.agent.request(
+                method, self.base + target, headers, BytesBody(body) if body else None
             )
+            response: IResponse = await with_timeout(self.seconds, self.clock, sent)
+            collected = await self._read(response, end)
         except defer.CancelledError:
             raise
         except Exception as failure:
             raise outage_of(failure) from None
-
-    async def _forward(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Reply:
-        producer = BytesBody(body) if body else None
-        response: IResponse = await self.agent.request(
-            method, self.base + target, headers, producer
-        )
-        collected = AnswerBody(Allowance(self.most))
-        response.deliverBody(collected)
-        await collected.ready
         _remove(response.headers, _HOP_BY_HOP)
         return Reply(response.code, response.phrase, response.headers, collected)
+
+    async def _read(self, response: IResponse, end: float) -> AnswerBody | KnownBody:
+        if isinstance(response, WholeAnswer) and response.length <= self.most:
+            return KnownBody(response.body)
+        body = AnswerBody(Allowance(self.most))
+        response.deliverBody(body)
+        await with_timeout(end - self.clock.seconds(), self.clock, body.ready)
+        return body
 
 
 def target_of(raw: bytes) -> bytes:

@@ -15,20 +15,17 @@ from typing import Any
 import pytest
 from attrs import frozen
 from twisted.application.internet import StreamServerEndpointService
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import LogPublisher
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import HTTP11ClientProtocol  # type: ignore[attr-defined]
 from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
-from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
-
-from lotus_guard.neighbours.agents import KnownHosts, Pool
 
 ROOT = Path(__file__).resolve().parents[2]
 PRIVATE = re.compile(r"_[^_]\w*")
@@ -45,9 +42,8 @@ class Leaned:
 
 
 LEANED_ON = (
-    Leaned("neighbours/agents.py", "_factory", "the pool's clients write no line each"),
-    Leaned("neighbours/agents.py", "_putConnection", "no connection is kept that we are closing"),
-    Leaned("neighbours/agents.py", "_requestWithEndpoint", "a host's address is parsed once"),
+    Leaned("neighbours/connection.py", "_finishResponse", "what comes behind an answer is seen"),
+    Leaned("neighbours/connection.py", "_parser", "two lengths of one answer are seen"),
     Leaned("observe/log.py", "_observers", "whoever has chosen an observer, it is throttled"),
     Leaned("overload/http_limits.py", "_GenericHTTPChannelProtocol", "what a Site serves with"),
     Leaned("overload/http_limits.py", "_abortingCall", "a cut connection is closed in the end"),
@@ -147,45 +143,33 @@ def private_names_in(node: ast.ClassDef) -> set[str]:
 # --- what each must still do ---------------------------------------------------------------------
 
 
-def test_a_pool_makes_connections_by_its_factory_and_takes_them_back_by_put_connection() -> None:
-    made: list[Any] = []
+@pytest.mark.parametrize("behind", [b"", b"HTTP/1.1 200"])
+def test_a_client_says_what_came_behind_an_answer_and_obeys_its_request(behind: bytes) -> None:
+    seen: list[Any] = []
 
-    class Endpoint:
-        def connect(self, factory: Any) -> Deferred[Any]:
-            made.append(factory)
-            return Deferred()
+    class Wanted:
+        method, persistent = b"GET", True
 
-    pool, endpoint, key = Pool(Clock(), 2), Endpoint(), ("http", "h", 80)
-    pool.getConnection(key, endpoint)  # type: ignore[arg-type]
-    (factory,) = made
-    assert factory.noisy is False
-    assert isinstance(factory, HTTPConnectionPool._factory)
-    connection = factory.buildProtocol(None)
-    for closing in (True, False):
-        transport = StringTransport()
-        transport.disconnecting = closing
-        connection.transport = transport
-        connection._quiescentCallback(connection)
-        assert list(pool._connections.get(key, [])) == ([] if closing else [connection])
+        def writeTo(self, _transport: Any) -> Deferred[None]:
+            return succeed(None)
 
+    wanted: Any = Wanted()
 
-def test_an_agent_makes_a_request_by_an_endpoint_that_is_handed_in() -> None:
-    parameters = list(inspect.signature(Agent._requestWithEndpoint).parameters)
-    wanted = "self key endpoint method parsedURI headers bodyProducer requestPath"
-    assert parameters == wanted.split()
-    asked: list[Any] = []
+    class Client(HTTP11ClientProtocol):
+        def _finishResponse(self, rest: bytes) -> None:
+            assert self._parser is not None
+            seen.append((rest, self._parser.connHeaders.getRawHeaders(b"Content-Length")))
+            wanted.persistent = False
+            super()._finishResponse(rest)
 
-    class Seen(HTTPConnectionPool):
-        def getConnection(self, key: Any, endpoint: Any) -> Any:
-            asked.append((key, endpoint))
-            return Deferred()
-
-    agent = KnownHosts(Clock(), Seen(Clock()))
-    for path in (b"/a", b"/b"):
-        agent.request(b"GET", b"http://127.0.0.1:8008" + path, Headers())
-    (first, second) = asked
-    assert first == second
-    assert first[0] == (b"http", b"127.0.0.1", 8008)
+    idle: list[Any] = []
+    client, transport = Client(idle.append), StringTransport()
+    client.makeConnection(transport)
+    client.request(wanted)
+    client.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" + behind)
+    assert seen == [(behind, [b"0"])]
+    assert transport.disconnecting
+    assert idle == []
 
 
 class Held(Resource):

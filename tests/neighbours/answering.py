@@ -13,6 +13,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
 from zope.interface import implementer
 
+from lotus_guard.neighbours.answers import WholeAnswer
+
 
 @frozen
 class Asked:
@@ -78,7 +80,7 @@ class Answer:
 class Answering:
     """Answers one request after the other with what it was given; then not at all."""
 
-    answers: Iterator[Answer | Exception]
+    answers: Iterator[Answer | WholeAnswer | Exception]
     asked: list[Asked] = field(factory=list)
     cancelled: int = 0
 
@@ -108,7 +110,7 @@ class _Sent:
         self.data += data
 
 
-def answering(*answers: Answer | Exception) -> Answering:
+def answering(*answers: Answer | WholeAnswer | Exception) -> Answering:
     return Answering(iter(answers))
 
 

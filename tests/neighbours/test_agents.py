@@ -7,13 +7,14 @@ import pytest_twisted
 from attrs import define, field
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 
-from lotus_guard.neighbours.agents import CONNECT_SECONDS, IDLE_SECONDS, KnownHosts, Pool
+from lotus_guard.neighbours.agents import CONNECT_SECONDS, KnownHosts
 from lotus_guard.neighbours.agents import pooled_agents as make_agents
+from lotus_guard.neighbours.bodies import BytesBody
+from lotus_guard.neighbours.connection_pool import Pool
 from tests.neighbours.answering import outcome_of
 from tests.world import http_answer, reactor
 
@@ -93,8 +94,55 @@ def test_nobody_waits_long_for_a_connection() -> None:
     assert found == []
 
 
-def test_a_pool_repeats_nothing_and_drops_what_is_idle_before_a_server_does() -> None:
-    pool = Pool(Clock(), 3)
-    assert pool.retryAutomatically is False
-    assert pool.cachedConnectionTimeout == IDLE_SECONDS < 60
-    assert pool.maxPersistentPerHost == 3
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        (b"http://192.0.2.1/x", b"192.0.2.1"),
+        (b"http://192.0.2.1:8008/x", b"192.0.2.1:8008"),
+        (b"http://192.0.2.1:443/x", b"192.0.2.1:443"),
+        (b"https://192.0.2.1/x", b"192.0.2.1"),
+        (b"http://[2001:db8::1]:8008/x", b"[2001:db8::1]:8008"),
+    ],
+)
+def test_a_host_is_named_as_twisteds_own_agent_names_it(url: bytes, host: bytes) -> None:
+    clock = MemoryReactorClock()
+    assert KnownHosts(clock, Pool(clock, 1))._parsed(url[: -len(b"/x")]).field == host
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_goes_out_whole() -> None:
+    heard = list[bytes]()
+
+    class Listens(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            heard.append(data)
+            self.transport.write(http_answer(b"ok"))  # type: ignore[union-attr]
+
+    port: Any = reactor.listenTCP(0, Factory.forProtocol(Listens), interface="127.0.0.1")
+    agents, number = make_agents(reactor), port.getHost().port
+    url, headers = b"http://127.0.0.1:%d/x?y" % number, Headers({b"A": [b"b"]})
+    await agents.upstream.request(b"POST", url, headers, BytesBody(b"body"))
+    said = b"POST /x?y HTTP/1.1\r\nContent-Length: 4\r\nHost: 127.0.0.1:%d\r\nA: b\r\n\r\nbody"
+    assert heard == [said % number]
+    await agents.close()
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_longer_than_one_read_comes_whole_and_its_connection_serves_on() -> None:
+    long, connections = b"x" * 500_000, list[Any]()
+
+    class Answers(Protocol):
+        def connectionMade(self) -> None:
+            connections.append(self)
+
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.write(http_answer(long))  # type: ignore[union-attr]
+
+    port: Any = reactor.listenTCP(0, Factory.forProtocol(Answers), interface="127.0.0.1")
+    agents, url = make_agents(reactor), b"http://127.0.0.1:%d/" % port.getHost().port
+    for _ in range(3):
+        assert await content(agents.synapse, url) == long
+    assert len(connections) == 1
+    await agents.close()
+    await port.stopListening()

@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.web.http import PotentialDataLoss
 
 from lotus_guard.enforce.ports import Allowance
-from lotus_guard.neighbours.bodies import AnswerBody, BytesBody, TooLong, collect
+from lotus_guard.neighbours.bodies import AnswerBody, BytesBody, KnownBody, TooLong, collect
 from tests.neighbours.answering import Answer, outcome_of, result_of
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=8), max_size=8)
@@ -127,3 +127,11 @@ def test_an_end_that_nobody_waits_for_is_no_error() -> None:
     body.abort()
     assert answer.is_closed
     answer.break_off()
+
+
+def test_a_body_that_was_there_from_the_beginning_is_whole_and_leaves_nothing_open() -> None:
+    body, client = KnownBody(b"all"), StringTransport()
+    assert (body.is_whole, body.collected) == (True, b"all")
+    assert outcome_of(body.stream(client)) == [None]
+    assert client.value() == b"all"
+    body.abort()

@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
 
 from lotus_guard.enforce.ports import Allowance, Outage, Oversized, Reason
+from lotus_guard.neighbours.agents import KnownHosts
+from lotus_guard.neighbours.answers import WholeAnswer, read_answer
+from lotus_guard.neighbours.connection_pool import Pool
 from lotus_guard.neighbours.http import GLIMPSE_SECONDS, Http, HttpAnswer, outage_of
 from tests.neighbours.answering import Answer, Answering, answering, outcome_of, result_of
 
@@ -44,6 +47,24 @@ def test_one_deadline_is_for_the_headers_and_the_body_together() -> None:
         assert found[0].value.reason is Reason.TIMEOUT
         assert str(found[0].value) == "timeout: Peer: TimeoutError"
     assert agent.cancelled == 0
+    assert answer.is_closed
+
+
+def test_what_the_headers_took_is_no_longer_there_for_the_body() -> None:
+    clock, answered, answer = Clock(), Deferred[Any](), Answer(ends=False)
+
+    class Slow:
+        def request(self, *_wanted: Any) -> Deferred[Any]:
+            return answered
+
+    agent: Any = Slow()
+    found = exchange(agent, clock)
+    clock.advance(0.6)
+    answered.callback(answer)
+    clock.pump([0.39, 0.0])
+    assert found == []
+    clock.pump([0.02, 0.0])
+    assert found[0].value.reason is Reason.TIMEOUT
     assert answer.is_closed
 
 
@@ -95,6 +116,23 @@ def test_of_a_long_answer_the_beginning_is_read_as_far_as_it_comes_at_once() -> 
     assert answer.is_closed
 
 
+def whole(body: bytes) -> WholeAnswer:
+    """An answer that came in one piece."""
+    answer = read_answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    assert answer is not None
+    return answer
+
+
+def test_what_came_in_one_piece_has_the_same_bounds() -> None:
+    clock, allowance = Clock(), Allowance(10)
+    assert exchange(answering(whole(b"123456")), clock, allowance)[0].body == b"123456"
+    (failed,) = exchange(answering(whole(b"12345")), clock, allowance, glimpse=2)
+    assert isinstance(failed.value, Oversized)
+    assert failed.value.begins == b"12"
+    assert exchange(answering(whole(b"1234")), clock, allowance)[0].body == b"1234"
+    assert clock.getDelayedCalls() == []
+
+
 CLASSES: list[tuple[Exception, Reason]] = [
     (TimeoutError(), Reason.TIMEOUT),
     (error.TimeoutError(), Reason.TIMEOUT),
@@ -117,7 +155,8 @@ def test_each_failure_has_its_class(failure: Exception, reason: Reason) -> None:
 
 
 def test_a_url_that_is_none_is_an_outage_and_no_bug() -> None:
-    http = Http(answering(), Clock())
+    clock = Clock()
+    http = Http(KnownHosts(clock, Pool(clock, 1)), clock)
     with pytest.raises(Outage) as raised:
         result_of(http.exchange(b"GET", "http://h/ü".encode(), {}, None, seconds=1.0, most=1))
     assert raised.value.reason is Reason.GARBAGE

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
 from twisted.web.http_headers import Headers
 
 from lotus_guard.enforce.ports import Allowance
@@ -18,19 +17,19 @@ from tests.neighbours.answering import Answer, Answering, answering, outcome_of,
 BASE = "http://127.0.0.1:8008"
 
 
-def ask(agent: Answering, url: str = f"{BASE}/x", method: bytes = b"GET", **more: Any) -> Any:
+def ask(agent: Answering, url: str = f"{BASE}/x", method: str = "GET", **more: Any) -> Any:
     headers = Headers({b"Authorization": [b"Bearer t"]})
     (answer,) = outcome_of(
-        Client(agent, Clock()).request(method, url.encode(), headers, more.get("body"))
+        Client(agent).request(method, url.encode(), headers=headers, data=more.get("body"))
     )
     return answer
 
 
 def test_no_cookie_of_an_answer_is_sent_with_the_next_request() -> None:
     agent = answering(*(Answer(fields={b"Set-Cookie": b"user=alice; Path=/"}) for _ in range(2)))
-    client = Client(agent, Clock())
+    client = Client(agent)
     for _ in range(2):
-        outcome_of(client.request(b"GET", f"{BASE}/x".encode(), Headers(), None))
+        outcome_of(client.request("GET", f"{BASE}/x".encode()))
     assert [asked.headers.hasHeader(b"Cookie") for asked in agent.asked] == [False, False]
 
 
@@ -51,14 +50,14 @@ def test_no_compression_is_asked_for_and_none_is_undone() -> None:
 
 def test_headers_that_are_handed_in_stay_as_they_were() -> None:
     headers = Headers({b"A": [b"b"]})
-    outcome_of(Client(answering(), Clock()).request(b"GET", b"http://h/", headers, None))
+    outcome_of(Client(answering()).request("GET", b"http://h/", headers=headers))
     assert dict(headers.getAllRawHeaders()) == {b"A": [b"b"]}
 
 
 @pytest.mark.parametrize("body", [None, b"", b"text", b'{"json": 1}'])
 def test_a_body_goes_out_as_it_is(body: bytes | None) -> None:
     agent = answering()
-    outcome_of(Client(agent, Clock()).request(b"PUT", b"http://h/", Headers(), body))
+    outcome_of(Client(agent).request("PUT", b"http://h/", data=body))
     (asked,) = agent.asked
     assert (asked.method, asked.body) == (b"PUT", body or b"")
     assert dict(asked.headers.getAllRawHeaders()) == {}
@@ -68,5 +67,26 @@ def test_a_body_goes_out_as_it_is(body: bytes | None) -> None:
 def test_a_url_goes_out_as_it_is_written(room: str, event_type: str) -> None:
     agent = answering()
     url = f"{BASE}{state_path(room, event_type)}".encode()
-    outcome_of(Client(agent, Clock()).request(b"GET", url, Headers(), None))
+    outcome_of(Client(agent).request("GET", url))
     assert agent.asked[0].uri == url
+
+
+def test_what_treq_can_do_besides_is_refused() -> None:
+    client: Any = Client(answering())
+    others: list[dict[str, Any]] = [
+        {"params": {"a": "b"}},
+        {"json": {}},
+        {"timeout": 1.0},
+        {"cookies": {}},
+    ]
+    for more in others:
+        with pytest.raises(TypeError):
+            client.request("GET", b"http://h/", **more)
+
+
+def test_treqs_own_methods_go_the_same_way() -> None:
+    agent = answering(Answer(body=b"out"))
+    client: Any = Client(agent)
+    (answer,) = outcome_of(client.post(b"http://h/x", data=b"in"))
+    assert result_of(collect(answer, Allowance(3))) == b"out"
+    assert (agent.asked[0].method, agent.asked[0].body) == (b"POST", b"in")

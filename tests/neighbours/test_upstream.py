@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 
 from lotus_guard.enforce.ports import Reason
 from lotus_guard.neighbours import upstream
+from lotus_guard.neighbours.answers import read_answer
 from lotus_guard.neighbours.upstream import (
     OF_HOMESERVERS,
     WITHHELD,
@@ -127,6 +130,40 @@ def test_an_answer_comes_back_without_what_is_between_us_and_upstream() -> None:
     assert dict(reply.headers.getAllRawHeaders()) == {b"X-Own": [b"2"]}
     (asked,) = agent.asked
     assert (asked.method, asked.uri, asked.body) == (b"POST", b"http://u:1/sfu/get", b"in")
+
+
+@pytest.mark.parametrize(("most", "is_whole"), [(3, True), (2, False)])
+def test_an_answer_that_came_in_one_piece_is_there_at_once(most: int, is_whole: bool) -> None:
+    answer = read_answer(
+        b"HTTP/1.1 418 Teapot\r\nContent-Length: 3\r\nTrailer: a\r\nX-Own: 2\r\n\r\ntea"
+    )
+    assert answer is not None
+    (reply,) = forward(answering(answer), most=most)
+    assert (reply.status, reply.phrase) == (418, b"Teapot")
+    assert dict(reply.headers.getAllRawHeaders()) == {b"X-Own": [b"2"]}
+    assert (reply.body.is_whole, reply.body.collected) == (is_whole, b"tea"[:most])
+    client = StringTransport()
+    assert outcome_of(reply.body.stream(client)) == [None]
+    assert client.value() == b"tea"
+
+
+def test_one_deadline_is_for_the_headers_and_the_body_together() -> None:
+    clock, answered, answer = Clock(), Deferred[Any](), Answer(ends=False)
+
+    class Slow:
+        def request(self, *_wanted: Any) -> Deferred[Any]:
+            return answered
+
+    agent: Any = Slow()
+    asking = Upstream(agent, b"http://u:1", clock, 10.0)
+    found = outcome_of(asking.forward(b"GET", b"/", Headers(), b""))
+    clock.advance(6.0)
+    answered.callback(answer)
+    clock.pump([3.9, 0.0])
+    assert found == []
+    clock.pump([0.2, 0.0])
+    assert found[0].value.reason is Reason.TIMEOUT
+    assert answer.is_closed
 
 
 def test_a_long_answer_is_there_before_its_end() -> None:

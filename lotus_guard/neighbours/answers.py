@@ -1,0 +1,112 @@
+"""Ordinary answers of HTTP servers: a head of a known length and its whole body, in one piece.
+
+Nearly all answers that we get are of this kind, and one regular expression reads them. Whatever is
+in any way unusual is none of them, and is left to Twisted's parser: what comes in several pieces,
+is chunked, has no length or two of them, folds a line, ends one without a carriage return, says
+`HTTP/1.0`, or has anything behind it.
+"""
+
+import re
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.interfaces import IProtocol, IPushProducer
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+from zope.interface import implementer
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
+_HEAD = re.compile(
+    rb"HTTP/1\.1 ([2-5][0-9][0-9]) (%(text)b)\r\n((?:%(token)b:%(text)b\r\n)*)\r\n"
+    % {b"token": _TOKEN, b"text": _TEXT}
+)
+_LENGTH = re.compile(rb"[0-9]{1,9}")
+_BODILESS = (204, 304)
+_OF_THE_CONNECTION = frozenset(
+    b"connection keep-alive proxy-connection te trailers upgrade content-length".split()
+)
+"""About the connection and no part of the answer; Twisted's own client leaves these out too."""
+
+
+@implementer(IPushProducer)
+class _Nowhere:
+    """What a body that has come already is delivered from: the connection is others' by now."""
+
+    def pauseProducing(self) -> None:
+        """Do nothing: there is no more to come."""
+
+    def resumeProducing(self) -> None:
+        """Do nothing: there is no more to come."""
+
+    def stopProducing(self) -> None:
+        """Do nothing: there is no more to come."""
+
+    def loseConnection(self) -> None:
+        """Do nothing: the connection is not ours any more."""
+
+
+_NOWHERE: Any = _Nowhere()
+
+
+@implementer(IResponse)
+@define(eq=False)
+class WholeAnswer:
+    """An answer of which all has come."""
+
+    code: int
+    phrase: bytes
+    headers: Headers
+    body: bytes
+    is_last: bool = False
+    """Whether the server closes the connection behind it."""
+    request: Any = None
+    version: tuple[bytes, int, int] = field(default=(b"HTTP", 1, 1), init=False)
+    previousResponse: IResponse | None = field(default=None, init=False)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body."""
+        return len(self.body)
+
+    def deliverBody(self, protocol: IProtocol) -> None:
+        """Hand the body to a protocol, at once."""
+        protocol.makeConnection(_NOWHERE)
+        if self.body:
+            protocol.dataReceived(self.body)
+        protocol.connectionLost(Failure(ResponseDone("all of it has come")))
+
+    def setPreviousResponse(self, response: IResponse) -> None:
+        """Take note of the answer that led to this one."""
+        self.previousResponse = response
+
+
+def read_answer(data: bytes) -> WholeAnswer | None:
+    """Read what came in one piece as the ordinary answer to anything but HEAD.
+
+    None for what is not exactly that: it may be well all the same.
+    """
+    head = _HEAD.match(data)
+    if head is None:
+        return None
+    code, lengths, is_last = int(head[1]), list[bytes](), False
+    headers = Headers()
+    for line in head[3].split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        plain, value = name.lower(), value.strip()
+        if plain not in _OF_THE_CONNECTION:
+            if plain == b"transfer-encoding":
+                return None
+            headers.addRawHeader(name, value)
+        elif plain == b"content-length":
+            lengths.append(value)
+        elif plain == b"connection":
+            is_last = is_last or value.lower() != b"keep-alive"
+    if code in _BODILESS or len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
+        return None
+    body = data[head.end() :]
+    if len(body) != int(lengths[0]):
+        return None
+    return WholeAnswer(code, head[2], headers, body, is_last)

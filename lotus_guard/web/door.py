@@ -93,15 +93,9 @@ class Door(KleinResource):
     def render(self, request: Any) -> Any:
         """Serve one request of any method to any path."""
         self._open += 1
-        exchange = ensureDeferred(self._serve(request))
-
-        def leave(_failure: Failure) -> None:
-            request.is_gone = True
-            exchange.cancel()
-
-        request.notifyFinish().addErrback(leave)
-        exchange.addErrback(self._failed, request)
-        exchange.addBoth(self._served)
+        request.exchange = ensureDeferred(self._serve(request))
+        request.exchange.addErrback(self._failed, request)
+        request.exchange.addBoth(self._served, request)
         return NOT_DONE_YET
 
     def drained(self) -> Deferred[None]:
@@ -113,7 +107,8 @@ class Door(KleinResource):
             waiting.callback(None)
         return waiting
 
-    def _served(self, _result: object) -> None:
+    def _served(self, _result: object, request: ClientRequest) -> None:
+        request.exchange = None
         self._open -= 1
         if not self._open:
             waiting, self._waiting = self._waiting, []
@@ -146,7 +141,8 @@ class Door(KleinResource):
             return
         who, requests = request.origin, self._requests
         self._shedding.arrivals.count(who, self._shedding.now())
-        await requests.take(who, 1 + len(request.content.getbuffer()) // PLACE_BYTES)
+        if not requests.enter(who):
+            await requests.wait(who, 1 + len(request.content.getbuffer()) // PLACE_BYTES)
         try:
             await self._route(request)
         finally:

@@ -84,12 +84,14 @@ class BoundedChannel(HTTPChannel):
     held = 0
     since = 0.0
     _is_idle = False
+    _send_now: Callable[[], object]
     _addresses: tuple[Any, Any]
 
     def connectionMade(self) -> None:
         """Begin to wait for a request."""
         super().connectionMade()
         self.transport.bufferSize = PIECE
+        self._send_now = getattr(self.transport, "doWrite", lambda: None)
         self._addresses = self.transport.getPeer(), self.transport.getHost()
         self.connections.made(self, getattr(self.getPeer(), "host", None))
 
@@ -158,6 +160,16 @@ class BoundedChannel(HTTPChannel):
         if self.paused and not self._handlingRequest:
             self.paused = False
             super().dataReceived(b"")
+
+    def write_now(self, data: bytes) -> None:
+        """Write, and hand it to the kernel at once where it takes it.
+
+        Else the reactor does that in its next turn, after a look at all connections. It still does
+        so where this fails or has not sent all.
+        """
+        self.transport.write(data)
+        if not self._waitingForTransport:
+            self._send_now()
 
     def _wait_for_reader(self) -> None:
         """Keep what has come, as LineReceiver does where it is paused, and read no more."""

@@ -61,7 +61,7 @@ class ClientRequest(BoundedRequest):
         status = b"%b %d %b\r\n" % (self.clientproto, self.code, self.code_message)
         self.startedWriting = 1
         channel: Any = self.channel
-        channel.write(b"".join([status, *lines, b"\r\n", body]))
+        channel.write_now(b"".join([status, *lines, b"\r\n", body]))
         self.finish()
 
     @property

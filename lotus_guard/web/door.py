@@ -7,6 +7,7 @@ spelling it came.
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -150,11 +151,10 @@ class Door(KleinResource):
 
     async def _route(self, request: ClientRequest) -> None:
         try:
-            request.target = without_slashes(target_of(request.uri))
+            request.target, path = _found(request.uri)
         except ValueError:
             self._objections.refuse(Problem(400, "M_UNRECOGNIZED", Sentence("not_served")))
-        handle = self._routes.handler(request.method, served_path(request.target))
-        await handle(request)
+        await self._routes.handler(request.method, path)(request)
 
     def _failed(self, failure: Failure, request: ClientRequest) -> None:
         """Answer a bug of ours; a client who has gone is none."""
@@ -170,6 +170,13 @@ class Door(KleinResource):
         else:
             problem = Problem(502, "M_UNKNOWN", Sentence("service_failed"))
             self._answers.refuse(request, problem)
+
+
+@lru_cache(maxsize=64)
+def _found(uri: bytes) -> tuple[bytes, bytes]:
+    """What upstream gets as the target, and the path of its route; raises ValueError."""
+    target = without_slashes(target_of(uri))
+    return target, served_path(target)
 
 
 def _echo(request: ClientRequest) -> bytes:

@@ -41,7 +41,7 @@ CLIENT_PATHS, FEDERATION_PATHS = (
 )
 """The exact paths at which tokens are handed out."""
 
-_FIELDS = ("url", "room_id", "slot_id", "member_id", "member", "server_name", "user_id")
+_FIELDS = frozenset(("url", "room_id", "slot_id", "member_id", "member", "server_name", "user_id"))
 
 
 @frozen

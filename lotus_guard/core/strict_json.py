@@ -40,9 +40,7 @@ class Unreadable(ValueError):
 def read_strictly(body: bytes) -> dict[str, Any]:
     """Parse one JSON object that Go and Python read alike; raises Unreadable otherwise."""
     try:
-        value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_constant
-        )
+        value = _DECODER.decode(body.decode("utf-8"))
     except Unreadable:
         raise
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -55,23 +53,31 @@ def read_strictly(body: bytes) -> dict[str, Any]:
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # casefold() unites at least all that Go's simple folding unites.
-    if len({key.casefold() for key, _ in pairs}) != len(pairs):
+    fields = dict(pairs)
+    names = "".join(fields)
+    # casefold() unites at least all that Go's simple folding unites; of plain names, none.
+    is_plain = names.isascii() and names.islower()
+    if len(fields if is_plain else {key.casefold() for key in fields}) != len(pairs):
         raise Unreadable("M_BAD_JSON", "body_field_twice")
-    return dict(pairs)
+    return fields
 
 
 def _no_constant(name: str) -> Never:
     raise Unreadable("M_NOT_JSON", "body_no_number")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_unambiguous, parse_constant=_no_constant)
+
+
 @lru_cache
-def _folded(names: tuple[str, ...]) -> Mapping[str, str]:
+def _folded(names: frozenset[str]) -> Mapping[str, str]:
     return {name.casefold(): name for name in names}
 
 
-def refuse_other_spellings(fields: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def refuse_other_spellings(fields: Mapping[str, Any], names: frozenset[str]) -> None:
     """Raise Unreadable for a field that Go would take for one of these, and Python would not."""
+    if fields.keys() <= names:
+        return
     folded = _folded(names)
     for key in fields:
         if folded.get(key.casefold(), key) != key:

@@ -36,10 +36,12 @@ from lotus_guard.core.strict_json import (
     text_in,
 )
 
+_OPENID_FIELDS = frozenset(("access_token", "token_type", "matrix_server_name", "expires_in"))
+MEMBER_FIELDS = frozenset(("id", "claimed_user_id", "claimed_device_id"))
 _DELAY_FIELDS = ("delay_id", "delay_timeout", "delay_cs_api_url")
-_OPENID_FIELDS = ("access_token", "token_type", "matrix_server_name", "expires_in")
-MEMBER_FIELDS = ("id", "claimed_user_id", "claimed_device_id")
-_TOP_FIELDS = ("room", "room_id", "slot_id", "openid_token", "member", "device_id", *_DELAY_FIELDS)
+_TOP_FIELDS = frozenset(
+    ("room", "room_id", "slot_id", "openid_token", "member", "device_id", *_DELAY_FIELDS)
+)
 
 
 class Endpoint(StrEnum):
@@ -73,6 +75,7 @@ class TokenRequest:
         return bool(self.room and (self.user or self.endpoint is Endpoint.LEGACY))
 
 
+_ENDPOINTS = {b"/get_token": Endpoint.GET_TOKEN, b"/sfu/get": Endpoint.LEGACY}
 WEBHOOK = b"/sfu_webhook"
 PATHS = frozenset((b"/get_token", b"/sfu/get", b"/delegate_delayed_leave", WEBHOOK, b"/healthz"))
 """All paths that upstream serves."""
@@ -106,10 +109,7 @@ def endpoint_of(target: bytes) -> Endpoint | None:
     Takes more for one than upstream does (Go's ServeMux redirects `//get_token`): a body that is
     read strictly without need does no harm, one that is not read strictly would.
     """
-    try:
-        return Endpoint(_path_of(target).decode("ascii"))
-    except ValueError:
-        return None
+    return _ENDPOINTS.get(_path_of(target))
 
 
 def served_path(target: bytes) -> bytes:

@@ -32,9 +32,6 @@ from lotus_guard.neighbours.http import outage_of
 MOST_JUDGED = 1024 * 1024
 """Answers of up to so many bytes are read whole; longer ones are streamed through."""
 
-REMEMBERED_BYTES = 64
-"""Longer names of headers are worked out each time: what clients make up must fill no cache."""
-
 SECONDS = 60.0
 """How long upstream may take; it asks the user's homeserver, which may be slow."""
 
@@ -145,27 +142,28 @@ def prepare_headers(
 
 def _remove(headers: Headers, unwanted: AbstractSet[bytes]) -> None:
     """Take these headers away, in any spelling, and those that `Connection` names."""
-    named = _named_by_connection(headers)
-    for name in [name for name, _ in headers.getAllRawHeaders()]:
-        plain = _plain(name)
-        if plain in unwanted or plain in named:
+    connection: Iterable[bytes] | None = headers.getRawHeaders(b"Connection")
+    names = tuple(name for name, _ in headers.getAllRawHeaders())
+    for name in _found(names, frozenset(unwanted)):
+        headers.removeHeader(name)
+    if connection:
+        named = frozenset(_plain(part) for value in connection for part in value.split(b","))
+        for name in _found.__wrapped__(names, named):
             headers.removeHeader(name)
 
 
+@lru_cache(maxsize=64)
+def _found(names: tuple[bytes, ...], unwanted: frozenset[bytes]) -> tuple[bytes, ...]:
+    """Those of a head's names that are unwanted; most heads are like one before.
+
+    What clients make up is kept of so many heads at the most, which Twisted bounds at 16 KiB each.
+    """
+    return tuple(name for name in names if _plain(name) in unwanted)
+
+
 def _plain(name: bytes) -> bytes:
-    """A header's name in the one spelling that we know; long ones are not worth remembering."""
-    kept = len(name) <= REMEMBERED_BYTES
-    return _remembered(name) if kept else _remembered.__wrapped__(name)
-
-
-@lru_cache(maxsize=1024)
-def _remembered(name: bytes) -> bytes:
+    """A header's name in the one spelling that we know."""
     return name.strip().lower().replace(b"_", b"-")
-
-
-def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    values: Iterable[bytes] = headers.getRawHeaders(b"Connection", [])
-    return frozenset(_plain(part) for value in values for part in value.split(b","))
 
 
 def _quoted(match: re.Match[bytes]) -> bytes:

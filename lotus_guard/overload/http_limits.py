@@ -22,6 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import Request, Site
 
 from lotus_guard.overload.connections import Connections
+from lotus_guard.overload.request_head import read_head
 
 MOST_REQUEST = 64 * 1024
 """Bytes of a request body that anybody may send."""
@@ -57,6 +58,9 @@ class BoundedRequest(Request):
             self.is_trusted, self.most = True, trusted
         self.too_long = length is not None and length > self.most
 
+    def parseCookies(self) -> None:
+        """Read none: nobody here knows any."""
+
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a chunk of the body, or drop it where the body is too long."""
         self._received += len(data)
@@ -72,6 +76,7 @@ class BoundedChannel(HTTPChannel):
     """A connection that does not wait for its client for ever."""
 
     transport: Any
+    requests: list[Any]
     connections: Connections
     host: str | None = None
     peer: str | None = None
@@ -79,23 +84,50 @@ class BoundedChannel(HTTPChannel):
     held = 0
     since = 0.0
     _is_idle = False
+    _send_now: Callable[[], object]
+    _addresses: tuple[Any, Any]
 
     def connectionMade(self) -> None:
         """Begin to wait for a request."""
         super().connectionMade()
         self.transport.bufferSize = PIECE
-        self.connections.made(self, getattr(self.transport.getPeer(), "host", None))
+        self._send_now = getattr(self.transport, "doWrite", lambda: None)
+        self._addresses = self.transport.getPeer(), self.transport.getHost()
+        self.connections.made(self, getattr(self.getPeer(), "host", None))
+
+    def getPeer(self) -> Any:
+        """The client's address, which each request asks for."""
+        return self._addresses[0]
+
+    def getHost(self) -> Any:
+        """The address that the client has connected to, which each request asks for."""
+        return self._addresses[1]
 
     def dataReceived(self, data: bytes) -> None:
         """Take in a part of a request."""
         if self._is_idle:
             self._is_idle = False
             self.connections.begins(self)
-        super().dataReceived(data)
+        super().dataReceived(self._take_head(data))
         if not self._handlingRequest and not self._is_idle:
             most = self.requests[-1].most if self.requests else MOST_REQUEST
             room = most + self.totalHeadersSize - self.held  # of more, nothing is kept
             self.connections.hold(self, max(0, min(len(data), room)))
+
+    def _take_head(self, data: bytes) -> bytes:
+        """Take in a head that has come in one piece; returns what is left to read."""
+        is_new = self.line_mode and not (self.requests or self._buffer or self._busyReceiving)
+        if not is_new or self.paused or self.transport.disconnecting:
+            return data
+        head = read_head(data)
+        if head is None:
+            return data
+        self.lineReceived(head.request_line)
+        self.requests[-1].requestHeaders._rawHeaders.update(head.headers)
+        if head.length is not None:
+            self.headerReceived(b"Content-Length: " + head.length)
+        self.lineReceived(b"")
+        return data[head.size :]
 
     def allContentReceived(self) -> None:
         """Serve a request that is whole."""
@@ -128,6 +160,16 @@ class BoundedChannel(HTTPChannel):
         if self.paused and not self._handlingRequest:
             self.paused = False
             super().dataReceived(b"")
+
+    def write_now(self, data: bytes) -> None:
+        """Write, and hand it to the kernel at once where it takes it.
+
+        Else the reactor does that in its next turn, after a look at all connections. It still does
+        so where this fails or has not sent all.
+        """
+        self.transport.write(data)
+        if not self._waitingForTransport:
+            self._send_now()
 
     def _wait_for_reader(self) -> None:
         """Keep what has come, as LineReceiver does where it is paused, and read no more."""

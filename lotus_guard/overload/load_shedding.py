@@ -10,6 +10,7 @@ Three things, in this order:
 """
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -107,8 +108,8 @@ class ConcurrencyLimiter:
     def leave(self, who: Origin) -> None:
         """Return a place, and hand it to whoever may have it now."""
         self.shares.leave(who)
-        if self._admitting:
-            return  # whom we have let in has left at once: the loop below goes on
+        if self._admitting or not self.shares.waiting:
+            return  # nobody waits; or whom we have let in has left at once: the loop below goes on
         self._admitting = True
         try:
             while (turn := self.shares.admit()) is not None:
@@ -191,8 +192,4 @@ class LoadShedding:
 
 def limiter(bounds: Bounds, clock: IReactorTime, seconds: float) -> ConcurrencyLimiter:
     """Share out so many places among addresses; one waits for one at most so long."""
-    return ConcurrencyLimiter(Shares(bounds, _is_crowd), clock, seconds)
-
-
-def _is_crowd(who: Origin) -> bool:
-    return who.is_crowd
+    return ConcurrencyLimiter(Shares(bounds, attrgetter("is_crowd")), clock, seconds)

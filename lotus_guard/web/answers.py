@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from attrs import define, field
+from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 
 from lotus_guard.core.wire import endpoint_of
@@ -61,10 +62,11 @@ class Answers:
     ) -> None:
         """Write a whole answer."""
         self.begin(request, status, phrase, headers)
-        if request.method != b"HEAD" and status not in (204, 304):
-            request.setHeader(b"Content-Length", b"%d" % len(body))
-        request.write(body)
-        request.finish()
+        if request.method == b"HEAD" or status in NO_BODY_CODES:
+            request.answer(b"")
+            return
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        request.answer(body)
 
     def tell(self, request: ClientRequest, body: bytes) -> None:
         """Write an answer of our own."""

@@ -1,9 +1,11 @@
 """A request at a door: what it asks upstream for, and which client it comes from."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from lotus_guard.core.homeserver_wire import Sender
 from lotus_guard.overload.client_address import Origin, Origins, end_of
@@ -25,6 +27,42 @@ class ClientRequest(BoundedRequest):
     """What upstream gets as the request target."""
     is_gone = False
     """Whether the client has gone away."""
+
+    exchange: Deferred[Any] | None = None
+    """The work on it, while there is some."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Hand a whole request to its door.
+
+        No door has a tree of resources, or wants a query that is taken apart, or a date on its
+        answers: all that Twisted makes ready for these.
+        """
+        if path == b"*":
+            super().requestReceived(command, path, version)
+            return
+        self.method, self.uri, self.clientproto = command, path, version
+        self.content.seek(0)
+        channel: Any = self.channel
+        channel.site.resource.render(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """End the work on it: its client has gone away."""
+        super().connectionLost(reason)
+        self.is_gone = True
+        if self.exchange is not None:
+            self.exchange.cancel()
+
+    def answer(self, body: bytes) -> None:
+        """Write a whole answer in one piece, once its status and its headers are set."""
+        if self.is_gone:
+            return
+        headers = self.responseHeaders.getAllRawHeaders()
+        lines = [b"%b: %b\r\n" % (name, value) for name, values in headers for value in values]
+        status = b"%b %d %b\r\n" % (self.clientproto, self.code, self.code_message)
+        self.startedWriting = 1
+        channel: Any = self.channel
+        channel.write_now(b"".join([status, *lines, b"\r\n", body]))
+        self.finish()
 
     @property
     def peer(self) -> str | None:

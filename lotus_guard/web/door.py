@@ -7,6 +7,7 @@ spelling it came.
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -93,15 +94,9 @@ class Door(KleinResource):
     def render(self, request: Any) -> Any:
         """Serve one request of any method to any path."""
         self._open += 1
-        exchange = ensureDeferred(self._serve(request))
-
-        def leave(_failure: Failure) -> None:
-            request.is_gone = True
-            exchange.cancel()
-
-        request.notifyFinish().addErrback(leave)
-        exchange.addErrback(self._failed, request)
-        exchange.addBoth(self._served)
+        request.exchange = ensureDeferred(self._serve(request))
+        request.exchange.addErrback(self._failed, request)
+        request.exchange.addBoth(self._served, request)
         return NOT_DONE_YET
 
     def drained(self) -> Deferred[None]:
@@ -113,7 +108,8 @@ class Door(KleinResource):
             waiting.callback(None)
         return waiting
 
-    def _served(self, _result: object) -> None:
+    def _served(self, _result: object, request: ClientRequest) -> None:
+        request.exchange = None
         self._open -= 1
         if not self._open:
             waiting, self._waiting = self._waiting, []
@@ -146,7 +142,8 @@ class Door(KleinResource):
             return
         who, requests = request.origin, self._requests
         self._shedding.arrivals.count(who, self._shedding.now())
-        await requests.take(who, 1 + len(request.content.getbuffer()) // PLACE_BYTES)
+        if not requests.enter(who):
+            await requests.wait(who, 1 + len(request.content.getbuffer()) // PLACE_BYTES)
         try:
             await self._route(request)
         finally:
@@ -154,11 +151,10 @@ class Door(KleinResource):
 
     async def _route(self, request: ClientRequest) -> None:
         try:
-            request.target = without_slashes(target_of(request.uri))
+            request.target, path = _found(request.uri)
         except ValueError:
             self._objections.refuse(Problem(400, "M_UNRECOGNIZED", Sentence("not_served")))
-        handle = self._routes.handler(request.method, served_path(request.target))
-        await handle(request)
+        await self._routes.handler(request.method, path)(request)
 
     def _failed(self, failure: Failure, request: ClientRequest) -> None:
         """Answer a bug of ours; a client who has gone is none."""
@@ -174,6 +170,13 @@ class Door(KleinResource):
         else:
             problem = Problem(502, "M_UNKNOWN", Sentence("service_failed"))
             self._answers.refuse(request, problem)
+
+
+@lru_cache(maxsize=64)
+def _found(uri: bytes) -> tuple[bytes, bytes]:
+    """What upstream gets as the target, and the path of its route; raises ValueError."""
+    target = without_slashes(target_of(uri))
+    return target, served_path(target)
 
 
 def _echo(request: ClientRequest) -> bytes:

@@ -48,9 +48,11 @@ LEANED_ON = (
     Leaned("overload/http_limits.py", "_GenericHTTPChannelProtocol", "what a Site serves with"),
     Leaned("overload/http_limits.py", "_abortingCall", "a cut connection is closed in the end"),
     Leaned("overload/http_limits.py", "_buffer", "whether a part of the next request is there"),
+    Leaned("overload/http_limits.py", "_busyReceiving", "whether it is read already, further out"),
     Leaned("overload/http_limits.py", "_handlingRequest", "whether it is our turn or the client's"),
     Leaned("overload/http_limits.py", "_networkProducer", "no more is read while nobody reads"),
     Leaned("overload/http_limits.py", "_path", "a webhook's bound is known before its body comes"),
+    Leaned("overload/http_limits.py", "_rawHeaders", "what has been read is not read again"),
     Leaned("overload/http_limits.py", "_waitingForTransport", "whether the client reads"),
     Leaned("run/listeners.py", "_raiseSynchronously", "a port that is taken ends the start"),
     Leaned("run/listeners.py", "_waitingForPort", "who has knocked is let in before it closes"),
@@ -222,6 +224,22 @@ def test_a_channel_handles_a_request_from_its_last_byte_to_its_answer(channel: A
     assert channel._buffer == b""
     channel.dataReceived(ASK[:5])
     assert channel._buffer == ASK[:5]
+
+
+def test_a_channel_knows_that_it_is_reading(channel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(channel, "lineReceived", lambda _: seen.append(channel._busyReceiving))
+    channel.dataReceived(ASK)
+    assert set(seen) == {True}
+    assert channel._busyReceiving is False
+
+
+def test_headers_are_lists_under_one_spelling_each() -> None:
+    headers = Headers()
+    headers._rawHeaders.update({b"X-A": [b"1", b"2"]})
+    headers.addRawHeader(b"x-b", b"3")
+    assert headers.getRawHeaders(b"x-a") == [b"1", b"2"]
+    assert headers._rawHeaders == {b"X-A": [b"1", b"2"], b"X-B": [b"3"]}
 
 
 def test_a_channel_knows_whether_its_client_reads(channel: Any) -> None:

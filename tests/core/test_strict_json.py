@@ -52,10 +52,10 @@ def test_what_could_be_read_in_two_ways_is_refused(body: bytes, errcode: str) ->
 
 
 def test_a_field_that_go_would_take_for_ours_is_refused() -> None:
-    refuse_other_spellings({"room": 1, "other": 2}, ("room",))
+    refuse_other_spellings({"room": 1, "other": 2}, frozenset({"room"}))
     for name in ("Room", "ROOM"):
         with pytest.raises(Unreadable):
-            refuse_other_spellings({name: 1}, ("room",))
+            refuse_other_spellings({name: 1}, frozenset({"room"}))
 
 
 def test_fields_are_of_their_type_or_not_there() -> None:

@@ -171,6 +171,36 @@ def test_who_leaves_is_forgotten(port: Port) -> None:
     assert not connections._closing
 
 
+# What is written is sent at once.
+
+
+class Kernel(Slow):
+    """A connection that notes when it is asked to send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[int] = []
+
+    def doWrite(self) -> None:
+        self.sent.append(len(self.value()))
+
+
+def test_what_is_written_now_is_sent_in_the_same_turn_unless_the_client_does_not_read(
+    port: Port,
+) -> None:
+    made, transport = port.site.buildProtocol(None), Kernel()
+    made.makeConnection(transport)
+    channel: Any = made._channel
+    channel.write_now(b"x" * 100)
+    assert transport.sent == [100]
+    channel.write_now(b"x" * PIECE)
+    assert transport.is_paused
+    assert transport.sent == [100], "the reactor sends it, as the client reads"
+    transport.read()
+    channel.write_now(b"x")
+    assert transport.sent == [100, 1]
+
+
 # Bodies.
 
 

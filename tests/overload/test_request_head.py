@@ -1,0 +1,212 @@
+"""A head that is read in one piece: as Twisted reads it line by line, or not at all."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web.resource import Resource
+
+from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
+from lotus_guard.overload.request_head import MOST_BYTES, MOST_LINES, MOST_NAME, read_head
+
+HEAD = b"POST /get_token HTTP/1.1\r\nHost: h\r\ncontent-length:\t3 \r\nX-A: 1\r\nx-a: 2\r\n\r\n"
+
+
+def test_a_plain_head_is_read() -> None:
+    head = read_head(HEAD + b"abcGET / HTTP/1.1\r\n\r\n")
+    assert head is not None
+    assert head.request_line == b"POST /get_token HTTP/1.1"
+    assert head.headers == {b"Host": [b"h"], b"X-A": [b"1", b"2"]}
+    assert (head.length, head.size) == (b"3", len(HEAD))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD[:-1],
+        b"\r\n" + HEAD,
+        HEAD.replace(b"POST", b"post"),
+        HEAD.replace(b"/get_token", b"/get token"),
+        HEAD.replace(b"1.1", b"1.2"),
+        HEAD.replace(b"Host:", b"Host :"),
+        HEAD.replace(b"Host: h", b"Host"),
+        HEAD.replace(b"Host: h", b": h"),
+        HEAD.replace(b"Host: h", b" folded: h"),
+        HEAD.replace(b"Host: h", b"Host: h\r X-B: 1"),
+        HEAD.replace(b"Host: h", b"Host: h\nX-B: 1"),
+        HEAD.replace(b"Host: h", b"Host: h\rX-B: 1"),
+        HEAD.replace(b"Host: h", b"Host: h\0"),
+        HEAD.replace(b"Host: h", b"Content-Length: 3"),
+        HEAD.replace(b"Host: h", b"Transfer-Encoding: chunked"),
+        HEAD.replace(b"Host: h", b"transfer-encoding: identity"),
+        HEAD.replace(b"\t3 ", b"+3"),
+        HEAD.replace(b"\t3 ", b"0x3"),
+        HEAD.replace(b"\t3 ", b"3,3"),
+        HEAD.replace(b"\t3 ", b""),
+        HEAD.replace(b"\t3 ", b"1" * 5000),
+        HEAD.replace(b"X-A", b"X" * (MOST_NAME + 1)),
+        HEAD.replace(b"X-A: 1", b"X-A: " + b"1" * MOST_BYTES),
+        HEAD.replace(b"X-A: 1\r\n", b"X-A: 1\r\n" * MOST_LINES),
+    ],
+)
+def test_what_is_not_plain_is_left_to_twisted(head: bytes) -> None:
+    assert read_head(head) is None
+
+
+# The same requests are served, and the same answers given, as by Twisted alone.
+
+
+@define
+class Asked(Resource):
+    """Notes what it is asked, as far as a door looks at it."""
+
+    isLeaf = True
+    seen: list[Any] = field(factory=list)
+
+    def render(self, request: Any) -> bytes:
+        headers = sorted(
+            (name, list(said)) for name, said in request.requestHeaders.getAllRawHeaders()
+        )
+        body = request.content.read()
+        self.seen.append((request.method, request.uri, request.clientproto, headers, body))
+        return b"ok"
+
+
+class Line(StringTransport):
+    """A connection that is closed at once where its server wants that."""
+
+    def setTcpNoDelay(self, _enabled: bool) -> None:
+        """Do nothing: nothing is sent."""
+
+    def abortConnection(self) -> None:
+        self.disconnecting = True
+
+
+def served(site: Any, chunks: list[bytes]) -> tuple[list[Any], bytes, bool]:
+    """What a server was asked and said, and whether it has hung up."""
+    channel, line = site.buildProtocol(None), Line()
+    channel.makeConnection(line)
+    for chunk in chunks:
+        if not line.disconnecting:
+            channel.dataReceived(chunk)
+    return site.resource.seen, bytes(line.value()), line.disconnecting
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    """What comes, read by read."""
+    chunks = [data[a:b] for a, b in pairwise([0, *sorted(cuts), len(data)])]
+    return [chunk for chunk in chunks if chunk]
+
+
+class TwistedSite(QuietSite):
+    """The same server, whose channel takes in no head in one piece."""
+
+    def protocol(self) -> Any:
+        made = super().protocol()
+        made._channel._take_head = lambda data: data
+        return made
+
+
+def both(chunks: list[bytes]) -> tuple[Any, Any]:
+    found = []
+    for kind in (QuietSite, TwistedSite):
+        site: Any = kind(Asked(), requestFactory=BoundedRequest, reactor=Clock())
+        seen, said, over = served(site, chunks)
+        dated = [each for each in said.split(b"\r\n") if not each.startswith(b"Date:")]
+        found.append((seen, dated, over))
+    return found[0], found[1]
+
+
+WORDS = (
+    b"GET POST HEAD get G\xe9T / /a?b=c /%2e/ * \xb0 \xb1 HTTP/1.1 HTTP/1.0 HTTP/1.2 Host host "
+    b"Content-Length content-length Content_Length Content-Length\t Transfer-Encoding "
+    b"transfer-encoding chunked identity Connection close keep-alive Expect 100-continue X-A x-a "
+    b"Cookie 0 1 3 5 +3 0x3 3,3 a: :"
+).split(b" ")
+SEPARATORS = (
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\r\n ",
+    b"\r\n\t",
+    b"\n",
+    b"\r",
+    b"\0",
+    b": ",
+    b":",
+    b" ",
+    b"\t",
+)
+PLAIN = (
+    b"GET / HTTP/1.1\r\n",
+    b"POST /a HTTP/1.1\r\n",
+    b"POST /a HTTP/1.0\r\n",
+    b"Host: h\r\n",
+    b"Content-Length: 3\r\n\r\nabc",
+    b"Content-Length: 0\r\n\r\n",
+    b"Content-Length: 3\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"Expect: 100-continue\r\n",
+    b"X-A: \r\n",
+    b"\r\n",
+)
+PIECES = st.one_of(
+    st.sampled_from(PLAIN),
+    st.sampled_from(PLAIN),
+    st.sampled_from(WORDS),
+    st.sampled_from(SEPARATORS),
+)
+
+
+@given(st.lists(PIECES, max_size=40), st.lists(st.integers(0, 400), max_size=6))
+def test_no_byte_makes_another_request_of_it_than_twisted_reads(
+    pieces: list[bytes], cuts: list[int]
+) -> None:
+    data = b"".join(pieces)
+    ours, theirs = both(cut(data, cuts))
+    assert ours == theirs
+
+
+REQUESTS = st.builds(
+    lambda method, body, more: (
+        b"%s /p HTTP/1.1\r\nHost: h\r\n%s%s\r\n%s"
+        % (method, b"Content-Length: %d\r\n" % len(body) if body else b"", more, body)
+    ),
+    st.sampled_from((b"GET", b"POST", b"OPTIONS", b"HEAD")),
+    st.binary(max_size=30),
+    st.sampled_from((b"", b"X-A:  1 \r\n", b"Expect: 100-continue\r\n", b"Connection: close\r\n")),
+)
+
+
+@given(st.lists(REQUESTS, min_size=1, max_size=5), st.lists(st.integers(0, 500), max_size=6))
+def test_requests_one_after_another_are_served_alike(
+    requests: list[bytes], cuts: list[int]
+) -> None:
+    data = b"".join(requests)
+    ours, theirs = both(cut(data, cuts))
+    assert ours == theirs
+    assert ours[0], "the first is served, whatever comes after it"
+
+
+def test_a_head_that_comes_at_once_is_read_at_once() -> None:
+    """Or all of this would be for nothing."""
+    site: Any = QuietSite(Asked(), requestFactory=BoundedRequest, reactor=Clock())
+    channel, lines = site.buildProtocol(None), []
+    read = channel._channel.lineReceived
+
+    def count(line: bytes) -> None:
+        lines.append(line)
+        read(line)
+
+    channel._channel.lineReceived = count
+    channel.makeConnection(Line())
+    for chunk in (HEAD + b"abc", HEAD, b"abc"):
+        channel.dataReceived(chunk)
+    assert len(site.resource.seen) == 2
+    assert lines == [b"POST /get_token HTTP/1.1", b""] * 2

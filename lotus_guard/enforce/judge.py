@@ -71,11 +71,13 @@ class Judge:
         if user is not None:
             self.everywhere.ahead(room, user)
         for policies in self.policies.judging:
-            policies.ahead(room)
-        if self.policies.counts(room):
-            self.desk.look_ahead(room)
-        if self.policies.needs_power(room):
-            self.policies.powers.ahead(room)
+            rule, last = policies.rule, policies.ahead(room)
+            if last is None:
+                continue
+            if last.restricts and Fact.ATTENDANCE in rule.needs:
+                self.desk.look_ahead(room)
+            if rule.needs_power(last):
+                self.policies.powers.ahead(room)
 
     async def findings(self, recipient: Recipient) -> Findings:
         """What each rule found.

@@ -197,6 +197,11 @@ class Directory:
         """
         return self.user_of(identity) or guess_legacy_user(identity) or identity
 
+    @property
+    def changes(self) -> int:
+        """How often `user_of` and `person` may have begun to say something else of anybody."""
+        return self._identities.changes
+
     def proved_user(self, identity: Identity) -> UserId | None:
         """Whose an identity is beyond doubt, for what only they may do; None where there is any.
 

@@ -25,6 +25,8 @@ class Identities:
     now: Callable[[], float]
     on_dropped: Callable[[LiveKitRoom, Identity], None]
     """Told of each identity that there is no room for any more."""
+    changes: int = field(init=False, default=0)
+    """How often `user_of` may have begun to say something else of anybody."""
     _users: LruDict[tuple[LiveKitRoom, Identity], UserId] = field(init=False)
     _issued: dict[LiveKitRoom, dict[Identity, float]] = field(init=False, factory=dict)
     """Whom tokens for each LiveKit room were issued to, and when; the newest last."""
@@ -69,6 +71,7 @@ class Identities:
         """
         known = self.user_of(identity)
         user = _whose(identity, user, known)
+        self.changes += known != user
         if known not in (None, user):
             for each in self._where.get(identity, ()):
                 self._users.put((each, identity), user)
@@ -100,6 +103,7 @@ class Identities:
                 found[identity] = user
         for identity in found:
             self._unplace(livekit_room, identity)
+        self.changes += 1
         return found
 
     def livekit_rooms(self) -> set[LiveKitRoom]:
@@ -124,6 +128,7 @@ class Identities:
 
     def _drop(self, key: tuple[LiveKitRoom, Identity], _user: UserId) -> None:
         self._unplace(*key)
+        self.changes += 1
         self.on_dropped(*key)
 
 

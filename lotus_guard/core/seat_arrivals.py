@@ -16,6 +16,7 @@ and there was a limit already: where there was none they got their token without
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from math import inf
 
 from attrs import define, evolve, field
@@ -118,7 +119,9 @@ def _compare(
     table.unwatched.discard(livekit_room)
 
 
-def _find_unseated(table: Table, was_there: set[Person], arrivals: _Arrivals, who: WhoIs) -> None:
+def _find_unseated(
+    table: Table, was_there: AbstractSet[Person], arrivals: _Arrivals, who: WhoIs
+) -> None:
     for person, since in arrivals.new.items():
         if person not in was_there and since is not None and table.is_known(person, who):
             had_a_seat = person in table.held(since) or table.returning.get(person, 0.0) > since
@@ -127,7 +130,7 @@ def _find_unseated(table: Table, was_there: set[Person], arrivals: _Arrivals, wh
 
 
 def _keep_seats(
-    table: Table, present: set[Person], arrivals: _Arrivals, hold: float, grace: float
+    table: Table, present: AbstractSet[Person], arrivals: _Arrivals, hold: float, grace: float
 ) -> None:
     """Keep a seat for those who have gone, unless they had none."""
     for person, kept in arrivals.gone.items():

@@ -26,6 +26,11 @@ PUT_OUT = 3660.0
 class WhoIs(Protocol):
     """Knows whose an identity is."""
 
+    @property
+    def changes(self) -> int:
+        """Another number whenever it may say something else of anybody than before."""
+        ...
+
     def user_of(self, identity: Identity) -> UserId | None:
         """The user of an identity, where an issued token has told us."""
         ...
@@ -77,10 +82,21 @@ class Table:
     """From when until when the live loop has known of a limit in every look."""
     put_out: dict[Identity, float] = field(factory=dict)
     """When those were put out to whom no token has been given since."""
+    _present: tuple[tuple[object, ...], frozenset[Person]] = field(
+        default=((), frozenset()), init=False, eq=False, repr=False
+    )
+    """What `present` found last, behind what it follows from."""
 
-    def present(self, who: WhoIs) -> set[Person]:
-        """Everybody who is there by the last looks."""
-        return {who.person(i) for look in self.looks.values() for i in look.people}
+    def present(self, who: WhoIs) -> frozenset[Person]:
+        """Everybody who is there by the last looks.
+
+        Asked for several times of each token, in a room of hundreds as well.
+        """
+        basis = (who.changes, *self.looks.values())
+        if self._present[0] != basis:
+            there = frozenset(who.person(i) for look in self.looks.values() for i in look.people)
+            self._present = (basis, there)
+        return self._present[1]
 
     def identities(self, person: Person, who: WhoIs) -> list[Identity]:
         """The identities that are there and count as this person."""
@@ -98,17 +114,22 @@ class Table:
         rejoin always passes. Of one that we were told of only that counts: `@x:s:8448:D` is a
         device of `@x:s:8448`, and lets nobody of the server `s` in.
         """
+        if person in self.present(who):
+            return True
+        device = f"{person}:"
         return any(
-            _is_theirs(each, person, identity, who)
+            (each == identity or each.startswith(device)) and who.user_of(each) is None
             for look in self.looks.values()
             for each in look.people
         )
 
     def is_on(self, at: float, who: WhoIs) -> bool:
         """Whether anybody is there with a seat, or was and may come back."""
-        back = any(hold.is_grace and hold.until > at for hold in self.holds.values())
-        returns = any(until > at for until in self.returning.values())
-        return bool(back or returns or self.present(who) - self.unseated.keys())
+        return (
+            not self.present(who) <= self.unseated.keys()
+            or any(until > at for until in self.returning.values())
+            or any(hold.is_grace and hold.until > at for hold in self.holds.values())
+        )
 
     def held(self, at: float) -> set[Person]:
         """Everybody for whom a seat is held at this moment."""
@@ -116,7 +137,8 @@ class Table:
 
     def sits(self, person: Person, identity: Identity, at: float, who: WhoIs) -> bool:
         """Whether one is there, or has a seat held, and is not there without one for certain."""
-        if person in self.held(at):
+        hold = self.holds.get(person)
+        if hold is not None and hold.until > at:
             return True
         return self.is_there(person, identity, who) and not self.is_surely_unseated(person, at)
 
@@ -143,10 +165,3 @@ class Table:
                 del self.holds[person]
         self.returning = {p: until for p, until in self.returning.items() if until > at}
         self.put_out = {i: since for i, since in self.put_out.items() if since + PUT_OUT > at}
-
-
-def _is_theirs(there: Identity, person: Person, identity: Identity, who: WhoIs) -> bool:
-    user = who.user_of(there)
-    if user is not None:
-        return user == person
-    return there == identity or who.person(there) == person or there.startswith(f"{person}:")

@@ -116,8 +116,9 @@ class Seats:
         """The seats of a room as one sees them who wants in. `at` dates the looks behind it."""
         table = self._tables.get(room) or Table()
         taken = table.present(self.who) | table.held(at)
+        others = len(taken) - (person in taken)
         seated = table.sits(person, identity, at, self.who)
-        return Occupancy(len(taken), len(taken - {person}), seated, table.is_on(at, self.who))
+        return Occupancy(len(taken), others, seated, table.is_on(at, self.who))
 
     def admit(
         self,

@@ -30,7 +30,7 @@ def reassess(
         return []
     at = min(look.at for look in table.looks.values())
     _excuse(table, at)
-    taken = (table.present(who) - table.unseated.keys()) | table.held(at)
+    taken = table.held(at) | (table.present(who) - table.unseated.keys())
     longest_there = sorted(table.unseated, key=table.unseated.__getitem__)
     for person in sorted(longest_there, key=lambda each: each not in exempt):
         if len(taken) >= limit and person not in exempt:
@@ -94,7 +94,7 @@ def take_place(table: Table, person: Person, limit: int | None, at: float, who: 
     One right is one seat: who may come back and who has been let in since are never more than
     the limit together. `limit` None for a newcomer who needs no place.
     """
-    if table.returning.pop(person, None) is not None or limit is None:
+    if table.returning.pop(person, None) is not None or limit is None or not table.returning:
         return
     taken = table.present(who) | table.held(at) | {person}
     waiting = [p for p in table.returning if p not in taken]

@@ -17,9 +17,10 @@ from lotus_guard.core.seats import Occupancy, Person
 from lotus_guard.core.token import KeyPair, NotOurs, Token, Unfit, begins, open_token
 from lotus_guard.core.wire import TokenRequest
 from lotus_guard.enforce.credentials import Credential
+from lotus_guard.enforce.finding import Finding, Findings
 from lotus_guard.enforce.introduction import Excess, Introductions
 from lotus_guard.enforce.issuing import Issuing, Pass
-from lotus_guard.enforce.judge import Finding, Findings, Judge
+from lotus_guard.enforce.judge import Judge
 from lotus_guard.enforce.ports import Bug, Outage, Reason, Records
 from lotus_guard.enforce.recipient import Asked, Recipient
 from lotus_guard.enforce.seating import SeatDesk

@@ -30,6 +30,21 @@ class Everywhere:
         if self._need(Fact.POWER):
             self.powers.ahead(room)
 
+    def at_once(self, rule: StandingRule, recipient: Recipient) -> Verdict | None:
+        """The verdict by what is at hand; None where something must be waited for."""
+        if recipient.user is None:
+            return Allow()
+        standing = power = None
+        if Fact.MEMBERSHIP in rule.needs:
+            standing = self.memberships.at_hand(recipient.room, recipient.user)
+            if standing is None:
+                return None
+        if Fact.POWER in rule.needs:
+            power = self.powers.at_hand(recipient.room)
+            if power is None:
+                return None
+        return rule.judge(recipient.who, Facts(standing=standing, power=power))
+
     async def judged(self, rule: StandingRule, recipient: Recipient) -> Verdict:
         """Ask a rule about a recipient; raises Outage.
 

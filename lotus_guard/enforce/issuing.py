@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 from lotus_guard.core.model import Grant, Identity, Participant, Source
 from lotus_guard.core.narrow import narrow
 from lotus_guard.core.token import Token, lifetime, restrain, sign
-from lotus_guard.enforce.judge import NO_MEDIA, Finding
+from lotus_guard.enforce.finding import NO_MEDIA, Finding
 from lotus_guard.enforce.ports import Records
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.rules.plan import Bans, bans_by, forbids_any, taker, united

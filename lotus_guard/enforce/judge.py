@@ -8,16 +8,17 @@ outage nor the slowness of one skips or delays the verdict of another.
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from attrs import define, frozen
+from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from lotus_guard.core.model import RoomId, Source, UserId
+from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.power import PowerLevels
 from lotus_guard.core.seats import Occupancy
 from lotus_guard.enforce.deferreds import ignoring
 from lotus_guard.enforce.everywhere import Everywhere
+from lotus_guard.enforce.finding import NO_MEDIA, Finding, Findings, WantedSeat
 from lotus_guard.enforce.policies import AllPolicies, Known, Policies
 from lotus_guard.enforce.ports import Bug, Now, Outage, Records
 from lotus_guard.enforce.recipient import Recipient
@@ -27,9 +28,7 @@ from lotus_guard.rules.rule import (
     AnyRule,
     Fact,
     Facts,
-    Forbid,
     P,
-    Policy,
     Refuse,
     Rule,
     StandingRule,
@@ -39,47 +38,8 @@ from lotus_guard.rules.rule import (
 _log = Logger()
 
 
-NO_MEDIA = Forbid(frozenset(Source))
-"""What a rule that counts seats says of slots in which nobody has one."""
-
-
-@frozen
-class WantedSeat:
-    """A seat that a rule has taken for somebody."""
-
-    seats: int | None
-    """How many seats the room has for them; None for any number."""
-    at: float
-    """When the look behind the verdict was begun."""
-    power: PowerLevels | None = None
-    """The room's power levels, where the rule was told."""
-
-
-@frozen
-class Finding:
-    """What a rule found about a recipient."""
-
-    rule: AnyRule
-    policy: Policy | None
-    """None for a rule that holds in every room."""
-    verdict: Verdict
-    is_observed: bool = False
-    """Whether the rule only tells what it would do."""
-    wanted: WantedSeat | None = None
-    """The seat that the rule has taken for them, if any."""
-    is_certain: bool = True
-    """Whether the rule said no less for want of a policy that is certain."""
-
-
-@frozen
-class Findings:
-    """What the rules found about a recipient."""
-
-    each: Sequence[Finding]
-    """In the order of the rules, without those that let the call through."""
-    keeps_seat: bool = False
-    """Whether seats may be counted that could not be given out now: whoever comes in all the same
-    must have one."""
+_Asked = Finding | Outage | None | Deferred[Finding | Outage]
+"""What a rule found, why it could find nothing, None where it has nothing to say; or later."""
 
 
 @define(eq=False)
@@ -111,11 +71,13 @@ class Judge:
         if user is not None:
             self.everywhere.ahead(room, user)
         for policies in self.policies.judging:
-            policies.ahead(room)
-        if self.policies.counts(room):
-            self.desk.look_ahead(room)
-        if self.policies.needs_power(room):
-            self.policies.powers.ahead(room)
+            rule, last = policies.rule, policies.ahead(room)
+            if last is None:
+                continue
+            if last.restricts and Fact.ATTENDANCE in rule.needs:
+                self.desk.look_ahead(room)
+            if rule.needs_power(last):
+                self.policies.powers.ahead(room)
 
     async def findings(self, recipient: Recipient) -> Findings:
         """What each rule found.
@@ -134,20 +96,20 @@ class Judge:
         judging = self.policies.judging
         rules: list[AnyRule] = [*everywhere, *(policies.rule for policies in judging)]
         asked = [
-            *(ensureDeferred(self._of_everywhere(rule, recipient)) for rule in everywhere),
+            *(self._begin_everywhere(rule, recipient) for rule in everywhere),
             *(self._begin(policies, recipient) for policies in judging),
         ]
         try:
             for rule, asking in zip(rules, asked, strict=True):
-                finding = asking
-                if isinstance(asking, Deferred):
-                    finding = await asking
-                    counts = Fact.ATTENDANCE in rule.needs and not recipient.is_for_data
-                    keeps_seat |= counts and not _is_certain(finding)
-                if isinstance(finding, Outage):
-                    self.records.failed_open(rule.name, finding, recipient.room, recipient.person)
-                if not isinstance(finding, Finding):
+                finding = await asking if isinstance(asking, Deferred) else asking
+                if finding is None:
                     continue
+                counts = Fact.ATTENDANCE in rule.needs and not recipient.is_for_data
+                if isinstance(finding, Outage):
+                    keeps_seat |= counts
+                    self.records.failed_open(rule.name, finding, recipient.room, recipient.person)
+                    continue
+                keeps_seat |= counts and not finding.is_certain
                 found.append(finding)
                 if isinstance(finding.verdict, Refuse) and not finding.is_observed:
                     break
@@ -157,6 +119,16 @@ class Judge:
                     ignoring(asking, CancelledError)
                     asking.cancel()
         return Findings(found, keeps_seat)
+
+    def _begin_everywhere(self, rule: StandingRule, recipient: Recipient) -> _Asked:
+        """Ask a rule that holds in every room; by facts at hand, what it finds is there at once."""
+        try:
+            verdict = self.everywhere.at_once(rule, recipient)
+        except Exception as failure:
+            return _outage_of(rule, failure)
+        if verdict is None:
+            return ensureDeferred(self._of_everywhere(rule, recipient))
+        return Finding(rule, None, verdict, rule.name in self.observed)
 
     async def _of_everywhere(self, rule: StandingRule, recipient: Recipient) -> Finding | Outage:
         """Ask a rule that holds in every room; why, where it has to let the call through."""
@@ -169,23 +141,34 @@ class Judge:
             return _outage_of(rule, failure)
         return Finding(rule, None, verdict, rule.name in self.observed)
 
-    def _begin(
-        self, policies: Policies[P], recipient: Recipient
-    ) -> Finding | Deferred[Finding | Outage] | Outage | None:
-        """Ask one rule; by a policy that is at hand, what it finds is there at once.
+    def _begin(self, policies: Policies[P], recipient: Recipient) -> _Asked:
+        """Ask one rule; by a policy and facts at hand, what it finds is there at once.
 
         None where it has nothing to say, as its policy restricts nothing.
         """
-        rule, at_hand = policies.rule, policies.at_hand(recipient.room)
-        if at_hand is not None and not at_hand.restricts:
+        at_hand = policies.at_hand(recipient.room)
+        if at_hand is None:
+            return ensureDeferred(self._alone(policies, recipient, None))
+        if not at_hand.restricts:
             return None
-        asks = at_hand is None or Fact.ATTENDANCE in rule.needs or rule.needs_power(at_hand)
-        if at_hand is None or asks:
-            return ensureDeferred(self._alone(policies, recipient, at_hand))
         try:
-            return self._judged(rule, Known(at_hand, True), recipient, None)
+            found = self._at_once(policies, at_hand, recipient)
         except Exception as failure:
             return _outage_of(policies.rule, failure)
+        return found or ensureDeferred(self._alone(policies, recipient, at_hand))
+
+    def _at_once(self, policies: Policies[P], policy: P, recipient: Recipient) -> Finding | None:
+        """What a rule finds by facts at hand; None where something must be waited for."""
+        rule, power = policies.rule, None
+        if rule.needs_power(policy):
+            power = self.policies.powers.at_hand(recipient.room)
+            if power is None:
+                return None
+        if Fact.ATTENDANCE not in rule.needs:
+            return self._judged(rule, Known(policy, True), recipient, power)
+        question = _question(policies, policy, recipient, power)
+        judged = None if recipient.is_for_data else self.desk.at_once(recipient, question)
+        return judged and self._seated(rule, policy, power, *judged)
 
     async def _alone(
         self, policies: Policies[P], recipient: Recipient, at_hand: P | None
@@ -199,7 +182,7 @@ class Judge:
                 known = Known(at_hand, True)
             power = await self._power(rule, known.policy, recipient)
             if known.policy.restricts and Fact.ATTENDANCE in rule.needs:
-                return await self._seated(policies, known.policy, recipient, power)
+                return await self._counted(policies, known.policy, recipient, power)
             return self._judged(rule, known, recipient, power)
         except CancelledError:
             raise
@@ -232,20 +215,23 @@ class Judge:
         is_observed = rule.name in self.observed
         return Finding(rule, known.policy, verdict, is_observed, is_certain=known.is_certain)
 
-    async def _seated(
+    async def _counted(
         self, policies: Policies[P], policy: P, recipient: Recipient, power: PowerLevels | None
     ) -> Finding:
         """Ask a rule that needs to know who is there; raises Outage."""
         rule = policies.rule
-        is_observed = rule.name in self.observed
         if recipient.is_for_data:
-            return Finding(rule, policy, NO_MEDIA, is_observed)
-        verdict, at = await self.desk.judged(
-            recipient, _question(policies, policy, recipient, power)
-        )
+            return Finding(rule, policy, NO_MEDIA, rule.name in self.observed)
+        question = _question(policies, policy, recipient, power)
+        return self._seated(rule, policy, power, *await self.desk.judged(recipient, question))
+
+    def _seated(
+        self, rule: Rule[P], policy: P, power: PowerLevels | None, verdict: Verdict, at: float
+    ) -> Finding:
+        """What a rule found that knows who is there by the look that was begun then."""
         is_exempt = isinstance(verdict, Allow) and verdict.is_exempt
-        seats = None if is_exempt else rule.seats(policy)
-        return Finding(rule, policy, verdict, is_observed, WantedSeat(seats, at, power))
+        wanted = WantedSeat(None if is_exempt else rule.seats(policy), at, power)
+        return Finding(rule, policy, verdict, rule.name in self.observed, wanted)
 
     async def _asked(self, policies: Policies[P], recipient: Recipient) -> Known[P]:
         """Ask for a policy that is not at hand; raises Outage.
@@ -272,10 +258,6 @@ def _outage_of(rule: AnyRule, failure: Exception) -> Outage:
         return failure
     _log.failure("The {rule} rule failed", rule=rule.name)
     return Bug()
-
-
-def _is_certain(finding: Finding | Outage) -> bool:
-    return isinstance(finding, Finding) and finding.is_certain
 
 
 def _question(

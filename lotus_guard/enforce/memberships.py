@@ -62,7 +62,7 @@ class Memberships:
     def ahead(self, room: RoomId, user: UserId) -> None:
         """Begin a look-up that will soon be needed; whoever asks has proved nothing yet."""
         question = (room, user)
-        if self._at_hand(room, user) is None and len(self._flights) < MOST_AHEAD:
+        if self.at_hand(room, user) is None and len(self._flights) < MOST_AHEAD:
             ignoring(self._join(question), Outage)
 
     async def standing(self, room: RoomId, user: UserId) -> Standing:
@@ -71,7 +71,7 @@ class Memberships:
         A no is asked for twice: whoever joined a moment ago may have asked for a token since, and
         the first look-up may have been begun before they did.
         """
-        at_hand = self._at_hand(room, user)
+        at_hand = self.at_hand(room, user)
         if at_hand is not None:
             return at_hand
         question = (room, user)
@@ -97,7 +97,8 @@ class Memberships:
         told = self._told.peek((room, user))
         return told.membership if told else None
 
-    def _at_hand(self, room: RoomId, user: UserId) -> Standing | None:
+    def at_hand(self, room: RoomId, user: UserId) -> Standing | None:
+        """How somebody stands to a room who was seen in it a moment ago; None: ask for it."""
         known = self._joined.get((room, user))
         return known[1] if known and self.now() - known[0] <= YES_SECONDS else None
 

@@ -53,9 +53,13 @@ class Policies(Generic[P]):
     def __attrs_post_init__(self) -> None:
         self.events.readers[self.rule.name] = self._took
 
-    def ahead(self, room: RoomId) -> None:
-        """Begin to look a policy up that will soon be needed, unless it is fresh."""
+    def ahead(self, room: RoomId) -> P | None:
+        """Begin to look a policy up that will soon be needed, unless it is fresh.
+
+        Returns what was known last.
+        """
         self.events.ahead(room)
+        return self.last(room)
 
     async def get(
         self, room: RoomId, max_age: float | None = None, in_background: bool = False
@@ -65,7 +69,7 @@ class Policies(Generic[P]):
         `max_age` in seconds replaces the ordinary one. Raises Outage where Synapse does not
         answer; what was known last is then in `last`.
         """
-        self._used(self.events.is_kept(room, max_age))
+        self._used(self.events.is_fresh(room, max_age))
         return self._read(await self.events.get(room, max_age, in_background))
 
     async def known(self, room: RoomId, asked: Awaitable[P]) -> Known[P]:
@@ -235,11 +239,6 @@ class AllPolicies:
             Fact.ATTENDANCE in policies.rule.needs and policies.restricts(room)
             for policies in self.each
         )
-
-    def needs_power(self, room: RoomId) -> bool:
-        """Whether any policy that is known makes a difference to a token by power levels."""
-        known = ((each.rule, each.last(room)) for each in self.judging)
-        return any(last is not None and rule.needs_power(last) for rule, last in known)
 
     def is_unknown(self, room: RoomId) -> bool:
         """Whether the homeserver did not know a room when it was asked a while ago."""

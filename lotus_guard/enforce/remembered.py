@@ -85,8 +85,8 @@ class Remembered(ABC, Generic[V]):
         `max_age` in seconds replaces the ordinary one. Raises Outage where Synapse does not
         answer; what was known last is then in `last`.
         """
-        oldest, kept = self._oldest(room, max_age), self._kept.get(room)
-        if kept is None or kept.at < oldest:
+        oldest, kept = self._oldest(room, max_age), self._fresh(room, max_age)
+        if kept is None:
             kept = await self._asked(room, in_background)
             if kept.at < oldest:
                 # We joined a look-up that was begun too early, while upstream was at work.
@@ -95,10 +95,8 @@ class Remembered(ABC, Generic[V]):
 
     def at_hand(self, room: RoomId) -> V | None:
         """What a room has where what we have is fresh; None: it must be asked for."""
-        kept = self._kept.get(room)
-        if kept is None or not self.is_fresh(room):
-            return None
-        return kept.value
+        kept = self._fresh(room)
+        return kept.value if kept else None
 
     def keep(self, room: RoomId, kept: Kept[V]) -> bool:
         """Take something in; False where we have a newer one, and nothing changes."""
@@ -141,20 +139,18 @@ class Remembered(ABC, Generic[V]):
         kept = self._kept.get(room)
         return self.now() - kept.at if kept else None
 
-    def is_fresh(self, room: RoomId) -> bool:
-        """Whether what we have may be served without asking."""
-        age = self.age(room)
-        is_young = age is not None and age <= self.freshness.max_age()
-        return is_young and not self.is_outdated(room)
+    def is_fresh(self, room: RoomId, max_age: float | None = None) -> bool:
+        """Whether `get` would not have to ask."""
+        return self._fresh(room, max_age) is not None
 
     async def ask_neutrally(self) -> None:
         """Ask a question no client can have a hand in; raises Outage."""
         await self.background.ping()
 
-    def is_kept(self, room: RoomId, max_age: float | None = None) -> bool:
-        """Whether `get` would not have to ask."""
+    def _fresh(self, room: RoomId, max_age: float | None = None) -> Kept[V] | None:
+        """What may be served without asking."""
         kept = self._kept.get(room)
-        return kept is not None and kept.at >= self._oldest(room, max_age)
+        return kept if kept and kept.at >= self._oldest(room, max_age) else None
 
     def _oldest(self, room: RoomId, max_age: float | None) -> float:
         """When what is used must have been asked for at the earliest."""

@@ -13,7 +13,7 @@ from lotus_guard.core.model import LiveKitRoom, Participant, RoomId
 from lotus_guard.core.seats import Person
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.effects import Effects
-from lotus_guard.enforce.judge import NO_MEDIA
+from lotus_guard.enforce.finding import NO_MEDIA
 from lotus_guard.enforce.live_seats import LiveSeats
 from lotus_guard.enforce.policy_reader import PolicyReader
 from lotus_guard.enforce.ports import Bug

@@ -85,11 +85,22 @@ class SeatDesk:
         """
         self._begin_look(recipient.room, self._not_before(recipient, question))
 
+    def at_once(self, recipient: Recipient, question: Question) -> tuple[Verdict, float] | None:
+        """Judge somebody by a look that is at hand; None where a newer one must be waited for.
+
+        Returns the verdict, and when the look behind it was begun.
+        """
+        at = self.presence.at_hand(recipient.room, self._fresh(question))
+        if at is None:
+            return None
+        verdict = question.judge(self._occupancy(recipient, at))
+        must_wait = isinstance(verdict, Refuse) and at < recipient.arrived
+        return None if must_wait else (verdict, at)
+
     async def judged(self, recipient: Recipient, question: Question) -> tuple[Verdict, float]:
         """Judge somebody by who is there, as freshly as the verdict needs.
 
-        Returns the verdict, and when the look behind it was begun. Raises Outage where LiveKit does
-        not say.
+        Returns what `at_once` does. Raises Outage where LiveKit does not say.
         """
         judging = question.judge
         try:
@@ -151,11 +162,15 @@ class SeatDesk:
 
     def _not_before(self, recipient: Recipient, question: Question) -> float:
         """How old a look may be: nobody is refused on one that was begun before they asked."""
-        fresh = max(self.now() - LOOK_MAX_AGE, question.since)
+        fresh = self._fresh(question)
         at = self.presence.at_hand(recipient.room, fresh)
         if at is None or not isinstance(question.judge(self._occupancy(recipient, at)), Refuse):
             return fresh
         return recipient.arrived
+
+    def _fresh(self, question: Question) -> float:
+        """How old a look may be that lets somebody in."""
+        return max(self.now() - LOOK_MAX_AGE, question.since)
 
     async def _look(self, recipient: Recipient, not_before: float) -> float:
         at = self.presence.at_hand(recipient.room, not_before)

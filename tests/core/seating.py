@@ -1,8 +1,9 @@
 """A room with seats, and tables of seats of all kinds, for the tests of them."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
-from attrs import frozen
+from attrs import field, frozen
 from hypothesis import strategies as st
 
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
@@ -47,6 +48,12 @@ class Told:
 
     tell: Callable[[Identity], UserId | None] = user_of
     count: Callable[[Identity], str] = str
+    _asked: Iterator[int] = field(init=False, factory=itertools.count, eq=False)
+
+    @property
+    def changes(self) -> int:
+        """Nobody knows when the test says something else."""
+        return next(self._asked)
 
     def user_of(self, identity: Identity) -> UserId | None:
         return self.tell(identity)

@@ -1,7 +1,13 @@
 """Who counts as whom in a room: identities, users, and names that begin alike."""
 
-from lotus_guard.core.directory import Directory
-from lotus_guard.core.model import Identity, UserId
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lotus_guard.core.directory import Bounds, Directory
+from lotus_guard.core.model import Identity, LiveKitRoom, UserId
+from lotus_guard.core.seat_table import Look, Table
 from lotus_guard.core.seats import Seats
 from tests.core.seating import CALL, OTHER, ROOM, Told, admit, look, make
 
@@ -50,3 +56,44 @@ def test_who_asks_for_anothers_identity_is_not_there_by_that() -> None:
     assert not seats.admit(ROOM, other, both, 1, 1.0, 1.0).admitted
     assert not seats.admit(ROOM, one, Identity("a hash"), 1, 1.0, 1.0).admitted
     assert seats.people(ROOM) == [both]
+
+
+def test_whoever_is_forgotten_for_want_of_room_is_counted_anew() -> None:
+    """Also where what takes the room is a name that was known already."""
+    directory, hashed = Directory(bounds=Bounds(identities=2)), Identity("hash")
+    table = Table({CALL: look(0.0, "hash")})
+    directory.learn_identity(hashed, UserId("@a:s"), CALL)
+    directory.learn_identity(Identity("@b:s:D"), UserId("@b:s"), CALL)
+    assert table.present(directory) == {"@a:s"}
+    directory.user_of(Identity("@b:s:D"))
+    directory.learn_identity(Identity("@b:s:D"), UserId("@b:s"), OTHER)
+    directory.learn_identity(Identity("@b:s:D"), UserId("@b:s"), LiveKitRoom("third"))
+    assert table.present(directory) == {"hash"}
+
+
+IDS = st.sampled_from(["@a:s:D", "@a:s:8448:D", "hash1", "hash2"]).map(Identity)
+USERS = st.sampled_from(["@a:s", "@a:s:8448", "@b:s"]).map(UserId)
+CALLS = st.sampled_from([CALL, OTHER])
+DEEDS = st.one_of(
+    st.tuples(st.just("learn"), IDS, USERS, CALLS),
+    st.tuples(st.sampled_from(["forget", "archive", "unpack"]), CALLS),
+    st.tuples(st.just("look"), CALLS, st.frozensets(IDS)),
+)
+
+
+@given(st.lists(DEEDS, max_size=30), st.integers(1, 3))
+def test_who_is_there_is_known_by_what_the_directory_says_now(
+    deeds: list[tuple[Any, ...]], most: int
+) -> None:
+    directory, table = Directory(bounds=Bounds(identities=most)), Table()
+    for at, (deed, *what) in enumerate(deeds):
+        if deed == "learn":
+            directory.learn_identity(*what)
+        elif deed == "look":
+            table.looks[what[0]] = Look(float(at), what[1])
+        elif deed == "unpack":
+            directory.binding_of(what[0])
+        else:
+            getattr(directory, deed)(what)
+        people = {directory.person(i) for look in table.looks.values() for i in look.people}
+        assert table.present(directory) == people

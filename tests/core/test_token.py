@@ -1,6 +1,8 @@
 """LiveKit tokens: which are ours, how long they live, and what a narrower one says."""
 
 import base64
+import hmac
+import json
 from typing import Any
 
 import jwt
@@ -31,6 +33,18 @@ def encode(claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256
     return jwt.encode(claims, secret, algorithm=algorithm)
 
 
+def signed(header: str, payload: str, secret: str = SECRET) -> str:
+    """Sign a header and a payload as they are written."""
+    pieces = (base64.urlsafe_b64encode(text.encode("latin-1")) for text in (header, payload))
+    text = b".".join(piece.rstrip(b"=") for piece in pieces).decode()
+    return f"{text}.{signature(text, secret)}"
+
+
+def signature(text: str, secret: str = SECRET) -> str:
+    digest = hmac.new(secret.encode(), text.encode(), "sha256").digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
 def test_a_token_of_our_own_names_the_key_whatever_its_claims_are_called() -> None:
     claims = jwt.decode(mint(PAIR, sub="i", pair=1), SECRET, algorithms=["HS256"])
     assert claims == {"iss": KEY, "sub": "i", "pair": 1}
@@ -55,6 +69,40 @@ def test_a_token_of_our_own_names_the_key_whatever_its_claims_are_called() -> No
 def test_what_is_not_ours_is_refused(text: str) -> None:
     with pytest.raises(NotOurs):
         open_token(text, [PAIR])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"alg":"HS256","typ":"JWT"}',
+        '{"typ":"JWT","alg":"HS256"}',
+        '{"alg":"HS256"}',
+        '{ "alg": "HS256", "kid": "k" }',
+    ],
+)
+def test_a_token_is_ours_however_its_header_is_written(header: str) -> None:
+    assert open_token(signed(header, json.dumps(GOOD)), [PAIR]).claims == GOOD
+    for secret in ("", "another-secret-of-32-characters-or-more"):
+        with pytest.raises(NotOurs):
+            open_token(signed(header, json.dumps(GOOD), secret), [PAIR])
+
+
+@pytest.mark.parametrize("header", ['{"alg":"HS256","typ":"JWT"}', '{"alg":"HS256"}'])
+@pytest.mark.parametrize("payload", ["", "[", "5", "[]", "{}", json.dumps(GOOD)[:-1], "\xff"])
+def test_what_is_signed_and_no_token_is_not_ours(header: str, payload: str) -> None:
+    with pytest.raises(NotOurs):
+        open_token(signed(header, payload), [PAIR])
+
+
+def test_a_payload_with_other_characters_is_not_ours() -> None:
+    head, payload, _ = signed('{"alg":"HS256","typ":"JWT"}', json.dumps(GOOD)).split(".")
+    odd = f"{head}.{payload[:9]}!!!!{payload[9:]}"
+    with pytest.raises(NotOurs):
+        open_token(f"{odd}.{signature(odd)}", [PAIR])
+
+
+def test_what_we_sign_is_byte_for_byte_what_pyjwt_signs() -> None:
+    assert mint(PAIR, **GOOD) == encode(GOOD)
 
 
 def test_a_token_that_has_run_out_or_not_begun_is_still_judged() -> None:

@@ -17,9 +17,9 @@ from lotus_guard.core.token import KeyPair, Unfit, mint
 from lotus_guard.core.wire import Endpoint, TokenRequest
 from lotus_guard.enforce.admission import Admission, Issued, Refusal
 from lotus_guard.enforce.credentials import Credential
+from lotus_guard.enforce.finding import Finding, Findings, WantedSeat
 from lotus_guard.enforce.introduction import MOST_SLOTS, Introductions
 from lotus_guard.enforce.issuing import Issuing, Pass
-from lotus_guard.enforce.judge import Finding, Findings, WantedSeat
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.recipient import Asked, Recipient
 from lotus_guard.rules import RULES

@@ -45,6 +45,20 @@ def test_of_somebody_who_is_not_proved_nothing_is_asked() -> None:
     assert source.asked == []
 
 
+def test_a_verdict_is_there_at_once_where_its_facts_are() -> None:
+    everywhere, source = made(INSIDE)
+    assert everywhere.at_once(RULE, RECIPIENT) is None
+    assert everywhere.at_once(RULE, evolve(RECIPIENT, user=None)) == Allow()
+    assert source.asked == []
+    result(ensureDeferred(everywhere.judged(RULE, RECIPIENT)))
+    assert everywhere.at_once(RULE, RECIPIENT) == Allow()
+    permission = CallPermission()
+    assert everywhere.at_once(permission, RECIPIENT) is None
+    none = read_power({"events": dict.fromkeys(CALL_MEMBER, 100)}, None)
+    everywhere.powers.keep(ROOM, Kept(none, 0.0))
+    assert isinstance(everywhere.at_once(permission, RECIPIENT), Refuse)
+
+
 def test_a_rule_about_power_is_told_the_rooms_levels() -> None:
     everywhere, _ = made(rules=(CallPermission(),))
     none = read_power({"events": dict.fromkeys(CALL_MEMBER, 100)}, None)

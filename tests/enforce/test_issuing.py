@@ -8,8 +8,8 @@ import pytest
 
 from lotus_guard.core.model import Identity, Source
 from lotus_guard.core.token import KeyPair, Token, mint, open_token
+from lotus_guard.enforce.finding import NO_MEDIA, Finding, WantedSeat
 from lotus_guard.enforce.issuing import Issuing, Pass
-from lotus_guard.enforce.judge import NO_MEDIA, Finding, WantedSeat
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.rules.rule import Allow, Fact, Forbid
 from tests.enforce.stand_ins import ROOM, Given, Records, Says

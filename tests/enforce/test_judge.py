@@ -13,7 +13,8 @@ from lotus_guard.core.power import read_power
 from lotus_guard.core.seats import Occupancy
 from lotus_guard.core.sentence import Sentence
 from lotus_guard.enforce.everywhere import Everywhere
-from lotus_guard.enforce.judge import Finding, Judge
+from lotus_guard.enforce.finding import Finding
+from lotus_guard.enforce.judge import Judge
 from lotus_guard.enforce.memberships import Memberships
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.recipient import Recipient
@@ -61,6 +62,8 @@ class Desk:
 
     occupancy: Occupancy = ONE_THERE
     at: float = 7.0
+    is_at_hand: bool = False
+    """Whether nobody has to wait for it."""
     trouble: Any = None
     """A failure, or a Deferred to wait for."""
     calls: list[str] = field(factory=list)
@@ -73,6 +76,13 @@ class Desk:
     def foresee(self, recipient: Recipient, question: Question) -> None:
         self.calls.append("foresee")
         question.judge(self.occupancy)
+
+    def at_once(self, recipient: Recipient, question: Question) -> tuple[Verdict, float] | None:
+        self.calls.append("at_once")
+        if not self.is_at_hand:
+            return None
+        self.since = question.since
+        return question.judge(self.occupancy), self.at
 
     async def judged(self, recipient: Recipient, question: Question) -> tuple[Verdict, float]:
         self.calls.append("judged")
@@ -155,6 +165,23 @@ def test_a_rule_is_told_of_whom_it_judges_and_nothing_that_it_does_not_need() ->
     assert (who.person, who.identity, who.user) == ("@a:s", "@a:s:D", None)
     assert facts == Facts()
     assert court.desk.calls == []
+
+
+def test_who_is_there_is_found_at_once_where_a_look_is_at_hand() -> None:
+    rule = Says("seats", Allow(), SEATS)
+    court = Court([rule], desk=Desk(is_at_hand=True))
+    court.knows(seats=Given(seats=2))
+    (found,) = result(court.ask())
+    assert (found.wanted.seats, found.wanted.at, court.desk.calls) == (2, 7.0, ["at_once"])
+    assert not court.keeps_seat
+
+
+def test_a_bug_in_a_rule_that_counts_seats_keeps_one_for_whom_it_lets_in(logged: list[Any]) -> None:
+    court = Court([Says("seats", ValueError("bug"), SEATS)], desk=Desk(is_at_hand=True))
+    court.knows(seats=Given(seats=2))
+    assert result(court.ask()) == []
+    assert court.records.opened == [("seats", "bug")]
+    assert court.keeps_seat
 
 
 def test_look_ups_run_side_by_side() -> None:
@@ -289,7 +316,11 @@ def test_who_is_there_is_found_out_only_where_a_rule_that_needs_it_restricts() -
     assert not court.keeps_seat
     court.knows(-1.0, seats=Given(seats=2))
     (found,) = result(court.ask())
-    assert (found.wanted.seats, found.wanted.at, court.desk.calls) == (2, 7.0, ["judged"])
+    assert (found.wanted.seats, found.wanted.at, court.desk.calls) == (
+        2,
+        7.0,
+        ["at_once", "judged"],
+    )
     assert rule.asked[-1][1] == Facts(ONE_THERE)
 
 
@@ -405,6 +436,13 @@ def test_who_is_outside_is_refused_before_any_other_rule_is_heard() -> None:
 def test_who_is_in_the_room_passes_to_the_other_rules() -> None:
     court = members()
     court.users.answers = [INSIDE]
+    assert list(verdicts(result(court.ask(ALICE))).values()) == [Allow(), Allow()]
+
+
+def test_who_was_seen_in_the_room_a_moment_ago_is_judged_at_once() -> None:
+    court = members()
+    court.users.answers = [INSIDE, Deferred()]
+    assert list(verdicts(result(court.ask(ALICE))).values()) == [Allow(), Allow()]
     assert list(verdicts(result(court.ask(ALICE))).values()) == [Allow(), Allow()]
 
 

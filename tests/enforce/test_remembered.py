@@ -95,7 +95,7 @@ def test_what_is_outdated_is_asked_for_however_young_it_is(texts: Texts, clock: 
     clock.advance(0.1)
     texts.outdated(ROOM)
     assert texts.is_outdated(ROOM)
-    assert not texts.is_kept(ROOM, 100.0)
+    assert not texts.is_fresh(ROOM, 100.0)
     waiting = get(texts)
     texts.answer("two")
     assert result(waiting) == "two"

@@ -90,6 +90,9 @@ class Hall:
     presence: Any = field(init=False)
     desk: SeatDesk = field(init=False)
 
+    at_once: Any = None
+    """What could be said when somebody asked last, without waiting."""
+
     def __attrs_post_init__(self) -> None:
         self.clock.advance(NOW)
         self.presence = Presence(self.seats, self.clock)
@@ -105,6 +108,7 @@ class Hall:
     def judged(self, name: str = "b", is_strict: bool = False, since: float = 0.0) -> Deferred[Any]:
         recipient = self.recipient(name)
         question = Question(judging(recipient), since, is_strict)
+        self.at_once = self.desk.at_once(recipient, question)
         return ensureDeferred(self.desk.judged(recipient, question))
 
     def wait(self, seconds: float) -> None:
@@ -119,7 +123,7 @@ def hall() -> Hall:
 
 def test_a_look_of_a_moment_ago_lets_in(hall: Hall) -> None:
     hall.presence.see(age=LOOK_MAX_AGE)
-    assert result(hall.judged()) == (Allow(), NOW - LOOK_MAX_AGE)
+    assert result(hall.judged()) == hall.at_once == (Allow(), NOW - LOOK_MAX_AGE)
     assert hall.presence.asked == []
 
 
@@ -127,6 +131,7 @@ def test_an_older_look_does_not(hall: Hall) -> None:
     hall.presence.see(age=LOOK_MAX_AGE + 0.1)
     assert result(hall.judged()) == (Allow(), NOW)
     assert hall.presence.asked == [NOW - LOOK_MAX_AGE]
+    assert hall.at_once is None
 
 
 def test_a_look_from_before_the_policy_was_known_lets_nobody_in(hall: Hall) -> None:
@@ -136,6 +141,7 @@ def test_a_look_from_before_the_policy_was_known_lets_nobody_in(hall: Hall) -> N
     verdict, at = result(hall.judged(since=NOW - 0.5))
     assert isinstance(verdict, Refuse)
     assert (at, hall.presence.asked) == (NOW, [NOW - 0.5])
+    assert hall.at_once is None
 
 
 def test_nobody_is_refused_on_a_look_from_before_they_asked(hall: Hall) -> None:
@@ -145,6 +151,16 @@ def test_nobody_is_refused_on_a_look_from_before_they_asked(hall: Hall) -> None:
     assert isinstance(verdict, Refuse)
     assert hall.presence.asked == [NOW], "one of their own decides"
     assert at == NOW
+    assert hall.at_once is None
+
+
+def test_a_look_begun_as_they_asked_refuses_at_once(hall: Hall) -> None:
+    hall.presence.there = ("@a:s:D",)
+    hall.presence.see()
+    verdict, at = result(hall.judged())
+    assert isinstance(verdict, Refuse)
+    assert hall.at_once == (verdict, at) == (verdict, NOW)
+    assert hall.presence.asked == []
 
 
 def test_who_left_in_between_is_not_in_the_way(hall: Hall) -> None:

@@ -49,7 +49,7 @@ PARTS = {
         {
             "full": "--budget 330 --seconds 1.0",
             "quick": "--budget 30 --rounds 1 --seconds 0.5",
-            "smoke": "--budget 20 --rounds 1 --seconds 0.3 --rooms 3 --users 2",
+            "smoke": "--budget 60 --rounds 1 --seconds 0.3 --rooms 3 --users 2",
         },
         compares=True,
     ),

@@ -59,9 +59,10 @@ def neighbours(
     asks: Iterable[Ask],
     policies: Mapping[str, Mapping[str, Any]],
     livekit_rooms: Iterable[str],
+    people: int = PRESENT,
 ) -> list[str]:
-    """Write all three down; returns the command that runs them."""
-    _write_livekit(directory, livekit_rooms)
+    """Write all three down; returns the command that runs them. `people` are in each room."""
+    _write_livekit(directory, livekit_rooms, people)
     _write_pages(directory / "pages", list(policies))
     (directory / "everywhere").write_text(json.dumps({"joined_rooms": list(policies)}))
     asks = list(asks)
@@ -127,21 +128,25 @@ def _write_pages(folder: Path, rooms: list[str]) -> None:
     """Write Synapse's list of rooms; nginx takes no text of more than 4,096 characters."""
     folder.mkdir()
     for start in range(0, max(1, len(rooms)), PAGE):
-        page: dict[str, Any] = {"rooms": [{"room_id": r} for r in rooms[start : start + PAGE]]}
+        page: dict[str, Any] = {"rooms": _listed(rooms[start : start + PAGE])}
         if start + PAGE < len(rooms):
             page["next_batch"] = start + PAGE
         (folder / str(start)).write_text(json.dumps(page))
 
 
-def _write_livekit(directory: Path, livekit_rooms: Iterable[str]) -> None:
+def _listed(rooms: list[str]) -> list[dict[str, Any]]:
+    return [{"room_id": room, "state_events": 6} for room in rooms]
+
+
+def _write_livekit(directory: Path, livekit_rooms: Iterable[str], present: int) -> None:
     folder = directory / "twirp" / "livekit.RoomService"
     folder.mkdir(parents=True, exist_ok=True)
     rooms = [
-        lk_models.Room(name=livekit_room, num_participants=PRESENT)
+        lk_models.Room(name=livekit_room, num_participants=present)
         for livekit_room in livekit_rooms
     ]
     listed = lk_room.ListRoomsResponse(rooms=rooms)
-    people = lk_room.ListParticipantsResponse(participants=map(_person, range(PRESENT)))
+    people = lk_room.ListParticipantsResponse(participants=map(_person, range(present)))
     (folder / "ListRooms").write_bytes(listed.SerializeToString())
     (folder / "ListParticipants").write_bytes(people.SerializeToString())
 

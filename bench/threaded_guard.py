@@ -7,7 +7,7 @@ deadlines, no seats held, no records, no live loop. Clients' connections are kep
 Nagle's delay; `http.client` has none towards neighbours either. In two styles:
 
 - `own`: a connection of its own for each request to a neighbour. No state between requests, nothing
-  to go stale: THE rival of the targets.
+  to go stale. This is the rival of the targets.
 - `kept`: each thread keeps its connections to neighbours, which is quicker, and leaves it to luck
   that none of them is closed at the other end.
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,11 @@ def say(text: str) -> None:
 
 
 def finish(work: Callable[[], dict[str, Any]], to: Path | None) -> dict[str, Any]:
-    """Do a part's work and write its results to a file; where a tool is missing, end."""
+    """Do a part's work and write its results to a file; where a tool is missing, end.
+
+    A part that takes too long is told to end, and then ends what it has begun.
+    """
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     try:
         found = work()
     except Missing as missing:

@@ -65,42 +65,47 @@ class ChangeWatch:
     clock: IReactorTime
     now: Now
     _tallies: dict[RoomId, Tally] = field(init=False, factory=dict)
-    _not_before: float = field(init=False, default=-inf)
-    """When the next round may begin."""
-    _round: Deferred[None] | None = field(init=False, default=None)
+    _rooms: frozenset[RoomId] = field(init=False, default=frozenset())
+    _rounds: Deferred[None] | None = field(init=False, default=None)
 
-    def begin(self, rooms: Collection[RoomId]) -> None:
-        """Begin a round over these rooms, unless one is under way or was a moment ago."""
+    def watch(self, rooms: Collection[RoomId]) -> None:
+        """From now on watch these rooms, round by round; none ends it."""
+        self._rooms = frozenset(rooms)
         if not rooms:
             self._tallies.clear()
-        elif self._round is None and self.now() >= self._not_before:
-            self._round = ensureDeferred(self._go_round(frozenset(rooms)))
-            ignoring(self._round.addBoth(self._over), CancelledError)
+        elif self._rounds is None:
+            self._rounds = ensureDeferred(self._go_round_and_round())
+            ignoring(self._rounds.addBoth(self._over), CancelledError)
 
     def stop(self) -> None:
-        """End the round that is under way."""
-        if self._round is not None:
-            self._round.cancel()
+        """End it at once."""
+        if self._rounds is not None:
+            self._rounds.cancel()
 
     def _over(self, result: object) -> object:
-        self._round = None
+        self._rounds = None
         return result
 
-    async def _go_round(self, rooms: frozenset[RoomId]) -> None:
-        rest = REST_SECONDS
+    async def _go_round_and_round(self) -> None:
+        """By itself, for a pass may take half a minute."""
+        while self._rooms:
+            rest = await self._go_round(self._rooms)
+            await deferLater(self.clock, rest, lambda: None)
+
+    async def _go_round(self, rooms: frozenset[RoomId]) -> float:
+        """Go round once; returns how many seconds to rest afterwards."""
         try:
             await self._count(rooms)
             await self._look(rooms)
         except MayNotLook:
-            rest = AGAIN_SECONDS
+            return AGAIN_SECONDS
         except Outage:
             pass  # others tell of it; the rota goes on
         except CancelledError:
             raise
         except Exception:
             _log.failure("It could not be found out which rooms have changed")
-        finally:
-            self._not_before = self.now() + rest
+        return REST_SECONDS
 
     async def _count(self, rooms: frozenset[RoomId]) -> None:
         """Take note of each room's number, page by page; raises Outage."""

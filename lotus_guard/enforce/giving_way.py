@@ -12,13 +12,17 @@ from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 
 V = TypeVar("V")
 
-LEAST_HOLD, MOST_HOLD = 0.001, 0.01
-"""Seconds for which a room of a pass waits while somebody waits for a token."""
+HOLD = 0.001
+"""Seconds between two rooms of a pass while somebody waits for a token. A thousand rooms at a
+millisecond each are within what a pass may take (docs/overload.md)."""
+PATIENCE, MOST_PATIENCE = 0.002, 0.005
+"""So many seconds a room waits for the one before it, and while somebody waits for a token: where
+the neighbours are slow it is they that are waited for, and several rooms can do so at once."""
 PIECE = 50
 """Rooms that are gone through before others have their turn: some 12 µs each (measured)."""
 
@@ -36,46 +40,49 @@ async def in_pieces(items: Iterable[V], clock: IReactorTime) -> list[V]:
 
 @define(eq=False)
 class Turnstile:
-    """Lets the rooms of a pass in one by one: one in each of the reactor's rounds at the most.
+    """Lets the rooms of a pass in one by one: the next where the one before is done, or slow.
 
-    While somebody waits for a token, the next one waits as well: for its share of the time that
-    the pass has, and `LEAST_HOLD` in any case.
+    So a round of the reactor has the answers about one room in it and not about all that are asked
+    about at once. While somebody waits for a token, the next room waits a moment more.
     """
 
     clock: IReactorTime
     is_awaited: Callable[[], bool] = lambda: False
     """Whether somebody waits for a token."""
-    _until: float = field(init=False, default=0.0)
-    """When all should have been let in, by the clock."""
-    _left: int = field(init=False, default=0)
-    """How many rooms are still to come in this pass."""
+    _inside: int = field(init=False, default=0)
+    """How many rooms are being worked on."""
     _waiting: deque[Deferred[None]] = field(init=False, factory=deque)
-
-    def begin(self, rooms: int, seconds: float) -> None:
-        """A pass begins: so many rooms, to be let in within so many seconds."""
-        self._left, self._until = rooms, self.clock.seconds() + seconds
+    _next: IDelayedCall | None = field(init=False, default=None)
+    """When the next one is let in."""
 
     def turn(self) -> Deferred[None]:
-        """Wait for one's turn, which may be given up by cancelling."""
+        """Wait for one's turn, which may be given up by cancelling; then `leave` is to follow."""
         turn: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(turn)
-        if len(self._waiting) == 1:
-            self.clock.callLater(0, self._look)
+        self._await_next()
         return turn
 
-    def _look(self) -> None:
-        """Let the next one in, at once or after the longest time that they can wait."""
-        self.clock.callLater(self._hold(), self._let_in) if self.is_awaited() else self._let_in()
+    def leave(self) -> None:
+        """One whose turn it was is done."""
+        self._inside -= 1
+        if self._next is not None and not self._inside:
+            self._next.reset(self._hold())
+
+    def _await_next(self) -> None:
+        if self._next is None and self._waiting:
+            self._next = self.clock.callLater(self._hold(), self._let_in)
+
+    def _hold(self) -> float:
+        """For how many seconds the next one waits at most, as things are."""
+        if self.is_awaited():
+            return MOST_PATIENCE if self._inside else HOLD
+        return PATIENCE if self._inside else 0.0
 
     def _let_in(self) -> None:
+        self._next = None
         if not self._waiting:  # everybody has given up
             return
         turn = self._waiting.popleft()
-        self._left -= 1
-        if self._waiting:
-            self.clock.callLater(0, self._look)
+        self._inside += 1
+        self._await_next()
         turn.callback(None)
-
-    def _hold(self) -> float:
-        share = (self._until - self.clock.seconds()) / max(1, self._left)
-        return min(max(share, LEAST_HOLD), MOST_HOLD)

@@ -9,8 +9,8 @@ So three things are rationed:
   many they are, there is always a worker for the others.
 - A pass waits for slow rooms until its time is over, and no longer; they go on by themselves.
 
-And a pass gives way to tokens: after its first rooms it begins with one in each of the reactor's
-rounds.
+And a pass gives way to tokens: after its first rooms it begins with the next where one before is
+done, or slow.
 """
 
 from collections.abc import Callable, Coroutine, Iterable
@@ -33,8 +33,6 @@ WOKEN_AT_ONCE = 16
 """How many rooms that were woken are worked on at the same time, besides."""
 SLOW_AT_ONCE = 3
 """How many slow rooms are worked on at the same time, besides."""
-SHARE = 0.5
-"""Of the time until the next pass, in which the rooms of a pass are to have their turns."""
 SLOW_SECONDS = 0.5
 """A room whose last turn took longer is slow."""
 REST_TIMES = 4.0
@@ -153,9 +151,7 @@ class RoomQueue(Generic[V]):
                 self._slow.add(room)
             else:
                 quick.append(room)
-        self.turnstile.begin(len(quick), SHARE * (until - self.now()))
-        works = (self._take_in_pass(number, room) for number, room in enumerate(quick))
-        found = await gather_bounded(AT_ONCE, works)
+        found = await gather_bounded(AT_ONCE, map(self._take_in_pass, range(len(quick)), quick))
         with suppress(TimeoutError):
             await with_timeout(max(0.0, until - self.now()), self.clock, self._slow.done())
         late, self._found = self._found, []
@@ -187,9 +183,13 @@ class RoomQueue(Generic[V]):
         return last is not None and last[1] > SLOW_SECONDS
 
     async def _take_in_pass(self, number: int, room: RoomId) -> V | None:
-        if number >= AT_ONCE:
-            await self.turnstile.turn()
-        return await self._take(room, poll=True)
+        if number < AT_ONCE:
+            return await self._take(room, poll=True)
+        await self.turnstile.turn()
+        try:
+            return await self._take(room, poll=True)
+        finally:
+            self.turnstile.leave()
 
     async def _take_woken(self, room: RoomId) -> None:
         await self._take(room, poll=False)

@@ -42,7 +42,7 @@ class Loop:
         there = await self.live.run_pass()
         if self.members is not None:
             self.members.begin_round(self.live.candidates.occupied(self.live.counts))
-        self.changes.begin(self.live.overdue)
+        self.changes.watch(self.live.overdue)
         self.resolver.begin(there)
 
 

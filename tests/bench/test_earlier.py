@@ -1,5 +1,6 @@
 """Ours at another revision: found by git, and written where nothing of this tree is in its way."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from bench.earlier import last_tag, named, unpack
 from bench.tools import Missing
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 
 def git(where: Path, *words: str) -> None:

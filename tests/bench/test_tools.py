@@ -1,10 +1,14 @@
-"""What processes have used, by /proc."""
+"""What processes have used, by /proc; and that none is left behind."""
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from bench.tools import cpu, cpu_of_all, largest, rss
+from tests.real.processes import ROOT, until
 
 MIB = 1024 * 1024
 
@@ -43,3 +47,30 @@ def test_the_largest_is_one_of_those_that_are_added_up() -> None:
     finally:
         child.kill()
         child.join()
+
+
+PART = """
+import time
+from pathlib import Path
+from bench.tools import finish, ports, running
+
+def work():
+    (port,) = ports(1)
+    command = ["{python}", "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    with running("server", command, Path("."), port) as pid:
+        Path("pid").write_text(str(pid))
+        time.sleep(60)
+
+finish(work, None)
+"""
+
+
+def test_a_part_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    part = PART.format(python=sys.executable)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", part], cwd=tmp_path, env=env)
+    said = tmp_path / "pid"
+    until("its server runs", lambda: said.exists() and said.read_text(), 60.0)
+    process.terminate()
+    process.wait(30.0)
+    assert not Path(f"/proc/{said.read_text()}").exists()

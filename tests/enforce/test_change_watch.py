@@ -102,8 +102,8 @@ class Server:
     def run(self, seconds: float) -> None:
         """Have passes come by for so long."""
         for number in range(round(seconds / STEP)):
-            if number % 100 == 0:
-                self.watch.begin(self.rooms)
+            if number % 1500 == 0:  # a pass takes half a minute
+                self.watch.watch(self.rooms)
             self.clock.advance(STEP)
 
     def settle(self) -> None:

@@ -6,7 +6,14 @@ from attrs import define, field
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
-from lotus_guard.enforce.giving_way import LEAST_HOLD, MOST_HOLD, PIECE, Turnstile, in_pieces
+from lotus_guard.enforce.giving_way import (
+    HOLD,
+    MOST_PATIENCE,
+    PATIENCE,
+    PIECE,
+    Turnstile,
+    in_pieces,
+)
 
 
 class Rounds(Clock):
@@ -58,13 +65,53 @@ class Gate:
         return turns
 
 
-def test_one_comes_in_in_each_round_where_nobody_waits_for_a_token() -> None:
+def test_the_next_one_comes_in_when_the_one_before_is_done_and_not_in_the_same_round() -> None:
     gate = Gate()
     gate.come(3)
     assert gate.inside == []
+    gate.clock.round()
     for count in (1, 2, 3):
         gate.clock.round()
+        assert gate.inside == list(range(count)), "the one before is not done"
+        gate.turnstile.leave()
+        assert gate.inside == list(range(count)), "not before the next round"
+        gate.clock.round()
+
+
+def test_nobody_waits_long_for_one_that_waits_for_a_slow_neighbour() -> None:
+    gate = Gate()
+    gate.come(3)
+    gate.clock.advance(0)
+    for count in (1, 2, 3):
         assert gate.inside == list(range(count))
+        gate.clock.advance(PATIENCE)
+
+
+def test_while_somebody_waits_for_a_token_the_next_one_waits_a_moment_more() -> None:
+    gate = Gate(is_awaited=True)
+    gate.come(3)
+    gate.clock.advance(HOLD / 2)
+    assert gate.inside == []
+    gate.clock.advance(HOLD / 2)
+    assert gate.inside == [0]
+    gate.turnstile.leave()
+    gate.clock.advance(HOLD / 2)
+    assert gate.inside == [0]
+    gate.clock.advance(HOLD / 2)
+    assert gate.inside == [0, 1]
+    gate.clock.advance(MOST_PATIENCE - HOLD / 2)
+    assert gate.inside == [0, 1]
+    gate.clock.advance(HOLD / 2)
+    assert gate.inside == [0, 1, 2]
+
+
+def test_a_thousand_rooms_have_their_turns_in_time_though_tokens_are_asked_for_all_along() -> None:
+    gate = Gate(is_awaited=True)
+    for turn in gate.come(1000):
+        turn.addCallback(lambda _none: gate.turnstile.leave())
+    gate.clock.pump([HOLD / 8] * 9600)
+    assert len(gate.inside) == 1000
+    assert gate.clock.seconds() < 1.3
 
 
 def test_whoever_gives_up_holds_up_nobody() -> None:
@@ -74,37 +121,10 @@ def test_whoever_gives_up_holds_up_nobody() -> None:
     second.cancel()
     gate.clock.advance(0)
     assert gate.inside == [2]
+    gate.turnstile.leave()
     (last,) = gate.come(1)
     last.cancel()
     gate.clock.advance(0)
     gate.come(1)
     gate.clock.advance(0)
     assert gate.inside == [2, 0]
-
-
-def test_while_somebody_waits_for_a_token_the_pass_takes_the_time_that_it_has() -> None:
-    gate = Gate(is_awaited=True)
-    gate.turnstile.begin(rooms=200, seconds=1.0)
-    gate.come(200)
-    gate.clock.pump([0.0005] * 1000)
-    assert 90 <= len(gate.inside) <= 110, "half of them in half of the time"
-    gate.clock.pump([0.0005] * 1040)
-    assert len(gate.inside) == 200
-
-
-def test_a_pass_that_is_late_still_leaves_tokens_a_moment() -> None:
-    gate = Gate(is_awaited=True)
-    gate.turnstile.begin(rooms=50, seconds=-5.0)
-    gate.come(50)
-    gate.clock.pump([LEAST_HOLD / 4] * 60)
-    assert 10 <= len(gate.inside) <= 16
-
-
-def test_a_pass_with_few_rooms_is_not_held_up_for_long() -> None:
-    gate = Gate(is_awaited=True)
-    gate.turnstile.begin(rooms=2, seconds=1.0)
-    gate.come(2)
-    for count in (1, 2):
-        gate.clock.advance(0)
-        gate.clock.advance(MOST_HOLD)
-        assert len(gate.inside) == count

@@ -184,3 +184,24 @@ def test_a_stop_begins_nothing_more(yard: Yard) -> None:
     yard.clock.advance(60.0)
     assert len(yard.begun) == 1
     assert yard.clock.getDelayedCalls() == []
+
+
+def test_a_pass_begins_with_a_few_rooms_at_once_and_then_with_one_after_the_other(
+    yard: Yard,
+) -> None:
+    rooms = [RoomId(f"!{number}") for number in range(AT_ONCE + 2)]
+    passing = yard.all(rooms)
+    assert len(yard.begun) == AT_ONCE
+    yard.end(rooms[0])
+    assert len(yard.begun) == AT_ONCE, "others have their turn first"
+    yard.clock.advance(0)
+    assert len(yard.begun) == AT_ONCE + 1
+    yard.end(rooms[1])
+    assert len(yard.begun) == AT_ONCE + 1, "the one before is not done"
+    yard.end(rooms[AT_ONCE])
+    yard.clock.advance(0)
+    assert len(yard.begun) == AT_ONCE + 2
+    for room in (*rooms[2:AT_ONCE], rooms[-1]):
+        yard.end(room)
+    found: Any = passing.result
+    assert len(found) == len(rooms)

@@ -47,6 +47,17 @@ class Hall:
         return waiting
 
 
+def test_it_is_known_whether_anybody_waits_at_either_door() -> None:
+    clock = Clock()
+    load = LoadShedding(clock, clock.seconds, 1.0)
+    assert not load.is_serving()
+    for door in (load.requests, load.handed_on):
+        assert door.enter(A)
+        assert load.is_serving()
+        door.leave(A)
+        assert not load.is_serving()
+
+
 def test_one_waits_for_a_place_and_others_come_in_before_them() -> None:
     hall, said = Hall(), list[Any]()
     assert [hall.limiter.enter(A) for _ in range(3)] == [True, True, False]

@@ -54,7 +54,7 @@ class Overdue:
 
     passes: Any
 
-    def begin(self, rooms: list[str]) -> None:
+    def watch(self, rooms: list[str]) -> None:
         self.passes.did.append(("overdue", rooms))
 
 

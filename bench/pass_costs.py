@@ -1,7 +1,6 @@
 """What a room takes in a pass of the live loop and in memory, and a listener of Redis."""
 
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +54,10 @@ def _pass(made: World, passes: int = 4) -> Used:
     return cheapest(found)
 
 
+def _listed(guard: Guarded, count: float) -> bool:
+    return guard.metrics()[LISTED] >= count
+
+
 def passes(kind: str, rooms: int, present: int = 4) -> dict[str, Used]:
     """Measure a pass over so many rooms of a kind, by polling and with pushes."""
     load = traffic([kind], rooms, 1)
@@ -95,7 +98,7 @@ def all_passes(few: int = 20, rooms: int = 300, more: int = 40) -> Costs:
     return {name: max(0.0, value) for name, value in costs.items()}
 
 
-def memory(few: int = 20, many: int = 2000) -> Costs:
+def memory(few: int = 20, many: int = 1000) -> Costs:
     """Measure what a live room adds to a worker's memory, and to one's work that does not lead."""
     found = {rooms: _at_size(rooms) for rooms in (few, many)}
     leader, other, listing = ((found[many][at] - found[few][at]) / (many - few) for at in range(3))
@@ -109,7 +112,7 @@ def memory(few: int = 20, many: int = 2000) -> Costs:
     }
 
 
-def _at_size(rooms: int, lists: int = 5) -> tuple[float, float, float]:
+def _at_size(rooms: int, lists: int = 3) -> tuple[float, float, float]:
     """The bytes of the leader and of another worker, and what a list of all rooms takes of that."""
     load = traffic(["open"], rooms, 1)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -121,7 +124,7 @@ def _at_size(rooms: int, lists: int = 5) -> tuple[float, float, float]:
             each = []
             for _ in range(lists):
                 listed, before = other.metrics()[LISTED], other.cpu()
-                time.sleep(2 * PAUSE)
+                until("two lists", partial(_listed, other, listed + 2), 60.0, pause=2 * PAUSE)
                 taken = other.cpu() - before
                 each.append(taken / (other.metrics()[LISTED] - listed))
             return leader.rss() * 2.0**20, other.rss() * 2.0**20, min(each)

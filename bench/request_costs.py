@@ -32,8 +32,13 @@ ROOMS = 192
 """Rooms of each kind that are asked about."""
 NEWCOMERS = 3
 """Rounds of newcomers, each a part of its own."""
-STILL = {"LOTUS_GUARD_RECONCILE_INTERVAL": "600", "LOTUS_GUARD_SEAT_HOLD": "600"}
-"""No pass of the live loop falls into a measurement of requests."""
+STILL = {
+    "LOTUS_GUARD_RECONCILE_INTERVAL": "600",
+    "LOTUS_GUARD_SEAT_HOLD": "600",
+    "LOTUS_GUARD_DEADLINE": "20",
+}
+"""No pass falls into a measurement of requests, and none of them is given up as late."""
+OPENED = "lotus_guard_fail_open_total"
 
 
 @frozen
@@ -105,6 +110,10 @@ def requests(guards: int) -> Iterator[tuple[str, Used]]:
             beat(made)
             yield "token, refused", _asking(made, load.asks["full"][1:], 403)
             yield from _hints(made, load)
+            opened = {
+                k: v for k, v in made.guards[0].metrics().items() if k.startswith(OPENED) and v
+            }
+            assert not opened, f"some tokens were not judged: {opened}"
 
 
 def _hints(made: World, load: Traffic) -> Iterator[tuple[str, Used]]:

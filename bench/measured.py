@@ -27,7 +27,7 @@ from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from tests.real.processes import Answer, http, until
 
 QUARTER = 0.25
-LITTLE = 0.01
+LITTLE = 0.025
 """CPU seconds in a quarter of a second; a guard that rests takes less."""
 EVENTS = ("io.lotus.voice_limit", "io.lotus.room_quality")
 COVERED = [*EVENTS, "m.room.member", "m.room.power_levels"]

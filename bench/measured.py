@@ -26,6 +26,9 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
 from tests.real.processes import Answer, http, until
 
+QUARTER = 0.25
+LITTLE = 0.025
+"""CPU seconds in a quarter of a second; a guard that rests takes less."""
 EVENTS = ("io.lotus.voice_limit", "io.lotus.room_quality")
 COVERED = [*EVENTS, "m.room.member", "m.room.power_levels"]
 Policies = Mapping[str, Mapping[str, Any]]
@@ -175,21 +178,34 @@ def cheapest(parts: Sequence[Used]) -> Used:
     return {name: min(part[name] for part in parts) for name in parts[0]}
 
 
-def each_of(made: World, parts: Sequence[Callable[[], int]], settle: float = 0.7) -> Used:
+def each_of(made: World, parts: Sequence[Callable[[], int]]) -> Used:
     """What each request takes, in the cheapest of some parts; a part returns how many it made.
 
-    `settle` seconds later what was put off (decisions, news) has been done as well. What the
-    processes use when nobody asks is measured first, and does not count.
+    What is put off (decisions, news, looks at rooms) is waited for. What the processes use when
+    nobody asks is measured first, and does not count.
     """
-    idle = _in_a_second(made)
+    rest(made)
+    idle = {**_in_a_second(made), "news": 0.0}  # nobody tells anything unasked
     found = []
     for part in parts:
         before, begun = used(made), time.monotonic()
         count = part()
-        time.sleep(settle)
+        rest(made)
         spent, taken = time.monotonic() - begun, difference(used(made), before)
         found.append({name: max(0.0, taken[name] - spent * idle[name]) / count for name in taken})
     return {**cheapest(found), **_on_average(found, ("redis", "news", "commands"))}
+
+
+def rest(made: World) -> None:
+    """Wait until the guards have nothing more to do than what they do each second."""
+    until("the guards rest", lambda: _rests(made), 60.0, pause=0.0)
+
+
+def _rests(made: World) -> bool:
+    before = used(made)
+    time.sleep(QUARTER)
+    found = difference(used(made), before)
+    return all(found.get(name, 0.0) < LITTLE for name in ("guard", "other"))
 
 
 def _on_average(parts: Sequence[Used], names: Sequence[str]) -> Used:
@@ -203,6 +219,6 @@ def _in_a_second(made: World) -> Used:
     found = []
     for _ in range(4):
         before = used(made)
-        time.sleep(0.25)
-        found.append(difference(used(made), before, 4.0))
+        time.sleep(QUARTER)
+        found.append(difference(used(made), before, 1.0 / QUARTER))
     return cheapest(found)

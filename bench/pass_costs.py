@@ -54,6 +54,10 @@ def _pass(made: World, passes: int = 4) -> Used:
     return cheapest(found)
 
 
+def _listed(guard: Guarded, count: float) -> bool:
+    return guard.metrics()[LISTED] >= count
+
+
 def passes(kind: str, rooms: int, present: int = 4) -> dict[str, Used]:
     """Measure a pass over so many rooms of a kind, by polling and with pushes."""
     load = traffic([kind], rooms, 1)
@@ -84,9 +88,9 @@ def all_passes(few: int = 20, rooms: int = 300, more: int = 40) -> Costs:
             costs[f"pass, {kind}, {how}"] = (each["guard"] - base["guard"]) / (rooms - few)
         pushed = found["pushed"]
         costs[f"pass, {kind}: Redis"] = (pushed["redis"] - base["redis"]) / (rooms - few)
-        costs[f"pass, {kind}: commands"] = (pushed["commands"] - base["commands"]) / (rooms - few)
-        if kind == "open":
-            costs["pass, another worker"] = (pushed["other"] - base["other"]) / (rooms - few)
+        if kind != "open":
+            commands = pushed["commands"] - base["commands"]
+            costs[f"pass, {kind}: commands"] = commands / (rooms - few)
     say("passes: more people")
     many = passes("limit", rooms // 3, more)["pushed"]["guard"]
     each_room = (many - base["guard"]) / (rooms // 3 - few)
@@ -94,22 +98,33 @@ def all_passes(few: int = 20, rooms: int = 300, more: int = 40) -> Costs:
     return {name: max(0.0, value) for name, value in costs.items()}
 
 
-def memory(few: int = 20, many: int = 2000) -> Costs:
-    """Measure what a worker has in memory, and what a live room with four people adds."""
-    found = {}
-    for rooms in (few, many):
-        load = traffic(["sources"], rooms, 1)
-        with tempfile.TemporaryDirectory(prefix="bench-") as name:
-            made = World(Path(name), load.all()[:1], load.policies())
-            settings = {**PASSES, "LOTUS_GUARD_RECONCILE_INTERVAL": "2"}
-            with world(made, 2, **settings):
-                leader = made.guards[0]
-                until("two passes", partial(_passed, leader, 2), 300.0, pause=1.0)
-                found[rooms] = [each.rss() * 1024 * 1024 for each in made.guards]
+def memory(few: int = 20, many: int = 1000) -> Costs:
+    """Measure what a live room adds to a worker's memory, and to one's work that does not lead."""
+    found = {rooms: _at_size(rooms) for rooms in (few, many)}
+    leader, other, listing = ((found[many][at] - found[few][at]) / (many - few) for at in range(3))
     return {
         "memory, a person": remembered(),
         "memory, a worker": found[few][0],
-        "memory, a live room: leader": (found[many][0] - found[few][0]) / (many - few),
-        "memory, a live room: another worker": (found[many][1] - found[few][1]) / (many - few),
+        "memory, a live room: leader": leader,
+        "memory, a live room: another worker": other,
+        "pass, another worker": max(0.0, listing),
         "bytes, a participant": float(len(person(1).SerializeToString())),
     }
+
+
+def _at_size(rooms: int, lists: int = 3) -> tuple[float, float, float]:
+    """The bytes of the leader and of another worker, and what a list of all rooms takes of that."""
+    load = traffic(["open"], rooms, 1)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        made = World(Path(name), load.all()[:1], load.policies())
+        with world(made, 2, **PASSES):
+            leader, other = made.guards
+            beat(made)
+            until("two passes", partial(_passed, leader, 2), 300.0, pause=PAUSE)
+            each = []
+            for _ in range(lists):
+                listed, before = other.metrics()[LISTED], other.cpu()
+                until("two lists", partial(_listed, other, listed + 2), 60.0, pause=2 * PAUSE)
+                taken = other.cpu() - before
+                each.append(taken / (other.metrics()[LISTED] - listed))
+            return leader.rss() * 2.0**20, other.rss() * 2.0**20, min(each)

@@ -6,9 +6,12 @@ lk-jwt-service is not measured: what it does for a token is the same with and wi
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote
+
+from livekit.protocol import room as lk_room
 
 from bench.tools import cpu_of_threads, say
 from lotus_guard.core.token import KeyPair, mint
@@ -34,11 +37,11 @@ def each_of(pid: int, count: int, ask: Callable[[], object]) -> float:
 class Kept:
     """A client that keeps its connection, as the guard does."""
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(self, port: int, token: str, kind: str = "application/json") -> None:
         self._there = HTTPConnection("127.0.0.1", port, timeout=30.0)
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": kind}
 
-    def ask(self, method: str, path: str, body: str | None = None) -> int:
+    def ask(self, method: str, path: str, body: bytes | None = None) -> int:
         """Ask; returns the length of the answer."""
         self._there.request(method, path, body, self._headers)
         answer = self._there.getresponse()
@@ -74,12 +77,14 @@ def livekit(directory: Path, rooms: int = 1000) -> dict[str, float]:
     try:
         for number in range(rooms):
             there.create_room(f"room{number}")
-        lists = Kept(there.port, _token({"roomList": True}))
-        admin = Kept(there.port, _token({"roomAdmin": True, "room": "room0"}))
+        kind = "application/protobuf"
+        lists = Kept(there.port, _token({"roomList": True}), kind)
+        admin = Kept(there.port, _token({"roomAdmin": True, "room": "room0"}), kind)
         path, pid = "/twirp/livekit.RoomService/", there.process.pid
-        all_rooms = each_of(pid, 5, lambda: lists.ask("POST", f"{path}ListRooms", "{}"))
-        body = '{"room": "room0"}'
-        people = each_of(pid, 60, lambda: admin.ask("POST", f"{path}ListParticipants", body))
+        rooms_there = partial(lists.ask, "POST", f"{path}ListRooms", b"")
+        body = lk_room.ListParticipantsRequest(room="room0").SerializeToString()
+        people_there = partial(admin.ask, "POST", f"{path}ListParticipants", body)
+        all_rooms, people = each_of(pid, 10, rooms_there), each_of(pid, 60, people_there)
         return {"LiveKit, a room listed": all_rooms / rooms, "LiveKit, a look at a room": people}
     finally:
         there.process.stop()

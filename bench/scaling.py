@@ -172,7 +172,11 @@ OTHERS: Mapping[str, tuple[str, float, str]] = {
     "pass, limit, polled": ("a room in a pass, limit, polled", 1e6, "µs"),
     "pass, limit, pushed": ("a room in a pass, limit, pushed", 1e6, "µs"),
     "pass, limit, a person": ("a person more in such a room", 1e6, "µs"),
-    "pass, limit: Redis": ("what Redis does for it, limit", 1e6, "µs"),
+    "pass, open: Redis": ("what Redis does for a room in a pass, open", 1e6, "µs"),
+    "pass, sources: Redis": ("the same, sources", 1e6, "µs"),
+    "pass, limit: Redis": ("the same, limit", 1e6, "µs"),
+    "pass, sources: commands": ("its commands, sources", 1.0, "commands"),
+    "pass, limit: commands": ("its commands, limit", 1.0, "commands"),
     "pass, another worker": ("a room in a pass, in a worker that does not lead", 1e6, "µs"),
     "Redis, a listener": ("Redis: each listener of a piece of news", 1e6, "µs"),
     "a person there": ("a person more in a room with a limit, for each token there", 1e6, "µs"),
@@ -209,10 +213,13 @@ def request_costs(costs: Costs) -> str:
 def other_costs(costs: Costs) -> str:
     """The other unit costs."""
     rows = [
-        (words, f"{costs[name] * scale:,.3g} {unit}")
-        for name, (words, scale, unit) in OTHERS.items()
+        (words, _shown(costs[name] * scale, unit)) for name, (words, scale, unit) in OTHERS.items()
     ]
     return markdown(("", "takes"), rows)
+
+
+def _shown(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.2g} {unit}"
 
 
 def tables(load: Load, costs: Costs, seconds: float, seed: int) -> Iterator[tuple[str, str]]:
@@ -225,16 +232,16 @@ def tables(load: Load, costs: Costs, seconds: float, seed: int) -> Iterator[tupl
     yield "Unit costs: all else", other_costs(costs)
 
 
-TABLE = r"(?m)^\|.*\n(?:\|.*\n)+"
+TABLE = re.compile(r"^\|.*\n(?:\|.*\n)+", re.MULTILINE)
 
 
 def put_in(page: str, heading: str, table: str) -> str:
     """Write a table in the place of the first one below a heading; raises ValueError."""
-    start = page.index(f"## {heading}\n")
-    found = re.compile(TABLE).search(page, start)
+    head, _, below = page.partition(f"## {heading}\n")
+    found = TABLE.search(below)
     if found is None:
         raise ValueError(f"{heading}: no table")
-    return page[: found.start()] + table + "\n" + page[found.end() :]
+    return f"{head}## {heading}\n{below[: found.start()]}{table}\n{below[found.end() :]}"
 
 
 def main() -> None:

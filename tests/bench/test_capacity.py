@@ -12,12 +12,8 @@ from lotus_guard.enforce.candidates import MOST_ROOMS
 COSTS = read()
 ONE, TWO, TEN = Deployment("one"), Deployment("two", workers=2), Deployment("ten", workers=10)
 POLLING = Deployment("polling", is_pushed=False)
-
-
-def free(**costs: float) -> dict[str, float]:
-    """Everything for nothing, but for this."""
-    named = {name.replace("__", ": ").replace("_", " "): value for name, value in costs.items()}
-    return {**dict.fromkeys(COSTS, 0.0), **named}
+FREE = dict.fromkeys(COSTS, 0.0)
+"""Everything for nothing."""
 
 
 @given(st.floats(1.0, 50_000.0), st.floats(1.0, 3.0), st.sampled_from([ONE, TWO, TEN, POLLING]))
@@ -49,40 +45,40 @@ def test_what_is_full_at_the_limit_is_what_was_said() -> None:
 
 def test_where_all_is_free_memory_is_the_bound() -> None:
     near = evolve(Load(), distance=0.0)
-    limit = capacity(ONE, near, free())
+    limit = capacity(ONE, near, FREE)
     assert (round(limit.rooms), limit.part) == (MOST_ROOMS, "the rooms that a guard remembers")
 
 
 def test_a_slow_livekit_is_the_bound_where_work_is_free() -> None:
     far = evolve(Load(), distance=0.1)
-    limit = capacity(ONE, far, free())
+    limit = capacity(ONE, far, FREE)
     assert limit.part == "the turns of a pass"
     assert round(limit.rooms) == 4 * INTERVAL / 0.1 / 0.2  # one room in five has a policy
 
 
 def test_more_workers_share_tokens_and_not_the_loop() -> None:
     dear = {"token, open, newcomer: with Redis": 0.001, "token, open, newcomer": 0.001}
-    costs = {**free(), **dear}
+    costs = {**FREE, **dear}
     assert round(tokens_alone(ONE, costs, "open")) == round(BUSY / 0.001)
     assert round(tokens_alone(TEN, costs, "open")) == round(10 * BUSY / 0.001)
-    looping = {**free(), "pass, open, pushed": 0.0002}
+    looping = {**FREE, "pass, open, pushed": 0.0002}
     assert capacity(ONE, Load(), looping).rooms == capacity(TEN, Load(), looping).rooms
     apart = evolve(TEN, loop_parts=10)
     assert capacity(apart, Load(), looping).part != capacity(TEN, Load(), looping).part
 
 
 def test_news_is_a_cost_that_more_workers_do_not_share() -> None:
-    heard = {**free(), "token, open, newcomer: another worker": 0.0001}
+    heard = {**FREE, "token, open, newcomer: another worker": 0.0001}
     two, ten = (tokens_alone(each, heard, "open") for each in (TWO, TEN))
     assert round(two) == round(BUSY / 0.00005)
     assert round(ten) == round(BUSY / 0.00009)
 
 
 def test_shards_share_keys_and_not_news() -> None:
-    keys = {**free(), "token, open, newcomer: Redis": 0.001}
+    keys = {**FREE, "token, open, newcomer: Redis": 0.001}
     three = evolve(TEN, shards=3)
     assert round(tokens_alone(three, keys, "open")) == 3 * round(tokens_alone(TEN, keys, "open"))
-    telling = {**free(), "token, open, newcomer: news": 1.0, "Redis, a listener": 0.0001}
+    telling = {**FREE, "token, open, newcomer: news": 1.0, "Redis, a listener": 0.0001}
     assert tokens_alone(three, telling, "open") == tokens_alone(TEN, telling, "open")
 
 

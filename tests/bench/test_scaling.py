@@ -9,8 +9,10 @@ from bench.costs import read
 from bench.scaling import (
     DEPLOYMENTS,
     NOT_BUILT,
+    OTHERS,
     PAGE,
     REMEDIES,
+    REQUESTS,
     SECONDS,
     SEED,
     put_in,
@@ -28,6 +30,12 @@ def test_the_tables_of_the_page_are_what_is_printed() -> None:
         assert put_in(page, heading, table) == page, (
             f"{heading}: run python -m bench.scaling --write"
         )
+
+
+def test_the_page_shows_every_unit_cost() -> None:
+    kinds = ("", ": with Redis", ": another worker", ": Redis", ": news", ": commands", ": bytes")
+    shown = {f"{name}{kind}" for name in (*REQUESTS, *OTHERS) for kind in kinds}
+    assert read().keys() - shown == set(), "measured for nothing, or no more"
 
 
 def test_a_table_is_put_in_below_its_heading() -> None:

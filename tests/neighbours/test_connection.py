@@ -243,6 +243,8 @@ def pieces(draw: Any) -> list[bytes]:
 @given(st.sampled_from([b"GET", b"POST", b"HEAD"]), pieces(), st.booleans())
 @example(b"GET", [PLAIN], False)
 @example(b"HEAD", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"], False)
+@example(b"HEAD", [PLAIN.replace(b": 2", b": 0")[:-2]], False)
+@example(b"HEAD", [PLAIN], False)
 @example(b"GET", [CHUNKED], False)
 @example(b"GET", [PLAIN[:5], PLAIN[5:]], True)
 def test_it_says_what_twisteds_own_client_says(

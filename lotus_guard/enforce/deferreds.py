@@ -84,13 +84,16 @@ def with_timeout(
 
     Where less than nothing is left, because we were late ourselves, that is at once.
 
-    A Deferred that is handed in is the one that comes back: nobody else may be waiting on it.
+    A Deferred that is handed in is the one that comes back: nobody else may be waiting on it. What
+    has its result already, as with seats in memory, needs no timer.
 
     Twisted's own `addTimeout` says so only where the cancelled work fails with CancelledError,
     and an HTTP request that is cancelled does not.
     """
 
     waiting = work if isinstance(work, Deferred) else ensureDeferred(work)
+    if waiting.called and not waiting.paused:
+        return waiting
     deadline = _Deadline(clock, waiting.cancel)
     deadline.delayed = clock.callLater(max(0.0, seconds), deadline.is_up)
     return waiting.addBoth(deadline.over)

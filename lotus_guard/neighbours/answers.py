@@ -52,7 +52,7 @@ _NOWHERE: Any = _Nowhere()
 
 
 @implementer(IResponse)
-@define(eq=False)
+@define(eq=False, repr=False)
 class WholeAnswer:
     """An answer of which all has come."""
 

@@ -42,7 +42,7 @@ class BytesBody:
         """Do nothing: it has been written."""
 
 
-@frozen
+@frozen(repr=False)
 class KnownBody:
     """An answer's body that was there from the beginning: all of it, and no connection behind it.
 

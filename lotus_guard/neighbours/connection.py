@@ -34,7 +34,7 @@ _LENGTHS = {b"Content-Length", b"Transfer-Encoding"}
 
 
 @implementer(IClientRequest)
-@define(eq=False)
+@define(eq=False, repr=False)
 class Asked:
     """A request as it goes over a connection."""
 
@@ -119,8 +119,7 @@ class Connection(Protocol):
         """Read an answer, or a part of one."""
         if self._unusual is None:
             if self._asked is None:
-                self._is_open = False  # nobody has asked
-                self.transport.abortConnection()  # type: ignore[union-attr]
+                self._abort()  # nobody has asked
                 return
             answer = None if self._asked.method == b"HEAD" else read_answer(data)
             if answer is not None:
@@ -151,8 +150,7 @@ class Connection(Protocol):
         if not self._answered.called:
             self._head += len(data)
             if self._head > MOST_HEAD:
-                self._unusual = None
-                self.transport.abortConnection()  # type: ignore[union-attr]
+                self._abort()
                 unusual.connectionLost(Failure(ValueError("an endless head")))
                 return
         unusual.dataReceived(data)
@@ -165,7 +163,12 @@ class Connection(Protocol):
         if self._unusual is not None:
             self._unusual.answered.cancel()
         else:
-            self.transport.abortConnection()  # type: ignore[union-attr]
+            self._abort()
+
+    def _abort(self) -> None:
+        """Close it at once; whatever comes yet is for nobody."""
+        self._is_open, self._asked, self._unusual = False, None, None
+        self.transport.abortConnection()  # type: ignore[union-attr]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Fail whoever waits for an answer."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -163,6 +163,28 @@ def test_what_comes_in_time_comes_as_it_is_and_leaves_no_call_behind() -> None:
         work.callback(outcome)
     assert results == [[7], [Trouble]]
     assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("seconds", [2.0, -2.0])
+def test_what_has_its_result_already_needs_no_timer(seconds: float) -> None:
+    clock = Clock()
+
+    async def work() -> int:
+        return 7
+
+    assert heard(with_timeout(seconds, clock, work())) == [7]
+    assert heard(with_timeout(seconds, clock, succeed(7))) == [7]
+    assert heard(with_timeout(seconds, clock, fail(Trouble()))) == [Trouble]
+    assert clock.getDelayedCalls() == []
+
+
+def test_what_has_a_result_that_waits_for_another_has_a_deadline() -> None:
+    clock = Clock()
+    chained = succeed(1).addCallback(lambda _: Deferred[int]())
+    said = heard(with_timeout(2.0, clock, chained))
+    assert said == []
+    clock.pump([2.0, 0.0])
+    assert said == [TimeoutError]
 
 
 def test_what_takes_too_long_is_cancelled() -> None:

@@ -22,7 +22,8 @@ from twisted.web.iweb import IClientRequest
 from zope.interface.verify import verifyObject
 
 from lotus_guard.enforce.ports import Allowance
-from lotus_guard.neighbours.bodies import AnswerBody
+from lotus_guard.neighbours.answers import read_answer
+from lotus_guard.neighbours.bodies import AnswerBody, KnownBody
 from lotus_guard.neighbours.connection import MOST_HEAD, Asked, Connection, asked
 from tests.neighbours.answering import outcome_of
 
@@ -243,6 +244,8 @@ def pieces(draw: Any) -> list[bytes]:
 @given(st.sampled_from([b"GET", b"POST", b"HEAD"]), pieces(), st.booleans())
 @example(b"GET", [PLAIN], False)
 @example(b"HEAD", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"], False)
+@example(b"HEAD", [PLAIN.replace(b": 2", b": 0")[:-2]], False)
+@example(b"HEAD", [PLAIN], False)
 @example(b"GET", [CHUNKED], False)
 @example(b"GET", [PLAIN[:5], PLAIN[5:]], True)
 def test_it_says_what_twisteds_own_client_says(
@@ -370,6 +373,26 @@ def test_who_gives_up_closes_the_connection(begun: bytes) -> None:
     assert connection.transport.disconnecting
     connection.connectionLost(Failure(ConnectionDone()))
     assert idle == []
+
+
+@pytest.mark.parametrize("begun", [b"", PLAIN[:20]])
+def test_what_comes_after_giving_up_is_for_nobody(begun: bytes) -> None:
+    connection, idle = connected()
+    asking = connection.request(GET())
+    outcome_of(asking)
+    if begun:
+        connection.dataReceived(begun)
+    asking.cancel()
+    connection.dataReceived(PLAIN)
+    assert (connection.is_idle, idle) == (False, [])
+
+
+def test_neither_a_request_nor_an_answer_shows_its_secrets() -> None:
+    headers = Headers({b"Authorization": [b"Bearer secret"]})
+    answer = read_answer(PLAIN)
+    assert "secret" not in repr(asked(b"GET", b"", b"/", b"h", headers, b"secret"))
+    assert "ok" not in repr(answer)
+    assert "ok" not in repr(KnownBody(b"ok"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -15,6 +15,7 @@ from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.overload.request_head import MOST_BYTES, MOST_LINES, MOST_NAME, read_head
 
 HEAD = b"POST /get_token HTTP/1.1\r\nHost: h\r\ncontent-length:\t3 \r\nX-A: 1\r\nx-a: 2\r\n\r\n"
+ASK = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 def test_a_plain_head_is_read() -> None:
@@ -170,6 +171,24 @@ def test_no_byte_makes_another_request_of_it_than_twisted_reads(
 ) -> None:
     data = b"".join(pieces)
     ours, theirs = both(cut(data, cuts))
+    assert ours == theirs
+
+
+EVIL = st.sampled_from((*SEPARATORS, *WORDS, *PLAIN))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, len(HEAD) + 2), EVIL), min_size=1, max_size=2),
+    st.lists(st.integers(0, 400), max_size=2),
+)
+@settings(max_examples=400)
+def test_nor_does_a_byte_within_a_plain_request(
+    spoilt: list[tuple[int, bytes]], cuts: list[int]
+) -> None:
+    data = HEAD + b"abc"
+    for place, evil in spoilt:
+        data = data[:place] + evil + data[place:]
+    ours, theirs = both(cut(data + ASK, cuts))
     assert ours == theirs
 
 

@@ -213,6 +213,31 @@ def test_requests_one_after_another_are_served_alike(
     assert ours[0], "the first is served, whatever comes after it"
 
 
+@pytest.mark.parametrize("cut_at", [b"Host", b"X-A", b"abc", b"c"])
+def test_what_looks_like_a_head_within_a_request_is_none(cut_at: bytes) -> None:
+    """A cut between two lines, or in a body, makes no other request of what follows."""
+    whole = HEAD.replace(b"3 ", b"%d " % (3 + len(ASK))) + b"abc"
+    place = whole.index(cut_at)
+    ours, theirs = both([whole[:place], ASK + whole[place:]])
+    assert ours == theirs
+    assert len(ours[0]) < 2
+
+
+def test_nothing_is_served_behind_the_last_request_of_a_connection() -> None:
+    class HalfClosed(Line):
+        """Its client reads no more: Twisted then says nowhere that it is being closed."""
+
+        def loseConnection(self) -> None:
+            pass
+
+    site: Any = QuietSite(Asked(), requestFactory=BoundedRequest, reactor=Clock())
+    channel = site.buildProtocol(None)
+    channel.makeConnection(HalfClosed())
+    channel.dataReceived(ASK.replace(b"1.1", b"1.0"))
+    channel.dataReceived(ASK)
+    assert len(site.resource.seen) == 1
+
+
 def test_a_head_that_comes_at_once_is_read_at_once() -> None:
     """Or all of this would be for nothing."""
     site: Any = QuietSite(Asked(), requestFactory=BoundedRequest, reactor=Clock())

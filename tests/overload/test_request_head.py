@@ -13,6 +13,7 @@ from twisted.web.resource import Resource
 
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.overload.request_head import MOST_BYTES, MOST_LINES, MOST_NAME, read_head
+from tests.overload.test_http_limits import Page, Slow
 
 HEAD = b"POST /get_token HTTP/1.1\r\nHost: h\r\ncontent-length:\t3 \r\nX-A: 1\r\nx-a: 2\r\n\r\n"
 ASK = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -221,6 +222,21 @@ def test_what_looks_like_a_head_within_a_request_is_none(cut_at: bytes) -> None:
     ours, theirs = both([whole[:place], ASK + whole[place:]])
     assert ours == theirs
     assert len(ours[0]) < 2
+
+
+def test_no_request_more_is_served_while_the_client_does_not_read() -> None:
+    """What follows a body comes back to the channel as if it had just been read."""
+    counts = []
+    for kind in (QuietSite, TwistedSite):
+        site: Any = kind(Page(), requestFactory=BoundedRequest, reactor=Clock())
+        channel, line = site.buildProtocol(None), Slow()
+        channel.makeConnection(line)
+        channel.dataReceived((ASK + HEAD + b"abc") * 100)
+        counts.append(line.served)
+        for _ in range(200):
+            line.read()
+        assert line.served == 200
+    assert counts[0] == counts[1] < 10
 
 
 def test_nothing_is_served_behind_the_last_request_of_a_connection() -> None:

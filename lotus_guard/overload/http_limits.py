@@ -116,7 +116,7 @@ class BoundedChannel(HTTPChannel):
 
     def _take_head(self, data: bytes) -> bytes:
         """Take in a head that has come in one piece; returns what is left to read."""
-        is_new = self.line_mode and not (self.requests or self._buffer or self._busyReceiving)
+        is_new = self.line_mode and not (self.requests or self._buffer)
         if not is_new or self.paused or self.transport.disconnecting:
             return data
         head = read_head(data)

@@ -48,7 +48,6 @@ LEANED_ON = (
     Leaned("overload/http_limits.py", "_GenericHTTPChannelProtocol", "what a Site serves with"),
     Leaned("overload/http_limits.py", "_abortingCall", "a cut connection is closed in the end"),
     Leaned("overload/http_limits.py", "_buffer", "whether a part of the next request is there"),
-    Leaned("overload/http_limits.py", "_busyReceiving", "whether it is read already, further out"),
     Leaned("overload/http_limits.py", "_handlingRequest", "whether it is our turn or the client's"),
     Leaned("overload/http_limits.py", "_networkProducer", "no more is read while nobody reads"),
     Leaned("overload/http_limits.py", "_path", "a webhook's bound is known before its body comes"),
@@ -224,14 +223,6 @@ def test_a_channel_handles_a_request_from_its_last_byte_to_its_answer(channel: A
     assert channel._buffer == b""
     channel.dataReceived(ASK[:5])
     assert channel._buffer == ASK[:5]
-
-
-def test_a_channel_knows_that_it_is_reading(channel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[bool] = []
-    monkeypatch.setattr(channel, "lineReceived", lambda _: seen.append(channel._busyReceiving))
-    channel.dataReceived(ASK)
-    assert set(seen) == {True}
-    assert channel._busyReceiving is False
 
 
 def test_headers_are_lists_under_one_spelling_each() -> None:

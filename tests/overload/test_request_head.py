@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -13,8 +13,10 @@ from twisted.web.resource import Resource
 
 from lotus_guard.overload.http_limits import BoundedRequest, QuietSite
 from lotus_guard.overload.request_head import MOST_BYTES, MOST_LINES, MOST_NAME, read_head
+from tests.overload.test_http_limits import Page, Slow
 
 HEAD = b"POST /get_token HTTP/1.1\r\nHost: h\r\ncontent-length:\t3 \r\nX-A: 1\r\nx-a: 2\r\n\r\n"
+ASK = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 def test_a_plain_head_is_read() -> None:
@@ -173,6 +175,24 @@ def test_no_byte_makes_another_request_of_it_than_twisted_reads(
     assert ours == theirs
 
 
+EVIL = st.sampled_from((*SEPARATORS, *WORDS, *PLAIN))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, len(HEAD) + 2), EVIL), min_size=1, max_size=2),
+    st.lists(st.integers(0, 400), max_size=2),
+)
+@settings(max_examples=400)
+def test_nor_does_a_byte_within_a_plain_request(
+    spoilt: list[tuple[int, bytes]], cuts: list[int]
+) -> None:
+    data = HEAD + b"abc"
+    for place, evil in spoilt:
+        data = data[:place] + evil + data[place:]
+    ours, theirs = both(cut(data + ASK, cuts))
+    assert ours == theirs
+
+
 REQUESTS = st.builds(
     lambda method, body, more: (
         b"%s /p HTTP/1.1\r\nHost: h\r\n%s%s\r\n%s"
@@ -192,6 +212,46 @@ def test_requests_one_after_another_are_served_alike(
     ours, theirs = both(cut(data, cuts))
     assert ours == theirs
     assert ours[0], "the first is served, whatever comes after it"
+
+
+@pytest.mark.parametrize("cut_at", [b"Host", b"X-A", b"abc", b"c"])
+def test_what_looks_like_a_head_within_a_request_is_none(cut_at: bytes) -> None:
+    """A cut between two lines, or in a body, makes no other request of what follows."""
+    whole = HEAD.replace(b"3 ", b"%d " % (3 + len(ASK))) + b"abc"
+    place = whole.index(cut_at)
+    ours, theirs = both([whole[:place], ASK + whole[place:]])
+    assert ours == theirs
+    assert len(ours[0]) < 2
+
+
+def test_no_request_more_is_served_while_the_client_does_not_read() -> None:
+    """What follows a body comes back to the channel as if it had just been read."""
+    counts = []
+    for kind in (QuietSite, TwistedSite):
+        site: Any = kind(Page(), requestFactory=BoundedRequest, reactor=Clock())
+        channel, line = site.buildProtocol(None), Slow()
+        channel.makeConnection(line)
+        channel.dataReceived((ASK + HEAD + b"abc") * 100)
+        counts.append(line.served)
+        for _ in range(200):
+            line.read()
+        assert line.served == 200
+    assert counts[0] == counts[1] < 10
+
+
+def test_nothing_is_served_behind_the_last_request_of_a_connection() -> None:
+    class HalfClosed(Line):
+        """Its client reads no more: Twisted then says nowhere that it is being closed."""
+
+        def loseConnection(self) -> None:
+            pass
+
+    site: Any = QuietSite(Asked(), requestFactory=BoundedRequest, reactor=Clock())
+    channel = site.buildProtocol(None)
+    channel.makeConnection(HalfClosed())
+    channel.dataReceived(ASK.replace(b"1.1", b"1.0"))
+    channel.dataReceived(ASK)
+    assert len(site.resource.seen) == 1
 
 
 def test_a_head_that_comes_at_once_is_read_at_once() -> None:

@@ -42,38 +42,40 @@ class Issuing:
         """Restrain a token by the rules that are enforced, and record what the others would do."""
         binding = [each for each in findings if each.wanted or forbids_any(each.verdict)]
         enforced = [each for each in binding if not each.is_observed]
-        restrained = self._restrained(token, enforced)
+        bans = _bans(enforced)
+        restrained = self._restrained(token, bans) if enforced else token
         if len(enforced) != len(binding):
-            would_be = self._restrained(token, binding)
-            if would_be.claims != restrained.claims:
-                self._recorded(recipient, token, binding, observed=True)
+            every = _bans(binding)
+            if self._restrained(token, every).claims != restrained.claims:
+                self._recorded(recipient, token, binding, every, observed=True)
         if restrained is token:
             return Pass()
-        decision = self._recorded(recipient, token, enforced)
-        granted = narrow(token.grant, _united(_bans(filter(_is_for_good, enforced))))
+        decision = self._recorded(recipient, token, enforced, bans)
+        for_good = _bans(filter(_is_for_good, enforced))
+        granted = narrow(token.grant, _united(for_good)) if for_good else token.grant
         return Pass(sign(restrained), decision, restrained, granted)
 
-    def _restrained(self, token: Token, binding: Sequence[Finding]) -> Token:
-        """Restrain a token by these rules; the same token where there is nothing to take."""
-        if not binding:
-            return token
-        return restrain(token, _united(_bans(binding)), self.token_life, self.epoch())
+    def _restrained(self, token: Token, bans: Bans) -> Token:
+        """Restrain a token by rules that forbid this; the same token where nothing is to take."""
+        return restrain(token, _united(bans), self.token_life, self.epoch())
 
     def _recorded(
         self,
         recipient: Recipient,
         token: Token,
         binding: Sequence[Finding],
+        bans: Bans,
         observed: bool = False,
     ) -> str:
         """Put on record what these rules take, by the first of them that takes something.
 
-        Where some are only observed, it is by the first of those.
+        `bans` is what they forbid. Where some are only observed, it is by the first of those.
         """
         behind = [each for each in binding if each.is_observed == observed]
-        rule = _taker(token.grant, _bans(behind)) or behind[0].rule.name
+        theirs = _bans(behind) if observed else bans
+        rule = _taker(token.grant, theirs) or behind[0].rule.name
         exempt = tuple(each.rule.name for each in binding if _is_exempt(each.verdict))
-        cut = Cut(rule, _united(_bans(binding)), self.token_life, exempt)
+        cut = Cut(rule, _united(bans), self.token_life, exempt)
         seconds = lifetime(token, self.epoch())
         room, person = recipient.room, recipient.person
         ruling = token_changed(room, person, token.grant, cut, seconds, recipient.door)

@@ -91,9 +91,11 @@ class Recorder:
         """Put a ruling on record and return its id; with the same `once`, once a minute."""
         self.counters.decided(ruling, observed)
         if ruling.room and ruling.rule != GIVING:  # a gift takes nothing from anybody
-            tally = self._tallies.get(ruling.room) or Counter()
+            tally = self._tallies.get(ruling.room)
+            if tally is None:
+                tally = Counter()
+                self._tallies.put(ruling.room, tally)
             tally[ruling.deed] += 1
-            self._tallies.put(ruling.room, tally)
         return self._record(ruling, observed, once)
 
     def failed_open(

@@ -59,10 +59,13 @@ class DecisionLog:
         """Write one decision, unless there are too many."""
         if self.now() - self._minute >= MINUTE:
             self._turn()
+        if self._written >= MOST_DECISIONS:
+            self._left_out += 1
+            return
         ruling = decision.ruling
         alike = (ruling.deed.value, str(ruling.rule), ruling.room, ruling.user)
         times = self._alike.get(alike) or 0
-        if self._written >= MOST_DECISIONS or times >= MOST_ALIKE:
+        if times >= MOST_ALIKE:
             self._left_out += 1
             return
         self._written += 1

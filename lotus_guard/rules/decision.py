@@ -106,4 +106,6 @@ def from_json(fields: Mapping[str, Any]) -> Decision:
 def masked(ruling: Ruling, mask: Callable[[Person], Person | None]) -> Ruling:
     """Replace every user in a ruling by what `mask` makes of them; None leaves them out."""
     people = tuple(shown for person in ruling.people if (shown := mask(person)) is not None)
-    return evolve(ruling, user=mask(ruling.user) if ruling.user else None, people=people)
+    user = mask(ruling.user) if ruling.user else None
+    is_same = (user, people) == (ruling.user, ruling.people)
+    return ruling if is_same else evolve(ruling, user=user, people=people)

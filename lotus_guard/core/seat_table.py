@@ -78,6 +78,18 @@ class Table:
     put_out: dict[Identity, float] = field(factory=dict)
     """When those were put out to whom no token has been given since."""
 
+    def copy(self) -> "Table":
+        """A table of its own; what is in it cannot be changed in place, and is the same."""
+        return Table(
+            dict(self.looks),
+            dict(self.holds),
+            dict(self.unseated),
+            dict(self.returning),
+            set(self.unwatched),
+            self.limited,
+            dict(self.put_out),
+        )
+
     def present(self, who: WhoIs) -> set[Person]:
         """Everybody who is there by the last looks."""
         return {who.person(i) for look in self.looks.values() for i in look.people}

@@ -2,7 +2,7 @@
 
 Below a prefix of the operator's choice (`lotus_guard:`):
 
-    seats:<room>       hash: v = <lineage>:<n>:<writer>, d = the room's table (core.seats_json)
+    table:<room>       hash: the room's seats, and what has changed of them (redis_changes)
     leader, term       who runs the live loop, `<instance>:<term>`, for some seconds; how often it
                        has changed
     aliases            hash: alias (name of a LiveKit room) -> [room, slot, evidence]

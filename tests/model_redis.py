@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.memory.redis_scripts import BIND, CHANGE, CLAIM, LEAD, STEP_DOWN, Script
+from lotus_guard.memory.redis_scripts import BIND, CHANGE, CLAIM, LEAD, NAME, STEP_DOWN, Script
 
 Words = Sequence[str | bytes | int]
 
@@ -60,6 +60,7 @@ class ModelRedis:
             STEP_DOWN.name: self._step_down,
             BIND.name: self._bind,
             CLAIM.name: self._claim,
+            NAME.name: self._name,
         }
         return known[script.name](*map(text, keys), *map(text, arguments))
 
@@ -126,6 +127,13 @@ class ModelRedis:
             return str(there)
         table[livekit_room] = place
         return place
+
+    def _name(self, key: str, channel: str, identity: str, user: str, *rest: str) -> int:
+        milliseconds, news = rest
+        self._hset(key, identity, user)
+        self._pexpire(key, milliseconds)
+        self._publish(channel, news)
+        return 0
 
     def _claim(self, key: str, identity: str, before: str, claim: str, milliseconds: str) -> Any:
         there = (self.memory.get(key) or {}).get(identity, "")

@@ -4,8 +4,9 @@
      "still": {alias: at},              looks that found whom the one before had found
      "gone": {section: [key, ...]}}
 
-What is missing has not changed. A change that only holds seats, or holds them for longer, is one
-that *joins*: two of those come out the same whichever is made first, and each frees nobody's seat.
+What is missing has not changed. A change that only holds seats, or holds them for longer, or only
+dates a look that found the same people, is one that *joins*: two of those come out the same
+whichever is made first, and none frees a seat.
 """
 
 from collections.abc import Mapping
@@ -46,18 +47,22 @@ class Change:
         return bool(self.still or self.gone or self.is_limited_anew or self.new != Table())
 
     def joins(self, before: Table, after: Table) -> bool:
-        """Whether it only holds seats: made on more seats than before, it would be the same."""
+        """Whether made on more seats than before it would be the same."""
         others = evolve(self.new, holds={}) != Table()
-        if others or self.still or self.gone or self.is_limited_anew or after.returning:
+        if others or self.gone or self.is_limited_anew or after.returning:
             return False
         olds = ((before.holds.get(person), hold) for person, hold in self.new.holds.items())
         return all(old is None or longer_hold(old, hold) == hold for old, hold in olds)
 
     def join(self, table: Table) -> None:
-        """Add the seats that it holds to a table."""
+        """Make it on a table on which others that join may have been made since."""
         for person, hold in self.new.holds.items():
             old = table.holds.get(person)
             table.holds[person] = hold if old is None else longer_hold(old, hold)
+        for livekit_room, at in self.still.items():
+            look = table.looks.get(livekit_room)
+            if look is not None and look.at < at:
+                table.looks[livekit_room] = Look(at, look.people)
 
     def apply(self, table: Table) -> None:
         """Make it on the table that it was found on."""

@@ -33,7 +33,8 @@ class SeatStore(Protocol):
         time counts. It must not wait for anything, and touch the seats of this room only.
 
         `slack` says of a result how many people others may seat meanwhile and it holds all the
-        same; below 0 nothing may have changed. With slack, guards need not wait for each other.
+        same; below 0 nothing may have changed. With slack, guards need not wait for each other. It
+        counts only where the work did no more than hold seats, or date a look.
         """
         ...
 

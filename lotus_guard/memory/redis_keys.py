@@ -75,8 +75,11 @@ class Keyspace:
 
     async def tell(self, kind: str, **fields: Any) -> None:
         """Publish a piece of news to the other guards; raises Outage."""
-        news = {"from": self.instance, "kind": kind, **fields}
-        await self.command("PUBLISH", "news", json.dumps(news))
+        await self.command("PUBLISH", "news", self.news(kind, **fields))
+
+    def news(self, kind: str, **fields: Any) -> str:
+        """Write a piece of news."""
+        return json.dumps({"from": self.instance, "kind": kind, **fields})
 
     async def pairs(self, name: str) -> AsyncIterator[tuple[str, str]]:
         """Read a hash in pieces; raises Outage."""

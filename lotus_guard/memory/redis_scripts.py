@@ -1,5 +1,7 @@
 """The scripts that run on the Redis server, each in one piece: no other guard comes in between."""
 
+import hashlib
+
 from attrs import field, frozen
 
 
@@ -9,6 +11,12 @@ class Script:
 
     name: str
     lua: str = field(repr=False)
+    digest: bytes = field(init=False, repr=False)
+    """How Redis knows it once it has had it."""
+
+    def __attrs_post_init__(self) -> None:
+        digest = hashlib.sha1(self.lua.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "digest", digest.encode())
 
 
 CHANGE = Script(
@@ -114,6 +122,16 @@ if there and (ARGV[3] ~= '1' or string.find(there, '"proof"', 1, true)) then
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return ARGV[2]
+""",
+)
+NAME = Script(
+    "name",
+    """
+-- KEYS: users:<alias>, the channel of news. ARGV: identity, user, milliseconds to keep it, news.
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('PUBLISH', KEYS[2], ARGV[4])
+return 0
 """,
 )
 CLAIM = Script(

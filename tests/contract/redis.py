@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 import pytest_twisted
@@ -58,7 +59,7 @@ class Guard:
 
     async def saw(self, at: float, *users: str) -> None:
         look = Look(at, frozenset(Identity(f"@{user}:s:D") for user in users))
-        await self.store.change(ROOM, lambda seats: seats.saw(ROOM, {CALL: look}))
+        await self.store.change(ROOM, lambda seats: seats.saw(ROOM, {CALL: look}), lambda _: inf)
 
     async def taken(self, at: float = 100.0) -> list[str]:
         return await self.store.change(ROOM, lambda seats: seats.taken(ROOM, at))

@@ -34,6 +34,10 @@ def test_of_two_changes_that_join_it_does_not_matter_which_is_first(
     for table in (one, other):
         after = before.copy()
         after.holds |= table.holds
+        for livekit_room, look in before.looks.items():
+            if livekit_room in table.looks:
+                at = max(look.at, table.looks[livekit_room].at)
+                after.looks[livekit_room] = Look(at, look.people)
         changes.append(change_between(before, after))
         if not changes[-1].joins(before, after):
             return
@@ -50,6 +54,8 @@ def test_of_two_changes_that_join_it_does_not_matter_which_is_first(
     assert found[0] == found[1] == found[2]
 
 
+SEEN, LATER = (Look(at, frozenset({Identity("@ann:s:D")})) for at in (1.0, 2.0))
+NOBODY = Look(2.0, frozenset())
 ANN = Hold(1.0, 61.0, awaits={Identity("@ann:s:D"): 1.0})
 
 
@@ -64,6 +70,8 @@ ANN = Hold(1.0, 61.0, awaits={Identity("@ann:s:D"): 1.0})
         (Table(put_out={Identity("i"): 1.0}), Table(holds={"@ann:s": ANN}), False),
         (Table(), Table(holds={"@ann:s": ANN}, limited=(0.0, 1.0)), False),
         (Table(), Table({LiveKitRoom("a"): Look(1.0, frozenset())}, {"@ann:s": ANN}), False),
+        (Table({LiveKitRoom("a"): SEEN}), Table({LiveKitRoom("a"): LATER}), True),
+        (Table({LiveKitRoom("a"): SEEN}), Table({LiveKitRoom("a"): NOBODY}), False),
     ],
 )
 def test_only_what_holds_seats_and_takes_nothing_joins(

@@ -25,6 +25,7 @@ from lotus_guard.core.seats_json import read_table, write_table
 
 MORE = -1
 """In place of how many people a change seats, where it does more than that."""
+ANY_NUMBER = 1_000_000_000
 FAULTS = (ValueError, TypeError, KeyError, AttributeError)
 """What reading raises where something is none of ours."""
 
@@ -105,3 +106,8 @@ def seated_by(change: Change, before: Table, now: float) -> int:
     """How many people a change seats at the most, of those who had no seat held before."""
     olds = map(before.holds.get, change.new.holds)
     return sum(old is None or old.until <= now for old in olds)
+
+
+def people(slack: float) -> int:
+    """A slack as a number of people that Redis can read."""
+    return int(min(slack, ANY_NUMBER))

@@ -37,6 +37,7 @@ from lotus_guard.memory.redis_changes import (
     MORE,
     Reply,
     Version,
+    people,
     read_reply,
     read_version,
     seated_by,
@@ -62,8 +63,6 @@ MOST_TABLE = 1024 * 1024
 everybody else's waiting: its room goes on without the others, as if Redis were away."""
 MOST_CHANGES, MOST_CHANGED = 64, 64 * 1024
 """After so many changes, or characters of them, the whole table is written once more."""
-ANY_NUMBER = 1_000_000_000
-"""People, for a change that holds however many others have seated."""
 
 
 @frozen
@@ -90,8 +89,8 @@ class _Entry:
     """Our copy was changed while Redis did not take that in."""
     lost_at: float | None = None
     """When Redis was last found to have lost something of this room."""
-    waiting: list[tuple[Work, Deferred[Any]]] = field(factory=list)
-    is_busy: bool = False
+    waiting: list[tuple[Work, Deferred[Any]]] = field(init=False, factory=list)
+    is_busy: bool = field(init=False, default=False)
 
 
 @define(eq=False)
@@ -234,7 +233,7 @@ class RedisSeats:
     ) -> tuple[str, str, int, int, str, str, int]:
         """What the script is told."""
         if not change:
-            return entry.there, "", _whole(slack), 0, "", "", KEEP_MILLISECONDS
+            return entry.there, "", people(slack), 0, "", "", KEEP_MILLISECONDS
         offset = self.keys.server.clock_offset
         lineage = entry.version.lineage or self.lineage()
         wanted = Version(lineage, entry.version.number + 1, self.keys.instance)
@@ -250,7 +249,7 @@ class RedisSeats:
             slack, whole = -1.0, written_table(table, offset)
         written = written_change(change, offset)
         self._bound(room, max(len(whole), len(written)))
-        return entry.there, str(wanted), _whole(slack), seats, written, whole, KEEP_MILLISECONDS
+        return entry.there, str(wanted), people(slack), seats, written, whole, KEEP_MILLISECONDS
 
     def _count(self, entry: _Entry, reply: Reply, characters: int = 0, whole: str = "") -> None:
         """Count the changes since the whole table."""
@@ -299,8 +298,3 @@ class RedisSeats:
             return theirs.copy()
         entry.is_apart = True
         return merged(mine, theirs)
-
-
-def _whole(slack: float) -> int:
-    """The slack as a number of people that Redis can read."""
-    return int(min(slack, ANY_NUMBER))

@@ -1,6 +1,7 @@
 """How changes of seats stand in Redis, and what is read of them."""
 
 import json
+from math import inf
 
 import pytest
 
@@ -11,6 +12,7 @@ from lotus_guard.memory.redis_changes import (
     FAULTS,
     MORE,
     Version,
+    people,
     read_reply,
     read_version,
     seated_by,
@@ -71,3 +73,8 @@ def test_a_change_is_one_line() -> None:
     odd = Table(holds={"@a\nb:s": ANN})
     assert "\n" not in written_change(change_between(Table(), odd), 0.0)
     assert json.loads(written_table(odd, 0.0))["holds"]
+
+
+def test_a_slack_is_a_number_that_redis_can_read() -> None:
+    assert [people(slack) for slack in (-1.0, 0.0, 3.0)] == [-1, 0, 3]
+    assert people(inf) > 100_000

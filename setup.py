@@ -14,6 +14,7 @@ RUNTIME = [
     "prometheus-client>=0.20",  # counters in the format every operator scrapes
     "click>=8.1",  # the command line
     "txredisapi>=1.5,<1.6",  # seats that several guards share; Synapse's client, in its range
+    "hiredis>=3.1,<4",  # writes and reads what Redis is told, in C; txredisapi takes it where it is
     "PyYAML>=6.0",  # reads LiveKit's configuration for `lotus-guard check --livekit-config`
     "rich>=13.7",  # its tables, and one that can be watched
 ]

@@ -19,10 +19,10 @@ from typing import Any
 
 from bench.candidates import guard_command, guard_environment
 from bench.live_loop import Guard, room_name
-from bench.neighbours import PRESENT, Ports, neighbours
+from bench.neighbours import Ports, neighbours
 from bench.tables import markdown, number
 from bench.tools import cpu_of_threads, ports, running, say
-from bench.traffic import KINDS, make_ask
+from bench.traffic import KINDS, PRESENT, make_ask
 from lotus_guard.core.binding import Evidence
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of

@@ -1,5 +1,6 @@
 """A model of the little of Redis that we use; the contract tests hold it to the real one."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.memory.redis_scripts import BIND, CLAIM, LEAD, REPLACE, STEP_DOWN, Script
+from lotus_guard.memory.redis_scripts import BIND, CHANGE, CLAIM, LEAD, NAME, STEP_DOWN, Script
 
 Words = Sequence[str | bytes | int]
 
@@ -54,11 +55,12 @@ class ModelRedis:
     async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
         self._reach()
         known: dict[str, Any] = {
-            REPLACE.name: self._replace,
+            CHANGE.name: self._change,
             LEAD.name: self._lead,
             STEP_DOWN.name: self._step_down,
             BIND.name: self._bind,
             CLAIM.name: self._claim,
+            NAME.name: self._name,
         }
         return known[script.name](*map(text, keys), *map(text, arguments))
 
@@ -67,14 +69,40 @@ class ModelRedis:
         if self.is_away:
             raise Outage(Reason.TIMEOUT, "the model is away")
 
-    def _replace(self, key: str, version: str, new: str, body: str, milliseconds: str) -> Any:
-        there = self.memory.get(key) or {}
-        if there.get("v", "") != version:
-            return [there.get("v", ""), there.get("d", "")]
-        if new:
-            self.memory.keys[key] = {"v": new, "d": body}
+    def _change(self, key: str, old: str, known: str, new: str, slack: str, *rest: str) -> Any:
+        seats, change, whole, milliseconds = rest
+        if self.memory.get(key) is None and _version((self.memory.get(old) or {}).get("v", "")):
+            v, d = (self.memory.get(old)[name] for name in "vd")
+            at = str(_version(v))
+            self.memory.keys[key] = {"v": v, at: f"{v} -1 {{}}", "d": d, "b": at, "o": at}
             self._pexpire(key, milliseconds)
-        return []
+        table = self.memory.get(key) or {}
+        there, missed = table.get("v", ""), list[str]()
+        if there != known:
+            start, end = _version(known), _version(there)
+            if not table.get(str(start), "").startswith(f"{known} ") or end - start > 1000:
+                since = _changes(table, int(table.get("b", end)), end)
+                return [0, there, table.get("d", ""), *since]
+            missed = _changes(table, start, end)
+            said = [re.match(r"\S+ (-?\d+) ", each) for each in missed]
+            seated = [int(match[1]) if match else -1 for match in said]
+            if min(seated) < 0 or sum(seated) > int(slack):
+                return [0, there, "", *missed]
+        if not new:
+            return [1, there, "", *missed]
+        lineage, count, writer = new.split(":")
+        number = int(count) + len(missed)
+        there = f"{lineage}:{number}:{writer}"
+        table = {} if number == 1 else dict(table)
+        table |= {"v": there, str(number): f"{there} {seats} {change}"}
+        if whole:
+            base = int(table.get("b", number))
+            for each in range(int(table.get("o", base)), base):
+                table.pop(str(each), None)
+            table |= {"d": whole, "b": str(number), "o": str(base)}
+        self.memory.keys[key] = table
+        self._pexpire(key, milliseconds)
+        return [1, there, "", *missed]
 
     def _lead(self, leader: str, term: str, instance: str, milliseconds: str) -> int:
         holder = self.memory.get(leader)
@@ -99,6 +127,13 @@ class ModelRedis:
             return str(there)
         table[livekit_room] = place
         return place
+
+    def _name(self, key: str, channel: str, identity: str, user: str, *rest: str) -> int:
+        milliseconds, news = rest
+        self._hset(key, identity, user)
+        self._pexpire(key, milliseconds)
+        self._publish(channel, news)
+        return 0
 
     def _claim(self, key: str, identity: str, before: str, claim: str, milliseconds: str) -> Any:
         there = (self.memory.get(key) or {}).get(identity, "")
@@ -173,3 +208,11 @@ class ModelRedis:
 
 def _number(entry: str) -> int:
     return int(entry.partition("-")[0])
+
+
+def _version(text: str) -> int:
+    return int(text.split(":")[1]) if text.count(":") == 2 else 0
+
+
+def _changes(table: dict[str, str], after: int, until: int) -> list[str]:
+    return [table[str(number)] for number in range(after + 1, until + 1)]

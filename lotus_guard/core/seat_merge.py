@@ -18,7 +18,7 @@ def merged(one: Table, other: Table) -> Table:
     """Unite two tables; whichever is named first, and however often, the result is the same."""
     return Table(
         _united(one.looks, other.looks, lambda a, b: max(a, b, key=_newer)),
-        _united(one.holds, other.holds, _longer),
+        _united(one.holds, other.holds, longer_hold),
         _common(one.unseated, other.unseated),
         _united(one.returning, other.returning, max),
         one.unwatched | other.unwatched,
@@ -37,7 +37,8 @@ def _newer(look: Look) -> tuple[float, list[Identity]]:
     return look.at, sorted(look.people)
 
 
-def _longer(one: Hold, other: Hold) -> Hold:
+def longer_hold(one: Hold, other: Hold) -> Hold:
+    """Unite two holds of one person."""
     return Hold(
         max(one.since, other.since),
         max(one.until, other.until),

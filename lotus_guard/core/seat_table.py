@@ -98,6 +98,18 @@ class Table:
             self._present = (basis, there)
         return self._present[1]
 
+    def copy(self) -> "Table":
+        """A table of its own; what is in it cannot be changed in place, and is the same."""
+        return Table(
+            dict(self.looks),
+            dict(self.holds),
+            dict(self.unseated),
+            dict(self.returning),
+            set(self.unwatched),
+            self.limited,
+            dict(self.put_out),
+        )
+
     def identities(self, person: Person, who: WhoIs) -> list[Identity]:
         """The identities that are there and count as this person."""
         return [i for look in self.looks.values() for i in look.people if who.person(i) == person]

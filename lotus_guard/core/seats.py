@@ -13,7 +13,6 @@ from attrs import define, evolve, field, frozen
 from lotus_guard.core import unseated
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
 from lotus_guard.core.seat_arrivals import take_in
-from lotus_guard.core.seat_merge import merged
 from lotus_guard.core.seat_table import Hold, Look, Person, Table, WhoIs
 
 SPARE = 20.0
@@ -33,6 +32,9 @@ class Seating:
 
     admitted: bool
     users: int
+    slack: float = -1.0
+    """How many more people could have been seated before, and this would have been the same; below
+    0 nobody."""
 
 
 @frozen
@@ -134,12 +136,13 @@ class Seats:
         `at` dates the looks behind it. `limit` None lets anybody in.
         """
         seen = self.occupancy(room, person, identity, at)
-        admitted = limit is None or may_sit(limit, seen.others, seen.is_seated)
-        if admitted:
-            self.keep(room, person, identity, now)
-            if not seen.is_seated:
-                unseated.take_place(self._tables[room], person, limit, at, self.who)
-        return Seating(admitted, seen.taken)
+        slack = inf if limit is None or seen.is_seated else limit - seen.others - 1
+        if slack < 0:
+            return Seating(False, seen.taken)
+        self.keep(room, person, identity, now)
+        if not seen.is_seated:
+            unseated.take_place(self._tables[room], person, limit, at, self.who)
+        return Seating(True, seen.taken, slack)
 
     def keep(self, room: RoomId, person: Person, identity: Identity, now: float) -> None:
         """Hold a seat for the user of an issued token."""
@@ -217,7 +220,7 @@ class Seats:
     def table(self, room: RoomId) -> Table:
         """A copy of all that is known of a room's seats."""
         table = self._tables.get(room)
-        return merged(table, table) if table else Table()
+        return table.copy() if table else Table()
 
     def put_table(self, room: RoomId, table: Table) -> None:
         """Replace what is known of a room's seats; the table is ours from now on."""

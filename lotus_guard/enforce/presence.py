@@ -1,6 +1,7 @@
 """Who is in a Matrix room's calls, over all its LiveKit rooms; one look for all who ask at once."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 
 from attrs import define, field, frozen
 
@@ -115,7 +116,8 @@ class Presence:
             if not is_whole:  # whoever is new in the next look may have been there already
                 seats.lost_sight(room, begun)
 
-        await self.store.change(room, take_in)
+        # Where nobody has come or gone, it does not matter who has been given a seat meanwhile.
+        await self.store.change(room, take_in, lambda _: inf)
         seen = Seen(begun, livekit_rooms, rooms)
         if self.last_look(room) < begun:  # the token path and the background look on their own
             self._seen.put(room, seen)

@@ -6,7 +6,7 @@ taken it in, and it is made again where another guard was faster.
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from attrs import define
 
@@ -16,14 +16,25 @@ from lotus_guard.core.seats import Seats
 V = TypeVar("V")
 
 
+def no_slack(_result: Any) -> float:
+    """Of a result that may be another as soon as anything of the room's seats is."""
+    return -1.0
+
+
 class SeatStore(Protocol):
     """Takes in changes of seats."""
 
-    async def change(self, room: RoomId, work: Callable[[Seats], V]) -> V:
+    async def change(
+        self, room: RoomId, work: Callable[[Seats], V], slack: Callable[[V], float] = no_slack
+    ) -> V:
         """Do a piece of work on a room's seats and return its result.
 
         `work` may be done more than once, each time on the seats as they are then; only the last
         time counts. It must not wait for anything, and touch the seats of this room only.
+
+        `slack` says of a result how many people others may seat meanwhile and it holds all the
+        same; below 0 nothing may have changed. With slack, guards need not wait for each other. It
+        counts only where the work did no more than hold seats, or date a look.
         """
         ...
 
@@ -42,7 +53,9 @@ class LocalSeats:
 
     seats: Seats
 
-    async def change(self, _room: RoomId, work: Callable[[Seats], V]) -> V:
+    async def change(
+        self, _room: RoomId, work: Callable[[Seats], V], _slack: Callable[[V], float] = no_slack
+    ) -> V:
         """Do the work at once."""
         return work(self.seats)
 

@@ -5,6 +5,7 @@ within three seconds anyway. Nobody is refused on a look that was begun before t
 """
 
 from collections.abc import Callable, Coroutine
+from math import inf
 from typing import Any, TypeVar
 
 from attrs import define, frozen
@@ -120,7 +121,10 @@ class SeatDesk:
     async def keep(self, recipient: Recipient) -> None:
         """Hold a seat for somebody who may well come in: whoever is judged next must count them."""
         who = (recipient.room, recipient.person, recipient.identity)
-        await self.store.change(recipient.room, lambda seats: seats.keep(*who, self.now()))
+        # Whoever else has a seat, they have one.
+        await self.store.change(
+            recipient.room, lambda seats: seats.keep(*who, self.now()), lambda _: inf
+        )
 
     def keep_soon(self, recipient: Recipient) -> None:
         """Hold a seat, and do not wait for it."""
@@ -152,7 +156,9 @@ class SeatDesk:
     async def _admit(self, recipient: Recipient, limit: int | None, at: float) -> Seating:
         who = (recipient.room, recipient.person, recipient.identity)
         return await self.store.change(
-            recipient.room, lambda seats: seats.admit(*who, limit, at, self.now())
+            recipient.room,
+            lambda seats: seats.admit(*who, limit, at, self.now()),
+            lambda seating: seating.slack,
         )
 
     def _begin_look(self, room: RoomId, not_before: float) -> None:

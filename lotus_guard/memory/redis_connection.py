@@ -22,7 +22,6 @@ from twisted.internet.defer import (
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from txredisapi import ConnectionError as NotConnected
-from txredisapi import RedisProtocol
 
 from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.enforce.credentials import Credential
@@ -32,11 +31,13 @@ from lotus_guard.memory.redis_address import RedisAddress
 from lotus_guard.memory.redis_keys import Words
 from lotus_guard.memory.redis_protocol import (
     ChannelReader,
+    Connection,
     ConnectionFactory,
     Subscriber,
     endpoint_of,
     outage_of,
 )
+from lotus_guard.memory.redis_protocol import Words as Sent
 from lotus_guard.memory.redis_scripts import Script
 
 _log = Logger()
@@ -58,6 +59,10 @@ FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
 MEASURE_SECONDS = 60.0
 MOVED_SECONDS = 0.05
 """The clocks' distance is kept until it is off by so much: times must not jitter."""
+
+
+class ScriptUnknown(Exception):
+    """Redis does not know a script by its digest; it is sent whole then."""
 
 
 class ConnectionListener:
@@ -106,7 +111,7 @@ class Redis:
 
     def start(self, reader: ChannelReader | None = None) -> None:
         """Begin to connect; listen to a channel, where there is a reader."""
-        self._connect(RedisProtocol)
+        self._connect(Connection)
         self.reactor.callWhenRunning(self._begin)
         if reader is not None:
             self._connect(partial(Subscriber, reader))
@@ -130,13 +135,15 @@ class Redis:
 
     async def command(self, *words: str | bytes | int) -> Any:
         """Run one command; raises Outage."""
-        sent = list(map(_word, words))
-        return await self._call(lambda connection: connection.execute_command(*sent))
+        return await self._call(tuple(map(_word, words)))
 
     async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
         """Run a script; raises Outage."""
-        sent = list(map(_word, keys)), list(map(_word, arguments))
-        return await self._call(lambda connection: connection.eval(script.lua, *sent))
+        sent = (len(keys), *map(_word, keys), *map(_word, arguments))
+        try:
+            return await self._call((b"EVALSHA", script.digest, *sent))
+        except ScriptUnknown:
+            return await self._call((b"EVAL", script.lua.encode(), *sent))
 
     def _connect(self, protocol: Callable[..., Any]) -> None:
         factory = ConnectionFactory(protocol, self.address, self._current_word, self._refused)
@@ -167,7 +174,7 @@ class Redis:
             _log.error("Redis refuses us: {why}", why=why)
         self.refusal = why
 
-    async def _call(self, send: Callable[[Any], Any]) -> Any:
+    async def _call(self, words: Sent) -> Any:
         if self.away_since is not None:
             raise Outage(Reason.TIMEOUT, "Redis is left alone until it answers again")
         if self._measured is None:
@@ -175,11 +182,11 @@ class Redis:
             await self._measure()
         elif self.now() - self._measured > MEASURE_SECONDS and not self._measuring:
             ensureDeferred(self._measure()).addErrback(lambda _: None)
-        return await self._round_trip(send)
+        return await self._round_trip(words)
 
-    async def _round_trip(self, send: Callable[[Any], Any]) -> Any:
+    async def _round_trip(self, words: Sent) -> Any:
         try:
-            answer = await self._exchange(send)
+            answer = await self._exchange(words)
         except Outage as outage:
             self.listener.failed(outage)
             if self._doubt is None or self._doubt.called:
@@ -189,17 +196,22 @@ class Redis:
         self.listener.answered()
         return answer
 
-    async def _exchange(self, send: Callable[[Any], Any]) -> Any:
+    async def _exchange(self, words: Sent) -> Any:
         """Send a command and take its answer; raises Outage."""
         try:
             pool = self._factories[0].pool
             if not pool:
                 raise NotConnected("not connected")
             connection = pool[0]
-            return await with_timeout(self.seconds, self.reactor, send(connection))
+            answer = await with_timeout(self.seconds, self.reactor, connection.ask(words))
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
         except CancelledError:
             raise
         except Exception as failure:
+            if words[0] == b"EVALSHA" and str(failure).startswith("NOSCRIPT"):
+                raise ScriptUnknown from None
             outage = outage_of(failure)
             if outage.reason is Reason.UNAUTHORIZED and self._renew():
                 connection.transport.loseConnection()  # the next one has the new password
@@ -215,7 +227,7 @@ class Redis:
         words = (b"SET", key, b"1", b"PX", NEUTRAL_MILLISECONDS)
         while True:
             try:
-                await self._exchange(lambda connection: connection.execute_command(*words))
+                await self._exchange(words)
                 break
             except Outage as outage:
                 self.away_since = self.now() if self.away_since is None else self.away_since
@@ -233,7 +245,7 @@ class Redis:
             found = []
             for _ in range(3):
                 sent = self.now()
-                seconds, micros = await self._round_trip(lambda c: c.execute_command("TIME"))
+                seconds, micros = await self._round_trip((b"TIME",))
                 taken = self.now() - sent
                 found.append((taken, int(seconds) + int(micros) / 1e6 - sent - taken / 2))
             _, clock_offset = min(found)

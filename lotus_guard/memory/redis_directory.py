@@ -17,7 +17,7 @@ from lotus_guard.core.model import Identity, LiveKitRoom, RoomId, UserId
 from lotus_guard.core.objects import text_of
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.memory.redis_keys import PIECE, Keyspace, in_background
-from lotus_guard.memory.redis_scripts import BIND
+from lotus_guard.memory.redis_scripts import BIND, NAME
 
 SOON_SECONDS = 0.5
 KEEP_MILLISECONDS = 7 * 86400 * 1000
@@ -121,10 +121,9 @@ class RedisDirectory(DirectoryListener):
             await self.keys.tell("alias", alias=livekit_room, place=written)
 
     async def _name(self, livekit_room: LiveKitRoom, identity: Identity, user: UserId) -> None:
-        name = f"users:{livekit_room}"
-        await self.keys.command("HSET", name, identity, user)
-        await self.keys.command("PEXPIRE", name, KEEP_MILLISECONDS)
-        await self.keys.tell("identity", alias=livekit_room, identity=identity, user=user)
+        news = self.keys.news("identity", alias=livekit_room, identity=identity, user=user)
+        arguments = (identity, user, KEEP_MILLISECONDS, news)
+        await self.keys.script(NAME, [f"users:{livekit_room}", "news"], arguments)
 
     async def _forget(self, livekit_room: LiveKitRoom) -> None:
         await self.keys.command("HDEL", "aliases", livekit_room)

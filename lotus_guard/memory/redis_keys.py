@@ -2,7 +2,7 @@
 
 Below a prefix of the operator's choice (`lotus_guard:`):
 
-    seats:<room>       hash: v = <lineage>:<n>:<writer>, d = the room's table (core.seats_json)
+    table:<room>       hash: the room's seats, and what has changed of them (redis_changes)
     leader, term       who runs the live loop, `<instance>:<term>`, for some seconds; how often it
                        has changed
     aliases            hash: alias (name of a LiveKit room) -> [room, slot, evidence]
@@ -75,8 +75,11 @@ class Keyspace:
 
     async def tell(self, kind: str, **fields: Any) -> None:
         """Publish a piece of news to the other guards; raises Outage."""
-        news = {"from": self.instance, "kind": kind, **fields}
-        await self.command("PUBLISH", "news", json.dumps(news))
+        await self.command("PUBLISH", "news", self.news(kind, **fields))
+
+    def news(self, kind: str, **fields: Any) -> str:
+        """Write a piece of news."""
+        return json.dumps({"from": self.instance, "kind": kind, **fields})
 
     async def pairs(self, name: str) -> AsyncIterator[tuple[str, str]]:
         """Read a hash in pieces; raises Outage."""

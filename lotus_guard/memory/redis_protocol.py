@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from hiredis import pack_command
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.logger import Logger
@@ -19,6 +20,7 @@ from txredisapi import (
 from txredisapi import (
     RedisError,
     RedisFactory,
+    RedisProtocol,
     ResponseError,
     SubscriberProtocol,
 )
@@ -27,6 +29,7 @@ from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.memory.redis_address import RedisAddress
 
 _log = Logger()
+Words = tuple[bytes | int, ...]
 _trust: Any = trustRootFromCertificates
 
 
@@ -79,24 +82,35 @@ class ChannelReader(Protocol):
         ...
 
 
+class Connection(RedisProtocol):  # type: ignore[misc]
+    """Sends commands and gives their answers, without what txredisapi does for transactions."""
+
+    def ask(self, words: Words) -> Any:
+        """Send a command; a Deferred of its answer, which may be an exception as a value."""
+        if not self.connected:
+            raise NotConnected("not connected")
+        self.transport.write(pack_command(words))  # type: ignore[arg-type]
+        return self.replyQueue.get()
+
+
 class Subscriber(SubscriberProtocol):  # type: ignore[misc]
     """Listens to the channel of a reader."""
 
     def __init__(self, reader: ChannelReader, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._reader = reader
+        self._channel_reader = reader  # `_reader` is hiredis' in txredisapi
         self.whenConnected().addCallback(self._subscribe)
 
     def _subscribe(self, _self: Any) -> None:
-        subscribed = self.subscribe([self._reader.channel])
-        subscribed.addCallbacks(lambda _: self._reader.listen(), lambda _: None)
+        subscribed = self.subscribe([self._channel_reader.channel])
+        subscribed.addCallbacks(lambda _: self._channel_reader.listen(), lambda _: None)
 
     def messageReceived(self, _pattern: Any, _channel: Any, message: Any) -> None:
         """Hand on one piece of news; whatever it is, the next one is heard too."""
         try:
             news = json.loads(message)
             if isinstance(news, dict):
-                self._reader.hear(news)
+                self._channel_reader.hear(news)
         except Exception:
             _log.failure("News from another guard could not be taken in")
 

@@ -1,16 +1,20 @@
-"""The seats that several guards share: a compare-and-set of one room's table in Redis.
+"""The seats that several guards share: changes of one room's table, one after the other in Redis.
 
-The seats in this process are a copy. A change is made on the copy and offered to Redis together
-with the version that it was made from; where another guard was faster, Redis answers with its table
-and the change is made again on that. Changes of a room that come in meanwhile wait and go together
-in the next round: so guards contend, not requests.
+The seats in this process are a copy. A change is made on the copy, and what is different by it is
+offered to Redis together with the version that it was made from. Where another guard was faster,
+Redis answers with what that one has changed, and ours is made again on that. Changes of a room that
+come in meanwhile wait and go together in the next round: so guards contend, not requests.
+
+Most changes seat somebody in a room that is not nearly full. Such a change holds all the same where
+others have seated no more people meanwhile than there was room for (its *slack*), and is made at
+once: on two changes that only hold seats it does not matter which was first (`core.seat_changes`).
 
 Where Redis does not answer, the copy is all there is: it is changed alone (calls go on), and united
 with what is in Redis once it is back (`lotus_guard.core.seat_merge`).
 """
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
@@ -20,20 +24,34 @@ from twisted.logger import Logger
 from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
+from lotus_guard.core.seat_changes import Change, change_between
 from lotus_guard.core.seat_merge import merged
 from lotus_guard.core.seat_table import Table
 from lotus_guard.core.seats import Seats
-from lotus_guard.core.seats_json import read_table, write_table
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.ports import Now, Outage, Reason
+from lotus_guard.enforce.seat_store import no_slack
+from lotus_guard.memory.redis_changes import (
+    FAULTS,
+    MORE,
+    Reply,
+    Version,
+    people,
+    read_reply,
+    read_version,
+    seated_by,
+    written_change,
+    written_table,
+)
 from lotus_guard.memory.redis_keys import Keyspace
-from lotus_guard.memory.redis_scripts import REPLACE
+from lotus_guard.memory.redis_scripts import CHANGE
 
 _log = Logger()
 
 V = TypeVar("V")
-Work = Callable[[Seats], Any]
+Work = tuple[Callable[[Seats], Any], Callable[[Any], float]]
+"""A piece of work, and the slack of its result."""
 
 KEEP_MILLISECONDS = 2 * 3600 * 1000
 """How long Redis keeps the table of a room that nobody changes."""
@@ -43,34 +61,8 @@ MOST_REUNITED, AT_ONCE = 200, 8
 MOST_TABLE = 1024 * 1024
 """Bytes of a table as JSON; a call of 2,000 people has a third. One that is longer would keep
 everybody else's waiting: its room goes on without the others, as if Redis were away."""
-
-
-@frozen
-class Version:
-    """Names one writing of a room's table; the empty lineage stands for none.
-
-    Tables of one lineage follow each other; another lineage means that Redis has lost the table
-    and a guard has written its own again.
-    """
-
-    lineage: str = ""
-    number: int = 0
-    writer: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.lineage}:{self.number}:{self.writer}" if self.lineage else ""
-
-    def follows(self, other: "Version") -> bool:
-        """Whether this was written on top of the other."""
-        return self.lineage == other.lineage and self.number > other.number
-
-
-def read_version(text: str) -> Version:
-    """Read a version; raises ValueError for what is none."""
-    if not text:
-        return Version()
-    lineage, number, writer = text.split(":")
-    return Version(lineage, int(number), writer)
+MOST_CHANGES, MOST_CHANGED = 64, 64 * 1024
+"""After so many changes, or characters of them, the whole table is written once more."""
 
 
 @frozen
@@ -88,12 +80,17 @@ class _Entry:
     """The version that is in Redis as far as we know, as it is written there."""
     version: Version = field(factory=Version)
     """The same, where it is one of ours: what our copy rests on."""
+    known: Table = field(factory=Table)
+    """The table of that version."""
+    changes: int = 0
+    changed: int = 0
+    """Changes since the whole table was written, and their characters, as far as we know."""
     is_apart: bool = False
     """Our copy was changed while Redis did not take that in."""
     lost_at: float | None = None
     """When Redis was last found to have lost something of this room."""
-    waiting: list[tuple[Work, Deferred[Any]]] = field(factory=list)
-    is_busy: bool = False
+    waiting: list[tuple[Work, Deferred[Any]]] = field(init=False, factory=list)
+    is_busy: bool = field(init=False, default=False)
 
 
 @define(eq=False)
@@ -115,14 +112,16 @@ class RedisSeats:
     def __attrs_post_init__(self) -> None:
         self._throttle = LogThrottle(self.now)
 
-    async def change(self, room: RoomId, work: Callable[[Seats], V]) -> V:
+    async def change(
+        self, room: RoomId, work: Callable[[Seats], V], slack: Callable[[V], float] = no_slack
+    ) -> V:
         """Do a piece of work on a room's seats and return its result."""
         entry = self._entries.get(room)
         if entry is None:
             entry = _Entry()
             self._entries.put(room, entry)
         done: Deferred[V] = Deferred()
-        entry.waiting.append((work, done))
+        entry.waiting.append(((work, slack), done))
         if not entry.is_busy:
             entry.is_busy = True
             ensureDeferred(self._rounds(room, entry))
@@ -167,20 +166,19 @@ class RedisSeats:
             entry.is_busy = False
             (self._apart.add if entry.is_apart else self._apart.discard)(room)
 
-    async def _round(self, room: RoomId, entry: _Entry, works: list[Work]) -> list[Any]:
+    async def _round(self, room: RoomId, entry: _Entry, works: Sequence[Work]) -> list[Any]:
         for _ in range(MOST_TRIES):
             before = self.seats.table(room)
-            results = self._do(works)
-            after = self.seats.table(room)
+            results, slack = self._do(works)
             try:
-                there = await self._offer(room, entry, after if after != before else None)
+                reply = await self._offer(room, entry, slack)
             except Outage:
                 entry.is_apart = True
                 return results
-            if there is None:
+            if reply.is_made:
                 return results
             self.on_contention()
-            self.seats.put_table(room, self._reconciled(entry, before, *there))
+            self.seats.put_table(room, self._reconciled(entry, before, reply))
         more = self._throttle.more("contended")
         if more is not None:
             _log.error(
@@ -188,42 +186,79 @@ class RedisSeats:
                 more=more,
             )
         entry.is_apart = True
-        return self._do(works)
+        return self._do(works)[0]
 
-    def _do(self, works: list[Work]) -> list[Any]:
-        results = []
-        for work in works:
+    def _do(self, works: Sequence[Work]) -> tuple[list[Any], float]:
+        """Do all; returns the results, and the slack that all have."""
+        results: list[Any] = []
+        least = inf
+        for work, slack in works:
             try:
-                results.append(work(self.seats))
+                result = work(self.seats)
+                least = min(least, slack(result))
             except Exception as error:
-                results.append(_Raised(error))
-        return results
+                result, least = _Raised(error), -1.0
+            results.append(result)
+        return results, least
 
-    async def _offer(
-        self, room: RoomId, entry: _Entry, changed: Table | None
-    ) -> tuple[str, str] | None:
-        """Offer our table; returns None where Redis took it in, else what is there instead."""
-        table = self.seats.table(room) if changed is None and entry.is_apart else changed
-        wanted, body = Version(), ""
-        if table is not None:
-            lineage = entry.version.lineage or self.lineage()
-            wanted = Version(lineage, entry.version.number + 1, self.keys.instance)
-            body = json.dumps(
-                write_table(table, self.keys.server.clock_offset), separators=(",", ":")
-            )
-            self._bound(room, body)
-        key = self.keys.key(f"seats:{room}").encode("utf-8", "surrogatepass")
-        arguments = (entry.there, str(wanted), body, KEEP_MILLISECONDS)
-        there = await self.keys.server.script(REPLACE, [key], arguments)
-        if there:
-            version, body = there
-            return version, body
-        if table is not None:
-            entry.there, entry.version, entry.is_apart = str(wanted), wanted, False
-        return None
+    async def _offer(self, room: RoomId, entry: _Entry, slack: float) -> Reply:
+        """Offer what is different here."""
+        table = self.seats.table(room)
+        change = change_between(entry.known, table)
+        arguments = self._arguments(room, entry, table, change, slack)
+        names = (self.keys.key(name) for name in (f"table:{room}", f"seats:{room}"))
+        keys = [name.encode("utf-8", "surrogatepass") for name in names]
+        reply = read_reply(await self.keys.server.script(CHANGE, keys, arguments))
+        if reply.is_made:
+            self._made(room, entry, table, reply)
+            self._count(entry, reply, len(arguments[4]), arguments[5])
+        return reply
 
-    def _bound(self, room: RoomId, body: str) -> None:
-        if len(body) <= MOST_TABLE:
+    def _made(self, room: RoomId, entry: _Entry, table: Table, reply: Reply) -> None:
+        """Take in that Redis has what we have now, and what it has besides."""
+        try:
+            version = read_version(reply.version)
+            known = reply.make_on(table, self.keys.server.clock_offset)
+        except FAULTS:  # then nothing is known: the next change is told all that is there
+            entry.there, entry.version, entry.known = "", Version(), Table()
+            entry.is_apart = True
+            return
+        if reply.lines:
+            self.seats.put_table(room, known.copy())
+        entry.there, entry.version, entry.known = reply.version, version, known
+        entry.is_apart = False
+
+    def _arguments(
+        self, room: RoomId, entry: _Entry, table: Table, change: Change, slack: float
+    ) -> tuple[str, str, int, int, str, str, int]:
+        """What the script is told."""
+        if not change:
+            return entry.there, "", people(slack), 0, "", "", KEEP_MILLISECONDS
+        offset = self.keys.server.clock_offset
+        lineage = entry.version.lineage or self.lineage()
+        wanted = Version(lineage, entry.version.number + 1, self.keys.instance)
+        seats, whole = MORE, ""
+        if entry.is_apart or not change.joins(entry.known, table):
+            slack = -1.0
+        else:
+            seats = seated_by(change, entry.known, self.now())
+        if (
+            not entry.version.lineage
+            or max(entry.changes - MOST_CHANGES, entry.changed - MOST_CHANGED) >= 0
+        ):
+            slack, whole = -1.0, written_table(table, offset)
+        written = written_change(change, offset)
+        self._bound(room, max(len(whole), len(written)))
+        return entry.there, str(wanted), people(slack), seats, written, whole, KEEP_MILLISECONDS
+
+    def _count(self, entry: _Entry, reply: Reply, characters: int = 0, whole: str = "") -> None:
+        """Count the changes since the whole table."""
+        is_whole = whole or reply.whole
+        entry.changes = len(reply.lines) + (0 if is_whole else entry.changes + bool(characters))
+        entry.changed = reply.size + (0 if is_whole else entry.changed + characters)
+
+    def _bound(self, room: RoomId, size: int) -> None:
+        if size <= MOST_TABLE:
             return
         more = self._throttle.more("too long")
         if more is not None:
@@ -234,17 +269,14 @@ class RedisSeats:
             )
         raise Outage(Reason.OVERSIZED, "the room's table is too long")
 
-    def _reconciled(self, entry: _Entry, mine: Table, version: str, document: str) -> Table:
-        """Make the table to go on with from ours and the one that is in Redis."""
-        before, entry.there, entry.version = entry.version, version, Version()
+    def _reconciled(self, entry: _Entry, mine: Table, reply: Reply) -> Table:
+        """Make the table to go on with from ours and what is in Redis."""
+        before, known = entry.version, entry.known
+        entry.there, entry.version, entry.known = reply.version, Version(), Table()
         try:
-            entry.version = read_version(version)
-            theirs = (
-                read_table(json.loads(document), self.keys.server.clock_offset)
-                if version
-                else Table()
-            )
-        except (ValueError, TypeError, KeyError, AttributeError):
+            version = read_version(reply.version)
+            theirs = reply.make_on(known, self.keys.server.clock_offset)
+        except FAULTS:
             more = self._throttle.more("none of ours")
             if more is not None:
                 _log.error(
@@ -253,14 +285,16 @@ class RedisSeats:
                 )
             entry.is_apart = True
             return mine
-        if not version:
+        if not reply.version:
             # Redis has lost it: it is written anew from our copy.
             entry.is_apart = mine != Table()
             entry.lost_at = self.now()
             return mine
-        if before.lineage and not entry.version.follows(before):
+        entry.version, entry.known = version, theirs
+        self._count(entry, reply)
+        if before.lineage and not version.follows(before):
             entry.lost_at = self.now()
-        if not entry.is_apart and (entry.version.follows(before) or mine == Table()):
-            return theirs
+        if not entry.is_apart and (version.follows(before) or mine == Table()):
+            return theirs.copy()
         entry.is_apart = True
         return merged(mine, theirs)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 import pytest_twisted
@@ -15,7 +16,7 @@ from lotus_guard.core.model import Grant, Identity, LiveKitRoom, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.memory.redis_claims import RedisClaims
 from lotus_guard.memory.redis_keys import Keyspace
-from lotus_guard.memory.redis_scripts import BIND, CLAIM, LEAD, REPLACE, STEP_DOWN
+from lotus_guard.memory.redis_scripts import BIND, CHANGE, CLAIM, LEAD, STEP_DOWN
 from lotus_guard.memory.redis_seats import RedisSeats
 
 ROOM, CALL = RoomId("!room:s"), LiveKitRoom("call")
@@ -50,16 +51,32 @@ class Guard:
     async def admit(self, user: str, limit: int, at: float = 100.0) -> bool:
         person, identity = f"@{user}:s", Identity(f"@{user}:s:D")
         seating = await self.store.change(
-            ROOM, lambda seats: seats.admit(ROOM, person, identity, limit, at, at)
+            ROOM,
+            lambda seats: seats.admit(ROOM, person, identity, limit, at, at),
+            lambda seating: seating.slack,
         )
         return seating.admitted
 
     async def saw(self, at: float, *users: str) -> None:
         look = Look(at, frozenset(Identity(f"@{user}:s:D") for user in users))
-        await self.store.change(ROOM, lambda seats: seats.saw(ROOM, {CALL: look}))
+        await self.store.change(ROOM, lambda seats: seats.saw(ROOM, {CALL: look}), lambda _: inf)
 
     async def taken(self, at: float = 100.0) -> list[str]:
         return await self.store.change(ROOM, lambda seats: seats.taken(ROOM, at))
+
+
+async def change(
+    server: Any,
+    known: str,
+    new: str,
+    written: str,
+    *,
+    slack: int = -1,
+    seats: int = -1,
+    whole: str = "",
+) -> Any:
+    arguments = [known, new, slack, seats, written, whole, 60_000]
+    return await server.script(CHANGE, ["k", "old"], arguments)
 
 
 class ScriptsContract:
@@ -68,13 +85,61 @@ class ScriptsContract:
     connect: Connect
 
     @pytest_twisted.ensureDeferred
-    async def test_a_table_is_replaced_by_whom_has_read_the_last_version(self) -> None:
+    async def test_a_change_is_made_by_whom_knows_the_last_version(self) -> None:
         one, two = await self.connect(), await self.connect()
-        assert await one.script(REPLACE, ["k"], ["", "a:1:x", "{}", 60_000]) == []
-        assert await two.script(REPLACE, ["k"], ["", "b:1:y", "!", 60_000]) == ["a:1:x", "{}"]
-        assert await two.script(REPLACE, ["k"], ["a:1:x", "a:2:y", "[]", 60_000]) == []
-        assert await one.script(REPLACE, ["k"], ["a:2:y", "", "", 60_000]) == []
-        assert await one.script(REPLACE, ["k"], ["a:1:x", "", "", 60_000]) == ["a:2:y", "[]"]
+        assert await change(one, "", "a:1:x", "C1", whole="T1") == [1, "a:1:x", ""]
+        assert await change(two, "", "b:1:y", "D1", whole="U") == [0, "a:1:x", "T1"]
+        assert await change(two, "a:1:x", "a:2:y", "C2") == [1, "a:2:y", ""]
+        missed = "a:2:y -1 C2"
+        assert await change(one, "a:1:x", "a:2:x", "D2") == [0, "a:2:y", "", missed]
+        assert await change(one, "a:1:x", "", "") == [0, "a:2:y", "", missed]
+        assert await change(one, "a:2:y", "", "") == [1, "a:2:y", ""]
+        assert await change(one, "", "", "") == [0, "a:2:y", "T1", missed]
+        assert await change(one, "a:1:z", "", "") == [0, "a:2:y", "T1", missed], "a fork"
+        assert await change(one, "a:2:y", "c:1:x", "E", whole="V") == [1, "c:1:x", ""]
+        assert await change(two, "a:2:y", "", "") == [0, "c:1:x", "V"], "nothing of before is left"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_change_with_slack_is_made_on_what_has_seated_no_more(self) -> None:
+        one, two = await self.connect(), await self.connect()
+        await change(one, "", "a:1:x", "C1", whole="T1")
+        assert await change(one, "a:1:x", "a:2:x", "C2", seats=2) == [1, "a:2:x", ""]
+        missed = ["a:2:x 2 C2"]
+        found = await change(two, "a:1:x", "a:2:y", "C3", slack=1, seats=1)
+        assert found == [0, "a:2:x", "", *missed]
+        found = await change(two, "a:1:x", "a:2:y", "C3", slack=2, seats=1)
+        assert found == [1, "a:3:y", "", *missed]
+        found = await change(one, "a:2:x", "", "", slack=1)
+        assert found == [1, "a:3:y", "", "a:3:y 1 C3"]
+        await change(one, "a:3:y", "a:4:x", "C4", seats=-1)
+        found = await change(two, "a:3:y", "a:4:y", "C5", slack=1_000_000_000, seats=1)
+        assert found == [0, "a:4:x", "", "a:4:x -1 C4"], "what does more bears nothing on it"
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_a_release_before_has_kept_is_taken_over_once(self) -> None:
+        one = await self.connect()
+        await one.command("HSET", "old", "v", "a:7:z", "d", "T7")
+        assert await change(one, "", "", "") == [0, "a:7:z", "T7"]
+        assert await change(one, "a:7:z", "a:8:x", "C8") == [1, "a:8:x", ""]
+        await one.command("HSET", "old", "v", "a:9:z", "d", "T9")
+        assert await change(one, "a:7:z", "", "") == [0, "a:8:x", "", "a:8:x -1 C8"]
+        await one.command("DEL", "k")
+        await one.command("HSET", "old", "v", "none of ours", "d", "T9")
+        assert await change(one, "a:8:x", "", "") == [0, "", ""]
+
+    @pytest_twisted.ensureDeferred
+    async def test_changes_of_before_the_last_table_but_one_are_dropped(self) -> None:
+        one, known = await self.connect(), ""
+        for number in range(1, 10):
+            whole = f"T{number}" if number in (1, 4, 7) else ""
+            made = await change(one, known, f"a:{number}:x", f"C{number}", whole=whole)
+            assert made == [1, f"a:{number}:x", ""]
+            known = f"a:{number}:x"
+        since = [f"a:{number}:x -1 C{number}" for number in range(5, 10)]
+        assert await change(one, "a:4:x", "", "") == [0, known, "", *since]
+        assert await change(one, "a:3:x", "", "") == [0, known, "T7", *since[3:]]
+        kept = await one.command("HGETALL", "k")
+        assert sorted(kept[::2]) == [*"456789", "b", "d", "o", "v"]
 
     @pytest_twisted.ensureDeferred
     async def test_one_leads_until_its_time_is_up(self) -> None:
@@ -242,10 +307,40 @@ class SeatsContract:
     async def test_a_table_that_is_none_of_ours_is_written_anew(self) -> None:
         one, two = [Guard(await self.connect(), name) for name in "ab"]
         for odd in ("", "{", "[]", '{"looks": 3}'):
+            for v, key in (("what", "table"), ("what", "seats"), ("a:2:x", "seats")):
+                await self.flush()
+                await one.server.command("HSET", f"t:{key}:{ROOM}", "v", v, "d", odd)
+                assert await one.admit("ann", 1)
+                assert not await two.admit("bob", 1)
+
+    @pytest_twisted.ensureDeferred
+    async def test_after_changes_that_are_none_of_ours_the_table_is_written_anew(self) -> None:
+        for odd in ("", "0", "0 [", "-1 {", '0 {"holds": 3}', "x {}"):
+            one, two = [Guard(await self.connect(), name) for name in "ab"]
             await self.flush()
-            await one.server.command("HSET", f"t:seats:{ROOM}", "v", "what", "d", odd)
-            assert await one.admit("ann", 1)
-            assert not await two.admit("bob", 1)
+            assert await one.admit("ann", 9)
+            version = str(one.store._entries.get(ROOM).version)  # type: ignore[union-attr]
+            lineage = version.split(":")[0]
+            there = f"{lineage}:2:x"
+            await one.server.command("HSET", f"t:table:{ROOM}", "v", there, "2", f"{there} {odd}")
+            assert await one.admit("bob", 9)
+            assert await two.admit("carl", 9)
+            assert await one.admit("dora", 9)
+            assert await two.taken() == [f"@{user}:s" for user in ("ann", "bob", "carl", "dora")]
+
+    @pytest_twisted.ensureDeferred
+    async def test_guards_do_not_wait_for_each_other_where_there_is_room_for_all(self) -> None:
+        guards = [Guard(await self.connect(), name) for name in "ab"]
+        await guards[0].admit("u", 301)
+        await guards[1].taken()
+        for guard in guards:
+            guard.again = 0
+        for number in range(150):
+            for guard in guards:
+                assert await guard.admit(f"u{guard.name}{number}", 301)
+        assert sum(guard.again for guard in guards) < 12, "once for each time all is written"
+        assert [len(await guard.taken()) for guard in guards] == [301, 301]
+        assert not await guards[0].admit("one more", 301)
 
     @pytest_twisted.ensureDeferred
     async def test_who_goes_away_while_they_wait_takes_no_seat(self) -> None:

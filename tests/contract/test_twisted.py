@@ -24,6 +24,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import LogPublisher
 from twisted.web.client import HTTP11ClientProtocol  # type: ignore[attr-defined]
 from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
+from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 

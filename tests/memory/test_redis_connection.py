@@ -32,8 +32,8 @@ class Wire:
         self.faults: dict[bytes, str] = {}
         self.sent: list[bytes] = []
 
-    def execute_command(self, word: bytes | str, *_words: Any) -> Any:
-        name = word.encode() if isinstance(word, str) else word
+    def ask(self, words: tuple[bytes, ...]) -> Any:
+        name = words[0]
         self.sent.append(name)
         if name == b"TIME":
             return succeed(["0", "0"])

@@ -1,26 +1,24 @@
 """Seats that several guards share, on the model of Redis; and what happens when it is away."""
 
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest_twisted
+from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet import reactor
-from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
+from lotus_guard.core.model import Identity
+from lotus_guard.core.seats import Seating, Seats
+from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.memory.redis_scripts import Script
-from lotus_guard.memory.redis_seats import Version, read_version
 from tests.contract.redis import ROOM, Guard, SeatsContract
 from tests.model_redis import Memory, ModelRedis, Words
-
-
-def test_versions_are_read_as_they_are_written() -> None:
-    version = Version("l", 3, "w")
-    assert read_version(str(version)) == version
-    assert read_version(str(Version())) == Version()
-    assert Version("l", 4, "x").follows(version)
-    assert not version.follows(version)
-    assert not Version("m", 4, "x").follows(version)
 
 
 class SlowRedis(ModelRedis):
@@ -109,3 +107,165 @@ async def test_a_piece_of_work_that_fails_fails_alone() -> None:
     await gatherResults(asked)
     assert failed == [KeyError]
     assert await one.taken() == ["@ann:s"]
+
+
+class Wire(ModelRedis):
+    """Does and answers what it is asked when it is told to, in order, or loses it."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory)
+        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    async def script(self, script: Script, keys: Words, arguments: Words) -> Any:
+        answer: Deferred[Any] = Deferred()
+        ask = super().script
+        self.waiting.append((lambda: ensureDeferred(ask(script, keys, arguments)), answer))
+        return await answer
+
+    def step(self, fate: str = "") -> None:
+        """Do the next one; or it is lost before, or its answer after."""
+        if not self.waiting:
+            return
+        work, answer = self.waiting.pop(0)
+        if fate != "before":
+            done = work()
+        if fate:
+            answer.errback(Outage(Reason.TIMEOUT, "lost"))
+        else:
+            done.chainDeferred(answer)
+
+
+USERS, LIMIT = [f"u{number}" for number in range(6)], 3
+STEPS = st.one_of(
+    st.tuples(st.just("admit"), st.sampled_from("abc"), st.sampled_from(USERS)),
+    st.tuples(st.just("look"), st.sampled_from("abc"), st.booleans()),
+    st.tuples(st.just("hang up"), st.sampled_from("abc"), st.sampled_from(USERS)),
+    *[st.tuples(st.just("go on"), st.sampled_from("abc"), st.just("")) for _ in range(3)],
+)
+FATES = st.tuples(
+    st.just("go on"), st.sampled_from("abc"), st.sampled_from(["", "", "before", "after"])
+)
+
+
+@define(eq=False)
+class House:
+    """Three guards, and what they told those who asked."""
+
+    memory: Memory = field(factory=Memory)
+    guards: dict[str, Guard] = field(init=False)
+    at: float = 100.0
+    admitted: list[str] = field(factory=list)
+    there: set[str] = field(factory=set)
+    was_there: set[str] = field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        self.guards = {name: Guard(Wire(self.memory), name) for name in "abc"}
+
+    def take(self, verb: str, name: str, what: Any) -> None:
+        """Take a step."""
+        guard = self.guards[name]
+        self.at += 1 / 64  # what is written is as precise as that
+        guard.now = self.at
+        if verb == "go on":
+            guard.server.step(what)
+        elif verb == "admit":
+            ensureDeferred(guard.admit(what, LIMIT, self.at)).addCallback(self._told, what)
+        elif verb == "look":
+            self.there = set(self.admitted) if what else set()
+            self.was_there |= self.there
+            ensureDeferred(guard.saw(self.at, *sorted(self.there)))
+        else:
+            identity = Identity(f"@{what}:s:D")
+            ensureDeferred(guard.store.change(ROOM, lambda seats: seats.hung_up(ROOM, identity)))
+
+    def _told(self, is_admitted: bool, user: str) -> None:
+        if is_admitted and user not in self.admitted:
+            self.admitted.append(user)
+
+    def settle(self) -> None:
+        """Let all be answered, and each guard hear of what the others did."""
+        for _ in range(4):
+            for guard in self.guards.values():
+                ensureDeferred(guard.store.change(ROOM, lambda _seats: None))
+            while any(guard.server.waiting for guard in self.guards.values()):
+                for guard in self.guards.values():
+                    guard.server.step()
+
+    def seated(self, guard: Guard) -> list[str]:
+        return guard.seats.taken(ROOM, self.at)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_never_are_more_seated_than_the_limit_in_whatever_order_guards_come(
+    steps: list[Any],
+) -> None:
+    house = House()
+    for verb, name, what in steps:
+        if verb != "hang up":
+            house.take(verb, name, what)
+    house.settle()
+    assert len(house.admitted) <= LIMIT
+    for guard in house.guards.values():
+        assert house.seated(guard) == sorted(f"@{user}:s" for user in house.admitted)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_all_guards_know_the_same_seats_in_the_end(steps: list[Any]) -> None:
+    house = House()
+    for step in steps:
+        house.take(*step)
+    house.settle()
+    one, *others = [guard.seats.table(ROOM) for guard in house.guards.values()]
+    assert all(other == one for other in others)
+    newcomer = Guard(Wire(house.memory), "d")
+    house.guards["d"] = newcomer
+    house.settle()
+    assert newcomer.seats.table(ROOM) == one
+
+
+@given(st.lists(st.one_of(STEPS, FATES), max_size=60))
+def test_no_seat_is_lost_with_what_redis_or_the_way_to_it_loses(steps: list[Any]) -> None:
+    house = House()
+    for verb, name, what in steps:
+        if verb != "hang up":
+            house.take(verb, name, what)
+    house.settle()
+    for guard in house.guards.values():
+        assert set(house.seated(guard)) >= {f"@{user}:s" for user in house.admitted}
+
+
+def test_who_needs_no_seat_lets_nobody_in_who_is_asked_for_with_them() -> None:
+    house = House()
+    house.take("admit", "a", "u0")
+    house.settle()
+    house.take("look", "a", True)
+    for user in ("u1", "u2", "u0"):  # these go together, after the look
+        house.take("admit", "a", user)
+    house.take("go on", "a", "")
+    house.take("admit", "b", "u3")
+    for _ in range(2):  # the first time it hears of the look
+        house.take("go on", "b", "")
+    house.settle()
+    assert len(house.admitted) == LIMIT
+    assert "u3" in house.admitted
+
+
+def test_of_one_who_asks_two_guards_at_once_both_tokens_are_awaited() -> None:
+    house = House()
+    house.take("admit", "c", "u0")
+    house.settle()
+    for name, device in (("a", "PHONE"), ("b", "LAPTOP")):
+        work = partial(_admit_on, Identity(f"@u1:s:{device}"))
+        ensureDeferred(house.guards[name].store.change(ROOM, work, lambda seating: seating.slack))
+    before = [guard.again for guard in house.guards.values()]
+    for name in "ab":
+        house.take("go on", name, "")
+    assert [guard.again for guard in house.guards.values()] == before
+    house.settle()
+    for guard in house.guards.values():
+        awaits = guard.seats.table(ROOM).holds["@u1:s"].awaits
+        assert set(awaits) == {"@u1:s:PHONE", "@u1:s:LAPTOP"}
+
+
+def _admit_on(identity: Identity, seats: Seats) -> Seating:
+    return seats.admit(ROOM, "@u1:s", identity, LIMIT, 101.0, 101.0)

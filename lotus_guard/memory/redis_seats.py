@@ -48,7 +48,6 @@ from lotus_guard.memory.redis_keys import Keyspace
 from lotus_guard.memory.redis_scripts import CHANGE
 
 _log = Logger()
-
 V = TypeVar("V")
 Work = tuple[Callable[[Seats], Any], Callable[[Any], float]]
 """A piece of work, and the slack of its result."""
@@ -60,9 +59,10 @@ MOST_REUNITED, AT_ONCE = 200, 8
 """Of the rooms that are apart so many are united at a time, a second later the next."""
 MOST_TABLE = 1024 * 1024
 """Bytes of a table as JSON; a call of 2,000 people has a third. One that is longer would keep
-everybody else's waiting: its room goes on without the others, as if Redis were away."""
+everybody else's waiting: its room goes on without the others, as if Redis were away. So is one
+change; of those since the last table there are `MOST_CHANGED` characters and one change more."""
 MOST_CHANGES, MOST_CHANGED = 64, 64 * 1024
-"""After so many changes, or characters of them, the whole table is written once more."""
+"""After so many changes, or characters of them, the whole table is written."""
 
 
 @frozen
@@ -206,7 +206,7 @@ class RedisSeats:
         table = self.seats.table(room)
         change = change_between(entry.known, table)
         arguments = self._arguments(room, entry, table, change, slack)
-        names = (self.keys.key(name) for name in (f"table:{room}", f"seats:{room}"))
+        names = map(self.keys.key, (f"table:{room}", f"seats:{room}"))
         keys = [name.encode("utf-8", "surrogatepass") for name in names]
         reply = read_reply(await self.keys.server.script(CHANGE, keys, arguments))
         if reply.is_made:

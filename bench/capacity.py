@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 
 from bench.costs import Costs
 from lotus_guard.enforce.candidates import MOST_ROOMS
+from lotus_guard.enforce.change_watch import LOOK_SECONDS, REST_SECONDS
 from lotus_guard.enforce.policy_reader import LONGEST_POLL
 from lotus_guard.enforce.room_queue import AT_ONCE
 from lotus_guard.rules import RULES, by_event
@@ -223,16 +224,26 @@ def look_seconds(load: Load, costs: Costs) -> float:
     return load.distance + costs["LiveKit, a look at a room"]
 
 
+def counted(rooms: float) -> float:
+    """After how many seconds Synapse's list tells of a changed room at the latest.
+
+    Where the last round has just begun to have rooms looked at, with a second for each page.
+    """
+    return LOOK_SECONDS + REST_SECONDS + rooms / 1000
+
+
 def noticed(rooms: float, restricted: float) -> float:
     """After how many seconds of polling a new policy is noticed in a room that had none.
 
-    A pass asks about as many rooms with a policy as `Live` lets it, and about others in the rest.
+    A pass asks about as many rooms with a policy as `Live` lets it, and about others in the rest;
+    where that takes longer, Synapse's list of rooms tells of the change (`ChangeWatch`).
     """
     rate = (1.0 - SHARE) * RATE
     with_policy = min(rooms * restricted, rate * LONGEST_POLL / LOOKUPS)
     most = rate * INTERVAL / LOOKUPS
     of_others = max(1.0, rooms * (1.0 - restricted) / most)
-    return of_others * max(INTERVAL, LOOKUPS * (with_policy + most) / rate)
+    seconds = max(INTERVAL, LOOKUPS * (with_policy + most) / rate)
+    return min(of_others * seconds, max(seconds, counted(rooms)))
 
 
 @frozen

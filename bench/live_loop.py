@@ -23,6 +23,7 @@ from typing import Any
 from attrs import define, frozen
 
 from bench.candidates import guard_command, guard_environment
+from bench.capacity import counted
 from bench.hinting import hinting
 from bench.neighbours import Ports, neighbours
 from bench.tables import Series, markdown, number, plot_svg, plot_text
@@ -31,7 +32,6 @@ from bench.traffic import QUALITY, Ask, make_ask
 from lotus_guard.core.binding import Evidence
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
-from lotus_guard.enforce.change_watch import LOOK_SECONDS, REST_SECONDS
 from lotus_guard.enforce.policy_reader import LONGEST_POLL
 from lotus_guard.memory.sqlite_schema import SCHEMA
 from lotus_guard.rules import RULES, by_event
@@ -213,14 +213,6 @@ def turns(restricted: int, others: int) -> tuple[float, float]:
     shares = ((restricted, of_restricted), (others, of_others))
     first, second = (seconds * math.ceil(rooms / max(1, most)) for rooms, most in shares)
     return first, min(second, max(seconds, counted(restricted + others)))
-
-
-def counted(rooms: int) -> float:
-    """After how many seconds Synapse's list tells of a changed room at the latest.
-
-    Where the last round has just begun to have rooms looked at, with a second for each page.
-    """
-    return LOOK_SECONDS + REST_SECONDS + rooms / 1000
 
 
 def _default(name: str) -> float:

@@ -58,11 +58,15 @@ def test_two_digits_are_shown(value: float, shown: str) -> None:
     assert rounded(value) == shown
 
 
-def test_only_the_lease_needs_two_keys_in_one_script() -> None:
+def test_some_scripts_need_two_keys() -> None:
     """In a cluster these would have to be in one slot; the page says which they are."""
     scripts = [each for each in vars(redis_scripts).values() if isinstance(each, Script)]
     assert len(scripts) >= 5
-    assert [each.name for each in scripts if "KEYS[2]" in each.lua] == ["lead"]
+    assert [each.name for each in scripts if "KEYS[2]" in each.lua] == [
+        "change",
+        "lead",
+        "name",
+    ]
 
 
 def test_a_cluster_is_refused() -> None:

@@ -25,8 +25,9 @@ from zope.interface import implementer
 
 from lotus_guard.neighbours.answers import WholeAnswer, read_answer
 
-MOST_HEAD = 64 * 1024
-"""Bytes of an answer's head, give or take one read."""
+MOST_HEAD = 128 * 1024
+"""Bytes within which an answer's head must have come. The read that brings its end may bring 64 KiB
+of the body with it."""
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _WITH_BODY = (b"POST", b"PUT")
 _LENGTHS = {b"Content-Length", b"Transfer-Encoding"}
@@ -107,7 +108,9 @@ class Connection(Protocol):
     def _send(self, data: bytes) -> None:
         """Send at once what the socket takes, without the reactor's waiting for its readiness."""
         transport: Any = self.transport
-        if self._is_flushed and hasattr(transport, "writeSomeData"):
+        # Asked of its class: a TLS transport hands names that it does not know to the socket below
+        # it, which would send this unencrypted.
+        if self._is_flushed and hasattr(type(transport), "writeSomeData"):
             sent = transport.writeSomeData(data)
             data = data[sent:] if isinstance(sent, int) else data
         if data:

@@ -28,6 +28,8 @@ MOST_REQUEST = 64 * 1024
 """Bytes of a request body that anybody may send."""
 MOST_DRAINED = 16 * 1024 * 1024
 """Bytes of a body that is too long which are read and dropped before the client is cut off."""
+MOST_NAME = 256
+"""Bytes of a header's name."""
 PIECE = 16 * 1024
 """Bytes that are read at once, and bytes of answers above which a client is first to read."""
 SWEEP_SECONDS = 1.0
@@ -91,7 +93,9 @@ class BoundedChannel(HTTPChannel):
         """Begin to wait for a request."""
         super().connectionMade()
         self.transport.bufferSize = PIECE
-        self._send_now = getattr(self.transport, "doWrite", lambda: None)
+        # Of its class: a TLS transport would hand the name to the socket below it.
+        can_send = hasattr(type(self.transport), "doWrite")
+        self._send_now = self.transport.doWrite if can_send else lambda: None
         self._addresses = self.transport.getPeer(), self.transport.getHost()
         self.connections.made(self, getattr(self.getPeer(), "host", None))
 
@@ -115,7 +119,7 @@ class BoundedChannel(HTTPChannel):
             self.connections.hold(self, max(0, min(len(data), room)))
 
     def _take_head(self, data: bytes) -> bytes:
-        """Take in a head that has come in one piece; returns what is left to read."""
+        """Take in a head that has come in one piece; returns what Twisted is to read."""
         is_new = self.line_mode and not (self.requests or self._buffer)
         if not is_new or self.paused or self.transport.disconnecting:
             return data
@@ -126,8 +130,19 @@ class BoundedChannel(HTTPChannel):
         self.requests[-1].requestHeaders._rawHeaders.update(head.headers)
         if head.length is not None:
             self.headerReceived(b"Content-Length: " + head.length)
+        # Before it is served: whoever is asked whether the connection is idle must see the rest.
+        self._buffer = data[head.size :]
         self.lineReceived(b"")
-        return data[head.size :]
+        return b""
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take in a header; one with an endless name is refused.
+
+        Twisted remembers 10,000 names for ever, of whatever length.
+        """
+        is_endless = len(line.partition(b":")[0]) > MOST_NAME
+        # An empty line is no header, which Twisted answers with 400.
+        return bool(super().headerReceived(b"" if is_endless else line))
 
     def allContentReceived(self) -> None:
         """Serve a request that is whole."""
@@ -165,10 +180,13 @@ class BoundedChannel(HTTPChannel):
         """Write, and hand it to the kernel at once where it takes it.
 
         Else the reactor does that in its next turn, after a look at all connections. It still does
-        so where this fails or has not sent all.
+        so where this fails or has not sent all; where the connection is being closed, which the
+        reactor ends; and where the client has sent more requests already: theirs must wait for
+        everybody else's turn once what is not sent exceeds `PIECE`.
         """
         self.transport.write(data)
-        if not self._waitingForTransport:
+        has_more = self._buffer or any(self._dataBuffer)
+        if not (self._waitingForTransport or self.transport.disconnecting or has_more):
             self._send_now()
 
     def _wait_for_reader(self) -> None:

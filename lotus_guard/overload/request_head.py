@@ -23,7 +23,7 @@ _DIGITS = re.compile(rb"[0-9]{1,12}")
 _REQUEST_LINE = re.compile(rb"[A-Z]+ [\x21-\xb0]+ HTTP/1\.[01]")
 
 
-@frozen
+@frozen(repr=False)
 class Head:
     """A head that stands at the beginning of what has come."""
 

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.web.client import (  # type: ignore[attr-defined]
     HTTP11ClientProtocol,
@@ -105,6 +108,9 @@ class Socket(StringTransport):
         self.takes = list(takes)
         self.at_once = b""
 
+    def setTcpNoDelay(self, _enabled: bool) -> None:
+        """Do nothing: nothing is sent."""
+
     def writeSomeData(self, data: bytes) -> int | Exception:
         room = self.takes.pop(0)
         if room < 0:
@@ -118,6 +124,19 @@ def test_what_the_socket_takes_is_sent_without_waiting() -> None:
     connection, _ = connected(socket)
     connection.request(GET())
     assert (socket.at_once, socket.value()) == (wanted, b"")
+
+
+def test_with_tls_nothing_reaches_the_socket_as_it_is() -> None:
+    socket, inside = Socket(10_000), connected()[0]
+    factory = TLSMemoryBIOFactory(
+        optionsForClientTLS("h"), isClient=True, wrappedFactory=Factory.forProtocol(lambda: inside)
+    )
+    made: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    made.makeConnection(socket)
+    inside.request(GET())
+    assert socket.value().startswith(b"\x16\x03"), "a record of TLS"
+    assert b"GET" not in socket.value()
+    assert socket.at_once == b""
 
 
 @pytest.mark.parametrize("room", [-1, 0, 5])

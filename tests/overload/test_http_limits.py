@@ -12,10 +12,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from lotus_guard.overload.connections import MOST_UNREAD, UNREAD_SECONDS, Connections
 from lotus_guard.overload.http_limits import (
     MOST_DRAINED,
+    MOST_NAME,
     MOST_REQUEST,
     PIECE,
     BoundedRequest,
@@ -199,6 +201,78 @@ def test_what_is_written_now_is_sent_in_the_same_turn_unless_the_client_does_not
     transport.read()
     channel.write_now(b"x")
     assert transport.sent == [100, 1]
+
+
+class Wrapped(Slow):
+    """A connection with TLS: it hands names that it does not know to the one below it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below = Kernel()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.below, name)
+
+
+def test_with_tls_nobody_sends_past_it(port: Port) -> None:
+    made, transport = port.site.buildProtocol(None), Wrapped()
+    made.makeConnection(transport)
+    made._channel.write_now(b"x" * 100)
+    assert transport.value() == b"x" * 100
+    assert transport.below.sent == []
+
+
+def test_where_the_connection_is_being_closed_the_reactor_sends(port: Port) -> None:
+    """Or it would never hear that all has been sent."""
+    made, transport = port.site.buildProtocol(None), Kernel()
+    made.makeConnection(transport)
+    transport.disconnecting = True
+    made._channel.write_now(b"x")
+    assert transport.sent == []
+
+
+class Quick(Page):
+    """A page that is written at once."""
+
+    def render(self, request: Any) -> Any:
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
+        request.startedWriting = 1
+        request.channel.write_now(head + PAGE)
+        request.finish()
+        return NOT_DONE_YET
+
+
+class Ready(Kernel):
+    """A connection whose kernel always takes all."""
+
+    def doWrite(self) -> None:
+        super().doWrite()
+        self.clear()
+
+
+def test_requests_that_come_at_once_do_not_keep_everybody_else_waiting() -> None:
+    """A read of 16 KiB holds hundreds of them."""
+    site: Any = QuietSite(Quick(), requestFactory=BoundedRequest, reactor=Clock())
+    channel, transport = site.buildProtocol(None), Ready()
+    channel.makeConnection(transport)
+    channel.dataReceived(ASK)
+    assert len(transport.sent) == 1, "one alone is answered at once"
+    channel.dataReceived(ASK * 500)
+    assert transport.served < 10
+    for _ in range(500):
+        transport.read()
+    assert transport.served == 501
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_header_with_an_endless_name_is_refused(pieces: int, port: Port) -> None:
+    """Twisted remembers names for ever, of whatever length."""
+    for length, answer in ((MOST_NAME, b"200"), (MOST_NAME + 1, b"400")):
+        channel, transport = port.connect()
+        ask = ASK[:-2] + b"X" * length + b": 1\r\n\r\n"
+        for piece in (ask,) if pieces == 1 else (ask[:30], ask[30:]):
+            channel.dataReceived(piece)
+        assert transport.value().startswith(b"HTTP/1.1 " + answer)
 
 
 # Bodies.

@@ -89,14 +89,15 @@ class Line(StringTransport):
         self.disconnecting = True
 
 
-def served(site: Any, chunks: list[bytes]) -> tuple[list[Any], bytes, bool]:
-    """What a server was asked and said, and whether it has hung up."""
+def served(site: Any, chunks: list[bytes]) -> tuple[list[Any], bytes, Any]:
+    """What a server was asked and said, and what it makes of the connection."""
     channel, line = site.buildProtocol(None), Line()
     channel.makeConnection(line)
     for chunk in chunks:
         if not line.disconnecting:
             channel.dataReceived(chunk)
-    return site.resource.seen, bytes(line.value()), line.disconnecting
+    kept = None if line.disconnecting else (channel._channel._is_idle, site.connections.held)
+    return site.resource.seen, bytes(line.value()), kept
 
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:

@@ -140,6 +140,7 @@ class ChangeWatch:
         Whoever has a room of their own change all the time comes behind those who do not.
         """
         late = await in_pieces(filter(self._is_outdated, rooms), self.clock)
+        late = [room for room in late if room in self._tallies]  # it may have ended meanwhile
         return sorted(late, key=lambda room: (self._tallies[room].is_first, self._read_at(room)))
 
     async def _look_at(self, room: RoomId, until: float) -> None:

@@ -8,6 +8,7 @@ of them short.
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
+from math import inf
 from typing import TypeVar
 
 from attrs import define, field
@@ -49,6 +50,9 @@ class Turnstile:
     clock: IReactorTime
     is_awaited: Callable[[], bool] = lambda: False
     """Whether somebody waits for a token."""
+    until: float = field(init=False, default=inf)
+    """By the clock: from then on nobody is given way to. Whoever keeps a request for a token open
+    must not make a pass late."""
     _inside: int = field(init=False, default=0)
     """How many rooms are being worked on."""
     _waiting: deque[Deferred[None]] = field(init=False, factory=deque)
@@ -74,6 +78,8 @@ class Turnstile:
 
     def _hold(self) -> float:
         """For how many seconds the next one waits at most, as things are."""
+        if self.clock.seconds() >= self.until:
+            return 0.0
         if self.is_awaited():
             return MOST_PATIENCE if self._inside else HOLD
         return PATIENCE if self._inside else 0.0

@@ -151,6 +151,7 @@ class RoomQueue(Generic[V]):
                 self._slow.add(room)
             else:
                 quick.append(room)
+        self.turnstile.until = self.clock.seconds() + (until - self.now()) / 2  # time to catch up
         found = await gather_bounded(AT_ONCE, map(self._take_in_pass, range(len(quick)), quick))
         with suppress(TimeoutError):
             await with_timeout(max(0.0, until - self.now()), self.clock, self._slow.done())

@@ -42,6 +42,10 @@ class SeatStore(Protocol):
         """Whether all seats that anybody gave in a room are known here."""
         ...
 
+    def sweep(self, now: float) -> None:
+        """Clear away what is left of rooms that are over."""
+        ...
+
     async def reunite(self) -> None:
         """Exchange with the others what could not be told before; never raises."""
         ...
@@ -62,6 +66,10 @@ class LocalSeats:
     def is_certain(self, _room: RoomId) -> bool:
         """Always: nobody else gives seats."""
         return True
+
+    def sweep(self, now: float) -> None:
+        """Clear away what is left of rooms that are over."""
+        self.seats.sweep(now)
 
     async def reunite(self) -> None:
         """Do nothing: there is nobody to tell."""

@@ -138,6 +138,14 @@ class RedisSeats:
             return False
         return entry.lost_at is None or self.now() - entry.lost_at > self.seats.hold
 
+    def sweep(self, now: float) -> None:
+        """Clear away rooms that are over: the next change of one is told all that is in Redis."""
+        self.seats.sweep(now)
+        rooms = frozenset(self.seats.rooms())
+        for room, entry in list(self._entries.items()):
+            if room not in rooms and not entry.is_busy and self.is_certain(room):
+                self._entries.pop(room)
+
     async def reunite(self) -> None:
         """Exchange with the others the seats that were given while Redis was away.
 
@@ -209,24 +217,32 @@ class RedisSeats:
         names = map(self.keys.key, (f"table:{room}", f"seats:{room}"))
         keys = [name.encode("utf-8", "surrogatepass") for name in names]
         reply = read_reply(await self.keys.server.script(CHANGE, keys, arguments))
-        if reply.is_made:
-            self._made(room, entry, table, reply)
+        if reply.is_made and self._made(room, entry, table, reply):
             self._count(entry, reply, len(arguments[4]), arguments[5])
         return reply
 
-    def _made(self, room: RoomId, entry: _Entry, table: Table, reply: Reply) -> None:
-        """Take in that Redis has what we have now, and what it has besides."""
+    def _made(self, room: RoomId, entry: _Entry, table: Table, reply: Reply) -> bool:
+        """Take in that Redis has what we have now, and what it has besides.
+
+        False where it is none of ours.
+        """
         try:
             version = read_version(reply.version)
             known = reply.make_on(table, self.keys.server.clock_offset)
         except FAULTS:  # then nothing is known: the next change is told all that is there
             entry.there, entry.version, entry.known = "", Version(), Table()
             entry.is_apart = True
-            return
+            return False
         if reply.lines:
-            self.seats.put_table(room, known.copy())
+            mine = known.copy()
+            # A hold among them may have run out by our look. Its end must go out with our next
+            # change, which is none that joins others then: or a guard with an older look would
+            # count it as alive, beside whom we seat in its place.
+            mine.tidy(max((look.at for look in mine.looks.values()), default=0.0))
+            self.seats.put_table(room, mine)
         entry.there, entry.version, entry.known = reply.version, version, known
         entry.is_apart = False
+        return True
 
     def _arguments(
         self, room: RoomId, entry: _Entry, table: Table, change: Change, slack: float

@@ -51,7 +51,7 @@ class Housekeeping:
         """Clear away; never raises, because a LoopingCall stops for good at its first error."""
         try:
             self.memory.cluster.store.beat()
-            self.memory.seats.sweep(self.now())
+            self.memory.seat_store.sweep(self.now())
             self.live.candidates.policies.sweep()
             self._forget_finished()
         except Exception:

@@ -114,6 +114,17 @@ def test_a_thousand_rooms_have_their_turns_in_time_though_tokens_are_asked_for_a
     assert gate.clock.seconds() < 1.3
 
 
+def test_nobody_who_waits_for_a_token_makes_a_pass_late() -> None:
+    """Where each room waits for LiveKit for some milliseconds, five more would add up."""
+    gate = Gate(is_awaited=True)
+    gate.turnstile.until = 1.0
+    gate.come(1000)
+    gate.clock.pump([HOLD] * 1000)
+    assert len(gate.inside) <= 1.0 / MOST_PATIENCE + 1
+    gate.clock.pump([HOLD] * 1000)
+    assert len(gate.inside) == 1000
+
+
 def test_whoever_gives_up_holds_up_nobody() -> None:
     gate = Gate()
     first, second, _ = gate.come(3)

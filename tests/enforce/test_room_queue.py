@@ -133,6 +133,11 @@ def test_slow_rooms_leave_workers_for_the_others(yard: Yard) -> None:
     assert yard.turns.behind == len(slow)
 
 
+def test_a_pass_gives_way_for_half_of_its_time(yard: Yard) -> None:
+    yard.all([A], 2.0)
+    assert yard.turns.turnstile.until == yard.clock.seconds() + 1.0
+
+
 def test_what_came_of_slow_rooms_the_next_pass_takes_up(yard: Yard) -> None:
     yard.turn(A, 1.0)
     yard.clock.advance(60.0)

@@ -234,6 +234,41 @@ def test_no_seat_is_lost_with_what_redis_or_the_way_to_it_loses(steps: list[Any]
         assert set(house.seated(guard)) >= {f"@{user}:s" for user in house.admitted}
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_seat_that_has_run_out_is_gone_for_all_before_another_has_its_place() -> None:
+    """A guard with an older look would count it as alive; it counts for sixty seconds."""
+    memory = Memory()
+    one, two = (Guard(ModelRedis(memory), name) for name in "ab")
+    await two.saw(100.0)
+    assert await one.admit("ann", 1, at=100.0)
+    await one.saw(158.5)
+    two.now = 160.5
+    await two.saw(160.5)
+    is_second = await two.admit("bob", 1, at=160.5)
+    one.now = 161.0
+    identity = Identity("@ann:s:D")
+    again = await one.store.change(
+        ROOM,
+        lambda seats: seats.admit(ROOM, "@ann:s", identity, 1, 158.5, 161.0),
+        lambda seating: seating.slack,
+    )
+    assert [is_second, again.admitted].count(True) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_rooms_that_are_over_nothing_is_kept() -> None:
+    memory = Memory()
+    one, two = (Guard(ModelRedis(memory), name) for name in "ab")
+    await one.saw(100.0)
+    assert await one.admit("ann", 2, at=100.0)
+    assert await two.admit("bob", 2, at=100.0)
+    one.store.sweep(120.0)
+    assert one.store.is_certain(ROOM)
+    one.store.sweep(10_000.0)
+    assert not one.store.is_certain(ROOM), "it is asked for anew"
+    assert await one.taken(100.0) == ["@ann:s", "@bob:s"]
+
+
 def test_who_needs_no_seat_lets_nobody_in_who_is_asked_for_with_them() -> None:
     house = House()
     house.take("admit", "a", "u0")

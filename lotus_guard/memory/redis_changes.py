@@ -17,7 +17,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from lotus_guard.core.seat_changes import Change, read_change, write_change
 from lotus_guard.core.seat_table import Table
@@ -84,6 +84,27 @@ class Reply:
             change = read_change(json.loads(written), clock_offset)
             (change.apply if int(seats) == MORE else change.join)(table)
         return table
+
+
+@define(eq=False)
+class Known:
+    """What a guard knows of a room's table in Redis."""
+
+    there: str = ""
+    """The version that is in Redis as far as we know, as it is written there."""
+    version: Version = field(factory=Version)
+    """The same, where it is one of ours: what our copy rests on."""
+    known: Table = field(factory=Table)
+    """The table of that version."""
+    changes: int = 0
+    changed: int = 0
+    """Changes since the whole table was written, and their characters, as far as we know."""
+
+    def count(self, reply: Reply, characters: int = 0, whole: str = "") -> None:
+        """Count the changes since the whole table, and one more of so many characters."""
+        is_whole = whole or reply.whole
+        self.changes = len(reply.lines) + (0 if is_whole else self.changes + bool(characters))
+        self.changed = reply.size + (0 if is_whole else self.changed + characters)
 
 
 def read_reply(answer: Any) -> Reply:

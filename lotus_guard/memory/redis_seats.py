@@ -35,6 +35,7 @@ from lotus_guard.enforce.seat_store import no_slack
 from lotus_guard.memory.redis_changes import (
     FAULTS,
     MORE,
+    Known,
     Reply,
     Version,
     people,
@@ -73,18 +74,9 @@ class _Raised:
 
 
 @define(eq=False)
-class _Entry:
-    """What is known of one room's table in Redis."""
+class _Entry(Known):
+    """One room: what is known of its table in Redis, and what waits to change it."""
 
-    there: str = ""
-    """The version that is in Redis as far as we know, as it is written there."""
-    version: Version = field(factory=Version)
-    """The same, where it is one of ours: what our copy rests on."""
-    known: Table = field(factory=Table)
-    """The table of that version."""
-    changes: int = 0
-    changed: int = 0
-    """Changes since the whole table was written, and their characters, as far as we know."""
     is_apart: bool = False
     """Our copy was changed while Redis did not take that in."""
     lost_at: float | None = None
@@ -218,14 +210,11 @@ class RedisSeats:
         keys = [name.encode("utf-8", "surrogatepass") for name in names]
         reply = read_reply(await self.keys.server.script(CHANGE, keys, arguments))
         if reply.is_made and self._made(room, entry, table, reply):
-            self._count(entry, reply, len(arguments[4]), arguments[5])
+            entry.count(reply, len(arguments[4]), arguments[5])
         return reply
 
     def _made(self, room: RoomId, entry: _Entry, table: Table, reply: Reply) -> bool:
-        """Take in that Redis has what we have now, and what it has besides.
-
-        False where it is none of ours.
-        """
+        """Take in what Redis has now: ours, and what else; False where that is no table."""
         try:
             version = read_version(reply.version)
             known = reply.make_on(table, self.keys.server.clock_offset)
@@ -267,12 +256,6 @@ class RedisSeats:
         self._bound(room, max(len(whole), len(written)))
         return entry.there, str(wanted), people(slack), seats, written, whole, KEEP_MILLISECONDS
 
-    def _count(self, entry: _Entry, reply: Reply, characters: int = 0, whole: str = "") -> None:
-        """Count the changes since the whole table."""
-        is_whole = whole or reply.whole
-        entry.changes = len(reply.lines) + (0 if is_whole else entry.changes + bool(characters))
-        entry.changed = reply.size + (0 if is_whole else entry.changed + characters)
-
     def _bound(self, room: RoomId, size: int) -> None:
         if size <= MOST_TABLE:
             return
@@ -307,7 +290,7 @@ class RedisSeats:
             entry.lost_at = self.now()
             return mine
         entry.version, entry.known = version, theirs
-        self._count(entry, reply)
+        entry.count(reply)
         if before.lineage and not version.follows(before):
             entry.lost_at = self.now()
         if not entry.is_apart and (version.follows(before) or mine == Table()):

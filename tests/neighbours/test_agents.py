@@ -1,15 +1,25 @@
 """Each neighbour is reached by connections of its own, kept for a while and none for too long."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 from attrs import define, field
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    serverFromString,
+)
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate
 from twisted.internet.testing import MemoryReactorClock
-from twisted.web.client import URI
+from twisted.web.client import URI, BrowserLikePolicyForHTTPS, ResponseNeverReceived
 from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from twisted.web.static import Data
 
 from lotus_guard.neighbours.agents import CONNECT_SECONDS, KnownHosts
 from lotus_guard.neighbours.agents import pooled_agents as make_agents
@@ -17,6 +27,11 @@ from lotus_guard.neighbours.bodies import BytesBody
 from lotus_guard.neighbours.connection_pool import Pool
 from tests.neighbours.answering import outcome_of
 from tests.world import http_answer, reactor
+
+OPENSSL = (
+    *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"),
+    *("-addext", "subjectAltName=DNS:localhost"),
+)
 
 
 @define(eq=False)
@@ -48,6 +63,27 @@ async def content(agent: Any, url: bytes) -> bytes:
     from treq import content
 
     return bytes(await content(await agent.request(b"GET", url, Headers())))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_neighbour_with_tls_is_asked_by_it_again_and_again(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [*OPENSSL, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
+    )
+    where = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+    root = Resource()
+    root.putChild(b"x", Data(b"ok", "text/plain"))
+    listening = await serverFromString(reactor, where).listen(Site(root))
+    url, agents = b"https://localhost:%d/x" % listening.getHost().port, make_agents(reactor)
+    with pytest.raises(ResponseNeverReceived):
+        await content(agents.synapse, url)
+    trusted = Certificate.loadPEM(certificate.read_bytes())
+    agents.livekit._tls = BrowserLikePolicyForHTTPS(trustRoot=trusted)
+    for _ in range(2):
+        assert await content(agents.livekit, url) == b"ok"
+    await agents.close()
+    await listening.stopListening()
 
 
 @pytest_twisted.ensureDeferred

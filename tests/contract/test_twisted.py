@@ -52,6 +52,7 @@ LEANED_ON = (
     Leaned("overload/http_limits.py", "_handlingRequest", "whether it is our turn or the client's"),
     Leaned("overload/http_limits.py", "_networkProducer", "no more is read while nobody reads"),
     Leaned("overload/http_limits.py", "_path", "a webhook's bound is known before its body comes"),
+    Leaned("overload/http_limits.py", "_dataBuffer", "whether the next requests are there"),
     Leaned("overload/http_limits.py", "_rawHeaders", "what has been read is not read again"),
     Leaned("overload/http_limits.py", "_waitingForTransport", "whether the client reads"),
     Leaned("run/listeners.py", "_raiseSynchronously", "a port that is taken ends the start"),
@@ -218,9 +219,16 @@ def test_a_channel_handles_a_request_from_its_last_byte_to_its_answer(channel: A
     assert channel._handlingRequest is False
     channel.dataReceived(b"b")
     assert channel._handlingRequest is True
+    assert not any(channel._dataBuffer)
+    channel.dataReceived(ASK[:5])
+    assert any(channel._dataBuffer)
     (request,) = channel.site.resource.requests
     request.finish()
     assert channel._handlingRequest is False
+    assert not channel._dataBuffer
+    assert channel._buffer == ASK[:5]
+    channel.dataReceived(ASK[5:] + b"bb")
+    channel.site.resource.requests[-1].finish()
     assert channel._buffer == b""
     channel.dataReceived(ASK[:5])
     assert channel._buffer == ASK[:5]

@@ -6,7 +6,6 @@ it alone, whoever has just come would be missed.
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from math import inf
 
 from attrs import define, field
 
@@ -66,7 +65,7 @@ class Candidates:
             if has_people or self._is_recent(self._expected, room, now):
                 kind = self._kind(room, has_people, room in limited)
                 if kind is not None:
-                    yield Candidate(room, has_people, kind, self._read_at(room))
+                    yield Candidate(room, has_people, kind, self.policies.read_at(room))
 
     def occupied(self, counts: Mapping[LiveKitRoom, int]) -> list[RoomId]:
         """List the rooms in which somebody may be, whether a policy restricts them or not."""
@@ -91,10 +90,6 @@ class Candidates:
     def is_invented(self, room: RoomId) -> bool:
         """Whether the homeserver does not know a room: somebody has invented it."""
         return self.policies.is_unknown(room)
-
-    def _read_at(self, room: RoomId) -> float:
-        age = self.policies.age(room)
-        return -inf if age is None else -age
 
     def _kind(self, room: RoomId, has_people: bool, was_limited: bool) -> Class | None:
         """How a room is to be polled; None where it needs no work."""

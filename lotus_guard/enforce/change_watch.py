@@ -11,7 +11,6 @@ the rota finds. All that is asked here counts against the pace of the live loop.
 """
 
 from collections.abc import Callable, Collection
-from math import inf
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -141,7 +140,8 @@ class ChangeWatch:
         """
         late = await in_pieces(filter(self._is_outdated, rooms), self.clock)
         late = [room for room in late if room in self._tallies]  # it may have ended meanwhile
-        return sorted(late, key=lambda room: (self._tallies[room].is_first, self._read_at(room)))
+        read_at = self.policies.read_at
+        return sorted(late, key=lambda room: (self._tallies[room].is_first, read_at(room)))
 
     async def _look_at(self, room: RoomId, until: float) -> None:
         if self.now() >= until or not self._is_outdated(room):
@@ -154,8 +154,4 @@ class ChangeWatch:
 
     def _is_outdated(self, room: RoomId) -> bool:
         tally = self._tallies.get(room)
-        return tally is not None and self._read_at(room) < tally.since
-
-    def _read_at(self, room: RoomId) -> float:
-        age = self.policies.age(room)
-        return -inf if age is None else self.now() - age
+        return tally is not None and self.policies.read_at(room) < tally.since

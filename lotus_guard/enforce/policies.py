@@ -1,6 +1,7 @@
 """Policies of rooms, remembered: fresh for a moment, usable for a while when Synapse is out."""
 
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any, Generic, Protocol
 
 from attrs import define, field, frozen
@@ -249,6 +250,11 @@ class AllPolicies:
         ages = [policies.age(room) for policies in self.each]
         known = [age for age in ages if age is not None]
         return max(known) if known and len(known) == len(ages) else None
+
+    def read_at(self, room: RoomId) -> float:
+        """When the oldest policy of a room was read; before all time where one never was."""
+        age = self.age(room)
+        return -inf if age is None else self.powers.now() - age
 
     def changes(self, room: RoomId) -> list[float]:
         """Once for each change: when it was made, in seconds since the epoch."""

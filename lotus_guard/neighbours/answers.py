@@ -17,11 +17,12 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+"""The name of a method or of a header (RFC 9110, 5.6.2)."""
 _TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
 _HEAD = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9]) (%(text)b)\r\n((?:%(token)b:%(text)b\r\n)*)\r\n"
-    % {b"token": _TOKEN, b"text": _TEXT}
+    % {b"token": TOKEN, b"text": _TEXT}
 )
 _LENGTH = re.compile(rb"[0-9]{1,9}")
 _BODILESS = (204, 304)

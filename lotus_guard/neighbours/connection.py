@@ -23,12 +23,12 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IClientRequest, IResponse
 from zope.interface import implementer
 
-from lotus_guard.neighbours.answers import WholeAnswer, read_answer
+from lotus_guard.neighbours.answers import TOKEN, WholeAnswer, read_answer
 
 MOST_HEAD = 128 * 1024
 """Bytes within which an answer's head must have come. The read that brings its end may bring 64 KiB
 of the body with it."""
-_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_METHOD = re.compile(TOKEN)
 _WITH_BODY = (b"POST", b"PUT")
 _LENGTHS = {b"Content-Length", b"Transfer-Encoding"}
 """Who sends both may mean either."""

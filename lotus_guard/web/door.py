@@ -142,8 +142,7 @@ class Door(KleinResource):
             return
         who, requests = request.origin, self._requests
         self._shedding.arrivals.count(who, self._shedding.now())
-        if not requests.enter(who):
-            await requests.wait(who, 1 + len(request.content.getbuffer()) // PLACE_BYTES)
+        await requests.take(who, 1 + len(request.content.getbuffer()) // PLACE_BYTES)
         try:
             await self._route(request)
         finally:

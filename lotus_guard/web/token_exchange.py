@@ -143,8 +143,7 @@ class TokenExchange:
         shed_reason, tokens = self.shedding.shed_reason(), self.shedding.tokens
         if shed_reason:
             return await self.admission.judge(encoded, asked, arrived, shed_reason)
-        if not tokens.enter(who):
-            await tokens.wait(who, seconds=self.patience)
+        await tokens.take(who, seconds=self.patience)
         try:
             return await self.admission.judge(encoded, asked, arrived)
         finally:

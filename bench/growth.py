@@ -7,7 +7,6 @@ is asked for, so that each token is judged by a look at who is there.
 """
 
 import argparse
-import sqlite3
 import statistics
 import tempfile
 import time
@@ -18,15 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.candidates import guard_command, guard_environment
-from bench.live_loop import Guard, room_name
+from bench.live_loop import Guard, room_name, state_file
 from bench.neighbours import Ports, neighbours
 from bench.tables import markdown, number
 from bench.tools import cpu_of_threads, ports, running, say
 from bench.traffic import KINDS, PRESENT, make_ask
-from lotus_guard.core.binding import Evidence
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
-from lotus_guard.memory.sqlite_schema import SCHEMA
 
 KIND = "limit + sources"
 ASK = make_ask(0, KIND, room_name(0), 0)
@@ -48,24 +45,12 @@ def guarded(rooms: int, people: int, slots: int) -> Iterator[Guard]:
         command = neighbours(directory, there, [ASK], policies, list(aliases), people)
         ends.enter_context(running("neighbours", command, directory, there.upstream))
         env = guard_environment(there, port, admin)
-        env["LOTUS_GUARD_STATE"] = str(_state(directory, aliases))
+        env["LOTUS_GUARD_STATE"] = str(state_file(directory, aliases))
         env["LOTUS_GUARD_RECONCILE_INTERVAL"] = "3600"
         env["LOTUS_GUARD_POLICY_RATE"] = "1"  # its first pass, too, is not what is measured
         env["LOTUS_GUARD_MEMBERS"] = "off"
         pid = ends.enter_context(running("guard", guard_command(), directory, port, env))
         yield Guard(pid, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}")
-
-
-def _state(directory: Path, aliases: dict[str, tuple[str, str]]) -> Path:
-    path = directory / "state.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.executescript(SCHEMA)
-        connection.executemany(
-            "INSERT INTO alias VALUES (?, ?, ?, ?)",
-            [(a, room, slot, Evidence.PROOF.value) for a, (room, slot) in aliases.items()],
-        )
-    connection.close()
-    return path
 
 
 def cell(rooms: int, people: int, slots: int, tokens: int) -> dict[str, Any]:

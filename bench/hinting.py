@@ -69,19 +69,27 @@ def joins(operators: str, table: Table, ask: Ask, number: int) -> None:
     _push(operators, write_members(COVERED, [Member(room, UserId(ask.user), Membership.JOIN)]))
     events = table.policies()[room]
     _push(operators, write_push(room, {name: events.get(name) for name in by_event(RULES)}, RULES))
+    http("POST", f"{operators}/webhook", *webhook("participant_joined", ask, number))
+
+
+def webhook(event: str, ask: Ask, number: int) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers of LiveKit's webhook about one who asked for a token."""
     claims = claims_of(ask.answer)
-    event = lk_webhook.WebhookEvent(
-        event="participant_joined",
+    told = lk_webhook.WebhookEvent(
+        event=event,
         id=f"EV_{number}",
         room=lk_models.Room(name=claims["video"]["room"]),
         participant=lk_models.ParticipantInfo(identity=claims["sub"], sid="PA_n"),
     )
-    body, signed = sign_webhook(event, KEY, SECRET, time.time())
-    headers = {"Authorization": signed, "Content-Type": WEBHOOK_TYPE}
-    http("POST", f"{operators}/webhook", body, headers)
+    body, signed = sign_webhook(told, KEY, SECRET, time.time())
+    return body, {"Authorization": signed, "Content-Type": WEBHOOK_TYPE}
+
+
+def push_headers(body: bytes) -> dict[str, str]:
+    """The headers of a push of the module's."""
+    return {HEADER: sign_push(body, PUSH_SECRET, time.time())}
 
 
 def _push(operators: str, body: bytes) -> None:
-    headers = {HEADER: sign_push(body, PUSH_SECRET, time.time())}
-    answer = http("POST", f"{operators}/policy", body, headers)
+    answer = http("POST", f"{operators}/policy", body, push_headers(body))
     assert answer.status == 204, (answer.status, answer.body)

@@ -14,7 +14,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -159,7 +159,8 @@ def guarded(rooms: int, share: int) -> Iterator[Guard]:
         )
         ends.enter_context(running("neighbours", command, directory, there.upstream))
         env = guard_environment(there, port, admin)
-        env["LOTUS_GUARD_STATE"] = str(_memory(directory, known))
+        aliases = {alias: (room, ROOM_SLOT) for room, alias in known.items()}
+        env["LOTUS_GUARD_STATE"] = str(state_file(directory, aliases))
         env["LOTUS_GUARD_POLICY_RATE"] = "86400"
         env["LOTUS_GUARD_POLICY_POLL"] = "3600"
         env["LOTUS_GUARD_MEMBERS"] = "off"  # these people are in no room: passes are measured
@@ -173,14 +174,14 @@ def one_ask() -> Ask:
     return make_ask(0, "open", room_name(0), 0)
 
 
-def _memory(directory: Path, known: dict[str, str]) -> Path:
-    """Write a state file from which the guard knows which room each alias is."""
+def state_file(directory: Path, aliases: Mapping[str, tuple[str, str]]) -> Path:
+    """Write a state file from which the guard knows which room and slot each alias is."""
     path = directory / "state.sqlite"
     with sqlite3.connect(path) as connection:
         connection.executescript(SCHEMA)
         connection.executemany(
             "INSERT INTO alias VALUES (?, ?, ?, ?)",
-            [(alias, room, ROOM_SLOT, Evidence.PROOF.value) for room, alias in known.items()],
+            [(a, room, slot, Evidence.PROOF.value) for a, (room, slot) in aliases.items()],
         )
     connection.close()
     return path

@@ -17,20 +17,19 @@ from livekit.protocol import models as lk_models
 from livekit.protocol import room as lk_room
 
 from bench.candidates import guard_command, guard_environment, redis
+from bench.hinting import heartbeat
 from bench.neighbours import Ports, neighbours
 from bench.tools import cpu_of_threads, ports, rss, running
 from bench.traffic import Ask
-from bench.wire import PUSH_SECRET, Server, push_request
+from bench.wire import Server
 from lotus_guard.core.binding import Evidence
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
-from tests.real.processes import Answer, http, until
+from tests.real.processes import http, until
 
 QUARTER = 0.25
 LITTLE = 0.025
 """CPU seconds in a quarter of a second; a guard that rests takes less."""
-EVENTS = ("io.lotus.voice_limit", "io.lotus.room_quality")
-COVERED = [*EVENTS, "m.room.member", "m.room.power_levels"]
 Policies = Mapping[str, Mapping[str, Any]]
 """By room, the content of each event."""
 
@@ -54,15 +53,9 @@ class Guarded:
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
-    def push(self, body: bytes) -> Answer:
-        """Send it a push."""
-        request = push_request(body)
-        return http("POST", f"{self.operators}{request.path}", body, dict(request.headers))
-
     def heartbeat(self) -> None:
         """Show it that Synapse's module is there, and covers all."""
-        answer = self.push(json.dumps({"covers": COVERED}).encode())
-        assert answer.status == 204, answer
+        heartbeat(self.operators)
 
     def cpu(self) -> float:
         """The CPU seconds that it has used."""
@@ -108,7 +101,7 @@ class World:
         port, admin = ports(2)
         env = guard_environment(self.there, port, admin)
         state = self.server.address if self.server else str(self.directory / f"s{number}.sqlite")
-        env |= {"LOTUS_GUARD_STATE": state, "LOTUS_GUARD_PUSH_SECRET": PUSH_SECRET, **settings}
+        env |= {"LOTUS_GUARD_STATE": state, **settings}
         pid = self._ends.enter_context(
             running(f"guard{number}", guard_command(), self.directory, port, env)
         )

@@ -1,7 +1,6 @@
 """What a token, a webhook and a push take of a guard, of another one beside it, and of Redis."""
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -9,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from livekit.protocol import models as lk_models
-from livekit.protocol import webhook as lk_webhook
 
 from bench.costs import Costs
+from bench.hinting import webhook
 from bench.measured import Policies, Used, World, difference, each_of, world
-from bench.traffic import KEY, SECRET, Ask, claims_of, make_ask
+from bench.traffic import Ask, make_ask
 from bench.wire import Request, ask_over, push_request, token_request
 from lotus_guard.core.model import RoomId
 from lotus_guard.rules import RULES
 from lotus_guard.rules.push import write_push
-from lotus_guard.sandbox.livekit_webhooks import WEBHOOK_TYPE, sign_webhook
 
 LIMIT, QUALITY = "io.lotus.voice_limit", "io.lotus.room_quality"
 KINDS: Mapping[str, Mapping[str, Any]] = {
@@ -130,15 +127,7 @@ def _webhooks(port: int, path: str, asks: Sequence[Ask], status: int) -> Callabl
     def post() -> int:
         made = []
         for ask in asks:
-            claims = claims_of(ask.answer)
-            event = lk_webhook.WebhookEvent(
-                event="participant_left",
-                id=f"EV_{ask.number}",
-                room=lk_models.Room(name=claims["video"]["room"]),
-                participant=lk_models.ParticipantInfo(identity=claims["sub"], sid="PA_n"),
-            )
-            body, signed = sign_webhook(event, KEY, SECRET, time.time())
-            headers = {"Authorization": signed, "Content-Type": WEBHOOK_TYPE}
+            body, headers = webhook("participant_left", ask, ask.number)
             made.append(Request(path, body, headers))
         return ask_over(port, made, status)
 

@@ -1,17 +1,15 @@
 """Clients that keep their connections, and a Redis asked for what it says of itself."""
 
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 from attrs import define, frozen
 
+from bench.hinting import push_headers
 from bench.tools import cpu_of_threads
 from bench.traffic import Ask
-from lotus_guard.rules.push import HEADER, sign_push
 
-PUSH_SECRET = "a-push-secret-to-measure-with"
 AT_ONCE = 16
 """So many connections have a request under way at the same time."""
 NEWS = 400
@@ -46,7 +44,7 @@ def token_request(ask: Ask) -> Request:
 
 def push_request(body: bytes) -> Request:
     """What Synapse's module sends."""
-    return Request("/policy", body, {HEADER: sign_push(body, PUSH_SECRET, time.time())})
+    return Request("/policy", body, push_headers(body))
 
 
 class Crowd:

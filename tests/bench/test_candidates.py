@@ -1,10 +1,8 @@
 """Nobody is measured who does not do their job at each door that they are asked at."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -23,6 +21,7 @@ from bench.traffic import (
     claims_of,
 )
 from lotus_guard.core.token import KeyPair, mint
+from tests.bench.serving import Quiet, serving
 
 TABLE = Table(rooms=1, users=2)
 Verdict = tuple[int, str]
@@ -32,7 +31,7 @@ Verdict = tuple[int, str]
 def served(judge: Callable[[Ask, Any], Verdict]) -> Iterator[Running]:
     """Run what answers each request of the table, by its number, as `judge` says."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             ask = TABLE.asks[int(self.path.partition("?n=")[2])]
@@ -42,17 +41,8 @@ def served(judge: Callable[[Ask, Any], Verdict]) -> Iterator[Running]:
             self.end_headers()
             self.wfile.write(body.encode())
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield Running(server.server_address[1])
-        finally:
-            server.shutdown()
-            thread.join(10.0)
+    with serving(Handler) as port:
+        yield Running(port)
 
 
 def guarded(ask: Ask, _headers: Any) -> Verdict:

@@ -1,10 +1,8 @@
 """What stands for Synapse's module and LiveKit tells what they do, and is believed."""
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,6 +12,7 @@ from lotus_guard.core.membership import Membership
 from lotus_guard.core.webhook import EventKind, read_event
 from lotus_guard.rules import RULES
 from lotus_guard.rules.push import HEADER, Push, read_push
+from tests.bench.serving import Quiet, serving
 from tests.real.processes import until
 
 Heard = list[tuple[str, bytes, str]]
@@ -25,7 +24,7 @@ def operators() -> Iterator[tuple[str, Heard]]:
     """Run what stands for a guard's operators' port, and keeps what it is told."""
     heard: Heard = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             signed = self.headers[HEADER] or self.headers["Authorization"]
@@ -33,17 +32,8 @@ def operators() -> Iterator[tuple[str, Heard]]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", heard
-        finally:
-            server.shutdown()
-            thread.join(10.0)
+    with serving(Handler) as port:
+        yield f"http://127.0.0.1:{port}", heard
 
 
 def pushes(heard: Heard) -> list[Push]:

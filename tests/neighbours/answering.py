@@ -26,6 +26,16 @@ class Asked:
     body: bytes
 
 
+@frozen
+class Later:
+    """An agent whose answer comes when the test gives it."""
+
+    answered: Deferred[Any]
+
+    def request(self, *_wanted: Any) -> Deferred[Any]:
+        return self.answered
+
+
 @implementer(IResponse)
 @define(eq=False)
 class Answer:

@@ -14,7 +14,7 @@ from lotus_guard.neighbours.agents import KnownHosts
 from lotus_guard.neighbours.answers import WholeAnswer, read_answer
 from lotus_guard.neighbours.connection_pool import Pool
 from lotus_guard.neighbours.http import GLIMPSE_SECONDS, Http, HttpAnswer, outage_of
-from tests.neighbours.answering import Answer, Answering, answering, outcome_of, result_of
+from tests.neighbours.answering import Answer, Answering, Later, answering, outcome_of, result_of
 
 URL = b"http://h:1/path?a=b"
 
@@ -52,12 +52,7 @@ def test_one_deadline_is_for_the_headers_and_the_body_together() -> None:
 
 def test_what_the_headers_took_is_no_longer_there_for_the_body() -> None:
     clock, answered, answer = Clock(), Deferred[Any](), Answer(ends=False)
-
-    class Slow:
-        def request(self, *_wanted: Any) -> Deferred[Any]:
-            return answered
-
-    agent: Any = Slow()
+    agent: Any = Later(answered)
     found = exchange(agent, clock)
     clock.advance(0.6)
     answered.callback(answer)

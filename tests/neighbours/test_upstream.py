@@ -21,7 +21,7 @@ from lotus_guard.neighbours.upstream import (
     prepare_headers,
     target_of,
 )
-from tests.neighbours.answering import Answer, Answering, answering, outcome_of
+from tests.neighbours.answering import Answer, Answering, Later, answering, outcome_of
 
 # The target.
 
@@ -150,12 +150,7 @@ def test_an_answer_that_came_in_one_piece_is_there_at_once(most: int, is_whole: 
 
 def test_one_deadline_is_for_the_headers_and_the_body_together() -> None:
     clock, answered, answer = Clock(), Deferred[Any](), Answer(ends=False)
-
-    class Slow:
-        def request(self, *_wanted: Any) -> Deferred[Any]:
-            return answered
-
-    agent: Any = Slow()
+    agent: Any = Later(answered)
     asking = Upstream(agent, b"http://u:1", clock, 10.0)
     found = outcome_of(asking.forward(b"GET", b"/", Headers(), b""))
     clock.advance(6.0)

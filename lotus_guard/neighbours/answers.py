@@ -1,12 +1,14 @@
 """Ordinary answers of HTTP servers: a head of a known length and its whole body, in one piece.
 
-Nearly all answers that we get are of this kind, and one regular expression reads them. Whatever is
-in any way unusual is none of them, and is left to Twisted's parser: what comes in several pieces,
+Nearly all answers that we get are of this kind. One regular expression reads such a head, and one
+more what it says of where the answer ends; its other fields are read when somebody looks at them,
+which is seldom. Whatever is in any way unusual is none of them, and is left to Twisted's parser: what comes in several pieces,
 is chunked, has no length or two of them, folds a line, ends one without a carriage return, says
 `HTTP/1.0`, or has anything behind it.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import define, field
@@ -24,7 +26,10 @@ _HEAD = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9]) (%(text)b)\r\n((?:%(token)b:%(text)b\r\n)*)\r\n"
     % {b"token": TOKEN, b"text": _TEXT}
 )
-_LENGTH = re.compile(rb"[0-9]{1,9}")
+_FRAMING = re.compile(
+    rb"\r\n(content-length|transfer-encoding|connection):[\t ]*([^\r]*)", re.IGNORECASE
+)
+_LENGTH = re.compile(rb"([0-9]{1,9})[\t ]*")
 _BODILESS = (204, 304)
 _OF_THE_CONNECTION = frozenset(
     b"connection keep-alive proxy-connection te trailers upgrade content-length".split()
@@ -59,13 +64,25 @@ class WholeAnswer:
 
     code: int
     phrase: bytes
-    headers: Headers
+    fields: bytes
+    """The lines of its head as they came, each with its end."""
     body: bytes
     is_last: bool = False
     """Whether the server closes the connection behind it."""
     request: Any = None
     version: tuple[bytes, int, int] = field(default=(b"HTTP", 1, 1), init=False)
     previousResponse: IResponse | None = field(default=None, init=False)
+    _headers: Headers | None = field(default=None, init=False)
+
+    @property
+    def headers(self) -> Headers:
+        """The fields of its head, but for those about the connection."""
+        if self._headers is None:
+            self._headers = Headers()
+            for name, value in _lines(self.fields):
+                if name.lower() not in _OF_THE_CONNECTION:
+                    self._headers.addRawHeader(name, value)
+        return self._headers
 
     @property
     def length(self) -> int:
@@ -92,22 +109,26 @@ def read_answer(data: bytes) -> WholeAnswer | None:
     head = _HEAD.match(data)
     if head is None:
         return None
-    code, lengths, is_last = int(head[1]), list[bytes](), False
-    headers = Headers()
-    for line in head[3].split(b"\r\n")[:-1]:
-        name, _, value = line.partition(b":")
-        plain, value = name.lower(), value.strip()
-        if plain not in _OF_THE_CONNECTION:
-            if plain == b"transfer-encoding":
+    code, length, is_last = int(head[1]), None, False
+    for name, value in _FRAMING.findall(data, head.end(2), head.end()):
+        kind = name.lower()
+        if kind == b"connection":
+            is_last = is_last or value.rstrip().lower() != b"keep-alive"
+        elif kind == b"transfer-encoding" or length is not None:
+            return None
+        else:
+            length = _LENGTH.fullmatch(value)
+            if length is None:
                 return None
-            headers.addRawHeader(name, value)
-        elif plain == b"content-length":
-            lengths.append(value)
-        elif plain == b"connection":
-            is_last = is_last or value.lower() != b"keep-alive"
-    if code in _BODILESS or len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
+    if code in _BODILESS or length is None:
         return None
     body = data[head.end() :]
-    if len(body) != int(lengths[0]):
+    if len(body) != int(length[1]):
         return None
-    return WholeAnswer(code, head[2], headers, body, is_last)
+    return WholeAnswer(code, head[2], head[3], body, is_last)
+
+
+def _lines(fields: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for line in fields.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        yield name, value.strip()

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from lotus_guard.core.membership import Membership, Standing
@@ -32,6 +32,11 @@ class Sources:
     clock: IReactorTime
     seconds: float
     """The deadline of one question, over all ways."""
+    _first_way: Source = field(init=False)
+    """Has the whole of it."""
+
+    def __attrs_post_init__(self) -> None:
+        self._first_way = self.each[0].within(self.seconds)
 
     async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         """Read the policy of a rule in a room, in the first way that can."""
@@ -96,9 +101,10 @@ class Sources:
     def _in_time(self) -> Iterator[Source]:
         """Each way with what is left of the deadline, as long as anything is."""
         due = self.clock.seconds() + self.seconds
-        for number, source in enumerate(self.each):
+        yield self._first_way
+        for source in self.each[1:]:
             left = due - self.clock.seconds()
-            if number and left <= 0.0:
+            if left <= 0.0:
                 return
             yield source.within(left)
 

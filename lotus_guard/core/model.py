@@ -52,10 +52,14 @@ class Kind(StrEnum):
 
 def kind_of(mimes: Iterable[str]) -> Kind:
     """What a track carries, by the media types of its codecs; video is any with a video."""
-    kinds = {mime.partition("/")[0].lower() for mime in mimes}
-    if Kind.VIDEO in kinds:
-        return Kind.VIDEO
-    return Kind.AUDIO if Kind.AUDIO in kinds else Kind.UNKNOWN
+    found = Kind.UNKNOWN
+    for mime in mimes:
+        kind = mime.partition("/")[0].lower()
+        if kind == "video":
+            return Kind.VIDEO
+        if kind == "audio":
+            found = Kind.AUDIO
+    return found
 
 
 @frozen

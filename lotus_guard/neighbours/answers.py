@@ -2,13 +2,14 @@
 
 Nearly all answers that we get are of this kind. One regular expression reads such a head, and one
 more what it says of where the answer ends; its other fields are read when somebody looks at them,
-which is seldom. Whatever is in any way unusual is none of them, and is left to Twisted's parser: what comes in several pieces,
-is chunked, has no length or two of them, folds a line, ends one without a carriage return, says
-`HTTP/1.0`, or has anything behind it.
+which is seldom. Whatever is in any way unusual is none of them, and is left to Twisted's parser:
+what comes in several pieces, is chunked, has no length or two of them, folds a line, ends one
+without a carriage return, says `HTTP/1.0`, or has anything behind it.
 """
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from attrs import define, field
@@ -84,6 +85,11 @@ class WholeAnswer:
                     self._headers.addRawHeader(name, value)
         return self._headers
 
+    def last(self, name: bytes) -> bytes | None:
+        """What its head says in this field, the last time; None where it has none."""
+        found = _values(name).findall(self.fields)
+        return found[-1].rstrip() if found else None
+
     @property
     def length(self) -> int:
         """Bytes of the body."""
@@ -126,6 +132,13 @@ def read_answer(data: bytes) -> WholeAnswer | None:
     if len(body) != int(length[1]):
         return None
     return WholeAnswer(code, head[2], head[3], body, is_last)
+
+
+@lru_cache
+def _values(name: bytes) -> re.Pattern[bytes]:
+    """What finds the values of a field among the lines of a head."""
+    pattern = rb"^%b:[\t ]*([^\r]*)" % re.escape(name)
+    return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
 
 def _lines(fields: bytes) -> Iterator[tuple[bytes, bytes]]:

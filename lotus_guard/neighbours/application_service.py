@@ -85,6 +85,11 @@ class ApplicationService:
     on_end: Callable[[Outage | None], None] = lambda _outage: None
     """Told how each call ended. That we may not look somewhere is no failure of a call."""
     memory: Memory = field(factory=Memory)
+    _bearer: Bearer = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        whose = "the application service's token"
+        self._bearer = Bearer(self.http, self.url, self.token, whose, self.on_end, _MOST_BYTES)
 
     async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         """Read the policy of a rule in a room; it is not told when it was set."""
@@ -163,8 +168,9 @@ class ApplicationService:
     async def _begin(self) -> float:
         """Begin a question: which users are ours must be known; returns when it must end."""
         self._check_token()
-        due = self._bearer().due(self.seconds)
-        await self.memory.server.learn(self._whoami, self.http.clock, self.seconds)
+        due = self._bearer.due(self.seconds)
+        if not self.memory.server.name:
+            await self.memory.server.learn(self._whoami, self.http.clock, self.seconds)
         return due
 
     def _check_token(self) -> None:
@@ -261,7 +267,7 @@ class ApplicationService:
         """Raise MayNotLook where we may not act as a user."""
         self.on_call("whoami")
         path = f"{WHOAMI_PATH}?user_id={quoted(user)}"
-        if await self._bearer().ask(path, _named, due) == user:
+        if await self._bearer.ask(path, _named, due) == user:
             return
         until = self.http.clock.seconds() + BARRED_SECONDS
         self.memory.barred.put((self.token.value, user), until)
@@ -273,21 +279,17 @@ class ApplicationService:
 
     async def _state(self, room: RoomId, piece: Piece, user: str, due: float) -> Seen:
         self.on_call(piece.type)
-        return await self._bearer().ask(state_as_path(room, piece, user), read_state, due)
+        return await self._bearer.ask(state_as_path(room, piece, user), read_state, due)
 
     async def _whoami(self) -> UserId:
-        return await self._whoami_until(self._bearer().due(self.seconds))
+        return await self._whoami_until(self._bearer.due(self.seconds))
 
     async def _whoami_until(self, due: float) -> UserId:
         """Ask who the application service itself is; raises Outage where its token is bad."""
         self.on_call("whoami")
-        sender = await self._bearer().whoami(due, self.memory.sender)
+        sender = await self._bearer.whoami(due, self.memory.sender)
         self.memory.sender = sender
         return sender
-
-    def _bearer(self) -> Bearer:
-        whose = "the application service's token"
-        return Bearer(self.http, self.url, self.token, whose, self.on_end, _MOST_BYTES)
 
 
 def _named(answer: HttpAnswer) -> str:

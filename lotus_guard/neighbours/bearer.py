@@ -1,21 +1,25 @@
 """Asks a homeserver with a token that may be renewed meanwhile."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
-from attrs import define
+from attrs import define, field
+from twisted.web.http_headers import Headers
 
 from lotus_guard.core.membership import server_of
 from lotus_guard.core.model import UserId
 from lotus_guard.core.objects import json_object, text_of
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.neighbours.http import Http, HttpAnswer
+from lotus_guard.neighbours.http import Http, HttpAnswer, written
 from lotus_guard.neighbours.synapse_admin import MOST_BYTES, quoted
 
 WHOAMI_PATH = "/_matrix/client/v3/account/whoami"
 
 V = TypeVar("V")
+
+Asking = Coroutine[Any, Any, V]
+"""A question that somebody will await."""
 
 
 @define(eq=False)
@@ -32,6 +36,8 @@ class Bearer:
     """Told how each call ended."""
     most: int = MOST_BYTES
     """Bytes of an answer."""
+    _head: tuple[str, Headers] | None = field(default=None, init=False, repr=False)
+    """The token that was used last, and the headers with it."""
 
     async def ask(self, path: str, read: Callable[[HttpAnswer], V], due: float) -> V:
         """Make a call until `due`, by the clock of our exchanges, and read its answer.
@@ -46,10 +52,10 @@ class Bearer:
         self.on_end(None)
         return found
 
-    async def whoami(self, due: float, user: str = "") -> UserId:
+    def whoami(self, due: float, user: str = "") -> Asking[UserId]:
         """Ask whose token it is, or whether it serves for a user; raises Outage."""
         query = f"?user_id={quoted(user)}" if user else ""
-        return await self.ask(WHOAMI_PATH + query, self._read_whoami, due)
+        return self.ask(WHOAMI_PATH + query, self._read_whoami, due)
 
     def due(self, seconds: float) -> float:
         """When what begins now must have ended."""
@@ -75,21 +81,17 @@ class Bearer:
 
     async def _get(self, path: str, due: float) -> HttpAnswer:
         """Ask; with a token that was renewed meanwhile, ask again within the same deadline."""
-        token = self.token.value
-        answer = await self._asked(path, token, due)
+        token, url = self.token.value, f"{self.url}{path}".encode("ascii")
+        answer = await self._asked(url, token, due)
         if answer.status not in (401, 403) or not self.token.renewed(token):
             return answer
-        return await self._asked(path, self.token.value, due)
+        return await self._asked(url, self.token.value, due)
 
-    async def _asked(self, path: str, token: str, due: float) -> HttpAnswer:
-        return await self.http.exchange(
-            b"GET",
-            f"{self.url}{path}".encode("ascii"),
-            {b"Authorization": b"Bearer " + token.encode("ascii")},
-            None,
-            seconds=self.left(due),
-            most=self.most,
-        )
+    def _asked(self, url: bytes, token: str, due: float) -> Asking[HttpAnswer]:
+        if self._head is None or self._head[0] != token:
+            self._head = token, written({b"Authorization": b"Bearer " + token.encode("ascii")})
+        headers, seconds = self._head[1], self.left(due)
+        return self.http.exchange(b"GET", url, headers, None, seconds=seconds, most=self.most)
 
 
 def unlike_matrix(answer: HttpAnswer) -> Outage:

@@ -12,6 +12,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.web.http_headers import Headers
 
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.enforce.ports import Allowance, NotAsked, Now, Outage, Reason
@@ -61,11 +62,15 @@ class Bulkhead:
     _waiting: deque[Deferred[None]] = field(factory=deque, init=False)
     _calling: bool = field(default=False, init=False)
 
-    async def enter(self, seconds: float) -> None:
+    def enters(self) -> bool:
+        """Take a place where one is free and nobody waits for it."""
+        if self.under_way >= self.most or self._waiting:
+            return False
+        self.under_way += 1
+        return True
+
+    async def wait(self, seconds: float) -> None:
         """Wait for a place, at most so long; raises NotAsked."""
-        if self.under_way < self.most and not self._waiting:
-            self.under_way += 1
-            return
         if len(self._waiting) >= self.line:
             raise NotAsked(Reason.BUSY, f"{self.line} questions wait for it already")
         turn: Deferred[None] = Deferred(self._waiting.remove)
@@ -167,7 +172,7 @@ class QueuedHttp(Http):
         self,
         method: bytes,
         url: bytes,
-        headers: Mapping[bytes, bytes],
+        headers: Mapping[bytes, bytes] | Headers,
         body: bytes | None,
         *,
         seconds: float,
@@ -176,12 +181,15 @@ class QueuedHttp(Http):
     ) -> HttpAnswer:
         """Make one exchange in at most so many seconds, once it is its turn; raises Outage."""
         self.backend.check()
-        begun, patience = self.clock.seconds(), self.bulkhead.patience
-        await self.bulkhead.enter(seconds / 2 if patience is None else patience)
+        begun = None if self.bulkhead.enters() else self.clock.seconds()
+        patience = self.bulkhead.patience
+        if begun is not None:
+            await self.bulkhead.wait(seconds / 2 if patience is None else patience)
         try:
-            self.backend.check()
-            if patience is None:
-                seconds -= self.clock.seconds() - begun
+            if begun is not None:
+                self.backend.check()
+                if patience is None:
+                    seconds -= self.clock.seconds() - begun
             if seconds <= 0.0:  # we were late ourselves, which is no failure of the neighbour
                 raise self.bulkhead.busy()
             return await super().exchange(

@@ -7,7 +7,7 @@ nothing that one user could leave behind for another, nothing whose size we do n
 
 from collections.abc import Mapping
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet import defer, error
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.client import ResponseFailed
@@ -21,13 +21,25 @@ from lotus_guard.neighbours.bodies import AnswerBody, TooLong, collect
 from lotus_guard.neighbours.treq_client import Client
 
 
-@frozen
+@define(eq=False, repr=False)
 class HttpAnswer:
     """A whole answer, read to its end."""
 
     status: int
-    headers: Headers
+    _head: Headers | WholeAnswer
     body: bytes
+
+    @property
+    def headers(self) -> Headers:
+        """What its head says; most are never looked at."""
+        return self._head if isinstance(self._head, Headers) else self._head.headers
+
+    def last(self, name: bytes) -> bytes | None:
+        """What it says in this header, the last time; None where it has none."""
+        if isinstance(self._head, Headers):
+            values = self._head.getRawHeaders(name)
+            return values[-1] if values else None
+        return self._head.last(name)
 
 
 GLIMPSE_SECONDS = 0.1
@@ -51,7 +63,7 @@ class Http:
         self,
         method: bytes,
         url: bytes,
-        headers: Mapping[bytes, bytes],
+        headers: Mapping[bytes, bytes] | Headers,
         body: bytes | None,
         *,
         seconds: float,
@@ -60,26 +72,26 @@ class Http:
     ) -> HttpAnswer:
         """Make one exchange in at most so many seconds with an answer of at most `most` bytes.
 
-        An allowance may be shared by several exchanges. Of an answer that says itself that it is
-        too long, `glimpse` bytes are read. Raises Outage with the class of the failure: Oversized
-        with what was read of a body that is too long.
+        `headers` may be made once for many exchanges, and an allowance be shared by several. Of an
+        answer that says itself that it is too long, `glimpse` bytes are read. Raises Outage with
+        the class of the failure: Oversized with what was read of a body that is too long.
         """
         allowance = most if isinstance(most, Allowance) else Allowance(most)
-        wanted = Headers({name: [value] for name, value in headers.items()})
+        wanted = written(headers)
         end = self.clock.seconds() + seconds
         try:
             asking = self.client.request(method.decode("ascii"), url, headers=wanted, data=body)
             response = await with_timeout(seconds, self.clock, asking)
             if isinstance(response, WholeAnswer):
                 found = _whole(response, allowance, glimpse)
-            else:
-                reading = self._read(response, allowance, glimpse)
-                found = await with_timeout(end - self.clock.seconds(), self.clock, reading)
+                return HttpAnswer(response.code, response, found)
+            reading = self._read(response, allowance, glimpse)
+            found = await with_timeout(end - self.clock.seconds(), self.clock, reading)
+            return HttpAnswer(response.code, response.headers, found)
         except defer.CancelledError:
             raise
         except Exception as failure:
             raise outage_of(failure, self.peer) from None
-        return HttpAnswer(response.code, response.headers, found)
 
     async def _read(self, response: IResponse, allowance: Allowance, glimpse: int) -> bytes:
         if isinstance(response.length, int) and response.length > allowance.left:
@@ -98,6 +110,13 @@ class Http:
             return body.collected
         body.abort()
         return body.collected
+
+
+def written(headers: Mapping[bytes, bytes] | Headers) -> Headers:
+    """Headers as Twisted has them, one line each."""
+    if isinstance(headers, Headers):
+        return headers
+    return Headers({name: [value] for name, value in headers.items()})
 
 
 def _whole(answer: WholeAnswer, allowance: Allowance, glimpse: int) -> bytes:

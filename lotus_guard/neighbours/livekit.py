@@ -26,6 +26,7 @@ from lotus_guard.core.model import Attendance, Grant, Identity, LiveKitRoom, Par
 from lotus_guard.core.objects import json_object
 from lotus_guard.enforce.ports import NO_LIVEKIT_ROOM, Allowance, Now, Outage, Oversized, Reason
 from lotus_guard.enforce.roll_call import LOUD, MOST_BYTES
+from lotus_guard.neighbours.bearer import Asking
 from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.livekit_list import read_list
 from lotus_guard.neighbours.livekit_participant import permission_with, read_participant
@@ -189,9 +190,9 @@ class LiveKit:
     ) -> bytes:
         body = request.SerializeToString()
 
-        async def ask(signing: Signing, epoch: float, seconds: float) -> HttpAnswer:
+        def ask(signing: Signing, epoch: float, seconds: float) -> Asking[HttpAnswer]:
             token = signing.token(grant, epoch)
-            return await self._post(method, token, body, allowance, seconds)
+            return self._post(method, token, body, allowance, seconds)
 
         answer = await self.signer.asked(self.seconds, ask)
         if answer.status == 404 and _twirp_code(answer) == "not_found":
@@ -200,10 +201,10 @@ class LiveKit:
             raise Outage(_reason_of(answer.status), f"LiveKit answered {answer.status} to {method}")
         return answer.body
 
-    async def _post(
+    def _post(
         self, method: str, token: bytes, body: bytes, allowance: Allowance, seconds: float
-    ) -> HttpAnswer:
-        return await self.http.exchange(
+    ) -> Asking[HttpAnswer]:
+        return self.http.exchange(
             b"POST",
             f"{self.api}/twirp/livekit.RoomService/{method}".encode("ascii"),
             {

@@ -3,7 +3,6 @@
 Whose word each field is, stands in docs/facts.md, LiveKit: a participant; and LiveKit: a track.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from livekit.protocol import models as lk_models
@@ -35,7 +34,7 @@ def read_participant(info: Any) -> Participant | None:
     # A copy: the part would keep the whole answer in memory, all that its people have written.
     permission = lk_models.ParticipantPermission()
     permission.CopyFrom(info.permission)
-    sources = tuple(_source_name(number) for number in permission.can_publish_sources)
+    sources = tuple(map(_source_name, permission.can_publish_sources))
     return Participant(
         Identity(info.identity),
         info.sid,
@@ -66,11 +65,9 @@ def _track(track: Any) -> Track:
     return Track(kind_of(_mimes(track)), _source_name(track.source), track.muted)
 
 
-def _mimes(track: Any) -> Iterator[str]:
+def _mimes(track: Any) -> list[str]:
     """List what LiveKit has seen a track carry; `type` is what its client says."""
-    yield track.mime_type
-    for codec in track.codecs:
-        yield codec.mime_type
+    return [track.mime_type, *[codec.mime_type for codec in track.codecs]]
 
 
 def _source_name(number: int) -> str:

@@ -111,7 +111,7 @@ class Signer:
     def _accept(self, signing: Signing, newest: KeyPair, refused: set[Signing]) -> None:
         self._taken = (signing.pair, newest)
         self.clock.followed = signing.offset
-        is_refused = any(each.pair == newest for each in refused)
+        is_refused = refused and any(each.pair == newest for each in refused)
         if is_refused and newest not in (signing.pair, self._missed):
             # Said once: a restart would forget the one that works.
             self._missed = newest
@@ -122,9 +122,9 @@ class Signer:
             )
 
     def _saw(self, answer: HttpAnswer, sent: float) -> None:
-        dates = answer.headers.getRawHeaders(b"Date", [])
-        if dates:
-            self.clock.saw(dates[-1].decode("latin-1"), sent)
+        date = answer.last(b"Date")
+        if date is not None:
+            self.clock.saw(date.decode("latin-1"), sent)
         if self.clock.ahead is not None:
             self._say(self.clock.ahead, self.clock.trouble())
 

@@ -10,6 +10,7 @@ from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
 from lotus_guard.core.power import PowerLevels
 from lotus_guard.enforce.ports import Homeserver, MayNotLook, NotAsked, Outage, Tallies, Upgrades
+from lotus_guard.neighbours.bearer import Asking
 from lotus_guard.rules.rule import P, Reading
 from lotus_guard.rules.state_event import ReadsEvent
 
@@ -38,33 +39,33 @@ class Sources:
     def __attrs_post_init__(self) -> None:
         self._first_way = self.each[0].within(self.seconds)
 
-    async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
+    def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Asking[Reading[P]]:
         """Read the policy of a rule in a room, in the first way that can."""
-        return await self._first(lambda source: source.policy(room, rule))
+        return self._first(lambda source: source.policy(room, rule))
 
-    async def membership(self, room: RoomId, user: UserId) -> Standing:
+    def membership(self, room: RoomId, user: UserId) -> Asking[Standing]:
         """Ask how a user stands to a room, until one way says anything of them."""
-        return await self._first(lambda source: source.membership(room, user), _says_something)
+        return self._first(lambda source: source.membership(room, user), _says_something)
 
-    async def power(self, room: RoomId) -> PowerLevels:
+    def power(self, room: RoomId) -> Asking[PowerLevels]:
         """Read who has which power level in a room, in the first way that can."""
-        return await self._first(lambda source: source.power(room))
+        return self._first(lambda source: source.power(room))
 
-    async def name(self, room: RoomId) -> str | None:
+    def name(self, room: RoomId) -> Asking[str | None]:
         """Look up a room's name, until one way knows it."""
-        return await self._first(lambda source: source.name(room), bool)
+        return self._first(lambda source: source.name(room), bool)
 
-    async def predecessor(self, room: RoomId) -> RoomId | None:
+    def predecessor(self, room: RoomId) -> Asking[RoomId | None]:
         """Ask which room this one replaced, until one way knows it."""
-        return await self._first(lambda source: source.predecessor(room), bool)
+        return self._first(lambda source: source.predecessor(room), bool)
 
-    async def rooms(self, start: int) -> tuple[Sequence[RoomId], int | None]:
+    def rooms(self, start: int) -> Asking[tuple[Sequence[RoomId], int | None]]:
         """List some rooms, in the first way that can."""
-        return await self._first(lambda source: source.rooms(start))
+        return self._first(lambda source: source.rooms(start))
 
-    async def tallies(self, start: int) -> tuple[Mapping[RoomId, int], int | None]:
+    def tallies(self, start: int) -> Asking[tuple[Mapping[RoomId, int], int | None]]:
         """Count the state events of some rooms, in the first way that can."""
-        return await self._first(lambda source: source.tallies(start))
+        return self._first(lambda source: source.tallies(start))
 
     async def ping(self) -> None:
         """See whether the homeserver answers in any way; raises Outage."""

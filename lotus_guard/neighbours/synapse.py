@@ -13,7 +13,7 @@ from lotus_guard.core.power import CREATE, POWER_LEVELS, PowerLevels, read_power
 from lotus_guard.enforce.credentials import Credential
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.ports import MayNotLook, Outage, Reason
-from lotus_guard.neighbours.bearer import Bearer
+from lotus_guard.neighbours.bearer import Asking, Bearer
 from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.our_server import OurServer
 from lotus_guard.neighbours.synapse_admin import (
@@ -63,6 +63,10 @@ class Synapse:
     """Told how each call ended."""
     server: OurServer = field(factory=OurServer)
     """Shared by all clients of one homeserver."""
+    _bearer: Bearer = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._bearer = Bearer(self.http, self.url, self.token, "the admin token", self.on_end)
 
     async def policy(self, room: RoomId, rule: ReadsEvent[P]) -> Reading[P]:
         """Read the policy of a rule in a room."""
@@ -70,13 +74,13 @@ class Synapse:
 
     async def membership(self, room: RoomId, user: UserId) -> Standing:
         """Ask whether one of the homeserver's own users is in a room; of others it says nothing."""
-        bearer = self._bearer()
-        due = bearer.due(self.seconds)
-        await self.server.learn(self._whoami, self.http.clock, self.seconds)
+        due = self._bearer.due(self.seconds)
+        if not self.server.name:
+            await self.server.learn(self._whoami, self.http.clock, self.seconds)
         if server_of(user) != self.server.name:
             return Standing(Membership.UNHEARD, False, SOURCE)
         self.on_call("joined_rooms")
-        rooms = await bearer.ask(joined_rooms_path(user), _joined_rooms, due)
+        rooms = await self._bearer.ask(joined_rooms_path(user), _joined_rooms, due)
         found = Membership.JOIN if room in rooms else Membership.UNHEARD
         return Standing(found, True, SOURCE)
 
@@ -132,8 +136,7 @@ class Synapse:
 
     async def _whoami(self) -> UserId:
         self.on_call("whoami")
-        bearer = self._bearer()
-        return await bearer.whoami(bearer.due(self.seconds))
+        return await self._bearer.whoami(self._bearer.due(self.seconds))
 
     async def _event(self, room: RoomId, event_type: str) -> Mapping[str, Any] | None:
         """Read the event of a type whose state key is empty; None where there is none."""
@@ -146,12 +149,8 @@ class Synapse:
         self.on_call(event_type)
         return await self._ask(state_path(room, event_type), _events)
 
-    async def _ask(self, path: str, read: Callable[[HttpAnswer], V]) -> V:
-        bearer = self._bearer()
-        return await bearer.ask(path, read, bearer.due(self.seconds))
-
-    def _bearer(self) -> Bearer:
-        return Bearer(self.http, self.url, self.token, "the admin token", self.on_end)
+    def _ask(self, path: str, read: Callable[[HttpAnswer], V]) -> Asking[V]:
+        return self._bearer.ask(path, read, self._bearer.due(self.seconds))
 
 
 def _events(answer: HttpAnswer) -> list[Any] | None:

@@ -1,6 +1,10 @@
 """Objects in what others send."""
 
+import json
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lotus_guard.core.objects import json_object, part_of, text_of
 
@@ -8,6 +12,28 @@ from lotus_guard.core.objects import json_object, part_of, text_of
 @pytest.mark.parametrize("body", [b'{"a": 1}', '{"a": 1}', b' {"a": 2, "a": 1}\n'])
 def test_an_object_is_read(body: bytes | str) -> None:
     assert json_object(body) == {"a": 1}
+
+
+@given(
+    st.binary(max_size=12)
+    | st.sampled_from(
+        ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32-le"]
+    ).flatmap(
+        lambda name: st.text('{}"a: 1\ud800\u00e4', max_size=12).map(
+            lambda text: ("{" + text).encode(name, "surrogatepass")
+        )
+    )
+)
+@example('{"a": "\ud800"}'.encode("utf-8", "surrogatepass"))
+@example('{"a": 1}'.encode("utf-16-le"))
+@example(b'\xef\xbb\xbf{"a": 1}')
+def test_bytes_are_read_as_json_reads_them(body: bytes) -> None:
+    """Whatever they are encoded in: what a client reads, we read as well."""
+    try:
+        wanted = json.loads(body)
+    except ValueError:
+        wanted = None
+    assert json_object(body) == (wanted if isinstance(wanted, dict) else None)
 
 
 def test_an_empty_object_is_one() -> None:

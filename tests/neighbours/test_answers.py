@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface.verify import verifyObject
 
@@ -32,6 +33,33 @@ def test_what_is_about_the_connection_is_no_part_of_the_answer() -> None:
     assert answer is not None
     assert (answer.code, answer.phrase, answer.body, answer.is_last) == (404, b"", b"", False)
     assert dict(answer.headers.getAllRawHeaders()) == {b"X-A": [b"b", b"c"]}
+
+
+NAMES = st.sampled_from([b"Date", b"X-A", b"Set-Cookie", b"content-type", b"Connection", b"date"])
+VALUES = st.text("ab: ,\t\xe4", max_size=8).map(lambda text: text.encode("latin-1"))
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=8))
+def test_its_fields_are_read_when_somebody_looks(fields: list[tuple[bytes, bytes]]) -> None:
+    """As often as they like, and one of them without the others."""
+    lines = [b"%b:%b\r\n" % each for each in fields]
+    answer = read_answer(PLAIN.replace(b"X-A: b\r\n", b"".join(lines)))
+    assert answer is not None
+    wanted = Headers()
+    for name, value in fields:
+        if name != b"Connection":
+            wanted.addRawHeader(name, value.strip())
+    assert answer.headers == answer.headers == wanted
+    for name in (b"Date", b"X-A", b"Set-Cookie", b"Content-Type"):
+        values = wanted.getRawHeaders(name)
+        assert answer.last(name) == (values[-1] if values else None)
+
+
+@pytest.mark.parametrize("line", [b"X-Date: b", b"X: Date: b", b"Dates: b", b"X:\xe4Date:b"])
+def test_a_field_is_found_by_its_whole_name(line: bytes) -> None:
+    answer = read_answer(PLAIN.replace(b"X-A: b", line))
+    assert answer is not None
+    assert answer.last(b"Date") is None
 
 
 @pytest.mark.parametrize("said", [b"close", b"Close", b"keep-alive, close", b"x-a", b""])
@@ -59,6 +87,9 @@ def test_a_server_may_close_the_connection_behind_it(said: bytes) -> None:
         (b"Content-Length: 4\r\n", b"Content-Length: 4\r\nContent-Length: 5\r\n"),
         (b"X-A: b", b"Transfer-Encoding: chunked"),
         (b"X-A: b", b"transfer-encoding: identity"),
+        (b"X-A: b", b"Transfer-Encoding:chunked"),
+        (b"X-A: b", b"X-A:\r\nTransfer-Encoding:"),
+        (b"X-A: b", b"CONTENT-LENGTH:4"),
         (b"X-A: b", b"Transfer-Encoding : chunked"),
         (b"X-A: b", b"X-A: b\r\n folded"),
         (b"X-A: b", b" X-A: b"),

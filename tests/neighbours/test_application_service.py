@@ -65,7 +65,7 @@ def anew(answer: Answer) -> Answer:
 
 
 def service(server: ModelHomeserver, **more: Any) -> ApplicationService:
-    token = Credential("TOKEN", more.pop("token", "as-token"))
+    token = more.pop("credential", None) or Credential("TOKEN", more.pop("token", "as-token"))
     memory = more.pop("memory", None) or Memory()
     eyes = more.pop("eyes", None) or Eyes(memory.server.may_have)
     return ApplicationService(
@@ -177,9 +177,8 @@ def test_a_token_that_is_refused_is_an_outage_and_no_verdict() -> None:
 def test_a_renewed_token_is_tried() -> None:
     server = ModelHomeserver(token="new")
     server.member(ROOM, ALICE)
-    asking = service(server)
     token = Credential("TOKEN", "old", read=lambda: "new", now=lambda: 1.0)
-    asking.token = token
+    asking = service(server, credential=token)
     assert result_of(asking.membership(ROOM, ALICE)).membership is Membership.JOIN
 
 

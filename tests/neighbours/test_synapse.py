@@ -146,8 +146,8 @@ def test_rooms_state_events_are_counted_page_by_page() -> None:
 
 def test_a_homeserver_that_counts_none_is_well_and_does_not_say_it() -> None:
     ends: list[Any] = []
-    client = synapse(answering(said(rooms=[{"room_id": "!a:s", "state_events": None}])))
-    client.on_end = ends.append
+    agent = answering(said(rooms=[{"room_id": "!a:s", "state_events": None}]))
+    client = synapse(agent, on_end=ends.append)
     with pytest.raises(MayNotLook):
         result_of(client.tallies(0))
     assert ends == [None], "it is no outage"

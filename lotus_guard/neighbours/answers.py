@@ -8,11 +8,11 @@ without a carriage return, says `HTTP/1.0`, or has anything behind it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -32,6 +32,8 @@ _FRAMING = re.compile(
 )
 _LENGTH = re.compile(rb"([0-9]{1,9})[\t ]*")
 _BODILESS = (204, 304)
+_MOST_KNOWN = 2048
+"""Bytes of a head that is remembered; usual ones have a few hundred."""
 _OF_THE_CONNECTION = frozenset(
     b"connection keep-alive proxy-connection te trailers upgrade content-length".split()
 )
@@ -79,10 +81,10 @@ class WholeAnswer:
     def headers(self) -> Headers:
         """The fields of its head, but for those about the connection."""
         if self._headers is None:
+            read = _known_fields if len(self.fields) <= _MOST_KNOWN else _known_fields.__wrapped__
             self._headers = Headers()
-            for name, value in _lines(self.fields):
-                if name.lower() not in _OF_THE_CONNECTION:
-                    self._headers.addRawHeader(name, value)
+            fields = ((name, [*values]) for name, values in read(self.fields))
+            self._headers._rawHeaders.update(fields)
         return self._headers
 
     def last(self, name: bytes) -> bytes | None:
@@ -112,11 +114,30 @@ def read_answer(data: bytes) -> WholeAnswer | None:
 
     None for what is not exactly that: it may be well all the same.
     """
-    head = _HEAD.match(data)
+    end = data.find(b"\r\n\r\n") + 4
+    head = (_known_head if end <= _MOST_KNOWN else _read_head)(data[:end])
+    if head is None or head.length != len(data) - end:
+        return None
+    return WholeAnswer(head.code, head.phrase, head.fields, data[end:], head.is_last)
+
+
+@frozen
+class _Head:
+    """The head of an ordinary answer."""
+
+    code: int
+    phrase: bytes
+    fields: bytes
+    length: int
+    is_last: bool
+
+
+def _read_head(data: bytes) -> _Head | None:
+    head = _HEAD.fullmatch(data)
     if head is None:
         return None
     code, length, is_last = int(head[1]), None, False
-    for name, value in _FRAMING.findall(data, head.end(2), head.end()):
+    for name, value in _FRAMING.findall(data, head.end(2)):
         kind = name.lower()
         if kind == b"connection":
             is_last = is_last or value.rstrip().lower() != b"keep-alive"
@@ -128,10 +149,22 @@ def read_answer(data: bytes) -> WholeAnswer | None:
                 return None
     if code in _BODILESS or length is None:
         return None
-    body = data[head.end() :]
-    if len(body) != int(length[1]):
-        return None
-    return WholeAnswer(code, head[2], head[3], body, is_last)
+    return _Head(code, head[2], head[3], int(length[1]), is_last)
+
+
+_known_head = lru_cache(maxsize=64)(_read_head)
+"""A server's answers of one second and one length have the same head."""
+
+
+@lru_cache(maxsize=64)
+def _known_fields(lines: bytes) -> Sequence[tuple[bytes, Sequence[bytes]]]:
+    """The fields in the lines of a head, by the names that Twisted has them under."""
+    headers = Headers()
+    for line in lines.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        if name.lower() not in _OF_THE_CONNECTION:
+            headers.addRawHeader(name, value.strip())
+    return tuple((name, tuple(values)) for name, values in headers.getAllRawHeaders())
 
 
 @lru_cache
@@ -139,9 +172,3 @@ def _values(name: bytes) -> re.Pattern[bytes]:
     """What finds the values of a field among the lines of a head."""
     pattern = rb"^%b:[\t ]*([^\r]*)" % re.escape(name)
     return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
-
-
-def _lines(fields: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for line in fields.split(b"\r\n")[:-1]:
-        name, _, value = line.partition(b":")
-        yield name, value.strip()

@@ -60,6 +60,8 @@ class Breaker:
 
     def succeeded(self) -> bool:
         """Take note of a call that did well; tells whether the breaker closes by it."""
+        if self.state is State.CLOSED and not self.failures:
+            return False
         closes = not self.lets_through
         if self.state is State.PROBED:
             return False  # the question's answer is on its way

@@ -163,15 +163,15 @@ def _events(answer: HttpAnswer) -> list[Any] | None:
     raise _outage(answer)
 
 
-def _joined_rooms(answer: HttpAnswer) -> frozenset[str]:
+def _joined_rooms(answer: HttpAnswer) -> Sequence[object]:
     """Read the rooms that a user has joined; none of a user whom Synapse does not know."""
     fields = json_object(answer.body) or {}
     if answer.status == 404 and fields.get("errcode") == "M_NOT_FOUND":
-        return frozenset()
+        return ()
     rooms = fields.get("joined_rooms")
     if answer.status != 200 or not isinstance(rooms, list):
         raise _outage(answer)
-    return frozenset(room for room in rooms if isinstance(room, str))
+    return rooms
 
 
 def _page(answer: HttpAnswer) -> tuple[Sequence[RoomId], int | None]:

@@ -43,6 +43,7 @@ class Leaned:
 
 
 LEANED_ON = (
+    Leaned("neighbours/answers.py", "_rawHeaders", "what has been read is not read again"),
     Leaned("neighbours/connection.py", "_finishResponse", "what comes behind an answer is seen"),
     Leaned("neighbours/connection.py", "_parser", "two lengths of one answer are seen"),
     Leaned("observe/log.py", "_observers", "whoever has chosen an observer, it is throttled"),

@@ -169,8 +169,7 @@ class ApplicationService:
         """Begin a question: which users are ours must be known; returns when it must end."""
         self._check_token()
         due = self._bearer.due(self.seconds)
-        if not self.memory.server.name:
-            await self.memory.server.learn(self._whoami, self.http.clock, self.seconds)
+        await self.memory.server.learn(self._whoami, self.http.clock, self.seconds)
         return due
 
     def _check_token(self) -> None:
@@ -266,8 +265,7 @@ class ApplicationService:
     async def _check_may_act_as(self, user: UserId, due: float) -> None:
         """Raise MayNotLook where we may not act as a user."""
         self.on_call("whoami")
-        path = f"{WHOAMI_PATH}?user_id={quoted(user)}"
-        if await self._bearer.ask(path, _named, due) == user:
+        if await self._bearer.ask(f"{WHOAMI_PATH}?user_id={quoted(user)}", _named, due) == user:
             return
         until = self.http.clock.seconds() + BARRED_SECONDS
         self.memory.barred.put((self.token.value, user), until)

@@ -30,7 +30,7 @@ from lotus_guard.neighbours.bearer import Asking
 from lotus_guard.neighbours.http import Http, HttpAnswer
 from lotus_guard.neighbours.livekit_list import read_list
 from lotus_guard.neighbours.livekit_participant import permission_with, read_participant
-from lotus_guard.neighbours.signing import Signer, Signing
+from lotus_guard.neighbours.signing import Signer
 
 MOST_RECORD = 1024 * 1024
 """Of one participant in a list that can be read: metadata may have 512 KiB, attributes 64 KiB."""
@@ -189,12 +189,12 @@ class LiveKit:
         self, method: str, grant: Mapping[str, Any], request: Message, allowance: Allowance
     ) -> bytes:
         body = request.SerializeToString()
-
-        def ask(signing: Signing, epoch: float, seconds: float) -> Asking[HttpAnswer]:
-            token = signing.token(grant, epoch)
-            return self._post(method, token, body, allowance, seconds)
-
-        answer = await self.signer.asked(self.seconds, ask)
+        answer = await self.signer.asked(
+            self.seconds,
+            lambda signing, epoch, seconds: self._post(
+                method, signing.token(grant, epoch), body, allowance, seconds
+            ),
+        )
         if answer.status == 404 and _twirp_code(answer) == "not_found":
             raise _Gone(Reason.NOT_FOUND, f"LiveKit knows no such participant: {method}")
         if answer.status != 200:

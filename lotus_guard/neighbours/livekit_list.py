@@ -11,7 +11,6 @@ and between records others have their turn: 8 MiB of them take a tenth of a seco
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from attrs import frozen
 from google.protobuf.message import DecodeError
 from livekit.protocol import models as lk_models
 from twisted.internet.interfaces import IReactorTime
@@ -28,14 +27,6 @@ AT_A_TIME = 256 * 1024
 """Bytes that are parsed before others have their turn."""
 
 
-@frozen
-class _Record:
-    """One participant's record, perhaps cut off."""
-
-    length: int
-    body: memoryview
-
-
 async def read_list(
     body: bytes, most: int, clock: IReactorTime, read: Callable[[Any], V | None]
 ) -> tuple[tuple[V, ...], tuple[Identity, ...]]:
@@ -46,22 +37,24 @@ async def read_list(
     found: list[V] = []
     loud: list[Identity] = []
     parsed = 0
-    for record in _records(body):
-        if record.length > most:
-            loud += [identity for identity in [_identity_of(record.body)] if identity]
+    for length, record in _records(body):
+        if length > most:
+            loud += [identity for identity in [_identity_of(record)] if identity]
             continue
-        if len(record.body) < record.length:
+        if len(record) < length:
             break
-        one = read(lk_models.ParticipantInfo.FromString(bytes(record.body)))
-        found += [] if one is None else [one]
-        parsed += record.length
+        one = read(lk_models.ParticipantInfo.FromString(bytes(record)))
+        if one is not None:
+            found.append(one)
+        parsed += length
         if parsed > AT_A_TIME:
             parsed = 0
             await deferLater(clock, 0, lambda: None)
     return tuple(found), tuple(loud)
 
 
-def _records(body: bytes) -> Iterator[_Record]:
+def _records(body: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Each participant's record, perhaps cut off, and how long all of it is."""
     view, at = memoryview(body), 0
     while at < len(body):
         if body[at] != _PARTICIPANT:
@@ -69,7 +62,7 @@ def _records(body: bytes) -> Iterator[_Record]:
         length, at = _varint(view, at + 1)
         if at < 0:
             return
-        yield _Record(length, view[at : at + length])
+        yield length, view[at : at + length]
         at += length
 
 

@@ -24,16 +24,21 @@ def counts(info: Any) -> bool:
 
     See docs/facts.md, LiveKit: a participant.
     """
-    return info.kind != _EGRESS and not info.permission.recorder and info.state != _DISCONNECTED
+    return _counts(info.kind, info.permission, info.state)
+
+
+def _counts(kind: int, permission: Any, state: int) -> bool:
+    return kind != _EGRESS and not permission.recorder and state != _DISCONNECTED
 
 
 def read_participant(info: Any) -> Participant | None:
     """Read what the guard goes by; None for those who do not count."""
-    if not counts(info):
+    kind, said = info.kind, info.permission
+    if not _counts(kind, said, info.state):
         return None
     # A copy: the part would keep the whole answer in memory, all that its people have written.
     permission = lk_models.ParticipantPermission()
-    permission.CopyFrom(info.permission)
+    permission.CopyFrom(said)
     sources = tuple(map(_source_name, permission.can_publish_sources))
     return Participant(
         Identity(info.identity),
@@ -41,7 +46,7 @@ def read_participant(info: Any) -> Participant | None:
         Grant(permission.can_publish, sources),
         tuple(map(_track, info.tracks)),
         permission,
-        info.kind not in _SEATLESS,
+        kind not in _SEATLESS,
         info.joined_at_ms / 1000 or float(info.joined_at),
     )
 

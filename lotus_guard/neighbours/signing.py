@@ -70,7 +70,8 @@ class Signer:
         `ask` gets what to sign with, the time by our clock and the seconds that are left; raises
         what it raises.
         """
-        end, signing, tried = self.now() + seconds, self._first(), set[Signing]()
+        end, signing = self.now() + seconds, self._first()
+        tried: set[Signing] = set()
         while True:
             newest = self.keys.value  # which may be another by the time of the answer
             sent = self.clock.ours()

@@ -55,6 +55,17 @@ def test_its_fields_are_read_when_somebody_looks(fields: list[tuple[bytes, bytes
         assert answer.last(name) == (values[-1] if values else None)
 
 
+def test_a_head_like_one_before_is_an_answer_of_its_own() -> None:
+    """Upstream's headers are changed on their way to a client."""
+    one, other = read_answer(PLAIN), read_answer(PLAIN.replace(b"body", b"more"))
+    assert one is not None
+    assert other is not None
+    one.headers.addRawHeader(b"X-A", b"c")
+    one.headers.setRawHeaders(b"X-B", [b"d"])
+    assert dict(other.headers.getAllRawHeaders()) == {b"X-A": [b"b"]}
+    assert other.body == b"more"
+
+
 @pytest.mark.parametrize("line", [b"X-Date: b", b"X: Date: b", b"Dates: b", b"X:\xe4Date:b"])
 def test_a_field_is_found_by_its_whole_name(line: bytes) -> None:
     answer = read_answer(PLAIN.replace(b"X-A: b", line))

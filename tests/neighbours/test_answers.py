@@ -99,6 +99,7 @@ def test_a_server_may_close_the_connection_behind_it(said: bytes) -> None:
         (b"X-A: b", b"Transfer-Encoding: chunked"),
         (b"X-A: b", b"transfer-encoding: identity"),
         (b"X-A: b", b"Transfer-Encoding:chunked"),
+        (b"Content-Length: 4", b"Transfer-Encoding: 4"),
         (b"X-A: b", b"X-A:\r\nTransfer-Encoding:"),
         (b"X-A: b", b"CONTENT-LENGTH:4"),
         (b"X-A: b", b"Transfer-Encoding : chunked"),

@@ -48,6 +48,7 @@ class Leaned:
 LEANED_ON = (
     Leaned("neighbours/connection.py", "_finishResponse", "what comes behind an answer is seen"),
     Leaned("neighbours/connection.py", "_parser", "two lengths of one answer are seen"),
+    Leaned("neighbours/upstream.py", "_rawHeaders", "what is clean is not cleaned again"),
     Leaned("observe/log.py", "_observers", "whoever has chosen an observer, it is throttled"),
     Leaned("overload/http_limits.py", "_GenericHTTPChannelProtocol", "what a Site serves with"),
     Leaned("overload/http_limits.py", "_abortingCall", "a cut connection is closed in the end"),
@@ -59,6 +60,7 @@ LEANED_ON = (
     Leaned("overload/http_limits.py", "_rawHeaders", "what has been read is not read again"),
     Leaned("overload/http_limits.py", "_tempDataLen", "nothing overtakes what was written before"),
     Leaned("overload/http_limits.py", "_waitingForTransport", "whether the client reads"),
+    Leaned("web/problems.py", "_rawHeaders", "what is ours needs no cleaning"),
     Leaned("run/listeners.py", "_raiseSynchronously", "a port that is taken ends the start"),
     Leaned("run/listeners.py", "_waitingForPort", "who has knocked is let in before it closes"),
     Leaned(
@@ -250,6 +252,11 @@ def test_headers_are_lists_under_one_spelling_each() -> None:
     headers.addRawHeader(b"x-b", b"3")
     assert headers.getRawHeaders(b"x-a") == [b"1", b"2"]
     assert headers._rawHeaders == {b"X-A": [b"1", b"2"], b"X-B": [b"3"]}
+    ours = [b"Connection", b"Content-Length", b"Transfer-Encoding", b"Expect"]
+    ours += [b"X-Forwarded-%b" % each for each in (b"For", b"Proto", b"Host")]
+    ours += [b"Lotus-Guard-Decision", b"Access-Control-Expose-Headers"]
+    for name in ours:
+        assert list(Headers({name.lower(): [b""]}).getAllRawHeaders()) == [(name, [b""])]
 
 
 def test_a_channel_knows_whether_its_client_reads(channel: Any) -> None:

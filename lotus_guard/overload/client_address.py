@@ -21,6 +21,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from socket import AF_INET, inet_pton
 from typing import NamedTuple
 
 Address = IPv4Address | IPv6Address
@@ -88,13 +89,12 @@ class Origins:
         """The origin of a request; the two headers are as `end_of` returns them."""
         if not self.is_proxy(peer):
             return Origin(_shown(peer or ""))
-        proxy = _shown(peer or "local")
         if not real and not forwarded:
-            return Origin(proxy, is_crowd=True)
+            return Origin(_shown(peer or "local"), is_crowd=True)
         said = _shown_or_none(_bare(real.rpartition(b",")[2]))
         passed = self._passed(forwarded) if forwarded else [said]
         client = passed[-1] if not real or said in passed else None
-        return Origin(client or f"{UNCLEAR} behind {proxy}")
+        return Origin(client or f"{UNCLEAR} behind {_shown(peer or 'local')}")
 
     def _passed(self, forwarded: bytes) -> list[str | None]:
         """List the entries from the right, up to the first that is no trusted proxy; it is last."""
@@ -145,6 +145,10 @@ def _read(text: str) -> _Known | None:
 def _parsed(text: str) -> _Known | None:
     # A client's address stands in several places of a request, and to read it once takes as long
     # as all of a head. The texts are clients' own: so many, and so long, at the most.
+    try:
+        return _Known(IPv4Address(inet_pton(AF_INET, text)), text)
+    except (OSError, ValueError):
+        pass
     try:
         address = ip_address(text)
     except ValueError:

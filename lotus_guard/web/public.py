@@ -36,6 +36,8 @@ from lotus_guard.web.token_exchange import TokenExchange
 BARE, ROOM = "/panel", "/panel/room"
 PRIVATE = {b"Cache-Control": b"no-store", b"X-Content-Type-Options": b"nosniff"}
 
+_READ = {each: partial(read_token_request, each) for each in (Endpoint.GET_TOKEN, Endpoint.LEGACY)}
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -78,12 +80,12 @@ class PublicApp:
     @app.route("/get_token", methods=["POST"])
     async def get_token(self, request: ClientRequest) -> None:
         """Hand out a token of MSC4195."""
-        await self.exchange.token(request, partial(read_token_request, Endpoint.GET_TOKEN))
+        await self.exchange.token(request, _READ[Endpoint.GET_TOKEN])
 
     @app.route("/sfu/get", methods=["POST"])
     async def legacy_token(self, request: ClientRequest) -> None:
         """Hand out a token as before MSC4195."""
-        await self.exchange.token(request, partial(read_token_request, Endpoint.LEGACY))
+        await self.exchange.token(request, _READ[Endpoint.LEGACY])
 
     @app.route("/sfu_webhook")
     async def webhook(self, request: ClientRequest) -> None:

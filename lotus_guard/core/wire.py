@@ -194,6 +194,8 @@ def read_answer(body: bytes) -> str | None:
 
 def replace_token(body: bytes, old: str, new: str) -> bytes:
     """Put another token into upstream's answer and leave every other byte as it was."""
-    if body.count(old.encode()) == 1:
-        return body.replace(old.encode(), new.encode())
+    encoded = old.encode()
+    before, found, after = body.partition(encoded)
+    if found and encoded not in after:
+        return before + new.encode() + after
     return json.dumps({**json.loads(body), "jwt": new}).encode()

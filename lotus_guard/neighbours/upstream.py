@@ -83,7 +83,10 @@ class Upstream:
                 method, self.base + target, headers, BytesBody(body) if body else None
             )
             response: IResponse = await with_timeout(self.seconds, self.clock, sent)
-            collected = await self._read(response, end)
+            if isinstance(response, WholeAnswer) and len(response.body) <= self.most:
+                collected: AnswerBody | KnownBody = KnownBody(response.body)
+            else:
+                collected = await self._read(response, end)
         except defer.CancelledError:
             raise
         except Exception as failure:
@@ -91,9 +94,7 @@ class Upstream:
         _remove(response.headers, _HOP_BY_HOP)
         return Reply(response.code, response.phrase, response.headers, collected)
 
-    async def _read(self, response: IResponse, end: float) -> AnswerBody | KnownBody:
-        if isinstance(response, WholeAnswer) and response.length <= self.most:
-            return KnownBody(response.body)
+    async def _read(self, response: IResponse, end: float) -> AnswerBody:
         body = AnswerBody(Allowance(self.most))
         response.deliverBody(body)
         await with_timeout(end - self.clock.seconds(), self.clock, body.ready)

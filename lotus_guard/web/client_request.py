@@ -62,7 +62,8 @@ class ClientRequest(BoundedRequest):
         lines = [b"%b %d %b\r\n" % (self.clientproto, self.code, self.code_message)]
         for name, values in self.responseHeaders.getAllRawHeaders():
             if body is None or name != b"Content-Length":
-                lines += [b"%b: %b\r\n" % (name, value) for value in values]
+                for value in values:
+                    lines.append(b"%b: %b\r\n" % (name, value))
         lines.append(b"\r\n" if body is None else b"Content-Length: %d\r\n\r\n" % len(body))
         lines.append(body or b"")
         self.startedWriting = 1

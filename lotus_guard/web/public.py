@@ -9,7 +9,7 @@ any  whatever else          to upstream; a token in the answer is judged all the
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from klein import Klein
@@ -52,6 +52,7 @@ def at_each(app: Klein, paths: Iterable[str]) -> Callable[[F], F]:
     return decorate
 
 
+@lru_cache(maxsize=64)
 def label_of(target: bytes) -> str:
     """Name what was asked for, for metrics."""
     return endpoint_of(target) or ("panel" if target.startswith(b"/panel") else "other")

@@ -132,7 +132,7 @@ class BoundedChannel(HTTPChannel):
         if not is_new or self.paused or self.transport.disconnecting:
             return data
         head = read_head(data)
-        if head is not None and self._is_afresh and head.is_all_but_body(data, MOST_REQUEST):
+        if head is not None and self._is_afresh and head.is_whole_in(data, MOST_REQUEST):
             self._serve_whole(head, data[head.size :])
             return None
         self._is_afresh = False

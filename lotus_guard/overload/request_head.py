@@ -38,11 +38,10 @@ class Head:
     size: int
     """Bytes, the empty line at its end included."""
 
-    def is_all_but_body(self, data: bytes, most: int) -> bool:
-        """Whether what has come is this head and its whole body, of at most so many bytes.
+    def is_whole_in(self, data: bytes, most: int) -> bool:
+        """Whether this head, its whole body of at most so many bytes and nothing else has come.
 
-        Who expects to be told to go on has not sent a body yet, or says so for no reason: what
-        they are told is for Twisted to say.
+        Not for who waits to be told to go on, even where they have: Twisted tells them.
         """
         length = int(self.length or 0)
         return len(data) == self.size + length and length <= most and _EXPECT not in self.headers

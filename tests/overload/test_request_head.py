@@ -257,7 +257,7 @@ def test_a_body_that_may_be_too_long_is_counted_by_twisted(more: int) -> None:
     found = read_head(head)
     assert found is not None
     whole = head + b"x" * (MOST_REQUEST + more)
-    assert found.is_all_but_body(whole, MOST_REQUEST) is not bool(more)
+    assert found.is_whole_in(whole, MOST_REQUEST) is not bool(more)
 
 
 def test_no_request_more_is_served_while_the_client_does_not_read() -> None:

@@ -24,6 +24,8 @@ from lotus_guard.core.sentence import Sentence
 MAX_DEPTH = 32
 """How deep a request may be nested; upstream's own requests are two levels deep."""
 
+_SPACE = " \t\r\n"
+"""All that may stand around a value (RFC 8259, 2)."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -40,11 +42,14 @@ class Unreadable(ValueError):
 def read_strictly(body: bytes) -> dict[str, Any]:
     """Parse one JSON object that Go and Python read alike; raises Unreadable otherwise."""
     try:
-        value = _DECODER.decode(body.decode("utf-8"))
+        text = body.decode("utf-8").strip(_SPACE)
+        value, end = _DECODER.raw_decode(text)
     except Unreadable:
         raise
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise Unreadable("M_NOT_JSON", "body_not_json") from None
+    if end != len(text):
+        raise Unreadable("M_NOT_JSON", "body_not_json")
     if not isinstance(value, dict):
         raise Unreadable("M_BAD_JSON", "body_no_object")
     if b"\\u" in body or body.count(b"{") + body.count(b"[") > MAX_DEPTH:  # else there is neither
@@ -110,6 +115,8 @@ def object_in(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def text_in(fields: Mapping[str, Any], name: str) -> str | None:
     """Read an id, None where there is none; raises Unreadable."""
     value = fields.get(name, "")
+    if isinstance(value, str) and 0 < len(value) <= MOST_ID and value.isascii():
+        return value  # as nearly all are
     if not isinstance(value, str):
         raise Unreadable("M_BAD_JSON", "field_no_string", name=name)
     if not fits(value):

@@ -121,13 +121,10 @@ def served_path(target: bytes) -> bytes:
     return path if path in PATHS else target.partition(b"?")[0]
 
 
-def _path_of(target: bytes) -> bytes:
-    return _clean_path(target.partition(b"?")[0].partition(b"#")[0])
-
-
 @lru_cache(maxsize=64)
-def _clean_path(path: bytes) -> bytes:
-    # Asked for several times of each request, nearly always of one of three paths.
+def _path_of(target: bytes) -> bytes:
+    # Asked for several times of each request, nearly always of one of three targets.
+    path = target.partition(b"?")[0].partition(b"#")[0]
     path = re.sub(rb"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*", b"", path)
     return posixpath.normpath(b"/" + unquote_to_bytes(path).lstrip(b"/"))
 
@@ -197,6 +194,8 @@ def read_answer(body: bytes) -> str | None:
 
 def replace_token(body: bytes, old: str, new: str) -> bytes:
     """Put another token into upstream's answer and leave every other byte as it was."""
-    if body.count(old.encode()) == 1:
-        return body.replace(old.encode(), new.encode())
+    encoded = old.encode()
+    before, found, after = body.partition(encoded)
+    if found and encoded not in after:
+        return before + new.encode() + after
     return json.dumps({**json.loads(body), "jwt": new}).encode()

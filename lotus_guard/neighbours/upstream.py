@@ -83,7 +83,7 @@ class Upstream:
                 method, self.base + target, headers, BytesBody(body) if body else None
             )
             response: IResponse = await with_timeout(self.seconds, self.clock, sent)
-            if isinstance(response, WholeAnswer) and response.length <= self.most:
+            if isinstance(response, WholeAnswer) and len(response.body) <= self.most:
                 collected: AnswerBody | KnownBody = KnownBody(response.body)
             else:
                 collected = await self._read(response, end)
@@ -133,24 +133,27 @@ def prepare_headers(
     Twisted would check and write each of some fifteen headers anew.
     """
     _remove(headers, withheld)
+    # No line's end is in any of this: our own server takes none, and our client sends none.
+    lines = headers._rawHeaders
     if peer:
-        before = headers.getRawHeaders(b"X-Forwarded-For", [])
-        headers.setRawHeaders(b"X-Forwarded-For", [b", ".join([*before, peer.encode("ascii")])])
-    for name, value in ((b"X-Forwarded-Proto", b"http"), (b"X-Forwarded-Host", host)):
-        if value and not headers.hasHeader(name):
-            headers.setRawHeaders(name, [value])
+        before = lines.get(b"X-Forwarded-For", ())
+        lines[b"X-Forwarded-For"] = [b", ".join([*before, peer.encode("ascii")])]
+    lines.setdefault(b"X-Forwarded-Proto", [b"http"])
+    if host:
+        lines.setdefault(b"X-Forwarded-Host", [host])
 
 
 def _remove(headers: Headers, unwanted: AbstractSet[bytes]) -> None:
     """Take these headers away, in any spelling, and those that `Connection` names."""
-    connection: Iterable[bytes] | None = headers.getRawHeaders(b"Connection")
-    names = tuple(name for name, _ in headers.getAllRawHeaders())
+    lines = headers._rawHeaders
+    connection: Iterable[bytes] | None = lines.get(b"Connection")
+    names = tuple(lines)
     for name in _found(names, frozenset(unwanted)):
-        headers.removeHeader(name)
+        del lines[name]
     if connection:
         named = frozenset(_plain(part) for value in connection for part in value.split(b","))
         for name in _found.__wrapped__(names, named):
-            headers.removeHeader(name)
+            lines.pop(name, None)
 
 
 @lru_cache(maxsize=64)

@@ -62,9 +62,10 @@ class Shares(Generic[K, T]):
 
     def enter(self, who: K) -> bool:
         """Take a place, if one may have it at once; `leave` gives it back."""
-        if who in self._lines or not self._may_have_more(who):
+        has = self._has.get(who, 0)
+        if who in self._lines or not self._may_have_more(who, has):
             return False
-        self._take(who)
+        self._take(who, has)
         return True
 
     def wait(self, who: K, ticket: T, weight: int = 1) -> tuple[bool, T | None]:
@@ -98,10 +99,11 @@ class Shares(Generic[K, T]):
         for _ in range(len(self._turns) if self.used < self.bounds.most else 0):
             who = self._turns[0]
             self._turns.rotate(-1)
-            if self._may_have_more(who):
+            has = self.has(who)
+            if self._may_have_more(who, has):
                 ticket, weight = self._lines[who].popleft()
                 self._lighten(who, weight)
-                self._take(who)
+                self._take(who, has)
                 return ticket
         return None
 
@@ -114,14 +116,14 @@ class Shares(Generic[K, T]):
                 self._lighten(who, weight)
                 return
 
-    def _may_have_more(self, who: K) -> bool:
-        has, free = self.has(who), self.bounds.most - self.used
+    def _may_have_more(self, who: K, has: int) -> bool:
+        bounds = self.bounds
+        free = bounds.most - self.used
         if self.is_crowd(who):
-            return has < self.bounds.crowd and free > 0
-        return has < free and has < self.bounds.each
+            return has < bounds.crowd and free > 0
+        return has < free and has < bounds.each
 
-    def _take(self, who: K) -> None:
-        has = self.has(who)
+    def _take(self, who: K, has: int) -> None:
         self._has[who] = has + 1
         self.used += 1
         self.spread += has < self.bounds.cap

@@ -22,7 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import Request, Site
 
 from lotus_guard.overload.connections import Connections
-from lotus_guard.overload.request_head import read_head
+from lotus_guard.overload.request_head import Head, read_head
 
 MOST_REQUEST = 64 * 1024
 """Bytes of a request body that anybody may send."""
@@ -51,11 +51,12 @@ class BoundedRequest(Request):
     """Whether its head proves that it comes from one of our own servers."""
     _received = 0
 
-    def gotLength(self, length: int | None) -> None:
+    def gotLength(self, length: int | None, target: bytes | None = None) -> None:
         """Keep the body in memory, whatever length was announced: all of the head is there."""
         self.content = BytesIO()
         channel: Any = self.channel
-        trusted = channel.site.bounds(channel._path, self.requestHeaders)
+        target = channel._path if target is None else target
+        trusted = channel.site.bounds(target, self.requestHeaders)
         if trusted is not None:
             self.is_trusted, self.most = True, trusted
         self.too_long = length is not None and length > self.most
@@ -86,7 +87,9 @@ class BoundedChannel(HTTPChannel):
     held = 0
     since = 0.0
     _is_idle = False
-    _send_now: Callable[[], object]
+    _is_afresh = True
+    """Whether Twisted has read nothing since the last whole request, not even an empty line."""
+    _can_send = False
     _addresses: tuple[Any, Any]
 
     def connectionMade(self) -> None:
@@ -94,8 +97,7 @@ class BoundedChannel(HTTPChannel):
         super().connectionMade()
         self.transport.bufferSize = PIECE
         # Of its class: a TLS transport would hand the name to the socket below it.
-        can_send = hasattr(type(self.transport), "doWrite")
-        self._send_now = self.transport.doWrite if can_send else lambda: None
+        self._can_send = hasattr(type(self.transport), "writeSomeData")
         self._addresses = self.transport.getPeer(), self.transport.getHost()
         self.connections.made(self, getattr(self.getPeer(), "host", None))
 
@@ -112,18 +114,28 @@ class BoundedChannel(HTTPChannel):
         if self._is_idle:
             self._is_idle = False
             self.connections.begins(self)
-        super().dataReceived(self._take_head(data))
+        rest = self._take_head(data)
+        if rest is None:
+            return
+        super().dataReceived(rest)
         if not self._handlingRequest and not self._is_idle:
             most = self.requests[-1].most if self.requests else MOST_REQUEST
             room = most + self.totalHeadersSize - self.held  # of more, nothing is kept
             self.connections.hold(self, max(0, min(len(data), room)))
 
-    def _take_head(self, data: bytes) -> bytes:
-        """Take in a head that has come in one piece; returns what Twisted is to read."""
+    def _take_head(self, data: bytes) -> bytes | None:
+        """Take in a head that has come in one piece; returns what Twisted is to read.
+
+        None where that is all of a request, which has been served.
+        """
         is_new = self.line_mode and not (self.requests or self._buffer)
         if not is_new or self.paused or self.transport.disconnecting:
             return data
         head = read_head(data)
+        if head is not None and self._is_afresh and head.is_whole_in(data, MOST_REQUEST):
+            self._serve_whole(head, data[head.size :])
+            return None
+        self._is_afresh = False
         if head is None:
             return data
         self.lineReceived(head.request_line)
@@ -134,6 +146,26 @@ class BoundedChannel(HTTPChannel):
         self._buffer = data[head.size :]
         self.lineReceived(b"")
         return b""
+
+    def _serve_whole(self, head: Head, body: bytes) -> None:
+        """Serve a request of which all has come in one piece, and nothing else.
+
+        In all that it leaves behind it is as if Twisted had read it.
+        """
+        method, target, version = head.request_line.split(b" ")
+        request: Any = self.requestFactory(self)
+        self.requests.append(request)
+        headers = request.requestHeaders._rawHeaders
+        headers.update(head.headers)
+        if head.length is not None:
+            headers[b"Content-Length"] = [head.length]
+        self.persistent = self.checkPersistence(request, version)
+        request.gotLength(len(body), target)
+        request.handleContentChunk(body)
+        self._handlingRequest = True
+        self.setRawMode()
+        self.connections.serves(self)
+        request.requestReceived(method, target, version)
 
     def headerReceived(self, line: bytes) -> bool:
         """Take in a header; one with an endless name is refused.
@@ -146,6 +178,7 @@ class BoundedChannel(HTTPChannel):
 
     def allContentReceived(self) -> None:
         """Serve a request that is whole."""
+        self._is_afresh = True
         self.connections.serves(self)
         super().allContentReceived()
 
@@ -153,7 +186,13 @@ class BoundedChannel(HTTPChannel):
         """Wait for another request, if the client may send one."""
         if self._waitingForTransport:
             self._wait_for_reader()
-        super().requestDone(request)
+        if self.persistent and not self._dataBuffer:
+            # Nothing has come meanwhile, so reading has never stopped: there is none to resume.
+            del self.requests[0]
+            self._handlingRequest = False
+            self.setLineMode()
+        else:
+            super().requestDone(request)
         if not self.persistent:
             self.connections.closes(self)
         if not self.persistent or self._handlingRequest:
@@ -179,15 +218,20 @@ class BoundedChannel(HTTPChannel):
     def write_now(self, data: bytes) -> None:
         """Write, and hand it to the kernel at once where it takes it.
 
-        Else the reactor does that in its next turn, after a look at all connections. It still does
-        so where this fails or has not sent all; where the connection is being closed, which the
-        reactor ends; and where the client has sent more requests already: theirs must wait for
-        everybody else's turn once what is not sent exceeds `PIECE`.
+        Else the reactor does that in its next turn, after a look at all connections: what is left
+        where this fails or has not sent all; what stands behind something else; where the
+        connection is being closed, which the reactor ends; and where the client has sent more
+        requests already: theirs must wait for everybody else's turn.
         """
-        self.transport.write(data)
+        transport = self.transport
         has_more = self._buffer or any(self._dataBuffer)
-        if not (self._waitingForTransport or self.transport.disconnecting or has_more):
-            self._send_now()
+        if self._can_send and not (
+            has_more or transport.disconnecting or transport.dataBuffer or transport._tempDataLen
+        ):
+            sent = transport.writeSomeData(data)
+            data = data[sent:] if isinstance(sent, int) else data
+        if data:
+            transport.write(data)
 
     def _wait_for_reader(self) -> None:
         """Keep what has come, as LineReceiver does where it is paused, and read no more."""

@@ -3,13 +3,15 @@
 Twisted reads a head line by line, which takes three times as long. Only what is plain is read here:
 a head that could be taken for anything else, or refused, is left to Twisted. And where a request
 ends is for Twisted alone to say: it gets the request line and `Content-Length` as they came, and
-every head that has `Transfer-Encoding`. So no two readers differ (request smuggling).
+every head that has `Transfer-Encoding`. Only where a read is one whole request to its last byte, by
+the one `Content-Length` that it has, nothing is left to say. So no two readers differ (request
+smuggling).
 """
 
 import re
 from functools import lru_cache
 
-from attrs import frozen
+from attrs import define
 from twisted.web.http_headers import Headers, InvalidHeaderName
 
 MOST_BYTES = 8192
@@ -19,11 +21,12 @@ MOST_NAME = 64
 _END = b"\r\n\r\n"
 _LENGTH = b"Content-Length"
 _TRANSFER = b"Transfer-Encoding"
+_EXPECT = b"Expect"
 _DIGITS = re.compile(rb"[0-9]{1,12}")
 _REQUEST_LINE = re.compile(rb"[A-Z]+ [\x21-\xb0]+ HTTP/1\.[01]")
 
 
-@frozen(repr=False)
+@define(eq=False, repr=False)
 class Head:
     """A head that stands at the beginning of what has come."""
 
@@ -34,6 +37,14 @@ class Head:
     """What `Content-Length` says: few digits, and nothing else."""
     size: int
     """Bytes, the empty line at its end included."""
+
+    def is_whole_in(self, data: bytes, most: int) -> bool:
+        """Whether this head, its whole body of at most so many bytes and nothing else has come.
+
+        Not for who waits to be told to go on, even where they have: Twisted tells them.
+        """
+        length = int(self.length or 0)
+        return len(data) == self.size + length and length <= most and _EXPECT not in self.headers
 
 
 def read_head(data: bytes) -> Head | None:
@@ -67,7 +78,10 @@ def _read_lines(lines: list[bytes]) -> dict[bytes, list[bytes]] | None:
         canonical = _canonical(name) if colon and len(name) <= MOST_NAME else None
         if canonical is None:
             return None
-        headers.setdefault(canonical, []).append(value.strip(b" \t"))
+        if canonical in headers:
+            headers[canonical].append(value.strip(b" \t"))
+        else:
+            headers[canonical] = [value.strip(b" \t")]
     return headers
 
 

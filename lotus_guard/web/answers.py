@@ -63,10 +63,9 @@ class Answers:
         """Write a whole answer."""
         self.begin(request, status, phrase, headers)
         if request.method == b"HEAD" or status in NO_BODY_CODES:
-            request.answer(b"")
-            return
-        request.setHeader(b"Content-Length", b"%d" % len(body))
-        request.answer(body)
+            request.answer(None)
+        else:
+            request.answer(body)
 
     def tell(self, request: ClientRequest, body: bytes) -> None:
         """Write an answer of our own."""

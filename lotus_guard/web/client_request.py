@@ -52,22 +52,29 @@ class ClientRequest(BoundedRequest):
         if self.exchange is not None:
             self.exchange.cancel()
 
-    def answer(self, body: bytes) -> None:
-        """Write a whole answer in one piece, once its status and its headers are set."""
+    def answer(self, body: bytes | None) -> None:
+        """Write a whole answer in one piece, once its status and its headers are set.
+
+        Its body says how long it is; with None for it, its headers may.
+        """
         if self.is_gone:
             return
-        headers = self.responseHeaders.getAllRawHeaders()
-        lines = [b"%b: %b\r\n" % (name, value) for name, values in headers for value in values]
-        status = b"%b %d %b\r\n" % (self.clientproto, self.code, self.code_message)
+        lines = [b"%b %d %b\r\n" % (self.clientproto, self.code, self.code_message)]
+        for name, values in self.responseHeaders.getAllRawHeaders():
+            if body is None or name != b"Content-Length":
+                for value in values:
+                    lines.append(b"%b: %b\r\n" % (name, value))
+        lines.append(b"\r\n" if body is None else b"Content-Length: %d\r\n\r\n" % len(body))
+        lines.append(body or b"")
         self.startedWriting = 1
         channel: Any = self.channel
-        channel.write_now(b"".join([status, *lines, b"\r\n", body]))
+        channel.write_now(b"".join(lines))
         self.finish()
 
     @property
     def peer(self) -> str | None:
         """The address that has connected; None where it has none."""
-        return getattr(self.getClientAddress(), "host", None)
+        return getattr(self.client, "host", None)
 
     def named_by_proxies(self) -> tuple[bytes, bytes]:
         """Return what its X-Real-IP and X-Forwarded-For say, as far as they count."""

@@ -6,7 +6,7 @@ spelling it came.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Protocol
@@ -95,7 +95,6 @@ class Door(KleinResource):
         """Serve one request of any method to any path."""
         self._open += 1
         request.exchange = ensureDeferred(self._serve(request))
-        request.exchange.addErrback(self._failed, request)
         request.exchange.addBoth(self._served, request)
         return NOT_DONE_YET
 
@@ -108,7 +107,14 @@ class Door(KleinResource):
             waiting.callback(None)
         return waiting
 
-    def _served(self, _result: object, request: ClientRequest) -> None:
+    def _served(self, result: Failure | None, request: ClientRequest) -> None:
+        try:
+            if result is not None:
+                self._failed(result, request)
+        finally:
+            self._is_over(request)
+
+    def _is_over(self, request: ClientRequest) -> None:
         request.exchange = None
         self._open -= 1
         if not self._open:
@@ -138,22 +144,24 @@ class Door(KleinResource):
         LiveKit is no client: what it tells waits in nobody's line.
         """
         if request.is_trusted:
-            await self._route(request)
+            await self._handled(request)
             return
         who, requests = request.origin, self._requests
         self._shedding.arrivals.count(who, self._shedding.now())
-        await requests.take(who, 1 + len(request.content.getbuffer()) // PLACE_BYTES)
+        if not requests.enter(who):
+            await requests.wait(who, 1 + len(request.content.getbuffer()) // PLACE_BYTES)
         try:
-            await self._route(request)
+            await self._handled(request)
         finally:
             requests.leave(who)
 
-    async def _route(self, request: ClientRequest) -> None:
+    def _handled(self, request: ClientRequest) -> Awaitable[None]:
+        """Begin to serve a request by its route; raises Problem."""
         try:
             request.target, path = _found(request.uri)
         except ValueError:
             self._objections.refuse(Problem(400, "M_UNRECOGNIZED", Sentence("not_served")))
-        await self._routes.handler(request.method, path)(request)
+        return self._routes.handler(request.method, path)(request)
 
     def _failed(self, failure: Failure, request: ClientRequest) -> None:
         """Answer a bug of ours; a client who has gone is none."""

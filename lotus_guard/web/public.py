@@ -9,7 +9,7 @@ any  whatever else          to upstream; a token in the answer is judged all the
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from klein import Klein
@@ -36,6 +36,8 @@ from lotus_guard.web.token_exchange import TokenExchange
 BARE, ROOM = "/panel", "/panel/room"
 PRIVATE = {b"Cache-Control": b"no-store", b"X-Content-Type-Options": b"nosniff"}
 
+_READ = {each: partial(read_token_request, each) for each in (Endpoint.GET_TOKEN, Endpoint.LEGACY)}
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -50,6 +52,7 @@ def at_each(app: Klein, paths: Iterable[str]) -> Callable[[F], F]:
     return decorate
 
 
+@lru_cache(maxsize=64)
 def label_of(target: bytes) -> str:
     """Name what was asked for, for metrics."""
     return endpoint_of(target) or ("panel" if target.startswith(b"/panel") else "other")
@@ -78,12 +81,12 @@ class PublicApp:
     @app.route("/get_token", methods=["POST"])
     async def get_token(self, request: ClientRequest) -> None:
         """Hand out a token of MSC4195."""
-        await self.exchange.token(request, partial(read_token_request, Endpoint.GET_TOKEN))
+        await self.exchange.token(request, _READ[Endpoint.GET_TOKEN])
 
     @app.route("/sfu/get", methods=["POST"])
     async def legacy_token(self, request: ClientRequest) -> None:
         """Hand out a token as before MSC4195."""
-        await self.exchange.token(request, partial(read_token_request, Endpoint.LEGACY))
+        await self.exchange.token(request, _READ[Endpoint.LEGACY])
 
     @app.route("/sfu_webhook")
     async def webhook(self, request: ClientRequest) -> None:

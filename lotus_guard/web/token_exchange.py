@@ -50,7 +50,8 @@ class TokenExchange:
             await self._pass(request, body, asked, arrived)
             return
         elsewhere, who = self.shedding.elsewhere, request.origin
-        await elsewhere.take(who)
+        if not elsewhere.enter(who):
+            await elsewhere.wait(who)
         try:
             await self._pass(request, body, asked, arrived)
         finally:
@@ -143,7 +144,8 @@ class TokenExchange:
         shed_reason, tokens = self.shedding.shed_reason(), self.shedding.tokens
         if shed_reason:
             return await self.admission.judge(encoded, asked, arrived, shed_reason)
-        await tokens.take(who, seconds=self.patience)
+        if not tokens.enter(who):
+            await tokens.wait(who, seconds=self.patience)
         try:
             return await self.admission.judge(encoded, asked, arrived)
         finally:

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from socket import SO_SNDBUF, SOL_SOCKET, socketpair
 from typing import Any
 
 import pytest
@@ -18,8 +19,10 @@ from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.logger import LogPublisher
 from twisted.web.client import HTTP11ClientProtocol  # type: ignore[attr-defined]
@@ -46,6 +49,7 @@ LEANED_ON = (
     Leaned("neighbours/answers.py", "_rawHeaders", "what has been read is not read again"),
     Leaned("neighbours/connection.py", "_finishResponse", "what comes behind an answer is seen"),
     Leaned("neighbours/connection.py", "_parser", "two lengths of one answer are seen"),
+    Leaned("neighbours/upstream.py", "_rawHeaders", "what is clean is not cleaned again"),
     Leaned("observe/log.py", "_observers", "whoever has chosen an observer, it is throttled"),
     Leaned("overload/http_limits.py", "_GenericHTTPChannelProtocol", "what a Site serves with"),
     Leaned("overload/http_limits.py", "_abortingCall", "a cut connection is closed in the end"),
@@ -55,7 +59,9 @@ LEANED_ON = (
     Leaned("overload/http_limits.py", "_path", "a webhook's bound is known before its body comes"),
     Leaned("overload/http_limits.py", "_dataBuffer", "whether the next requests are there"),
     Leaned("overload/http_limits.py", "_rawHeaders", "what has been read is not read again"),
+    Leaned("overload/http_limits.py", "_tempDataLen", "nothing overtakes what was written before"),
     Leaned("overload/http_limits.py", "_waitingForTransport", "whether the client reads"),
+    Leaned("web/problems.py", "_rawHeaders", "what is ours needs no cleaning"),
     Leaned("run/listeners.py", "_raiseSynchronously", "a port that is taken ends the start"),
     Leaned("run/listeners.py", "_waitingForPort", "who has knocked is let in before it closes"),
     Leaned(
@@ -202,6 +208,12 @@ def channel() -> Any:
     return made
 
 
+STATE = (
+    *("length", "line_mode", "requests", "_buffer", "_dataBuffer", "_handlingRequest"),
+    *("_receivedHeaderCount", "_receivedHeaderSize", "_transferDecoder", "_busyReceiving"),
+    *("_HTTPChannel__first_line", "_HTTPChannel__header", "_command", "_path", "_version"),
+)
+"""What a channel keeps of a request while it comes, and whether it is its turn."""
 ASK = b"POST /x?y HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n"
 
 
@@ -241,6 +253,11 @@ def test_headers_are_lists_under_one_spelling_each() -> None:
     headers.addRawHeader(b"x-b", b"3")
     assert headers.getRawHeaders(b"x-a") == [b"1", b"2"]
     assert headers._rawHeaders == {b"X-A": [b"1", b"2"], b"X-B": [b"3"]}
+    ours = [b"Connection", b"Content-Length", b"Transfer-Encoding", b"Expect"]
+    ours += [b"X-Forwarded-%b" % each for each in (b"For", b"Proto", b"Host")]
+    ours += [b"Lotus-Guard-Decision", b"Access-Control-Expose-Headers"]
+    for name in ours:
+        assert list(Headers({name.lower(): [b""]}).getAllRawHeaders()) == [(name, [b""])]
 
 
 def test_a_channel_knows_whether_its_client_reads(channel: Any) -> None:
@@ -249,6 +266,29 @@ def test_a_channel_knows_whether_its_client_reads(channel: Any) -> None:
     assert channel._waitingForTransport is True
     channel.resumeProducing()
     assert channel._waitingForTransport is False
+
+
+def test_a_connection_knows_what_it_has_not_begun_to_send() -> None:
+    ours, theirs = socketpair()
+    with ours, theirs:
+        connection = Connection(ours, Protocol(), SelectReactor())
+        connection.connected = True
+        connection.write(b"x")
+        assert (connection.dataBuffer, connection._tempDataLen) == (b"", 1)
+        ours.setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+        connection.write(b"x" * 10_000_000)
+        connection.doWrite()
+        assert connection.dataBuffer
+        assert connection._tempDataLen == 0
+
+
+def test_a_channel_has_no_state_left_of_a_request_that_it_has_served(channel: Any) -> None:
+    """What serves a request in its place leaves it as a new one, and so must Twisted."""
+    afresh = [repr(getattr(channel, name, None)) for name in STATE]
+    channel.dataReceived(ASK + b"bb")
+    assert [repr(getattr(channel, name, None)) for name in STATE] != afresh
+    channel.site.resource.requests[0].finish()
+    assert [repr(getattr(channel, name, None)) for name in STATE] == afresh
 
 
 def test_a_channels_network_producer_pauses_the_connection(channel: Any) -> None:

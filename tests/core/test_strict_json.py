@@ -29,6 +29,21 @@ def test_an_object_is_read_as_it_was_written(fields: dict[str, object]) -> None:
     assert read_strictly(json.dumps(fields).encode()) == fields
 
 
+SPACES = st.text(alphabet=" \t\r\n\x0b\x0c\xa0\u2028\ufeff{}", max_size=4)
+
+
+@given(SPACES, SPACES)
+def test_around_an_object_stands_what_is_space_to_json_and_nothing_else(
+    before: str, after: str
+) -> None:
+    body = f'{before}{{"a": 1}}{after}'.encode()
+    if set(before + after) <= set(" \t\r\n"):
+        assert read_strictly(body) == {"a": 1}
+    else:
+        with pytest.raises(Unreadable):
+            read_strictly(body)
+
+
 @pytest.mark.parametrize(
     ("body", "errcode"),
     [

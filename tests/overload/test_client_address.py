@@ -1,15 +1,20 @@
 """Whom a request counts for."""
 
-from typing import NamedTuple
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lotus_guard.overload.client_address import (
+    MOST_ADDRESS,
     MOST_READ,
+    REMEMBERED,
+    UNCLEAR,
     Origin,
     Origins,
+    _parsed,
     end_of,
     entries_of,
     networks_of,
@@ -72,6 +77,44 @@ def test_a_proxy_that_names_nobody_stands_for_a_crowd(peer: str) -> None:
     assert ORIGINS.of(peer, b"", b"").is_crowd
     assert Origins(()).of(peer, b"", b"192.0.2.1") == Origins(()).of(peer, b"", b"")
     assert not Origins(()).of(peer, b"", b"").is_crowd
+
+
+PARTS = st.sampled_from(["0", "1", "9", "255", "256", "00", "01", "1e1", "", " ", "+1", "\u0661"])
+TEXTS = st.one_of(
+    st.lists(PARTS, min_size=3, max_size=5).map(".".join),
+    st.ip_addresses().map(str),
+    st.text(alphabet="0123456789.:abcdefx%\0 ", max_size=50),
+)
+
+
+@given(TEXTS)
+def test_an_address_is_what_pythons_own_reader_takes_for_one(text: str) -> None:
+    try:
+        address: Any = ip_address(text.partition("%")[0])
+    except ValueError:
+        wanted = UNCLEAR
+    else:
+        wanted = str(getattr(address, "ipv4_mapped", None) or address)
+    written = f"[{text}]".encode("latin-1", "replace")
+    (found,) = entries_of(written)
+    assert found == (wanted if written.decode("latin-1") == f"[{text}]" else UNCLEAR)
+
+
+@given(st.ip_addresses(v=6))
+def test_an_ipv6_client_is_their_network(address: IPv6Address) -> None:
+    network = str(IPv6Network((int(address), 64), strict=False))
+    if address.ipv4_mapped is None:
+        assert Origins(()).of(str(address), b"", b"") == Origin(network)
+
+
+def test_what_is_too_long_for_an_address_is_none_and_is_not_kept() -> None:
+    longest = "0000:0000:0000:0000:0000:ffff:255.255.255.255"
+    assert len(longest) == MOST_ADDRESS
+    assert entries_of(longest.encode()) == ["255.255.255.255"]
+    before = _parsed.cache_info()
+    assert entries_of(b"1" * (MOST_ADDRESS + 1)) == [UNCLEAR]
+    assert _parsed.cache_info() == before
+    assert before.maxsize == REMEMBERED
 
 
 def test_one_network_can_be_trusted_alone() -> None:

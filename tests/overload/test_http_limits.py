@@ -177,30 +177,64 @@ def test_who_leaves_is_forgotten(port: Port) -> None:
 
 
 class Kernel(Slow):
-    """A connection that notes when it is asked to send."""
+    """A connection whose kernel takes so many bytes at once."""
+
+    _tempDataLen = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[int] = []
+        self.takes: int | Exception = 1 << 30
 
-    def doWrite(self) -> None:
-        self.sent.append(len(self.value()))
+    @property
+    def dataBuffer(self) -> bytes:
+        return bytes(self.value())
+
+    def writeSomeData(self, data: bytes) -> int | Exception:
+        self.sent.append(len(data))
+        self.served += data.count(b"HTTP/1.1 200")
+        return min(self.takes, len(data)) if isinstance(self.takes, int) else self.takes
+
+
+def sending(port: Port) -> tuple[Any, Kernel]:
+    made, transport = port.site.buildProtocol(None), Kernel()
+    made.makeConnection(transport)
+    return made._channel, transport
 
 
 def test_what_is_written_now_is_sent_in_the_same_turn_unless_the_client_does_not_read(
     port: Port,
 ) -> None:
-    made, transport = port.site.buildProtocol(None), Kernel()
-    made.makeConnection(transport)
-    channel: Any = made._channel
+    channel, transport = sending(port)
     channel.write_now(b"x" * 100)
     assert transport.sent == [100]
-    channel.write_now(b"x" * PIECE)
+    assert not transport.value(), "the reactor has nothing to do"
+    transport.takes = 10
+    channel.write_now(b"y" * (PIECE + 11))
+    assert transport.value() == b"y" * (PIECE + 1)
     assert transport.is_paused
-    assert transport.sent == [100], "the reactor sends it, as the client reads"
+    assert len(transport.sent) == 2
+    channel.write_now(b"z")
+    assert len(transport.sent) == 2, "the reactor sends it behind the rest, as the client reads"
+    assert transport.value() == b"y" * (PIECE + 1) + b"z"
     transport.read()
     channel.write_now(b"x")
-    assert transport.sent == [100, 1]
+    assert transport.sent[2:] == [1]
+
+
+def test_nothing_overtakes_what_the_reactor_has_not_taken_in_hand_yet(port: Port) -> None:
+    channel, transport = sending(port)
+    transport._tempDataLen = 1
+    channel.write_now(b"x")
+    assert transport.sent == []
+    assert transport.value() == b"x"
+
+
+def test_of_a_connection_that_has_broken_the_reactor_hears(port: Port) -> None:
+    channel, transport = sending(port)
+    transport.takes = ConnectionDone()
+    channel.write_now(b"x")
+    assert transport.value() == b"x"
 
 
 class Wrapped(Slow):
@@ -224,10 +258,9 @@ def test_with_tls_nobody_sends_past_it(port: Port) -> None:
 
 def test_where_the_connection_is_being_closed_the_reactor_sends(port: Port) -> None:
     """Or it would never hear that all has been sent."""
-    made, transport = port.site.buildProtocol(None), Kernel()
-    made.makeConnection(transport)
+    channel, transport = sending(port)
     transport.disconnecting = True
-    made._channel.write_now(b"x")
+    channel.write_now(b"x")
     assert transport.sent == []
 
 
@@ -242,18 +275,10 @@ class Quick(Page):
         return NOT_DONE_YET
 
 
-class Ready(Kernel):
-    """A connection whose kernel always takes all."""
-
-    def doWrite(self) -> None:
-        super().doWrite()
-        self.clear()
-
-
 def test_requests_that_come_at_once_do_not_keep_everybody_else_waiting() -> None:
     """A read of 16 KiB holds hundreds of them."""
     site: Any = QuietSite(Quick(), requestFactory=BoundedRequest, reactor=Clock())
-    channel, transport = site.buildProtocol(None), Ready()
+    channel, transport = site.buildProtocol(None), Kernel()
     channel.makeConnection(transport)
     channel.dataReceived(ASK)
     assert len(transport.sent) == 1, "one alone is answered at once"

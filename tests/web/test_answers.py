@@ -34,6 +34,19 @@ def test_upstreams_headers_stand_and_none_of_twisteds_own() -> None:
     assert body == b"tea"
 
 
+@pytest.mark.parametrize(
+    ("method", "length"), [(b"GET", b"Content-Length: 3"), (b"HEAD", b"Content-Length: 9")]
+)
+def test_an_answer_is_as_long_as_its_body_whatever_its_headers_say(
+    method: bytes, length: bytes
+) -> None:
+    """But for HEAD, whose headers are those of the answer to GET."""
+    headers = Headers({b"content-length": [b"9"]})
+    got, _ = answered(lambda answers, it: answers.finish(it, 200, None, headers, b"tea"), method)
+    assert [line for line in got.split(b"\r\n") if b"Length" in line] == [length]
+    assert got.endswith(b"\r\n\r\n" + (b"tea" if method == b"GET" else b""))
+
+
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
 def test_an_answer_without_a_body_has_the_length_that_upstream_told(
     method: bytes, status: int

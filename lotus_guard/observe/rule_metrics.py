@@ -21,7 +21,6 @@ class RuleMetrics:
 
     def __init__(self, families: Families) -> None:
         self._families = families
-        self._uses: dict[str, tuple[Counter, Counter]] = {}
         self._declare_decisions(families)
         self._declare_outages(families)
 
@@ -132,14 +131,9 @@ class RuleMetrics:
 
     def used(self, what: str) -> Callable[[bool], None]:
         """Make a counter of the uses of something remembered."""
-        hits, misses = self._uses_of(what)
-
-        def count(was_there: bool) -> None:
-            (hits if was_there else misses).inc()
-
-        return count
+        uses = self._uses_of(what)
+        return lambda was_there: uses[not was_there].inc()
 
     def _uses_of(self, what: str) -> tuple[Counter, Counter]:
-        if what not in self._uses:
-            self._uses[what] = (self.cache.labels(what, "hit"), self.cache.labels(what, "miss"))
-        return self._uses[what]
+        """What counts hits, and what counts misses; both are exposed from now on."""
+        return self.cache.labels(what, "hit"), self.cache.labels(what, "miss")

@@ -36,7 +36,7 @@ class Tally(Counter):
         return found
 
     def collect(self) -> Iterable[Metric]:
-        """Tell what has been counted."""
+        """What has been counted, for whoever asks."""
         for each in (self, *self._by_values.values()):
             if each._untold:
                 Counter.inc(each, each._untold)

@@ -101,5 +101,8 @@ def _is_for_good(finding: Finding) -> bool:
 
 def _forbidden(findings: Iterable[Finding]) -> frozenset[Source]:
     """What rules forbid together."""
-    verdicts = (each.verdict for each in findings)
-    return frozenset[Source]().union(*(v.sources for v in verdicts if forbids_any(v)))
+    forbidden: frozenset[Source] = frozenset()
+    for each in findings:
+        if forbids_any(each.verdict):
+            forbidden |= each.verdict.sources
+    return forbidden

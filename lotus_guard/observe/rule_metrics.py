@@ -21,6 +21,7 @@ class RuleMetrics:
 
     def __init__(self, families: Families) -> None:
         self._families = families
+        self._uses: dict[str, tuple[Counter, Counter]] = {}
         self._declare_decisions(families)
         self._declare_outages(families)
 
@@ -127,7 +128,8 @@ class RuleMetrics:
 
     def used_policy(self, rule: str, was_kept: bool) -> None:
         """Count a use of a policy, and whether it was at hand."""
-        self._uses_of(rule)[not was_kept].inc()
+        uses = self._uses.get(rule) or self._uses_of(rule)
+        uses[not was_kept].inc()
 
     def used(self, what: str) -> Callable[[bool], None]:
         """Make a counter of the uses of something remembered."""
@@ -136,4 +138,5 @@ class RuleMetrics:
 
     def _uses_of(self, what: str) -> tuple[Counter, Counter]:
         """What counts hits, and what counts misses; both are exposed from now on."""
-        return self.cache.labels(what, "hit"), self.cache.labels(what, "miss")
+        uses = self._uses[what] = (self.cache.labels(what, "hit"), self.cache.labels(what, "miss"))
+        return uses

@@ -33,7 +33,7 @@ from lotus_guard.memory.redis_lease import Lease
 from lotus_guard.memory.redis_scripts import BIND, LEAD, STEP_DOWN, Script
 from lotus_guard.memory.redis_seats import RedisSeats
 from lotus_guard.memory.redis_store import RedisStore
-from lotus_guard.memory.sqlite import SqliteStore, Tenant
+from lotus_guard.memory.sqlite import SOON_SECONDS, SqliteStore, Tenant
 from lotus_guard.rules.decision import Decision, from_json
 from tests.model_redis import Memory, ModelRedis, Words, text
 
@@ -409,17 +409,16 @@ class Local:
             work(self.seats)
         self.store.beat()
         await self.next_write()
-        learn(self.directory)  # the first of it is written at once
+        learn(self.directory)
         self.seats.hung_up(ROOM, BOB_1)
-        await self.next_write()
-        self.reactor.advance(0.1)
-        await self.next_write()
+        await self.next_write(SOON_SECONDS)
         self.directory.forget({FORGOTTEN})
-        await self.next_write()
+        await self.next_write(SOON_SECONDS)
 
-    async def next_write(self) -> None:
+    async def next_write(self, after: float = 0.0) -> None:
         done: Deferred[None] = Deferred()
         self._waiting.append(done)
+        self.reactor.advance(after)
         await done
 
 

@@ -139,4 +139,6 @@ def _whose(identity: Identity, user: UserId, known: UserId | None) -> UserId:
     LiveKit does not tell which of them is there. So it is a person of its own then, and gives
     nobody else's seat away.
     """
-    return user if known in (None, user) else UserId(identity)
+    if user == known:
+        return known  # the very text that is kept: it need not be weighed anew
+    return user if known is None else UserId(identity)

@@ -16,9 +16,24 @@ ENTRY = 300
 MOST_BYTES = 64 * 1024 * 1024
 
 
+_ASCII = getsizeof("")
+"""Bytes of an ASCII text beside its characters, of which each takes one."""
+_OTHER = 80
+"""The same of another text."""
+_WIDE = 8
+"""Bytes that a character of another text takes at most: four, and as many again once it has been
+written somewhere, for Python keeps what it is as UTF-8 with it."""
+
+
 def weight(*texts: str) -> int:
-    """How many bytes an entry with these texts takes."""
-    return ENTRY + sum(map(getsizeof, texts))
+    """How many bytes an entry with these texts takes at most: always as many for equal texts.
+
+    What Python says of a text grows when it is written. Taken off a sum to which less was added,
+    that would lower the sum with each entry that goes, and the bound with it.
+    """
+    return ENTRY + sum(
+        [_ASCII + len(text) if text.isascii() else _OTHER + _WIDE * len(text) for text in texts]
+    )
 
 
 class LruDict(Generic[K, V]):
@@ -56,11 +71,17 @@ class LruDict(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Set an entry and forget the oldest ones over the bounds; the newest one always stays."""
-        self.pop(key)
-        self._entries[key] = value
+        entries = self._entries
+        before = entries.get(key)
+        if before is not None:
+            entries.move_to_end(key)
+            if before is value:
+                return  # it weighs what it did
+            self.bytes -= self._weigh(key, before)
+        entries[key] = value
         self.bytes += self._weigh(key, value)
-        while len(self._entries) > 1 and self._is_over():
-            oldest, gone = self._entries.popitem(last=False)
+        while (len(entries) > self._most or self.bytes > self._most_bytes) and len(entries) > 1:
+            oldest, gone = entries.popitem(last=False)
             self.bytes -= self._weigh(oldest, gone)
             self._forgotten(oldest, gone)
 
@@ -81,6 +102,3 @@ class LruDict(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def _is_over(self) -> bool:
-        return len(self._entries) > self._most or self.bytes > self._most_bytes

@@ -12,8 +12,11 @@ def printable(text: object, most: int = 200) -> str:
     Room ids, user ids and the like are free text of clients: line breaks would forge log lines,
     escape sequences drive a terminal, marks of direction turn what stands beside them around.
     """
+    text = str(text)
+    if len(text) <= most and text.isprintable():  # nearly always
+        return text
     shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: most + 1]
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: most + 1]
     )
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 

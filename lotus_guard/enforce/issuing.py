@@ -1,17 +1,17 @@
 """The token that goes out: upstream's own, or one that says less."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Set as AbstractSet
 
 from attrs import define, field, frozen
 
-from lotus_guard.core.model import Grant, Identity, Participant, Source
+from lotus_guard.core.model import Grant, Source
 from lotus_guard.core.narrow import narrow
 from lotus_guard.core.token import Token, lifetime, restrain, sign
 from lotus_guard.enforce.finding import NO_MEDIA, Finding
 from lotus_guard.enforce.ports import Records
 from lotus_guard.enforce.recipient import Recipient
-from lotus_guard.rules.plan import Bans, bans_by, forbids_any, taker, united
+from lotus_guard.rules.plan import forbids_any
 from lotus_guard.rules.rule import Allow, Verdict
 from lotus_guard.rules.rulings import Cut, token_changed
 
@@ -42,57 +42,49 @@ class Issuing:
         """Restrain a token by the rules that are enforced, and record what the others would do."""
         binding = [each for each in findings if each.wanted or forbids_any(each.verdict)]
         enforced = [each for each in binding if not each.is_observed]
-        bans = _bans(enforced)
-        restrained = self._restrained(token, bans) if enforced else token
+        forbidden = _forbidden(enforced)
+        restrained = self._restrained(token, forbidden) if enforced else token
         if len(enforced) != len(binding):
-            every = _bans(binding)
+            every = _forbidden(binding)
             if self._restrained(token, every).claims != restrained.claims:
                 self._recorded(recipient, token, binding, every, observed=True)
         if restrained is token:
             return Pass()
-        decision = self._recorded(recipient, token, enforced, bans)
-        for_good = _bans(filter(_is_for_good, enforced))
-        granted = narrow(token.grant, _united(for_good)) if for_good else token.grant
+        decision = self._recorded(recipient, token, enforced, forbidden)
+        for_good = _forbidden(each for each in enforced if _is_for_good(each))
+        granted = narrow(token.grant, for_good)
         return Pass(sign(restrained), decision, restrained, granted)
 
-    def _restrained(self, token: Token, bans: Bans) -> Token:
+    def _restrained(self, token: Token, forbidden: AbstractSet[Source]) -> Token:
         """Restrain a token by rules that forbid this; the same token where nothing is to take."""
-        return restrain(token, _united(bans), self.token_life, self.epoch())
+        return restrain(token, forbidden, self.token_life, self.epoch())
 
     def _recorded(
         self,
         recipient: Recipient,
         token: Token,
         binding: Sequence[Finding],
-        bans: Bans,
+        forbidden: frozenset[Source],
         observed: bool = False,
     ) -> str:
         """Put on record what these rules take, by the first of them that takes something.
 
-        `bans` is what they forbid. Where some are only observed, it is by the first of those.
+        `forbidden` is what they forbid together. Where some are only observed, it is by the first
+        of those.
         """
         behind = [each for each in binding if each.is_observed == observed]
-        theirs = _bans(behind) if observed else bans
-        rule = _taker(token.grant, theirs) or behind[0].rule.name
+        takers = (each for each in behind if _takes(each.verdict, token.grant))
+        rule = next(takers, behind[0]).rule.name
         exempt = tuple(each.rule.name for each in binding if _is_exempt(each.verdict))
-        cut = Cut(rule, _united(bans), self.token_life, exempt)
+        cut = Cut(rule, forbidden, self.token_life, exempt)
         seconds = lifetime(token, self.epoch())
         room, person = recipient.room, recipient.person
         ruling = token_changed(room, person, token.grant, cut, seconds, recipient.door)
         return self.records.decided(ruling, observed=observed)
 
 
-# All who ask for a room's tokens have the same taken from the same grant.
-
-
-@lru_cache(maxsize=256)
-def _united(bans: Bans) -> frozenset[Source]:
-    return united(bans)
-
-
-@lru_cache(maxsize=256)
-def _taker(grant: Grant, bans: Bans) -> str | None:
-    return taker(Participant(Identity(""), "", grant), bans)
+def _takes(verdict: Verdict, grant: Grant) -> bool:
+    return forbids_any(verdict) and narrow(grant, verdict.sources) is not grant
 
 
 def _is_exempt(verdict: Verdict) -> bool:
@@ -107,5 +99,10 @@ def _is_for_good(finding: Finding) -> bool:
     return bool(finding.rule.needs) and finding.verdict is not NO_MEDIA
 
 
-def _bans(findings: Iterable[Finding]) -> Bans:
-    return bans_by((each.rule.name, each.verdict) for each in findings)
+def _forbidden(findings: Iterable[Finding]) -> frozenset[Source]:
+    """What rules forbid together."""
+    forbidden: frozenset[Source] = frozenset()
+    for each in findings:
+        if forbids_any(each.verdict):
+            forbidden |= each.verdict.sources
+    return forbidden

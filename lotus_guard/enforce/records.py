@@ -8,7 +8,8 @@ once, for the log, the state file and the operators' port alike.
 import base64
 import hmac
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import lru_cache
 from hashlib import sha256
 from typing import Protocol
 
@@ -32,6 +33,8 @@ Sink = Callable[[Decision], None]
 
 ONCE_SECONDS = 60.0
 MOST_RECENT = 500
+IDS_AT_ONCE = 64
+"""So many ids are made of random bytes that are drawn at once: the system call costs more."""
 
 
 class Counters(Protocol):
@@ -50,6 +53,7 @@ class Counters(Protocol):
         """Count a token of another homeserver's service."""
 
 
+@lru_cache(maxsize=1)
 def mask_of(setting: str, secret: str) -> Mask:
     """Make the mask for `yes`, `hash` or `no`; the hash is keyed with LiveKit's secret."""
     if setting == "yes":
@@ -58,16 +62,40 @@ def mask_of(setting: str, secret: str) -> Mask:
         return lambda _person: None
     key = hmac.new(secret.encode(), b"lotus_guard: users in logs", sha256).digest()
 
+    begun = hmac.new(key, digestmod=sha256)
+
     def hashed(person: Person) -> str:
-        digest = hmac.new(key, person.encode(errors="replace"), sha256).hexdigest()
-        return f"u:{digest[:12]}"
+        digest = begun.copy()
+        digest.update(person.encode(errors="replace"))
+        return f"u:{digest.hexdigest()[:12]}"
 
     return hashed
 
 
 def short_id(random: Callable[[int], bytes]) -> str:
     """Make an id that can be read out over the telephone; `random` gives so many random bytes."""
-    return base64.b32encode(random(5)).decode("ascii").lower()
+    return _ids_of(random(_ID_BYTES))
+
+
+def short_ids(random: Callable[[int], bytes]) -> Iterator[str]:
+    """Make one such id after the other, without an end.
+
+    Those of one block are known before they are used. That is nothing to anybody: an id only
+    names a decision, and shows it to nobody.
+    """
+    while True:
+        block = _ids_of(random(_ID_BYTES * IDS_AT_ONCE))
+        for start in range(0, len(block), _ID_LENGTH):
+            yield block[start : start + _ID_LENGTH]
+
+
+_ID_BYTES = 5
+_ID_LENGTH = 8
+"""Letters of an id: base32 writes five bytes as eight."""
+
+
+def _ids_of(data: bytes) -> str:
+    return base64.b32encode(data).decode("ascii").lower()
 
 
 @define(eq=False)
@@ -82,8 +110,12 @@ class Recorder:
     sinks: list[Sink] = field(factory=list)
     recent: deque[Decision] = field(init=False, factory=lambda: deque(maxlen=MOST_RECENT))
     """The last decisions, newest last."""
+    _ids: Iterator[str] = field(init=False)
     _tallies: LruDict[RoomId, Counter[Deed]] = field(init=False, factory=lambda: LruDict(20_000))
     _said: LruDict[Hashable, tuple[float, str]] = field(init=False, factory=lambda: LruDict(10_000))
+
+    def __attrs_post_init__(self) -> None:
+        self._ids = short_ids(self.random)
 
     def decided(
         self, ruling: Ruling, *, observed: bool = False, once: Hashable | None = None
@@ -134,9 +166,8 @@ class Recorder:
         before = self._said.get(once) if once is not None else None
         if before and self.now() - before[0] < ONCE_SECONDS:
             return before[1]
-        decision = Decision(
-            short_id(self.random), self.epoch(), observed, masked(ruling, self.mask)
-        )
+        shown = masked(ruling, self.mask)
+        decision = Decision(next(self._ids), self.epoch(), observed, shown)
         if once is not None:
             self._said.put(once, (self.now(), decision.id))
         self.recent.append(decision)

@@ -1,7 +1,8 @@
 """What is to be written to the state file with the next transaction."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from attrs import define, field, frozen
@@ -144,8 +145,9 @@ class Batch:
         self._write_identities(cursor)
         self._write_seats(cursor)
         self._write_claims(cursor)
-        cursor.executemany(
-            "INSERT INTO decision (at, kind, rule, room, user, body) VALUES (?, ?, ?, ?, ?, ?)",
+        _insert(
+            cursor,
+            "INSERT INTO decision (at, kind, rule, room, user, body)",
             [_row(decision) for decision in self.decisions.in_order()],
         )
         if self.gone:
@@ -154,21 +156,26 @@ class Batch:
 
     def _write_rooms(self, cursor: Any) -> None:
         cursor.executemany("DELETE FROM alias WHERE alias = ?", [(a,) for a in self.unbound])
-        for livekit_room, binding in self.bindings.items():
-            if binding is None:
-                cursor.execute("DELETE FROM alias WHERE alias = ?", (livekit_room,))
-                cursor.execute("DELETE FROM identity WHERE alias = ?", (livekit_room,))
-                cursor.execute("DELETE FROM claim WHERE alias = ?", (livekit_room,))
-            else:
-                row = (livekit_room, binding.room, binding.slot, binding.evidence.value)
-                cursor.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", row)
+        forgotten = [(each,) for each, binding in self.bindings.items() if binding is None]
+        for table in ("alias", "identity", "claim"):
+            cursor.executemany(f"DELETE FROM {table} WHERE alias = ?", forgotten)  # noqa: S608
+        _insert(
+            cursor,
+            "INSERT OR REPLACE INTO alias",
+            [
+                (livekit_room, binding.room, binding.slot, binding.evidence.value)
+                for livekit_room, binding in self.bindings.items()
+                if binding
+            ],
+        )
 
     def _write_identities(self, cursor: Any) -> None:
         cursor.executemany(
             "DELETE FROM identity WHERE identity = ? AND alias = ?", sorted(self.dropped)
         )
-        cursor.executemany(
-            "INSERT OR REPLACE INTO identity VALUES (?, ?, ?)",
+        _insert(
+            cursor,
+            "INSERT OR REPLACE INTO identity",
             [(identity, *registered) for identity, registered in self.identities.items()],
         )
 
@@ -177,8 +184,9 @@ class Batch:
             "DELETE FROM seat WHERE room = ? AND person = ?",
             [whose for whose, row in self.seats.items() if row is None],
         )
-        cursor.executemany(
-            "INSERT OR REPLACE INTO seat VALUES (?, ?, ?)",
+        _insert(
+            cursor,
+            "INSERT OR REPLACE INTO seat",
             [(*whose, *row) for whose, row in self.seats.items() if row is not None],
         )
 
@@ -187,16 +195,39 @@ class Batch:
             "DELETE FROM claim WHERE alias = ? AND identity = ?",
             [whose for whose, body in self.claims.items() if body is None],
         )
-        cursor.executemany(
-            "INSERT OR REPLACE INTO claim VALUES (?, ?, ?)",
+        _insert(
+            cursor,
+            "INSERT OR REPLACE INTO claim",
             [(*whose, body) for whose, body in self.claims.items() if body is not None],
         )
+
+
+ROWS_AT_ONCE = (64, 8, 1)
+"""How many rows go with one statement: SQLite keeps each statement that it has read, so there are
+few of them. It takes 999 values at least, and a row here has up to six."""
+
+
+def _insert(cursor: Any, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows with few statements.
+
+    With each statement Python's lock goes to the reactor and comes back, and `executemany` makes
+    one of each row. As JSON all rows would fit into one, but SQLite's ends a text at its first NUL,
+    which may stand in an identity: it would be written as somebody else's.
+    """
+    begin = 0
+    for number in ROWS_AT_ONCE:
+        while len(rows) - begin >= number:
+            some = rows[begin : begin + number]
+            begin += number
+            places = ", ".join([f"({', '.join('?' * len(some[0]))})"] * number)
+            cursor.execute(f"{statement} VALUES {places}", tuple(chain.from_iterable(some)))
 
 
 def _row(decision: Decision) -> tuple[Any, ...]:
     ruling = decision.ruling
     named = (ruling.deed.value, str(ruling.rule), storable(ruling.room), storable(ruling.user))
-    body = {**decision.as_json(), "kind": _AS_BEFORE.get(ruling.deed, ruling.deed).value}
+    body = decision.as_json()
+    body["kind"] = _AS_BEFORE.get(ruling.deed, ruling.deed).value
     return (decision.at, *named, json.dumps(body))
 
 

@@ -30,7 +30,10 @@ class WaitingDecisions:
     def add(self, decision: Decision) -> None:
         """Add a decision."""
         key = (decision.ruling.deed, decision.ruling.rule)
-        self._waiting.setdefault(key, deque(maxlen=MOST_WAITING)).append(decision)
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            waiting = self._waiting[key] = deque(maxlen=MOST_WAITING)
+        waiting.append(decision)
 
     def in_order(self) -> list[Decision]:
         """All of them, oldest first."""

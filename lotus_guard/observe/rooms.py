@@ -48,8 +48,9 @@ class Rooms:
     name_of: Callable[[RoomId], str | None]
     strangers: Callable[[RoomId], int] = lambda _room: 0
     """How many in a room's calls are not known to be its members."""
-    lost: Callable[[RoomId], RoomId | None] = lambda _room: None
-    """Which room with rules a room without any has replaced, as far as that is known."""
+    lost: Callable[[RoomId, Callable[[RoomId], bool]], RoomId | None] = lambda _room, _lacks: None
+    """Which room with rules a room without any has replaced, as far as that is known; it is given
+    what says whether a room is known to have none."""
 
     def now(self) -> float:
         """Seconds of the clock that the live loop goes by."""
@@ -93,8 +94,14 @@ class Rooms:
 
     def _lost(self, room: RoomId) -> RoomId | None:
         """The room whose rules this one lacks; asked for only once it is known to have none."""
-        is_known = self.policies.age(room) is not None and not self.policies.is_unknown(room)
-        return self.lost(room) if is_known and not self.policies.restricts(room) else None
+        return self.lost(room, self._lacks_rules)
+
+    def _lacks_rules(self, room: RoomId) -> bool:
+        """Whether it is known that no rule restricts a room."""
+        policies = self.policies
+        if policies.restricts(room) or policies.age(room) is None:
+            return False
+        return not policies.is_unknown(room)
 
     def _room(self, room: RoomId, count: int) -> dict[str, Any]:
         seen = self.seats.people(room) if self.policies.restricts(room) else []

@@ -128,18 +128,15 @@ class RuleMetrics:
 
     def used_policy(self, rule: str, was_kept: bool) -> None:
         """Count a use of a policy, and whether it was at hand."""
-        self._uses_of(rule)[not was_kept].inc()
+        uses = self._uses.get(rule) or self._uses_of(rule)
+        uses[not was_kept].inc()
 
     def used(self, what: str) -> Callable[[bool], None]:
         """Make a counter of the uses of something remembered."""
-        hits, misses = self._uses_of(what)
-
-        def count(was_there: bool) -> None:
-            (hits if was_there else misses).inc()
-
-        return count
+        uses = self._uses_of(what)
+        return lambda was_there: uses[not was_there].inc()
 
     def _uses_of(self, what: str) -> tuple[Counter, Counter]:
-        if what not in self._uses:
-            self._uses[what] = (self.cache.labels(what, "hit"), self.cache.labels(what, "miss"))
-        return self._uses[what]
+        """What counts hits, and what counts misses; both are exposed from now on."""
+        uses = self._uses[what] = (self.cache.labels(what, "hit"), self.cache.labels(what, "miss"))
+        return uses

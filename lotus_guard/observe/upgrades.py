@@ -5,6 +5,8 @@ room it replaced is said in its first event (docs/facts.md, Any homeserver: what
 unasked). Where nobody looks, nobody is asked, and no token ever waits for it.
 """
 
+from collections.abc import Callable
+
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
@@ -50,19 +52,26 @@ class UpgradedRooms:
     def _events(self) -> list[EventRules]:
         return [EventRules(event, readers) for event, readers in by_event(self.rules).items()]
 
-    def lost(self, room: RoomId) -> RoomId | None:
+    def lost(
+        self, room: RoomId, lacks_rules: Callable[[RoomId], bool] = lambda _room: True
+    ) -> RoomId | None:
         """The room with rules that one without any has replaced, if that is known by now.
 
-        If not, it is asked for and soon will be.
+        If not, it is asked for and soon will be. Of a room that does not lack rules none is asked
+        for; whether it does is looked at only where that matters, for most rooms replaced none.
         """
         known = self._known.get(room)
-        if (
+        is_wanted = (
             not self._is_fresh(known)
             and room not in self._flight
             and len(self._flight) < MOST_ASKED
-        ):
+        )
+        lost = known.lost if known else None
+        if not (is_wanted or lost) or not lacks_rules(room):
+            return None
+        if is_wanted:
             self._flight.join(room, lambda: self._ask(room))
-        return known.lost if known else None
+        return lost
 
     def _is_fresh(self, known: _Known | None) -> bool:
         return known is not None and (known.is_final or self.now() - known.at <= AGAIN_SECONDS)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Person
@@ -105,7 +105,19 @@ def from_json(fields: Mapping[str, Any]) -> Decision:
 
 def masked(ruling: Ruling, mask: Callable[[Person], Person | None]) -> Ruling:
     """Replace every user in a ruling by what `mask` makes of them; None leaves them out."""
-    people = tuple(shown for person in ruling.people if (shown := mask(person)) is not None)
     user = mask(ruling.user) if ruling.user else None
-    is_same = (user, people) == (ruling.user, ruling.people)
-    return ruling if is_same else evolve(ruling, user=user, people=people)
+    people = ruling.people
+    if people:
+        people = tuple(shown for person in people if (shown := mask(person)) is not None)
+    if user == ruling.user and people == ruling.people:
+        return ruling
+    return Ruling(
+        ruling.deed,
+        ruling.rule,
+        ruling.verdict,
+        ruling.why,
+        ruling.room,
+        user,
+        ruling.inputs,
+        people,
+    )

@@ -186,6 +186,8 @@ def plan(
 
 def restraints(livekit_room: LiveKitRoom, participant: Participant, bans: Bans) -> list[Step]:
     """List what is to be done to a participant who was read in full and stays: one step at most."""
+    if not bans:
+        return []
     forbidden = united(bans)
     if is_disguised(participant, forbidden) and participant.grant.can_publish:
         return [Silence(livekit_room, participant, bans=bans)]

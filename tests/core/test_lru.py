@@ -1,5 +1,8 @@
 """A dictionary of bounded size: in entries and in bytes, the longest unused goes first."""
 
+import sqlite3
+from sys import getsizeof
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +44,33 @@ def test_a_text_weighs_more_than_its_characters() -> None:
     assert weight("", "") >= ENTRY
     assert weight("x" * 1000) > weight("x") + 990
     assert weight("ü" * 1000) >= weight("x" * 1000)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50))
+def test_a_text_weighs_at_least_what_it_takes_and_no_more_once_it_is_written(text: str) -> None:
+    fresh = "".join(text)
+    before = weight(fresh)
+    sqlite3.connect(":memory:").execute("SELECT ?", (fresh,))
+    assert weight(fresh) == before == weight(text)
+    assert before - ENTRY >= getsizeof(fresh)
+
+
+def test_what_is_put_again_is_the_newest_and_is_weighed_once() -> None:
+    weighed: list[str] = []
+
+    def weigh(key: str, value: list[int]) -> int:
+        weighed.append(key)
+        return len(value)
+
+    recent: LruDict[str, list[int]] = LruDict(2, weigh=weigh)
+    one, two = [1], [1, 2]
+    recent.put("a", one)
+    recent.put("b", two)
+    recent.put("a", one)
+    assert (weighed, recent.bytes) == (["a", "b"], 3)
+    recent.put("c", one)
+    assert list(recent.items()) == [("a", one), ("c", one)]
+    assert recent.bytes == 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.booleans()), max_size=60))

@@ -172,3 +172,23 @@ def test_what_a_narrower_token_says() -> None:
     silent = {**GOOD, "video": {"room": "r", "canPublishData": False}}
     video = restrain(open_token(encode(silent), [PAIR]), set(Source), 0, 0.0).claims["video"]
     assert video["canPublishData"] is False, "what upstream forbids stays so"
+
+
+def test_a_pair_shows_neither_its_secret_nor_what_is_made_of_it() -> None:
+    assert repr(PAIR) == "KeyPair(key='key')"
+    assert KeyPair(KEY, SECRET) == PAIR
+    assert hash(KeyPair(KEY, SECRET)) == hash(PAIR)
+
+
+def test_a_secret_that_is_no_text_opens_nothing_and_does_not_fail() -> None:
+    odd = KeyPair(KEY, "\udcff" * 40)
+    with pytest.raises(NotOurs):
+        open_token(encode(GOOD), [odd])
+    with pytest.raises(NotOurs):
+        open_token(mint(odd, **GOOD), [PAIR])
+
+
+@pytest.mark.parametrize("end", [5000, 5000.5, float("nan"), None, "5000"])
+def test_an_end_that_is_not_later_stays_as_it_is_written(end: Any) -> None:
+    token = open_token(mint(PAIR, **{**GOOD, "nbf": 4000, "exp": end}), [PAIR])
+    assert restrain(token, frozenset(), 1001, 0.0) is token

@@ -1,10 +1,20 @@
 """Decisions on record: stamped, within bounds, and with users as far as the operator wants."""
 
+from itertools import islice
+
 from twisted.internet.task import Clock
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.enforce.records import MOST_RECENT, ONCE_SECONDS, Recorder, mask_of, short_id
+from lotus_guard.enforce.records import (
+    IDS_AT_ONCE,
+    MOST_RECENT,
+    ONCE_SECONDS,
+    Recorder,
+    mask_of,
+    short_id,
+    short_ids,
+)
 from lotus_guard.observe.log import (
     line_of,
 )
@@ -37,11 +47,11 @@ class Counted:
 
 
 def recorder(clock: Clock, counted: Counted | None = None) -> Recorder:
-    numbers = iter(range(10_000))
+    numbers = iter(range(1_000_000))
     return Recorder(
         epoch=lambda: 1_790_000_000.0 + clock.seconds(),
         now=clock.seconds,
-        random=lambda size: next(numbers).to_bytes(size, "big"),
+        random=lambda size: b"".join(next(numbers).to_bytes(5, "big") for _ in range(size // 5)),
         mask=lambda person: person,
         counters=counted or Counted(),
     )
@@ -122,3 +132,16 @@ def test_a_hashed_user_is_the_same_each_time_and_depends_on_the_secret() -> None
 def test_an_id_can_be_read_out() -> None:
     assert short_id(lambda size: b"\xff" * size) == "77777777"
     assert short_id(lambda size: b"\0" * size) == "aaaaaaaa"
+
+
+def test_ids_of_one_draw_are_those_of_its_bytes_one_after_the_other() -> None:
+    drawn: list[bytes] = []
+
+    def random(size: int) -> bytes:
+        drawn.append(bytes((7 * len(drawn) + number) % 256 for number in range(size)))
+        return drawn[-1]
+
+    ids = list(islice(short_ids(random), 2 * IDS_AT_ONCE))
+    assert len(drawn) == 2
+    pieces = [piece[start : start + 5] for piece in drawn for start in range(0, len(piece), 5)]
+    assert ids == [short_id(lambda _size, piece=piece: piece) for piece in pieces]  # type: ignore[misc]

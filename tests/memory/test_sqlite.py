@@ -12,7 +12,7 @@ from twisted.logger import formatEvent
 from lotus_guard.core.directory import Bounds
 from lotus_guard.core.model import Identity, LiveKitRoom
 from lotus_guard.memory.sqlite import Tenant
-from tests.memory.kept import BINDING, ROOM, Kept, rows, settled
+from tests.memory.kept import BINDING, ROOM, Kept, known, rows, settled
 from tests.world import reactor
 
 
@@ -45,6 +45,17 @@ async def test_what_was_read_is_not_written_again(tmp_path: Path) -> None:
     await settled()
     assert two.writes == 0
     await two.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_learnt_in_one_moment_is_one_transaction(tmp_path: Path) -> None:
+    one = Kept(tmp_path / "state.sqlite")
+    for number in range(9):
+        one.learn(number)
+    one.directory.forget({LiveKitRoom("alias0")})
+    await settled()
+    assert (one.writes, known(one.path)) == (1, 8)
+    await one.close()
 
 
 @pytest_twisted.ensureDeferred

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -159,3 +161,43 @@ def test_what_comes_later_is_added_and_wins() -> None:
     assert one.unbound == {"a"}
     assert one
     assert not Batch()
+
+
+class Counting:
+    """A cursor, and how many statements it was given."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self.cursor, self.statements = cursor, 0
+
+    def execute(self, statement: str, values: Sequence[Any]) -> None:
+        self.statements += 1
+        self.cursor.execute(statement, values)
+
+    def executemany(self, statement: str, rows: Sequence[Any]) -> None:
+        assert statement.startswith("DELETE") or not rows
+        self.cursor.executemany(statement, rows)
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 8, 9, 63, 64, 73, 200])
+def test_all_rows_of_a_table_are_written_with_few_statements(number: int) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(SCHEMA)
+    learnt = {
+        Identity(f"i{n}"): (UserId(f"@u{n}:s"), LiveKitRoom(f"call{n % 3}")) for n in range(number)
+    }
+    for _ in range(2):  # and once more in their places
+        counting = Counting(connection.cursor())
+        Batch(identities=dict(learnt)).write(counting)
+        assert counting.statements <= number // 64 + 7 + 7
+    written = connection.execute("SELECT identity, user, alias FROM identity").fetchall()
+    assert {Identity(i): (UserId(user), LiveKitRoom(a)) for i, user, a in written} == learnt
+    assert len(written) == number
+
+
+def test_a_name_with_any_character_is_written_whole(cursor: sqlite3.Cursor) -> None:
+    """Clients choose devices: one that ended at its NUL would be written as somebody else's."""
+    user, call = UserId("@u:s"), LiveKitRoom("call")
+    names = [Identity(f"@u:s:D{odd}") for odd in ("", "\0", "\0x", '"', "é", "\U0001f600")]
+    Batch(identities=dict.fromkeys(names, (user, call))).write(cursor)
+    cursor.execute("SELECT identity FROM identity")
+    assert {identity for (identity,) in cursor.fetchall()} == set(names)

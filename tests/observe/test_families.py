@@ -4,6 +4,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from lotus_guard.core.log_throttle import QUIET_SECONDS
+from lotus_guard.enforce.ports import Reason
 from tests.observe.metered import Metered
 
 
@@ -22,6 +23,32 @@ def test_each_kind_is_exposed_with_its_text() -> None:
         'c_seconds_bucket{le="1.0"} 1.0',
         'c_seconds_bucket{le="+Inf"} 1.0',
     } <= set(lines)
+
+
+def test_what_is_counted_is_told_whenever_somebody_asks() -> None:
+    metered = Metered()
+    plain, named = (
+        metered.families.counter("lotus_guard_plain_total", "Times"),
+        metered.families.counter("lotus_guard_named_total", "Times", ["why"]),
+    )
+    assert metered.value("plain_total") == 0.0
+    assert metered.value("named_total", why="x") is None
+    for times in (1, 2):
+        plain.inc(3)
+        named.labels("x").inc()
+        named.labels(Reason.TIMEOUT).inc(2)
+        for _ in range(2):
+            assert metered.value("plain_total") == 3.0 * times
+            assert metered.value("named_total", why="x") == 1.0 * times
+            assert metered.value("named_total", why="timeout") == 2.0 * times
+
+
+def test_values_of_labels_go_by_their_order_and_number() -> None:
+    named = Metered().families.counter("named_total", "Times", ["why", "how"])
+    with pytest.raises(TypeError, match="order"):
+        named.labels(how="y", why="x")
+    with pytest.raises(ValueError, match="count"):
+        named.labels("x")
 
 
 def test_a_number_is_worked_out_when_somebody_asks() -> None:

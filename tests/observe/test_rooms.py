@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -213,7 +214,9 @@ def test_a_room_without_rules_that_replaced_one_with_them_says_so_and_is_counted
 ) -> None:
     old, asked = RoomId("!old:s"), list[RoomId]()
 
-    def lost(room: RoomId) -> RoomId:
+    def lost(room: RoomId, lacks_rules: Callable[[RoomId], bool]) -> RoomId | None:
+        if not lacks_rules(room):
+            return None
         asked.append(room)
         return old
 

@@ -114,3 +114,24 @@ def test_looks_are_slow_and_few_at_once() -> None:
     assert len(house.rooms._flight) == MOST_ASKED
     house.clock.advance(0.45)
     assert len(house.asked) <= 1 + 0.45 * RATE
+
+
+def test_a_room_with_rules_is_not_asked_for_and_one_that_is_settled_not_looked_at() -> None:
+    house, looked = House(), list[RoomId]()
+
+    def lacks_rules(room: RoomId) -> bool:
+        looked.append(room)
+        return has_none
+
+    has_none = False
+    assert house.rooms.lost(NEW, lacks_rules) is None
+    assert (looked, house.asked, len(house.rooms._flight)) == ([NEW], [], 0)
+    house.lost(NEW)
+    house.lost(FIRST)
+    looked.clear()
+    assert house.rooms.lost(FIRST, lacks_rules) is None
+    assert looked == [], "it never replaced any room"
+    assert house.rooms.lost(NEW, lacks_rules) is None, "it has rules by now"
+    has_none = True
+    assert house.rooms.lost(NEW, lacks_rules) == OLD
+    assert looked == [NEW, NEW]

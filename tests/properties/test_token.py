@@ -1,6 +1,7 @@
 """The laws of opening, narrowing and signing tokens."""
 
 import base64
+import hmac
 import json
 from typing import Any
 
@@ -103,3 +104,10 @@ def test_a_flipped_bit_is_refused(claims: dict[str, Any], data: st.DataObject) -
     text = ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in pieces)
     with pytest.raises(NotOurs):
         open_token(text, [PAIR])
+
+
+@given(secret=st.text(max_size=80), message=st.binary(max_size=200))
+def test_a_pair_signs_as_hmac_does_however_long_its_secret_is(secret: str, message: bytes) -> None:
+    pair = KeyPair(KEY, secret)
+    for _ in range(2):
+        assert pair.digest(message) == hmac.digest(secret.encode(), message, "sha256")

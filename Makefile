@@ -19,7 +19,7 @@ test: check ## Everything, with the real servers, WebRTC clients, deploy/ and th
 	@$(MAKE) --no-print-directory real
 	@$(MAKE) --no-print-directory shipping
 
-check: $(INSTALLED) ## Lint, types, unit and property tests: about two minutes.
+check: $(INSTALLED) ## Lint, types, unit and property tests: about five minutes.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

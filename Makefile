@@ -3,6 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Two at a time, where that disturbs nobody (the marker `beside`, deploy/, the packages).
+BESIDE := --numprocesses=2 --dist=loadgroup
+UNSHIPPED := --ignore=tests/deploy --ignore=tests/packages
+# Where it is set, each run of pytest takes three times as long to collect: it makes all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test check real bench soak shipping clean
 
@@ -14,7 +19,7 @@ test: check ## Everything, with the real servers, WebRTC clients, deploy/ and th
 	@$(MAKE) --no-print-directory real
 	@$(MAKE) --no-print-directory shipping
 
-check: $(INSTALLED) ## Lint, types, unit and property tests: about two minutes.
+check: $(INSTALLED) ## Lint, types, unit and property tests: about five minutes.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -23,8 +28,8 @@ check: $(INSTALLED) ## Lint, types, unit and property tests: about two minutes.
 real: $(INSTALLED) ## The real-stack tests; installs Synapse, Dendrite, LiveKit, a WebRTC client, Chromium.
 	@if command -v go >/dev/null; then \
 	  $(BIN)/python tests/real/install.py && \
-	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m real -s \
-	    --ignore=tests/deploy --ignore=tests/packages; \
+	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m "real and not beside" -s $(UNSHIPPED) && \
+	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m "real and beside" $(BESIDE) $(UNSHIPPED); \
 	else \
 	  echo "*****************************************************************"; \
 	  echo "* Go is missing: THE REAL-STACK TESTS DID NOT RUN.              *"; \
@@ -41,9 +46,9 @@ soak: $(INSTALLED) ## People come and go over three guards while things break: S
 	@$(BIN)/python tests/real/install.py && $(BIN)/python -m tests.soak
 
 # What it lacks it skips, with a sentence; with REQUIRE_REAL_TESTS, as in CI, that is a failure.
-shipping: $(INSTALLED) ## The tests of deploy/ and of the packages; these as root on a Debian.
+shipping: $(INSTALLED) ## The long tests of deploy/, those of the packages; these as root on a Debian.
 	$(BIN)/python tests/real/install.py --packaging
-	$(BIN)/python -m pytest -rs tests/deploy tests/packages
+	$(BIN)/python -m pytest -rs -m real $(BESIDE) tests/deploy tests/packages
 
 $(INSTALLED): setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -25,7 +25,7 @@ from bench.traffic import (
     Table,
     claims_of,
 )
-from tests.real.processes import ROOT, Answer, http, until
+from tests.real.processes import ROOT, Answer, free_port, http, until
 
 WORKERS = 2
 DIRECT, YARDSTICK, RIVAL, KEPT = "direct", "klein + treq", "threaded", "threaded, kept upstream"
@@ -136,7 +136,7 @@ def ours(
 
 def several(ends: ExitStack, setting: Setting) -> Running:
     """lotus_guard with some workers, which share their seats in Redis."""
-    port, admin = ports(2)
+    (port,), admin = ports(1), free_port(after=WORKERS - 1)
     address, beside = ends.enter_context(redis(setting.directory))
     env = guard_environment(setting.neighbours, port, admin)
     env |= {"LOTUS_GUARD_WORKERS": str(WORKERS), "LOTUS_GUARD_STATE": address}

@@ -2,14 +2,16 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from twisted.application.service import IService
 from twisted.python.usage import Options as UsageOptions
 
-from lotus_guard.run.config import Config, Faulty, help_text, read_config
 from lotus_guard.run.hangup import Hangups
-from lotus_guard.run.start import make_service
-from lotus_guard.run.worker_role import own_environment
+from lotus_guard.run.openssl import leave_out, wants_tls
+
+if TYPE_CHECKING:  # whatever is imported within functions: by then it is known whether to leave out
+    from lotus_guard.run.config import Config  # OpenSSL, which all of it would load
 
 # What the sandbox provides; only there so that the rest of the environment can be checked.
 SANDBOX_ENVIRONMENT = {
@@ -19,38 +21,38 @@ SANDBOX_ENVIRONMENT = {
     "LOTUS_GUARD_SYNAPSE_URL": "http://127.0.0.1:8173",
     "LOTUS_GUARD_SYNAPSE_TOKEN": "sandbox",
 }
+DESCRIPTION = (
+    "Fail-open guard in front of lk-jwt-service. Reads its configuration from the environment:"
+)
 
 
 class Options(UsageOptions):
     """Command line of the plugin: nearly everything comes from the environment."""
 
     synopsis = "twistd [twistd options] lotus-guard [--sandbox]"
-    longdesc = (
-        "Fail-open guard in front of lk-jwt-service. Reads its configuration from the "
-        "environment:\n\n" + help_text()
-    )
     optFlags = [  # noqa: RUF012  (twisted.python.usage wants a list)
         ["sandbox", None, "Run with an embedded Synapse, LiveKit and lk-jwt-service to try it out"]
     ]
-    config: Config | None = None
+    config: "Config | None" = None
     hangups: Hangups | None = None
 
     def getUsage(self, width: int | None = None) -> str:
         """Describe the command line, and the variables line by line."""
-        described, self.longdesc = self.longdesc, ""
-        usage = super().getUsage(width)
-        self.longdesc = described
-        return f"{usage}\n{described}\n"
+        from lotus_guard.run.config import help_text
+
+        return f"{super().getUsage(width)}\n{DESCRIPTION}\n\n{help_text()}\n"
 
     def postOptions(self) -> None:
         """Read the environment; exit with 2 and every fault before anything listens."""
+        if not self["sandbox"]:
+            self.hangups = Hangups()
+            self.hangups.catch()  # before the files are read: one that comes later counts
+            if not wants_tls(os.environ):
+                leave_out()
+        from lotus_guard.run.config import Faulty
+
         try:
-            if self["sandbox"]:
-                read_config({**SANDBOX_ENVIRONMENT, **os.environ})
-            else:
-                self.hangups = Hangups()
-                self.hangups.catch()  # before the files are read: one that comes later counts
-                self.config = read_config(own_environment(os.environ))
+            self._read()
         except Faulty as faulty:
             print("lotus-guard cannot start, its environment is faulty:", file=sys.stderr)
             for fault in faulty.faults:
@@ -58,10 +60,22 @@ class Options(UsageOptions):
             print("See `twistd lotus-guard --help`.", file=sys.stderr)
             raise SystemExit(2) from None
 
+    def _read(self) -> None:
+        """Read the environment, or with the sandbox only check it; raises Faulty."""
+        from lotus_guard.run.config import read_config
+        from lotus_guard.run.worker_role import own_environment
+
+        if self["sandbox"]:
+            read_config({**SANDBOX_ENVIRONMENT, **os.environ})
+        else:
+            self.config = read_config(own_environment(os.environ))
+
 
 def makeService(options: Options) -> IService:
     """Make the service that twistd starts."""
     from twisted.internet import reactor
+
+    from lotus_guard.run.start import make_service
 
     if options.config is None:
         from lotus_guard.sandbox.service import make_sandbox_service

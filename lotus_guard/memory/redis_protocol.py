@@ -8,11 +8,10 @@ that.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from hiredis import pack_command
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.logger import Logger
 from txredisapi import (
     ConnectionError as NotConnected,
@@ -30,7 +29,6 @@ from lotus_guard.memory.redis_address import RedisAddress
 
 _log = Logger()
 Words = tuple[bytes | int, ...]
-_trust: Any = trustRootFromCertificates
 
 
 class ConnectionFactory(RedisFactory):  # type: ignore[misc]  # txredisapi has no types
@@ -120,11 +118,12 @@ def endpoint_of(address: RedisAddress, reactor: Any) -> Any:
     endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=2.0)
     if not address.is_tls:
         return endpoint
-    trust = None
+    from twisted.internet import ssl  # OpenSSL is there only where it is wanted (run/openssl.py)
+
+    trust, made_of = None, cast(Any, ssl.trustRootFromCertificates)
     if address.ca:
-        certificate: Any = Certificate.loadPEM(Path(address.ca).read_bytes())
-        trust = _trust([certificate])
-    return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust), endpoint)
+        trust = made_of([ssl.Certificate.loadPEM(Path(address.ca).read_bytes())])
+    return wrapClientTLS(ssl.optionsForClientTLS(address.host, trustRoot=trust), endpoint)
 
 
 def outage_of(failure: Exception) -> Outage:

@@ -3,13 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from lotus_guard.core.objects import as_object, part_of
 from lotus_guard.enforce.credentials import Unusable, fault_line, read_text
-
-_NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
-"""What reading raises: for no YAML, a date or a tag that nothing can be, and deep nesting."""
 
 
 def read_hs_token(name: str, path: str) -> str:
@@ -44,10 +39,14 @@ def read_as_token_if_any(name: str, path: str) -> str:
 
 
 def _fields(name: str, path: str, wanted: str) -> Mapping[str, Any]:
+    import yaml  # most guards have no registration: it takes 0.9 MiB
+
     text = read_text(name, path)
+    # What reading raises: for no YAML, a date or a tag that nothing can be, and deep nesting.
+    not_yaml = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
     try:
         return as_object(yaml.safe_load(text)) or {}
-    except _NOT_YAML:  # the message quotes the file, which holds secrets
+    except not_yaml:  # the message quotes the file, which holds secrets
         raise Unusable(fault_line(name, "not YAML", _wanted(wanted))) from None
 
 

@@ -1,10 +1,12 @@
 """Real servers as processes on loopback, each with a log file and an end."""
 
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection
@@ -20,16 +22,38 @@ START_SECONDS = 60.0
 # Below the range that Linux takes for outgoing connections (32768 on): a port from there can be
 # lost to one of our own clients before its server listens, or while the server is restarted.
 PORTS = range(20_000, 32_000)
+LOCKS = Path(tempfile.gettempdir()) / f"lotus-guard-ports-{os.getuid()}"
+"""A file of which each process has locked one byte for each of its ports, until it ends.
+
+So several runs of tests and benchmarks, and the parts of one, never draw the same.
+"""
 _given: set[int] = set()
+_locks: list[int] = []
+"""The one descriptor of `LOCKS`; closing any would unlock all (fcntl(2))."""
 
 
-def free_port() -> int:
-    """Find a port, free for TCP and UDP, that was not given out before."""
-    for port in random.sample(PORTS, 1_000):
-        if port not in _given and _is_free(port):
-            _given.add(port)
+def free_port(after: int = 0) -> int:
+    """Find a port, free for TCP and UDP, that no process has been given before.
+
+    So are as many `after` it, which several workers take for their operators.
+    """
+    for port in random.sample(PORTS, min(len(PORTS), 1_000)):
+        row = range(port, port + 1 + after)
+        if not _given & {*row} and all(_is_free(each) and _lock(each) for each in row):
+            _given.update(row)
             return port
     raise AssertionError("no free port")
+
+
+def _lock(port: int) -> bool:
+    """Take a port before all other processes, until this one ends; whether nobody has it."""
+    if not _locks:
+        _locks.append(os.open(LOCKS, os.O_RDWR | os.O_CREAT, 0o600))
+    try:
+        fcntl.lockf(_locks[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 def _is_free(port: int) -> bool:

@@ -54,7 +54,7 @@ def make_guard(
     ports: tuple[int, int] | None = None,
 ) -> Guard:
     """Make a guard in front of the stack; nothing is started. It asks with an admin's token."""
-    port, admin_port = ports or (free_port(), free_port())
+    port, admin_port = ports or (free_port(), free_port(after=1))  # a second worker has the next
     env = {
         "PYTHONPATH": str(ROOT),
         "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",

@@ -43,7 +43,7 @@ class Guards:
     desks: list[str] = field(factory=list)
 
     def add(self, **settings: str) -> Process:
-        port, desk = free_port(), free_port()
+        port, desk = free_port(), free_port(after=1)
         env = {
             **self.world.sandbox.environment(),
             "PATH": os.environ["PATH"],
@@ -364,7 +364,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 async def test_workers_on_systemds_sockets_refuse_nobody_while_one_is_replaced(
     guards: Guards,
 ) -> None:
-    port, desk = free_port(), free_port()
+    port, desk = free_port(), free_port(after=1)
     held = []
     for _ in range(2):  # ReusePort=yes and two ListenStream= lines
         sock = socket.socket()

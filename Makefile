@@ -3,9 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Two at a time, where that disturbs nobody (the marker `beside`, deploy/, the packages).
-BESIDE := --numprocesses=2 --dist=loadgroup
-UNSHIPPED := --ignore=tests/deploy --ignore=tests/packages
 # Where it is set, each run of pytest takes three times as long to collect: it makes all tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -28,8 +25,8 @@ check: $(INSTALLED) ## Lint, types, unit and property tests: about five minutes.
 real: $(INSTALLED) ## The real-stack tests; installs Synapse, Dendrite, LiveKit, a WebRTC client, Chromium.
 	@if command -v go >/dev/null; then \
 	  $(BIN)/python tests/real/install.py && \
-	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m "real and not beside" -s $(UNSHIPPED) && \
-	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m "real and beside" $(BESIDE) $(UNSHIPPED); \
+	  REQUIRE_REAL_TESTS=1 $(BIN)/python -m pytest -m real -s \
+	    --ignore=tests/deploy --ignore=tests/packages; \
 	else \
 	  echo "*****************************************************************"; \
 	  echo "* Go is missing: THE REAL-STACK TESTS DID NOT RUN.              *"; \
@@ -48,7 +45,7 @@ soak: $(INSTALLED) ## People come and go over three guards while things break: S
 # What it lacks it skips, with a sentence; with REQUIRE_REAL_TESTS, as in CI, that is a failure.
 shipping: $(INSTALLED) ## The long tests of deploy/, those of the packages; these as root on a Debian.
 	$(BIN)/python tests/real/install.py --packaging
-	$(BIN)/python -m pytest -rs -m real $(BESIDE) tests/deploy tests/packages
+	$(BIN)/python -m pytest -rs -m real tests/deploy tests/packages
 
 $(INSTALLED): setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -25,19 +25,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
-PACKAGES = Path(__file__).parent / "packages"
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` a file's tests stay together, as what they start belongs to it.
-
-    The packages' do too: each kind is built once, for all of their files.
-    """
-    for item in items:
-        group = PACKAGES if PACKAGES in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group.relative_to(PACKAGES.parent))))
-
 
 @pytest.fixture
 def rules() -> Rules:

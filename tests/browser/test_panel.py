@@ -16,7 +16,6 @@ from lotus_guard.rules.media import Media
 from tests.browser.panel import AXE, LEVELS, LIMIT, QUALITY, WIDGET_API, Room, Town, Visit, findings
 from tests.real.processes import ROOT
 
-pytestmark = pytest.mark.beside
 WANTED = [
     *(f"receive.state_event:{kind}#" for kind in (LIMIT, QUALITY, LEVELS, "m.room.create")),
     *(f"send.state_event:{kind}#" for kind in (LIMIT, QUALITY)),

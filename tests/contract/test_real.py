@@ -34,7 +34,7 @@ from tests.real.homeserver import HS_TOKEN, READER_TOKEN, Homeserver, Synapse, U
 from tests.real.processes import free_port
 from tests.real.sfu import KEY, SECRET, LiveKit
 
-pytestmark = [pytest.mark.real, pytest.mark.beside]
+pytestmark = pytest.mark.real
 READABLE = "@user.*"
 
 

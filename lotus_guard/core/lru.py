@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 
-ENTRY = 300
-"""Bytes that an entry takes beside its texts: tuples, links, its part of the tables (measured)."""
+ENTRY = 380
+"""Bytes that an entry takes beside its texts: tuples, links, its weight, its part of the tables
+(measured)."""
 
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -33,9 +34,13 @@ class LruDict(Generic[K, V]):
         most: int,
         forgotten: Callable[[K, V], None] = lambda _k, _v: None,
         most_bytes: int = MOST_BYTES,
-        weigh: Callable[[K, V], int] = lambda _k, _v: 0,
+        weigh: Callable[[K, V], int] | None = None,
     ) -> None:
         self._entries: OrderedDict[K, V] = OrderedDict()
+        self._weights: dict[K, int] = {}
+        """What each entry weighed when it was put: a text may weigh more later."""
+        self.peek: Callable[[K], V | None] = self._entries.get
+        """Looks an entry up and does not count that as a use."""
         self._most = most
         self._forgotten = forgotten
         self._most_bytes = most_bytes
@@ -50,25 +55,26 @@ class LruDict(Generic[K, V]):
             self._entries.move_to_end(key)
         return value
 
-    def peek(self, key: K) -> V | None:
-        """Look an entry up and do not count that as a use."""
-        return self._entries.get(key)
-
     def put(self, key: K, value: V) -> None:
         """Set an entry and forget the oldest ones over the bounds; the newest one always stays."""
-        self.pop(key)
         self._entries[key] = value
-        self.bytes += self._weigh(key, value)
-        while len(self._entries) > 1 and self._is_over():
+        self._entries.move_to_end(key)
+        if self._weigh is not None:
+            weight = self._weigh(key, value)
+            self.bytes += weight - self._weights.get(key, 0)
+            self._weights[key] = weight
+        while len(self._entries) > self._most or self.bytes > self._most_bytes:
+            if len(self._entries) == 1:
+                break
             oldest, gone = self._entries.popitem(last=False)
-            self.bytes -= self._weigh(oldest, gone)
+            self.bytes -= self._weights.pop(oldest, 0)
             self._forgotten(oldest, gone)
 
     def pop(self, key: K) -> V | None:
         """Take an entry out; None where there was none."""
         value = self._entries.pop(key, None)
-        if value is not None:
-            self.bytes -= self._weigh(key, value)
+        if self._weights:
+            self.bytes -= self._weights.pop(key, 0)
         return value
 
     def items(self) -> Iterator[tuple[K, V]]:
@@ -81,6 +87,3 @@ class LruDict(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def _is_over(self) -> bool:
-        return len(self._entries) > self._most or self.bytes > self._most_bytes

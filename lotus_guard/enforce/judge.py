@@ -40,14 +40,12 @@ from lotus_guard.rules.rule import (
 _log = Logger()
 
 
-_Later = Coroutine[Any, Any, Finding | Outage]
-_Asked = Finding | Outage | _Later
+_Asked = Finding | Outage | Coroutine[Any, Any, Finding | Outage]
 """What a rule found, or why it could find nothing; or what finds that out, not yet begun."""
-_Asking = Finding | Outage | _Later | Deferred[Finding | Outage]
+_Asking = _Asked | Deferred[Finding | Outage]
 """The same, begun where several are waited for."""
 
 _AT_HAND = (Finding, Outage)
-
 _NOTHING = Facts()
 
 
@@ -133,8 +131,9 @@ class Judge:
                 asked.append((policies.rule, answer))
         later = [place for place, (_, each) in enumerate(asked) if not isinstance(each, _AT_HAND)]
         for place in later if len(later) > 1 else ():
-            rule, asking = asked[place]
-            asked[place] = (rule, _begun(asking))
+            waiting, asking = asked[place]
+            if isinstance(asking, Coroutine):
+                asked[place] = (waiting, ensureDeferred(asking))
         return asked
 
     def _ask_everywhere(self, rule: StandingRule, recipient: Recipient) -> _Asked:
@@ -267,10 +266,6 @@ class Judge:
                 power = self.policies.powers.last(room)
                 self.desk.foresee(recipient, _question(policies, last, recipient, power))
         return await policies.known(room, policies.get(room, patience=patience))
-
-
-def _begun(asking: _Asking) -> _Asking:
-    return ensureDeferred(asking) if isinstance(asking, Coroutine) else asking
 
 
 def _give_up(asked: Sequence[tuple[AnyRule, _Asking]]) -> None:

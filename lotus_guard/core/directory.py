@@ -106,7 +106,7 @@ class Directory:
         Clients choose the names of slots. So only what its name proves counts, and whoever is there
         may publish no media where seats are counted.
         """
-        binding = self._bindings.get(livekit_room)
+        binding = self._bindings.get(livekit_room) if self.data_slots else None
         return (
             binding is not None
             and binding.slot.startswith(self.data_slots)

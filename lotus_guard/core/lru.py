@@ -51,6 +51,8 @@ class LruDict(Generic[K, V]):
         weigh: Callable[[K, V], int] = lambda _k, _v: 0,
     ) -> None:
         self._entries: OrderedDict[K, V] = OrderedDict()
+        self.peek: Callable[[K], V | None] = self._entries.get
+        """Looks an entry up and does not count that as a use."""
         self._most = most
         self._forgotten = forgotten
         self._most_bytes = most_bytes
@@ -64,10 +66,6 @@ class LruDict(Generic[K, V]):
         if value is not None:
             self._entries.move_to_end(key)
         return value
-
-    def peek(self, key: K) -> V | None:
-        """Look an entry up and do not count that as a use."""
-        return self._entries.get(key)
 
     def put(self, key: K, value: V) -> None:
         """Set an entry and forget the oldest ones over the bounds; the newest one always stays."""

@@ -21,8 +21,9 @@ from math import inf
 
 from attrs import define, evolve, field
 
+from lotus_guard.core.holds import Person
 from lotus_guard.core.model import Identity, LiveKitRoom
-from lotus_guard.core.seat_table import WATCHED, Hold, Look, Person, Table, WhoIs
+from lotus_guard.core.seat_table import WATCHED, Hold, Look, Table, WhoIs
 from lotus_guard.core.unseated import know_again
 
 TOGETHER = 2.0

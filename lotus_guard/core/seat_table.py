@@ -7,14 +7,13 @@ a user whose last device has just gone. Whoever is there without ever having had
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from attrs import Factory, define, field, frozen
 
+from lotus_guard.core.holds import Holds, Person
 from lotus_guard.core.model import Identity, LiveKitRoom, UserId
-
-Person = str
-"""A user id where the user is known, else the identity: one head to count."""
 
 WATCHED = 30.0
 """Looks at most so many seconds apart count as watching: over a longer gap anybody may come."""
@@ -66,12 +65,16 @@ class Look:
     people: frozenset[Identity]
 
 
+def _own_holds(holds: Mapping[Person, Hold]) -> Holds[Hold]:
+    return Holds(holds)
+
+
 @define
 class Table:
     """The seats of one Matrix room."""
 
     looks: dict[LiveKitRoom, Look] = field(factory=dict)
-    holds: dict[Person, Hold] = field(factory=dict)
+    holds: Holds[Hold] = field(factory=Holds, converter=_own_holds)
     unseated: dict[Person, float] = field(factory=dict)
     """When we first saw those who came in without a seat."""
     returning: dict[Person, float] = field(factory=dict)
@@ -102,7 +105,7 @@ class Table:
         """A table of its own; what is in it cannot be changed in place, and is the same."""
         return Table(
             dict(self.looks),
-            dict(self.holds),
+            self.holds,
             dict(self.unseated),
             dict(self.returning),
             set(self.unwatched),
@@ -143,9 +146,9 @@ class Table:
             or any(hold.is_grace and hold.until > at for hold in self.holds.values())
         )
 
-    def held(self, at: float) -> set[Person]:
-        """Everybody for whom a seat is held at this moment."""
-        return {person for person, hold in self.holds.items() if hold.until > at}
+    def held(self, at: float) -> AbstractSet[Person]:
+        """Everybody for whom a seat is held at this moment; to be used at once."""
+        return self.holds.alive(at)
 
     def sits(self, person: Person, identity: Identity, at: float, who: WhoIs) -> bool:
         """Whether one is there, or has a seat held, and is not there without one for certain."""

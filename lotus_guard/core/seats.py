@@ -11,9 +11,10 @@ from math import inf
 from attrs import define, evolve, field, frozen
 
 from lotus_guard.core import unseated
+from lotus_guard.core.holds import Person
 from lotus_guard.core.model import Identity, LiveKitRoom, RoomId
 from lotus_guard.core.seat_arrivals import take_in
-from lotus_guard.core.seat_table import Hold, Look, Person, Table, WhoIs
+from lotus_guard.core.seat_table import Hold, Look, Table, WhoIs
 
 SPARE = 20.0
 """Seconds for which a token keeps the seat of somebody who was there when they asked for it, once
@@ -117,10 +118,11 @@ class Seats:
     def occupancy(self, room: RoomId, person: Person, identity: Identity, at: float) -> Occupancy:
         """The seats of a room as one sees them who wants in. `at` dates the looks behind it."""
         table = self._tables.get(room) or Table()
-        taken = table.present(self.who) | table.held(at)
-        others = len(taken) - (person in taken)
+        present, held = table.present(self.who), table.held(at)
+        taken = len(present) + len(held) - len(present & held)
+        others = taken - (person in present or person in held)
         seated = table.sits(person, identity, at, self.who)
-        return Occupancy(len(taken), others, seated, table.is_on(at, self.who))
+        return Occupancy(taken, others, seated, table.is_on(at, self.who))
 
     def admit(
         self,

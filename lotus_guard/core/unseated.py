@@ -8,8 +8,9 @@ them (`core.seat_arrivals`).
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 
+from lotus_guard.core.holds import Person
 from lotus_guard.core.model import Identity
-from lotus_guard.core.seat_table import WATCHED, Person, Table, WhoIs
+from lotus_guard.core.seat_table import WATCHED, Table, WhoIs
 
 MOST_PUT_OUT = 256
 """So many are known in one room; the first to be put out are forgotten first."""
@@ -30,7 +31,7 @@ def reassess(
         return []
     at = min(look.at for look in table.looks.values())
     _excuse(table, at)
-    taken = table.held(at) | (table.present(who) - table.unseated.keys())
+    taken = set(table.held(at)) | (table.present(who) - table.unseated.keys())
     longest_there = sorted(table.unseated, key=table.unseated.__getitem__)
     for person in sorted(longest_there, key=lambda each: each not in exempt):
         if len(taken) >= limit and person not in exempt:

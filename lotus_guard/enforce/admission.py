@@ -61,7 +61,7 @@ class Issued:
         """Take note of a token that goes out."""
         begin = begins(token)
         if begin is not None:
-            last = self.begins.get(token.identity)
+            last = self.begins.peek(token.identity)
             self.begins.put(token.identity, max(begin, last or begin))
         self.on_token(token, passed)
 

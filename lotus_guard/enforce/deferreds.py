@@ -33,15 +33,39 @@ class SingleFlight(Generic[K, V]):
         waiting = self._waiting.get(key)
         if waiting is not None:
             waiting.append(mine)
-            return mine
-        self._waiting[key] = [mine]
-        ensureDeferred(work()).addBoth(lambda result: self._land(key, result))
+        else:
+            self._start(key, work, [mine])
         return mine
 
-    def _land(self, key: K, result: V | Failure) -> None:
-        for waiter in self._waiting.pop(key):
+    def begin(
+        self, key: K, work: Callable[[], Coroutine[Any, Any, V]], *kinds: type[Exception]
+    ) -> None:
+        """Start the work under this key where nobody has, and wait for nothing.
+
+        If it fails and nobody has joined, these kinds of failures are dropped, as `ignoring` does.
+        """
+        if key not in self._waiting:
+            self._start(key, work, [], *kinds)
+
+    def _start(
+        self,
+        key: K,
+        work: Callable[[], Coroutine[Any, Any, V]],
+        waiting: list[Deferred[V]],
+        *kinds: type[Exception],
+    ) -> None:
+        self._waiting[key] = waiting
+        ensureDeferred(work()).addBoth(self._land, key, kinds)
+
+    def _land(
+        self, result: V | Failure, key: K, kinds: tuple[type[Exception], ...]
+    ) -> Failure | None:
+        waiting = self._waiting.pop(key)
+        for waiter in waiting:
             # A Failure runs the errbacks; one that was cancelled takes no notice.
             waiter.callback(result)
+        is_unheard = not waiting and isinstance(result, Failure) and not result.check(*kinds)
+        return result if is_unheard and isinstance(result, Failure) else None
 
 
 async def gather_bounded(most: int, works: Iterable[Coroutine[Any, Any, V]]) -> list[V]:

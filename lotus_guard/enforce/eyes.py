@@ -59,7 +59,8 @@ class Eyes:
 
     def suggest(self, room: RoomId, user: UserId) -> None:
         """Take a guess, which anybody may have made."""
-        if self.is_ours(user) and user not in self._proved.of(room):
+        newest = self._suggested.of(room)[:1] == (user,)
+        if not newest and self.is_ours(user) and user not in self._proved.of(room):
             self._suggested.add(room, user)
 
     def proved(self, room: RoomId, user: UserId) -> None:

@@ -5,8 +5,9 @@ found, or nothing where something of ours failed and it had to let the call thro
 outage nor the slowness of one skips or delays the verdict of another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -19,10 +20,11 @@ from lotus_guard.core.seats import Occupancy
 from lotus_guard.enforce.deferreds import ignoring
 from lotus_guard.enforce.everywhere import Everywhere
 from lotus_guard.enforce.finding import NO_MEDIA, Finding, Findings, WantedSeat
+from lotus_guard.enforce.patience import Patience
 from lotus_guard.enforce.policies import AllPolicies, Known, Policies
 from lotus_guard.enforce.ports import Bug, Now, Outage, Records
 from lotus_guard.enforce.recipient import Recipient
-from lotus_guard.enforce.seating import Question, SeatDesk, in_time
+from lotus_guard.enforce.seating import Question, SeatDesk
 from lotus_guard.rules.rule import (
     Allow,
     AnyRule,
@@ -38,8 +40,13 @@ from lotus_guard.rules.rule import (
 _log = Logger()
 
 
-_Asked = Finding | Outage | None | Deferred[Finding | Outage]
-"""What a rule found, why it could find nothing, None where it has nothing to say; or later."""
+_Asked = Finding | Outage | Coroutine[Any, Any, Finding | Outage]
+"""What a rule found, or why it could find nothing; or what finds that out, not yet begun."""
+_Asking = _Asked | Deferred[Finding | Outage]
+"""The same, begun where several are waited for."""
+
+_AT_HAND = (Finding, Outage)
+_NOTHING = Facts()
 
 
 @define(eq=False)
@@ -88,22 +95,10 @@ class Judge:
         """
         found: list[Finding] = []
         keeps_seat = False
-        if recipient.user is not None:
-            # At /sfu/get it is the token that first says who asks (docs/facts.md, lk-jwt-service:
-            # identities): until then nobody may have been known as whom the room can be read.
-            self.everywhere.suggest(recipient.room, recipient.user)
-        everywhere = self.everywhere.rules if recipient.user else ()
-        judging = self.policies.judging
-        rules: list[AnyRule] = [*everywhere, *(policies.rule for policies in judging)]
-        asked = [
-            *(self._begin_everywhere(rule, recipient) for rule in everywhere),
-            *(self._begin(policies, recipient) for policies in judging),
-        ]
+        asked = self._ask_all(recipient)
         try:
-            for rule, asking in zip(rules, asked, strict=True):
-                finding = await asking if isinstance(asking, Deferred) else asking
-                if finding is None:
-                    continue
+            for rule, asking in asked:
+                finding = asking if isinstance(asking, _AT_HAND) else await asking
                 counts = Fact.ATTENDANCE in rule.needs and not recipient.is_for_data
                 if isinstance(finding, Outage):
                     keeps_seat |= counts
@@ -114,48 +109,71 @@ class Judge:
                 if isinstance(finding.verdict, Refuse) and not finding.is_observed:
                     break
         finally:
-            for asking in asked:
-                if isinstance(asking, Deferred) and not asking.called:
-                    ignoring(asking, CancelledError)
-                    asking.cancel()
+            _give_up(asked)
         return Findings(found, keeps_seat)
 
-    def _begin_everywhere(self, rule: StandingRule, recipient: Recipient) -> _Asked:
+    def _ask_all(self, recipient: Recipient) -> list[tuple[AnyRule, _Asking]]:
+        """Ask all rules that have something to say.
+
+        What has to be waited for is begun for all of them together. Where it is one of them only,
+        as for most tokens, it is awaited as it is: a Deferred of its own would cost as much again.
+        """
+        asked: list[tuple[AnyRule, _Asking]] = []
+        if recipient.user is not None:
+            # At /sfu/get it is the token that first says who asks (docs/facts.md, lk-jwt-service:
+            # identities): until then nobody may have been known as whom the room can be read.
+            self.everywhere.suggest(recipient.room, recipient.user)
+            for rule in self.everywhere.rules:
+                asked.append((rule, self._ask_everywhere(rule, recipient)))
+        for policies in self.policies.judging:
+            answer = self._ask(policies, recipient)
+            if answer is not None:
+                asked.append((policies.rule, answer))
+        later = [place for place, (_, each) in enumerate(asked) if not isinstance(each, _AT_HAND)]
+        for place in later if len(later) > 1 else ():
+            waiting, asking = asked[place]
+            if isinstance(asking, Coroutine):
+                asked[place] = (waiting, ensureDeferred(asking))
+        return asked
+
+    def _ask_everywhere(self, rule: StandingRule, recipient: Recipient) -> _Asked:
         """Ask a rule that holds in every room; by facts at hand, what it finds is there at once."""
         try:
             verdict = self.everywhere.at_once(rule, recipient)
         except Exception as failure:
             return _outage_of(rule, failure)
         if verdict is None:
-            return ensureDeferred(self._of_everywhere(rule, recipient))
+            return self._of_everywhere(rule, recipient)
         return Finding(rule, None, verdict, rule.name in self.observed)
 
     async def _of_everywhere(self, rule: StandingRule, recipient: Recipient) -> Finding | Outage:
         """Ask a rule that holds in every room; why, where it has to let the call through."""
         try:
-            work = self.everywhere.judged(rule, recipient)
-            verdict = await in_time(recipient, self.clock, self.now, work)
+            verdict = await self.everywhere.judged(rule, recipient, self._patience(recipient))
         except CancelledError:
             raise
         except Exception as failure:
             return _outage_of(rule, failure)
         return Finding(rule, None, verdict, rule.name in self.observed)
 
-    def _begin(self, policies: Policies[P], recipient: Recipient) -> _Asked:
+    def _patience(self, recipient: Recipient) -> Patience:
+        return Patience(self.clock, self.now, recipient.due)
+
+    def _ask(self, policies: Policies[P], recipient: Recipient) -> _Asked | None:
         """Ask one rule; by a policy and facts at hand, what it finds is there at once.
 
         None where it has nothing to say, as its policy restricts nothing.
         """
         at_hand = policies.at_hand(recipient.room)
         if at_hand is None:
-            return ensureDeferred(self._alone(policies, recipient, None))
+            return self._alone(policies, recipient, None)
         if not at_hand.restricts:
             return None
         try:
             found = self._at_once(policies, at_hand, recipient)
         except Exception as failure:
             return _outage_of(policies.rule, failure)
-        return found or ensureDeferred(self._alone(policies, recipient, at_hand))
+        return found or self._alone(policies, recipient, at_hand)
 
     def _at_once(self, policies: Policies[P], policy: P, recipient: Recipient) -> Finding | None:
         """What a rule finds by facts at hand; None where something must be waited for."""
@@ -199,7 +217,7 @@ class Judge:
             return None
         powers, room = self.policies.powers, recipient.room
         try:
-            return await in_time(recipient, self.clock, self.now, powers.get(room), 0.5)
+            return await powers.get(room, patience=self._patience(recipient).share(0.5))
         except Outage:
             return powers.last(room)
 
@@ -211,7 +229,8 @@ class Judge:
             # Where it is not certain there may be a limit by now, which must not put them out.
             verdict: Verdict = Allow()
         else:
-            verdict = rule.judge(known.policy, recipient.who, Facts(power=power))
+            facts = _NOTHING if power is None else Facts(power=power)
+            verdict = rule.judge(known.policy, recipient.who, facts)
         is_observed = rule.name in self.observed
         return Finding(rule, known.policy, verdict, is_observed, is_certain=known.is_certain)
 
@@ -239,17 +258,26 @@ class Judge:
         One that is known to restrict is waited for half the time: the other half is for what the
         rule needs besides. Where that is who is there, the look is begun at once.
         """
-        rule, room = policies.rule, recipient.room
+        rule, room, patience = policies.rule, recipient.room, self._patience(recipient)
         last = policies.last(room)
-        if last is None or not last.restricts:
-            share = 1.0
-        else:
-            share = 0.5
+        if last is not None and last.restricts:
+            patience = patience.share(0.5)
             if Fact.ATTENDANCE in rule.needs:
                 power = self.policies.powers.last(room)
                 self.desk.foresee(recipient, _question(policies, last, recipient, power))
-        asked = in_time(recipient, self.clock, self.now, policies.get(room), share)
-        return await policies.known(room, asked)
+        return await policies.known(room, policies.get(room, patience=patience))
+
+
+def _give_up(asked: Sequence[tuple[AnyRule, _Asking]]) -> None:
+    """End whatever still runs, and what never began."""
+    for _, asking in asked:
+        if isinstance(asking, _AT_HAND):
+            continue
+        if isinstance(asking, Coroutine):
+            asking.close()
+        elif not asking.called:
+            ignoring(asking, CancelledError)
+            asking.cancel()
 
 
 def _outage_of(rule: AnyRule, failure: Exception) -> Outage:

@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred
 from lotus_guard.core.lru import LruDict, weight
 from lotus_guard.core.membership import Membership, Standing
 from lotus_guard.core.model import RoomId, UserId
-from lotus_guard.enforce.deferreds import SingleFlight, ignoring
+from lotus_guard.enforce.deferreds import SingleFlight
+from lotus_guard.enforce.patience import OutOfPatience, Patience, waited
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
 from lotus_guard.enforce.remembered import MOST_AHEAD
 
@@ -63,9 +64,11 @@ class Memberships:
         """Begin a look-up that will soon be needed; whoever asks has proved nothing yet."""
         question = (room, user)
         if self.at_hand(room, user) is None and len(self._flights) < MOST_AHEAD:
-            ignoring(self._join(question), Outage)
+            self._flights.begin(question, lambda: self._look_up(question, self.homeserver), Outage)
 
-    async def standing(self, room: RoomId, user: UserId) -> Standing:
+    async def standing(
+        self, room: RoomId, user: UserId, patience: Patience | None = None
+    ) -> Standing:
         """Find out how somebody stands to a room; raises Outage.
 
         A no is asked for twice: whoever joined a moment ago may have asked for a token since, and
@@ -75,9 +78,9 @@ class Memberships:
         if at_hand is not None:
             return at_hand
         question = (room, user)
-        found = await self._asked(question)
+        found = await self._asked(question, patience)
         if found.is_outside and found.source != PUSHED:
-            found = await self._asked(question)
+            found = await self._asked(question, patience)
         return found
 
     async def looked_up(self, room: RoomId, user: UserId) -> Standing:
@@ -102,26 +105,31 @@ class Memberships:
         known = self._joined.get((room, user))
         return known[1] if known and self.now() - known[0] <= YES_SECONDS else None
 
-    async def _asked(self, question: Question) -> Standing:
+    async def _asked(self, question: Question, patience: Patience | None) -> Standing:
         joined = question in self._flights
         try:
-            return await self._join(question)
+            return await waited(self._join(question), patience)
+        except OutOfPatience:
+            raise
         except Outage:
             if not joined:
                 raise
         # A look-up failed that was begun before we asked: that was not our try.
-        return await self._join(question)
+        return await waited(self._join(question), patience)
 
     def _join(self, question: Question) -> Deferred[Standing]:
         return self._flights.join(question, lambda: self._look_up(question, self.homeserver))
 
     async def _look_up(self, key: Question, homeserver: Homeserver) -> Standing:
         begun = self.now()
-        found = self._with_told(key, await homeserver.membership(*key))
-        told, known = self._told.get(key), self._joined.peek(key)
+        found, told = await homeserver.membership(*key), self._told.peek(key)
+        if told is not None:
+            found = self._with_told(key, found)
         if found.membership is Membership.JOIN and (told is None or told.at < begun):
             self._joined.put(key, (begun, found))
-        elif known and known[0] <= begun:
+            return found
+        known = self._joined.peek(key)
+        if known and known[0] <= begun:
             # Whoever the live loop has just put out would get a token by the yes from before.
             self._joined.pop(key)
         return found

@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
 from lotus_guard.enforce.events import EventRules, Events, Readings
+from lotus_guard.enforce.patience import Patience
 from lotus_guard.enforce.ports import Bug, Homeserver, Now, Outage
 from lotus_guard.enforce.powers import Powers
 from lotus_guard.enforce.remembered import MOST_ROOMS, Freshness
@@ -59,11 +60,14 @@ class Policies(Generic[P]):
 
         Returns what was known last.
         """
-        self.events.ahead(room)
-        return self.last(room)
+        return self._policy(self.events.ahead(room))
 
     async def get(
-        self, room: RoomId, max_age: float | None = None, in_background: bool = False
+        self,
+        room: RoomId,
+        max_age: float | None = None,
+        in_background: bool = False,
+        patience: Patience | None = None,
     ) -> P:
         """Find the policy of a room, asking Synapse where what we have is not fresh.
 
@@ -71,7 +75,7 @@ class Policies(Generic[P]):
         answer; what was known last is then in `last`.
         """
         self._used(self.events.is_fresh(room, max_age))
-        return self._read(await self.events.get(room, max_age, in_background))
+        return self._read(await self.events.get(room, max_age, in_background, patience))
 
     async def known(self, room: RoomId, asked: Awaitable[P]) -> Known[P]:
         """Await a look-up of a room's policy; where Synapse is out, fall back on the last one.
@@ -92,7 +96,7 @@ class Policies(Generic[P]):
         """The policy of a room where what we have is fresh; None: it must be asked for."""
         policy = self._policy(self.events.at_hand(room))
         if policy is not None:
-            self._used(True)
+            self.journal.used_policy(self.rule.name, True)
         return policy
 
     def put(self, room: RoomId, reading: Reading[P], at: float) -> None:
@@ -149,8 +153,8 @@ class Policies(Generic[P]):
         return policy
 
     def _policy(self, readings: Readings | None) -> P | None:
-        reading = readings.of(self.rule) if readings else None
-        return reading.policy if reading else None
+        reading = readings.each.get(self.rule.name) if readings is not None else None
+        return reading.policy if reading is not None else None
 
     def _used(self, was_kept: bool) -> None:
         self.journal.used_policy(self.rule.name, was_kept)

@@ -10,6 +10,7 @@ from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import Attendance, LiveKitRoom, RoomId
 from lotus_guard.core.seats import Look, Seats
 from lotus_guard.enforce.deferreds import SingleFlight
+from lotus_guard.enforce.patience import Patience, waited
 from lotus_guard.enforce.ports import Now, Outage, RoomService
 from lotus_guard.enforce.roll_call import RollCall
 from lotus_guard.enforce.seat_store import SeatStore
@@ -57,7 +58,13 @@ class Presence:
         self.on_use(True)
         return seen.at
 
-    async def look(self, room: RoomId, not_before: float, in_background: bool = False) -> Seen:
+    async def look(
+        self,
+        room: RoomId,
+        not_before: float,
+        in_background: bool = False,
+        patience: Patience | None = None,
+    ) -> Seen:
         """Make sure that the seats of a room rest on a look begun at `not_before` or later.
 
         Returns that look. Raises Outage when LiveKit does not say, and Flooded where there is more
@@ -70,10 +77,10 @@ class Presence:
         self.on_use(seen is not None and _serves(seen, not_before, livekit_rooms))
         if seen is None or not _serves(seen, not_before, livekit_rooms):
             key = (room, in_background)
-            seen = await self._flights.join(key, lambda: self._look(*key))
+            seen = await waited(self._flights.join(key, lambda: self._look(*key)), patience)
             if not _serves(seen, not_before, livekit_rooms):
                 # We joined a look that was begun too early.
-                seen = await self._flights.join(key, lambda: self._look(*key))
+                seen = await waited(self._flights.join(key, lambda: self._look(*key)), patience)
         return seen
 
     def last_look(self, room: RoomId) -> float:

@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 
 from lotus_guard.core.lru import LruDict
 from lotus_guard.core.model import RoomId
-from lotus_guard.enforce.deferreds import SingleFlight, ignoring
+from lotus_guard.enforce.deferreds import SingleFlight
+from lotus_guard.enforce.patience import OutOfPatience, Patience, waited
 from lotus_guard.enforce.ports import Homeserver, Now, Outage
 
 V = TypeVar("V")
@@ -68,29 +69,40 @@ class Remembered(ABC, Generic[V]):
         """How many bytes a value takes beside its entry, where that is the clients' choice."""
         return 0
 
-    def ahead(self, room: RoomId) -> None:
+    def ahead(self, room: RoomId) -> V | None:
         """Begin a look-up that will soon be needed, unless what we have is fresh.
 
-        Whoever asks here has proved nothing yet, so only a few run at once: a flood of invented
-        rooms must not delay the look-ups of those whom upstream has vouched for.
+        Returns what `last` does. Whoever asks here has proved nothing yet, so only a few run at
+        once: a flood of invented rooms must not delay the look-ups of those whom upstream has
+        vouched for.
         """
-        if not self.is_fresh(room) and len(self._flights) < MOST_AHEAD:
-            ignoring(self._join(room, False), Outage)
+        kept = self._fresh(room)
+        if kept is not None:
+            return kept.value
+        if len(self._flights) < MOST_AHEAD:
+            key = (room, False)
+            self._flights.begin(key, lambda: self.look_up(room, self.homeserver), Outage)
+        return self.last(room)
 
     async def get(
-        self, room: RoomId, max_age: float | None = None, in_background: bool = False
+        self,
+        room: RoomId,
+        max_age: float | None = None,
+        in_background: bool = False,
+        patience: Patience | None = None,
     ) -> V:
         """Find what a room has, asking Synapse where what we have is not fresh.
 
         `max_age` in seconds replaces the ordinary one. Raises Outage where Synapse does not
         answer; what was known last is then in `last`.
         """
-        oldest, kept = self._oldest(room, max_age), self._fresh(room, max_age)
+        kept = self._fresh(room, max_age)
         if kept is None:
-            kept = await self._asked(room, in_background)
+            oldest = self._oldest(room, max_age)
+            kept = await self._asked(room, in_background, patience)
             if kept.at < oldest:
                 # We joined a look-up that was begun too early, while upstream was at work.
-                kept = await self._asked(room, in_background)
+                kept = await self._asked(room, in_background, patience)
         return kept.value
 
     def at_hand(self, room: RoomId) -> V | None:
@@ -154,18 +166,21 @@ class Remembered(ABC, Generic[V]):
 
     def _oldest(self, room: RoomId, max_age: float | None) -> float:
         """When what is used must have been asked for at the earliest."""
-        usual = self.freshness.max_age() if max_age is None else max_age
-        return max(self.now() - usual, self._outdated.get(room) or -inf)
+        usual = self.now() - (self.freshness.max_age() if max_age is None else max_age)
+        outdated = self._outdated.peek(room)
+        return usual if outdated is None or outdated < usual else outdated
 
-    async def _asked(self, room: RoomId, in_background: bool) -> Kept[V]:
+    async def _asked(self, room: RoomId, in_background: bool, patience: Patience | None) -> Kept[V]:
         joined = (room, in_background) in self._flights
         try:
-            return await self._join(room, in_background)
+            return await waited(self._join(room, in_background), patience)
+        except OutOfPatience:
+            raise
         except Outage:
             if not joined:
                 raise
         # Somebody else's look-up failed, begun before we asked: that was not our try.
-        return await self._join(room, in_background)
+        return await waited(self._join(room, in_background), patience)
 
     def _join(self, room: RoomId, in_background: bool) -> Deferred[Kept[V]]:
         homeserver = self.background if in_background else self.homeserver

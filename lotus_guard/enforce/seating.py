@@ -4,9 +4,8 @@ Anybody whom a look does not show has a seat held, or came without one; the live
 within three seconds anyway. Nobody is refused on a look that was begun before they asked.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from math import inf
-from typing import Any, TypeVar
 
 from attrs import define, frozen
 from twisted.internet.defer import ensureDeferred
@@ -14,7 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Occupancy, Person, Seating, Seats
-from lotus_guard.enforce.deferreds import ignoring, with_timeout
+from lotus_guard.enforce.deferreds import ignoring
+from lotus_guard.enforce.patience import Patience
 from lotus_guard.enforce.ports import Flooded, Now, Outage, Reason
 from lotus_guard.enforce.presence import KEPT, Presence
 from lotus_guard.enforce.recipient import Recipient
@@ -41,23 +41,6 @@ class Question:
     who were on their way, so a look that was begun by then lets nobody in."""
     is_strict: bool = False
     """Whether it lets nobody in because LiveKit is slow."""
-
-
-V = TypeVar("V")
-
-
-async def in_time(
-    recipient: Recipient,
-    clock: IReactorTime,
-    now: Now,
-    work: Coroutine[Any, Any, V],
-    share: float = 1.0,
-) -> V:
-    """Await something for at most this share of the time that is left; raises Outage."""
-    try:
-        return await with_timeout(max(0.0, recipient.due - now()) * share, clock, work)
-    except TimeoutError:
-        raise Outage(Reason.TIMEOUT, "our own deadline") from None
 
 
 @define(eq=False)
@@ -182,8 +165,8 @@ class SeatDesk:
         at = self.presence.at_hand(recipient.room, not_before)
         if at is not None:
             return at
-        looking = self.presence.look(recipient.room, not_before)
-        return (await in_time(recipient, self.clock, self.now, looking)).at
+        patience = Patience(self.clock, self.now, recipient.due)
+        return (await self.presence.look(recipient.room, not_before, patience=patience)).at
 
     def _may_be_clients_doing(self, room: RoomId, why: Outage | Flooded, is_strict: bool) -> bool:
         """Whether clients may have made LiveKit slow; then a look of a moment ago still counts.

@@ -54,6 +54,8 @@ class Reading(Generic[P]):
 class Fact(Enum):
     """What a rule may need besides its event; the engine fetches it."""
 
+    __hash__ = object.__hash__  # each is there once; asked for some ten times of each token
+
     ATTENDANCE = "attendance"
     """How many people are in the room's calls or about to join, and whether this one is."""
     MEMBERSHIP = "membership"

@@ -73,8 +73,7 @@ class LiveService(Service):
         self._guard.operators.close()
         for loop, _ in self._loops:
             loop.stop()
-        if self._tick.running is not None:
-            self._tick.running.cancel()
+        self._tick.stop()
         self._guard.live.turns.stop()
         self._guard.loop.changes.stop()
         if self._guard.loop.members is not None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from attrs import define, frozen
-from twisted.internet.defer import Deferred
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from lotus_guard.enforce.change_watch import ChangeWatch
@@ -64,12 +64,19 @@ class LoopTick:
     running: Deferred[Any] | None = None
     turned: float = 0.0
     """When a pass was last begun or over."""
+    _is_stopped: bool = field(init=False, default=False)
 
     def __call__(self) -> Deferred[Any]:
         """Make one pass; the Deferred fires when it is over and never fails."""
         self.turned = self.clocks.now()
         self.running = with_timeout(PASS_SECONDS, self.clocks.reactor, self.loop.run_pass())
         return self.running.addErrback(self._note).addBoth(self._over)
+
+    def stop(self) -> None:
+        """Give up a pass under way, which is no failure of it."""
+        self._is_stopped = True
+        if self.running is not None:
+            self.running.cancel()
 
     def is_turning(self) -> bool:
         """Whether passes begin and end, whatever they see.
@@ -86,5 +93,5 @@ class LoopTick:
     def _note(self, failure: Any) -> None:
         if failure.check(Outage):
             self.loop.live.note(failure.value)
-        else:
+        elif not (self._is_stopped and failure.check(CancelledError)):
             _log.failure("A pass of the live loop failed", failure)

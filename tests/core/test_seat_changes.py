@@ -33,7 +33,7 @@ def test_of_two_changes_that_join_it_does_not_matter_which_is_first(
     changes = []
     for table in (one, other):
         after = before.copy()
-        after.holds |= table.holds
+        after.holds.update(table.holds)
         for livekit_room, look in before.looks.items():
             if livekit_room in table.looks:
                 at = max(look.at, table.looks[livekit_room].at)

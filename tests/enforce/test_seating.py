@@ -10,12 +10,13 @@ from twisted.internet.task import Clock
 
 from lotus_guard.core.model import Identity, RoomId
 from lotus_guard.core.seats import Occupancy, Seats
+from lotus_guard.enforce.patience import Patience, waited
 from lotus_guard.enforce.ports import Flooded, NotAsked, Outage, Reason
 from lotus_guard.enforce.presence import KEPT
 from lotus_guard.enforce.recipient import Recipient
 from lotus_guard.enforce.remembered import MOST_AHEAD
 from lotus_guard.enforce.seat_store import LocalSeats
-from lotus_guard.enforce.seating import LOOK_MAX_AGE, Question, SeatDesk, in_time
+from lotus_guard.enforce.seating import LOOK_MAX_AGE, Question, SeatDesk
 from lotus_guard.rules.limit import Limit, LimitPolicy
 from lotus_guard.rules.rule import Allow, Facts, Refuse, Verdict
 from tests.core.seating import CALL, ROOM, look, make
@@ -53,10 +54,12 @@ class Presence:
     def at_hand(self, _room: RoomId, not_before: float) -> float | None:
         return self.last if self.last is not None and self.last >= not_before else None
 
-    async def look(self, _room: RoomId, not_before: float) -> Begun:
+    async def look(
+        self, _room: RoomId, not_before: float, patience: Patience | None = None
+    ) -> Begun:
         self.asked.append(not_before)
         if isinstance(self.trouble, Deferred):
-            await self.trouble
+            await waited(self.trouble, patience)
         elif self.trouble:
             raise self.trouble
         self.see(self.joined.pop(0) if self.joined else 0.0)
@@ -331,21 +334,3 @@ def test_a_look_is_foreseen_as_fresh_as_the_verdict_will_need_it(
     recipient = hall.recipient("b")
     hall.desk.foresee(recipient, Question(judging(recipient), since=0.0))
     assert hall.presence.asked == not_before
-
-
-@pytest.mark.parametrize(("share", "seconds"), [(1.0, DEADLINE), (0.5, DEADLINE / 2)])
-def test_work_is_waited_for_as_long_as_its_share_of_the_time_that_is_left(
-    hall: Hall, share: float, seconds: float
-) -> None:
-    stuck: Deferred[int] = Deferred()
-
-    async def work() -> int:
-        return await stuck
-
-    waiting = ensureDeferred(
-        in_time(hall.recipient(), hall.clock, hall.clock.seconds, work(), share)
-    )
-    hall.wait(seconds - 0.01)
-    assert not waiting.called
-    hall.wait(0.02)
-    assert result(waiting).check(Outage)

@@ -4,9 +4,11 @@ from typing import Any, ClassVar
 
 import pytest
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
+from lotus_guard.enforce.deferreds import gather_bounded
+from lotus_guard.enforce.giving_way import Turnstile
 from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.run.loop import (
     LATE_PASSES,
@@ -121,6 +123,31 @@ def test_a_pass_that_is_stuck_is_given_up() -> None:
     assert not running.called
     clock.advance(1.0)
     assert running.called
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_pass_that_ends_with_the_guard_has_not_failed(logged: list[Any], at_once: int) -> None:
+    """Wherever it waits, as for the rooms that wait for their turns."""
+
+    class Rooms(Passes):
+        async def run_pass(self) -> frozenset[str]:
+            await gather_bounded(at_once, (self.enter() for _ in range(9)))
+            return frozenset()
+
+        async def enter(self) -> None:
+            await Turnstile(clock).turn()
+
+    tick, clock = tick_of(Rooms())
+    running = tick()
+    tick.stop()
+    assert running.called
+    assert logged == []
+
+
+def test_a_pass_that_is_cancelled_while_the_guard_runs_has_failed(logged: list[Any]) -> None:
+    tick, _ = tick_of(Passes(fault=CancelledError()))
+    tick()
+    assert len([event for event in logged if "log_failure" in event]) == 1
 
 
 def test_the_loop_turns_whatever_its_passes_see_and_until_none_begins() -> None:

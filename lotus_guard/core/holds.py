@@ -1,0 +1,80 @@
+"""The holds of one room, and whose are alive at a moment: asked for several times of each token.
+
+Holds run out in any order, and a verdict may rest on a look from before others did. So what was
+counted is kept with the span of time in which nobody's hold runs out: in it the same people have a
+seat. A new hold changes the count by one, and is not counted anew with hundreds of others.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping, ValuesView
+from math import inf
+from typing import Protocol, TypeVar
+
+Person = str
+"""A user id where the user is known, else the identity: one head to count."""
+
+
+class RunsOut(Protocol):
+    """Whatever is held until a moment."""
+
+    @property
+    def until(self) -> float:
+        """Until when it is held."""
+        ...
+
+
+H = TypeVar("H", bound=RunsOut)
+
+
+class Holds(MutableMapping[Person, H]):
+    """The hold of each person."""
+
+    def __init__(self, holds: Mapping[Person, H] = {}) -> None:
+        self._holds: dict[Person, H] = dict(holds)
+        self._alive: set[Person] = set()
+        self._since, self._before = inf, -inf
+        """From when on and until before when `_alive` is right; at first never."""
+
+    def alive(self, at: float) -> set[Person]:
+        """Everybody whose hold is alive then; not to be changed, and right until the next hold."""
+        if not self._since <= at < self._before:
+            alive = {person for person, hold in self._holds.items() if hold.until > at}
+            dead = (hold.until for hold in self._holds.values() if hold.until <= at)
+            self._alive, self._since = alive, max(dead, default=-inf)
+            self._before = min((self._holds[each].until for each in alive), default=inf)
+        return self._alive
+
+    def __setitem__(self, person: Person, hold: H) -> None:
+        self._holds[person] = hold
+        if hold.until >= self._before:
+            self._alive.add(person)
+        elif hold.until <= self._since:
+            self._alive.discard(person)
+        else:  # it runs out within the span
+            self._since, self._before = inf, -inf
+
+    def __delitem__(self, person: Person) -> None:
+        del self._holds[person]
+        self._alive.discard(person)
+
+    def __getitem__(self, person: Person) -> H:
+        return self._holds[person]
+
+    def get(self, person: Person, default: H | None = None) -> H | None:  # type: ignore[override]
+        """A person's hold, without the detour of a failed look-up."""
+        return self._holds.get(person, default)
+
+    def values(self) -> ValuesView[H]:
+        """All holds."""
+        return self._holds.values()
+
+    def __iter__(self) -> Iterator[Person]:
+        return iter(self._holds)
+
+    def __len__(self) -> int:
+        return len(self._holds)
+
+    def __contains__(self, person: object) -> bool:
+        return person in self._holds
+
+    def __repr__(self) -> str:
+        return f"Holds({self._holds!r})"

@@ -1,8 +1,8 @@
 """What a class lacks of a protocol. mypy knows where one is handed to the other; a test says so."""
 
 import inspect
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from typing import Any, get_origin
 
 from attrs import fields, has
 
@@ -24,10 +24,16 @@ def _lacking(made: type, protocol: type) -> Iterator[str]:
         elif inspect.isfunction(member):
             if not inspect.isfunction(own):
                 yield f"{name}: not there"
-            elif inspect.iscoroutinefunction(own) != inspect.iscoroutinefunction(member):
+            elif _is_awaited(own) != _is_awaited(member):
                 yield f"{name}: awaited by one of them alone"
             elif _takes(own) != _takes(member):
                 yield f"{name}: takes {_takes(own)}, and not {_takes(member)}"
+
+
+def _is_awaited(function: Any) -> bool:
+    """Whether it is a coroutine, or says that it hands one on."""
+    returns = inspect.signature(function).return_annotation
+    return inspect.iscoroutinefunction(function) or get_origin(returns) is Coroutine
 
 
 def _takes(function: Any) -> list[tuple[str, Any, bool]]:

@@ -1,5 +1,6 @@
 """What the guard needs from outside, and that those who are to give it do."""
 
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 import pytest
@@ -83,6 +84,11 @@ class Good:
     async def later(self) -> None: ...
 
 
+class HandsOn(Good):
+    def later(self) -> Coroutine[Any, Any, None]:
+        return Good(True).later()
+
+
 class Without:
     is_there = True
 
@@ -94,7 +100,7 @@ class Otherwise(Good):
 
 
 def test_what_lacks_something_is_told_from_what_does_not() -> None:
-    assert lacking(Good, Wanted) == []
+    assert lacking(Good, Wanted) == lacking(HandsOn, Wanted) == []
     assert lacking(Without, Wanted) == ["plain: not there", "later: not there"]
     found = lacking(Otherwise, Wanted)
     assert found[0].startswith("plain: takes [('self',")

@@ -73,7 +73,7 @@ class LoopTick:
         return self.running.addErrback(self._note).addBoth(self._over)
 
     def stop(self) -> None:
-        """Give up a pass under way, which is no failure of it."""
+        """End a pass under way, which is no failure of it."""
         self._is_stopped = True
         if self.running is not None:
             self.running.cancel()

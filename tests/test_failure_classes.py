@@ -120,6 +120,7 @@ async def test_nobody_is_let_through_where_nobody_asked(world: World, neighbour:
     await both_rules(world)
     token = (await world.ask("alice", TWO)).json()["jwt"]
     world.sandbox.sfu.join(token)
+    await world.guard.memory.cluster.store.close()  # writes what the next guard is to know
     away = f"http://127.0.0.1:{free_port()}"
     world.start_guard(**FAST, **{f"LOTUS_GUARD_{neighbour}_URL": away})
     for _ in range(3):

@@ -4,7 +4,8 @@ valgrind's callgrind counts what a candidate executes for requests that come one
 over one connection. It runs some fifty times slower meanwhile, so nothing here says how long a
 request takes; and one at a time is the dearest way to be asked, for no work is shared.
 
-    python -m bench.instructions [--requests 60] [--only NAME;NAME] [--json FILE]
+    python -m bench.instructions [--requests 60] [--only NAME;NAME] [--against REVISION]
+                                 [--json FILE]
 """
 
 import argparse
@@ -20,7 +21,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from bench.candidates import guard_command, guard_environment
+from bench.candidates import EARLIER, guard_command, guard_environment
+from bench.earlier import named, unpack
 from bench.neighbours import Ports, neighbours
 from bench.tables import markdown, number
 from bench.tools import Missing, finish, ports, running, say
@@ -105,9 +107,12 @@ class Bench:
                 yield {"candidate": name, "kind": kind, "instructions": found}
 
     def _command(self, name: str, port: int, admin: int) -> tuple[list[str], dict[str, str]]:
-        there, settings = self.there, CANDIDATES[name]
+        there = self.there
+        settings = QUIET if name.startswith(EARLIER) else CANDIDATES[name]
         if settings is not None:
             env = {**guard_environment(there, port, admin), **settings}
+            if name.startswith(EARLIER):
+                env["PYTHONPATH"] = str(unpack(name.removeprefix(EARLIER), self.directory))
             env["LOTUS_GUARD_STATE"] = str(self.directory / f"state{port}.sqlite")
             return [sys.executable, *guard_command()], env
         if name.startswith("klein"):
@@ -134,6 +139,9 @@ def ask_all(port: int, asks: Sequence[Ask]) -> Iterator[None]:
 
 def run(requests: int, names: Sequence[str]) -> dict[str, Any]:
     """Count; returns the results as JSON can hold them."""
+    for name in names:
+        if name.startswith(EARLIER):
+            named(name.removeprefix(EARLIER))
     for tool in ("valgrind", "callgrind_control"):
         if not shutil.which(tool):
             raise Missing(f"{tool} is missing: install Debian's package valgrind")
@@ -161,9 +169,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=60)
     parser.add_argument("--only", default="")
+    parser.add_argument("--against", default="", help="a revision to count as well")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     names = [name for name in args.only.split(";") if name] or list(CANDIDATES)
+    names += [f"{EARLIER}{args.against}"] if args.against else []
     print(shown(finish(lambda: run(args.requests, names), args.json)))
 
 

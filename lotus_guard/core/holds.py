@@ -5,7 +5,7 @@ counted is kept with the span of time in which nobody's hold runs out: in it the
 seat. A new hold changes the count by one, and is not counted anew with hundreds of others.
 """
 
-from collections.abc import Iterator, Mapping, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from math import inf
 from typing import Protocol, TypeVar
 
@@ -29,10 +29,15 @@ class Holds(MutableMapping[Person, H]):
     """The hold of each person."""
 
     def __init__(self, holds: Mapping[Person, H] = {}) -> None:
-        self._holds: dict[Person, H] = dict(holds)
-        self._alive: set[Person] = set()
+        self._holds: dict[Person, H]
+        self._alive = set[Person]()
         self._since, self._before = inf, -inf
         """From when on and until before when `_alive` is right; at first never."""
+        if isinstance(holds, Holds):
+            self._holds, self._alive = dict(holds._holds), set(holds._alive)
+            self._since, self._before = holds._since, holds._before
+        else:
+            self._holds = dict(holds)
 
     def alive(self, at: float) -> set[Person]:
         """Everybody whose hold is alive then; not to be changed, and right until the next hold."""
@@ -63,9 +68,25 @@ class Holds(MutableMapping[Person, H]):
         """A person's hold, without the detour of a failed look-up."""
         return self._holds.get(person, default)
 
+    # What a mapping does by one look-up for each entry: guards with a Redis copy and compare with
+    # each token.
+
+    def keys(self) -> KeysView[Person]:
+        """Everybody who has one."""
+        return self._holds.keys()
+
     def values(self) -> ValuesView[H]:
         """All holds."""
         return self._holds.values()
+
+    def items(self) -> ItemsView[Person, H]:
+        """Everybody, with their hold."""
+        return self._holds.items()
+
+    def __eq__(self, other: object) -> bool:
+        return self._holds == (other._holds if isinstance(other, Holds) else other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __iter__(self) -> Iterator[Person]:
         return iter(self._holds)

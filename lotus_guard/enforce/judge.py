@@ -129,12 +129,12 @@ class Judge:
             answer = self._ask(policies, recipient)
             if answer is not None:
                 asked.append((policies.rule, answer))
-        later = [place for place, (_, each) in enumerate(asked) if not isinstance(each, _AT_HAND)]
-        for place in later if len(later) > 1 else ():
-            waiting, asking = asked[place]
-            if isinstance(asking, Coroutine):
-                asked[place] = (waiting, ensureDeferred(asking))
-        return asked
+        if sum([not isinstance(each, _AT_HAND) for _, each in asked]) < 2:
+            return asked
+        return [
+            (rule, each if isinstance(each, _AT_HAND) else ensureDeferred(each))
+            for rule, each in asked
+        ]
 
     def _ask_everywhere(self, rule: StandingRule, recipient: Recipient) -> _Asked:
         """Ask a rule that holds in every room; by facts at hand, what it finds is there at once."""

@@ -8,9 +8,9 @@ without a carriage return, says `HTTP/1.0`, or has anything behind it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IProtocol, IPushProducer
@@ -19,6 +19,8 @@ from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
+
+V = TypeVar("V")
 
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """The name of a method or of a header (RFC 9110, 5.6.2)."""
@@ -81,9 +83,8 @@ class WholeAnswer:
     def headers(self) -> Headers:
         """The fields of its head, but for those about the connection."""
         if self._headers is None:
-            read = _known_fields if len(self.fields) <= _MOST_KNOWN else _known_fields.__wrapped__
             self._headers = Headers()
-            fields = ((name, [*values]) for name, values in read(self.fields))
+            fields = ((name, [*values]) for name, values in _fields_in(self.fields))
             self._headers._rawHeaders.update(fields)
         return self._headers
 
@@ -115,7 +116,7 @@ def read_answer(data: bytes) -> WholeAnswer | None:
     None for what is not exactly that: it may be well all the same.
     """
     end = data.find(b"\r\n\r\n") + 4
-    head = (_known_head if end <= _MOST_KNOWN else _read_head)(data[:end])
+    head = _read_head(data[:end])
     if head is None or head.length != len(data) - end:
         return None
     return WholeAnswer(head.code, head.phrase, head.fields, data[end:], head.is_last)
@@ -132,6 +133,13 @@ class _Head:
     is_last: bool
 
 
+def _remembered(read: Callable[[bytes], V]) -> Callable[[bytes], V]:
+    """Remember what short heads say: a server's answers of one second and length have the same."""
+    known = lru_cache(maxsize=64)(read)
+    return lambda data: (known if len(data) <= _MOST_KNOWN else read)(data)
+
+
+@_remembered
 def _read_head(data: bytes) -> _Head | None:
     head = _HEAD.fullmatch(data)
     if head is None:
@@ -152,12 +160,8 @@ def _read_head(data: bytes) -> _Head | None:
     return _Head(code, head[2], head[3], int(length[1]), is_last)
 
 
-_known_head = lru_cache(maxsize=64)(_read_head)
-"""A server's answers of one second and one length have the same head."""
-
-
-@lru_cache(maxsize=64)
-def _known_fields(lines: bytes) -> Sequence[tuple[bytes, Sequence[bytes]]]:
+@_remembered
+def _fields_in(lines: bytes) -> Sequence[tuple[bytes, Sequence[bytes]]]:
     """The fields in the lines of a head, by the names that Twisted has them under."""
     headers = Headers()
     for line in lines.split(b"\r\n")[:-1]:

@@ -181,15 +181,12 @@ class QueuedHttp(Http):
     ) -> HttpAnswer:
         """Make one exchange in at most so many seconds, once it is its turn; raises Outage."""
         self.backend.check()
-        begun = None if self.bulkhead.enters() else self.clock.seconds()
-        patience = self.bulkhead.patience
-        if begun is not None:
-            await self.bulkhead.wait(seconds / 2 if patience is None else patience)
+        waits = not self.bulkhead.enters()
+        if waits:
+            seconds = await self._waited(seconds)
         try:
-            if begun is not None:
+            if waits:
                 self.backend.check()
-                if patience is None:
-                    seconds -= self.clock.seconds() - begun
             if seconds <= 0.0:  # we were late ourselves, which is no failure of the neighbour
                 raise self.bulkhead.busy()
             return await super().exchange(
@@ -197,3 +194,12 @@ class QueuedHttp(Http):
             )
         finally:
             self.bulkhead.leave()
+
+    async def _waited(self, seconds: float) -> float:
+        """Wait for a place; returns the seconds that are left of these."""
+        begun, patience = self.clock.seconds(), self.bulkhead.patience
+        if patience is not None:
+            await self.bulkhead.wait(patience)
+            return seconds
+        await self.bulkhead.wait(seconds / 2)
+        return seconds - (self.clock.seconds() - begun)

@@ -88,7 +88,8 @@ class BoundedChannel(HTTPChannel):
     since = 0.0
     _is_idle = False
     _is_afresh = True
-    """Whether Twisted has read nothing since the last whole request, not even an empty line."""
+    """Whether Twisted has read nothing since the last whole request, not even an empty line: of
+    that it keeps in mind that it was there, and takes no second one."""
     _can_send = False
     _addresses: tuple[Any, Any]
 
@@ -135,7 +136,6 @@ class BoundedChannel(HTTPChannel):
         if head is not None and self._is_afresh and head.is_whole_in(data, MOST_REQUEST):
             self._serve_whole(head, data[head.size :])
             return None
-        self._is_afresh = False
         if head is None:
             return data
         self.lineReceived(head.request_line)
@@ -166,6 +166,11 @@ class BoundedChannel(HTTPChannel):
         self.setRawMode()
         self.connections.serves(self)
         request.requestReceived(method, target, version)
+
+    def lineReceived(self, line: bytes) -> None:
+        """Take in a line of a head, or an empty one before it."""
+        self._is_afresh = False  # until all of the request has come, which may be in here
+        super().lineReceived(line)
 
     def headerReceived(self, line: bytes) -> bool:
         """Take in a header; one with an endless name is refused.

@@ -31,11 +31,15 @@ def test_whose_holds_are_alive_is_what_counting_them_anew_says(
         assert holds == plain
         assert (list(holds), len(holds)) == (list(plain), len(plain))
         assert list(holds.values()) == list(plain.values())
+        assert (list(holds.items()), list(holds.keys())) == (list(plain.items()), list(plain))
+        holds = Holds(holds) if at > 5.0 else holds  # a copy goes on as what it was made of
+        assert holds == Holds(plain) != Holds({**plain, "e": Kept(1.0)})
         assert (person in holds, holds.get(person)) == (person in plain, plain.get(person))
 
 
 def test_holds_of_a_copy_are_its_own() -> None:
     holds = Holds({"a": Kept(5.0)})
+    assert holds.alive(0.0) == {"a"}
     copy = Holds(holds)
     copy["b"] = Kept(6.0)
     del copy["a"]

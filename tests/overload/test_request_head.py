@@ -231,6 +231,7 @@ def test_what_looks_like_a_head_within_a_request_is_none(cut_at: bytes) -> None:
         [b"\r\n", ASK, b"\r\n", ASK],
         [b"\r\n", ASK, b"\r\n" + ASK],
         [ASK, b"\r\n", ASK, ASK],
+        [ASK + b"\r\n", ASK, b"\r\n" + ASK],
         [ASK, b"\r\n", b"\r\n", ASK],
         [HEAD + b"abc", ASK[:5], ASK[5:], HEAD + b"abc"],
         [HEAD.replace(b"X-A", b"Expect") + b"abc", ASK],

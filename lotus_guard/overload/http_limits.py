@@ -88,8 +88,7 @@ class BoundedChannel(HTTPChannel):
     since = 0.0
     _is_idle = False
     _is_afresh = True
-    """Whether Twisted has read nothing since the last whole request, not even an empty line: of
-    that it keeps in mind that it was there, and takes no second one."""
+    """Whether Twisted has read nothing since the last whole request, not even an empty line."""
     _can_send = False
     _addresses: tuple[Any, Any]
 
@@ -169,16 +168,15 @@ class BoundedChannel(HTTPChannel):
 
     def lineReceived(self, line: bytes) -> None:
         """Take in a line of a head, or an empty one before it."""
-        self._is_afresh = False  # until all of the request has come, which may be in here
+        self._is_afresh = False
         super().lineReceived(line)
 
     def headerReceived(self, line: bytes) -> bool:
         """Take in a header; one with an endless name is refused.
 
-        Twisted remembers 10,000 names for ever, of whatever length.
+        Twisted remembers 10,000 names for ever, however long. An empty line it answers with 400.
         """
         is_endless = len(line.partition(b":")[0]) > MOST_NAME
-        # An empty line is no header, which Twisted answers with 400.
         return bool(super().headerReceived(b"" if is_endless else line))
 
     def allContentReceived(self) -> None:

@@ -167,6 +167,8 @@ async def _written(reactor: Any, world: Simulation) -> None:
 
 def _mark(world: Simulation, crowd: Crowd) -> dict[str, Any]:
     """Note how things stand."""
+    sample = world.guard.metrics.registry.get_sample_value
+    narrowed = {"step": "narrow", "outcome": "done"}
     return {
         "at": world.clock.seconds(),
         "rss": rss(os.getpid()),
@@ -175,7 +177,7 @@ def _mark(world: Simulation, crowd: Crowd) -> dict[str, Any]:
         "calls": len(world.sfu.rooms),
         "refused": world.answers.get(403, 0),
         "other": sum(n for status, n in world.answers.items() if status not in (200, 403)),
-        "steps": int(world.guard.metrics.loop.steps.labels("narrow", "done")._value.get()),
+        "steps": int(sample("lotus_guard_live_steps_total", narrowed) or 0),
         "aliases": sum(1 for _ in world.guard.memory.directory.bindings()),
         "identities": sum(1 for _ in world.guard.memory.directory.users()),
         "seats": len(world.guard.memory.seats.rooms()),

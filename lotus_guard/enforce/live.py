@@ -30,6 +30,9 @@ from lotus_guard.enforce.rota import OTHERS, RESTRICTED, Rota
 
 _log = Logger()
 
+PATIENT = 0.9
+"""The part of its interval for which a pass waits for slow rooms. One that waited for all of it
+would end when the next is due already, and anybody can make a room slow."""
 INVENTED_SHARE = 10
 """Rooms that Synapse does not know have a tenth of the look-ups of a pass at the most."""
 
@@ -113,7 +116,7 @@ class Live:
         choice = self._rota.choose(candidates, most := self._most())
         others = [each.room for each in candidates if each.kind is OTHERS and each.has_people]
         self.overdue = others if len(others) > most[OTHERS] else []
-        outcomes = Counter(await self.turns.all(choice.rooms, begun + self.interval))
+        outcomes = Counter(await self.turns.all(choice.rooms, begun + PATIENT * self.interval))
         self._forget_but(counts)
         if not outcomes[Outcome.TROUBLE]:
             self._passed(begun, outcomes[Outcome.UNDER_POLICY], choice.put_off + self.turns.behind)

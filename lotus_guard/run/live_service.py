@@ -17,7 +17,7 @@ from lotus_guard.overload.load_shedding import TICK_SECONDS
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config
 from lotus_guard.run.guard import Guard
-from lotus_guard.run.loop import LoopTick, describe_loop
+from lotus_guard.run.loop import LOOKS, LoopTick, describe_loop
 from lotus_guard.run.memory import HOUSEKEEPING_SECONDS, Housekeeping
 
 _log = Logger()
@@ -37,7 +37,7 @@ class LiveService(Service):
         self._agents = agents
         self._tick = LoopTick(guard.loop, clocks)
         works: list[tuple[Callable[[], Any], float]] = [
-            (self._tick, config.reconcile_interval),
+            (self._tick.if_due, config.reconcile_interval / LOOKS),
             (Housekeeping(guard.memory, guard.live, clocks.now).tidy, HOUSEKEEPING_SECONDS),
             (guard.public.load.lag.tick, TICK_SECONDS),
             (config.credentials.look, LOOK_SECONDS),

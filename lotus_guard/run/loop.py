@@ -1,9 +1,10 @@
 """The live loop's passes: what belongs to each, and how none of them can end the loop."""
 
+from math import inf
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 
 from lotus_guard.enforce.change_watch import ChangeWatch
@@ -20,6 +21,10 @@ _log = Logger()
 
 LATE_PASSES, LATE_SECONDS = 5, 10.0
 """A loop without a good pass for so many intervals and seconds is in trouble."""
+LOOKS = 4
+"""So many times in an interval it is looked whether a pass is due. A LoopingCall whose work takes
+longer than its interval leaves out what fell due meanwhile: with one look in an interval a pass of
+2.1 s would have the next begin 4 s after it did."""
 PASS_SECONDS = 60.0
 """After so many seconds a pass is given up: nothing in it takes that long unless it is stuck."""
 
@@ -64,13 +69,20 @@ class LoopTick:
     running: Deferred[Any] | None = None
     turned: float = 0.0
     """When a pass was last begun or over."""
+    _begun: float = field(init=False, default=-inf)
     _is_stopped: bool = field(init=False, default=False)
 
     def __call__(self) -> Deferred[Any]:
         """Make one pass; the Deferred fires when it is over and never fails."""
-        self.turned = self.clocks.now()
+        self._begun = self.turned = self.clocks.now()
         self.running = with_timeout(PASS_SECONDS, self.clocks.reactor, self.loop.run_pass())
         return self.running.addErrback(self._note).addBoth(self._over)
+
+    def if_due(self) -> Deferred[Any]:
+        """Make one pass, where an interval has passed since the last one was begun."""
+        interval = self.loop.live.interval
+        is_due = self.clocks.now() - self._begun > interval - interval / LOOKS / 2
+        return self() if is_due else succeed(None)
 
     def stop(self) -> None:
         """End a pass under way, which is no failure of it."""

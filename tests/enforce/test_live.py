@@ -1,13 +1,14 @@
 """The live loop on the sandbox: which rooms it works on, and that nothing kills or stalls it."""
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import pytest_twisted
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, LoopingCall, deferLater
 
 from lotus_guard.core.binding import Binding, Evidence
 from lotus_guard.core.directory import Directory
@@ -253,6 +254,8 @@ class Loop:
     forgotten: list[Any] = field(factory=list)
     expected: list[RoomId] = field(factory=list)
     noted: list[str] = field(factory=list)
+    lasts: float = 0.0
+    """Seconds that a room's turn takes."""
     unasked: int = 0
     has_limit: bool = True
     limited: frozenset[RoomId] = frozenset()
@@ -315,6 +318,8 @@ class Loop:
 
     async def enforce(self, room: RoomId, turn: Any) -> Outcome:
         self.worked_on.append((room, turn.is_poll))
+        if self.lasts:
+            await deferLater(self.clock, self.lasts)
         if isinstance(self.outcome, Exception):
             raise self.outcome
         found: Outcome = self.outcome
@@ -396,6 +401,25 @@ def test_a_pass_is_good_unless_something_of_ours_failed(
     assert (loop.live.last_good is not None) is is_good
     told = [("one", "reset"), ("two", "reset")] if outcome is MADE_UP else []
     assert loop.records.unenforced == told
+
+
+def test_a_slow_room_makes_no_pass_miss_its_time(loop: Loop) -> None:
+    """What somebody makes of a room of their own must not halve how often all are looked at."""
+    begun: list[float] = []
+
+    def tick() -> Any:
+        begun.append(loop.clock.seconds())
+        return ensureDeferred(loop.live.run_pass())
+
+    loop.lasts = 5.0
+    passes = LoopingCall(tick)
+    passes.clock = loop.clock
+    passes.start(2.0)
+    loop.clock.pump([0.01] * 2000)
+    passes.stop()
+    gaps = [after - before for before, after in pairwise(begun[3:])]  # it is known to be slow
+    assert max(gaps) == pytest.approx(2.0, abs=0.02)
+    assert loop.worked_on.count((ROOM, True)) >= 3
 
 
 def test_while_livekit_is_out_no_room_is_asked_about(loop: Loop) -> None:

@@ -1,11 +1,12 @@
 """The passes of the live loop, none of which can end the loop."""
 
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import pytest
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, LoopingCall, deferLater
 
 from lotus_guard.enforce.deferreds import gather_bounded
 from lotus_guard.enforce.giving_way import Turnstile
@@ -13,6 +14,7 @@ from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.run.loop import (
     LATE_PASSES,
     LATE_SECONDS,
+    LOOKS,
     PASS_SECONDS,
     Loop,
     LoopTick,
@@ -123,6 +125,28 @@ def test_a_pass_that_is_stuck_is_given_up() -> None:
     assert not running.called
     clock.advance(1.0)
     assert running.called
+
+
+@pytest.mark.parametrize(("lasts", "apart"), [(0.1, 2.0), (1.9, 2.0), (2.1, 2.5), (5.0, 5.5)])
+def test_the_next_pass_begins_in_time_or_soon_after_one_that_took_longer(
+    lasts: float, apart: float
+) -> None:
+    begun: list[float] = []
+
+    class Lasting(Passes):
+        async def run_pass(self) -> frozenset[str]:
+            begun.append(clock.seconds())
+            await deferLater(clock, lasts)
+            return frozenset()
+
+    tick, clock = tick_of(Lasting())
+    looks = LoopingCall(tick.if_due)
+    looks.clock = clock
+    looks.start(2.0 / LOOKS)
+    clock.pump([0.05] * 600)
+    looks.stop()
+    gaps = {round(after - before, 1) for before, after in pairwise(begun)}
+    assert gaps == {apart}
 
 
 @pytest.mark.parametrize("at_once", [1, 4])

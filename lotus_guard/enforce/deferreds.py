@@ -64,8 +64,9 @@ class SingleFlight(Generic[K, V]):
         for waiter in waiting:
             # A Failure runs the errbacks; one that was cancelled takes no notice.
             waiter.callback(result)
-        is_unheard = not waiting and isinstance(result, Failure) and not result.check(*kinds)
-        return result if is_unheard and isinstance(result, Failure) else None
+        if waiting or not isinstance(result, Failure) or result.check(*kinds):
+            return None
+        return result
 
 
 async def gather_bounded(most: int, works: Iterable[Coroutine[Any, Any, V]]) -> list[V]:

@@ -122,9 +122,9 @@ class Memberships:
 
     async def _look_up(self, key: Question, homeserver: Homeserver) -> Standing:
         begun = self.now()
-        found, told = await homeserver.membership(*key), self._told.peek(key)
+        found, told = await homeserver.membership(*key), self._told.get(key)
         if told is not None:
-            found = self._with_told(key, found)
+            found = self._with_told(told, found)
         if found.membership is Membership.JOIN and (told is None or told.at < begun):
             self._joined.put(key, (begun, found))
             return found
@@ -134,10 +134,9 @@ class Memberships:
             self._joined.pop(key)
         return found
 
-    def _with_told(self, key: Question, found: Standing) -> Standing:
+    def _with_told(self, told: _Told, found: Standing) -> Standing:
         """Add what was told of a user of whom nothing could be asked."""
-        told = self._told.get(key)
-        if found.is_local or found.membership is not Membership.UNHEARD or told is None:
+        if found.is_local or found.membership is not Membership.UNHEARD:
             return found
         holds = self.pushing() and told.at >= self.telling_since()
         return Standing(told.membership, False, PUSHED) if holds else found

@@ -50,8 +50,7 @@ class TokenExchange:
             await self._pass(request, body, asked, arrived)
             return
         elsewhere, who = self.shedding.elsewhere, request.origin
-        if not elsewhere.enter(who):
-            await elsewhere.wait(who)
+        await elsewhere.take(who)
         try:
             await self._pass(request, body, asked, arrived)
         finally:

@@ -47,7 +47,7 @@ https = pooled_agents(reactor).synapse
 try:
     https._parsed(b"https://matrix.example.org")
     speaks_tls = True
-except NotImplementedError:
+except NotImplementedError:  # which Twisted raises where it has no OpenSSL
     speaks_tls = False
 print(json.dumps([speaks_tls, [name for name, there in sys.modules.items() if there]]))
 """

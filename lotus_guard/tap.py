@@ -37,7 +37,11 @@ class Options(UsageOptions):
     hangups: Hangups | None = None
 
     def getUsage(self, width: int | None = None) -> str:
-        """Describe the command line, and the variables line by line."""
+        """Describe the command line, and the variables line by line.
+
+        Whoever installs a guard asks for this to see whether it can be loaded: so all of it is.
+        """
+        from lotus_guard.run import start  # noqa: F401
         from lotus_guard.run.config import help_text
 
         return f"{super().getUsage(width)}\n{DESCRIPTION}\n\n{help_text()}\n"

@@ -151,3 +151,13 @@ def test_what_is_loaded_stays_as_it_is(loaded: str) -> None:
     before = dict(modules)
     leave_out(modules)
     assert modules == before
+
+
+def test_the_help_of_a_guard_that_cannot_be_loaded_is_none() -> None:
+    """Packages and the image ask for it before they start anything."""
+    script = "from lotus_guard.tap import Options; Options().getUsage()"
+    broken = f"import sys; sys.modules['lotus_guard.run.guard'] = None; {script}"
+    for code, is_well in ((script, True), (broken, False)):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+        assert (done.returncode == 0) is is_well, done.stderr

@@ -6,11 +6,13 @@ import pytest
 from twisted.application.service import Application, Service
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 
 from lotus_guard.observe.log import JsonLines
 from lotus_guard.run.services import BeatService, GuardService
 from lotus_guard.run.systemd import Beats, Reporter
+
+_log = Logger()
 
 
 @pytest.mark.parametrize(("log_format", "is_json"), [("json", True), ("text", False)])
@@ -19,6 +21,16 @@ def test_the_log_is_written_as_it_is_wanted(log_format: str, is_json: bool) -> N
     GuardService(log_format).setServiceParent(application)
     observer = application.getComponent(ILogObserver)
     assert isinstance(observer, JsonLines) is is_json
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 2), ("info", 1), ("warn", 0)])
+def test_the_log_has_the_level_that_is_wanted(level: str, lines: int, logged: list[Any]) -> None:
+    service = GuardService("text", level)
+    service.privilegedStartService()
+    _log.debug("for debugging")
+    _log.info("for everybody")
+    service.stopService()
+    assert len(logged) == lines
 
 
 class Taken(Service):

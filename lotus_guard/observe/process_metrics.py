@@ -44,7 +44,7 @@ class OwnProcess:
     def collect(self) -> Iterable[Metric]:
         """The families, with what holds now."""
         values = dict(self._started)
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, IndexError):
             values |= self._memory() | self._descriptors()
         return [self._cpu(time.process_time()), *self._gauges(values)]
 
@@ -55,7 +55,6 @@ class OwnProcess:
     def _gauges(self, values: dict[str, float]) -> list[Metric]:
         texts = {
             "process_resident_memory_bytes": "Resident memory",
-            "process_virtual_memory_bytes": "Virtual memory",
             "process_open_fds": "Open file descriptors",
             "process_max_fds": "Maximum number of open file descriptors",
             "process_start_time_seconds": "When the process started, in seconds since the epoch",
@@ -63,12 +62,8 @@ class OwnProcess:
         return [GaugeMetricFamily(name, text, values.get(name)) for name, text in texts.items()]
 
     def _memory(self) -> dict[str, float]:
-        virtual, resident = (self.proc / "statm").read_bytes().split()[:2]
-        page = resource.getpagesize()
-        return {
-            "process_virtual_memory_bytes": float(int(virtual) * page),
-            "process_resident_memory_bytes": float(int(resident) * page),
-        }
+        resident = int((self.proc / "statm").read_bytes().split()[1])
+        return {"process_resident_memory_bytes": float(resident * resource.getpagesize())}
 
     def _descriptors(self) -> dict[str, float]:
         directory = self.proc / "fd"

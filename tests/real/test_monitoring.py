@@ -27,6 +27,18 @@ tests:
         values: '0+1x30'
       - series: 'lotus_guard_live_unenforced_total{{instance="g", rule="limit", reason="refused"}}'
         values: '0x4 1+1x20'
+      - series: 'lotus_guard_fail_open_total{{instance="once", rule="limit", reason="timeout"}}'
+        values: '_x12 30x30'
+      - series: 'lotus_guard_fail_open_total{{instance="h", rule="limit", reason="secret"}}'
+        values: '_x12 1x30'
+      - series: 'lotus_guard_live_unenforced_total{{instance="once", rule="limit", reason="dns"}}'
+        values: '_x12 1x30'
+      - series: 'lotus_guard_upstream_failures_total{{instance="once", reason="refused"}}'
+        values: '_x12 6x30'
+      - series: 'lotus_guard_upstream_failures_total{{instance="well", reason="refused"}}'
+        values: '_x12 5x30'
+      - series: 'lotus_guard_requests_total{{instance="once", endpoint="homeserver", status="401"}}'
+        values: '_x12 1x30'
       - series: 'lotus_guard_live_leader{{instance="g"}}'
         values: '1x40'
       - series: 'lotus_guard_live_last_good_pass_age_seconds{{instance="g"}}'
@@ -57,16 +69,24 @@ tests:
       - {{eval_time: 1m, alertname: LotusGuardLoopStuck, exp_alerts: []}}
       - {{eval_time: 1m, alertname: LotusGuardHomeserverRefused, exp_alerts: []}}
       - {{eval_time: 10m, alertname: LotusGuardPushesStopped, exp_alerts: []}}
-      - {{eval_time: 10m, alertname: LotusGuardSecretMismatch, exp_alerts: []}}
+      - {{eval_time: 30m, alertname: LotusGuardSecretMismatch, exp_alerts: []}}
       - {{eval_time: 1m, alertname: LotusGuardWebhooksForged, exp_alerts: []}}
       - {{eval_time: 1m, alertname: LotusGuardPushesRefused, exp_alerts: []}}
 {alerts}
 """
 GOES_OFF: dict[str, list[dict[str, str]]] = {
-    "LotusGuardFailsOpen": [{"instance": "g", "rule": "limit", "reason": "timeout"}],
-    "LotusGuardUnenforced": [{"instance": "g", "rule": "limit", "reason": "refused"}],
+    "LotusGuardSecretMismatch": [{"instance": "h"}],
+    "LotusGuardUpstreamAway": [{"instance": "once", "reason": "refused"}],
+    "LotusGuardFailsOpen": [
+        {"instance": "g", "rule": "limit", "reason": "timeout"},
+        {"instance": "once", "rule": "limit", "reason": "timeout"},
+    ],
+    "LotusGuardUnenforced": [
+        {"instance": "g", "rule": "limit", "reason": "refused"},
+        {"instance": "once", "rule": "limit", "reason": "dns"},
+    ],
     "LotusGuardLoopStuck": [{"instance": "g"}, {"instance": "new"}],
-    "LotusGuardHomeserverRefused": [{"instance": "g"}, {"instance": "f"}],
+    "LotusGuardHomeserverRefused": [{"instance": "g"}, {"instance": "f"}, {"instance": "once"}],
     "LotusGuardWebhooksForged": [{"instance": "g"}],
     "LotusGuardPushesRefused": [{"instance": "g"}],
 }

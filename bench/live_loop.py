@@ -80,7 +80,7 @@ class Guard:
     def reassess(self, rooms: int) -> None:
         """Wait until all rooms with a policy are known, and learn to tell when no pass is made."""
         name = "lotus_guard_live_rooms_under_policy"
-        until("all rooms are known", lambda: self.metrics()[name] == rooms, 60.0)
+        until("all rooms are known", lambda: self.metrics().get(name) == rooms, 60.0)
         begun = self.metrics()[f"{PASS}_count"]
         until("two passes are over", lambda: self._look()[f"{PASS}_count"] >= begun + 2, 120.0)
 

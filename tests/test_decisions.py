@@ -58,6 +58,17 @@ async def test_a_changed_token_names_its_decision_and_an_unchanged_one_none(worl
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 1)])
+async def test_an_ordinary_join_is_on_record_and_in_the_log_for_debugging_only(
+    world: World, level: str, lines: int, logged: list[Any]
+) -> None:
+    world.start_guard(LOTUS_GUARD_LOG_LEVEL=level)
+    assert (await world.ask("alice", TWO)).status == 200
+    assert last(world).ruling.verdict == "may publish everything, valid for 300 s"
+    assert len([each for each in logged if "decision" in each]) == lines
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_upstream_exposes_stays_exposed(world: World) -> None:
     made = await world.ask("alice", VOICE, base=world.sandbox.addresses.authorization)
     answer = http_answer(made.body).replace(

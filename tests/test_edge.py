@@ -243,7 +243,7 @@ async def test_a_long_webhook_goes_through_whole_and_is_a_hint(world: World, siz
     _, headers, received = parts(sent)
     assert received == body
     assert headers["authorization"] == token
-    assert metric(world, "lotus_guard_webhooks_forged") == 0
+    assert metric(world, "lotus_guard_webhooks_forged_total") == 0
 
 
 def forgeries() -> dict[str, str]:
@@ -272,7 +272,7 @@ async def test_a_strangers_webhook_may_be_no_longer_than_any_request(
     answer = await world.request("POST", "/sfu_webhook", b"x" * 70_000, header)
     assert (answer.status, got) == (413, [])
     await world.request("POST", "/webhook", b"x" * 70_000, header, base=world.operators)
-    assert metric(world, "lotus_guard_webhooks_forged") >= 1
+    assert metric(world, "lotus_guard_webhooks_forged_total") >= 1
 
 
 @pytest_twisted.ensureDeferred
@@ -291,7 +291,7 @@ async def test_a_webhook_over_its_bound_is_refused_and_not_called_forged(world: 
     answer = await world.request("POST", "/sfu_webhook", body, {"Authorization": token})
     assert (answer.status, got) == (413, [])
     assert str(MOST_WEBHOOK) in answer.json()["error"]
-    assert metric(world, "lotus_guard_webhooks_forged") == 0
+    assert metric(world, "lotus_guard_webhooks_forged_total") == 0
 
 
 @pytest_twisted.ensureDeferred

@@ -9,6 +9,11 @@ One decision is one event, with the decision's fields (`lotus_guard.rules.decisi
 
 which `journalctl -o cat -u voice-limit-guard | jq 'select(.decision)'` takes apart.
 
+What is written is what an operator needs: whom a rule refused or cut down, what was changed in a
+live call, what went unguarded, which neighbour went away and came back. A token whose lifetime
+alone was shortened is an ordinary one: it is on record, and in the log at level `debug`
+(`LOTUS_GUARD_LOG_LEVEL`). So is Twisted's talk of its connections.
+
 Nobody outside fills the log: of lines that are alike some a minute are written, the others are
 counted (`Rationed`), whatever part wrote them, ours or a library. Where we know that strangers
 cause a line, it is written once a minute (`lotus_guard.core.log_throttle`). Decisions have bounds
@@ -20,7 +25,16 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from attrs import define, field
-from twisted.logger import ILogObserver, Logger, LogLevel, LogPublisher, formatEvent
+from twisted.logger import (
+    ILogFilterPredicate,
+    ILogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    LogPublisher,
+    PredicateResult,
+    formatEvent,
+)
 from zope.interface import implementer
 
 from lotus_guard.core.lru import LruDict
@@ -29,6 +43,7 @@ from lotus_guard.core.seats import Person
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Now
 from lotus_guard.rules.decision import Decision, Deed
+from lotus_guard.rules.rulings import takes_sources
 
 MINUTE = 60.0
 MOST_DECISIONS = 600
@@ -40,6 +55,9 @@ MOST_LINES = 20
 MOST_KINDS = 1000
 """Kinds of lines that are told apart in one minute."""
 
+CHATTER = "twisted.web.client"
+"""Twisted's loggers that have two lines for each connection, at level info."""
+
 _log = Logger()
 
 Alike = tuple[str, str, RoomId | None, Person | None]
@@ -47,16 +65,25 @@ Alike = tuple[str, str, RoomId | None, Person | None]
 
 @define(eq=False)
 class DecisionLog:
-    """Writes decisions to the log."""
+    """Writes decisions to the log, those of the level that is wanted or above."""
 
     now: Now
+    level: str = "info"
+    """The name of the least severe level that is written."""
+    _least: Any = field(init=False)
     _minute: float = field(default=0.0, init=False)
     _written: int = field(default=0, init=False)
     _left_out: int = field(default=0, init=False)
     _alike: LruDict[Alike, int] = field(init=False, factory=lambda: LruDict(MOST_DECISIONS))
 
+    def __attrs_post_init__(self) -> None:
+        self._least = LogLevel.levelWithName(self.level)
+
     def write(self, decision: Decision) -> None:
-        """Write one decision, unless there are too many."""
+        """Write one decision, unless it is below the level, or there are too many."""
+        level = _level(decision)
+        if level < self._least:
+            return
         if self.now() - self._minute >= MINUTE:
             self._turn()
         if self._written >= MOST_DECISIONS:
@@ -70,7 +97,6 @@ class DecisionLog:
             return
         self._written += 1
         self._alike.put(alike, times + 1)
-        level = _level(decision)
         _log.emit(level, "{text}", text=line_of(decision), decision=decision.as_json())
 
     def _turn(self) -> None:
@@ -95,24 +121,37 @@ def line_of(decision: Decision) -> str:
 def _level(decision: Decision) -> Any:
     ruling = decision.ruling
     is_open = ruling.deed in (Deed.FAIL_OPEN, Deed.UNENFORCED)
-    is_grave = is_open or ruling.verdict in ("silenced", "curbed")
-    return LogLevel.warn if is_grave else LogLevel.info
+    if is_open or ruling.verdict in ("silenced", "curbed"):
+        return LogLevel.warn
+    is_ordinary = ruling.deed is Deed.CHANGED and not takes_sources(ruling)
+    return LogLevel.debug if is_ordinary else LogLevel.info
+
+
+def predicate_of(level: str) -> ILogFilterPredicate:
+    """Make what knows which events are written; `level` is the name of the least severe one."""
+    predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
+    if level == "info":
+        predicate.setLogLevelForNamespace(CHATTER, LogLevel.warn)
+    return predicate
 
 
 @implementer(ILogObserver)
 @define(eq=False)
 class Rationed:
-    """Hands events on to another observer, of those that are alike some a minute.
+    """Hands events of the wanted level on to another observer, of those alike some a minute.
 
     Alike are events of one logger with one format, and with one type of error.
     """
 
     inner: ILogObserver
+    predicate: ILogFilterPredicate
     _minute: float = field(default=0.0, init=False)
     _times: dict[tuple[str, str, str], int] = field(init=False, factory=dict)
 
     def __call__(self, event: Any) -> None:
-        """Hand an event on, or count it."""
+        """Hand an event on, or count it; what is below the level is not counted either."""
+        if event.get("log_level") and self.predicate(event) is PredicateResult.no:
+            return
         if "decision" in event:
             self.inner(event)
             return
@@ -149,16 +188,17 @@ def _kind(event: Any) -> tuple[str, str, str]:
     return str(event.get("log_namespace", "")), str(event.get("log_format", "")), error
 
 
-def ration_all(publisher: LogPublisher) -> None:
-    """Put a ration in front of all observers of a publisher, whoever has chosen them."""
+def ration_all(publisher: LogPublisher, level: str = "info") -> None:
+    """Put a level and a ration in front of all observers of a publisher, whoever chose them."""
+    predicate = predicate_of(level)
     for observer in list(publisher._observers):
         if not isinstance(observer, Rationed):
             publisher.removeObserver(observer)
-            publisher.addObserver(Rationed(observer))
+            publisher.addObserver(Rationed(observer, predicate))
 
 
 def unration_all(publisher: LogPublisher) -> None:
-    """Take the rations away again."""
+    """Take level and rations away again."""
     for observer in list(publisher._observers):
         if isinstance(observer, Rationed):
             publisher.removeObserver(observer)

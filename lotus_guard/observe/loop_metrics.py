@@ -32,37 +32,39 @@ class LoopMetrics:
     def _declare_steps(self, families: Families) -> None:
         self.steps = families.counter(
             "lotus_guard_live_steps_total",
-            "Steps in live rooms, from narrow, silence (a track in disguise) and curb to give_back",
+            "Steps the guard took in live calls, by kind and outcome",
             ("step", "outcome"),
         )
         self.step_checks = families.counter(
             "lotus_guard_live_steps_checked_total",
-            "Whether the next look showed a step's effect",
+            "Steps in live calls whose effect the next look showed, or did not show",
             ("step", "effect"),
         )
         self.steps_put_off = families.counter(
-            "lotus_guard_live_steps_put_off_total", "Steps over the bound of one pass"
+            "lotus_guard_live_steps_put_off_total", "Steps left for the next pass"
         )
         self.enforcement_seconds = families.histogram(
             "lotus_guard_live_enforcement_seconds",
-            "From the change of a policy, or a step's first try, to the look that shows its effect",
+            "Time from a policy change, or a step's first try, until its effect was seen",
             ENFORCEMENT_SECONDS,
         )
 
     def _declare_passes(self, families: Families) -> None:
-        self.passes = families.counter("lotus_guard_live_passes_total", "Good passes", ("pace",))
+        self.passes = families.counter(
+            "lotus_guard_live_passes_total",
+            "Good passes of the live loop, in time or stretched",
+            ("pace",),
+        )
         self.pass_seconds = families.histogram(
-            "lotus_guard_live_pass_seconds", "How long a good pass took", PASS_SECONDS
+            "lotus_guard_live_pass_seconds", "Time a good pass took", PASS_SECONDS
         )
-        self.rooms = families.gauge(
-            "lotus_guard_live_rooms_under_policy", "Live rooms that a policy restricts"
-        )
-        self.people = families.gauge(
-            "lotus_guard_live_people_under_policy", "Connections of people in these rooms"
-        )
+        self.rooms: int | None = None
+        """Rooms under a policy at the last good pass."""
+        self.people: int | None = None
+        """Participants in them."""
         self.partial_looks = families.counter(
             "lotus_guard_live_partial_looks_total",
-            "Looks of the live loop that could not name everybody in a room",
+            "Looks at a room that could not name everybody in it",
         )
 
     def stepped(self, step: Step, is_done: bool) -> None:
@@ -96,8 +98,7 @@ class LoopMetrics:
         """Record a good pass; a late one stretched the interval."""
         self.passes.labels("stretched" if late else "in_time").inc()
         self.pass_seconds.observe(seconds)
-        self.rooms.set(rooms)
-        self.people.set(people)
+        self.rooms, self.people = rooms, people
 
     def saw_partly(self, room: RoomId) -> None:
         """Count a look that could not name everybody and log it, at most once a minute."""

@@ -12,25 +12,31 @@ class MemoryMetrics:
     """The state file, and Redis."""
 
     def __init__(self, families: Families) -> None:
-        self._families = families
+        self._file, self._redis = families.trouble("store"), families.trouble("redis")
         self.store_failures = families.counter(
             "lotus_guard_store_failures_total",
-            "Reads and writes of the state file, or round trips to Redis, that failed",
+            "Failed reads and writes of the state file, or failed round trips to Redis",
         )
         self.contentions = families.counter(
             "lotus_guard_seats_contended_total",
-            "Changes of seats made again because another guard was faster",
+            "Seat changes that were repeated because another guard was faster",
         )
 
     def store_failed(self, why: str) -> None:
         """Count a failure of the state file and log it, at most once a minute."""
         self.store_failures.inc()
-        if self._families.may_say("store"):
+        if self._file.lasts():
             _log.error(
                 "What is learnt cannot be kept on disk: {why}. Wanted: LOTUS_GUARD_STATE names a "
                 "file in a directory that this user can write to. Calls go on.",
                 why=why,
             )
+
+    def store_written(self) -> None:
+        """Log that the state file can be written again, where it could not."""
+        seconds = self._file.ends()
+        if seconds is not None:
+            _log.info("The state file works again after {seconds:.1f} s", seconds=seconds)
 
     def redis_failed(self, _outage: Outage) -> None:
         """Count a round trip to Redis that failed."""
@@ -38,12 +44,18 @@ class MemoryMetrics:
 
     def redis_is_away(self, outage: Outage) -> None:
         """Log that Redis does not answer, at most once a minute for each reason."""
-        if self._families.may_say("redis", outage.reason):
+        if self._redis.lasts(outage.reason):
             _log.error(
                 "Redis does not answer: {outage}. Wanted: it runs, at the address in "
                 "LOTUS_GUARD_STATE. Calls go on; meanwhile the guards share nothing.",
                 outage=outage,
             )
+
+    def redis_answers(self) -> None:
+        """Log that Redis answers again, where it did not."""
+        seconds = self._redis.ends()
+        if seconds is not None:
+            _log.info("Redis is back after {seconds:.1f} s", seconds=seconds)
 
     def contended(self) -> None:
         """Count a change of seats that was made again because another guard was faster."""

@@ -10,6 +10,7 @@ from lotus_guard.observe.families import Families
 from lotus_guard.observe.loop_metrics import LoopMetrics
 from lotus_guard.observe.memory_metrics import MemoryMetrics
 from lotus_guard.observe.neighbour_metrics import NeighbourMetrics
+from lotus_guard.observe.process_metrics import show_process
 from lotus_guard.observe.request_metrics import RequestMetrics
 from lotus_guard.observe.rule_metrics import RuleMetrics
 
@@ -24,6 +25,7 @@ class Metrics:
         self.loop = LoopMetrics(self.families)
         self.neighbours = NeighbourMetrics(self.families)
         self.memory = MemoryMetrics(self.families)
+        show_process(self.families)
 
     @property
     def registry(self) -> CollectorRegistry:

@@ -16,22 +16,24 @@ class NeighbourMetrics:
 
     def __init__(self, families: Families) -> None:
         self.livekit_calls = families.counter(
-            "lotus_guard_livekit_calls_total", "Calls made to LiveKit", ("method",)
+            "lotus_guard_livekit_calls_total", "Calls to LiveKit's API", ("method",)
         )
         self.synapse_calls = families.counter(
-            "lotus_guard_synapse_calls_total", "Calls made to Synapse", ("method",)
+            "lotus_guard_synapse_calls_total", "Calls to the homeserver", ("method",)
         )
         self.breakers = families.gauge(
             "lotus_guard_breaker_open",
-            "1: the neighbour is not asked until it answers again",
+            "1 while the guard does not ask this service because it did not answer, otherwise 0",
             ("neighbour",),
         )
         self.breakers_opened = families.counter(
-            "lotus_guard_breaker_opened_total", "Times that a breaker has opened", ("neighbour",)
+            "lotus_guard_breaker_opened_total",
+            "Times the guard stopped asking this service because it did not answer",
+            ("neighbour",),
         )
         self.questions_not_put = families.counter(
             "lotus_guard_not_asked_total",
-            "Questions not put to a neighbour: open (the breaker is), busy (too many wait)",
+            "Requests not sent: open (the breaker is open), busy (too many are waiting)",
             ("neighbour", "reason"),
         )
 

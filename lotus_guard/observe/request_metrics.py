@@ -15,33 +15,36 @@ class RequestMetrics:
 
     def __init__(self, families: Families) -> None:
         self._families = families
+        self._upstream = families.trouble("upstream")
         self.requests = families.counter(
-            "lotus_guard_requests_total", "Answers given to clients", ("endpoint", "status")
+            "lotus_guard_requests_total",
+            "Requests answered, by endpoint and HTTP status",
+            ("endpoint", "status"),
         )
         self.added_seconds = families.histogram(
             "lotus_guard_added_seconds",
-            "How long an answer took, apart from upstream's part of it",
+            "Time to answer a request, without the time lk-jwt-service took",
             SECONDS,
         )
         self.upstream_failures = families.counter(
             "lotus_guard_upstream_failures_total",
-            "Answers of upstream that did not come",
+            "Requests that lk-jwt-service did not answer",
             ("reason",),
         )
         self.turned_away = families.counter(
             "lotus_guard_turned_away_total",
-            "Requests refused with 429: one address wants more than its share and its line",
+            "Requests refused with 429 because one address sent more than its share",
         )
         self.connections_cut = families.counter(
             "lotus_guard_connections_cut_total",
-            "Connections closed: idle, late (no whole request in time), unread (nobody read the "
-            "answer), room (made for others)",
+            "Client connections the guard closed: idle, late (no complete request in time), unread "
+            "(the answer was not read), room (to make room for others)",
             ("reason",),
         )
 
         self.transactions = families.counter(
             "lotus_guard_transactions_total",
-            "Transactions of the homeserver: taken, or too_long or unreadable and passed over",
+            "Transactions from the homeserver: taken, too_long or unreadable",
             ("outcome",),
         )
 
@@ -54,11 +57,17 @@ class RequestMetrics:
         self.added_seconds.observe(seconds)
 
     def upstream_did(self, outage: Outage | None) -> None:
-        """Count an answer that did not come and log it, at most once a minute for each reason."""
+        """Count an answer that did not come and log it, at most once a minute for each reason.
+
+        The next one that comes is logged too.
+        """
         if outage is None:
+            seconds = self._upstream.ends()
+            if seconds is not None:
+                _log.info("lk-jwt-service is back after {seconds:.1f} s", seconds=seconds)
             return
         self.upstream_failures.labels(outage.reason).inc()
-        if self._families.may_say("upstream", outage.reason):
+        if self._upstream.lasts(outage.reason):
             _log.error(
                 "lk-jwt-service did not answer: {outage}. Wanted: it runs, at the address in "
                 "LOTUS_GUARD_UPSTREAM.",

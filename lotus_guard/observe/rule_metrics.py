@@ -28,47 +28,48 @@ class RuleMetrics:
     def _declare_decisions(self, families: Families) -> None:
         self.refusals = families.counter(
             "lotus_guard_refused_total",
-            "Refused: by a rule, or as a request that cannot be accepted (request)",
+            "Requests refused, by rule; request: the request itself was not acceptable",
             ("rule",),
         )
         self.narrowings = families.counter(
-            "lotus_guard_narrowed_total", "Tokens whose sources were narrowed"
+            "lotus_guard_narrowed_total", "Tokens from which sources were removed"
         )
         self.shortenings = families.counter(
-            "lotus_guard_shortened_total", "Tokens whose life alone was shortened"
+            "lotus_guard_shortened_total",
+            "Tokens whose lifetime was shortened and nothing else changed",
         )
         self.observations = families.counter(
             "lotus_guard_observed_total",
-            "What would have been done, were the rule not told to observe only",
+            "What rules in observe mode would have done",
             ("kind", "rule"),
         )
         self.cache = families.counter(
             "lotus_guard_cache_total",
-            "Uses of what is remembered: policies, by rule, and looks at who is there (look)",
+            "Cache lookups: policies by rule, and who is in a call (look)",
             ("what", "outcome"),
         )
         self.complaints = families.counter(
-            "lotus_guard_policy_complaints_total", "Policies that make no sense"
+            "lotus_guard_policy_complaints_total", "Invalid policies found in room state"
         )
 
     def _declare_outages(self, families: Families) -> None:
         self.fail_open = families.counter(
             "lotus_guard_fail_open_total",
-            "Tokens let out without a rule because something of ours failed",
+            "Tokens allowed without a rule being checked, because something failed",
             ("rule", "reason"),
         )
         self.elsewhere = families.counter(
             "lotus_guard_elsewhere_total",
-            "Tokens of other homeservers' services, which are theirs to judge",
+            "Tokens issued by other homeservers' call services, which the guard leaves alone",
         )
         self.unenforced = families.counter(
             "lotus_guard_live_unenforced_total",
-            "Looks at live calls that went without a rule because something of ours failed",
+            "Checks of live calls without a rule being enforced, because something failed",
             ("rule", "reason"),
         )
         self.stale = families.counter(
             "lotus_guard_stale_policy_total",
-            "Verdicts on a policy known from before because Synapse is out",
+            "Decisions by a remembered policy, because the homeserver did not answer",
             ("rule", "reason"),
         )
 

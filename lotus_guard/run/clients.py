@@ -75,8 +75,8 @@ def make_signer(basics: Basics) -> Signer:
     basics.health.watch(signer.describe)
     basics.metrics.families.show(
         "lotus_guard_clock_offset_seconds",
-        "Seconds that LiveKit's clock is ahead of ours, by its answers; 0 until it has told",
-        lambda: clock.ahead or 0.0,
+        "How far LiveKit's clock is ahead of the guard's; absent until LiveKit has answered",
+        lambda: clock.ahead,
     )
     return signer
 

@@ -121,6 +121,7 @@ class _FileHealth:
 
     def written(self) -> None:
         """Take note that a write has succeeded."""
+        self.basics.metrics.memory.store_written()
         self.basics.health.note(Dependency.STORE, None)
 
 
@@ -153,6 +154,7 @@ def _connection(basics: Basics, address: RedisAddress, seconds: float) -> "Redis
         """Counts the faults of Redis, and shows whether it is there."""
 
         def answered(self) -> None:
+            basics.metrics.memory.redis_answers()
             basics.health.note(Dependency.STORE, None)
 
         def away(self, outage: Outage) -> None:

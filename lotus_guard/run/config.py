@@ -176,6 +176,12 @@ class Config(InWords):
         "json: one JSON object a line, decisions with all their inputs",
         one_of("text", "json"),
     )
+    log_level: str = setting(
+        "LOG_LEVEL",
+        "info",
+        "least severe log lines to write: debug, info, warn or error",
+        one_of("debug", "info", "warn", "error"),
+    )
     log_users: str = setting(
         "LOG_USERS",
         "yes",

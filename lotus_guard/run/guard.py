@@ -113,7 +113,7 @@ def make_guard(
     hints = make_hints(basics, common, live, members, pushes)
     admission = make_admission(basics, common, signer.clock, hints, homeserver.eyes)
     overview = make_overview(basics, common, live, members, homeserver, limiter)
-    show_what_is_known(basics, overview.rooms, hints)
+    show_what_is_known(basics, overview, hints)
     behind = basics, budget or FdBudget(), agents.upstream, admission, common.recorder
     panel = make_panel(basics, common, livekit, homeserver)
     public = make_public_port(*behind, hints.webhooks, panel)
@@ -165,7 +165,10 @@ def make_recorder(basics: Basics, memory: Memory) -> Recorder:
     def mask(person: Person) -> Person | None:
         return mask_of(config.log_users, config.secret)(person)  # by the secret of the moment
 
-    sinks: list[Sink] = [DecisionLog(clocks.now).write, memory.cluster.store.decided]
+    sinks: list[Sink] = [
+        DecisionLog(clocks.now, config.log_level).write,
+        memory.cluster.store.decided,
+    ]
     return Recorder(clocks.epoch, clocks.now, clocks.random, mask, basics.metrics.rules, sinks)
 
 

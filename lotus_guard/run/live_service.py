@@ -16,6 +16,7 @@ from lotus_guard.neighbours.agents import Agents
 from lotus_guard.overload.load_shedding import TICK_SECONDS
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config
+from lotus_guard.run.gauges import modes_of
 from lotus_guard.run.guard import Guard
 from lotus_guard.run.loop import LOOKS, LoopTick, describe_loop
 from lotus_guard.run.memory import HOUSEKEEPING_SECONDS, Housekeeping
@@ -34,6 +35,7 @@ class LiveService(Service):
     def __init__(self, guard: Guard, config: Config, clocks: Clocks, agents: Agents) -> None:
         self._guard = guard
         self._clocks = clocks
+        self._config = config
         self._agents = agents
         self._tick = LoopTick(guard.loop, clocks)
         works: list[tuple[Callable[[], Any], float]] = [
@@ -49,12 +51,32 @@ class LiveService(Service):
     def startService(self) -> None:
         """Start; what is loaded by now stays, so the garbage collector need not look at it."""
         super().startService()
+        self._tell_settings()
         gc.collect()
         gc.freeze()
         self._guard.memory.cluster.store.beat()
         for loop, seconds in self._loops:
             loop.clock = self._clocks.reactor
             loop.start(seconds)
+
+    def _tell_settings(self) -> None:
+        """Log which rules hold, and whom they are asked of."""
+        modes = modes_of(self._guard.overview)
+        groups = [
+            f"{said} {', '.join(rules)}"
+            for mode, said in (
+                ("enforce", "enforced"),
+                ("observe", "only observed"),
+                ("off", "off"),
+            )
+            if (rules := [rule for rule, own in modes.items() if own == mode])
+        ]
+        _log.info(
+            "Rules: {groups}. Homeserver at {homeserver}, LiveKit at {livekit}.",
+            groups="; ".join(groups),
+            homeserver=self._config.synapse_url,
+            livekit=self._config.livekit_api,
+        )
 
     def is_turning(self) -> bool:
         """Whether the live loop turns, as `LoopTick` has it."""

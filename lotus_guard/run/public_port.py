@@ -99,7 +99,7 @@ def _show_load(families: Families, load: LoadShedding, connections: Connections)
     """Expose how much there is to do."""
     doors, tokens = (load.requests.shares, load.handed_on.shares), load.tokens.shares
     show = families.show
-    show("lotus_guard_connections", "Connections of clients", lambda: connections.open)
+    show("lotus_guard_connections", "Open client connections", lambda: connections.open)
     show(
         "lotus_guard_requests_under_way",
         "Requests being served",
@@ -107,11 +107,11 @@ def _show_load(families: Families, load: LoadShedding, connections: Connections)
     )
     show(
         "lotus_guard_requests_waiting",
-        "Places taken in the clients' lines",
+        "Requests waiting in their client's queue",
         lambda: sum(door.waiting for door in doors),
     )
-    show("lotus_guard_tokens_under_way", "Tokens being judged", lambda: tokens.used)
-    show("lotus_guard_loop_lag_seconds", "How late the reactor is", load.lag.seconds)
+    show("lotus_guard_tokens_under_way", "Tokens being checked", lambda: tokens.used)
+    show("lotus_guard_loop_lag_seconds", "How late the event loop is", load.lag.seconds)
 
 
 @define(eq=False)

@@ -17,9 +17,10 @@ _log = Logger()
 class GuardService(MultiService):
     """All of the guard's services; says how the log is to be written, if not as twistd does."""
 
-    def __init__(self, log_format: str) -> None:
+    def __init__(self, log_format: str, log_level: str) -> None:
         super().__init__()
         self._log_format = log_format
+        self.log_level = log_level
 
     def setServiceParent(self, parent: Any) -> None:
         """Hand the application its log observer, which twistd starts only after this."""
@@ -32,7 +33,7 @@ class GuardService(MultiService):
 
         By now twistd has begun to write its log: no stranger shall fill it.
         """
-        ration_all(globalLogPublisher)
+        ration_all(globalLogPublisher, self.log_level)
         try:
             super().privilegedStartService()
         except (CannotListenError, OSError) as error:

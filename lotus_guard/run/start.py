@@ -43,7 +43,7 @@ def make_service(config: Config, reactor: Any, hangups: Hangups | None = None) -
 
 def make_fleet_service(config: Config, reactor: Any, reporter: Reporter, hangups: Hangups) -> Any:
     """Make the service of the process that keeps several workers running."""
-    service = GuardService(config.log_format)
+    service = GuardService(config.log_format, config.log_level)
     sockets = handed_over(os.environ, os.getpid())
     fleet = Fleet(reactor, config.workers, os.environ, sockets, reporter)
     fleet.setServiceParent(service)
@@ -61,7 +61,7 @@ def make_guard_service(
     guard = make_guard(config, clocks, agents, fd_budget(most_files()))
     guard.memory.open()
     guard.memory.cluster.start(guard.hints)
-    service = GuardService(config.log_format)
+    service = GuardService(config.log_format, config.log_level)
     sockets = dict(reversed(handed_over(os.environ, os.getpid())))
     site = DoorSite(guard.public.door, guard.public.connections)
     public = listener(reactor, PUBLIC, config.listen, site, sockets, is_shared=is_worker)

@@ -64,7 +64,7 @@ async def test_forged_webhooks_wake_nobody(world: World) -> None:
     for each, header in forgeries:
         await world.request("POST", "/sfu_webhook", each, {"Authorization": header})
     assert looks == []
-    assert metric(world, "lotus_guard_webhooks_forged") == len(forgeries)
+    assert metric(world, "lotus_guard_webhooks_forged_total") == len(forgeries)
 
 
 def sign_webhook_json(event: dict[str, Any], secret: str) -> tuple[bytes, str]:

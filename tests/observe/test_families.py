@@ -58,12 +58,63 @@ def test_a_number_is_worked_out_when_somebody_asks() -> None:
     assert metered.value("n") == 7.0
 
 
-def test_an_age_grows_and_is_below_0_where_nothing_has_happened() -> None:
+def test_what_is_not_known_has_no_sample() -> None:
+    metered, numbers = Metered(), list[float | None]([None])
+    metered.families.show("lotus_guard_n", "A number", lambda: numbers[-1])
+    assert generate_latest(metered.families.registry).decode().splitlines() == [
+        "# HELP lotus_guard_n A number",
+        "# TYPE lotus_guard_n gauge",
+    ]
+    numbers.append(0.0)
+    assert metered.value("n") == 0.0
+
+
+def test_an_age_grows_and_is_absent_where_nothing_has_happened() -> None:
     metered, times = Metered(), [None, 3.0]
     metered.families.show_age("lotus_guard_never", "Never", lambda: times[0])
     metered.families.show_age("lotus_guard_at_3", "At 3", lambda: times[1])
     metered.clock.advance(10)
-    assert (metered.value("never"), metered.value("at_3")) == (-1.0, 7.0)
+    assert (metered.value("never"), metered.value("at_3")) == (None, 7.0)
+
+
+def test_what_another_part_counts_is_a_counter() -> None:
+    metered = Metered()
+    metered.families.show_count("lotus_guard_n_total", "Times", lambda: 3)
+    assert generate_latest(metered.families.registry).decode().splitlines() == [
+        "# HELP lotus_guard_n_total Times",
+        "# TYPE lotus_guard_n_total counter",
+        "lotus_guard_n_total 3.0",
+    ]
+
+
+def test_there_is_no_time_of_making_beside_each_sample() -> None:
+    metered = Metered()
+    metered.families.counter("a_total", "Times").inc()
+    metered.families.histogram("b_seconds", "How long", [1.0]).observe(0.5)
+    assert "_created" not in generate_latest(metered.families.registry).decode()
+
+
+def test_trouble_has_a_line_a_minute_and_one_at_its_end() -> None:
+    metered = Metered()
+    trouble = metered.families.trouble("redis")
+    assert trouble.ends() is None, "it has not begun"
+    assert [trouble.lasts("refused"), trouble.lasts("refused")] == [True, False]
+    metered.clock.advance(7.0)
+    assert trouble.lasts("timeout"), "another line"
+    metered.clock.advance(5.0)
+    assert [trouble.ends(), trouble.ends()] == [12.0, None]
+
+
+def test_trouble_that_was_not_told_of_has_no_line_at_its_end() -> None:
+    metered = Metered()
+    trouble = metered.families.trouble("redis")
+    trouble.lasts()
+    trouble.ends()
+    assert not trouble.lasts()
+    assert trouble.ends() is None
+    metered.clock.advance(QUIET_SECONDS)
+    assert trouble.lasts()
+    assert trouble.ends() == 0.0
 
 
 def test_a_name_is_taken_once() -> None:

@@ -4,6 +4,7 @@ import io
 import json
 from typing import Any
 
+import pytest
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogLevel, LogPublisher, formatEvent
 from twisted.python.failure import Failure
@@ -19,11 +20,12 @@ from lotus_guard.observe.log import (
     JsonLines,
     Rationed,
     line_of,
+    predicate_of,
     ration_all,
     unration_all,
 )
-from lotus_guard.rules.decision import Decision
-from lotus_guard.rules.rulings import let_through
+from lotus_guard.rules.decision import Decision, Deed, Ruling
+from lotus_guard.rules.rulings import _FORBIDS, let_through
 from tests.rulings import seat_refused
 
 ROOM = RoomId("!r:s")
@@ -84,7 +86,7 @@ def event(**more: Any) -> dict[str, Any]:
 
 def test_of_lines_that_are_alike_some_a_minute_are_written_and_the_others_counted() -> None:
     out: list[Any] = []
-    rationed = Rationed(kept_in(out))
+    rationed = Rationed(kept_in(out), predicate_of("info"))
     for number in range(200):
         rationed(event(x=number, log_time=1000.0 + number / 10))
     rationed(event(log_format="another"))
@@ -97,7 +99,7 @@ def test_of_lines_that_are_alike_some_a_minute_are_written_and_the_others_counte
 
 def test_lines_that_are_all_different_are_bounded_too() -> None:
     out: list[Any] = []
-    rationed = Rationed(kept_in(out))
+    rationed = Rationed(kept_in(out), predicate_of("info"))
     for number in range(5000):
         rationed(event(log_format=f"format {number}"))
     assert len(out) == MOST_KINDS + MOST_LINES
@@ -105,7 +107,7 @@ def test_lines_that_are_all_different_are_bounded_too() -> None:
 
 def test_decisions_have_a_bound_of_their_own() -> None:
     out: list[Any] = []
-    rationed = Rationed(kept_in(out))
+    rationed = Rationed(kept_in(out), predicate_of("info"))
     for _ in range(200):
         rationed(event(decision={}))
     assert len(out) == 200
@@ -122,6 +124,59 @@ def test_whatever_observers_there_are_get_a_ration_and_lose_it_again() -> None:
     unration_all(publisher)
     publisher(event())
     assert len(out) == MOST_LINES + 1
+
+
+@pytest.mark.parametrize(
+    ("level", "written"),
+    [
+        ("debug", ["debug", "info", "warn", "error"]),
+        ("info", ["info", "warn", "error"]),
+        ("warn", ["warn", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_lines_below_the_level_are_not_written(level: str, written: list[str]) -> None:
+    out: list[Any] = []
+    publisher = LogPublisher(kept_in(out))
+    ration_all(publisher, level)
+    for name in ("debug", "info", "warn", "error"):
+        publisher(event(log_level=LogLevel.levelWithName(name)))
+    assert [each["log_level"].name for each in out] == written
+    unration_all(publisher)
+    publisher(event(log_level=LogLevel.debug))
+    assert len(out) == len(written) + 1
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("info", 0), ("warn", 0)])
+def test_twisteds_talk_of_each_connection_is_for_debugging(level: str, lines: int) -> None:
+    out: list[Any] = []
+    rationed = Rationed(kept_in(out), predicate_of(level))
+    rationed(event(log_namespace="twisted.web.client._Factory", log_level=LogLevel.info))
+    assert len(out) == lines
+
+
+def changed(why: str, number: int = 0) -> Decision:
+    ruling = Ruling(Deed.CHANGED, "limit", "may publish everything", why, RoomId(f"!{number}:s"))
+    return Decision("id", 0.0, False, ruling)
+
+
+@pytest.mark.parametrize(
+    ("why", "level"), [(f"{_FORBIDS} camera", "info"), ("the room has a policy", "debug")]
+)
+def test_a_token_that_only_lives_shorter_is_for_debugging(
+    why: str, level: str, logged: list[Any]
+) -> None:
+    DecisionLog(Clock().seconds, "debug").write(changed(why))
+    assert [each["log_level"].name for each in logged] == [level]
+
+
+def test_ordinary_tokens_take_no_lines_from_refusals(logged: list[Any]) -> None:
+    log = DecisionLog(Clock().seconds)
+    for number in range(MOST_DECISIONS + 7):
+        log.write(changed("the room has a policy", number))
+    assert logged == []
+    log.write(refusal())
+    assert len(logged) == 1
 
 
 def test_a_fail_open_is_a_warning_and_carries_its_fields(logged: list[Any]) -> None:

@@ -72,10 +72,10 @@ def test_rooms_that_are_seen_or_changed_in_part_are_logged_once_a_minute(
 def test_a_pass_is_measured_and_its_rooms_are_those_of_the_last() -> None:
     metered = Metered()
     loop = LoopMetrics(metered.families)
+    assert (loop.rooms, loop.people) == (None, None)
     loop.passed(0.2, rooms=3, people=9, late=False)
     loop.passed(4.0, rooms=2, people=5, late=True)
     assert metered.value("live_passes_total", pace="in_time") == 1
     assert metered.value("live_passes_total", pace="stretched") == 1
     assert metered.value("live_pass_seconds_bucket", le="0.5") == 1
-    assert metered.value("live_rooms_under_policy") == 2
-    assert metered.value("live_people_under_policy") == 5
+    assert (loop.rooms, loop.people) == (2, 5)

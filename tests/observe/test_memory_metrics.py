@@ -34,6 +34,25 @@ def test_a_round_trip_that_fails_counts_and_is_said_only_once_redis_is_away(
     assert formatEvent(logged[0]).startswith("Redis does not answer: timeout")
 
 
+def test_it_is_logged_once_that_the_state_is_back(logged: list[Any]) -> None:
+    metered = Metered()
+    memory = MemoryMetrics(metered.families)
+    memory.store_written()
+    memory.redis_answers()
+    assert logged == []
+    memory.store_failed("disk full")
+    memory.redis_is_away(Outage(Reason.TIMEOUT, "late"))
+    metered.clock.advance(3.0)
+    for _ in range(2):
+        memory.store_written()
+        memory.redis_answers()
+    told = [(event["log_level"].name, formatEvent(event)) for event in logged[2:]]
+    assert told == [
+        ("info", "The state file works again after 3.0 s"),
+        ("info", "Redis is back after 3.0 s"),
+    ]
+
+
 def test_a_change_made_again_is_counted() -> None:
     metered = Metered()
     MemoryMetrics(metered.families).contended()

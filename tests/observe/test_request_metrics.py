@@ -52,6 +52,17 @@ def test_failures_are_all_counted_and_logged_once_a_minute(logged: list[Any]) ->
     assert len(logged) == 3
 
 
+def test_the_end_of_a_failure_is_logged_once(logged: list[Any]) -> None:
+    metered = Metered()
+    requests = RequestMetrics(metered.families)
+    requests.upstream_did(Outage(Reason.REFUSED, "nobody listens"))
+    metered.clock.advance(12.3)
+    for _ in range(3):
+        requests.upstream_did(None)
+    told = [(event["log_level"].name, formatEvent(event)) for event in logged]
+    assert told[1:] == [("info", "lk-jwt-service is back after 12.3 s")]
+
+
 def test_requests_over_a_share_are_counted_and_logged_once_a_minute(logged: list[Any]) -> None:
     metered = Metered()
     requests = RequestMetrics(metered.families)

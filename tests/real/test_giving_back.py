@@ -82,7 +82,7 @@ def test_a_lifted_policy_gives_the_camera_back_by_polling_alone(giving: Stack) -
 
 
 def test_a_lifted_policy_gives_the_camera_back_at_once_when_pushed(pushed: Stack) -> None:
-    until("pushes come", lambda: pushed.guard.metrics()["lotus_guard_push_age_seconds"] >= 0)
+    until("pushes come", lambda: "lotus_guard_push_age_seconds" in pushed.guard.metrics())
     delays = [lifted_to_given(pushed) for _ in range(TRIES)]
     report("policy lifted to camera allowed, pushed", delays)
     assert max(delays) < 3.0

@@ -132,7 +132,7 @@ def test_a_remote_user_takes_a_seat_and_has_it_at_each_visit(pair: Pair) -> None
 
 def told_of_members(stack: Stack) -> bool:
     """Whether the homeserver tells the guard of members by itself."""
-    return bool(stack.guard.metrics()["lotus_guard_push_age_seconds"] >= 0.0)
+    return "lotus_guard_push_age_seconds" in stack.guard.metrics()
 
 
 @pytest.mark.parametrize("how", ["kick", "ban"])

@@ -31,7 +31,7 @@ def test_a_policy_takes_tracks_away_by_polling_alone(stack: Stack) -> None:
 
 
 def test_a_policy_takes_tracks_away_at_once_when_pushed(pushing: Stack) -> None:
-    until("pushes come", lambda: pushing.guard.metrics()["lotus_guard_push_age_seconds"] >= 0)
+    until("pushes come", lambda: "lotus_guard_push_age_seconds" in pushing.guard.metrics())
     delays = delays_from_policy_to_track_gone(pushing)
     report("policy to track gone, module and webhooks", delays)
     assert max(delays) < 3.0
@@ -178,14 +178,14 @@ def test_forged_webhooks_change_nothing(pushing: Stack) -> None:
     (alice,) = pushing.users(1)
     room = pushing.room(limit={"max_users": 1})
     alice_in = pushing.join(alice, room)
-    name = "lotus_guard_webhooks_forged"
+    name = "lotus_guard_webhooks_forged_total"
     before = pushing.guard.metrics()[name]
     body = b'{"event": "participant_left", "room": {"name": "x"}, "id": "EV_1"}'
     for token in ("", "Bearer x", "eyJhbGciOiJub25lIn0.e30."):
         headers = {"Authorization": token, "Content-Type": "application/webhook+json"}
         assert http("POST", f"{pushing.guard.url}/sfu_webhook", body, headers).status == 200
     assert pushing.guard.metrics()[name] == before + 3
-    assert pushing.guard.metrics()["lotus_guard_webhook_age_seconds"] >= 0
+    assert "lotus_guard_webhook_age_seconds" in pushing.guard.metrics()
     assert pushing.identities(room) == {alice_in.identity}
     alice_in.disconnect()
 

@@ -203,7 +203,7 @@ def test_a_kick_ends_somebodys_media_by_polling_alone(stack: Stack) -> None:
 
 
 def test_a_kick_ends_somebodys_media_at_once_when_it_is_pushed(pushing: Stack) -> None:
-    until("pushes come", lambda: pushing.guard.metrics()["lotus_guard_push_age_seconds"] >= 0)
+    until("pushes come", lambda: "lotus_guard_push_age_seconds" in pushing.guard.metrics())
     delays = [kick_to_media_gone(pushing) for _ in range(TRIES)]
     report("kick to media gone, module and webhooks", delays)
     assert max(delays) < 2.0

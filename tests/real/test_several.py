@@ -71,8 +71,8 @@ class Guards:
         found = []
         for number, desk in enumerate(self.desks):
             lines = http("GET", f"{desk}/metrics").body.decode().splitlines()
-            (age,) = [float(line.split()[1]) for line in lines if line.startswith(f"{name} ")]
-            if 0.0 <= age < 2.0:
+            ages = [float(line.split()[1]) for line in lines if line.startswith(f"{name} ")]
+            if ages and ages[0] < 2.0:
                 found.append(number)
         return found
 

@@ -81,8 +81,10 @@ def test_livekit_is_asked_where_its_api_is(line: str) -> None:
 
 def test_the_signers_clock_is_shown() -> None:
     basics = basics_on(Clock())
-    make_signer(basics)
-    assert shown(basics, "lotus_guard_clock_offset_seconds") == 0.0
+    signer = make_signer(basics)
+    assert shown(basics, "lotus_guard_clock_offset_seconds") is None
+    signer.clock.ahead = -2.5
+    assert shown(basics, "lotus_guard_clock_offset_seconds") == -2.5
     assert "clock" in [each["name"] for each in basics.health.dependencies()]
 
 

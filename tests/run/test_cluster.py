@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent
 
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Seats
+from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.seat_store import LocalSeats
 from lotus_guard.enforce.transactions import Changes
 from lotus_guard.memory.redis_seats import RedisSeats
@@ -114,3 +116,20 @@ def test_who_ends_leads_no_longer(memory: Memory) -> None:
     assert one.lease.leads()
     ensureDeferred(one.close())
     assert not one.lease.leads()
+
+
+def test_it_is_logged_that_the_state_file_is_back(tmp_path: Path, logged: list[Any]) -> None:
+    basics = basics_on(Clock(), LOTUS_GUARD_STATE=str(tmp_path / "state.sqlite"))
+    store = make_cluster(basics, None).store
+    assert isinstance(store, SqliteStore)
+    store.listener.failed("disk full")
+    store.listener.written()
+    assert formatEvent(logged[-1]) == "The state file works again after 0.0 s"
+
+
+def test_it_is_logged_that_redis_is_back(logged: list[Any]) -> None:
+    redis = make_cluster(basics_on(Clock(), LOTUS_GUARD_STATE="redis://127.0.0.1"), None).redis
+    assert redis is not None
+    redis.listener.away(Outage(Reason.TIMEOUT, "late"))
+    redis.listener.answered()
+    assert formatEvent(logged[-1]) == "Redis is back after 0.0 s"

@@ -174,6 +174,7 @@ def test_help_lists_every_variable() -> None:
         ({"LOTUS_GUARD_OBSERVE": "limit,dreams"}, "LOTUS_GUARD_OBSERVE: found 'dreams'"),
         ({"LOTUS_GUARD_LOG_USERS": "maybe"}, "wanted: yes, hash or no"),
         ({"LOTUS_GUARD_LOG_FORMAT": "xml"}, "wanted: text or json"),
+        ({"LOTUS_GUARD_LOG_LEVEL": "loud"}, "wanted: debug, info, warn or error"),
     ],
 )
 def test_what_cannot_be_meant_is_a_fault(settings: dict[str, str], fault: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent
 
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.run.config import read_config
@@ -76,6 +77,18 @@ def test_the_line_for_systemctl_status(scene: Scene) -> None:
     scene.guard.live.counts = {"r": 1}  # type: ignore[dict-item]
     scene.clock.advance(3.0)
     assert scene.service.status() == "1 LiveKit rooms, last good pass 3 s ago"
+
+
+def test_the_log_begins_with_the_rules_and_whom_they_are_asked_of(
+    scene: Scene, logged: list[Any]
+) -> None:
+    scene.service.startService()
+    assert formatEvent(logged[0]) == (
+        "Rules: enforced members, limit, sources, cameras, live; off permission. "
+        "Homeserver at http://127.0.0.1:8008, LiveKit at http://127.0.0.1:7880."
+    )
+    assert logged[0]["log_level"].name == "info"
+    scene.service.stopService()
 
 
 def test_an_end_waits_for_open_requests_but_not_for_ever(scene: Scene, logged: list[Any]) -> None:

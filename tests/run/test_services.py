@@ -6,19 +6,31 @@ import pytest
 from twisted.application.service import Application, Service
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 
 from lotus_guard.observe.log import JsonLines
 from lotus_guard.run.services import BeatService, GuardService
 from lotus_guard.run.systemd import Beats, Reporter
 
+_log = Logger()
+
 
 @pytest.mark.parametrize(("log_format", "is_json"), [("json", True), ("text", False)])
 def test_the_log_is_written_as_it_is_wanted(log_format: str, is_json: bool) -> None:
     application: Any = Application("guard")
-    GuardService(log_format).setServiceParent(application)
+    GuardService(log_format, "info").setServiceParent(application)
     observer = application.getComponent(ILogObserver)
     assert isinstance(observer, JsonLines) is is_json
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 2), ("info", 1), ("warn", 0)])
+def test_the_log_has_the_level_that_is_wanted(level: str, lines: int, logged: list[Any]) -> None:
+    service = GuardService("text", level)
+    service.privilegedStartService()
+    _log.debug("for debugging")
+    _log.info("for everybody")
+    service.stopService()
+    assert len([each for each in logged if each["log_format"].startswith("for ")]) == lines
 
 
 class Taken(Service):
@@ -34,7 +46,7 @@ class Taken(Service):
     [CannotListenError("any", 8070, OSError("in use")), OSError("no such address")],
 )
 def test_a_port_that_cannot_be_had_ends_the_start(error: Exception, logged: list[Any]) -> None:
-    service = GuardService("text")
+    service = GuardService("text", "info")
     Taken(error).setServiceParent(service)
     with pytest.raises(SystemExit) as ended:
         service.privilegedStartService()
@@ -45,7 +57,7 @@ def test_a_port_that_cannot_be_had_ends_the_start(error: Exception, logged: list
 
 
 def test_a_bug_at_the_start_is_shown_as_one() -> None:
-    service = GuardService("text")
+    service = GuardService("text", "info")
     Taken(ValueError("a bug")).setServiceParent(service)
     with pytest.raises(ValueError, match="a bug"):
         service.privilegedStartService()

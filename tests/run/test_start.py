@@ -55,6 +55,13 @@ def test_several_workers_have_a_supervisor_that_serves_nobody() -> None:
     assert LiveService not in parts
 
 
+@pytest.mark.parametrize("more", [{}, WORKERS])
+def test_the_log_has_the_level_of_the_settings(more: dict[str, str], tmp_path: Path) -> None:
+    state = {"LOTUS_GUARD_STATE": str(tmp_path / "state.sqlite")}
+    settings = {**GOOD, **state, **more, "LOTUS_GUARD_LOG_LEVEL": "warn"}
+    assert make_service(read_config(settings), Reactor()).log_level == "warn"
+
+
 def test_a_worker_is_a_guard_that_ends_with_its_supervisor(monkeypatch: Any) -> None:
     monkeypatch.setenv(NUMBER, "1")
     monkeypatch.setenv(TELL, "99")

@@ -128,7 +128,7 @@ async def test_a_webhook_is_answered_alike_whatever_it_was(world: World) -> None
         headers = {"Authorization": signed}
         got = await world.request("POST", "/webhook", sent, headers, world.operators)
         assert (got.status, got.body) == (200, b"")
-    assert metric(world, "lotus_guard_webhooks_forged") == 1.0
+    assert metric(world, "lotus_guard_webhooks_forged_total") == 1.0
     ready = (await world.request("GET", "/readyz", base=world.operators)).json()
     assert ready["webhooks"] == {"genuine": 1, "forged": 1}
 

@@ -192,7 +192,7 @@ class Stream:
     def _drop(self, viewer: Viewer) -> None:
         """Cut a viewer off, with what their connection has not taken."""
         self._forget(viewer)
-        _log.info("The status page: a viewer took nothing for {n:.0f} s", n=STUCK_SECONDS)
+        _log.debug("The status page: a viewer took nothing for {n:.0f} s", n=STUCK_SECONDS)
         viewer.request.channel.transport.abortConnection()
 
 

@@ -129,7 +129,7 @@ def webhooks(guard: Guard, what: str) -> float:
     """Count webhooks: those that were forged, or those answered with a status."""
     metrics = guard.metrics()
     if what == "forged":
-        return metrics["lotus_guard_webhooks_forged"]
+        return metrics["lotus_guard_webhooks_forged_total"]
     return metrics.get(f'lotus_guard_requests_total{{endpoint="other",status="{what}"}}', 0.0)
 
 

@@ -39,6 +39,9 @@ class CallDriver extends Driver {
   }
 }
 
+/** What Element Call tells the client besides; nothing follows from it here. */
+const ACTIONS = ["io.element.device_mute", "io.element.join", "set_always_on_screen"];
+
 /** Open Element Call, and join the room's call without its lobby. */
 window.openCall = (who) => {
   const frame = document.getElementById("widget");
@@ -55,5 +58,11 @@ window.openCall = (who) => {
   driver.guard = who.guard;
   window.api = new ClientWidgetApi(widget, frame, driver);
   window.api.setViewedRoomId(who.room);
+  for (const action of ACTIONS) {
+    window.api.on(`action:${action}`, (event) => {
+      event.preventDefault();
+      window.api.transport.reply(event.detail, {});
+    });
+  }
   frame.src = url;
 };

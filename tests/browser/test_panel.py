@@ -13,7 +13,18 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from lotus_guard.core.power import read_power
 from lotus_guard.rules.limit import Limit
 from lotus_guard.rules.media import Media
-from tests.browser.panel import AXE, LEVELS, LIMIT, QUALITY, WIDGET_API, Room, Town, Visit, findings
+from tests.browser.panel import (
+    AXE,
+    LEVELS,
+    LIMIT,
+    QUALITY,
+    WIDGET_API,
+    Room,
+    Town,
+    Visit,
+    demand,
+    findings,
+)
 from tests.real.processes import ROOT
 
 WANTED = [
@@ -27,10 +38,7 @@ LIFTED = "People already in the call have to rejoin to get it back."
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    if not (AXE.exists() and WIDGET_API.exists()):
-        if os.environ.get("REQUIRE_REAL_TESTS"):
-            pytest.fail("the packages of npm are not there: run `make test`")
-        pytest.skip("the packages of npm are not there: run `make test`")
+    demand(AXE, WIDGET_API)
     made = Town(tmp_path_factory.mktemp("town"))
     yield made
     made.process.kill()
@@ -276,7 +284,9 @@ def test_a_moderator_sees_who_is_in_the_call_and_what_was_done(visit: Visit, roo
 def test_a_member_without_power_sees_rules_and_no_people(visit: Visit, room: Room) -> None:
     room.set(LIMIT, {"max_users": 2})
     widget, _ = visit.widget(room, "carol")
-    expect(widget.locator("#call-trouble")).to_contain_text("Only people who can set this room's rules")
+    expect(widget.locator("#call-trouble")).to_contain_text(
+        "Only people who can set this room's rules"
+    )
     expect(widget.locator("#done")).to_be_hidden()
     # Who they are was learnt from the guard: the client's address did not say it.
     expect(widget.locator("#limit-locked")).to_contain_text("yours is 0.")

@@ -197,7 +197,7 @@ def npm_folder(name: str) -> Path:
 
 
 def taken_as(member: str, wanted: str) -> str:
-    """Where to put a member of a package; nowhere (empty) what is not wanted, such as source maps."""
+    """Where to put a member of a package; empty for what is not wanted, such as source maps."""
     path = member.removeprefix("package/")
     if wanted.endswith("/"):
         inside = path.startswith(wanted) and not path.endswith(".map")

@@ -199,7 +199,7 @@ def test_the_page_says_what_it_must_and_nothing_of_the_inside() -> None:
         "This call is full",
         "OPEN_ID_ERROR",
         "Technical details",
-        "lotus-guard explain k3v9t2xq",
+        "lotus-guard explain k3v2t2xq",
         "Bitrate and frame rate",
         "it lets calls through",
     ):

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, Response, Route, expect
 from lotus_guard.core.sentence import Sentence
 from lotus_guard.words.files import built_in
 from tests.browser.panel import ELEMENT_CALL, LIMIT, WIDGET_API, Room, Town, Visit, demand
+from tests.real.install import taken_as
 from tests.real.processes import ROOT
 
 GENERAL = {"en": "Something went wrong", "de": "Etwas ist schief gelaufen"}
@@ -132,3 +133,11 @@ def test_the_lines_leave_all_else_alone(visit: Visit, town: Town, room: Room) ->
     strange = """async (body) => refusal(new Response(body, { status: 403 }))"""
     for body in ("", "no", "null", "[]", '{"io.lotus.limit": 5, "error": 7}'):
         assert page.evaluate(strange, body)["title"] == "You cannot join this call"
+
+
+def test_a_file_or_a_folder_is_taken_of_a_package_and_no_source_maps() -> None:
+    assert taken_as("package/dist/api.js", "dist/api.js") == "api.js"
+    assert taken_as("package/dist/assets/x.js", "dist/") == "assets/x.js"
+    for other in ("package/dist/assets/x.js.map", "package/README.md", "package/dist/other/api.js"):
+        assert taken_as(other, "dist/api.js") == ""
+    assert taken_as("package/dist/assets/x.js.map", "dist/") == ""

@@ -279,6 +279,8 @@ def test_a_moderator_sees_who_is_in_the_call_and_what_was_done(visit: Visit, roo
     done = widget.locator("#decisions li")
     expect(done).to_have_count(1)
     expect(done).to_contain_text("@carol:sandbox was not let in: the call was full")
+    british = re.compile(r"\d{1,2} \w+ \d{4}, \d\d:\d\d")
+    expect(done.locator("time")).to_have_text(british)
 
 
 def test_a_member_without_power_sees_rules_and_no_people(visit: Visit, room: Room) -> None:

@@ -148,7 +148,7 @@ async def test_only_moderators_start_a_call_and_everybody_joins_one(guarded: Wor
     moderated(guarded, OPEN)
     refused = await guarded.ask("alice", OPEN)
     assert refused.status == 403
-    assert refused.json()["error"].startswith("Only moderators may start a call in this room.")
+    assert refused.json()["error"].startswith("Only moderators can start a call in this room.")
     decision = last(guarded)
     assert replay(decision.ruling, guarded.rules) == "refused"
     bob = await join(guarded, "bob", OPEN)
@@ -169,7 +169,7 @@ async def test_the_rooms_own_permission_for_calls_holds_where_it_is_switched_on(
     world.sandbox.homeserver.set_power(OPEN, {MOD: 50}, events=forbidden)
     refused = await world.ask("alice", OPEN, endpoint)
     assert refused.status == 403
-    assert refused.json()["error"].startswith("You may not join calls in this room")
+    assert refused.json()["error"].startswith("You do not have permission to join calls")
     assert (await world.ask("bob", OPEN, endpoint)).status == 200
     world.sandbox.homeserver.set_power(OPEN, {}, events=dict.fromkeys(CALL_MEMBER, 0))
     assert (await world.ask("alice", OPEN, endpoint)).status == 200

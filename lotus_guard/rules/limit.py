@@ -233,10 +233,9 @@ def _not_started(policy: LimitPolicy, user: UserId | None, power: PowerLevels | 
 
 def _full(limit: int, seen: Occupancy, more: str) -> Refuse:
     people = Sentence("call_full_people", {"count": limit})
-    there = Sentence("call_full_there", {"count": seen.taken})
     why = f"{seen.taken} in the call or about to join, {limit} allowed, this user not among them"
     return Refuse(
-        Sentence("call_full", {"people": people, "there": there}),
+        Sentence("call_full", {"people": people}),
         f"{why}{more}",
         {"max_users": limit, "taken": seen.taken, "is_seated": False},
         {"io.lotus.limit": {"max_users": limit, "users": seen.taken}},

@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import define, field
 from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page
 
@@ -17,7 +19,16 @@ AXE = REAL / "npm" / "axe-core" / "axe.min.js"
 WIDGET_API = REAL / "npm" / "matrix-widget-api" / "api.js"
 POWER = {"users": {"@alice:sandbox": 100, "@bob:sandbox": 50}, "users_default": 0}
 PEOPLE = ("alice", "bob", "carol")
+ELEMENT_CALL = REAL / "npm" / "element-call-embedded" / "index.html"
 _numbers = itertools.count(1)
+
+
+def demand(*files: Path) -> None:
+    """Skip where the packages of npm are not there, or fail where they must be."""
+    if not all(file.exists() for file in files):
+        if os.environ.get("REQUIRE_REAL_TESTS"):
+            pytest.fail("the packages of npm are not there: run `make test`")
+        pytest.skip("the packages of npm are not there: run `make test`")
 
 
 @define(eq=False)
@@ -118,6 +129,25 @@ class Visit:
         }
         page.evaluate("a => openWidget(...a)", [url or self.town.panel, who, theme])
         return page.frame_locator("#widget"), page
+
+    def call(
+        self, page: Page, room: Room, guard: str = "", language: str = "en", user: str = "carol"
+    ) -> FrameLocator:
+        """Join a room's call in Element Call, as a widget of a user's client."""
+        page.goto(self.town.url + "/host.html")
+        who = {
+            "homeserver": self.town.homeserver,
+            "guard": guard or self.town.guard,
+            "token": user,
+            "user": f"@{user}:sandbox",
+            "people": [f"@{name}:sandbox" for name in PEOPLE],
+            "room": room.id,
+            "name": "Kitchen",
+            "language": language,
+            "theme": "light",
+        }
+        page.evaluate("who => openCall(who)", who)
+        return page.frame_locator("#widget")
 
     def alone(self, room: Room | str, user: str = "alice", **how: Any) -> Page:
         """Open it on its own, and fill in whose token for which room."""

@@ -15,6 +15,7 @@ from typing import Any
 from klein import Klein
 from twisted.internet.defer import ensureDeferred
 from twisted.web.server import Site
+from twisted.web.static import File
 
 from tests.calls import join
 from tests.real.processes import REAL
@@ -24,6 +25,7 @@ HERE = Path(__file__).parent
 FILES = {
     "host.html": (HERE / "host.html", "text/html; charset=utf-8"),
     "host.js": (HERE / "host.js", "text/javascript; charset=utf-8"),
+    "call.js": (HERE / "call.js", "text/javascript; charset=utf-8"),
     "api.js": (REAL / "npm" / "matrix-widget-api" / "api.js", "text/javascript"),
 }
 
@@ -64,6 +66,10 @@ class Served:
             for room, events in homeserver.rooms.items()
         }
         return json.dumps(state).encode()
+
+    @app.route("/element-call/", branch=True)
+    def element_call(self, request: Any) -> File:
+        return File(str(REAL / "npm" / "element-call-embedded"))
 
     @app.route("/<name>", methods=["GET"])
     def file(self, request: Any, name: str) -> bytes:

@@ -13,7 +13,18 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from lotus_guard.core.power import read_power
 from lotus_guard.rules.limit import Limit
 from lotus_guard.rules.media import Media
-from tests.browser.panel import AXE, LEVELS, LIMIT, QUALITY, WIDGET_API, Room, Town, Visit, findings
+from tests.browser.panel import (
+    AXE,
+    LEVELS,
+    LIMIT,
+    QUALITY,
+    WIDGET_API,
+    Room,
+    Town,
+    Visit,
+    demand,
+    findings,
+)
 from tests.real.processes import ROOT
 
 WANTED = [
@@ -22,15 +33,12 @@ WANTED = [
 ]
 
 
-LIFTED = "Whoever is in the call already joins again to get it back."
+LIFTED = "People already in the call have to rejoin to get it back."
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    if not (AXE.exists() and WIDGET_API.exists()):
-        if os.environ.get("REQUIRE_REAL_TESTS"):
-            pytest.fail("the packages of npm are not there: run `make test`")
-        pytest.skip("the packages of npm are not there: run `make test`")
+    demand(AXE, WIDGET_API)
     made = Town(tmp_path_factory.mktemp("town"))
     yield made
     made.process.kill()
@@ -49,7 +57,7 @@ def room(town: Town) -> Room:
     return town.room()
 
 
-def saved(at: Any, words: str = "It holds within seconds.") -> None:
+def saved(at: Any, words: str = "It takes effect within seconds.") -> None:
     at.locator("#save").click()
     expect(at.locator("#status")).to_have_text(f"Saved. {words}")
 
@@ -61,9 +69,9 @@ def test_a_moderator_sets_rules_in_their_client(visit: Visit, room: Room) -> Non
     room.set(LIMIT, {"max_users": 5, "io.example": [1], "note": "kept"})
     widget, client = visit.widget(room)
     expect(widget.locator("#people")).to_have_value("5")
-    widget.get_by_role("button", name="One person more").click()
+    widget.get_by_role("button", name="One more person").click()
     widget.get_by_role("switch", name="Cameras", exact=True).click()
-    widget.get_by_label("Who may start a call").select_option("level")
+    widget.get_by_label("Who can start a call").select_option("level")
     widget.locator("#limitExempt").select_option("setters")
     widget.locator("#qualityExempt").select_option("level")
     widget.locator("#qualityExempt-level").fill("75")
@@ -87,7 +95,7 @@ def test_what_is_taken_back_leaves_no_trace(visit: Visit, room: Room) -> None:
     widget, _ = visit.widget(room)
     expect(widget.locator("#cameras")).to_have_value("3")
     widget.get_by_role("switch", name="Limit the number of people").click()
-    widget.get_by_label("Who may start a call").select_option("everybody")
+    widget.get_by_label("Who can start a call").select_option("everybody")
     widget.get_by_role("switch", name="Cameras", exact=True).click()
     widget.get_by_role("switch", name="Limit the number of cameras").click()
     for name in ("limitExempt", "qualityExempt"):
@@ -129,17 +137,17 @@ def test_two_moderators_at_once_lose_nothing(visit: Visit, room: Room) -> None:
     room.set(LIMIT, {"max_users": 7, "start_level": 50, "io.other": 1})
     widget.locator("#save").click()
     warning = widget.locator("#trouble")
-    expect(warning).to_contain_text("Somebody else has changed the rules meanwhile")
+    expect(warning).to_contain_text("Somebody else has changed the rules in the meantime")
     expect(warning.locator("li")).to_have_text(
         [
-            "Who may start a call: their new value is shown.",
-            "Number of people: both of you changed it. Yours is shown, and replaces theirs when "
+            "Who can start a call: their new value is shown.",
+            "Number of people: you both changed it. Your value is shown, and replaces theirs when "
             "you save.",
         ]
     )
     assert room.state(LIMIT)["max_users"] == 7, "nothing was saved yet"
     assert room.state(QUALITY) is None
-    expect(widget.get_by_label("Who may start a call")).to_have_value("level")
+    expect(widget.get_by_label("Who can start a call")).to_have_value("level")
     saved(widget)
     assert room.state(LIMIT) == {"max_users": 9, "start_level": 50, "io.other": 1}
     assert room.state(QUALITY) == {"allow_screenshare": False}
@@ -184,8 +192,8 @@ def test_a_homeserver_that_asks_to_wait_is_waited_for(visit: Visit, room: Room) 
     widget.get_by_role("switch", name="Screen sharing").click()
     room.town.control(waits=[1500, 300])
     widget.locator("#save").click()
-    expect(widget.locator("#status")).to_have_text("The homeserver asks to wait for 2 seconds…")
-    expect(widget.locator("#status")).to_have_text("Saved. It holds within seconds.")
+    expect(widget.locator("#status")).to_have_text("Waiting 2 seconds, as the homeserver asked…")
+    expect(widget.locator("#status")).to_have_text("Saved. It takes effect within seconds.")
     assert room.state(QUALITY) == {"allow_screenshare": False}
 
 
@@ -203,7 +211,7 @@ def test_who_does_not_say_who_they_are_sets_rules_all_the_same(visit: Visit, roo
     widget, client = visit.widget(room, client={"refusesOpenId": True})
     expect(widget.locator("#call-trouble")).to_contain_text("You did not allow this page")
     client.evaluate("client.refusesOpenId = false")
-    widget.get_by_role("button", name="Ask again").click()
+    widget.get_by_role("button", name="Try again").click()
     expect(widget.locator("#call-count")).to_have_text("Nobody is in the call.")
     widget.get_by_role("switch", name="Screen sharing").click()
     saved(widget)
@@ -254,7 +262,7 @@ def test_a_frame_without_a_client_takes_no_token(visit: Visit, town: Town) -> No
     widget = page.frame_locator("#widget")
     expect(widget.locator("#status")).to_contain_text("Waiting for your Matrix client")
     page.clock.run_for(21_000)
-    expect(widget.locator("#trouble")).to_contain_text("No Matrix client answers.")
+    expect(widget.locator("#trouble")).to_contain_text("No Matrix client is answering.")
     expect(widget.locator("#alone")).to_be_hidden()
 
 
@@ -265,18 +273,22 @@ def test_a_moderator_sees_who_is_in_the_call_and_what_was_done(visit: Visit, roo
     room.set(LIMIT, {"max_users": 2})
     room.town.control(join=[["alice", room.id], ["bob", room.id]], ask=[["carol", room.id]])
     widget, _ = visit.widget(room)
-    expect(widget.locator("#call-count")).to_have_text("2 people are in the call, of 2.")
+    expect(widget.locator("#call-count")).to_have_text("2 people are in the call (limit: 2).")
     people = widget.locator("#call-people li")
     expect(people).to_have_text(["@alice:sandbox", "@bob:sandbox"])
     done = widget.locator("#decisions li")
     expect(done).to_have_count(1)
     expect(done).to_contain_text("@carol:sandbox was not let in: the call was full")
+    british = re.compile(r"\d{1,2} \w+ \d{4}, \d\d:\d\d")
+    expect(done.locator("time")).to_have_text(british)
 
 
 def test_a_member_without_power_sees_rules_and_no_people(visit: Visit, room: Room) -> None:
     room.set(LIMIT, {"max_users": 2})
     widget, _ = visit.widget(room, "carol")
-    expect(widget.locator("#call-trouble")).to_contain_text("Only those who may set the rules")
+    expect(widget.locator("#call-trouble")).to_contain_text(
+        "Only people who can set this room's rules"
+    )
     expect(widget.locator("#done")).to_be_hidden()
     # Who they are was learnt from the guard: the client's address did not say it.
     expect(widget.locator("#limit-locked")).to_contain_text("yours is 0.")
@@ -308,13 +320,13 @@ def test_a_typed_token_sets_rules_and_is_kept_nowhere(visit: Visit, room: Room) 
     ("homeserver", "token", "room_id", "words"),
     [
         ("", "expired", "!x:sandbox", "does not know this access token"),
-        ("", "alice", "kitchen", "neither a room's address"),
+        ("", "alice", "kitchen", "neither a room address"),
         ("", "alice", "#nothing:sandbox", "does not know that room"),
         ("", "erin", "!panel1:sandbox", "does not allow this. It says: “User @erin:sandbox"),
-        ("http://example.org", "alice", "!x:s", "must begin with https://"),
+        ("http://example.org", "alice", "!x:s", "must start with https://"),
         ("https://user:pw@example.org", "alice", "!x:s", "not the address of a homeserver"),
         ("http://127.0.0.1:9", "alice", "!x:s", "The server cannot be reached."),
-        ("the guard", "alice", "!x:s", "That is no homeserver."),
+        ("the guard", "alice", "!x:s", "This is not a homeserver."),
     ],
 )
 def test_what_goes_wrong_is_said_in_words(
@@ -348,7 +360,7 @@ def test_a_level_that_everybody_has_is_not_saved(visit: Visit, town: Town) -> No
     page.locator("#limitExempt").select_option("level")
     page.locator("#limitExempt-level").fill("10")
     hint = page.locator("#limitExempt-hint")
-    expect(hint).to_have_text("Everybody here has level 10. Enter a higher one.")
+    expect(hint).to_have_text("Everyone here has level 10. Enter a higher one.")
     page.locator("#save").click()
     expect(page.locator("#limitExempt-level")).to_be_focused()
     for wrong in ("", "1.5", "-"):
@@ -364,7 +376,7 @@ def test_nor_is_such_a_level_for_starting_a_call(visit: Visit, room: Room) -> No
     room.set(LIMIT, {"start_level": 0})
     page = visit.alone(room)
     expect(page.locator("#start-hint")).to_have_text(
-        "Everybody here has level 0. Enter a higher one."
+        "Everyone here has level 0. Enter a higher one."
     )
     page.locator("#start-level").fill("1")
     saved(page)
@@ -387,7 +399,7 @@ def test_of_two_ways_to_be_exempt_the_wider_one_is_told_and_both_are_kept(
 ) -> None:
     room.set(LIMIT, {"max_users": 5, "bypass": True, "bypass_level": level})
     page = visit.alone(room)
-    expect(page.locator("#limitExempt-hint")).to_contain_text(f"Those with level {said} or more")
+    expect(page.locator("#limitExempt-hint")).to_contain_text(f"People with level {said} or higher")
     page.locator("#people").fill("6")
     saved(page)
     assert room.state(LIMIT) == {"max_users": 6, "bypass": True, "bypass_level": level}
@@ -410,7 +422,7 @@ def test_who_lifts_a_ban_is_told_how_it_comes_back(
     page.route("**/panel/room", answer)
     visit.fill_in(page, room)
     expect(page.locator("#call-count")).to_have_text("Nobody is in the call.")
-    words = "It holds within seconds." if gives_back else LIFTED
+    words = "It takes effect within seconds." if gives_back else LIFTED
     page.get_by_role("switch", name="Screen sharing").click()
     saved(page, words)
     page.locator("#cameras").fill("3")

@@ -27,7 +27,7 @@ def test_an_operators_language_is_listed_with_what_it_lacks(tmp_path: Path) -> N
     assert lines[0] == f"de: all {most} texts"
     assert lines[2] == (
         f"pl: 1 of {most} texts; said in English: reference, call_full, call_full_people, "
-        "call_full_there, too_many_calls, …"
+        "too_many_calls, start_level, …"
     )
 
 

@@ -33,6 +33,7 @@ REDIS = ["redis-server", "redis-tools", "liblzf1", "libjemalloc2"]
 # Programs of the benchmarks, each with the libraries that no other package here brings along.
 BENCH_TOOLS = [["nginx"], ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"]]
 # The client's side of the Widget API, and the judge of accessibility: a file of each is enough.
+# Element Call is a folder: the pages that clients have built in.
 NPM = {
     "matrix-widget-api": (
         "1.19.0",
@@ -44,8 +45,13 @@ NPM = {
         "axe.min.js",
         "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
     ),
+    "@element-hq/element-call-embedded": (
+        "0.26.1",
+        "dist/",
+        "0zAC8Qh+xNLTqiC7yiosu2NQ7Fw36xR7Gimgmp2WZjTbiPf8b7DmYOBZk0sWFzYbrHHZTeB2wWPDmS3TgYq51g==",
+    ),
 }
-"""Version, file, and the SHA-512 of the package, by its name."""
+"""Version, file or folder (with a slash), and the SHA-512 of the package, by its name."""
 TRIES = 3
 
 
@@ -166,9 +172,9 @@ def debian(name: str, *packages: str) -> None:
         archive.unlink()
 
 
-def npm(name: str, version: str, file: str, digest: str) -> None:
-    """Take one file out of a package of npm's; nothing of it is run here."""
-    folder = REAL / "npm" / name
+def npm(name: str, version: str, wanted: str, digest: str) -> None:
+    """Take a file or a folder out of a package of npm's; nothing of it is run here."""
+    folder = npm_folder(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     run(["npm", "pack", "--silent", "--ignore-scripts", f"{name}@{version}"], folder=folder)
@@ -177,19 +183,36 @@ def npm(name: str, version: str, file: str, digest: str) -> None:
         say(f"{name} {version} is not what it was")
         sys.exit(1)
     with tarfile.open(packed) as archive:
-        found = archive.extractfile(f"package/{file}")
-        assert found is not None, f"{name} has no {file}"
-        (folder / Path(file).name).write_bytes(found.read())
+        for member in archive.getmembers():
+            if taken := taken_as(member.name, wanted):
+                member.name = taken
+                archive.extract(member, folder, filter="data")
     packed.unlink()
+    assert any(folder.iterdir()), f"{name} has no {wanted}"
+
+
+def npm_folder(name: str) -> Path:
+    """Where a package's files are, whoever publishes it."""
+    return REAL / "npm" / name.rpartition("/")[2]
+
+
+def taken_as(member: str, wanted: str) -> str:
+    """Where to put a member of a package; empty for what is not wanted, such as source maps."""
+    path = member.removeprefix("package/")
+    if wanted.endswith("/"):
+        inside = path.startswith(wanted) and not path.endswith(".map")
+        return path.removeprefix(wanted) if inside else ""
+    return Path(path).name if path == wanted else ""
 
 
 def npm_files() -> None:
-    """Get what the panel is tested with."""
+    """Get what the panel and what clients show are tested with."""
     if shutil.which("npm") is None:
-        say("npm is missing: THE PANEL CANNOT BE TESTED. On Debian: apt-get install npm")
+        say("npm is missing: NO CLIENT CAN BE TESTED. On Debian: apt-get install npm")
         return
-    for name, (version, file, digest) in NPM.items():
-        once(f"npm-{name}", version, partial(npm, name, version, file, digest))
+    for name, (version, wanted, digest) in NPM.items():
+        stamp = f"npm-{npm_folder(name).name}"
+        once(stamp, version, partial(npm, name, version, wanted, digest))
 
 
 def benchmarks() -> None:

@@ -120,7 +120,7 @@ def test_only_a_moderator_starts_a_call(stack: Stack) -> None:
     power(stack, room, moderator, 50)
     refused = stack.ask(alice, room)
     assert refused.status == 403
-    assert refused.json()["error"].startswith("Only moderators may start a call in this room.")
+    assert refused.json()["error"].startswith("Only moderators can start a call in this room.")
     first, second = stack.join(moderator, room), stack.join(alice, room)
     hang_up(first)
     time.sleep(4.5)
@@ -135,7 +135,7 @@ def test_the_rooms_own_permission_for_calls_holds(permitting: Stack) -> None:
     power(stack, room, moderator, 50, events={CALL_MEMBER: 50})
     refused = stack.ask(alice, room)
     assert refused.status == 403
-    assert refused.json()["error"].startswith("You may not join calls in this room")
+    assert refused.json()["error"].startswith("You do not have permission to join calls")
     assert stack.ask(moderator, room).status == 200
     power(stack, room, moderator, 50, events={CALL_MEMBER: 0})
     time.sleep(2.1)  # levels are remembered for two seconds where nobody pushes

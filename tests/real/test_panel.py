@@ -187,6 +187,6 @@ def test_rules_are_set_on_its_own_and_the_guard_enforces_them(
     page.fill("#room-id", room)
     page.click("#alone button")
     expect(page.locator("#limit-locked")).to_contain_text("it needs power level 50")
-    expect(page.locator("#call-trouble")).to_contain_text("Only those who may set the rules")
+    expect(page.locator("#call-trouble")).to_contain_text("Only people who can set")
     client.disconnect()
     page.close()

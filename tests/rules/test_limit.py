@@ -74,16 +74,13 @@ def test_nobody_is_refused_while_nobody_knows_who_is_there() -> None:
     assert Fact.ATTENDANCE in LIMIT.needs
 
 
-def test_a_refusal_says_how_many_there_may_be_and_how_many_there_are() -> None:
+def test_a_refusal_names_the_limit_and_never_how_many_are_there() -> None:
     refuse = judged(2, 3, 3)
-    assert said(refuse.sentence) == (
-        "This call is full: it is limited to 2 people, and 3 are in it or about to join. "
-        "Try again when a seat is free."
-    )
+    full = "This call is full: 2 people at most. Try again when a seat is free."
+    assert said(refuse.sentence) == full
     assert refuse.why == "3 in the call or about to join, 2 allowed, this user not among them"
     assert refuse.fields == {"io.lotus.limit": {"max_users": 2, "users": 3}}
-    one = said(judged(1, 1, 1).sentence)
-    assert "it is limited to 1 person, and 1 is in it or about to join" in one
+    assert said(judged(1, 18, 18).sentence).startswith("This call is full: 1 person at most. ")
 
 
 POWER = read_power({"users": {"@mod:s": 50}, "events": {"io.lotus.voice_limit": 60}}, None)

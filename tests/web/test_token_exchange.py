@@ -96,8 +96,8 @@ async def test_both_endpoints_give_the_same_verdict(world: World) -> None:
         assert got.headers["Access-Control-Expose-Headers"] == "Lotus-Guard-Decision"
         assert got.json()["io.lotus.decision"] == decision
         assert got.json()["error"] == (
-            "This call is full: it is limited to 2 people, and 2 are in it or about to join. "
-            f"Try again when a seat is free. (Reference: {decision})"
+            "This call is full: 2 people at most. Try again when a seat is free. "
+            f"(Reference: {decision})"
         )
         assert got.json()["io.lotus.limit"] == {"max_users": 2, "users": 2}
 
@@ -113,8 +113,8 @@ async def test_a_refusal_is_in_the_language_of_who_asks_and_on_record_in_english
     got = await world.request("POST", "/sfu/get", body, german)
     decision = got.headers["Lotus-Guard-Decision"]
     assert got.json()["error"] == (
-        "Dieser Anruf ist voll: Er ist auf 1 Person begrenzt, und 1 ist schon dabei oder tritt "
-        f"gerade bei. Versuche es noch einmal, sobald ein Platz frei ist. (Referenz: {decision})"
+        "Dieser Anruf ist voll: höchstens 1 Person. "
+        f"Versuche es noch einmal, sobald ein Platz frei ist. (Referenz: {decision})"
     )
     assert got.headers["Vary"] == "Accept-Language"
     got = await world.request("POST", "/sfu/get", b"{", german)

@@ -33,5 +33,5 @@ def read_asking(body: bytes) -> Asking:
     room, token = room_in(fields, "room_id"), object_in(fields, "openid_token")
     secret, server = text_of(token, "access_token"), text_of(token, "matrix_server_name")
     if not room or not secret or not server or not fits(server):
-        raise Unreadable("M_BAD_JSON", "The request names no room, or nobody who asks.")
+        raise Unreadable("M_BAD_JSON", "The request does not name both a room and a user.")
     return Asking(room, OpenIdToken(secret, server))

@@ -6,6 +6,10 @@ const PAUSE = 10_000;
 const LONG_PAUSE = 60_000;
 const FINAL = ["guard-outside", "guard-powerless", "guard-unvouched", "not-vouched"];
 
+/** Where the reader lives, if that is known: the same language writes dates in several ways. */
+const localeOf = (language) =>
+  navigator.languages.find((each) => each.split("-")[0] === language) ?? language;
+
 /** The part of the page about the call that runs. */
 export class People {
   /** `onFound` is told all that the guard tells. */
@@ -78,7 +82,7 @@ export class People {
     const how = { dateStyle: "medium", timeStyle: "short" };
     const time = make("time", item);
     time.dateTime = date.toISOString();
-    time.textContent = new Intl.DateTimeFormat(t.language, how).format(date);
+    time.textContent = new Intl.DateTimeFormat(localeOf(t.language), how).format(date);
     writeNaming(make("span", item), sentence, user ?? t("somebody"));
     if (observed) item.append(` ${t("observed")}`);
   }

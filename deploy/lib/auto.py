@@ -85,6 +85,7 @@ def _work(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
     if options.status:
         status(host)
         return
+    host.demand_systemctl()
     settings = read_settings(host, environment)
     if not host.is_in_place:
         say("the guard is not in place (deploy/install does that): nothing to do")

@@ -28,6 +28,8 @@ class Crossing:
         self._host, self._walk, self._settings = host, walk, settings
         self._door, self._now = door, now
         self._is_told = self._is_astray = False
+        self.would_end = False
+        """Whether this is a dry run of one that ends before the move, as Synapse is to be told."""
 
     def needs_a_restart(self) -> bool:
         """Return whether the guard, in place, has its port for the homeserver still to open."""
@@ -48,7 +50,7 @@ class Crossing:
             "stop it",
         )
         walk.step("wait until it answers there", lambda: self._wait(door))
-        self._lead(door)
+        self.would_end = self._lead(door) and walk.dry and not self._now
         found: list[str] = []
         walk.step(
             "ask Synapse whether it hands requests for tokens on to the guard",

@@ -12,10 +12,17 @@ from functools import cached_property
 from pathlib import Path
 
 from deploy.lib import files, registration
-from deploy.lib.host import DROP_IN, GUARD, HOMESERVER_SOCKET, UPSTREAM, Host, Trouble
+from deploy.lib.host import DROP_IN, GUARD, HOMESERVER_SOCKET, Host, Trouble
 from deploy.lib.registration import KEY, Unclear, Way
 from deploy.lib.trial import findings_of
-from deploy.lib.unit import Service, address, directives, environment_of, listen_stream
+from deploy.lib.unit import (
+    Service,
+    address,
+    directives,
+    environment_of,
+    listen_stream,
+    upstream_texts,
+)
 
 REGISTRATION, HS_TOKEN = "LIVEKIT_AS_REGISTRATION_FILE", "LIVEKIT_HS_TOKEN"
 LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
@@ -24,8 +31,6 @@ KNOWS = f"{GUARD}.d/homeserver.conf"
 LISTENS = f"{HOMESERVER_SOCKET}.d/listen.conf"
 ROUTE = "homeserver-route"
 RESTART = "restart Synapse (on its host: systemctl restart matrix-synapse)"
-UNIT_PLACES = ("/lib", "/usr/lib", "/usr/local/lib", "/run", "/etc")
-"""Where units are, each with `systemd/system` below it; what comes later wins."""
 UNKNOWN = f"lk-jwt-service is an application service, and its unit names no {REGISTRATION}"
 _KNOWS = """\
 # Written by deploy/install: the homeserver's port, and what the homeserver proves itself by.
@@ -67,7 +72,7 @@ class Door:
 
     @cached_property
     def _upstream(self) -> dict[str, str]:
-        return environment_of(self.host, _upstream_texts(self.host))
+        return environment_of(self.host, upstream_texts(self.host))
 
     @property
     def registration(self) -> str:
@@ -219,19 +224,6 @@ class Door:
 
 def _port(base: str | None) -> int:
     return Way(f"{KEY}: {base}".encode()).port if base else 0
-
-
-def _upstream_texts(host: Host) -> list[str]:
-    """Read the unit of lk-jwt-service and its drop-ins, wherever they are."""
-    found: dict[str, Path] = {}
-    for place in UNIT_PLACES:
-        directory = host.path(f"{place}/systemd/system")
-        for path in (directory / UPSTREAM, *(directory / f"{UPSTREAM}.d").glob("*.conf")):
-            if path.is_file():
-                found[path.name] = path
-    drop_ins = sorted(name for name in found if name != UPSTREAM)
-    names = [*([UPSTREAM] if UPSTREAM in found else []), *drop_ins]
-    return [found[name].read_text(errors="replace") for name in names]
 
 
 def led_astray(release: Path, env: Mapping[str, str]) -> str:

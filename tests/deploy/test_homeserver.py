@@ -103,7 +103,9 @@ def test_who_does_not_want_to_wait_need_not(host: Host, synapse: Synapse) -> Non
 
 @pytest.mark.parametrize("words", [[], ["--move-now"]], ids=["waits", "moves now"])
 def test_a_dry_run_says_where_it_would_end(host: Host, synapse: Synapse, words: list[str]) -> None:
-    dry = host.install("--dry-run", *words).stdout.splitlines()
+    done = host.install("--dry-run", *words)
+    assert done.returncode == (0 if words else NOT_NOW), "as the run itself would"
+    dry = done.stdout.splitlines()
     assert_untouched(host, synapse)
     of_the_line = f"would: {synapse.path}: requests for tokens are handed on to "
     assert [line.startswith(of_the_line) for line in dry].count(True) == 1

@@ -427,12 +427,12 @@ def test_a_password_that_the_guard_takes_from_a_file_only_wants_a_credential(
     (tmp_path / "password").write_text("secret")
     given = {**GOOD, name: str(tmp_path / "password")}
     with pytest.raises(Trouble, match="systemctl edit") as caught:
-        answers.collect(given, known, {}, ask=False)
+        answers.given(given, known, {})
     assert caught.value.code is Exit.USAGE
     credential = "[Service]\nLoadCredential=redis:/etc/redis-password\n"
     texts = [f"{credential}Environment={name}=%d/redis\n"]
     files.write(tmp_path / "etc/redis-password", "secret")
-    found = answers.collect(given, known, answers.held(host, texts), ask=False)
+    found = answers.given(given, known, answers.held(host, texts))
     assert found == GOOD
 
 

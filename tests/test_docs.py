@@ -246,11 +246,12 @@ def test_every_command_is_run_by_a_test_or_marked() -> None:
 
 
 def test_every_kind_of_block_is_looked_at() -> None:
-    """nginx by tests/real/test_proxies.py, sh by tests/deploy/test_shell.py, the others here.
+    """Proxies by tests/real/test_proxies.py, sh by tests/deploy/test_shell.py, the others here.
 
-    Python is run by tests/test_documented_rule.py.
+    Python is run by tests/test_documented_rule.py, Nix parsed by tests/packages/test_other_ways.py.
     """
-    assert {kind for _, kind, _ in blocks()} <= {"sh", "yaml", "nginx", "python", ""}
+    proxies = {"nginx", "caddy", "haproxy"}
+    assert {kind for _, kind, _ in blocks()} <= {"sh", "yaml", "python", "nix", "", *proxies}
     assert {page for page, _, _ in blocks("python")} == {"architecture.md"}
     other = [(page, text) for page, _, text in blocks("") if not is_known(text)]
     assert other == []
@@ -263,7 +264,7 @@ def is_known(text: str) -> bool:
         for mark in (
             "──▶",
             "replay  the same",
-            *("handle_path", "backend jwt", "table inet", "handle /panel/"),
+            *("table inet", "handle /panel/"),
             *("/addwidget", "<meta name"),  # looked at by tests/web/panel/test_files.py
         )
     )

@@ -72,7 +72,7 @@ def _read_files(found: dict[str, str], known: set[str]) -> None:
     if both:
         key, colon, secret = _text("LIVEKIT_KEY_FILE", both).partition(":")
         if not colon or not key.strip() or not secret.strip():
-            text = f"LIVEKIT_KEY_FILE: {both} is not of that form; wanted: one line `key: secret`"
+            text = f"LIVEKIT_KEY_FILE: {both} has another form; wanted: one line `key: secret`"
             raise Trouble(text, Exit.USAGE)
         found.update(LIVEKIT_KEY=key.strip(), LIVEKIT_SECRET=secret.strip())
     for name in [name for name in found if name.endswith("_FROM_FILE")]:

@@ -31,7 +31,7 @@ KNOWS = f"{GUARD}.d/homeserver.conf"
 LISTENS = f"{HOMESERVER_SOCKET}.d/listen.conf"
 ROUTE = "homeserver-route"
 RESTART = "restart Synapse (on its host: systemctl restart matrix-synapse)"
-UNKNOWN = f"lk-jwt-service is an application service, and its unit names no {REGISTRATION}"
+UNKNOWN = f"lk-jwt-service is an application service, but its unit doesn't name {REGISTRATION}"
 _KNOWS = """\
 # Written by deploy/install: the homeserver's port, and what the homeserver proves itself by.
 """
@@ -176,14 +176,16 @@ class Door:
         if trouble or way is None:
             return f"{trouble or f'{self.path} has no {KEY}'}. By hand: {line}"
         if not self.url:
-            return f"{LISTEN} is no TCP port. By hand: {KEY} in the registration that Synapse reads"
+            return (
+                f"{LISTEN} is not a TCP port. By hand: {KEY} in the registration that Synapse reads"
+            )
         if self.is_led_here or self._leads_to_upstream(way):
             return ""
         text = f"{self.path} leads to {way.url}, which is not lk-jwt-service on loopback"
         if not way.is_loopback and registration.is_ours(way.host):
-            text += f". By hand: {LISTEN}=tcp:8069:interface={way.host} for the guard, should no "
-            return f"{text}stranger reach that address, and its port 8069 in that line"
-        return f"{text}. By hand, should it end there: {line}"
+            text += f". By hand: {LISTEN}=tcp:8069:interface={way.host} for the guard, if no "
+            return f"{text}stranger can reach that address, and port 8069 in that line"
+        return f"{text}. By hand, if it ends there: {line}"
 
     def _leads_to_upstream(self, way: Way) -> bool:
         ports = {_port(self.service.public), _port(self.service.upstream)}

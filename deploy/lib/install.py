@@ -110,8 +110,9 @@ class Install:
         if not walk.dry:
             say(f"the guard is in place: {self._service().public}")
         if self._crossing.would_end:
-            text = f"the first run would end before the move, with {Exit.NOT_NOW:d}: Synapse has "
-            raise Trouble(text + "to be restarted, and the command run again", Exit.NOT_NOW)
+            text = f"the first run would stop before the move, with exit code {Exit.NOT_NOW:d}: "
+            text += "restart Synapse after that run, then run the command again"
+            raise Trouble(text, Exit.NOT_NOW)
 
     def _settle(self) -> None:
         """Come to terms with a deployment that was broken off."""
@@ -169,11 +170,11 @@ class Install:
             f"write {host.environment_file} ({names})",
             lambda: answers.store(host, self._texts, self._values),
             lambda: _put_back(before),
-            "the settings as they were",
+            "restore the settings",
         )
         if self._door().is_wanted:
             names = f"{KNOWS}, {LISTENS}" if self._door().listens else KNOWS
-            step(f"unit: {names}", self._open_a_door, self._restore_units, "the units as they were")
+            step(f"unit: {names}", self._open_a_door, self._restore_units, "restore the units")
 
     def _open_a_door(self) -> None:
         host, door = self._host, self._door()
@@ -198,7 +199,7 @@ class Install:
             except Trouble:
                 run([command, "--system", "--user-group", *home, *shell, users[-1]])
 
-        self._walk.step(f"make the user {users[-1]}, should it not be there", make)
+        self._walk.step(f"make the user {users[-1]}, if it is missing", make)
 
     @property
     def _is_to_be_built(self) -> bool:
@@ -218,7 +219,7 @@ class Install:
 
     def _update(self, revision: str) -> None:
         """Bring units and release up to date, the guard being in place."""
-        say("the guard is in place and well")
+        say("the guard is in place and working")
         current = self._releases.current
         if revision != current:
             self._deployment.gates(revision)
@@ -248,7 +249,7 @@ class Install:
         host, walk, before = self._host, self._walk, self._releases.current
         waited = host.waits
         if waited:  # for Synapse asks nobody else any more
-            text = "the guard serves the homeserver alone"
+            text = "the guard serves only the homeserver's port"
             walk.step(text, lambda: None, self._wait_again, f"{text} again")
         service = self._service()
         release = self._releases.directory(revision)
@@ -269,13 +270,13 @@ class Install:
             f"move lk-jwt-service to {service.upstream}",
             self._move_upstream,
             self._move_back,
-            f"lk-jwt-service back on {service.public}",
+            f"move lk-jwt-service back to {service.public}",
         )
         walk.step("start the guard", self._start, self._stop, "stop the guard")
         walk.step("wait until it answers", self._deployment.wait)
         if not walk.dry:
             away = time.monotonic() - began
-            say(f"  tokens were out of reach for less than {away:.1f} s")
+            say(f"  nobody could get a token for {away:.1f} s at most")
         seconds = min(5.0, self._settings.probe_seconds)
         walk.step(f"probe it for {seconds:g} s", lambda: self._deployment.watch(seconds))
 
@@ -287,7 +288,7 @@ class Install:
             lambda: check_offline(self._host, release, self._service()),
         )
         self._walk.step(
-            f"gate: start on spare ports before {now}, probe every endpoint, lotus-guard check",
+            f"gate: start in front of {now} on spare ports, probe every endpoint, full check",
             lambda: self._try_out(release, now),
         )
 
@@ -319,7 +320,7 @@ class Install:
             host.systemctl("daemon-reload")
 
         self._walk.step(
-            f"units: {', '.join(names)}", install, self._restore_units, "the units as they were"
+            f"units: {', '.join(names)}", install, self._restore_units, "restore the units"
         )
 
     def _put(self, path: Path, content: bytes | None) -> None:
@@ -438,10 +439,14 @@ def _work(options: argparse.Namespace, tree: Path, environment: Mapping[str, str
 def main(arguments: Sequence[str], tree: Path, environment: Mapping[str, str] = os.environ) -> int:
     """Run the command from this tree; gives its exit code."""
     parser = argparse.ArgumentParser(prog="install", description=__doc__)
-    parser.add_argument("--root", default="/", help="work below this directory, for trying")
-    parser.add_argument("--dry-run", action="store_true", help="say every step, change nothing")
+    parser.add_argument("--root", default="/", help="use this directory as the root, for testing")
     parser.add_argument(
-        NOW, action="store_true", help="do not wait until Synapse hands on to the guard"
+        "--dry-run",
+        action="store_true",
+        help="print every step and change nothing; fails where the run would",
+    )
+    parser.add_argument(
+        NOW, action="store_true", help="don't wait for Synapse to forward to the guard"
     )
     options = parser.parse_args(arguments)
     return guarded(lambda: _work(options, tree, environment))

@@ -163,7 +163,7 @@ def test_all_that_is_in_the_way_is_said_before_anything_is_built(
         )
     assert done.returncode == 4, done.stdout
     for part in (
-        "wanted: 1e+09 (FREE_MB)",
+        "wanted: 1e+09 MB (FREE_MB)",
         "did you mean LOTUS_GUARD_LOG_FORMAT?",
         "LIVEKIT_SECRET: LiveKit's API secret",
         f"lk-jwt-service answers neither at {host.url}",

@@ -13,7 +13,13 @@ from typing import Any
 from tests.real.processes import REAL, Process, free_port
 
 TICKS = os.sysconf("SC_CLK_TCK")
-_DEBIAN = {"nginx": "usr/sbin/nginx", "wrk": "usr/bin/wrk", "redis-server": "usr/bin/redis-server"}
+_DEBIAN = {
+    "caddy": "usr/bin/caddy",
+    "haproxy": "usr/sbin/haproxy",
+    "nginx": "usr/sbin/nginx",
+    "redis-server": "usr/bin/redis-server",
+    "wrk": "usr/bin/wrk",
+}
 
 
 LEFT_OUT = 3

@@ -244,11 +244,14 @@ def test_every_command_is_run_by_a_test_or_marked() -> None:
 
 
 def test_every_kind_of_block_is_looked_at() -> None:
-    """nginx by tests/real/test_proxies.py, sh by tests/deploy/test_shell.py, the others here.
+    """Proxies by tests/real/test_proxies.py, sh by tests/deploy/test_shell.py, the others here.
 
-    Python is run by tests/test_documented_rule.py, js by tests/browser/test_element_call.py.
+    Python is run by tests/test_documented_rule.py, js by tests/browser/test_element_call.py, and
+    Nix is parsed by tests/packages/test_other_ways.py.
     """
-    assert {kind for _, kind, _ in blocks()} <= {"sh", "yaml", "nginx", "python", "js", ""}
+    proxies = {"nginx", "caddy", "haproxy"}
+    kinds = {"sh", "yaml", "python", "js", "nix", "", *proxies}
+    assert {kind for _, kind, _ in blocks()} <= kinds
     assert {page for page, _, _ in blocks("python")} == {"architecture.md"}
     assert {page for page, _, _ in blocks("js")} == {"clients.md"}
     other = [(page, text) for page, _, text in blocks("") if not is_known(text)]
@@ -262,7 +265,7 @@ def is_known(text: str) -> bool:
         for mark in (
             "──▶",
             "replay  the same",
-            *("handle_path", "backend jwt", "table inet", "handle /panel/"),
+            *("table inet", "handle /panel/"),
             *("/addwidget", "<meta name"),  # looked at by tests/web/panel/test_files.py
         )
     )

@@ -7,7 +7,7 @@ which systemd reads as root and hands over. A file that is there is never change
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from getpass import getpass
 from pathlib import Path
 
@@ -30,27 +30,36 @@ def known_names(sample: str) -> set[str]:
     return set(re.findall(r"^#?([A-Z_]+)=", sample, re.MULTILINE))
 
 
-def collect(
-    environment: Mapping[str, str], known: set[str], held: Mapping[str, str], ask: bool
+def given(
+    environment: Mapping[str, str], known: set[str], held: Mapping[str, str]
 ) -> dict[str, str]:
-    """Put together what the guard is told; raises Trouble with everything that is missing.
-
-    `held` has what files say already. With `ask`, a person is asked for what is missing.
-    """
+    """Return what the environment says that files, as `held`, do not say yet; raises Trouble."""
     found = {name: value for name, value in environment.items() if name in known and value}
     found = {n: v for n, v in found.items() if n.removesuffix("_FROM_FILE") not in held}
     _read_files(found, known)
-    found = {name: value for name, value in found.items() if name not in held}
-    missing = [name for name in WANTED if name not in found and name not in held]
-    if ask:
-        for name in missing:
-            prompt = f"{name}, {WANTED[name]}: "
-            found[name] = (getpass(prompt) if name in SECRET else input(prompt)).strip()
-        missing = [name for name in missing if not found[name]]
-    if missing:
-        lines = "".join(f"\n  {name}: {WANTED[name]}" for name in missing)
-        raise Trouble(f"not set; wanted in the environment:{lines}", Exit.USAGE)
-    return found
+    return {name: value for name, value in found.items() if name not in held}
+
+
+def missing(found: Mapping[str, str], held: Mapping[str, str]) -> list[str]:
+    """Name what the guard needs and nobody has said yet."""
+    return [name for name in WANTED if not found.get(name) and name not in held]
+
+
+def ask_for(names: Iterable[str]) -> dict[str, str]:
+    """Ask a person for settings; secrets are not shown."""
+    prompts = {name: f"{name}, {WANTED[name]}: " for name in names}
+    return {
+        name: (getpass(prompt) if name in SECRET else input(prompt)).strip()
+        for name, prompt in prompts.items()
+    }
+
+
+def demand(found: Mapping[str, str], held: Mapping[str, str]) -> None:
+    """Raise Trouble with all settings that are missing."""
+    names = missing(found, held)
+    if names:
+        lines = "".join(f"\n  {name}: {WANTED[name]}" for name in names)
+        raise Trouble(f"missing settings; set these environment variables:{lines}", Exit.USAGE)
 
 
 def _read_files(found: dict[str, str], known: set[str]) -> None:
@@ -63,7 +72,7 @@ def _read_files(found: dict[str, str], known: set[str]) -> None:
     if both:
         key, colon, secret = _text("LIVEKIT_KEY_FILE", both).partition(":")
         if not colon or not key.strip() or not secret.strip():
-            text = f"LIVEKIT_KEY_FILE: {both} is not of that form; wanted: one line `key: secret`"
+            text = f"LIVEKIT_KEY_FILE: {both} has another form; wanted: one line `key: secret`"
             raise Trouble(text, Exit.USAGE)
         found.update(LIVEKIT_KEY=key.strip(), LIVEKIT_SECRET=secret.strip())
     for name in [name for name in found if name.endswith("_FROM_FILE")]:

@@ -33,7 +33,7 @@ def deploy(host: Host, source: Source, settings: Settings, walk: Walk) -> None:
     say(f"{releases.current} runs, the source has {revision}")
     service = deployment.service()
     if not probe.is_upstream(service.upstream):
-        text = f"lk-jwt-service does not answer at {service.upstream}: no time to deploy"
+        text = f"lk-jwt-service does not answer at {service.upstream}: not deploying now"
         raise Trouble(text, Exit.NOT_NOW)
     try:
         build(host, source, revision, settings.free_mb, walk)
@@ -85,6 +85,7 @@ def _work(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
     if options.status:
         status(host)
         return
+    host.demand_systemctl()
     settings = read_settings(host, environment)
     if not host.is_in_place:
         say("the guard is not in place (deploy/install does that): nothing to do")
@@ -102,7 +103,7 @@ def _work(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
 def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
     """Run the command; gives its exit code."""
     parser = argparse.ArgumentParser(prog="auto-deploy", description=__doc__)
-    parser.add_argument("--root", default="/", help="work below this directory, for trying")
-    parser.add_argument("--status", action="store_true", help="say what runs, and change nothing")
+    parser.add_argument("--root", default="/", help="use this directory as the root, for testing")
+    parser.add_argument("--status", action="store_true", help="print what runs, and change nothing")
     parser.add_argument("--retry", action="store_true", help="forget which revisions were refused")
     return guarded(lambda: _work(parser.parse_args(arguments), environment))

@@ -30,11 +30,14 @@ def build(host: Host, source: Source, revision: str, free_mb: float, walk: Walk)
         walk.step(f"release {revision} is built already", lambda: None)
         return
     tree, python = release / "source", release / "venv/bin/python"
-    walk.step(f"is there room for it: {free_mb:g} MB", lambda: _demand_room(releases, free_mb))
+    walk.step(
+        f"check that {free_mb:g} MB of the disk are free",
+        lambda: demand_room(releases, revision, free_mb),
+    )
     walk.step(f"clear {release}", lambda: shutil.rmtree(release, ignore_errors=True))
     walk.step(f"write the files of {revision}", lambda: source.export(revision, tree))
     walk.step("gate: byte-compile every file", lambda: compile_all(tree))
-    walk.step("make pip's own environment, where it is missing", lambda: _make_tools(host))
+    walk.step("make pip's own environment, if it is missing", lambda: _make_tools(host))
     walk.step("make the virtual environment", lambda: _make_environment(release / "venv"))
     walk.step(
         f"install what {REQUIREMENTS} pins, by hash",
@@ -46,12 +49,13 @@ def build(host: Host, source: Source, revision: str, free_mb: float, walk: Walk)
         "install the package itself",
         lambda: _pip(host, python, Exit.REFUSED, "install", *_OFFLINE, tree),
     )
-    walk.step("bring it to the disk and mark it finished", lambda: releases.finish(revision))
+    walk.step("flush it to disk and mark it finished", lambda: releases.finish(revision))
 
 
-def _demand_room(releases: Releases, wanted: float) -> None:
-    if releases.free_mb < wanted:
-        text = f"{releases.opt} has {releases.free_mb:.0f} MB left; wanted: {wanted:g} (FREE_MB)"
+def demand_room(releases: Releases, revision: str, wanted: float) -> None:
+    """Raise Trouble where the disk is too full for a release that is still to be built."""
+    if not releases.is_finished(revision) and releases.free_mb < wanted:
+        text = f"{releases.opt} has {releases.free_mb:.0f} MB left; wanted: {wanted:g} MB (FREE_MB)"
         raise Trouble(text, Exit.NOT_NOW)
 
 

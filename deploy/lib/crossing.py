@@ -28,6 +28,8 @@ class Crossing:
         self._host, self._walk, self._settings = host, walk, settings
         self._door, self._now = door, now
         self._is_told = self._is_astray = False
+        self.would_end = False
+        """Whether this is a dry run of one that ends before the move, as Synapse is to be told."""
 
     def needs_a_restart(self) -> bool:
         """Return whether the guard, in place, has its port for the homeserver still to open."""
@@ -42,16 +44,16 @@ class Crossing:
         waited = self._host.waits
         undo = None if waited else self._stop
         walk.step(
-            f"start the guard for the homeserver alone: {door.url}",
+            f"start the guard on the homeserver's port only: {door.url}",
             lambda: self._start(door, texts),
             undo,
             "stop it",
         )
         walk.step("wait until it answers there", lambda: self._wait(door))
-        self._lead(door)
+        self.would_end = self._lead(door) and walk.dry and not self._now
         found: list[str] = []
         walk.step(
-            "ask Synapse whether it hands requests for tokens on to the guard",
+            "ask Synapse whether it forwards token requests to the guard",
             lambda: found.append(self._astray(release, door.service)),
         )
         if walk.dry:
@@ -73,20 +75,20 @@ class Crossing:
         if door.by_hand:
             say(f"note: {door.by_hand}; then {RESTART}")
         if not self._now:
-            say("would: end here with 4 unless Synapse hands on to the guard already")
+            say("would: stop here with exit code 4 unless Synapse already forwards to the guard")
 
     def after_the_move(self) -> None:
         """Let the registration lead to the guard, which is in place."""
         door = self._door()
         if (self._host.units / WAITING).exists():
-            self._walk.step("the guard serves all its ports from now on", self._forget)
+            self._walk.step("let the guard serve all its ports", self._forget)
         if not door.is_wanted or self._is_told:
             return
         if door.by_hand:
             say(f"note: {door.by_hand}; then {RESTART}")
         elif self._lead(door) or self._is_astray:
             would = "would: " if self._walk.dry else ""
-            say(f"{would}now {RESTART}: what it hands on goes past the guard until then, or fails")
+            say(f"{would}now {RESTART}: until then, what it forwards bypasses the guard or fails")
 
     def environment(self, service: Service) -> dict[str, str]:
         """The environment of a `lotus-guard check`, which may ask as a user."""
@@ -100,11 +102,11 @@ class Crossing:
             return False
         if door.is_led_here:
             if not door.is_recorded:  # by the operator, who may rely on deploy/revert all the same
-                text = "write down what deploy/revert puts back into the registration"
+                text = "record what deploy/revert restores in the registration"
                 self._walk.step(text, door.write_record, door.forget_record, "forget it")
             return False
-        text = f"{door.path}: requests for tokens are handed on to {door.url}"
-        self._walk.step(text, door.lead_here, door.lead_back, "the registration as it was")
+        text = f"{door.path}: token requests are forwarded to {door.url}"
+        self._walk.step(text, door.lead_here, door.lead_back, "restore the registration")
         return True
 
     def _start(self, door: Door, texts: list[str]) -> None:

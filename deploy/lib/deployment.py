@@ -54,7 +54,7 @@ class Deployment:
         releases.pardon(revision)  # it was refused once, and somebody wants it all the same
         walk.step("back up the state and the unit", lambda: self._back_up(revision))
         walk.step(
-            f"write down that {revision} follows {before}",
+            f"record the switch from {before} to {revision}",
             lambda: releases.begin(Pending(revision, before)),
         )
         walk.step(f"current: {revision}", lambda: releases.point("current", revision))
@@ -65,14 +65,14 @@ class Deployment:
         pending, releases = self._releases.pending, self._releases
         if pending is None:
             return
-        say(f"an earlier run was broken off on its way to {pending.revision}")
+        say(f"an earlier run was interrupted while switching to {pending.revision}")
         why = releases.refused(pending.revision)
         if why is not None:
             self._roll_back(pending, why)
         elif releases.current == pending.revision:
             self._finish(pending)
         else:
-            self._walk.step("it had not switched yet: forget it", releases.end)
+            self._walk.step("it had not switched yet: discard that", releases.end)
 
     def _finish(self, pending: Pending) -> None:
         try:
@@ -102,7 +102,7 @@ class Deployment:
             f"back to {pending.before}", lambda: self._releases.point("current", pending.before)
         )
         self._walk.step("forget the switch", self._releases.end)
-        text = "the guard was taken out meanwhile (deploy/revert); nothing was started"
+        text = "the guard was removed meanwhile (deploy/revert); nothing was started"
         raise Trouble(text, Exit.NOT_NOW)
 
     def _roll_back(self, pending: Pending, why: str) -> None:
@@ -110,16 +110,16 @@ class Deployment:
         releases, step = self._releases, self._walk.step
         say(f"failed: {why}")
         self._try(
-            f"write down not to try {pending.revision} again",
+            f"record that {pending.revision} must not be tried again",
             lambda: releases.refuse(pending.revision, why),
         )
         step(f"back to {pending.before}", lambda: releases.point("current", pending.before))
-        self._try("put the unit back", lambda: self._restore_unit(pending.revision))
+        self._try("restore the unit", lambda: self._restore_unit(pending.revision))
         # systemd starts a crashed release again by itself: one that is still on its feet would
         # make the tables others once more, after they were put back.
         self._try(f"systemctl stop {GUARD}", lambda: self._host.systemctl("stop", GUARD))
         self._try(
-            "put the state back, if it has been made another",
+            "restore the state, if its tables were changed",
             lambda: self._restore_state(pending.revision),
         )
         text = f"{pending.revision} was rolled back to {pending.before}: {why}"
@@ -129,8 +129,8 @@ class Deployment:
             seconds = min(ROLLBACK_SECONDS, self._settings.probe_seconds)
             step(f"probe it for {seconds:g} s", lambda: self.watch(seconds))
         except Trouble as another:
-            text = f"{text}\nand {pending.before} is not well either: {another}"
-            text += "\nwanted: somebody who looks; deploy/revert takes the guard out"
+            text = f"{text}\nand {pending.before} is not working either: {another}"
+            text += "\nwanted: look at it now; deploy/revert removes the guard"
             raise Trouble(text, Exit.HELPLESS) from None
         step("forget the switch", releases.end)
         releases.remove(pending.revision)
@@ -216,5 +216,5 @@ class Deployment:
         kept = self._releases.backup(revision) / "state.sqlite"
         path = self.service().state_file(self._host.state)
         if path and kept.is_file() and state.schema(kept) != state.schema(path):
-            say("  the failed release has made the tables others: the backup goes back")
+            say("  the failed release changed the tables: restoring the backup")
             state.put_back(kept, path)

@@ -40,11 +40,11 @@ def guarded(work: Callable[[], None]) -> int:
         say(str(trouble))
         return int(trouble.code)
     except Ended as why:
-        say(f"ended by {why}; the next run continues from here")
+        say(f"interrupted by {why}; the next run continues from here")
         return int(Exit.NOT_NOW)
     except Exception:
         say(traceback.format_exc())
-        say("this is a bug of the deployer, or a disk in trouble; nothing more was done")
+        say("this is a bug in the deployer, or a disk problem; nothing more was done")
         return int(Exit.BUG)
     return int(Exit.OK)
 
@@ -64,7 +64,9 @@ def locked(host: Host) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Trouble("another deployer is at work; wanted: patience", Exit.BUSY) from None
+            raise Trouble(
+                "another deployer is running; wanted: wait until it has finished", Exit.BUSY
+            ) from None
         os.set_inheritable(file.fileno(), True)
         yield
 
@@ -72,7 +74,7 @@ def locked(host: Host) -> Iterator[None]:
 def demand_root(host: Host, user: int) -> None:
     """Raise Trouble where a user works on this very machine who is not root."""
     if host.root == Path("/") and user != 0:
-        raise Trouble("this is for root, who alone may change units; wanted: sudo", Exit.USAGE)
+        raise Trouble("only root can change units; wanted: sudo", Exit.USAGE)
 
 
 def demand_ownership(directory: Path, user: int) -> None:
@@ -84,6 +86,8 @@ def demand_ownership(directory: Path, user: int) -> None:
         return
     found = directory.stat()
     if found.st_uid not in (0, user) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        text = f"others than root may write in {directory}, and root runs what is there; wanted: "
-        text += f"chown root: {directory} && chmod go-w {directory}, after a look at what is in it"
+        text = (
+            f"users other than root can write to {directory}, and root runs what is there; wanted: "
+        )
+        text += f"chown root: {directory} && chmod go-w {directory}, after checking what is in it"
         raise Trouble(text, Exit.USAGE)

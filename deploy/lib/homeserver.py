@@ -12,10 +12,17 @@ from functools import cached_property
 from pathlib import Path
 
 from deploy.lib import files, registration
-from deploy.lib.host import DROP_IN, GUARD, HOMESERVER_SOCKET, UPSTREAM, Host, Trouble
+from deploy.lib.host import DROP_IN, GUARD, HOMESERVER_SOCKET, Host, Trouble
 from deploy.lib.registration import KEY, Unclear, Way
 from deploy.lib.trial import findings_of
-from deploy.lib.unit import Service, address, directives, environment_of, listen_stream
+from deploy.lib.unit import (
+    Service,
+    address,
+    directives,
+    environment_of,
+    listen_stream,
+    upstream_texts,
+)
 
 REGISTRATION, HS_TOKEN = "LIVEKIT_AS_REGISTRATION_FILE", "LIVEKIT_HS_TOKEN"
 LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
@@ -24,9 +31,7 @@ KNOWS = f"{GUARD}.d/homeserver.conf"
 LISTENS = f"{HOMESERVER_SOCKET}.d/listen.conf"
 ROUTE = "homeserver-route"
 RESTART = "restart Synapse (on its host: systemctl restart matrix-synapse)"
-UNIT_PLACES = ("/lib", "/usr/lib", "/usr/local/lib", "/run", "/etc")
-"""Where units are, each with `systemd/system` below it; what comes later wins."""
-UNKNOWN = f"lk-jwt-service is an application service, and its unit names no {REGISTRATION}"
+UNKNOWN = f"lk-jwt-service is an application service, but its unit doesn't name {REGISTRATION}"
 _KNOWS = """\
 # Written by deploy/install: the homeserver's port, and what the homeserver proves itself by.
 """
@@ -67,7 +72,7 @@ class Door:
 
     @cached_property
     def _upstream(self) -> dict[str, str]:
-        return environment_of(self.host, _upstream_texts(self.host))
+        return environment_of(self.host, upstream_texts(self.host))
 
     @property
     def registration(self) -> str:
@@ -171,14 +176,16 @@ class Door:
         if trouble or way is None:
             return f"{trouble or f'{self.path} has no {KEY}'}. By hand: {line}"
         if not self.url:
-            return f"{LISTEN} is no TCP port. By hand: {KEY} in the registration that Synapse reads"
+            return (
+                f"{LISTEN} is not a TCP port. By hand: {KEY} in the registration that Synapse reads"
+            )
         if self.is_led_here or self._leads_to_upstream(way):
             return ""
         text = f"{self.path} leads to {way.url}, which is not lk-jwt-service on loopback"
         if not way.is_loopback and registration.is_ours(way.host):
-            text += f". By hand: {LISTEN}=tcp:8069:interface={way.host} for the guard, should no "
-            return f"{text}stranger reach that address, and its port 8069 in that line"
-        return f"{text}. By hand, should it end there: {line}"
+            text += f". By hand: {LISTEN}=tcp:8069:interface={way.host} for the guard, if no "
+            return f"{text}stranger can reach that address, and port 8069 in that line"
+        return f"{text}. By hand, if it ends there: {line}"
 
     def _leads_to_upstream(self, way: Way) -> bool:
         ports = {_port(self.service.public), _port(self.service.upstream)}
@@ -219,19 +226,6 @@ class Door:
 
 def _port(base: str | None) -> int:
     return Way(f"{KEY}: {base}".encode()).port if base else 0
-
-
-def _upstream_texts(host: Host) -> list[str]:
-    """Read the unit of lk-jwt-service and its drop-ins, wherever they are."""
-    found: dict[str, Path] = {}
-    for place in UNIT_PLACES:
-        directory = host.path(f"{place}/systemd/system")
-        for path in (directory / UPSTREAM, *(directory / f"{UPSTREAM}.d").glob("*.conf")):
-            if path.is_file():
-                found[path.name] = path
-    drop_ins = sorted(name for name in found if name != UPSTREAM)
-    names = [*([UPSTREAM] if UPSTREAM in found else []), *drop_ins]
-    return [found[name].read_text(errors="replace") for name in names]
 
 
 def led_astray(release: Path, env: Mapping[str, str]) -> str:

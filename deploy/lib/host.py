@@ -129,8 +129,10 @@ class Host:
 
     @classmethod
     def of(cls, root: str, environment: Mapping[str, str]) -> "Host":
-        """Make a Host of --root and $SYSTEMCTL."""
-        return cls(Path(root).resolve(), environment.get("SYSTEMCTL") or "systemctl")
+        """Make a Host of --root and $SYSTEMCTL; another root has no systemctl but that."""
+        path = Path(root).resolve()
+        own = "systemctl" if path == Path("/") else ""
+        return cls(path, environment.get("SYSTEMCTL") or own)
 
     def path(self, absolute: str) -> Path:
         """Return a path below the root."""
@@ -191,8 +193,16 @@ class Host:
         """Return whether systemd holds the guard's port."""
         return (self.units / SOCKET).exists()
 
+    def demand_systemctl(self) -> None:
+        """Raise Trouble where only the systemd of the machine itself could be asked."""
+        if not self.systemctl_command:
+            text = f"--root {self.root}: this machine's systemd does not run the units below it; "
+            text += "wanted: --dry-run, or SYSTEMCTL=COMMAND in the environment"
+            raise Trouble(text, Exit.USAGE)
+
     def systemctl(self, *words: str, seconds: float = 120.0) -> str:
         """Run systemctl; raises Trouble where it fails."""
+        self.demand_systemctl()
         return run([self.systemctl_command, *words], seconds=seconds)
 
     def is_active(self, unit: str) -> bool:

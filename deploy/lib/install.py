@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from deploy.lib import answers, files, probe
-from deploy.lib.build import build
+from deploy.lib.build import build, demand_room
 from deploy.lib.crossing import NOW, Crossing
 from deploy.lib.deployment import Deployment
 from deploy.lib.face import guarded, locked
@@ -33,10 +33,12 @@ from deploy.lib.host import (
     say,
 )
 from deploy.lib.obstacles import refuse_a_bare_registration, refuse_a_second_way
+from deploy.lib.ports import Ports
 from deploy.lib.releases import Releases
 from deploy.lib.settings import PREFIX, read_settings
 from deploy.lib.source import own_source
 from deploy.lib.steps import Walk
+from deploy.lib.survey import Neighbours, Survey, demand_known_names, demand_pip
 from deploy.lib.trial import BEFORE_THE_MOVE, NOT_THE_TRIALS, check_offline, check_online, try_out
 from deploy.lib.unit import Service, directives, quoted, service_environment, unit_texts
 
@@ -72,6 +74,7 @@ class Install:
         if unit is None:
             raise Trouble(f"{tree} has no systemd/{GUARD}; wanted: the whole tree", Exit.USAGE)
         self._unit = unit
+        self._source, self._revision = own_source(tree), ""
         self._values: dict[str, str] = {}
         self._saved: dict[Path, bytes | None] = {}
         self._crossing = Crossing(host, walk, self._settings, self._door, at_once)
@@ -87,14 +90,14 @@ class Install:
     def run(self, ask: bool) -> None:
         """Install, or bring an installation up to date; raises Trouble, with everything undone."""
         host, walk = self._host, self._walk
-        refuse_a_second_way(host, self._releases)
-        refuse_a_bare_registration(host)
-        self._values = self._collect(ask)
+        self._look(ask)
         with walk:
             if not walk.dry:
                 self._settle()
             self._prepare()
-            revision = self._build()
+            revision = self._revision
+            if self._is_to_be_built:
+                build(host, self._source, revision, self._settings.free_mb, walk)
             if host.is_in_place and self._releases.current and self._is_well():
                 self._update(revision)
             else:
@@ -106,6 +109,10 @@ class Install:
         walk.step("lotus-guard check, for your information", self._advise)
         if not walk.dry:
             say(f"the guard is in place: {self._service().public}")
+        if self._crossing.would_end:
+            text = f"the first run would stop before the move, with exit code {Exit.NOT_NOW:d}: "
+            text += "restart Synapse after that run, then run the command again"
+            raise Trouble(text, Exit.NOT_NOW)
 
     def _settle(self) -> None:
         """Come to terms with a deployment that was broken off."""
@@ -119,18 +126,37 @@ class Install:
                 raise
             say(f"{trouble}\ngoing on with this tree")
 
-    def _collect(self, ask: bool) -> dict[str, str]:
+    def _look(self, ask: bool) -> None:
+        """Look at everything before anything is changed; raises Trouble with all that is wrong."""
+        host, survey = self._host, Survey()
+        if not self._walk.dry:
+            survey.look(host.demand_systemctl)
+        survey.look(lambda: refuse_a_second_way(host, self._releases))
+        survey.look(lambda: refuse_a_bare_registration(host))
+        survey.look(lambda: demand_pip(host))
+        self._revision = survey.look(self._source_revision) or ""
+        if self._is_to_be_built and self._revision:
+            room = self._settings.free_mb
+            survey.look(lambda: demand_room(self._releases, self._revision, room))
+        self._look_at_settings(survey, ask)
+        around = Neighbours(host, self._service(), self._door().url, Ports())
+        survey.add(around.taken(survey.look(around.upstream)))
+        survey.end()
+        held = answers.held(host, self._texts)
+        if ask:  # last: nobody is to look for a token for nothing
+            self._values |= answers.ask_for(answers.missing(self._values, held))
+            answers.demand(self._values, held)
+
+    def _look_at_settings(self, survey: Survey, ask: bool) -> None:
         sample = (self._tree / "deploy/environment.sample").read_text(encoding="utf-8")
         known, held = answers.known_names(sample), answers.held(self._host, self._texts)
+        survey.look(lambda: demand_known_names({*self._environment, *held}, known))
         known.discard(REGISTRATION)  # a credential, see homeserver.py
-        found = {name: v for name, v in self._door().values.items() if name not in held}
-        try:
-            return {**found, **answers.collect(self._environment, known, held, ask)}
-        except Trouble as trouble:
-            if not self._walk.dry:
-                raise
-            say(f"before that, {trouble}")
-            return found
+        self._values = {name: v for name, v in self._door().values.items() if name not in held}
+        found = survey.look(lambda: answers.given(self._environment, known, held))
+        self._values |= found or {}
+        if found is not None and not ask:
+            survey.look(lambda: answers.demand(self._values, held))
 
     def _prepare(self) -> None:
         host, step = self._host, self._walk.step
@@ -144,11 +170,11 @@ class Install:
             f"write {host.environment_file} ({names})",
             lambda: answers.store(host, self._texts, self._values),
             lambda: _put_back(before),
-            "the settings as they were",
+            "restore the settings",
         )
         if self._door().is_wanted:
             names = f"{KNOWS}, {LISTENS}" if self._door().listens else KNOWS
-            step(f"unit: {names}", self._open_a_door, self._restore_units, "the units as they were")
+            step(f"unit: {names}", self._open_a_door, self._restore_units, "restore the units")
 
     def _open_a_door(self) -> None:
         host, door = self._host, self._door()
@@ -173,17 +199,15 @@ class Install:
             except Trouble:
                 run([command, "--system", "--user-group", *home, *shell, users[-1]])
 
-        self._walk.step(f"make the user {users[-1]}, should it not be there", make)
+        self._walk.step(f"make the user {users[-1]}, if it is missing", make)
 
-    def _build(self) -> str:
-        """Build the release of this tree; gives its revision."""
-        inside = self._tree.parent
-        if inside.parent == self._releases.opt / "releases":
-            return inside.name  # the tree of a release is that release
-        source = own_source(self._tree)
-        revision = source.revision()
-        build(self._host, source, revision, self._settings.free_mb, self._walk)
-        return revision
+    @property
+    def _is_to_be_built(self) -> bool:
+        """Return whether the tree is not that of a release, which would be that release."""
+        return self._tree.parent.parent != self._releases.opt / "releases"
+
+    def _source_revision(self) -> str:
+        return self._source.revision() if self._is_to_be_built else self._tree.parent.name
 
     def _service(self) -> Service:
         """Return the service as the new unit will have it, once the settings are written."""
@@ -195,7 +219,7 @@ class Install:
 
     def _update(self, revision: str) -> None:
         """Bring units and release up to date, the guard being in place."""
-        say("the guard is in place and well")
+        say("the guard is in place and working")
         current = self._releases.current
         if revision != current:
             self._deployment.gates(revision)
@@ -225,7 +249,7 @@ class Install:
         host, walk, before = self._host, self._walk, self._releases.current
         waited = host.waits
         if waited:  # for Synapse asks nobody else any more
-            text = "the guard serves the homeserver alone"
+            text = "the guard serves only the homeserver's port"
             walk.step(text, lambda: None, self._wait_again, f"{text} again")
         service = self._service()
         release = self._releases.directory(revision)
@@ -246,48 +270,30 @@ class Install:
             f"move lk-jwt-service to {service.upstream}",
             self._move_upstream,
             self._move_back,
-            f"lk-jwt-service back on {service.public}",
+            f"move lk-jwt-service back to {service.public}",
         )
         walk.step("start the guard", self._start, self._stop, "stop the guard")
         walk.step("wait until it answers", self._deployment.wait)
         if not walk.dry:
             away = time.monotonic() - began
-            say(f"  tokens were out of reach for less than {away:.1f} s")
+            say(f"  nobody could get a token for {away:.1f} s at most")
         seconds = min(5.0, self._settings.probe_seconds)
         walk.step(f"probe it for {seconds:g} s", lambda: self._deployment.watch(seconds))
 
     def _gates(self, service: Service, release: Path) -> None:
         """Look at a release before anything is moved; raises Trouble."""
-        now = self._upstream_now(service)
+        now = service.upstream if probe.is_upstream(service.upstream) else service.public or ""
         self._walk.step(
             "gate: lotus-guard check --offline",
             lambda: check_offline(self._host, release, self._service()),
         )
         self._walk.step(
-            f"gate: start on spare ports before {now}, probe every endpoint, lotus-guard check",
+            f"gate: start in front of {now} on spare ports, probe every endpoint, full check",
             lambda: self._try_out(release, now),
         )
 
     def _wait_again(self) -> None:
         self._host.systemctl("restart", GUARD)
-
-    def _upstream_now(self, service: Service) -> str:
-        for base in (service.upstream, service.public or ""):
-            if base and probe.is_upstream(base):
-                self._demand_the_unit(base)
-                return base
-        text = f"lk-jwt-service answers neither at {service.public} nor at {service.upstream}"
-        if self._walk.dry:
-            say(f"before that, {text}")
-            return service.upstream
-        raise Trouble(f"{text}; wanted: lk-jwt-service as it was, started", Exit.NOT_NOW)
-
-    def _demand_the_unit(self, base: str) -> None:
-        if not self._walk.dry and not self._host.is_active(UPSTREAM):
-            text = f"lk-jwt-service answers at {base}, but {UPSTREAM} does not run: it cannot be "
-            text += "moved by a drop-in; wanted: that unit, or the guard as a container beside it "
-            text += "(docs/packages.md, docs/proxies.md)"
-            raise Trouble(text, Exit.USAGE)
 
     def _try_out(self, release: Path, upstream: str) -> None:
         moved = upstream == self._service().upstream
@@ -314,7 +320,7 @@ class Install:
             host.systemctl("daemon-reload")
 
         self._walk.step(
-            f"units: {', '.join(names)}", install, self._restore_units, "the units as they were"
+            f"units: {', '.join(names)}", install, self._restore_units, "restore the units"
         )
 
     def _put(self, path: Path, content: bytes | None) -> None:
@@ -433,10 +439,14 @@ def _work(options: argparse.Namespace, tree: Path, environment: Mapping[str, str
 def main(arguments: Sequence[str], tree: Path, environment: Mapping[str, str] = os.environ) -> int:
     """Run the command from this tree; gives its exit code."""
     parser = argparse.ArgumentParser(prog="install", description=__doc__)
-    parser.add_argument("--root", default="/", help="work below this directory, for trying")
-    parser.add_argument("--dry-run", action="store_true", help="say every step, change nothing")
+    parser.add_argument("--root", default="/", help="use this directory as the root, for testing")
     parser.add_argument(
-        NOW, action="store_true", help="do not wait until Synapse hands on to the guard"
+        "--dry-run",
+        action="store_true",
+        help="print every step and change nothing; fails where the run would",
+    )
+    parser.add_argument(
+        NOW, action="store_true", help="don't wait for Synapse to forward to the guard"
     )
     options = parser.parse_args(arguments)
     return guarded(lambda: _work(options, tree, environment))

@@ -1,10 +1,13 @@
 """What is in the way of an installation: another way of installing, or a setting."""
 
+import re
+from collections.abc import Iterable
+
 from deploy.lib import files
 from deploy.lib.homeserver import REGISTRATION
 from deploy.lib.host import Exit, Host, Trouble
 from deploy.lib.releases import Releases
-from deploy.lib.unit import parse_environment
+from deploy.lib.unit import directives, parse_environment
 
 CREDENTIALS = "/run/credentials/"
 """Where systemd puts them: a path below it is what the guard's user can read."""
@@ -52,3 +55,9 @@ def refuse_a_bare_registration(host: Host) -> None:
             "not name the file: set it in the environment of this command)",
             Exit.USAGE,
         )
+
+
+def runs_in_a_container(texts: Iterable[str]) -> bool:
+    """Return whether a unit, with its drop-ins, starts a container."""
+    commands = directives(texts, "ExecStart")
+    return any(re.search(r"\b(docker|podman|nerdctl)\b", command) for command in commands)

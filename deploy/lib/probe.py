@@ -116,7 +116,7 @@ def _cut_after(seconds: float, sock: socket) -> Iterator[None]:
     finally:
         timer.cancel()
         if overdue.is_set():
-            raise TimeoutError(f"not whole within {seconds:g} s")
+            raise TimeoutError(f"incomplete after {seconds:g} s")
 
 
 def is_upstream(base: str) -> bool:
@@ -194,7 +194,7 @@ def _compared(
         return ""
     if (got.status, got.fields.get("errcode")) == (wanted.status, wanted.fields.get("errcode")):
         return ""
-    return f"{method} {path} through the guard: {got}; wanted as upstream gives it: {wanted}"
+    return f"{method} {path} through the guard: {got}; wanted, as lk-jwt-service answers: {wanted}"
 
 
 def _expected(base: str, method: str, path: str, status: int) -> str:
@@ -233,5 +233,5 @@ def wait_until(what: str, test: Callable[[], str], seconds: float) -> None:
         if not wrong:
             return
         if time.monotonic() > end:
-            raise Trouble(f"{what}: not within {seconds:g} s: {wrong}", Exit.REFUSED)
+            raise Trouble(f"{what}: not ready within {seconds:g} s: {wrong}", Exit.REFUSED)
         time.sleep(PAUSE)

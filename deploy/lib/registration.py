@@ -80,15 +80,15 @@ def read_way(text: bytes) -> Way | None:
     if not named:
         return None
     if len(named) > 1:
-        raise Unclear(f"{KEY} stands there {len(named)} times")
+        raise Unclear(f"{KEY} appears {len(named)} times")
     line = lines[named[0]]
     if not _LINE.fullmatch(line) or _goes_on(lines[named[0] + 1 :]):
-        raise Unclear(f"{KEY} does not stand there as `{KEY}: http://host:port` on a line alone")
+        raise Unclear(f"no line of its own says `{KEY}: http://host:port`")
     way = Way(line)
     try:
         _ = way.host, way.port
     except ValueError:
-        raise Unclear(f"{KEY} is no address") from None
+        raise Unclear(f"{KEY} is not an address") from None
     return way
 
 

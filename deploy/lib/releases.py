@@ -45,8 +45,9 @@ class Releases:
 
     @property
     def free_mb(self) -> float:
-        """Return how much of the disk is free."""
-        return shutil.disk_usage(self.opt).free / 1e6
+        """Return how much of the disk is free, also before anything is there."""
+        there = next(each for each in (self.opt, *self.opt.parents) if each.is_dir())
+        return shutil.disk_usage(there).free / 1e6
 
     def is_finished(self, revision: str) -> bool:
         """Return whether it was built to its end."""

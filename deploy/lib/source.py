@@ -149,8 +149,8 @@ def _demand_no_strangers(tree: Path) -> None:
     there = set(_files(tree))
     for path in sorted(there | {path.parent for path in there}):
         if path.stat().st_mode & stat.S_IWOTH:
-            text = f"everybody may write {path}, and what is there will be run by root; wanted: "
-            raise Trouble(f"{text}chmod -R o-w {tree}, after a look at it", Exit.SOURCE)
+            text = f"everybody can write to {path}, and root will run what is there; wanted: "
+            raise Trouble(f"{text}chmod -R o-w {tree}, after checking it", Exit.SOURCE)
 
 
 def _files(tree: Path) -> Iterator[Path]:

@@ -91,7 +91,7 @@ def try_out(
     except Trouble as why:
         if TAKEN not in str(why):
             raise
-        say("  a spare port was taken meanwhile: once more")
+        say("  a spare port was taken meanwhile: trying again")
         _try_out(host, release, service, seconds, upstream, more)
 
 
@@ -189,7 +189,9 @@ def findings_of(release: Path, env: Mapping[str, str]) -> list[dict[str, str]]:
     try:
         found: list[dict[str, str]] = json.loads(text)["findings"]
     except (ValueError, KeyError):
-        raise Trouble(f"lotus-guard check said what cannot be read:\n{tail(text)}") from None
+        raise Trouble(
+            f"lotus-guard check printed something that is not JSON:\n{tail(text)}"
+        ) from None
     return found
 
 

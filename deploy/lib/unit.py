@@ -11,9 +11,18 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from deploy.lib.files import read
-from deploy.lib.host import GUARD, Host
+from deploy.lib.host import GUARD, UPSTREAM, Host
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+UNIT_PLACES = (
+    "/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/run/systemd/generator",
+    "/run/systemd/system",
+    "/etc/systemd/system",
+)
+"""Where units are; what comes later wins."""
 DEFAULT_LISTEN = "tcp:8070"
 DEFAULT_OPERATORS = "tcp:8072:interface=127.0.0.1"
 DEFAULT_UPSTREAM = "http://127.0.0.1:8071"
@@ -67,6 +76,18 @@ def unit_texts(host: Host, unit: bytes | None = None) -> list[str]:
     drop_ins = sorted((host.units / f"{GUARD}.d").glob("*.conf"))
     found = [unit or read(host.units / GUARD), *(read(path) for path in drop_ins)]
     return [text.decode(errors="replace") for text in found if text is not None]
+
+
+def upstream_texts(host: Host, unit: str = UPSTREAM) -> list[str]:
+    """Read the unit of lk-jwt-service and its drop-ins, wherever they are; empty: there is none."""
+    found: dict[str, Path] = {}
+    for place in UNIT_PLACES:
+        directory = host.path(place)
+        for path in (directory / unit, *(directory / f"{unit}.d").glob("*.conf")):
+            if path.is_file():
+                found[path.name] = path
+    names = [unit, *sorted(name for name in found if name != unit)]
+    return [found[name].read_text(errors="replace") for name in names if name in found]
 
 
 def credentials(texts: Iterable[str]) -> dict[str, str]:

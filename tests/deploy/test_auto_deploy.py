@@ -115,7 +115,7 @@ def test_a_spare_port_that_was_taken_is_nobodys_fault(installed: Host) -> None:
     revision = installed.repository.commit("unlucky")
     done = installed.deploy()
     assert done.returncode == 0, done.stdout
-    assert "once more" in done.stdout
+    assert "trying again" in done.stdout
     assert installed.current == revision
 
 
@@ -129,7 +129,7 @@ def test_a_guard_that_is_taken_out_meanwhile_stays_out(installed: Host) -> None:
         assert installed.revert().returncode == 0
         done = running.result()
     assert done.returncode == 4, done.stdout
-    assert "taken out meanwhile" in done.stdout
+    assert "removed meanwhile" in done.stdout
     assert installed.answers == ""
     assert installed.current == first
     assert not (installed.opt / "refused" / revision).exists()
@@ -176,7 +176,7 @@ def test_tables_that_were_made_others_are_put_back(installed: Host) -> None:
     installed.repository.commit("migrates")
     done = installed.deploy(LOTUS_DEPLOY_PROBE_SECONDS="2")
     assert done.returncode == 6, done.stdout
-    assert "the backup goes back" in done.stdout
+    assert "restoring the backup" in done.stdout
     with state_of(installed) as connection:
         connection.execute("SELECT person FROM seat").fetchall()
     connection.close()

@@ -25,7 +25,7 @@ WAITING = "etc/systemd/system/voice-limit-guard.service.d/waiting.conf"
 LISTENS = "etc/systemd/system/voice-limit-guard-homeserver.socket.d/listen.conf"
 RECORD = "etc/lotus-guard/proxy_url"
 LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
-ENDS = "would: end here with 4 unless Synapse hands on to the guard already"
+ENDS = "would: stop here with exit code 4 unless Synapse already forwards to the guard"
 
 
 @pytest.fixture
@@ -103,11 +103,13 @@ def test_who_does_not_want_to_wait_need_not(host: Host, synapse: Synapse) -> Non
 
 @pytest.mark.parametrize("words", [[], ["--move-now"]], ids=["waits", "moves now"])
 def test_a_dry_run_says_where_it_would_end(host: Host, synapse: Synapse, words: list[str]) -> None:
-    dry = host.install("--dry-run", *words).stdout.splitlines()
+    done = host.install("--dry-run", *words)
+    assert done.returncode == (0 if words else NOT_NOW), "as the run itself would"
+    dry = done.stdout.splitlines()
     assert_untouched(host, synapse)
-    of_the_line = f"would: {synapse.path}: requests for tokens are handed on to "
+    of_the_line = f"would: {synapse.path}: token requests are forwarded to "
     assert [line.startswith(of_the_line) for line in dry].count(True) == 1
-    asks = dry.index("would: ask Synapse whether it hands requests for tokens on to the guard")
+    asks = dry.index("would: ask Synapse whether it forwards token requests to the guard")
     assert dry[asks + 1].startswith("would: move lk-jwt-service" if words else ENDS)
     assert dry[asks + 1 :].count(ENDS) == (0 if words else 1)
     assert not any("restart Synapse" in line for line in dry)
@@ -168,7 +170,7 @@ def test_what_is_not_clear_is_told_and_left(host: Host, synapse: Synapse, line: 
     synapse.path.write_text(text)
     done = host.install()
     assert done.returncode == NOT_NOW, done.stdout
-    assert f"By hand, should it end there: `{KEY}: http" in done.stdout or (
+    assert f"By hand, if it ends there: `{KEY}: http" in done.stdout or (
         f"By hand: `{KEY}: http://127.0.0.1:{host.ports[8069]}`" in done.stdout
     )
     assert synapse.path.read_text() == text
@@ -194,7 +196,7 @@ def test_a_registration_that_is_not_there_is_told(host: Host, synapse: Synapse, 
     assert told is (why == "unnamed")
     done = host.revert()
     assert done.returncode == 1, done.stdout
-    assert f"By hand, should a registration lead there: let {KEY} lead to" in done.stdout
+    assert f"By hand, if a registration leads there: let {KEY} lead to" in done.stdout
     assert host.answers == ""
     assert host.revert().returncode == 0
 

@@ -1,6 +1,7 @@
 """deploy/install on a made-up host: in place, or as it was."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from tests.deploy.madeup import SECRET, Host, other_tree
 from tests.deploy.releases import git
-from tests.real.processes import ROOT, until
+from tests.real.processes import ROOT, free_port, listens, until
 
 GUARD, SOCKET = "voice-limit-guard.service", "voice-limit-guard.socket"
 
@@ -98,7 +99,7 @@ def test_a_dry_run_says_every_step_and_changes_nothing(host: Host) -> None:
     dry = host.install("--dry-run")
     assert dry.returncode == 0
     assert files_below(host.root) == before
-    assert host.systemd.calls[calls:] == []
+    assert {call[0] for call in host.systemd.calls[calls:]} == {"is-active"}
     done = host.install()
     said = [line for line in done.stdout.splitlines() if not line.startswith("  ")]
     would = [line.removeprefix("would: ") for line in dry.stdout.splitlines()]
@@ -146,6 +147,49 @@ def test_what_is_missing_is_named_all_at_once(host: Host) -> None:
     assert "LIVEKIT_SECRET" in done.stdout
     assert "LOTUS_GUARD_SYNAPSE_TOKEN" in done.stdout
     assert_as_before(host)
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_all_that_is_in_the_way_is_said_before_anything_is_built(
+    host: Host, words: list[str]
+) -> None:
+    host.systemd.ask("stop", "lk-jwt-service.service")
+    before = files_below(host.root)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", host.ports[8072]))
+        taken.listen()
+        done = host.install(
+            *words, LIVEKIT_SECRET="", LOTUS_GUARD_LOGFORMAT="x", LOTUS_DEPLOY_FREE_MB="999999999"
+        )
+    assert done.returncode == 4, done.stdout
+    for part in (
+        "wanted: 1e+09 MB (FREE_MB)",
+        "did you mean LOTUS_GUARD_LOG_FORMAT?",
+        "LIVEKIT_SECRET: LiveKit's API secret",
+        f"lk-jwt-service answers neither at {host.url}",
+        f"port {host.ports[8072]} (the operators' port) is taken by ",
+        f"(pid {os.getpid()})",
+        "5 things are in the way",
+    ):
+        assert part in done.stdout
+    assert "venv" not in done.stdout
+    assert files_below(host.root) == before
+    host.systemd.ask("start", "lk-jwt-service.service")
+
+
+def test_lk_jwt_service_on_another_port_is_found(host: Host) -> None:
+    unit = host.root / "lib/systemd/system/lk-jwt-service.service"
+    port = free_port()
+    elsewhere = unit.read_text().replace("LIVEKIT_JWT_BIND=:8070", f"LIVEKIT_JWT_BIND=:{port}")
+    unit.write_text(elsewhere)
+    host.systemd.ask("daemon-reload")
+    host.systemd.ask("restart", "lk-jwt-service.service")
+    until("it answers", lambda: listens(port))
+    done = host.install("--dry-run")
+    assert done.returncode == 4, done.stdout
+    assert f"but at http://127.0.0.1:{port}; wanted: move it to port {host.ports[8070]}" in (
+        done.stdout
+    )
 
 
 def test_it_does_not_mix_with_the_debian_package(host: Host) -> None:
@@ -198,7 +242,7 @@ def test_an_upstream_that_systemd_does_not_run_is_not_moved(host: Host) -> None:
             until("it answers", host.asks_for_a_token)
             done = host.install()
             assert done.returncode == 2, done.stdout
-            assert "docs/packages.md" in done.stdout
+            assert "docs/install-containers.md" in done.stdout
             assert host.asks_for_a_token()
         finally:
             process.kill()

@@ -195,7 +195,7 @@ def test_where_others_may_write_root_runs_nothing(tmp_path: Path, mode: int) -> 
         with locked(host):
             pass
         directory.chmod(mode)
-        with pytest.raises(Trouble, match="others than root") as caught, locked(host):
+        with pytest.raises(Trouble, match="other than root") as caught, locked(host):
             pass
         assert caught.value.code is Exit.USAGE
         directory.chmod(0o755)
@@ -264,7 +264,7 @@ def test_no_file_of_a_release_may_be_written_by_others(tmp_path: Path) -> None:
     for path, mode in ((source / "a/file", 0o666), (source / "a", 0o777)):
         before = path.stat().st_mode
         path.chmod(mode)
-        with pytest.raises(Trouble, match="everybody may write") as caught:
+        with pytest.raises(Trouble, match="everybody can write") as caught:
             Directory(source).revision()
         assert caught.value.code is Exit.SOURCE
         path.chmod(before)
@@ -306,7 +306,7 @@ def test_an_answer_without_an_end_is_none() -> None:
         thread = Thread(target=serve)
         thread.start()
         began = time.monotonic()
-        with pytest.raises(probe.Silent, match="not whole"):
+        with pytest.raises(probe.Silent, match="incomplete"):
             probe.ask(f"http://127.0.0.1:{listening.getsockname()[1]}", "GET", "/", seconds=0.5)
         assert time.monotonic() - began < 3
         thread.join()
@@ -427,12 +427,12 @@ def test_a_password_that_the_guard_takes_from_a_file_only_wants_a_credential(
     (tmp_path / "password").write_text("secret")
     given = {**GOOD, name: str(tmp_path / "password")}
     with pytest.raises(Trouble, match="systemctl edit") as caught:
-        answers.collect(given, known, {}, ask=False)
+        answers.given(given, known, {})
     assert caught.value.code is Exit.USAGE
     credential = "[Service]\nLoadCredential=redis:/etc/redis-password\n"
     texts = [f"{credential}Environment={name}=%d/redis\n"]
     files.write(tmp_path / "etc/redis-password", "secret")
-    found = answers.collect(given, known, answers.held(host, texts), ask=False)
+    found = answers.given(given, known, answers.held(host, texts))
     assert found == GOOD
 
 

@@ -231,7 +231,7 @@ def test_what_is_said_already_is_not_asked_for(tmp_path: Path) -> None:
     host = Host(tmp_path)
     files.write(host.environment_file, "LIVEKIT_KEY_FILE=/k\nLIVEKIT_URL=ws://h")
     held = answers.held(host, [])
-    found = answers.collect(
+    found = answers.given(
         {
             "LIVEKIT_URL": "ws://other",
             "LOTUS_GUARD_SYNAPSE_URL": "http://s",
@@ -240,8 +240,8 @@ def test_what_is_said_already_is_not_asked_for(tmp_path: Path) -> None:
         },
         answers.known_names((ROOT / "deploy/environment.sample").read_text()),
         held,
-        ask=False,
     )
+    answers.demand(found, held)
     assert found == {"LOTUS_GUARD_SYNAPSE_URL": "http://s", "LOTUS_GUARD_SYNAPSE_TOKEN": "t t"}
     answers.store(host, [], found)
     text = host.environment_file.read_text()

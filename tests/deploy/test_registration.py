@@ -143,7 +143,7 @@ def door_again(found: Door) -> Door:
 @pytest.mark.parametrize("where", ["http://127.0.0.1:80", "http://192.0.2.1:8070", "http://a"])
 def test_what_leads_elsewhere_is_for_the_operator(tmp_path: Path, where: str) -> None:
     found = door(tmp_path, f"{KEY}: {where}")
-    assert f"By hand, should it end there: `{KEY}: {HOME}`" in found.by_hand
+    assert f"By hand, if it ends there: `{KEY}: {HOME}`" in found.by_hand
     assert found.is_wanted
 
 
@@ -163,7 +163,7 @@ def test_an_address_that_others_reach_is_for_the_operator(
 
 def test_a_port_that_is_none_is_for_the_operator(tmp_path: Path) -> None:
     found = door(tmp_path, GOOD_LINES[0], LOTUS_GUARD_HOMESERVER_LISTEN="unix:/run/x")
-    assert "is no TCP port" in found.by_hand
+    assert "is not a TCP port" in found.by_hand
 
 
 @pytest.mark.parametrize(

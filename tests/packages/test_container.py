@@ -1,13 +1,12 @@
-"""The container file, its steps carried out here; and the stack that compose.yaml describes.
+"""The image, built and run by Podman, and what the compose files describe.
 
-No container engine runs here. What that leaves open is in docs/packages.md ("Not run").
+Registries are not asked here. What that leaves open is in docs/packages.md ("Not run").
 """
 
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from attrs import evolve, frozen
 
 from lotus_guard.check.upstream_version import GO
-from tests.packages.containerfile import Builder, Image, copied
-from tests.packages.roots import Root, inner, started
+from lotus_guard.run.config import variable_names
+from tests.packages.engine import Engine
+from tests.packages.roots import Entry, Root, started
 from tests.packages.tools import copy_source, require, require_debian, run, tool
 from tests.real.authorization import generation_of_binary
 from tests.real.processes import REAL, ROOT, until
@@ -40,28 +41,64 @@ def of_the_older_one() -> set[str]:
     return OLDER if not binary or generation_of_binary(binary) == GO else set()
 
 
+@frozen
+class Image:
+    """The image's files in a folder, and how it says that it runs."""
+
+    root: Root
+    config: Mapping[str, Any]
+
+    @property
+    def env(self) -> dict[str, str]:
+        return dict(pair.split("=", 1) for pair in self.config["Env"])
+
+    @property
+    def user(self) -> str:
+        return str(self.config["User"])
+
+    @property
+    def health(self) -> list[str]:
+        """Return the health command, without the word that says how it is run."""
+        return list(self.config["Healthcheck"]["Test"][1:])
+
+    def entry(self) -> Entry:
+        return Entry(user=self.user, env=self.env, folder=self.config["WorkingDir"])
+
+
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A container engine that has built the image."""
     require_debian()
-    folder = tmp_path_factory.mktemp("image")
-    context = copy_source(folder / "context")
-    yield Builder(context, folder).build(CONTAINERFILE)
-    for stage in folder.glob("stage-*"):
-        Root(stage).remove()
+    require("buildah, podman or crun", all(shutil.which(n) for n in ("buildah", "podman", "crun")))
+    made = Engine.in_(tmp_path_factory.mktemp("engine"))
+    try:
+        made.build(copy_source(tmp_path_factory.mktemp("context") / "source"))
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine) -> Image:
+    return Image(Root(engine.root("files")), engine.config())
+
+
+def composed(file: str, folder: Path, *options: str) -> Any:
+    """Return what compose makes of a file; by `docker compose` where docker is there."""
+    plugin = tool("docker-compose")
+    (folder / "cli-plugins").mkdir()
+    (folder / "cli-plugins" / "docker-compose").symlink_to(plugin)
+    command = ["docker", "compose"] if shutil.which("docker") else [plugin]
+    asked = [*command, *options, "--file", str(FOLDER / file), "config", "--format", "json"]
+    done = run(asked, env={"DOCKER_CONFIG": str(folder)})
+    assert done.stderr == ""
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="session")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What compose makes of compose.yaml; by `docker compose` where docker is there."""
-    plugin = tool("docker-compose")
-    folder = tmp_path_factory.mktemp("docker")
-    (folder / "cli-plugins").mkdir()
-    (folder / "cli-plugins" / "docker-compose").symlink_to(plugin)
-    command = ["docker", "compose"] if shutil.which("docker") else [plugin]
-    asked = [*command, "--file", str(FOLDER / "compose.yaml"), "config", "--format", "json"]
-    done = run(asked, env={"DOCKER_CONFIG": str(folder)})
-    assert done.stderr == ""
-    return json.loads(done.stdout)
+    """The stack to try."""
+    return composed("compose.yaml", tmp_path_factory.mktemp("docker"))
 
 
 def test_the_linter_has_nothing_to_say() -> None:
@@ -72,7 +109,8 @@ def test_the_context_has_what_is_copied_and_nothing_else() -> None:
     lines = (FOLDER / "Containerfile.dockerignore").read_text().splitlines()
     let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert "*" in lines
-    assert let_in == set(copied(CONTAINERFILE))
+    copies = re.findall(r"^COPY (?!--from)(.*) \S+$", CONTAINERFILE, re.MULTILINE)
+    assert let_in == {name for names in copies for name in names.split()}
 
 
 def test_every_port_is_on_loopback_and_every_service_of_ours_is_bare(compose: Any) -> None:
@@ -99,13 +137,9 @@ def network() -> Iterator[int]:
         pod.communicate()
 
 
-def test_it_runs_without_rights_on_a_read_only_root_and_ends_when_told(
-    image: Image, tmp_path: Path
-) -> None:
-    assert image.user.split(":")[0] != "0"
-    state = tmp_path / "state"
-    state.mkdir()
-    os.chown(state, *map(int, image.user.split(":")))
+def test_it_runs_without_rights_on_a_read_only_root_and_ends_when_told(engine: Engine) -> None:
+    """By Podman, as bare as docs/install-containers.md has it."""
+    assert engine.config()["User"] == "10001:10001"
     settings = {
         "LIVEKIT_URL": "ws://127.0.0.1:1",
         "LIVEKIT_KEY": "key",
@@ -113,33 +147,16 @@ def test_it_runs_without_rights_on_a_read_only_root_and_ends_when_told(
         "LOTUS_GUARD_SYNAPSE_URL": "http://127.0.0.1:1",
         "LOTUS_GUARD_SYNAPSE_TOKEN": "token",
     }
-    with network() as pod:
-        entry = evolve(
-            image.entry(),
-            env={**image.env, **settings},
-            mounts={"/var/lib/lotus-guard": state},
-            read_only=True,
-            network=pod,
-        )
-
-        def healthy() -> bool:
-            return image.root.run(image.health, entry, check=False).returncode == 0
-
-        assert not healthy(), "nothing lives yet"
-        log = tmp_path / "log"
-        with started(image.root.entering(image.entrypoint, entry), log) as guard:
-            until("the guard lives", healthy)
-            os.kill(inner(guard), getattr(signal, image.stop_signal))
-            until("the guard has ended", lambda: ended(guard) is not None, 6.0)
-            assert ended(guard) == 0
-    assert "Traceback" not in log.read_text()
-    assert (state / "lotus-guard.sqlite").exists()
-
-
-def ended(pid: int) -> int | None:
-    """Return how a process of ours ended, if it has."""
-    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    return found.si_status if found else None
+    engine.start("guard", [f"--env={name}={value}" for name, value in settings.items()])
+    until("it is healthy", lambda: engine.is_healthy("guard"), 60.0)
+    inside = "id -u; grep -E 'CapEff|NoNew' /proc/1/status; touch /x || ls /var/lib/lotus-guard"
+    seen = engine.podman("exec", "guard", "sh", "-c", inside).stdout.split()
+    assert seen[:5] == ["10001", "CapEff:", "0000000000000000", "NoNewPrivs:", "1"]
+    assert "lotus-guard.sqlite" in seen
+    engine.podman("stop", "--time", "8", "guard")
+    assert engine.podman("inspect", "--format", "{{.State.ExitCode}}", "guard").stdout == "0\n"
+    log = engine.podman("logs", "guard")
+    assert "Traceback" not in log.stdout + log.stderr
 
 
 def test_what_the_image_gives(image: Image) -> None:
@@ -173,7 +190,7 @@ class Trial:
             read_only=service.get("read_only", False),
             network=self.pod,
         )
-        usual = service["entrypoint"] or self.image.entrypoint
+        usual = service["entrypoint"] or self.image.config["Entrypoint"]
         return self.image.root.entering(instead or usual, entry)
 
     def healthy(self, name: str) -> bool:
@@ -187,7 +204,7 @@ class Trial:
         if not path.exists():
             path.mkdir()
             # As an engine does with what the image has there.
-            if volume["target"] == self.image.folder:
+            if volume["target"] == self.image.config["WorkingDir"]:
                 os.chown(path, *map(int, self.image.user.split(":")))
         return path
 
@@ -234,3 +251,70 @@ def test_the_stack_to_try(image: Image, compose: Any, tmp_path: Path) -> None:
     findings = json.loads(checked.stdout)["findings"]
     complaints = {each["name"] for each in findings if each["level"] not in ("ok", "note")}
     assert complaints == KNOWN_COMPLAINTS | of_the_older_one()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The real stack, with all that it can start."""
+    sample = ["--env-file", str(FOLDER / "stack/env.sample")]
+    profiles = ["--profile", "sfu", "--profile", "redis"]
+    folder = tmp_path_factory.mktemp("docker-stack")
+    return composed("stack/compose.yaml", folder, *sample, *profiles)
+
+
+def test_the_real_stack_is_bare_and_publishes_no_more_than_it_must(stack: Any) -> None:
+    services = stack["services"]
+    assert set(services) == {"guard", "lk-jwt-service", "livekit", "redis"}
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["user"].split(":")[0] not in ("", "0"), name
+    published = {
+        (name, port["published"]): port.get("host_ip", "")
+        for name, service in services.items()
+        for port in service.get("ports", [])
+    }
+    everywhere = {key for key, address in published.items() if address != "127.0.0.1"}
+    assert everywhere == {("livekit", "7881"), ("livekit", "7882")}
+    assert "ports" not in services["lk-jwt-service"], "it would be a way past the guard"
+
+
+def test_the_real_stack_has_the_guards_settings_and_the_images_health(stack: Any) -> None:
+    guard = stack["services"]["guard"]
+    settings = {**guard["environment"], "STATE_DIRECTORY": "/"}
+    assert {name for name in settings if name.startswith("LOTUS_GUARD_")} <= set(variable_names())
+    secrets = {f"/run/secrets/{each['source']}" for each in guard["secrets"]}
+    assert {value for value in settings.values() if value.startswith("/run/")} == secrets
+    words = re.search(r"^  CMD (\[.*\])$", CONTAINERFILE, re.MULTILINE)
+    assert words is not None
+    as_in_the_image = json.loads(words[1])[2].replace("; ", "\n").replace("'", '"')
+    assert guard["healthcheck"]["test"][-1].strip() == as_in_the_image
+    livekit = yaml.safe_load(stack["services"]["livekit"]["environment"]["LIVEKIT_CONFIG"])
+    assert livekit["webhook"]["urls"] == ["http://guard:8070/sfu_webhook"]
+
+
+def test_the_real_stacks_sample_names_what_compose_asks_for() -> None:
+    text = (FOLDER / "stack/compose.yaml").read_text()
+    sample = (FOLDER / "stack/env.sample").read_text()
+    asked = set(re.findall(r"\$\{([A-Z_]+)", text)) | {"COMPOSE_PROFILES"}
+    assert set(re.findall(r"^#?([A-Z_]+)=", sample, re.MULTILINE)) == asked
+    defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text))
+    shown = dict(re.findall(r"^#([A-Z_]+)=(.*)$", sample, re.MULTILINE))
+    assert shown == {name: value for name, value in defaults.items() if name in shown}
+
+
+def test_the_real_stacks_guard_becomes_healthy(engine: Engine, stack: Any, tmp_path: Path) -> None:
+    """With its environment, files as the page has them made, and no neighbour there yet."""
+    guard = stack["services"]["guard"]
+    options = [f"--env={name}={value}" for name, value in guard["environment"].items()]
+    for name, text in (("livekit-keys", f"lotus: {'0' * 64}\n"), ("synapse-token", "token\n")):
+        path = tmp_path / name
+        path.write_text(text)
+        path.chmod(0o400)
+        os.chown(path, 10001, 10001)
+        options.append(f"--volume={path}:/run/secrets/{name}:ro")
+    engine.start("real", [*options, f"--user={guard['user']}"])
+    until("it is healthy", lambda: engine.is_healthy("real"), 60.0)
+    checked = engine.podman("exec", "real", "lotus-guard", "check", "--offline", check=False)
+    assert "fault" not in checked.stdout, checked.stdout

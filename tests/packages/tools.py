@@ -42,6 +42,7 @@ def run(
     folder: Path = ROOT,
     env: Mapping[str, str] | None = None,
     check: bool = True,
+    seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; what it wrote is in the failure."""
     done = subprocess.run(
@@ -50,7 +51,7 @@ def run(
         env={**without_ours(), **(env or {})},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=seconds,
         check=False,
     )
     if check:

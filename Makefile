@@ -47,7 +47,8 @@ shipping: $(INSTALLED) ## The long tests of deploy/, those of the packages; thes
 	$(BIN)/python tests/real/install.py --packaging
 	$(BIN)/python -m pytest -rs -m real tests/deploy tests/packages
 
-# The theme's notice of its last year: zensical, which follows it, reads mkdocs.yml as well.
+# The theme is maintained until May 2027; zensical, its successor, reads the same mkdocs.yml. The
+# variable keeps that notice out of each build.
 docs: $(INSTALLED) ## The site of docs/ into build/site; open its index.html.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo build/site/index.html

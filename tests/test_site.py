@@ -13,7 +13,7 @@ import yaml
 from attrs import define, field
 
 from tests.real.processes import ROOT
-from tools.site_links import on_page_markdown
+from tools.site_pages import on_page_markdown
 
 CONFIGURATION = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
@@ -113,6 +113,12 @@ def test_a_list_that_a_page_has_is_one(site: Path) -> None:
         assert not re.search(r"<p>[^<]*\n[-*] ", path.read_text()), path.name
 
 
+def test_no_escape_is_shown(site: Path) -> None:
+    for path in site.glob("*.html"):
+        shown = re.findall(r"<code>([^<]*)</code>", path.read_text())
+        assert [code for code in shown if r"\|" in code] == [], path.name
+
+
 def test_the_search_knows_each_page(site: Path) -> None:
     index = json.loads((site / "search" / "search_index.json").read_text())
     found = {each["location"].partition("#")[0] for each in index["docs"]}
@@ -127,8 +133,10 @@ def test_the_search_knows_each_page(site: Path) -> None:
         ("[a script](../deploy/revert) of", "a script (`deploy/revert` in the repository) of"),
         ("([facts.md](facts.md#twisted))", "([Facts](facts.md#twisted))"),
         ("[`hints.md`](hints.md)", "[Faster than polling](hints.md)"),
+        ("| `room\\|slot` | a\\|b |", "| `room|slot` | a\\|b |"),
+        ("`room\\|slot`", None),
         ("[a page](facts.md#a) and [out](https://matrix.org/../x)", None),
     ],
 )
-def test_links_are_put_as_the_site_needs_them(written: str, built: str | None) -> None:
+def test_pages_are_put_as_the_site_needs_them(written: str, built: str | None) -> None:
     assert on_page_markdown(written, config=CONFIGURATION) == (built or written)

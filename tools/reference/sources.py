@@ -15,9 +15,9 @@ RULES = ("rules/", "enforce/introduction.py")
 """Where each sentence is a rule's refusal."""
 LEVELS = {
     "critical": "The guard cannot go on.",
-    "error": "Something is broken, and somebody has to see to it.",
-    "warn": "Something is not as it should be; calls go on.",
-    "info": "What happens in the ordinary course.",
+    "error": "Something is broken and needs attention.",
+    "warn": "Something is wrong, or soon may be; calls continue.",
+    "info": "Normal operation.",
     "debug": "Written only where the log level is lowered.",
 }
 

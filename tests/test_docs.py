@@ -22,7 +22,6 @@ from tests.test_failure_classes import FAULTS
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
 SAMPLE = (ROOT / "deploy" / "environment.sample").read_text()
 FAILURES = (ROOT / "docs" / "failures.md").read_text()
 TROUBLE = (ROOT / "docs" / "troubleshooting.md").read_text()

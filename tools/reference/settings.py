@@ -154,6 +154,7 @@ GROUPS: dict[str, Rows] = {
         "LOTUS_GUARD_REDIS_PASSWORD_FROM_FILE": ("file", "Used if the address has no password."),
         "LOTUS_GUARD_KEEP_DECISIONS": ("days", ""),
         "LOTUS_GUARD_LOG_FORMAT": ("`text` or `json`", ""),
+        "LOTUS_GUARD_LOG_LEVEL": ("name of a level", ""),
         "LOTUS_GUARD_LOG_USERS": ("`yes`, `hash` or `no`", ""),
     },
 }

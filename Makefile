@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Where it is set, each run of pytest takes three times as long to collect: it makes all tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check real bench soak shipping clean
+.PHONY: run test check real bench soak shipping docs reference clean
 
 run: $(INSTALLED) ## Start the guard: on the embedded sandbox where the environment says nothing.
 	@if env | grep -qE '^(LIVEKIT_|LOTUS_GUARD_)'; then sandbox=; else sandbox=--sandbox; fi; \
@@ -46,6 +46,15 @@ soak: $(INSTALLED) ## People come and go over three guards while things break: S
 shipping: $(INSTALLED) ## The long tests of deploy/, those of the packages; these as root on a Debian.
 	$(BIN)/python tests/real/install.py --packaging
 	$(BIN)/python -m pytest -rs -m real tests/deploy tests/packages
+
+# The theme is maintained until May 2027; zensical, its successor, reads the same mkdocs.yml. The
+# variable keeps that notice out of each build.
+docs: $(INSTALLED) ## The site of docs/ into build/site; open its index.html.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo build/site/index.html
+
+reference: $(INSTALLED) ## Write docs/settings.md, metrics.md and messages.md from the code.
+	$(BIN)/python -m tools.reference
 
 $(INSTALLED): setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -19,7 +19,12 @@ RUNTIME = [
     "PyYAML>=6.0",  # reads LiveKit's configuration for `lotus-guard check --livekit-config`
     "rich>=13.7",  # its tables, and one that can be watched
 ]
+DOCS = [
+    "mkdocs>=1.6,<2",  # `make docs`; mkdocs 2 takes neither this theme nor our mkdocs.yml
+    "mkdocs-material>=9.7",  # its theme, with search that works from disk
+]
 TEST = [
+    *DOCS,  # a test builds the site and follows its links
     "pytest>=8",  # runner
     "pytest-twisted>=1.14",  # tests that wait for Deferreds
     "pytest-xdist>=3.6",  # both cores for `make check`
@@ -52,6 +57,6 @@ setup(
     package_data={"lotus_guard": ["**/*"]},  # py.typed, and what the status page is made of
     exclude_package_data={"": ["*.py[cod]", "**/*.py[cod]"]},
     install_requires=RUNTIME,
-    extras_require={"test": TEST},
+    extras_require={"test": TEST, "docs": DOCS},
     entry_points={"console_scripts": ["lotus-guard=lotus_guard.cli:main"]},
 )

@@ -12,10 +12,11 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from lotus_guard.rules import RULES, Rules
+from tests.built_site import site
 from tests.chromium import browser
 from tests.world import World
 
-__all__ = ["browser"]
+__all__ = ["browser", "site"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Shells start what runs in the background deaf to Ctrl-C, and its children inherit that; some

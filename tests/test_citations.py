@@ -9,7 +9,7 @@ import pytest
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 FACTS = ROOT / "docs" / "facts.md"
-WHERE = ("lotus_guard", "tests", "bench", "deploy", "systemd", "twisted", ".ci", "docs")
+WHERE = ("lotus_guard", "tests", "bench", "tools", "deploy", "systemd", "twisted", ".ci", "docs")
 KINDS = {".py", ".md", ".service", ".socket", ".timer", ".conf", ".yml", ".yaml", ".sample", ""}
 CITATION = re.compile(r"docs/(facts|architecture|glossary)\.md\b(?!\)|\.md|\")")
 """A page that is cited in a comment; not a link, and not a name in a test."""

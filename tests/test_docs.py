@@ -22,7 +22,6 @@ from tests.test_failure_classes import FAULTS
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
 SAMPLE = (ROOT / "deploy" / "environment.sample").read_text()
 FAILURES = (ROOT / "docs" / "failures.md").read_text()
 TROUBLE = (ROOT / "docs" / "troubleshooting.md").read_text()
@@ -38,15 +37,6 @@ GOOD = {
 
 def defaults() -> dict[str, str]:
     return {each.name: each.default for each in variables()}
-
-
-def test_every_variable_is_in_the_table_with_its_default() -> None:
-    rows = [line.split("|") for line in README.splitlines() if line.startswith("| `L")]
-    told = {}
-    for row in rows:
-        for name in re.findall(r"`([A-Z_]+)`", row[1]):
-            told[name] = row[2].strip().strip("`")
-    assert told == defaults()
 
 
 def test_the_sample_names_every_variable_with_its_default() -> None:

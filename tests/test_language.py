@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "lotus_guard"
-WRITTEN = ("lotus_guard", "docs", "deploy", "systemd", "bench", "tests")
+WRITTEN = ("lotus_guard", "docs", "deploy", "systemd", "bench", "tools", "tests")
 """Where text is read for pronouns, besides the pages in the root."""
 OPENING = re.compile(r"(?:Tell|Give|Say)\b")
 """`Whether it is full`, not `Tell whether it is full`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ("lotus_guard", "tests", "bench", "deploy/lib")
+OURS = ("lotus_guard", "tests", "bench", "tools", "deploy/lib")
 READ = (*OURS, "deploy", "docs", "systemd", "twisted", ".ci")
 SUFFIXES = {
     ".py",

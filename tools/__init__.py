@@ -1,0 +1,1 @@
+"""What the project's pages are made with; no part of the guard."""

@@ -1,0 +1,43 @@
+"""A hook of mkdocs: what reads well on GitHub and not on the site.
+
+A link out of `docs/` leads nowhere there, and a page is known by its title and not by its file.
+In a table, GitHub wants a `|` within code to be escaped, and the site would show the escape.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_OUT = re.compile(r"\[([^\]]+)\]\(\.\./([^)#\s]+)(?:#[^)\s]*)?\)")
+_CODE_IN_ROW = re.compile(r"`[^`\n]*`")
+_BY_FILE = re.compile(r"\[`?([\w-]+\.md)`?\]\(([\w-]+\.md)")
+
+
+def on_page_markdown(markdown: str, *, config: Mapping[str, Any], **_: Any) -> str:
+    """Name files of the repository without a link, and pages by their titles."""
+    titles = dict(_titles(config["nav"]))
+    inside = "\n".join(map(_row, _OUT.sub(_named, markdown).split("\n")))
+    return _BY_FILE.sub(lambda link: f"[{titles.get(link[1], link[1])}]({link[2]}", inside)
+
+
+def _row(line: str) -> str:
+    if not line.startswith("|"):
+        return line
+    return _CODE_IN_ROW.sub(lambda code: code[0].replace("\\|", "|"), line)
+
+
+def _named(link: re.Match[str]) -> str:
+    text, path = link.groups()
+    if path == "README.md":
+        return f"[{text}](index.md)"
+    return text if path in text else f"{text} (`{path}` in the repository)"
+
+
+def _titles(entries: Any) -> Iterator[tuple[str, str]]:
+    """Each page of the navigation, and what it is called there."""
+    for entry in entries:
+        for title, page in entry.items():
+            if isinstance(page, str):
+                yield page, title
+            else:
+                yield from _titles(page)

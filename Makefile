@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The repository that `make release` releases.
+ROOT ?= .
 INSTALLED := $(VENV)/.installed
 # What running needs, and nothing of what developing does.
 RUN := .venv-run
@@ -52,6 +54,9 @@ soak: $(INSTALLED) ## People come and go over three guards while things break: S
 shipping: $(INSTALLED) ## The long tests of deploy/, those of the packages; these as root on a Debian.
 	$(BIN)/python tests/real/install.py --packaging
 	$(BIN)/python -m pytest -rs -m real tests/deploy tests/packages
+
+release: $(INSTALLED) ## sdist, wheel, Debian package and checksums into dist/, of a clean, tagged tree.
+	@$(BIN)/python -m tools.release --root $(ROOT)
 
 $(INSTALLED): setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""The README's first command on a clean checkout, with an empty cache of everything but pip's."""
+"""`make run` on a clean checkout, as the README says it."""
 
 import os
 import re
@@ -23,7 +23,6 @@ class Ran:
     checkout: Path
     said: Path
     guard: str
-    environment: dict[str, str]
     process: subprocess.Popen[bytes]
 
     @property
@@ -44,6 +43,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     environment = {
         **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME")},
         **{name: value for name, value in os.environ.items() if name.startswith("PIP_")},
+        "TMPDIR": str(folder),
         "LOTUS_GUARD_LISTEN": f"tcp:{port}:interface=127.0.0.1",
     }
     with said.open("wb") as out:
@@ -58,7 +58,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     try:
         until("it listens", lambda: listens(port) or process.poll() is not None, INSTALL_SECONDS)
         assert process.poll() is None, said.read_text()
-        yield Ran(checkout, said, f"http://127.0.0.1:{port}", environment, process)
+        yield Ran(checkout, said, f"http://127.0.0.1:{port}", process)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -102,6 +102,8 @@ def test_its_lines_to_paste_work_in_a_shell(ran: Ran) -> None:
 
 
 def test_ctrl_c_ends_it_and_nothing_is_left_over(ran: Ran) -> None:
+    assert len(list(ran.checkout.parent.glob("lotus-guard-sandbox-*"))) == 1
     os.killpg(ran.process.pid, signal.SIGINT)
     ran.process.wait(20.0)
+    assert list(ran.checkout.parent.glob("lotus-guard-sandbox-*")) == []
     assert "Traceback" not in ran.text

@@ -1,0 +1,1 @@
+"""What maintainers run: a release, and pages that are made from records."""

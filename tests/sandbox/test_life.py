@@ -1,6 +1,8 @@
 """People who come and go in the sandbox."""
 
+from functools import partial
 from random import Random
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -63,12 +65,16 @@ def test_they_join_switch_things_on_and_leave(sfu: LiveKitState) -> None:
     assert {Source.MICROPHONE, Source.CAMERA, Source.SCREEN_SHARE} <= sources
 
 
+def noted(seen: list[str], event: Any) -> None:
+    seen.append(str(event))
+
+
 def test_the_same_seed_has_them_do_the_same(sfu: LiveKitState) -> None:
     told: list[list[str]] = []
     for _ in range(2):
         again = LiveKitState(KEY, SECRET, sfu.epoch, iter(map(str, range(10**6))).__next__)
         seen: list[str] = []
-        again.listeners.append(lambda event, to=seen: to.append(str(event)))
+        again.listeners.append(partial(noted, seen))
         lived(Life(again, granting(again), Random(7)), 50)
         told.append(seen)
     assert told[0] == told[1] != []

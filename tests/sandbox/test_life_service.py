@@ -1,10 +1,12 @@
 """One step follows the other while the sandbox runs."""
 
 from random import Random
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
 
 from lotus_guard.sandbox.life import Life
 from lotus_guard.sandbox.life_service import ARRIVALS, MOST_SECONDS, PAUSES, QUICK, LifeService
@@ -57,7 +59,11 @@ def test_a_guard_that_does_not_answer_stops_nobody() -> None:
     told: list[str] = []
     clock, asked = Clock(), Asked(fails=True)
     service = living(clock, asked)
-    observer = lambda event: told.append(str(event.get("log_format")))  # noqa: E731
+
+    @implementer(ILogObserver)
+    def observer(event: Any) -> None:
+        told.append(str(event.get("log_format")))
+
     globalLogPublisher.addObserver(observer)
     try:
         service.startService()

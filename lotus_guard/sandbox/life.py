@@ -95,7 +95,8 @@ class Life:
 
     async def step(self) -> None:
         """Have one of them do one thing; raises whatever the guard's answer does."""
-        name = self.random.choice((*VISITORS, STRANGER))
+        is_stranger = self.random.random() < 0.05
+        name = STRANGER if is_stranger else self.random.choice(VISITORS)
         room, identity = self._calls.get(name, ("", ""))
         if identity not in self.sfu.rooms.get(room, {}):  # never joined, or put out
             await self._arrive(name)

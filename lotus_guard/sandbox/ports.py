@@ -40,7 +40,7 @@ class Ports:
             return usual
         port = self.any_free()
         hint = f" To choose one yourself, stop what is there or set {setting}." if setting else ""
-        self.taken.append(f"Port {usual} is taken: {whose} listens on {port} instead.{hint}")
+        self.taken.append(f"Port {usual} is taken: {whose} is on port {port} instead.{hint}")
         return port
 
     def endpoint(self, usual: int, whose: str, setting: str) -> str:

@@ -21,7 +21,9 @@ from lotus_guard.sandbox.life import (
     move_in,
     token_asker,
 )
+from lotus_guard.sandbox.life_service import ARRIVALS
 from lotus_guard.sandbox.livekit_state import LiveKitState, Source
+from lotus_guard.sandbox.service import SEED
 from lotus_guard.sandbox.synapse_state import SynapseState
 from tests.world import World, reactor
 
@@ -100,6 +102,25 @@ def test_what_a_token_forbids_is_left_alone(sfu: LiveKitState) -> None:
         for track in person.tracks
     }
     assert found == {Source.MICROPHONE}
+
+
+def test_with_the_seed_of_make_run_a_room_is_full_and_a_screen_shared_soon(
+    sfu: LiveKitState,
+) -> None:
+    refused: list[str] = []
+    told: list[Any] = []
+    granted = granting(sfu)
+
+    async def ask(room: str, name: str) -> str | None:
+        if room == KITCHEN and len(sfu.rooms.get(room, {})) >= 3:
+            refused.append(name)
+            return None
+        return await granted(room, name)
+
+    sfu.listeners.append(told.append)
+    lived(Life(sfu, ask, Random(SEED)), ARRIVALS)
+    assert refused
+    assert any(event.track.source == Source.SCREEN_SHARE for event in told)
 
 
 def test_who_is_put_out_comes_again(sfu: LiveKitState) -> None:

@@ -22,7 +22,7 @@ def test_one_that_is_taken_is_named_with_what_to_do() -> None:
     assert ports.port(8171, "LiveKit") == 8171
     (said,) = ports.taken
     assert said == (
-        "Port 8070 is taken: the guard listens on 45678 instead. "
+        "Port 8070 is taken: the guard is on port 45678 instead. "
         "To choose one yourself, stop what is there or set LOTUS_GUARD_LISTEN."
     )
 

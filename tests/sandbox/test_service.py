@@ -82,8 +82,8 @@ def test_ports_that_are_taken_are_said_and_others_used(
 ) -> None:
     make_sandbox_service(ending, {}, ports=free(8070, 8172))
     said = capsys.readouterr().out
-    assert "Port 8172 is taken: the sandbox's LiveKit listens on 45001 instead.\n" in said
-    assert "Port 8070 is taken: the guard listens on 45002 instead. To choose" in said
+    assert "Port 8172 is taken: the sandbox's LiveKit is on port 45001 instead.\n" in said
+    assert "Port 8070 is taken: the guard is on port 45002 instead. To choose" in said
     assert "LiveKit        http://127.0.0.1:45001\n" in said
     assert "The guard is at http://127.0.0.1:45002" in said
     assert "8172" not in said.partition("The guard is at")[2]

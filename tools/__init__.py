@@ -1,1 +1,1 @@
-"""What maintainers run: a release, and pages that are made from records."""
+"""What the project's pages are made with; no part of the guard."""

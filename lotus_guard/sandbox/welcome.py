@@ -67,12 +67,12 @@ def _operators(entrances: Entrances, rules: Rules) -> str:
     """The lines about the status page and the command line, which both need that port."""
     if entrances.operators is None:
         return ""
-    ask = f"{entrances.command} --guard {entrances.operators}"
+    command, there = entrances.command, f"--guard {entrances.operators}"
     return f"""
 Status page: {entrances.operators}/
 Command line:
-  {ask} rooms
-  {ask} explain @carol:sandbox '{room_of(rules[0])}'"""
+  {command} rooms {there}
+  {command} explain @carol:sandbox '{room_of(rules[0])}' {there}"""
 
 
 def _ask(guard: str, room: str, name: str) -> str:

@@ -71,8 +71,9 @@ def test_what_the_environment_says_goes_before_the_sandboxes_own(
     ending: Ending, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"LOTUS_GUARD_LISTEN": "tcp:1234", "LOTUS_GUARD_ADMIN_LISTEN": ""}
-    make_sandbox_service(ending, settings, ports=free())
+    make_sandbox_service(ending, settings, ports=free(8070, 8072))
     said = capsys.readouterr().out
+    assert "is taken" not in said, "nobody wants those"
     assert "The guard is at http://127.0.0.1:1234" in said
     assert "Status page" not in said
 

@@ -29,9 +29,10 @@ def test_the_page_and_the_command_line_are_named() -> None:
     lines = welcome(ENTRANCES, Addresses()).splitlines()
     assert f"Status page: {OPERATORS}/" in lines
     called = [shlex.split(line) for line in lines if line.startswith("  .venv-run/")]
-    assert [line[:3] for line in called] == [[ENTRANCES.command, "--guard", OPERATORS]] * 2
-    assert called[0][3:] == ["rooms"]
-    assert called[1][3:] == ["explain", "@carol:sandbox", "!two:sandbox"]
+    assert called == [
+        [ENTRANCES.command, "rooms", "--guard", OPERATORS],
+        [ENTRANCES.command, "explain", "@carol:sandbox", "!two:sandbox", "--guard", OPERATORS],
+    ]
 
 
 def test_neither_is_named_without_an_operators_port() -> None:

@@ -8,6 +8,7 @@ from attrs import frozen
 from lotus_guard.core.homeserver_wire import CLIENT_PATHS
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.rule import Rule
+from lotus_guard.sandbox.life import PLACES
 from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, Addresses, room_of
 
 _DECODE = (
@@ -68,11 +69,12 @@ def _operators(entrances: Entrances, rules: Rules) -> str:
     if entrances.operators is None:
         return ""
     command, there = entrances.command, f"--guard {entrances.operators}"
+    whom = f"@carol:sandbox '{room_of(rules[0])}'" if entrances.is_quiet else f"'{PLACES[0].room}'"
     return f"""
 Status page: {entrances.operators}/
 Command line:
   {command} rooms {there}
-  {command} explain @carol:sandbox '{room_of(rules[0])}' {there}"""
+  {command} explain {whom} {there}"""
 
 
 def _ask(guard: str, room: str, name: str) -> str:

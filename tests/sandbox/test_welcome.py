@@ -29,7 +29,7 @@ def test_the_page_and_the_command_line_are_named() -> None:
     lines = welcome(ENTRANCES, Addresses()).splitlines()
     assert f"Status page: {OPERATORS}/" in lines
     called = [shlex.split(line) for line in lines if line.startswith("  .venv-run/")]
-    assert called == [
+    assert called == [  # carol is who is refused, by the lines further down
         [ENTRANCES.command, "rooms", "--guard", OPERATORS],
         [ENTRANCES.command, "explain", "@carol:sandbox", "!two:sandbox", "--guard", OPERATORS],
     ]
@@ -39,6 +39,11 @@ def test_neither_is_named_without_an_operators_port() -> None:
     text = welcome(evolve(ENTRANCES, operators=None), Addresses())
     assert "Status page" not in text
     assert "--guard" not in text
+
+
+def test_where_people_come_and_go_their_full_room_is_what_there_is_to_explain() -> None:
+    text = welcome(evolve(ENTRANCES, is_quiet=False), Addresses())
+    assert f"explain '!kitchen:sandbox' --guard {OPERATORS}\n" in text
 
 
 def test_people_who_come_and_go_are_announced_where_they_do() -> None:

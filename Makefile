@@ -2,15 +2,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The repository that `make release` releases.
+ROOT ?= .
 INSTALLED := $(VENV)/.installed
+# What running needs, and nothing of what developing does.
+RUN := .venv-run
+RUNS := $(RUN)/.installed
 # Where it is set, each run of pytest takes three times as long to collect: it makes all tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check real bench soak shipping docs reference clean
+.PHONY: run test check real bench soak shipping docs reference release clean
 
-run: $(INSTALLED) ## Start the guard: on the embedded sandbox where the environment says nothing.
-	@if env | grep -qE '^(LIVEKIT_|LOTUS_GUARD_)'; then sandbox=; else sandbox=--sandbox; fi; \
-	exec $(BIN)/twistd --nodaemon --pidfile= lotus-guard $$sandbox
+# What names a part of a real stack; without any of these the guard runs on the embedded sandbox.
+STACK := ^(LIVEKIT_[A-Z_]+|LOTUS_GUARD_(UPSTREAM|LIVEKIT_URL|SYNAPSE_[A-Z_]+|AS_REGISTRATION_FILE))=.
+
+run: $(RUNS) ## Start the guard: on the embedded sandbox unless the environment names a real stack.
+	@if env | grep -qE '$(STACK)'; then sandbox=; else sandbox=$${SANDBOX:---sandbox}; fi; \
+	exec $(RUN)/bin/twistd --nodaemon --pidfile= lotus-guard $$sandbox
 
 test: check ## Everything, with the real servers, WebRTC clients, deploy/ and the packages.
 	@$(MAKE) --no-print-directory real
@@ -56,10 +64,21 @@ docs: $(INSTALLED) ## The site of docs/ into build/site; open its index.html.
 reference: $(INSTALLED) ## Write docs/settings.md, metrics.md and messages.md from the code.
 	$(BIN)/python -m tools.reference
 
+release: $(INSTALLED) ## sdist, wheel, Debian package and checksums into dist/, of a clean, tagged tree.
+	@$(BIN)/python -m tools.release --root $(ROOT)
+
 $(INSTALLED): setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[test]' --config-settings editable_mode=compat
 	@touch $@
 
+$(RUNS): setup.py pyproject.toml
+	@echo "Installing what the guard needs into $(RUN) (120 MB, a minute or two) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lotus-guard needs Python 3.11 or newer; say which with PYTHON=python3.12.")'
+	@$(PYTHON) -m venv --clear $(RUN)
+	@$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable . --config-settings editable_mode=compat
+	@touch $@
+
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .real build dist *.egg-info
+	rm -rf $(VENV) $(RUN) .real build dist *.egg-info

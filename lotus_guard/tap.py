@@ -29,9 +29,10 @@ DESCRIPTION = (
 class Options(UsageOptions):
     """Command line of the plugin: nearly everything comes from the environment."""
 
-    synopsis = "twistd [twistd options] lotus-guard [--sandbox]"
+    synopsis = "twistd [twistd options] lotus-guard [--sandbox | --quiet-sandbox]"
     optFlags = [  # noqa: RUF012  (twisted.python.usage wants a list)
-        ["sandbox", None, "Run with an embedded Synapse, LiveKit and lk-jwt-service to try it out"]
+        ["sandbox", None, "Run with an embedded Synapse, LiveKit and lk-jwt-service to try it out"],
+        ["quiet-sandbox", None, "The same, and no made-up people come and go in its rooms"],
     ]
     config: "Config | None" = None
     hangups: Hangups | None = None
@@ -48,6 +49,7 @@ class Options(UsageOptions):
 
     def postOptions(self) -> None:
         """Read the environment; exit with 2 and every fault before anything listens."""
+        self["sandbox"] = self["sandbox"] or self["quiet-sandbox"]
         if not self["sandbox"]:
             self.hangups = Hangups()
             self.hangups.catch()  # before the files are read: one that comes later counts
@@ -84,7 +86,9 @@ def makeService(options: Options) -> IService:
     if options.config is None:
         from lotus_guard.sandbox.service import make_sandbox_service
 
-        sandbox: IService = make_sandbox_service(reactor, os.environ)
+        sandbox: IService = make_sandbox_service(
+            reactor, os.environ, bool(options["quiet-sandbox"])
+        )
         return sandbox
     service: IService = make_service(options.config, reactor, options.hangups)
     return service

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "lotus_guard"
-WRITTEN = ("lotus_guard", "docs", "deploy", "systemd", "bench", "tools", "tests")
+WRITTEN = ("lotus_guard", "docs", "deploy", "systemd", "bench", "tools", "tests", ".github")
 """Where text is read for pronouns, besides the pages in the root."""
 OPENING = re.compile(r"(?:Tell|Give|Say)\b")
 """`Whether it is full`, not `Tell whether it is full`."""
@@ -46,7 +46,7 @@ def test_packages_say_what_they_are() -> None:
 
 
 def texts() -> Iterator[tuple[Path, str]]:
-    files = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "Makefile"]
+    files = [*ROOT.glob("*.md"), ROOT / "Makefile"]
     for directory in WRITTEN:
         files += [each for each in sorted((ROOT / directory).rglob("*")) if each.is_file()]
     for path in files:

@@ -23,7 +23,8 @@ from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.decision import Deed
 from lotus_guard.rules.push import sign_push, write_push
 from lotus_guard.sandbox.livekit_state import Source
-from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, TWO, VOICE, welcome
+from lotus_guard.sandbox.stack import ADMIN_TOKEN, OPEN, TWO, VOICE
+from lotus_guard.sandbox.welcome import Entrances, welcome
 from lotus_guard.web.landing import landing_page
 from tests.calls import VIDEO, join
 from tests.quiet_hours import QuietHours
@@ -223,7 +224,7 @@ async def test_the_landing_page_and_the_sandbox_have_it(world: World) -> None:
     page = (await world.request("GET", "/")).body.decode()
     assert page == landing_page(MORE, ENGLISH).body.decode()
     assert f'{QUIET.event}\n{{"quiet": true}}' in page
-    text = welcome("http://guard", None, world.sandbox.addresses, MORE)
+    text = welcome(Entrances("http://guard", None), world.sandbox.addresses, MORE)
     assert "!quiet:sandbox (no video)" in text
     assert QUIET.trial.text in text
 

@@ -41,7 +41,7 @@ def twistd(tmp_path: Path, *arguments: str, **env: str) -> subprocess.CompletedP
 def test_help_explains_every_variable(tmp_path: Path) -> None:
     done = twistd(tmp_path, "lotus-guard", "--help")
     assert done.returncode == 0
-    for name in [*variable_names(), "--sandbox"]:
+    for name in [*variable_names(), "--sandbox", "--quiet-sandbox"]:
         assert name in done.stdout
 
 
@@ -71,8 +71,9 @@ def test_a_faulty_environment_exits_with_2_before_anything_listens(
         assert sock.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_the_sandbox_checks_the_rest_of_the_environment(tmp_path: Path) -> None:
-    done = twistd(tmp_path, "--nodaemon", "lotus-guard", "--sandbox", LOTUS_GUARD_DEADLINE="x")
+@pytest.mark.parametrize("flag", ["--sandbox", "--quiet-sandbox"])
+def test_the_sandbox_checks_the_rest_of_the_environment(tmp_path: Path, flag: str) -> None:
+    done = twistd(tmp_path, "--nodaemon", "lotus-guard", flag, LOTUS_GUARD_DEADLINE="x")
     assert done.returncode == 2
     assert "  LOTUS_GUARD_DEADLINE: " in done.stderr
     assert "Traceback" not in done.stderr

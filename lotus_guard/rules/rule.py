@@ -230,7 +230,7 @@ class Rule(AnyRule, Generic[P]):
     clear_flag: ClassVar[tuple[str, str]]
     """The option that has `lotus-guard policy clear` clear this rule alone, and its help."""
     examples: ClassVar[tuple[Example, ...]]
-    """For README and the landing page; the first one shows the most common use."""
+    """For docs/rules.md and the landing page; the first one shows the most common use."""
     trial: ClassVar[Trial]
 
     @abstractmethod

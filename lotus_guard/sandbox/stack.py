@@ -1,6 +1,5 @@
 """The embedded sandbox: a homeserver, an SFU and an authorization service with three rooms."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +7,6 @@ from attrs import define, field, frozen
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
 
-from lotus_guard.core.homeserver_wire import CLIENT_PATHS
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.rule import Rule
 from lotus_guard.sandbox.authorization import AuthorizationApp
@@ -109,69 +107,14 @@ class Sandbox:
         for name in PEOPLE:
             self.homeserver.add_account(f"@{name}:sandbox", name)
             self.homeserver.openid[f"openid-{name}"] = f"@{name}:sandbox"
-        for room in (OPEN, *(_room_of(rule) for rule in self.rules)):
+        for room in (OPEN, *(room_of(rule) for rule in self.rules)):
             self.homeserver.add_room(room, "@admin:sandbox")
             for name in PEOPLE:
                 self.homeserver.join(room, f"@{name}:sandbox")
         for rule in self.rules:
-            self.homeserver.set_state(_room_of(rule), rule.event, dict(rule.trial.content))
+            self.homeserver.set_state(room_of(rule), rule.event, dict(rule.trial.content))
 
 
-def _room_of(rule: Rule[Any]) -> str:
+def room_of(rule: Rule[Any]) -> str:
+    """The room in which to try a rule."""
     return f"!{rule.trial.room}:sandbox"
-
-
-def _words_of(rule: Rule[Any]) -> str:
-    return ", ".join(rule.show(rule.read(rule.trial.content).policy).words)
-
-
-def _by_homeserver(addresses: Addresses) -> str:
-    """The line that asks for a token by the homeserver."""
-    sent = {
-        "url": addresses.livekit.replace("http://", "ws://"),
-        "room_id": OPEN,
-        "slot_id": "m.call#ROOM",
-        "member_id": "one",
-    }
-    ask = f"curl -s -H 'Authorization: Bearer alice' {addresses.synapse}{CLIENT_PATHS[1]} -d"
-    return f"{ask} '{json.dumps(sent)}'"
-
-
-def welcome(guard: str, operators: str | None, addresses: Addresses, rules: Rules = RULES) -> str:
-    """What runs, with lines to paste; `operators` is the URL of the operators' port, if any."""
-    status = f"What it does shows live at {operators}/ in a browser.\n" if operators else ""
-    ask = f"curl -s {guard}/sfu/get -d"
-
-    def body(room: str, name: str) -> str:
-        openid = f'"access_token":"openid-{name}","matrix_server_name":"sandbox"'
-        return f"""'{{"room":"{room}","device_id":"PHONE","openid_token":{{{openid}}}}}'"""
-
-    decode = (
-        "python3 -c 'import base64,json,sys; "
-        'print(base64.b64decode(json.load(sys.stdin)["jwt"].split(".")[1]+"==").decode())\''
-    )
-    rooms = ", ".join([f"{OPEN} (no policy)", *(f"{_room_of(r)} ({_words_of(r)})" for r in rules)])
-    trials = ""
-    for rule in rules:
-        trials += f"\n{rule.trial.text}\n"
-        after = f" | {decode}" if rule.trial.is_grant_shown else ""
-        trials += "\n".join(f"  {ask} {body(_room_of(rule), n)}{after}" for n in rule.trial.askers)
-    twice = '\'{"room":"!two:sandbox","room":"!open:sandbox"}\''
-    return f"""
-The guard is at {guard}, in front of a sandbox: nothing here is real, and nobody joins.
-{status}  lk-jwt-service {addresses.authorization}
-  LiveKit        {addresses.livekit}
-  Synapse        {addresses.synapse}
-Rooms: {rooms}.
-The panel sets a room's rules, in a browser: {guard}/panel/
-  homeserver {addresses.synapse}, access token {ADMIN_TOKEN}, room {_room_of(rules[0])}
-
-An open room: the token comes back as lk-jwt-service made it.
-  {ask} {body(OPEN, "alice")}{trials}
-A body that two readers could read differently: 400.
-  {ask} {twice}
-The open room by the homeserver, which hands the request on (MSC4195).
-  {_by_homeserver(addresses)}
-
-Ctrl-C ends it.
-"""

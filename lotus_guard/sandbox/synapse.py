@@ -56,7 +56,7 @@ class SynapseApp:
     def rooms(self, request: BoundedRequest) -> bytes:
         """List rooms."""
         self._admin(request, "rooms")
-        self.state.asked.append("rooms")
+        self.state.note("rooms")
         start, limit = _integer(request, b"from", "0"), _integer(request, b"limit", "100")
         found = [
             {
@@ -82,7 +82,7 @@ class SynapseApp:
         """A room's state events, of one type or all."""
         self._admin(request, "state")
         wanted = _query(request, b"type", "")
-        self.state.asked.append(wanted)
+        self.state.note(wanted)
         if wanted and wanted == self.state.hangs_for:
             return Deferred()
         events = list(self._room(room_id).values())

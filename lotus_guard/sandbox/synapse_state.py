@@ -15,6 +15,7 @@ from lotus_guard.sandbox.acting import ApplicationService
 from lotus_guard.sandbox.temper import SYNAPSE, Temper
 
 Event = dict[str, Any]
+MOST_ASKED = 1000
 NAMELESS_CREATORS = 11
 """The first room version whose first event does not name who made the room."""
 RoomState = dict[tuple[str, str], Event]
@@ -88,9 +89,14 @@ class SynapseState:
     waits: list[int] = field(init=False, factory=list)
     """Milliseconds for which, one after another, requests to set state are told to wait."""
     asked: list[str] = field(init=False, factory=list)
-    """What the admin API was asked for: `rooms`, or a type of event."""
+    """What the admin API was asked for: `rooms`, or a type of event. The last ones alone."""
     set_count: int = field(init=False, default=0)
     """How often state was set; makes the ids and the order of events."""
+
+    def note(self, what: str) -> None:
+        """Take down what the admin API is asked for."""
+        self.asked.append(what)
+        del self.asked[:-MOST_ASKED]
 
     def add_account(self, user_id: str, access_token: str, admin: bool = False) -> Account:
         """Make an account."""

@@ -14,7 +14,17 @@ BUILDING = ("dpkg-buildpackage", "dh", "help2man", "lintian")
 TOOLS = REAL / "tools"
 DEBIAN = REAL / "bookworm.tar"
 """A Debian as debootstrap's minbase makes it, which is what debian:bookworm-slim is made from."""
-LEFT_OUT = ("*.egg-info", "__pycache__", "build", "dist", ".git", ".venv", ".real", ".*_cache")
+LEFT_OUT = (
+    "*.egg-info",
+    "__pycache__",
+    "build",
+    "dist",
+    ".git",
+    ".venv",
+    ".venv-run",
+    ".real",
+    ".*_cache",
+)
 
 
 def require(what: str, there: bool) -> None:

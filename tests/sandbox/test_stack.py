@@ -1,18 +1,13 @@
 """The three parts of the sandbox together, in memory: they speak to each other over HTTP."""
 
 import json
-import re
-import shlex
 from typing import Any
 from urllib.parse import quote
 
-import jwt
 import pytest
 
-from lotus_guard.core.homeserver_wire import CLIENT_PATHS
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import ROOM_SLOT, livekit_room_of
-from lotus_guard.rules import RULES
 from lotus_guard.run.config import read_config
 from lotus_guard.sandbox.stack import (
     ADMIN_TOKEN,
@@ -22,15 +17,11 @@ from lotus_guard.sandbox.stack import (
     SECRET,
     TWO,
     VOICE,
-    Addresses,
     Sandbox,
-    welcome,
 )
 from tests.contract.subject import InMemory, Response
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.sandbox.network import Network
-
-GUARD = "http://127.0.0.1:8070"
 
 
 class Stack:
@@ -102,45 +93,3 @@ def test_the_environment_is_a_configuration_without_faults(stack: Stack) -> None
     assert (config.key, config.secret) == (KEY, SECRET)
     assert len(SECRET) >= 32
     assert environment["LOTUS_GUARD_SYNAPSE_TOKEN"] == ADMIN_TOKEN
-
-
-def curl_lines() -> list[list[str]]:
-    """Take the welcome's lines to paste apart as a shell does."""
-    lines = welcome(GUARD, None, Addresses()).splitlines()
-    return [shlex.split(line) for line in lines if line.strip().startswith("curl")]
-
-
-def test_the_panel_is_named_with_whom_it_lets_set_rules(stack: Stack) -> None:
-    text = welcome(GUARD, None, Addresses())
-    found = re.search(r"homeserver (\S+), access token (\S+), room (\S+)", text)
-    assert found is not None
-    homeserver, token, room = found.groups()
-    assert f"{GUARD}/panel/\n" in text
-    path = f"/_matrix/client/v3/rooms/{quote(room, safe='')}/state/{LIMIT_EVENT}/"
-    headers = {"Authorization": f"Bearer {token}"}
-    server = stack.servers[homeserver]
-    assert server.request("PUT", path, headers, b'{"max_users": 3}').status == 200
-    assert server.request("GET", path, headers).json() == {"max_users": 3}
-
-
-def test_curl_lines_ask_for_what_they_say(stack: Stack) -> None:
-    *lines, by_homeserver = curl_lines()
-    assert [line[:4] for line in lines] == [["curl", "-s", f"{GUARD}/sfu/get", "-d"]] * len(lines)
-    *good, ambiguous = [line[4] for line in lines]
-    asked = [(json.loads(text)["room"], stack.ask(text)) for text in good]
-    assert [room for room, _ in asked] == [
-        OPEN,
-        *(f"!{rule.trial.room}:sandbox" for rule in RULES for _ in rule.trial.askers),
-    ]
-    # The sandbox's clock stands still here, so the tokens ran out long ago.
-    people = [
-        jwt.decode(
-            answer.json()["jwt"], SECRET, algorithms=["HS256"], options={"verify_exp": False}
-        )["sub"]
-        for _, answer in asked
-    ]
-    assert people[1:4] == [f"@{name}:sandbox:PHONE" for name in ("alice", "bob", "carol")]
-    keys = [key for key, _ in json.loads(ambiguous, object_pairs_hook=list)]
-    assert keys == ["room", "room"]
-    assert by_homeserver[4].endswith(CLIENT_PATHS[1])
-    assert json.loads(by_homeserver[6])["room_id"] == OPEN

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from lotus_guard.sandbox.synapse_state import SynapseState
+from lotus_guard.sandbox.synapse_state import MOST_ASKED, SynapseState
 
 
 @pytest.fixture
@@ -74,3 +74,9 @@ def test_each_event_is_later_than_the_one_before(state: SynapseState) -> None:
     assert first["origin_server_ts"] < second["origin_server_ts"]
     assert first["event_id"] < second["event_id"]
     assert (second["sender"], second["state_key"]) == ("@user:s", "k")
+
+
+def test_of_what_it_is_asked_it_keeps_the_last_only(state: SynapseState) -> None:
+    for number in range(MOST_ASKED + 5):
+        state.note(str(number))
+    assert (len(state.asked), state.asked[-1]) == (MOST_ASKED, str(MOST_ASKED + 4))

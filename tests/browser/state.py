@@ -70,13 +70,16 @@ def dependency(
 
 
 def hour(now: float) -> list[dict[str, Any]]:
-    """An hour in which people came, a room filled up, and Synapse went down at the end."""
+    """An hour in which people came, a room filled up, and Synapse went down at the end.
+
+    Nothing happens in its first minute: a test may still run in the minute after its last.
+    """
     newest = int(now // 60) * 60
     return [
         {
             "at": newest - 60 * ago,
-            "refused": max(0, 8 - abs(ago - 22)) + (ago % 7 == 3),
-            "changed": (ago * 7) % 5 + (12 if ago in (40, 41) else 0),
+            "refused": max(0, 8 - abs(ago - 22)) + (ago % 7 == 5),
+            "changed": (ago * 7 + 2) % 5 + (12 if ago in (40, 41) else 0),
             "unguarded": 3 - ago if ago < 3 else 0,
             "observed": 0,
             "people": 50 - ago // 2 + (ago * 3) % 4,
@@ -196,3 +199,61 @@ def evening() -> dict[str, Any]:
             ),
         ],
     }
+
+
+def calm() -> dict[str, Any]:
+    """The same evening without the trouble."""
+    state = evening()
+    state["dependencies"][1] = dependency("synapse")
+    for each in state["rooms"]:
+        each |= {"failed_open": 0, "failed_open_at": None}
+    state["decisions"] = [each for each in state["decisions"] if each["kind"] != "fail_open"]
+    state["hour"] = [{**each, "unguarded": 0} for each in state["hour"]]
+    return state
+
+
+NAMES = (
+    "Kitchen, Reading circle, Choir rehearsal, Board, Lounge, Friday games, Parents, Chess, "
+    "Garden, Night shift, Help desk, Studio, Seminar, Stand-up, Workshop"
+)
+
+
+def town() -> dict[str, Any]:
+    """Three hundred rooms, some of them full, two unguarded; and refusals by the dozen."""
+    state, now, names = evening(), time.time(), NAMES.split(", ")
+    rooms = []
+    for n in range(300):
+        most = (None, 3, 5, 8, 12)[n * 7 % 5]
+        there = n * 5 % ((most or 9) + 1)
+        is_full = most is not None and there == most
+        refused = n % 8 if is_full and n % 3 == 0 else 0
+        is_open = n in (17, 141)
+        rooms.append(
+            room(
+                n,
+                f"{names[n % len(names)]} {n // len(names) + 1}",
+                people=there,
+                taken=there if most else None,
+                max_users=most,
+                forbidden=SCREEN if n % 4 == 0 else [],
+                refused=refused,
+                refused_at=now - n if refused else None,
+                full_since=now - 60 * (n % 50) - 60 if is_full else None,
+                failed_open=2 if is_open else 0,
+                failed_open_at=now - 67 if is_open else None,
+            )
+        )
+    full = [each for each in rooms if each["refused"]]
+    storm = [
+        decision(n // 20, id=f"t{n}", user=f"@u{n}:example.org", **_full(full[n * n % len(full)]))
+        for n in range(180)
+    ]
+    state["hour"] = [{**each, "people": 20 * each["people"]} for each in state["hour"]]
+    state["decisions"][1] |= {"room": rooms[17]["room"]}
+    return {**state, "rooms": rooms, "decisions": [*storm, *state["decisions"]]}
+
+
+def _full(each: dict[str, Any]) -> dict[str, Any]:
+    most = each["max_users"]
+    why = f"{most} in the call or about to join, {most} allowed, this user not among them"
+    return {"room": each["room"], "why": why}

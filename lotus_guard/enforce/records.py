@@ -30,6 +30,8 @@ from lotus_guard.rules.rulings import let_through, not_enforced
 
 Mask = Callable[[Person], Person | None]
 Sink = Callable[[Decision], None]
+Watcher = Callable[[Ruling, bool], None]
+"""Told of each ruling, and whether its rule only observes."""
 
 ONCE_SECONDS = 60.0
 MOST_RECENT = 500
@@ -108,6 +110,8 @@ class Recorder:
     mask: Mask
     counters: Counters
     sinks: list[Sink] = field(factory=list)
+    watchers: list[Watcher] = field(init=False, factory=list)
+    """Told of rulings that `once` keeps from being put on record, as well."""
     recent: deque[Decision] = field(init=False, factory=lambda: deque(maxlen=MOST_RECENT))
     """The last decisions, newest last."""
     _ids: Iterator[str] = field(init=False)
@@ -122,6 +126,8 @@ class Recorder:
     ) -> str:
         """Put a ruling on record and return its id; with the same `once`, once a minute."""
         self.counters.decided(ruling, observed)
+        for watch in self.watchers:
+            watch(ruling, observed)
         if ruling.room and ruling.rule != GIVING:  # a gift takes nothing from anybody
             tally = self._tallies.get(ruling.room)
             if tally is None:

@@ -29,6 +29,8 @@ class _Course:
     good: float | None = None
     bad: float | None = None
     detail: str = ""
+    failing: float | None = None
+    """Since when the news has been bad."""
 
 
 @define(eq=False)
@@ -59,9 +61,10 @@ class Health:
         """Take note that something did well, or of its trouble."""
         course = self._courses[name]
         if trouble is None:
-            course.good = self.now()
+            course.good, course.failing = self.now(), None
         else:
             course.bad, course.detail = self.now(), trouble
+            course.failing = course.bad if course.failing is None else course.failing
 
     def remark(self, name: Dependency, tell: Callable[[], str]) -> None:
         """Add a remark on a dependency; while it is not empty, it is trouble."""
@@ -72,7 +75,11 @@ class Health:
         self._watched.append(describe)
 
     def dependencies(self) -> list[dict[str, Any]]:
-        """Describe every dependency: name, state, seconds since it last did well, and why."""
+        """Describe every dependency: name, state, seconds since it last did well, and why.
+
+        `down` are the seconds since the first failure that no success has followed; null or left
+        out where there is none.
+        """
         return [self._describe(name, course) for name, course in self._courses.items()] + [
             describe() for describe in self._watched
         ]
@@ -87,4 +94,5 @@ class Health:
         detail = course.detail if is_bad else ""
         if remark:
             state, detail = "trouble", f"{detail}; {remark}" if detail else remark
-        return described(name, state, age, detail)
+        down = None if course.failing is None else round(now - course.failing, 1)
+        return {**described(name, state, age, detail), "down": down}

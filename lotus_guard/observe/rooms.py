@@ -32,7 +32,7 @@ from lotus_guard.rules.decision import Deed
 from lotus_guard.rules.rule import P, Rule
 
 MOST_ROOMS = 1000
-"""Rooms that are shown at once, those under a policy and those with most people first."""
+"""Rooms that are shown at once; which come first, `Rooms.all` says."""
 MOST_USERS = 100
 
 
@@ -57,14 +57,25 @@ class Rooms:
         return self.live.now()
 
     def all(self) -> list[dict[str, Any]]:
-        """Describe the live rooms, those under a policy first, then by people."""
+        """Describe the live rooms, unguarded ones first, then those under a policy, by people."""
         counts = self._counts()
         for room in self.seats.rooms():
             if self.seats.taken(room, self.now()):
                 counts.setdefault(room, 0)
-        restricts = self.policies.restricts
-        ranked = sorted(counts, key=lambda room: (not restricts(room), -counts[room], room))
-        return [self._room(room, counts[room]) for room in ranked[:MOST_ROOMS]]
+
+        def rank(room: RoomId) -> tuple[bool, bool, int, RoomId]:
+            is_guarded = not self.records.tally(room)[Deed.FAIL_OPEN]
+            return is_guarded, not self.policies.restricts(room), -counts[room], room
+
+        return [self._room(room, counts[room]) for room in sorted(counts, key=rank)[:MOST_ROOMS]]
+
+    def full(self) -> list[RoomId]:
+        """List the rooms in which all seats are taken."""
+        return [room for room in self.seats.rooms() if self._is_full(room)]
+
+    def _is_full(self, room: RoomId) -> bool:
+        seats = self.policies.seats(room)
+        return seats is not None and len(self.seats.taken(room, self.now())) >= seats
 
     def upgraded(self) -> int:
         """Count the live rooms without rules that replaced one with rules."""

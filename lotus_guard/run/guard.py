@@ -263,7 +263,12 @@ def make_overview(
         upgraded.lost,
     )
     titles = {rule.name: rule.title for rule in rules}
-    identity = {"instance": memory.cluster.store.instance, "rules": modes, "titles": titles}
+    identity = {
+        "instance": memory.cluster.store.instance,
+        "rules": modes,
+        "titles": titles,
+        "store": "State file" if config.redis is None else "Redis",
+    }
     return Overview(rooms, common.recorder, basics.health, clocks.epoch, identity)
 
 

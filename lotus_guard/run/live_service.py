@@ -13,6 +13,7 @@ from lotus_guard.enforce.credentials import LOOK_SECONDS
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.memory.redis_lease import RENEW_SECONDS
 from lotus_guard.neighbours.agents import Agents
+from lotus_guard.observe.overview import LOOK_SECONDS as OVERVIEW_SECONDS
 from lotus_guard.overload.load_shedding import TICK_SECONDS
 from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.config import Config
@@ -43,6 +44,7 @@ class LiveService(Service):
             (Housekeeping(guard.memory, guard.live, clocks.now).tidy, HOUSEKEEPING_SECONDS),
             (guard.public.load.lag.tick, TICK_SECONDS),
             (config.credentials.look, LOOK_SECONDS),
+            (guard.overview.look, OVERVIEW_SECONDS),
         ]
         if guard.memory.cluster.lease is not None:
             works.insert(0, (lambda: ensureDeferred(self._renew()), RENEW_SECONDS))

@@ -141,7 +141,7 @@ class OperatorsApp:
         """List the live rooms."""
         self._check_host(request)
         overview = self._deps.overview
-        return _json(request, {"now": overview.epoch(), "rooms": overview.rooms.all()})
+        return _json(request, {"now": overview.epoch(), "rooms": overview.live_rooms()})
 
     @app.route("/decisions", methods=["GET"])
     def decisions(self, request: BoundedRequest) -> Deferred[bytes]:

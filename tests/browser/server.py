@@ -1,7 +1,8 @@
 """The status page over a state that a test sets: `python -m tests.browser.server PORT`.
 
 POST /control  {"rooms": [...], "decisions": [...], "dependencies": [...], "guard": {...},
-               "busy": true}  whatever is not named stays; busy: every room changes at each look
+               "hour": [...], "busy": true, "storm": 50}  whatever is not named stays; busy: every
+               room changes at each look; storm: so many decisions are new at each look
 """
 
 import copy
@@ -16,6 +17,7 @@ from twisted.web.server import Site
 
 from lotus_guard.web.status.pages import NAMES, Pages
 from lotus_guard.web.status.stream import Stream
+from tests.browser.state import decision
 
 reactor: Any = _reactor
 
@@ -31,6 +33,7 @@ class Served:
             "dependencies": [],
             "rooms": [],
             "decisions": [],
+            "hour": [],
         }
         self.looks = 0
         self.pages = Pages(Stream(self.snapshot, reactor, time.time))
@@ -38,6 +41,9 @@ class Served:
     def snapshot(self) -> dict[str, Any]:
         self.looks += 1
         state = copy.deepcopy(self.state)
+        storm = state.pop("storm", 0)
+        if storm:
+            state["decisions"] = [*self.storm(storm), *state["decisions"]]
         if state.pop("busy", False):
             for room in state["rooms"]:
                 room["people"] += self.looks % 7
@@ -45,6 +51,14 @@ class Served:
                 if room["max_users"]:
                     room["taken"] = self.looks % (room["max_users"] + 1)
         return state
+
+    def storm(self, number: int) -> list[dict[str, Any]]:
+        """So many refusals, newest first, by turns in twenty rooms."""
+        ids = range(number * (self.looks + 1), number * self.looks, -1)
+        return [
+            decision(0, id=f"s{n:07}", room=f"!{n % 20:04}:example.org", user=f"@u{n}:example.org")
+            for n in ids
+        ]
 
     @app.route("/", methods=["GET"])
     @app.route(f"/status/<any{NAMES}:name>", methods=["GET"])

@@ -97,6 +97,19 @@ def test_what_the_live_loop_cannot_enforce_is_no_fail_open_and_is_written_once_a
     assert "not enforced, by the limit rule: timeout: late" in line_of(records.recent[-1])
 
 
+def test_watchers_are_told_of_each_ruling_also_of_those_that_are_not_written_again() -> None:
+    told: list[tuple[Ruling, bool]] = []
+    records = recorder(Clock())
+    records.watchers.append(lambda ruling, observed: told.append((ruling, observed)))
+    ruling = seat_refused(ROOM, "@c:s", 2, 2)
+    for _ in range(3):
+        records.decided(ruling, observed=True, once="a")
+    records.failed_open("limit", Outage(Reason.TIMEOUT, "late"), ROOM)
+    assert len(records.recent) == 2
+    assert told[:3] == [(ruling, True)] * 3
+    assert [(each.deed, observed) for each, observed in told[3:]] == [(Deed.FAIL_OPEN, False)]
+
+
 def test_the_same_complaint_has_the_same_id() -> None:
     records = recorder(Clock())
     ruling = request_refused(400, "M_BAD_JSON", "twice")

@@ -33,3 +33,24 @@ def test_what_a_client_can_cause_is_no_trouble() -> None:
     health = Health(Clock().seconds)
     health.noter(Dependency.LIVEKIT)(Outage(Reason.OVERSIZED, "metadata"))
     assert state(health, Dependency.LIVEKIT) == ("ok", 0.0)
+
+
+def test_the_first_failure_since_it_did_well_is_remembered() -> None:
+    clock = Clock()
+    health = Health(clock.seconds)
+    note = health.noter(Dependency.SYNAPSE)
+
+    def down() -> Any:
+        (found,) = [each for each in health.dependencies() if each["name"] == "synapse"]
+        return found["down"]
+
+    note(None)
+    assert down() is None
+    note(Outage(Reason.TIMEOUT, "late"))
+    clock.advance(30)
+    note(Outage(Reason.TIMEOUT, "late"))
+    assert down() == 30.0
+    clock.advance(TROUBLE_SECONDS + 1)
+    assert down() == 91.0
+    note(None)
+    assert down() is None

@@ -11,6 +11,7 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.observe.health import Health
 from lotus_guard.observe.overview import MOST_DECISIONS, Overview
 from lotus_guard.rules.decision import Decision, Deed, Ruling
+from lotus_guard.version import VERSION
 
 
 def decision(number: int) -> Decision:
@@ -19,8 +20,11 @@ def decision(number: int) -> Decision:
 
 
 def overview(decisions: int, clock: Clock) -> Overview:
-    rooms: Any = SimpleNamespace(all=lambda: [{"room": "!r:s"}])
-    records: Any = SimpleNamespace(recent=[decision(number) for number in range(decisions)])
+    rooms: Any = SimpleNamespace(
+        all=lambda: [{"room": "!r:s"}], full=lambda: [RoomId("!r:s")], people=lambda: 7
+    )
+    recent = [decision(number) for number in range(decisions)]
+    records: Any = SimpleNamespace(recent=recent, watchers=[])
     identity = {"instance": "abc", "rules": {"limit": "enforce"}}
     return Overview(rooms, records, Health(clock.seconds), clock.seconds, identity)
 
@@ -31,6 +35,7 @@ def test_a_guard_has_the_time_of_its_beginning() -> None:
     made = overview(0, clock)
     clock.advance(50)
     assert made.guard() == {
+        "version": VERSION,
         "pid": os.getpid(),
         "started": 100.0,
         "instance": "abc",
@@ -51,7 +56,39 @@ def test_a_snapshot_is_all_of_it_as_json() -> None:
     assert shown == {
         "guard": made.guard(),
         "dependencies": made.dependencies(),
-        "rooms": [{"room": "!r:s"}],
+        "rooms": [{"room": "!r:s", "refused_at": None, "failed_open_at": None, "full_since": 0.0}],
         "decisions": made.decisions(),
+        "hour": [],
     }
     assert {each["name"] for each in shown["dependencies"]} >= {"synapse", "livekit"}
+
+
+def test_a_look_notes_people_and_full_rooms() -> None:
+    clock = Clock()
+    made = overview(0, clock)
+    made.look()
+    clock.advance(30.0)
+    made.look()
+    assert [(each["at"], each["people"]) for each in made.hour.minutes()] == [(0, 7)]
+    (room,) = made.live_rooms()
+    assert room["full_since"] == 0.0
+
+
+def test_a_look_that_fails_is_no_end_of_looks() -> None:
+    made = overview(0, Clock())
+    rooms: Any = made.rooms
+    rooms.people = lambda: 1 // 0
+    made.look()
+    rooms.people = lambda: 3
+    made.look()
+    assert [each["people"] for each in made.hour.minutes()] == [3]
+
+
+def test_what_is_decided_is_counted_and_timed() -> None:
+    clock = Clock()
+    made = overview(0, clock)
+    clock.advance(5.0)
+    for watch in made.records.watchers:
+        watch(decision(1).ruling, False)
+    assert made.hour.minutes()[0]["refused"] == 1
+    assert made.live_rooms()[0]["refused_at"] == 5.0

@@ -151,6 +151,26 @@ def test_rooms_under_a_policy_come_first_then_those_with_most_people(town: Town)
     assert [each["room"] for each in town.rooms.all()] == ["!c:s", "!b:s", "!a:s", "!d:s"]
 
 
+def test_rooms_that_were_let_through_unguarded_come_before_all_others(town: Town) -> None:
+    town.has(town.room("a", 9), 5)
+    open_to_all = town.room("z", 1)
+    town.tallies[open_to_all] = Counter({Deed.FAIL_OPEN: 1})
+    assert [each["room"] for each in town.rooms.all()] == ["!z:s", "!a:s"]
+
+
+def test_a_room_is_full_when_its_last_seat_is_taken(town: Town) -> None:
+    full, free, unlimited = town.room("full", 2), town.room("free", 1), town.room("open", 9)
+    town.has(full, 2)
+    town.has(free, 2)
+    for room in (full, free, unlimited):
+        town.sees(room, "a")
+    assert town.rooms.full() == []
+    town.seats.keep(full, "@b:s", Identity("@b:s:D"), NOW)
+    assert town.rooms.full() == [full]
+    town.clock.advance(61.0)
+    assert town.rooms.full() == []
+
+
 def test_the_people_of_a_rooms_livekit_rooms_add_up(town: Town) -> None:
     town.room("r", 2, 3)
     assert [each["people"] for each in town.rooms.all()] == [5]

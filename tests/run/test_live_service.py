@@ -61,6 +61,13 @@ def test_passes_come_in_the_wanted_interval_and_until_it_stops(scene: Scene) -> 
     assert scene.passes == 6
 
 
+def test_the_last_hour_is_kept_whether_anybody_watches_or_not(scene: Scene) -> None:
+    scene.service.startService()
+    scene.run(130.0)
+    assert [each["people"] for each in scene.guard.overview.hour.minutes()] == [0, 0, 0]
+    scene.service.stopService()
+
+
 def test_the_loop_turns_as_long_as_passes_come(scene: Scene) -> None:
     scene.service.startService()
     scene.run(300.0)

@@ -1,158 +1,95 @@
-// The last decisions, newest first.
+// The last decisions, put together where they are alike, newest first.
 
-import { neighbour } from "./rooms.js";
-import { make, moment, show, term, write } from "./text.js";
+import { Row } from "./decision.js";
+import { soon } from "./frames.js";
+import { Groups } from "./groups.js";
+import { RowList, onWidth } from "./rowlist.js";
+import { fits } from "./states.js";
+import { count, show, write } from "./text.js";
 
-const MOST = 50;
-const IDS = new Set(["Reference", "Room", "User", "Seated"]);
-const KINDS = {
-  refused: ["Refused", "Would have refused"],
-  changed: ["Changed the token of", "Would have changed the token of"],
-  step: ["Stepped in on", "Would have stepped in on"],
-  fail_open: ["Let through unguarded:", "Let through unguarded:"],
-  unenforced: ["Not enforced in live calls", "Not enforced in live calls"],
-};
+const ROWS = { narrow: 15, wide: 40, things: "lines" };
 
 /** Keeps the list of decisions; `labelOf` gives a room's name by its id. */
 export class Decisions {
-  constructor(list, note, labelOf) {
-    this.list = list;
+  constructor({ list, note, button }, labelOf) {
     this.note = note;
     this.labelOf = labelOf;
-    this.rows = new Map();
-    this.words = [];
+    this.wanted = { words: [], states: [] };
+    this.groups = new Groups(() => {});
+    this.rows = new RowList(list, button, () => new Row(labelOf), ROWS);
+    this.draw = () => this.drawNow();
+    onWidth(() => soon(this.draw));
+    button.addEventListener("click", () => {
+      this.rows.showsAll = !this.rows.showsAll;
+      soon(this.draw);
+    });
   }
 
-  /** Show these and no others. */
-  replace(decisions) {
-    const there = new Set(decisions.map((decision) => decision.id));
-    for (const id of [...this.rows.keys()]) if (!there.has(id)) this.remove(id);
-    this.add(decisions);
+  /** Begin anew: another guard tells now. */
+  clear() {
+    this.groups.clear();
+    soon(this.draw);
   }
 
-  /** Put new ones on top; gives those that were not there yet. */
+  /** Take in new ones; gives those that were not there yet. */
   add(decisions) {
-    const fresh = decisions.filter((decision) => !this.rows.has(decision.id));
-    for (const decision of [...fresh].reverse()) {
-      const row = new Row(decision, this.labelOf);
-      this.rows.set(decision.id, row);
-      show(row.item, row.fits(this.words));
-      this.list.prepend(row.item);
-    }
-    for (const id of [...this.rows.keys()].slice(0, -MOST)) this.remove(id);
-    this.noteCount();
+    const { fresh, touched } = this.groups.add(decisions);
+    for (const group of touched) this.rows.changed.add(group.id);
+    soon(this.draw);
     return fresh;
-  }
-
-  remove(id) {
-    const { item } = this.rows.get(id);
-    if (item.contains(document.activeElement)) neighbour(item)?.focus();
-    item.remove();
-    this.rows.delete(id);
   }
 
   /** Show a room's new name. */
   relabel(room) {
-    for (const row of this.rows.values()) if (row.decision.room === room) row.update();
+    for (const group of this.groups.all) {
+      if (!group.rooms.has(room)) continue;
+      group.heap = null;
+      this.rows.changed.add(group.id);
+    }
+    soon(this.draw);
   }
 
-  filter(words) {
-    this.words = words;
-    for (const row of this.rows.values()) show(row.item, row.fits(words));
-    this.noteCount();
+  filter(wanted) {
+    this.wanted = wanted;
+    soon(this.draw);
   }
 
-  /** Those of a kind, newest first. */
-  ofKind(kind) {
-    const all = [...this.rows.values()].map((row) => row.decision);
-    return all.filter((decision) => decision.kind === kind).sort((a, b) => b.at - a.at);
+  /** The newest of a kind. */
+  newest(kind) {
+    return this.groups.newest.get(kind);
   }
 
-  noteCount() {
-    const rows = [...this.rows.values()];
-    const shown = rows.filter((row) => !row.item.hidden).length;
+  drawNow() {
+    const shown = this.groups.all.filter((group) => this.isWanted(group));
+    const isMore = this.rows.show(shown);
+    this.noteCount(shown);
+    return isMore;
+  }
+
+  isWanted(group) {
+    const { words, states } = this.wanted;
+    if (!words.length && !states.length) return true;
+    group.heap ??= heapOf(group, this.labelOf);
+    return fits(this.wanted, group.states, group.heap);
+  }
+
+  noteCount(shown) {
+    const all = this.groups.all;
+    const number = (groups) => groups.reduce((sum, group) => sum + group.count, 0);
     let text = "";
-    if (!rows.length) text = "Nothing has been refused or changed yet.";
-    else if (this.words.length) text = `${shown} of ${rows.length}`;
+    if (!all.length) text = "Nothing has been refused or changed yet.";
+    else if (this.wanted.words.length || this.wanted.states.length) {
+      text = `${number(shown)} of ${count(number(all), "decision", "decisions")}`;
+    }
     write(this.note, text);
     show(this.note, text !== "");
   }
 }
 
-class Row {
-  constructor(decision, labelOf) {
-    this.decision = decision;
-    this.labelOf = labelOf;
-    this.item = make("li", "row decision");
-    this.item.classList.toggle("bad", decision.kind === "fail_open");
-    this.item.classList.toggle("observed", decision.observed);
-    this.details = make("details", "", this.item);
-    const summary = make("summary", "", this.details);
-    this.time = make("time", "", summary);
-    this.time.dateTime = new Date(decision.at * 1000).toISOString();
-    write(this.time, moment(decision.at));
-    const title = make("span", "title", summary);
-    this.kind = make("span", "kind", title);
-    title.append(" ");
-    this.user = make("bdi", "name", title);
-    const line = make("span", "why", summary);
-    this.room = make("bdi", "", line);
-    line.append(": ");
-    this.why = make("bdi", "", line);
-    this.details.addEventListener("toggle", () => this.toggled());
-    this.update();
-  }
-
-  update() {
-    const { kind, observed, user, room, rule, why } = this.decision;
-    const words = KINDS[kind];
-    write(this.kind, words ? words[observed ? 1 : 0] : kind);
-    write(this.user, user ?? nobody(kind, room));
-    write(this.room, room === null ? (kind === "unenforced" ? rule : "no room") : this.labelOf(room));
-    write(this.why, why);
-  }
-
-  toggled() {
-    const old = this.details.querySelector(".body");
-    if (!this.details.open) old?.remove();
-    else if (!old) this.describe(make("div", "body", this.details));
-  }
-
-  describe(body) {
-    const { id, rule, verdict, room, user, inputs, people, observed } = this.decision;
-    const list = make("dl", "", body);
-    const fields = [
-      ["Reference", id],
-      ["Rule", observed ? `${rule}, observed only` : rule],
-      ["Verdict", verdict],
-      ["Room", room],
-      ["User", user],
-      ...Object.entries(inputs ?? {}).map(([name, value]) => [name, plain(value)]),
-      ["Seated", (people ?? []).join(", ")],
-    ];
-    for (const [name, value] of fields) {
-      if (!value) continue;
-      const place = term(list, name);
-      if (IDS.has(name)) place.className = "id";
-      write(place, value);
-    }
-  }
-
-  fits(words) {
-    if (!words.length) return true;
-    const { id, room, user, why, verdict, rule } = this.decision;
-    const label = room && this.labelOf(room);
-    const heap = [id, room, label, user, why, verdict, rule, this.kind.textContent].join("\n");
-    return words.every((word) => heap.toLowerCase().includes(word));
-  }
-}
-
-/** Name whom a decision without a user is about; nobody at all where nobody asked for anything. */
-function nobody(kind, room) {
-  if (kind === "unenforced") return "";
-  return kind === "refused" && !room ? "a request" : "somebody";
-}
-
-function plain(value) {
-  return typeof value === "string" ? value : JSON.stringify(value);
+/** All that a group can be found by, in small letters. */
+function heapOf(group, labelOf) {
+  const texts = [...group.states, ...group.users];
+  for (const room of group.rooms) texts.push(room, labelOf(room));
+  for (const { id, why, verdict, rule } of group.members) texts.push(id, why, verdict, rule);
+  return texts.join("\n").toLowerCase();
 }

@@ -1,274 +1,167 @@
-// The status page: listens to the guard's events and shows them. No event for a minute is no proof
-// of health, so the page says how old its picture is as soon as it does not know better.
+// The status page: takes in the guard's events and shows them.
 
+import { Announcer } from "./announcer.js";
 import { Decisions } from "./decisions.js";
-import { isFull, Rooms } from "./rooms.js";
-import { ago, count, lasting, make, moment, show, write } from "./text.js";
+import { Filter } from "./filter.js";
+import { soon } from "./frames.js";
+import { Hour } from "./hour.js";
+import { Link } from "./link.js";
+import { Neighbours } from "./neighbours.js";
+import { Rooms } from "./rooms.js";
+import { isFull } from "./states.js";
+import { at, count, make, moment, plainly, show, write } from "./text.js";
 
-const EVENTS = "status/events";
-const SILENT_SECONDS = 35; // two heartbeats, and some
-const AGAIN_SECONDS = 3;
-const ANNOUNCE_SECONDS = 10;
 const UNENFORCED_SECONDS = 90; // it is recorded once a minute for as long as it lasts
-
+const RED_SECONDS = 600;
+const TYPING_MILLISECONDS = 800;
+const LOOK_MILLISECONDS = 10_000;
+const NAME = "lotus-guard";
 const LIVE = "Live calls";
-const DEPENDENCIES = {
-  upstream: "lk-jwt-service",
-  synapse: "Synapse",
-  livekit: "LiveKit",
-  store: "State file",
-  loop: "Live loop",
-  webhooks: "LiveKit\u2019s webhooks",
-  pushes: "Synapse module",
-  clock: "This machine\u2019s clock",
-};
-const STATES = { ok: "well", trouble: "in trouble", unknown: "not known", off: "off" };
 
-const at = (id) => document.getElementById(id);
-const seconds = () => performance.now() / 1000;
-
-// ---- the picture
-
-let decisions = null;
-const rooms = new Rooms(at("room-list"), at("rooms-note"), (id) => decisions?.relabel(id));
-decisions = new Decisions(at("decision-list"), at("decisions-note"), (id) => rooms.label(id));
-let dependencies = [];
-const cells = new Map();
+const node = (id) => document.getElementById(id);
+const list = (name) => ({
+  list: node(`${name}-list`),
+  note: node(`${name}s-note`),
+  button: node(`${name}s-more`),
+});
 let skew = 0; // the guard's clock less ours, in seconds
-let heard = null; // when the last event came
-let isTold = false; // whether an event has come by the connection that is open
-let trouble = ""; // why the guard cannot describe itself
-let refusal = ""; // why it does not let us watch
+const now = () => Date.now() / 1000 + skew;
 
-function setClock(now) {
-  skew = now - Date.now() / 1000;
-}
+const announcer = new Announcer(node("announcer"));
+const announce = (text) => announcer.say(text);
+const rooms = new Rooms(list("room"), now, (id) => decisions.relabel(id), (numbers) =>
+  filter.count(numbers),
+);
+const decisions = new Decisions(list("decision"), (id) => rooms.label(id));
+const hour = new Hour({ charts: node("charts"), note: node("hour-note"), details: node("minutes") }, now);
+const neighbours = new Neighbours(
+  { list: node("dependencies"), troubles: node("troubles"), notes: node("details") },
+  now,
+);
+const filter = new Filter(node("filter"), node("chips"), filtered);
+let guard = null;
 
 const handlers = {
   hello(data) {
-    setClock(data.now);
+    skew = data.now - Date.now() / 1000;
+    if (guard && guard.started !== data.guard.started) decisions.clear();
+    guard = data.guard;
+    neighbours.store = guard.store ?? neighbours.store;
     rooms.replace(data.rooms);
-    decisions.replace(data.decisions);
-    dependencies = data.dependencies;
-    showDependencies();
-    showGuard(data.guard);
-    showTotals();
+    decisions.add(data.decisions);
+    hour.replace(data.hour ?? []);
+    neighbours.update(data.dependencies);
+    showGuard();
+    soon(showTotals);
   },
   rooms(data) {
     rooms.change(data.changed, data.gone);
-    showTotals();
+    soon(showTotals);
   },
   decisions(data) {
-    const fresh = decisions.add(data.new).filter((decision) => decision.kind === "fail_open");
-    if (fresh.length) announce(`${count(fresh.length, "call", "calls")} let through unguarded.`);
-    showTotals();
+    const open = decisions.add(data.new).filter(({ kind }) => kind === "fail_open");
+    if (open.length) announce(`Rules not enforced for ${count(open.length, "join", "joins")}.`);
+    soon(showTotals);
   },
   dependencies(data) {
-    const before = new Map(dependencies.map((each) => [each.name, each.state]));
-    dependencies = data;
-    showDependencies();
-    showTotals();
-    for (const { name, state } of data) {
-      if (before.get(name) !== state && (state === "trouble" || before.get(name) === "trouble")) {
-        announce(`${DEPENDENCIES[name] ?? name}: ${STATES[state] ?? state}.`);
-      }
-    }
+    neighbours.update(data).forEach(announce);
+    soon(showTotals);
+  },
+  hour(data) {
+    hour.add(data);
+    soon(showTotals);
   },
   beat(data) {
-    setClock(data.now);
+    skew = data.now - Date.now() / 1000;
   },
 };
 
-// ---- what is shown of it
-
 function showTotals() {
-  const all = rooms.order.map((row) => row.room);
+  const all = rooms.all;
   const people = all.reduce((sum, room) => sum + room.people, 0);
   const full = all.filter(isFull).length;
   const parts = [];
   if (!all.length) parts.push("No calls at the moment.");
   else parts.push(`${count(people, "person", "people")} in ${count(all.length, "room", "rooms")}.`);
   if (full) parts.push(`${count(full, "room is", "rooms are")} full.`);
-  const ill = dependencies.filter((each) => each.state === "trouble");
-  if (ill.length) {
-    const names = ill.map((each) => DEPENDENCIES[each.name] ?? each.name).join(" and ");
-    parts.push(`${names} ${ill.length === 1 ? "is" : "are"} in trouble; calls go on.`);
-  }
-  write(at("lead"), parts.join(" "));
-  showAlarm();
+  if (neighbours.summary) parts.push(neighbours.summary);
+  write(node("lead"), parts.join(" "));
+  write(node("rooms-count"), String(all.length));
+  write(node("decisions-count"), String(decisions.groups.all.length));
+  showAlarms();
 }
 
-function showAlarm() {
-  const open = decisions.ofKind("fail_open");
-  if (open.length) {
-    const all = count(decisions.rows.size, "decision", "decisions");
-    const latest = `the latest at ${moment(open[0].at)} (${open[0].why})`;
-    write(at("alarm"), `Let through unguarded: ${open.length} of the last ${all}, ${latest}.`);
+function showAlarms() {
+  const last = decisions.newest("fail_open");
+  const number = Math.max(hour.sum("unguarded"), last && now() - last.at < 3600 ? 1 : 0);
+  if (number) {
+    let text = `Rules not enforced for ${count(number, "join", "joins")} in the last hour`;
+    if (last) {
+      const place = last.room === null ? "" : ` in ${rooms.label(last.room)}`;
+      text += `, the latest at ${moment(last.at)}${place}: ${plainly(last.why)}`;
+    }
+    write(node("alarm"), `${text}.`);
+    node("alarm").classList.toggle("notice", Boolean(last) && now() - last.at > RED_SECONDS);
   }
-  show(at("alarm"), open.length > 0);
-  const title = open.length ? `(${open.length}) lotus_guard` : "lotus_guard";
+  show(node("alarm"), number > 0);
+  const title = number ? `(${number}) ${NAME}` : NAME;
   if (document.title !== title) document.title = title;
   showUnenforced();
 }
 
 /** Show that running calls are left alone; nobody need have asked for anything. */
 function showUnenforced() {
-  const [last] = decisions.ofKind("unenforced");
-  const isLasting = last && Date.now() / 1000 + skew - last.at < UNENFORCED_SECONDS;
+  const last = decisions.newest("unenforced");
+  const isLasting = Boolean(last) && now() - last.at < UNENFORCED_SECONDS;
   if (isLasting) {
-    const text = "Rules are not being enforced in calls that run. Nobody is let through by this.";
-    write(at("unenforced"), `${text} The latest: ${last.rule}, at ${moment(last.at)} (${last.why}).`);
+    const text = "Rules are not enforced in running calls. Nobody gets in because of this.";
+    const latest = `Latest: ${last.rule}, ${moment(last.at)}: ${plainly(last.why)}.`;
+    write(node("unenforced"), `${text} ${latest}`);
   }
-  show(at("unenforced"), Boolean(isLasting));
+  show(node("unenforced"), isLasting);
 }
 
-function showGuard(guard) {
-  const entries = Object.entries(guard.rules ?? {});
-  at("rules").textContent = "";
-  for (const [rule, mode] of entries) {
-    const item = make("li", mode === "enforce" ? "enforced" : "observed", at("rules"));
-    write(make("span", "", item), guard.titles?.[rule] ?? (rule === "live" ? LIVE : rule));
+function showGuard() {
+  const { rules, titles, instance, pid, started, version } = guard;
+  node("rules").textContent = "";
+  for (const [rule, mode] of Object.entries(rules ?? {})) {
+    const isEnforced = mode === "enforce";
+    const item = make("li", isEnforced ? "enforced" : "observed", node("rules"));
+    write(make("span", "", item), titles?.[rule] ?? (rule === "live" ? LIVE : rule));
     item.append(" ");
-    write(make("span", "mode", item), mode === "enforce" ? "enforced" : "observed only");
+    write(make("span", "mode", item), isEnforced ? "enforced" : "observed only");
   }
-  const { instance, pid, started } = guard;
-  const since = new Date((started ?? 0) * 1000).toLocaleString("en-GB");
-  write(at("process"), `Guard ${instance}, process ${pid}${started ? `, since ${since}` : ""}`);
+  const since = started ? `, running since ${at(started)}` : "";
+  const named = version ? `${NAME} ${version}. ` : "";
+  write(node("process"), `${named}Guard ${instance}, process ${pid}${since}.`);
 }
-
-function showDependencies() {
-  for (const each of dependencies) {
-    if (!cells.has(each.name)) cells.set(each.name, makeCell(each.name));
-    const cell = cells.get(each.name);
-    if (cell.item.dataset.state !== each.state) cell.item.dataset.state = each.state;
-    write(cell.state, STATES[each.state] ?? each.state);
-    write(cell.detail, `${DEPENDENCIES[each.name] ?? each.name}: ${each.detail}`);
-    cell.detail.dataset.state = each.state;
-    show(cell.detail, each.detail !== "");
-  }
-  showAges();
-}
-
-function makeCell(name) {
-  const item = make("li", "", at("dependencies"));
-  write(make("span", "what", item), DEPENDENCIES[name] ?? name);
-  const line = make("span", "how", item);
-  make("span", "mark", line).setAttribute("aria-hidden", "true");
-  const state = make("span", "", line);
-  return { item, state, age: make("span", "", line), detail: make("li", "", at("details")) };
-}
-
-function showAges() {
-  const now = Date.now() / 1000 + skew;
-  for (const { name, state, since } of dependencies) {
-    if (since === null) write(cells.get(name).age, "");
-    else write(cells.get(name).age, `, ${state === "ok" ? "" : "last well "}${ago(now - since)}`);
-  }
-}
-
-// ---- the connection
-
-let source = null;
-let begun = 0;
-
-function connect() {
-  source?.close();
-  begun = seconds();
-  isTold = false;
-  source = new EventSource(EVENTS);
-  const mine = source;
-  for (const [name, handle] of Object.entries(handlers)) {
-    mine.addEventListener(name, (event) => {
-      heard = seconds();
-      isTold = true;
-      trouble = refusal = "";
-      handle(JSON.parse(event.data));
-      showLink();
-    });
-  }
-  mine.addEventListener("trouble", (event) => {
-    trouble = JSON.parse(event.data).why;
-    showLink();
-  });
-  mine.addEventListener("error", () => {
-    isTold = false;
-    showLink();
-    if (mine === source && mine.readyState === EventSource.CLOSED) askWhy();
-  });
-}
-
-/** Ask why we were turned away; an EventSource is not told. */
-async function askWhy() {
-  const control = new AbortController();
-  try {
-    const answer = await fetch(EVENTS, { signal: control.signal });
-    if (!answer.ok) refusal = (await answer.text()).trim().slice(0, 300);
-  } catch {
-    refusal = "";
-  }
-  control.abort();
-  showLink();
-}
-
-/** Try again where a browser does not: after a refusal, and when nothing is heard any more. */
-function watch() {
-  const quiet = seconds() - Math.max(begun, heard ?? 0);
-  const isRefused = source.readyState === EventSource.CLOSED && seconds() - begun > AGAIN_SECONDS;
-  if (isRefused || (quiet > SILENT_SECONDS && !trouble)) connect();
-  showLink();
-  showAges();
-  showUnenforced();
-}
-
-function showLink() {
-  const isLive = isTold && !trouble && seconds() - heard <= SILENT_SECONDS;
-  let text = "Live";
-  if (!isLive) {
-    const age = heard === null ? "" : ` This picture is ${lasting(seconds() - heard)} old.`;
-    text = `${trouble || refusal || (heard === null ? "Connecting." : "Connection lost.")}${age}`;
-    if (!trouble && heard !== null) text += " Trying again.";
-  }
-  const link = at("link");
-  const state = isLive ? "live" : heard === null && !refusal && !trouble ? "waiting" : "lost";
-  if (link.dataset.state !== state) {
-    if (state === "lost") announce("The connection to the guard is lost.");
-    else if (link.dataset.state === "lost") announce("The page is live again.");
-    link.dataset.state = state;
-  }
-  write(link, text);
-}
-
-// ---- what is read out: little, and never more than once in a while
-
-let said = -ANNOUNCE_SECONDS;
-let toSay = [];
-
-function announce(text) {
-  if (toSay.at(-1) !== text) toSay = [...toSay, text].slice(-3);
-  speak();
-}
-
-function speak() {
-  if (!toSay.length || seconds() - said < ANNOUNCE_SECONDS) return;
-  said = seconds();
-  const words = make("span"); // a new one, so that the same words are read out again
-  write(words, toSay.join(" "));
-  at("announcer").replaceChildren(words);
-  toSay = [];
-}
-
-// ---- the filter
 
 let typed = 0;
 
-at("filter").addEventListener("input", (event) => {
-  const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-  rooms.filter(words);
-  decisions.filter(words);
+function filtered(wanted) {
+  rooms.filter(wanted);
+  decisions.filter(wanted);
   clearTimeout(typed);
-  if (words.length) typed = setTimeout(() => announce(`${rooms.shownCount()} rooms fit.`), 800);
-});
+  if (!wanted.words.length && !wanted.states.length) return;
+  const tell = () => announce(`${count(rooms.fitting, "room", "rooms")} found.`);
+  typed = setTimeout(tell, TYPING_MILLISECONDS);
+}
 
-connect();
-setInterval(watch, 1000);
-setInterval(speak, 1000);
+const link = new Link(node("link"), handlers, announce);
+let looked = 0;
+
+/** Show what changes because time passes. */
+function tick() {
+  link.watch();
+  neighbours.showAges();
+  showUnenforced();
+  announcer.speak();
+  if (performance.now() - looked < LOOK_MILLISECONDS) return;
+  looked = performance.now();
+  rooms.rerank();
+  hour.draw();
+  soon(showTotals);
+}
+
+link.connect();
+setInterval(tick, 1000);

@@ -13,10 +13,27 @@ from twisted.internet.defer import Deferred
 from lotus_guard.web.status.stream import Full, Stream
 
 EVENTS = "events"
-SCRIPTS = ("page.js", "rooms.js", "decisions.js", "text.js")
+SCRIPTS = (
+    "announcer.js",
+    "decision.js",
+    "decisions.js",
+    "filter.js",
+    "frames.js",
+    "groups.js",
+    "hour.js",
+    "link.js",
+    "neighbours.js",
+    "page.js",
+    "room.js",
+    "rooms.js",
+    "rowlist.js",
+    "states.js",
+    "text.js",
+)
+SHEETS = ("page.css", "lists.css")
 TYPES = {
     "page.html": "text/html; charset=utf-8",
-    "page.css": "text/css; charset=utf-8",
+    **dict.fromkeys(SHEETS, "text/css; charset=utf-8"),
     **dict.fromkeys(SCRIPTS, "text/javascript; charset=utf-8"),
     "icon.svg": "image/svg+xml",
 }

@@ -3,10 +3,12 @@
 Events, their data as JSON (rooms and decisions as `lotus_guard.observe.overview` describes them):
 
     hello         {"now": epoch s, "guard": {...}, "dependencies": [...], "rooms": [...],
-                   "decisions": [newest first]}
+                   "decisions": [newest first], "hour": [oldest minute first]}
     rooms         {"changed": [ROOM...], "gone": ["!id"...]}
     decisions     {"new": [newest first]}
-    dependencies  [{"name", "state", "since": epoch s | null, "detail"}...]
+    dependencies  [{"name", "state", "since": epoch s | null, "down_since": epoch s | null,
+                    "detail"}...]
+    hour          [minutes that are new or changed] (`lotus_guard.observe.last_hour`)
 
 A dependency's age changes all the time, the moment it last did well does not: so the moment is
 told, and the page counts.
@@ -36,6 +38,7 @@ class Picture:
     decisions: Sequence[Mapping[str, Any]]
     """Newest first."""
     dependencies: Sequence[Mapping[str, Any]]
+    hour: Sequence[Mapping[str, Any]]
 
     def hello(self, now: float) -> Event:
         """The whole picture; `now` in seconds since the epoch."""
@@ -45,18 +48,21 @@ class Picture:
             "dependencies": self.dependencies,
             "rooms": list(self.rooms.values()),
             "decisions": self.decisions,
+            "hour": self.hour,
         }
 
 
 def pictured(snapshot: Mapping[str, Any], now: float, before: Picture | None) -> Picture:
     """Take a picture of a snapshot that was made just now (seconds since the epoch)."""
     rooms = [_short_room(room) for room in snapshot["rooms"]]
-    told = {each["name"]: each["since"] for each in before.dependencies} if before else {}
+    told = {each["name"]: each for each in before.dependencies} if before else {}
+    known = {decision["id"]: decision for decision in before.decisions} if before else {}
     return Picture(
         snapshot["guard"],
         {room["room"]: room for room in rooms},
-        [_short(decision) for decision in snapshot["decisions"]],
-        [_with_moment(each, now, told) for each in snapshot["dependencies"]],
+        [known.get(each["id"]) or _short(each) for each in snapshot["decisions"]],
+        [_with_moments(each, now, told.get(each["name"], {})) for each in snapshot["dependencies"]],
+        snapshot["hour"],
     )
 
 
@@ -72,21 +78,30 @@ def changes(before: Picture, after: Picture) -> Iterator[Event]:
         yield "decisions", {"new": new}
     if after.dependencies != before.dependencies:
         yield "dependencies", after.dependencies
+    minutes_known = {minute["at"]: minute for minute in before.hour}
+    minutes = [minute for minute in after.hour if minutes_known.get(minute["at"]) != minute]
+    if minutes:
+        yield "hour", minutes
 
 
-def _with_moment(
-    dependency: Mapping[str, Any], now: float, told: Mapping[str, float | None]
+def _with_moments(
+    dependency: Mapping[str, Any], now: float, told: Mapping[str, Any]
 ) -> dict[str, Any]:
-    told_since, age = told.get(dependency["name"]), dependency["age"]
-    since = None if age is None else round(now - age, 1)
-    if since is not None and told_since is not None and abs(since - told_since) < SAME_MOMENT:
-        since = told_since
     return {
         "name": dependency["name"],
         "state": dependency["state"],
-        "since": since,
+        "since": _moment(dependency["age"], now, told.get("since")),
+        "down_since": _moment(dependency.get("down"), now, told.get("down_since")),
         "detail": dependency["detail"],
     }
+
+
+def _moment(age: float | None, now: float, told: float | None) -> float | None:
+    """When something was that is so old; as it was told, where that is the same."""
+    if age is None:
+        return None
+    moment = round(now - age, 1)
+    return told if told is not None and abs(moment - told) < SAME_MOMENT else moment
 
 
 def _short_room(room: Mapping[str, Any]) -> dict[str, Any]:

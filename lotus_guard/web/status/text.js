@@ -86,3 +86,15 @@ export function moment(epoch) {
   const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
   return isToday ? time : `${day} ${time}`;
 }
+
+/** When something was, to the minute. */
+export function at(epoch) {
+  return moment(epoch).replace(/:\d\d$/, "");
+}
+
+const REASON = /^(?:refused|dns|timeout|reset|server_error|unauthorized|not_found|may_not_look|garbage|oversized|secret|unknown_room|busy|overload|bug): /;
+
+/** Leave out the word by which programs know a reason, where words for people follow it. */
+export function plainly(why) {
+  return why.replace(REASON, "");
+}

@@ -9,6 +9,7 @@ from tests.web.status.watched import EPOCH, Watched, decision, dependency, room
 def test_a_viewer_is_told_everything_at_once(watched: Watched) -> None:
     watched.dependencies = [dependency("synapse", 2.0)]
     watched.decisions = [decision(1)]
+    watched.hour = [{"at": 60, "refused": 1}]
     page = watched.open()
     status, headers = page.head()
     assert (status, headers["content-type"]) == (200, "text/event-stream")
@@ -21,8 +22,15 @@ def test_a_viewer_is_told_everything_at_once(watched: Watched) -> None:
         "rooms": watched.rooms,
         "decisions": watched.decisions,
         "dependencies": [
-            {"name": "synapse", "state": "ok", "since": EPOCH - 2.0, "detail": ""},
+            {
+                "name": "synapse",
+                "state": "ok",
+                "since": EPOCH - 2.0,
+                "down_since": None,
+                "detail": "",
+            },
         ],
+        "hour": [{"at": 60, "refused": 1}],
     }
 
 
@@ -66,8 +74,34 @@ def test_a_state_that_changes_is_told(watched: Watched, state: str) -> None:
     page.told()
     watched.dependencies = [dependency("synapse", None, state)]
     watched.tick()
-    expected = {"name": "synapse", "state": state, "since": None, "detail": ""}
+    expected = {"name": "synapse", "state": state, "since": None, "down_since": None, "detail": ""}
     assert page.told() == [("dependencies", [expected])]
+
+
+def test_the_moment_of_a_failure_is_told_once(watched: Watched) -> None:
+    watched.dependencies = [{**dependency("synapse", 2.0, "trouble"), "down": 1.0}]
+    page = watched.open()
+    page.told()
+    for second in range(1, 6):
+        ages = {"age": 2.0 + second, "down": 1.0 + second + (0.3 if second % 2 else -0.3)}
+        watched.dependencies = [{**dependency("synapse", None, "trouble"), **ages}]
+        watched.tick()
+    assert page.told() == []
+    later = watched.open()
+    ((_, hello),) = later.told()
+    assert hello["dependencies"][0]["down_since"] == EPOCH - 1.0
+
+
+def test_of_the_hour_only_minutes_are_told_that_changed(watched: Watched) -> None:
+    old, minute = {"at": 60, "refused": 1}, {"at": 120, "refused": 0}
+    watched.hour = [old, minute]
+    page = watched.open()
+    page.told()
+    watched.tick()
+    assert page.told() == []
+    watched.hour = [old, {**minute, "refused": 2}, {"at": 180, "refused": 0}]
+    watched.tick()
+    assert page.told() == [("hour", watched.hour[1:])]
 
 
 def test_texts_are_bounded_and_stay_different(watched: Watched) -> None:

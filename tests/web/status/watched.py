@@ -87,6 +87,7 @@ class Watched:
     rooms: list[dict[str, Any]] = field(factory=list)
     decisions: list[dict[str, Any]] = field(factory=list)
     dependencies: list[dict[str, Any]] = field(factory=list)
+    hour: list[dict[str, Any]] = field(factory=list)
     looks: int = 0
     broken: bool = False
     stream: Stream = field(init=False)
@@ -112,6 +113,7 @@ class Watched:
                 "rooms": self.rooms,
                 "decisions": self.decisions,
                 "dependencies": self.dependencies,
+                "hour": self.hour,
             }
         )
 

@@ -2,7 +2,7 @@
 
 `python -m tools.versions` writes it anew from `tests/recorded/versions.json`; with `--ask` it first
 asks the parts in `.real/` for their versions, and records them. Which lk-jwt-service was tried by
-hand stands in docs/facts.md, and is read from there.
+hand stands in the page of facts, and is read from there.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def recorded() -> dict[str, str]:
 
 
 def by_hand(facts: str) -> tuple[str, str]:
-    """Read from docs/facts.md which lk-jwt-service was tried: in Go, in Rust."""
+    """Read from the page of facts which lk-jwt-service was tried: in Go, in Rust."""
     go, rust = (
         re.search(
             rf"^\| lk-jwt-service in {language} .*?\| ({NUMBER.pattern})", facts, re.MULTILINE

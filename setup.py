@@ -1,5 +1,6 @@
 """Packaging of lotus_guard; tool settings live in pyproject.toml."""
 
+import ast
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -32,9 +33,16 @@ TEST = [
     "playwright>=1.49",  # drives a real Chromium over the status page
 ]
 
+
+def version() -> str:
+    """Read the version without importing the package, whose dependencies may not be there yet."""
+    text = Path(__file__).with_name("lotus_guard").joinpath("version.py").read_text("utf-8")
+    return str(ast.literal_eval(text.rpartition("VERSION: Final = ")[2]))
+
+
 setup(
     name="lotus-guard",
-    version="0.1.0",
+    version=version(),
     description="Fail-open guard in front of lk-jwt-service: per-room call limits and media rules",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from lotus_guard.version import VERSION
 from tests.real.install import LIVEKIT, PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -10,15 +11,9 @@ DEBIAN = ROOT / "deploy" / "debian"
 COMPOSE = (ROOT / "deploy" / "container" / "compose.yaml").read_text()
 
 
-def version() -> str:
-    found = re.search(r'^    version="(.+)",$', (ROOT / "setup.py").read_text(), re.MULTILINE)
-    assert found
-    return found[1]
-
-
-def test_the_debian_package_has_the_version_of_setup_py() -> None:
+def test_the_debian_package_has_the_version_of_the_release() -> None:
     first = (DEBIAN / "changelog").read_text().splitlines()[0]
-    assert first == f"lotus-guard ({version()}) unstable; urgency=medium"
+    assert first == f"lotus-guard ({VERSION}) unstable; urgency=medium"
 
 
 def test_the_stack_to_try_is_the_one_that_is_tested() -> None:

@@ -9,6 +9,7 @@ from attrs import define, field
 from lotus_guard.enforce.records import Recorder
 from lotus_guard.observe.health import Health
 from lotus_guard.observe.rooms import Rooms
+from lotus_guard.version import VERSION
 
 MOST_DECISIONS = 50
 
@@ -30,7 +31,7 @@ class Overview:
 
     def guard(self) -> dict[str, Any]:
         """Describe this process."""
-        return {"pid": os.getpid(), "started": self._started, **self.identity}
+        return {"pid": os.getpid(), "version": VERSION, "started": self._started, **self.identity}
 
     def dependencies(self) -> list[dict[str, Any]]:
         """Describe everything that the guard depends on, with its age."""

@@ -24,25 +24,40 @@ from lotus_guard.run.setting import OUR_PREFIX, Texts, Variable
 CREDENTIAL_VARIABLES = (
     Variable("LIVEKIT_KEY", "", "LiveKit's API key"),
     Variable("LIVEKIT_SECRET", "", "LiveKit's API secret"),
-    Variable("LIVEKIT_KEY_FROM_FILE", "", "file with the API key"),
-    Variable("LIVEKIT_SECRET_FROM_FILE", "", "file with the secret"),
-    Variable("LIVEKIT_KEY_FILE", "", "file with one line `key: secret`"),
-    Variable(f"{OUR_PREFIX}SYNAPSE_TOKEN", "", "an admin's access token"),
-    Variable(f"{OUR_PREFIX}SYNAPSE_TOKEN_FROM_FILE", "", "file with an admin's access token"),
+    Variable("LIVEKIT_KEY_FROM_FILE", "", "file with LiveKit's API key"),
+    Variable("LIVEKIT_SECRET_FROM_FILE", "", "file with LiveKit's API secret"),
     Variable(
-        f"{OUR_PREFIX}PUSH_SECRET", "", "secret shared with the Synapse module; empty: no pushes"
+        "LIVEKIT_KEY_FILE",
+        "",
+        "file with one line `key: secret`; takes precedence over the four above",
+    ),
+    Variable(
+        f"{OUR_PREFIX}SYNAPSE_TOKEN", "", "access token of a server admin, to read rooms' policies"
+    ),
+    Variable(f"{OUR_PREFIX}SYNAPSE_TOKEN_FROM_FILE", "", "file with that token"),
+    Variable(
+        f"{OUR_PREFIX}PUSH_SECRET",
+        "",
+        "secret shared with the Synapse module, 16 characters or more; empty: no pushes",
     ),
     Variable(f"{OUR_PREFIX}PUSH_SECRET_FROM_FILE", "", "file with that secret"),
-    Variable(f"{OUR_PREFIX}REDIS_PASSWORD_FROM_FILE", "", "file with the password of Redis"),
-    Variable("LIVEKIT_HS_TOKEN", "", "hs_token of lk-jwt-service's registration"),
-    Variable("LIVEKIT_AS_TOKEN", "", "its as_token, by which rooms are read as its users"),
+    Variable(f"{OUR_PREFIX}REDIS_PASSWORD_FROM_FILE", "", "file with the password for Redis"),
     Variable(
-        "LIVEKIT_AS_REGISTRATION_FILE", "", "that registration; its tokens go before the others"
+        "LIVEKIT_HS_TOKEN",
+        "",
+        "hs_token of lk-jwt-service's registration, by which it knows the homeserver",
+    ),
+    Variable("LIVEKIT_AS_TOKEN", "", "as_token of that registration, to read rooms' policies"),
+    Variable(
+        "LIVEKIT_AS_REGISTRATION_FILE",
+        "",
+        "that registration file; takes precedence over the two above",
     ),
     Variable(
         f"{OUR_PREFIX}AS_REGISTRATION_FILE",
         "",
-        "a registration of the guard's own; its as_token goes before lk-jwt-service's",
+        "the guard's own registration file, to read rooms' policies on any homeserver; takes "
+        "precedence over lk-jwt-service's",
     ),
 )
 _REGISTRATION = "LIVEKIT_AS_REGISTRATION_FILE"

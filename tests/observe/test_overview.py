@@ -11,6 +11,7 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.observe.health import Health
 from lotus_guard.observe.overview import MOST_DECISIONS, Overview
 from lotus_guard.rules.decision import Decision, Deed, Ruling
+from lotus_guard.version import VERSION
 
 
 def decision(number: int) -> Decision:
@@ -32,6 +33,7 @@ def test_a_guard_has_the_time_of_its_beginning() -> None:
     clock.advance(50)
     assert made.guard() == {
         "pid": os.getpid(),
+        "version": VERSION,
         "started": 100.0,
         "instance": "abc",
         "rules": {"limit": "enforce"},

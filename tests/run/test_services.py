@@ -6,11 +6,12 @@ import pytest
 from twisted.application.service import Application, Service
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, formatEvent
 
 from lotus_guard.observe.log import JsonLines
 from lotus_guard.run.services import BeatService, GuardService
 from lotus_guard.run.systemd import Beats, Reporter
+from lotus_guard.version import VERSION
 
 
 @pytest.mark.parametrize(("log_format", "is_json"), [("json", True), ("text", False)])
@@ -19,6 +20,13 @@ def test_the_log_is_written_as_it_is_wanted(log_format: str, is_json: bool) -> N
     GuardService(log_format).setServiceParent(application)
     observer = application.getComponent(ILogObserver)
     assert isinstance(observer, JsonLines) is is_json
+
+
+def test_the_log_begins_with_the_version(logged: list[Any]) -> None:
+    service = GuardService("text")
+    service.privilegedStartService()
+    service.stopService()
+    assert [formatEvent(event) for event in logged] == [f"lotus-guard {VERSION} starts"]
 
 
 class Taken(Service):

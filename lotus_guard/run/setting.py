@@ -21,6 +21,8 @@ class Variable:
     name: str
     default: str
     help: str
+    is_secret: bool = False
+    """Whether its value must not be shown."""
 
 
 @frozen

@@ -31,7 +31,7 @@ def main(context: click.Context, env_file: Path | None) -> None:
     """Check, query and configure lotus-guard, the guard in front of lk-jwt-service.
 
     `rooms` and `explain` ask the running guard and need only its address. The other commands use
-    the guard's settings, so run them as root where these are root's.
+    the guard's settings, so run them as a user who may read these, usually root.
     """
     try:
         context.obj = find_surroundings(os.environ, env_file)

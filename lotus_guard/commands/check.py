@@ -19,6 +19,7 @@ from lotus_guard.check.finding import EXIT_CODES, Finding, warning, worst
 from lotus_guard.check.user import USER
 from lotus_guard.commands.check_report import print_report, summary_of
 from lotus_guard.commands.common import Failed, on_the_reactor
+from lotus_guard.commands.output import make_console
 from lotus_guard.commands.surroundings import surroundings
 from lotus_guard.core.server_url import url_fault
 from lotus_guard.core.text import printable
@@ -57,7 +58,7 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
     return value
 
 
-@click.command(cls=_Check)
+@click.command(cls=_Check, short_help="Check the whole stack.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for machines.")
 @click.option(
     "--offline",
@@ -106,7 +107,7 @@ def check(
     if as_json:
         _print_json(findings)
     else:
-        print_report(findings)
+        print_report(make_console(), findings)
     sys.exit(EXIT_CODES[worst(findings)])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from lotus_guard.check.finding import NOT_CHECKED, Finding, Level, worst
-from lotus_guard.commands.output import make_console, say
+from lotus_guard.commands.output import say
 
 _STYLES = {
     Level.OK: "green",
@@ -20,9 +20,8 @@ _WIDE = 100
 """From so many columns on the sentences stand beside the names."""
 
 
-def print_report(findings: Sequence[Finding]) -> None:
+def print_report(console: Console, findings: Sequence[Finding]) -> None:
     """Print all findings; those that were not checked for the same reason together, at the end."""
-    console = make_console()
     for finding in findings:
         if not _is_left_out(finding):
             _print(console, finding.level, finding.name, _sentence(finding.seen, finding.wanted))

@@ -36,14 +36,14 @@ class Shown:
     help: str
 
 
-@click.command()
+@click.command(short_help="Print all settings and their origin.")
 @click.option("--changed", is_flag=True, help="Only settings that differ from their default.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for machines.")
 def config(changed: bool, as_json: bool) -> None:
     """Print every setting, its value and where it comes from.
 
-    Secrets are shown as ***. Shows what a guard would use that started now with these settings; a
-    running one keeps those of its start. Exits with 2 if a setting is missing or wrong.
+    Secrets are shown as ***. A guard started now would use these settings; a running guard keeps
+    those of its start. Exits with 2 if a setting is missing or wrong.
     """
     found = surroundings()
     shown = [each for each in settings_in(found) if not (changed and each.is_default)]

@@ -44,10 +44,10 @@ class Question:
     """Where the room is named by an alias: to be looked up."""
 
 
-@click.command()
+@click.command(short_help="Show why the guard did something.")
 @click.argument("subject", metavar="REFERENCE|USER|ROOM")
 @click.argument("room", required=False, metavar="[ROOM]")
-@click.option("--limit", default=20, show_default=True, help="At most so many decisions.")
+@click.option("--limit", default=20, show_default=True, help="Show at most this many decisions.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line.")
 @guard_option
 @homeserver_option

@@ -65,7 +65,7 @@ def _of_user(command: D) -> D:
 def policy_group(rules: Rules) -> click.Group:
     """Make `lotus-guard policy`, with the options of these rules."""
 
-    @click.group()
+    @click.group(short_help="Show or set a room's policy.")
     def policy() -> None:
         """Show or set the rules that a ROOM's state has for its calls.
 
@@ -79,7 +79,7 @@ def policy_group(rules: Rules) -> click.Group:
 
 
 def _show(rules: Rules) -> click.Command:
-    @click.command()
+    @click.command(short_help="Show the policy of ROOM.")
     @click.argument("room")
     @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
     @homeserver_option
@@ -113,7 +113,7 @@ def _set(rules: Rules) -> click.Command:
         _tell(_run(room, homeserver, token, work))
 
     command = click.argument("room")(add_options(rules, set_))
-    return click.command("set")(command)
+    return click.command("set", short_help="Set the policy of ROOM.")(command)
 
 
 def _clear(rules: Rules) -> click.Command:
@@ -135,7 +135,9 @@ def _clear(rules: Rules) -> click.Command:
     for rule in reversed(rules):
         flag, text = rule.clear_flag
         command = click.option(f"--{flag}", parameter_of(flag), is_flag=True, help=text)(command)
-    return click.command("clear")(click.argument("room")(command))
+    return click.command("clear", short_help="Remove the policy of ROOM.")(
+        click.argument("room")(command)
+    )
 
 
 policy = policy_group(RULES)

@@ -47,7 +47,7 @@ def _interval(_context: click.Context, _option: click.Parameter, value: float | 
     return value
 
 
-@click.command()
+@click.command(short_help="List the live rooms.")
 @click.option(
     "--room", "part", default="", metavar="TEXT", help="Only rooms with TEXT in their ID or name."
 )

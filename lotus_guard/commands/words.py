@@ -13,7 +13,7 @@ from lotus_guard.words.files import ENGLISH, FaultyWords, built_in, words_of
 MOST_NAMED = 5
 
 
-@click.command()
+@click.command(short_help="List and check translations.")
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--missing", metavar="LANGUAGE", help="Print the texts that LANGUAGE lacks, for translation."

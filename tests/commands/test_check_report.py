@@ -38,7 +38,10 @@ def test_what_was_not_checked_comes_once_for_each_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     other = note("c", f"{NOT_CHECKED[1]}an older guard runs", "restart the guard")
-    print_report([LEFT_OUT[0], ok("x", "fine"), other, LEFT_OUT[1], note("n", "none")])
+    print_report(
+        Console(file=io.StringIO()),
+        [LEFT_OUT[0], ok("x", "fine"), other, LEFT_OUT[1], note("n", "none")],
+    )
     assert capsys.readouterr().out.splitlines() == [
         "ok       x                      fine",
         "note     n                      none",
@@ -60,16 +63,15 @@ def test_every_note_on_what_was_not_checked_is_known_as_one() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
-def test_nothing_is_broken_within_words(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_broken_within_words(width: int) -> None:
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None)
-    monkeypatch.setattr(check_report, "make_console", lambda: console)
     finding = fault(
         "upstream",
         "nothing answers at http://127.0.0.1:8071: the connection is refused",
         "start lk-jwt-service, or LOTUS_GUARD_UPSTREAM=http://127.0.0.1:8071",
     )
-    print_report([finding, *LEFT_OUT])
+    print_report(console, [finding, *LEFT_OUT])
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     wanted = f"{finding.seen}. Change: {finding.wanted}".split()

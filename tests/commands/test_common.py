@@ -9,7 +9,13 @@ import click
 import pytest
 
 from lotus_guard.cli import main
-from lotus_guard.commands.common import Failed, configuration, guard_address, some_settings
+from lotus_guard.commands.common import (
+    Failed,
+    check_own_host,
+    configuration,
+    guard_address,
+    some_settings,
+)
 from lotus_guard.commands.surroundings import Surroundings
 from tests.test_docs import GOOD
 
@@ -74,6 +80,12 @@ def test_a_guard_that_cannot_be_asked_there(listen: str) -> None:
         with pytest.raises(Failed, match="wanted: --guard URL"):
             guard_address("")
         assert guard_address("http://other:1") == "http://other:1"
+
+
+def test_a_name_that_is_not_the_guards_own_is_said() -> None:
+    check_own_host(200, "http://guard.example.org")
+    with pytest.raises(Failed, match=r"http://guard\.example\.org; .* LOTUS_GUARD_ADMIN_HOSTS"):
+        check_own_host(421, "http://guard.example.org")
 
 
 def on_a_reactor(work: str) -> subprocess.CompletedProcess[str]:

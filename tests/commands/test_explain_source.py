@@ -68,16 +68,6 @@ async def test_a_guard_that_is_away_is_an_outage(http: Http) -> None:
         await ask_guard(http, "http://127.0.0.1:1", Wanted(user="@u:s"))
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_name_that_is_not_the_guards_is_said(world: World, http: Http) -> None:
-    world.start_guard()
-    address = world.operators.replace("127.0.0.1", "localhost.localdomain.")
-    with pytest.raises((Failed, Outage)) as raised:
-        await ask_guard(http, address, Wanted(user="@u:s"))
-    if isinstance(raised.value, Failed):
-        assert "LOTUS_GUARD_ADMIN_HOSTS" in raised.value.message
-
-
 def test_a_file_that_is_not_there_is_said_with_why_it_was_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:

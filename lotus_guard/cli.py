@@ -28,7 +28,7 @@ from lotus_guard.version import VERSION
 )
 @click.pass_context
 def main(context: click.Context, env_file: Path | None) -> None:
-    """Check, query and configure lotus-guard, the guard in front of lk-jwt-service.
+    """Check, query and configure the guard in front of lk-jwt-service.
 
     `rooms` and `explain` ask the running guard and need only its address. The other commands use
     the guard's settings, so run them as a user who may read these, usually root.

@@ -64,6 +64,7 @@ def test_help_breaks_no_word_in_a_narrow_terminal(command: list[str]) -> None:
         assert max(map(len, done.output.splitlines())) <= width
         return done.output
 
+    assert "-\n" not in told(80), "help2man would write one word of the two"
     whole = " ".join(told(300).split())
     assert [word for word in told(60).split() if word not in whole] == []
     broken = re.findall(r"(\w+)\n +(\w+)", told(60))

@@ -46,7 +46,7 @@ class _Check(click.Command):
         try:
             return super().make_context(*arguments, **more)
         except click.UsageError as error:
-            error.exit_code = WRONG_USAGE
+            error.exit_code = WRONG_USAGE  # type: ignore[misc]  # which click asks the instance for
             raise
 
 
@@ -78,9 +78,9 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
     metavar="[TOKEN]",
     is_flag=False,
     flag_value=_NO_VALUE,
-    help="Get a call token as this user, to check that lk-jwt-service has the same key. Without "
-    f"TOKEN, takes ${TOKEN_VARIABLE}, which `ps` does not show, or asks for it. Setting that "
-    "variable is enough.",
+    help="Get a call token as this user. Shows whether the guard and lk-jwt-service have the same "
+    f"key. Without TOKEN, takes ${TOKEN_VARIABLE}, which `ps` does not show, or asks for it. "
+    "Setting that variable is enough.",
 )
 @click.option(
     "--livekit-config",

@@ -107,17 +107,21 @@ async def test_rooms_that_there_are_not(kitchen: Kitchen) -> None:
     sides = kitchen.sides()
     for text, kind, wanted in (
         ("#nowhere:sandbox", RefusedByHomeserver, "no room has the alias #nowhere:sandbox"),
-        ("!nowhere:sandbox", RefusedByHomeserver, "Synapse does not know the room !nowhere:sandbox"),
-        (f"!{HOSTILE}", Failed, "is no room"),
-        (HOSTILE_ROOM, RefusedByHomeserver, r"no room !x\u202e[bold red]"),
+        (
+            "!nowhere:sandbox",
+            RefusedByHomeserver,
+            "Synapse does not know the room !nowhere:sandbox",
+        ),
+        (f"!{HOSTILE}", Failed, "is not a room"),
+        (HOSTILE_ROOM, RefusedByHomeserver, r"the room !x\u202e[bold red]"),
         (f"#{HOSTILE}:s", RefusedByHomeserver, r"no room has the alias #x\x1b"),
         ("kitchen", Failed, "'kitchen' is not a room; wanted: a room ID such as"),
-        ("#kitchen", Failed, "is no room"),
-        ("!", Failed, "is no room"),
-        ("", Failed, "is no room"),
-        ("!\udcff:s", Failed, "is no room"),
-        ("#\udcff:s", Failed, "is no room"),
-        ("!" + "x" * 255, Failed, "is no room"),
+        ("#kitchen", Failed, "is not a room"),
+        ("!", Failed, "is not a room"),
+        ("", Failed, "is not a room"),
+        ("!\udcff:s", Failed, "is not a room"),
+        ("#\udcff:s", Failed, "is not a room"),
+        ("!" + "x" * 255, Failed, "is not a room"),
     ):
         await kitchen.fails(wanted, sides, kind, text)
 
@@ -240,7 +244,9 @@ async def test_synapse_that_does_not_answer(kitchen: Kitchen) -> None:
     sides = kitchen.sides()
     sides.user.url = "http://127.0.0.1:1"
     await kitchen.fails(f"{LIMIT_EVENT} was not set: nothing answers at", sides, Failed)
-    await kitchen.fails("the connection is refused; wanted: Synapse's address", sides, Failed, ALIAS)
+    await kitchen.fails(
+        "the connection is refused; wanted: Synapse's address", sides, Failed, ALIAS
+    )
     url = f"http://127.0.0.1:{kitchen.world._listen(0, Site(Answers(200, None)))}"
     sides.user.url, sides.user.seconds = url, 0.2
     await kitchen.fails("may or may not have been set: nothing answers at", sides, Failed)

@@ -263,6 +263,7 @@ def is_known(text: str) -> bool:
         for mark in (
             "──▶",
             "replay  the same",
+            "not checked. Fix ",  # as tests/commands/test_check_report.py has it
             *("handle_path", "backend jwt", "table inet", "handle /panel/"),
             *("/addwidget", "<meta name"),  # looked at by tests/web/panel/test_files.py
         )

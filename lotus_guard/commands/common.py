@@ -51,7 +51,7 @@ def some_settings(*names: str) -> dict[str, Any]:
 
 
 def unusable(found: Surroundings, faulty: Faulty) -> Failed:
-    """Say what is wrong with the settings, and where they were looked for."""
+    """The error that says what is wrong with the settings, and where they were looked for."""
     where = f"in {found.file} and the environment" if found.file else "in the environment"
     lines = "".join(f"\n  {fault}" for fault in faulty.faults)
     hint = f"\n{found.unread} exists, but you may not read it: try sudo" if found.unread else ""

@@ -12,8 +12,8 @@ from threading import Thread
 import pytest
 from attrs import frozen
 
+from lotus_guard.version import VERSION
 from tests.packages.roots import NOBODY, Entry, Root, started
-from tests.packages.test_versions import version
 from tests.packages.tools import run
 from tests.real.processes import ROOT, free_port, http, listens, until
 
@@ -175,7 +175,7 @@ def newer(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unpacked(package: Path, folder: Path) -> Path:
     run(["dpkg-deb", "--raw-extract", str(package), str(folder / "package")])
     control = folder / "package" / "DEBIAN" / "control"
-    control.write_text(control.read_text().replace(f"Version: {version()}", "Version: 99"))
+    control.write_text(control.read_text().replace(f"Version: {VERSION}", "Version: 99"))
     return folder / "package"
 
 

@@ -124,7 +124,7 @@ def _token(given: str | None) -> tuple[str, list[Finding]]:
         return token, []
     if not token and given is None:
         return "", []
-    seen = "it contains what no token contains" if token else "it is empty"
+    seen = "it has characters that no token has" if token else "it is empty"
     wanted = f"--as-user or ${TOKEN_VARIABLE}: a valid access token of any user"
     return "", [warning(USER, f"not checked, because there is no access token: {seen}", wanted)]
 

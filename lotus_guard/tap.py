@@ -9,6 +9,7 @@ from twisted.python.usage import Options as UsageOptions
 
 from lotus_guard.run.hangup import Hangups
 from lotus_guard.run.openssl import leave_out, wants_tls
+from lotus_guard.version import VERSION
 
 if TYPE_CHECKING:  # whatever is imported within functions: by then it is known whether to leave out
     from lotus_guard.run.config import Config  # OpenSSL, which all of it would load
@@ -22,30 +23,41 @@ SANDBOX_ENVIRONMENT = {
     "LOTUS_GUARD_SYNAPSE_TOKEN": "sandbox",
 }
 DESCRIPTION = (
-    "Fail-open guard in front of lk-jwt-service. Reads its configuration from the environment:"
+    "A fail-open guard in front of lk-jwt-service: enforces per-room call limits and media rules.\n"
+    "All settings are environment variables; the default is in brackets:"
 )
 
 
 class Options(UsageOptions):
-    """Command line of the plugin: nearly everything comes from the environment."""
+    """Command line of the plugin: all settings come from the environment."""
 
-    synopsis = "twistd [twistd options] lotus-guard [--sandbox | --quiet-sandbox]"
+    synopsis = "[--sandbox | --quiet-sandbox]"
     optFlags = [  # noqa: RUF012  (twisted.python.usage wants a list)
-        ["sandbox", None, "Run with an embedded Synapse, LiveKit and lk-jwt-service to try it out"],
-        ["quiet-sandbox", None, "The same, and no made-up people come and go in its rooms"],
+        [
+            "sandbox",
+            None,
+            "Run in front of a built-in small Synapse, LiveKit and lk-jwt-service, to try it out",
+        ],
+        ["quiet-sandbox", None, "The same, without made-up people who come and go in its rooms"],
     ]
     config: "Config | None" = None
     hangups: Hangups | None = None
 
     def getUsage(self, width: int | None = None) -> str:
-        """Describe the command line, and the variables line by line.
+        """Describe the command line, and each setting.
 
-        Whoever installs a guard asks for this to see whether it can be loaded: so all of it is.
+        An installation asks for this to see whether the guard can be loaded: so all of it is.
         """
         from lotus_guard.run import start  # noqa: F401
-        from lotus_guard.run.config import help_text
+        from lotus_guard.run.config import variables
+        from lotus_guard.run.setting import help_of
 
-        return f"{super().getUsage(width)}\n{DESCRIPTION}\n\n{help_text()}\n"
+        return f"{super().getUsage(width)}\n{DESCRIPTION}\n\n{help_of(variables())}\n"
+
+    def opt_version(self) -> None:
+        """Display the version of lotus-guard and exit."""
+        print(f"lotus-guard {VERSION}")
+        raise SystemExit(0)
 
     def postOptions(self) -> None:
         """Read the environment; exit with 2 and every fault before anything listens."""
@@ -60,10 +72,10 @@ class Options(UsageOptions):
         try:
             self._read()
         except Faulty as faulty:
-            print("lotus-guard cannot start, its environment is faulty:", file=sys.stderr)
+            print("lotus-guard cannot start because its settings are wrong:", file=sys.stderr)
             for fault in faulty.faults:
                 print(f"  {fault}", file=sys.stderr)
-            print("See `twistd lotus-guard --help`.", file=sys.stderr)
+            print("`twistd lotus-guard --help` lists all settings.", file=sys.stderr)
             raise SystemExit(2) from None
 
     def _read(self) -> None:

@@ -43,6 +43,19 @@ async def test_a_refusal_is_on_record_with_its_inputs(world: World) -> None:
     assert refusal.ruling.people == ("@alice:sandbox", "@bob:sandbox")
     assert replay(refusal.ruling, RULES) == refusal.ruling.verdict == "refused"
     assert abs(refusal.at - time.time()) < 60
+    assert await decisions(world, id=refusal.id) == [refusal]
+    assert await decisions(world, id="aaaaaaaa") == await decisions(world, id="a' OR 1=1") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reference_from_before_a_restart_still_leads_to_its_decision(world: World) -> None:
+    world.start_guard()
+    reference = (await fill(world)).headers[HEADER]
+    await world.guard.memory.cluster.store.close()
+    world.start_guard()
+    assert not world.guard.overview.records.recent
+    (found,) = await decisions(world, id=reference)
+    assert (found.id, found.ruling.room) == (reference, TWO)
 
 
 @pytest_twisted.ensureDeferred

@@ -262,6 +262,7 @@ def is_known(text: str) -> bool:
         for mark in (
             "──▶",
             "replay  the same",
+            "not checked. Fix ",  # as tests/commands/test_check_report.py has it
             *("table inet", "handle /panel/"),
             *("/addwidget", "<meta name"),  # looked at by tests/web/panel/test_files.py
         )

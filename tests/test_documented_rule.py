@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from lotus_guard.commands.explain import lines_of
+from lotus_guard.commands.explain_words import lines_of
 from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.rule import Rule
 from lotus_guard.sandbox.stack import OPEN

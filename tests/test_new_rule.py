@@ -13,7 +13,7 @@ import pytest_twisted
 from click.testing import CliRunner
 from twisted.internet.threads import deferToThread
 
-from lotus_guard.commands.explain import lines_of
+from lotus_guard.commands.explain_words import lines_of
 from lotus_guard.commands.policy import policy_group
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import livekit_room_of

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lotus_guard.run.config import variable_names
+from lotus_guard.version import VERSION
 from tests.real.processes import free_port, until
 from tests.test_docs import GOOD
 
@@ -43,6 +44,11 @@ def test_help_explains_every_variable(tmp_path: Path) -> None:
     assert done.returncode == 0
     for name in [*variable_names(), "--sandbox", "--quiet-sandbox"]:
         assert name in done.stdout
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    done = twistd(tmp_path, "lotus-guard", "--version")
+    assert (done.returncode, done.stdout) == (0, f"lotus-guard {VERSION}\n")
 
 
 def test_twistd_knows_the_plugin(tmp_path: Path) -> None:

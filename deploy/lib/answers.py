@@ -13,7 +13,8 @@ from pathlib import Path
 
 from deploy.lib import files
 from deploy.lib.host import GUARD, Exit, Host, Trouble
-from deploy.lib.unit import credentials, directives, parse_environment, quoted
+from deploy.lib.unit import credentials, directives, quoted
+from lotus_guard.run.env_file import parse_environment
 
 WANTED = {
     "LIVEKIT_URL": "LiveKit's public address, as clients reach it (wss://…)",

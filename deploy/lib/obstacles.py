@@ -7,7 +7,8 @@ from deploy.lib import files
 from deploy.lib.homeserver import REGISTRATION
 from deploy.lib.host import Exit, Host, Trouble
 from deploy.lib.releases import Releases
-from deploy.lib.unit import directives, parse_environment
+from deploy.lib.unit import directives
+from lotus_guard.run.env_file import parse_environment
 
 CREDENTIALS = "/run/credentials/"
 """Where systemd puts them: a path below it is what the guard's user can read."""

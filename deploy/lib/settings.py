@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deploy.lib.files import read
 from deploy.lib.host import Exit, Host, Trouble
-from deploy.lib.unit import parse_environment
+from lotus_guard.run.env_file import parse_environment
 
 PREFIX = "LOTUS_DEPLOY_"
 DEFAULTS = {

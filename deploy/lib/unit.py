@@ -12,8 +12,8 @@ from pathlib import Path
 
 from deploy.lib.files import read
 from deploy.lib.host import GUARD, UPSTREAM, Host
+from lotus_guard.run.env_file import parse_environment
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 UNIT_PLACES = (
     "/lib/systemd/system",
     "/usr/lib/systemd/system",
@@ -27,24 +27,6 @@ DEFAULT_LISTEN = "tcp:8070"
 DEFAULT_OPERATORS = "tcp:8072:interface=127.0.0.1"
 DEFAULT_UPSTREAM = "http://127.0.0.1:8071"
 DEFAULT_STATE = "lotus-guard.sqlite"
-
-
-def parse_environment(text: str) -> dict[str, str]:
-    """Read the text of an EnvironmentFile; a line that is no assignment is passed over."""
-    found = {}
-    for line in text.replace("\\\n", "").splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and _NAME.fullmatch(name.strip()) and "\0" not in value:
-            found[name.strip()] = _unquoted(value.strip())
-    return found
-
-
-def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] == "'":
-        return value[1:-1]
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        return re.sub(r'\\(["\\$`])', r"\1", value[1:-1])
-    return re.sub(r"\\(.)", r"\1", value)
 
 
 def quoted(value: str) -> str:

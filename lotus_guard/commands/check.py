@@ -7,29 +7,25 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from attrs import asdict, evolve
-from rich.console import Console
-from rich.text import Text
 
 from lotus_guard.check.addresses import own_addresses
 from lotus_guard.check.all import OfflineReport, check_offline, check_online
 from lotus_guard.check.context import CheckContext, CheckOptions, clients_over
-from lotus_guard.check.finding import EXIT_CODES, Finding, Level, warning, worst
+from lotus_guard.check.finding import EXIT_CODES, Finding, warning, worst
 from lotus_guard.check.user import USER
+from lotus_guard.commands.check_report import print_report, summary_of
 from lotus_guard.commands.common import Failed, on_the_reactor
+from lotus_guard.commands.output import make_console
+from lotus_guard.commands.surroundings import surroundings
 from lotus_guard.core.server_url import url_fault
 from lotus_guard.core.text import printable
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.run.clocks import Clocks
 
-_STYLES = {
-    Level.OK: "green",
-    Level.NOTE: "dim",
-    Level.WARNING: "bold yellow",
-    Level.FAULT: "bold red",
-}
 CHECK = "check"
 _LEAST_HIDDEN = 8
 """Shorter secrets are not searched in what is printed: they are in every other word."""
@@ -38,6 +34,20 @@ _LEAST_HIDDEN = 8
 TOKEN_VARIABLE = "CHECK_USER_TOKEN"  # noqa: S105  (a name)
 _NO_VALUE = "\0"
 """Stands for `--as-user` without a token: no token contains it."""
+WRONG_USAGE = 3
+"""What monitoring plugins exit with when they could not look: 0, 1 and 2 are the levels."""
+
+
+class _Check(click.Command):
+    """Exits with a code of its own where the command line is wrong."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Read the command line."""
+        try:
+            return super().make_context(*arguments, **more)
+        except click.UsageError as error:
+            error.exit_code = WRONG_USAGE  # type: ignore[misc]  # which click asks the instance for
+            raise
 
 
 def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -48,19 +58,19 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
     return value
 
 
-@click.command()
+@click.command(cls=_Check, short_help="Check the whole stack.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for machines.")
 @click.option(
     "--offline",
     is_flag=True,
-    help="Look at the environment and the state file only; nothing on the network.",
+    help="Check only the settings and the state file; ask nobody.",
 )
 @click.option(
     "--public-url",
     default="",
     callback=_url,
     metavar="URL",
-    help="Look at the public address too: livekit_service_url of .well-known/matrix/client.",
+    help="Check the public address too: livekit_service_url of .well-known/matrix/client.",
 )
 @click.option(
     "--as-user",
@@ -68,26 +78,27 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
     metavar="[TOKEN]",
     is_flag=False,
     flag_value=_NO_VALUE,
-    help="Get a call token as this user, to see that lk-jwt-service has our key. Without TOKEN "
-    f"it is taken from ${TOKEN_VARIABLE}, so that `ps` does not show it, or asked for; the "
-    "variable alone does as well.",
+    help="Get a call token as this user. Shows whether the guard and lk-jwt-service have the same "
+    f"key. Without TOKEN, takes ${TOKEN_VARIABLE}, which `ps` does not show, or asks for it. "
+    "Setting that variable is enough.",
 )
 @click.option(
     "--livekit-config",
     type=click.Path(path_type=Path),
-    help="LiveKit's livekit.yaml, where it can be read.",
+    help="LiveKit's livekit.yaml, to check its key and webhooks.",
 )
 def check(
     as_json: bool, offline: bool, public_url: str, as_user: str | None, livekit_config: Path | None
 ) -> None:
-    """Look at the whole stack and say what to change.
+    """Check the whole stack and say what to change.
 
-    Prints a line for each thing looked at: ok, note (not looked at, or not needed), warning, fault.
-    Exits with 0 where nothing is wrong, 1 with warnings, 2 with faults. Calls are left alone: a
-    LiveKit room that nobody is in is made and removed again.
+    Prints a line per check (ok, note, warning or fault), what was not checked, and a summary.
+    Exits with 0 if nothing is wrong, 1 if there are warnings, 2 if there are faults (wrong settings
+    are faults), and 3 if the command line is wrong. Calls are not touched: the check creates an
+    empty LiveKit room and removes it again.
     """
     token, no_token = _token(as_user)
-    report = check_offline(os.environ, livekit_config, time.time())
+    report = check_offline(surroundings().texts, livekit_config, time.time())
     findings = [*report.findings, *no_token]
     if report.config is not None and not offline:
         findings += _check_online(report, CheckOptions(public_url, token))
@@ -96,7 +107,7 @@ def check(
     if as_json:
         _print_json(findings)
     else:
-        _print_lines(findings)
+        print_report(make_console(), findings)
     sys.exit(EXIT_CODES[worst(findings)])
 
 
@@ -113,9 +124,9 @@ def _token(given: str | None) -> tuple[str, list[Finding]]:
         return token, []
     if not token and given is None:
         return "", []
-    seen = "it contains what no token contains" if token else "it is empty"
+    seen = "it has characters that no token has" if token else "it is empty"
     wanted = f"--as-user or ${TOKEN_VARIABLE}: a valid access token of any user"
-    return "", [warning(USER, f"not looked at, for there is no access token: {seen}", wanted)]
+    return "", [warning(USER, f"not checked, because there is no access token: {seen}", wanted)]
 
 
 def _check_online(report: OfflineReport, options: CheckOptions) -> list[Finding]:
@@ -138,10 +149,10 @@ def _check_online(report: OfflineReport, options: CheckOptions) -> list[Finding]
     try:
         return on_the_reactor(work)
     except Failed as failed:
-        return [warning(CHECK, f"{failed.message} before all was looked at", "run it again")]
+        return [warning(CHECK, f"{failed.message} before everything was checked", "run it again")]
     except Exception as failure:
-        seen = f"could not look any further: {type(failure).__name__}"
-        return [warning(CHECK, seen, "report it, with this line")]
+        seen = f"could not go on: {type(failure).__name__}"
+        return [warning(CHECK, seen, "report this line as a bug")]
 
 
 def _secrets(report: OfflineReport) -> Iterable[str]:
@@ -162,20 +173,9 @@ def _without(hidden: Iterable[str], finding: Finding) -> Finding:
 
 
 def _print_json(findings: Sequence[Finding]) -> None:
-    report = {"level": worst(findings), "findings": [asdict(finding) for finding in findings]}
+    report = {
+        "level": worst(findings),
+        "summary": summary_of(findings),
+        "findings": [asdict(finding) for finding in findings],
+    }
     click.echo(json.dumps(report, indent=1))
-
-
-def _print_lines(findings: Sequence[Finding]) -> None:
-    console = Console(highlight=False)
-    encoding = sys.stdout.encoding or "ascii"
-    for finding in findings:
-        change = f". Change: {finding.wanted}" if finding.wanted else ""
-        line = f"{finding.level:<8} {finding.name:<22} {finding.seen}{change}"
-        if console.is_terminal:
-            text = Text(line)  # never markup: it holds what others sent
-            text.stylize(_STYLES[finding.level], 0, len(finding.level))
-            console.print(text, soft_wrap=True)
-        else:
-            # Where that is not UTF-8, a letter that it lacks must not cost the report.
-            click.echo(line.encode(encoding, "backslashreplace").decode(encoding))

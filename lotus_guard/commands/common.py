@@ -1,6 +1,5 @@
-"""What all commands share: the service's environment, and work on the reactor."""
+"""What all commands share: the guard's settings, where it is asked, and work on the reactor."""
 
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -10,16 +9,21 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
+from lotus_guard.commands.surroundings import Surroundings, surroundings
+from lotus_guard.core.server_url import url_fault
+from lotus_guard.core.text import printable
 from lotus_guard.neighbours.agents import Agents, pooled_agents
 from lotus_guard.run.address import listening
 from lotus_guard.run.clocks import Clocks, clocks_of
-from lotus_guard.run.config import Config, Faulty, read_config
+from lotus_guard.run.config import Config, Faulty, read_config, read_some
 
 V = TypeVar("V")
+MISDIRECTED = 421
+"""How the operators' port answers under a host name that is not its own."""
 
 
 class Failed(click.ClickException):
-    """A command that cannot do its work; the sentence says what to change. Exits with 2."""
+    """A command cannot do its work; the sentence says what to change. Exits with 2."""
 
     exit_code = 2
 
@@ -29,12 +33,29 @@ class Failed(click.ClickException):
 
 
 def configuration() -> Config:
-    """Read the environment of the service; raises Failed with every fault."""
+    """Read all settings of the guard; raises Failed with every fault."""
+    found = surroundings()
     try:
-        return read_config(os.environ)
+        return read_config(found.texts)
     except Faulty as faulty:
-        lines = "".join(f"\n  {fault}" for fault in faulty.faults)
-        raise Failed(f"the environment is faulty (it must be the service's own):{lines}") from None
+        raise unusable(found, faulty) from None
+
+
+def some_settings(*names: str) -> dict[str, Any]:
+    """Read these fields of the configuration only; raises Failed with every fault in them."""
+    found = surroundings()
+    try:
+        return read_some(found.texts, *names)
+    except Faulty as faulty:
+        raise unusable(found, faulty) from None
+
+
+def unusable(found: Surroundings, faulty: Faulty) -> Failed:
+    """The error that says what is wrong with the settings, and where they were looked for."""
+    where = f"in {found.file} and the environment" if found.file else "in the environment"
+    lines = "".join(f"\n  {fault}" for fault in faulty.faults)
+    hint = f"\n{found.unread} exists, but you may not read it: try sudo" if found.unread else ""
+    return Failed(f"settings are missing or wrong ({where}):{lines}{hint}")
 
 
 def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
@@ -68,7 +89,50 @@ def on_the_reactor(work: Callable[[Clocks, Agents], Awaitable[V]]) -> V:
     return result
 
 
-def admin_address(config: Config) -> str | None:
-    """The URL of the operators' port as this machine reaches it; None where there is none."""
-    own = listening(config.admin_listen)
-    return own.url if own else None
+def check_own_host(status: int, address: str) -> None:
+    """Raise Failed where the guard does not show people under this host name."""
+    if status == MISDIRECTED:
+        raise Failed(
+            f"the guard does not list rooms and people under the name in {address}; wanted: its IP "
+            "address, or that name in the guard's LOTUS_GUARD_ADMIN_HOSTS"
+        )
+
+
+def guard_address(given: str) -> str:
+    """The URL of the operators' port: as given, or where the settings have it; raises Failed."""
+    if given:
+        return given
+    own = listening(some_settings("admin_listen")["admin_listen"])
+    if own is None:
+        raise Failed(
+            "the settings give the guard no operators' port on TCP (LOTUS_GUARD_ADMIN_LISTEN); "
+            "wanted: --guard URL, or LOTUS_GUARD_ADMIN_LISTEN=tcp:8072:interface=127.0.0.1 for the "
+            "guard, which takes a restart"
+        )
+    return own.url
+
+
+def _server_url(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    fault = url_fault(value) if value else ""
+    if fault:
+        shown = printable(value, 100)
+        raise click.BadParameter(f"{shown} {fault}; wanted: http://host:port or https://host")
+    return value.rstrip("/")
+
+
+guard_option = click.option(
+    "--guard",
+    default="",
+    callback=_server_url,
+    metavar="URL",
+    help="The guard's operators' port. Default: where LOTUS_GUARD_ADMIN_LISTEN has it, else "
+    "http://127.0.0.1:8072.",
+)
+homeserver_option = click.option(
+    "--homeserver",
+    default="",
+    callback=_server_url,
+    metavar="URL",
+    help="Where clients reach the homeserver. Default: LOTUS_GUARD_SYNAPSE_URL. The guard's own "
+    "token is not sent there.",
+)

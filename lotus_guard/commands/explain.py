@@ -1,155 +1,177 @@
 """`lotus-guard explain`: why somebody was refused, or may publish less than they would like."""
 
 import json
-import sqlite3
-from datetime import datetime
-from typing import Any
-from urllib.parse import urlencode
+import sys
 
 import click
 from attrs import frozen
 
-from lotus_guard.commands.common import Failed, admin_address, configuration, on_the_reactor
+from lotus_guard.commands.common import (
+    Failed,
+    guard_address,
+    guard_option,
+    homeserver_option,
+    on_the_reactor,
+    some_settings,
+)
+from lotus_guard.commands.explain_source import Told, Wanted, ask_guard, read_state
+from lotus_guard.commands.explain_words import lines_of
+from lotus_guard.commands.output import make_console, say
+from lotus_guard.commands.policy_room import WANTED_ROOM, Sides, check_room, find_room
+from lotus_guard.core.ids import is_user_id
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage
-from lotus_guard.enforce.records import mask_of
-from lotus_guard.memory.sqlite_read import select_decisions
+from lotus_guard.enforce.records import is_id
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
-from lotus_guard.rules import RULES, Rules
-from lotus_guard.rules.decision import Decision, from_json
+from lotus_guard.neighbours.matrix import Matrix
+from lotus_guard.rules import RULES
 from lotus_guard.rules.rulings import replay
 from lotus_guard.run.clocks import Clocks
-from lotus_guard.run.config import Config
 
-SECONDS = 5.0
-MOST_BYTES = 8 * 1024 * 1024
+NOT_FOUND = 1
+"""The exit code where a reference leads to no decision."""
+_AROUND = " \t[](){}<>.,:;\"'`"
+"""What may stand around a reference that somebody has copied."""
 
 
 @frozen
-class Told:
-    """Decisions on somebody, newest first, and who told us."""
+class Question:
+    """What the operator asks about."""
 
-    decisions: list[Decision]
-    source: str
+    wanted: Wanted
+    alias: str = ""
+    """Where the room is named by an alias: to be looked up."""
 
 
-@click.command()
-@click.argument("user")
-@click.argument("room", required=False)
-@click.option("--limit", default=20, show_default=True, help="At most so many decisions.")
-@click.option("--json", "as_json", is_flag=True, help="For machines: a JSON object a line.")
-def explain(user: str, room: str | None, limit: int, as_json: bool) -> None:
-    """Show the recent decisions on USER (@user:server), in ROOM (!room) or in all rooms.
+@click.command(short_help="Show why the guard did something.")
+@click.argument("subject", metavar="REFERENCE|USER|ROOM")
+@click.argument("room", required=False, metavar="[ROOM]")
+@click.option("--limit", default=20, show_default=True, help="Show at most this many decisions.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per line.")
+@guard_option
+@homeserver_option
+def explain(
+    subject: str, room: str | None, limit: int, as_json: bool, guard: str, homeserver: str
+) -> None:
+    """Show why the guard refused a user, or changed a token or a live call.
 
-    Each comes with its inputs, the rule and the verdict, and is decided once more by the same
-    code. Asks the running guard; where none runs, reads the state file.
+    REFERENCE is what a refused user was shown ("Reference: k3v2t2xq"). Or name a USER
+    (@user:server), a ROOM ('!id' or '#alias:server'), or both, for the most recent decisions.
+
+    Prints each decision with its inputs, the rule and the verdict, and decides it again with the
+    same code. Asks the running guard; if none answers and no --guard is given, reads the state
+    file. Exits with 1 if nothing is known of a reference, 2 if nobody can be asked.
     """
-    config = configuration()
-    if not user.startswith("@") or (room is not None and not room.startswith("!")):
-        raise Failed("wanted: a user such as @alice:example.org, and a room id such as '!abc:…'")
-    if config.log_users == "no":
-        raise Failed(
-            "no users are on record: LOTUS_GUARD_LOG_USERS is no; wanted: yes or hash, from the "
-            "next decision on"
-        )
-
-    async def ask(clocks: Clocks, agents: Agents) -> Told:
-        return await told(Http(agents.livekit, clocks.reactor), config, user, room, limit)
-
-    found = on_the_reactor(ask)
+    question = _question(subject, room, limit)
+    found = on_the_reactor(_Asking(question, guard, homeserver).ask)
     if as_json:
         for decision in found.decisions:
-            click.echo(
-                json.dumps({**decision.as_json(), "replayed": replay(decision.ruling, RULES)})
-            )
-        return
-    if not found.decisions:
-        where = f" in {printable(room)}" if room else ""
-        click.echo(
-            f"No decision on {printable(user)}{where} is on record ({found.source}). Whoever got "
-            "a token as upstream made it is not written down; refusals, changed tokens, live "
-            f"steps and fail-opens are, for {config.keep_decisions:g} days."
-        )
-    for decision in found.decisions:
-        click.echo("\n".join(lines_of(decision)) + "\n")
+            replayed = replay(decision.ruling, RULES)
+            click.echo(json.dumps({**decision.as_json(), "replayed": replayed}))
+    else:
+        _print(question, found)
+    if question.wanted.reference and not found.decisions:
+        sys.exit(NOT_FOUND)
 
 
-async def told(http: Http, config: Config, user: str, room: str | None, limit: int) -> Told:
+def _question(subject: str, room: str | None, limit: int) -> Question:
+    """Read what is asked about; raises Failed."""
+    reference = subject.rpartition(" ")[2].strip(_AROUND).lower()
+    if subject.startswith("@") and is_user_id(subject):
+        return _in_room(Wanted(user=subject, limit=limit), room)
+    if subject[:1] in ("!", "#") and room is None:
+        return _in_room(Wanted(limit=limit), subject)
+    if is_id(reference) and room is None:
+        return Question(Wanted(reference=reference))
+    raise Failed(
+        f"{printable(subject, 80)!r} cannot be looked up; wanted: a reference of eight letters and "
+        "digits such as k3v2t2xq, a user such as @alice:example.org, or a room"
+    )
+
+
+def _in_room(wanted: Wanted, room: str | None) -> Question:
+    if room is None:
+        return Question(wanted)
+    check_room(room)
+    if room.startswith("#"):
+        return Question(wanted, alias=room)
+    return Question(wanted.in_room(room))
+
+
+@frozen
+class _Asking:
+    """Asks whoever can tell."""
+
+    question: Question
+    guard: str
+    """The address that was given; empty where there was none."""
+    homeserver: str
+
+    async def ask(self, clocks: Clocks, agents: Agents) -> Told:
+        """Look the alias up where there is one, then ask; raises Failed."""
+        wanted = self.question.wanted
+        if self.question.alias:
+            wanted = wanted.in_room(await self._room(Http(agents.synapse, clocks.reactor)))
+        return await told(Http(agents.livekit, clocks.reactor), self.guard, wanted)
+
+    async def _room(self, http: Http) -> str:
+        alias, url = self.question.alias, self.homeserver or _homeserver()
+        matrix = Matrix(http, url, "")
+        return await find_room(Sides(matrix, matrix), alias)
+
+
+def _homeserver() -> str:
+    try:
+        return str(some_settings("synapse_url")["synapse_url"])
+    except Failed:
+        raise Failed(
+            "an alias is looked up at the homeserver, and LOTUS_GUARD_SYNAPSE_URL does not say "
+            f"where that is; wanted: --homeserver URL, or the room's ID ({WANTED_ROOM})"
+        ) from None
+
+
+async def told(http: Http, guard: str, wanted: Wanted) -> Told:
     """Ask the guard for decisions, or read the state file where none answers.
 
-    Raises Failed where neither can be had.
+    `guard` is the address that the operator gave: then no file is read, for it may be another
+    machine's. Raises Failed where nobody can tell.
     """
-    address = admin_address(config)
-    if address is None:
-        return _read_file(config, user, room, limit, "the guard has no operators' port")
-    wanted = {"user": user, "limit": str(limit), **({"room": room} if room else {})}
-    url = f"{address}/decisions?{urlencode(wanted)}".encode("ascii")
     try:
-        answer = await http.exchange(b"GET", url, {}, None, seconds=SECONDS, most=MOST_BYTES)
+        address = guard_address(guard)
+    except Failed as failed:
+        return read_state(wanted, failed.message)
+    try:
+        return await ask_guard(http, address, wanted)
     except Outage as outage:
-        return _read_file(config, user, room, limit, f"no guard at {address}: {outage}")
-    try:
-        found = json.loads(answer.body)["decisions"]
-        return Told([from_json(each) for each in found], f"asked the guard at {address}")
-    except (ValueError, KeyError, TypeError):
-        raise Failed(
-            f"{address} answered {answer.status}, and not as a guard does; wanted: "
-            "LOTUS_GUARD_ADMIN_LISTEN as the running guard has it"
-        ) from None
+        why = f"no guard answers at {address} ({outage})"
+        if guard:
+            raise Failed(f"{why}; wanted: the operators' port of a running guard") from None
+        return read_state(wanted, why)
 
 
-def lines_of(decision: Decision, rules: Rules = RULES) -> list[str]:
-    """Write a decision for people to read."""
-    ruling = decision.ruling
-    when = datetime.fromtimestamp(decision.at).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
-    observed = "  (observed only: nothing was changed)" if decision.observed else ""
-    lines = [
-        f"{when}  [{printable(decision.id)}]  {printable(ruling.verdict)}{observed}",
-        f"  room    {printable(ruling.room or 'not known')}",
-        f"  rule    {printable(ruling.rule)}",
-        f"  why     {printable(ruling.why, 400)}",
-        f"  inputs  {_inputs(dict(ruling.inputs))}",
-    ]
-    if ruling.people:
-        lines.append(f"  seated  {', '.join(map(printable, ruling.people))}")
-    return [*lines, f"  replay  {_replayed(decision, rules)}"]
+def _print(question: Question, found: Told) -> None:
+    console = make_console()
+    if not found.decisions:
+        say(console, _nothing(question, found))
+    for decision in found.decisions:
+        for number, line in enumerate(lines_of(decision)):
+            say(console, line, indent=10 if number else 4)
+        say(console, "")
 
 
-def _inputs(inputs: dict[str, Any]) -> str:
-    return printable(", ".join(f"{name} = {json.dumps(inputs[name])}" for name in inputs), 600)
-
-
-def _replayed(decision: Decision, rules: Rules) -> str:
-    """Decide once more, and say whether the same comes of it."""
-    try:
-        verdict = replay(decision.ruling, rules)
-    except (KeyError, ValueError, TypeError):
-        return "not possible: another release wrote these inputs"
-    if verdict is None:
-        return "nothing to replay: no rule was asked"
-    if verdict == decision.ruling.verdict:
-        return f"the same: {printable(verdict)}"
-    return f"DIFFERENT with this release: {printable(verdict)}"
-
-
-def _read_file(config: Config, user: str, room: str | None, limit: int, why: str) -> Told:
-    if config.redis is not None:
-        raise Failed(
-            f"{why}; and what several guards have decided is in Redis. Wanted: the address of one "
-            "that runs in LOTUS_GUARD_ADMIN_LISTEN"
+def _nothing(question: Question, found: Told) -> str:
+    wanted = question.wanted
+    kept = "for LOTUS_GUARD_KEEP_DECISIONS days, at most 5,000 of each kind and rule"
+    if wanted.reference:
+        return (
+            f"No decision has the reference {wanted.reference} ({found.source}). Decisions are "
+            f"kept {kept}. Check the spelling, and which guard refused."
         )
-    shown = mask_of(config.log_users, config.secret)(user)
-    path = config.state.absolute()
-    try:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=2.0)
-        try:
-            found = select_decisions(connection.cursor(), room, shown, limit)
-        finally:
-            connection.close()
-    except (sqlite3.Error, ValueError, KeyError) as error:
-        raise Failed(
-            f"{why}; and the state file {path} cannot be read ({error}). Wanted: a running guard, "
-            "or LOTUS_GUARD_STATE as the guard has it and the right to read it"
-        ) from None
-    return Told(found, f"{why}; read {path}")
+    where = f" in {printable(question.alias or wanted.room)}" if wanted.room else ""
+    whom = f" on {printable(wanted.user)}" if wanted.user else ""
+    return (
+        f"No decision{whom}{where} is on record ({found.source}). Tokens that went out as "
+        "lk-jwt-service made them are not recorded. Refusals, changed tokens, changes to live "
+        f"calls and fail-opens are kept {kept}."
+    )

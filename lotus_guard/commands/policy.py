@@ -10,10 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.text import Text
 
-from lotus_guard.commands.common import Failed, configuration, on_the_reactor
+from lotus_guard.commands.common import (
+    Failed,
+    configuration,
+    homeserver_option,
+    on_the_reactor,
+)
+from lotus_guard.commands.output import make_console, say
 from lotus_guard.commands.policy_options import add_options, parameter_of, read_wishes
 from lotus_guard.commands.policy_room import (
     WANTED_USER,
@@ -26,9 +30,8 @@ from lotus_guard.commands.policy_room import (
     read_with_lost,
     set_policy,
 )
-from lotus_guard.commands.policy_words import RoomPolicies, as_json, lines_of, meaning
+from lotus_guard.commands.policy_words import WARNING, RoomPolicies, as_json, lines_of, meaning
 from lotus_guard.core.model import RoomId
-from lotus_guard.core.server_url import url_fault
 from lotus_guard.core.text import printable
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
@@ -42,12 +45,6 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 
-def _homeserver(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    if value and url_fault(value):
-        raise click.BadParameter("wanted: https://host or http://host:port")
-    return value.rstrip("/")
-
-
 def _of_user(command: D) -> D:
     """Add the options of what is done as a user."""
     for option in (
@@ -56,34 +53,24 @@ def _of_user(command: D) -> D:
             default="",
             metavar="TOKEN",
             envvar=TOKEN_VARIABLE,
-            help="Access token of a user who may set state in the room. Better: "
-            f"${TOKEN_VARIABLE}, which `ps` does not show. Asked for where there is neither.",
+            help="Access token of a user who may set state in the room. Better: set "
+            f"${TOKEN_VARIABLE}, which `ps` does not show. Without either, you are asked for it.",
         ),
-        _at,
+        homeserver_option,
     ):
         command = option(command)  # type: ignore[type-var]
     return command
 
 
-_at = click.option(
-    "--homeserver",
-    default="",
-    callback=_homeserver,
-    metavar="URL",
-    help="Where clients reach the homeserver, where that is not LOTUS_GUARD_SYNAPSE_URL. The "
-    "service's own token is not sent there.",
-)
-
-
 def policy_group(rules: Rules) -> click.Group:
     """Make `lotus-guard policy`, with the options of these rules."""
 
-    @click.group()
+    @click.group(short_help="Show or set a room's policy.")
     def policy() -> None:
-        """Show or set what a ROOM's state says about its calls.
+        """Show or set the rules that a ROOM's state has for its calls.
 
-        ROOM is a room id ('!abc:example.org', '!abc') or an alias ('#room:example.org'). Exits with
-        0 when done, 1 where the homeserver refuses, 2 where anything else is in the way.
+        ROOM is a room ID ('!abc:example.org', '!abc') or an alias ('#room:example.org'). Exits with
+        0 when done, 1 if the homeserver refuses, 2 if anything else goes wrong.
         """
 
     for make in (_show, _set, _clear):
@@ -92,10 +79,10 @@ def policy_group(rules: Rules) -> click.Group:
 
 
 def _show(rules: Rules) -> click.Command:
-    @click.command()
+    @click.command(short_help="Show the policy of ROOM.")
     @click.argument("room")
     @click.option("--json", "is_json", is_flag=True, help="Print one JSON object, for machines.")
-    @_at
+    @homeserver_option
     def show(room: str, is_json: bool, homeserver: str) -> None:
         """Show the policy of ROOM: who set it, when, and what it means."""
 
@@ -116,7 +103,7 @@ def _set(rules: Rules) -> click.Command:
     def set_(room: str, token: str, homeserver: str, **given: Any) -> None:
         """Set the policy of ROOM, with a user's access token.
 
-        What no option names stays as it is, also other fields of the state events.
+        Whatever no option names stays unchanged, including other fields of the state events.
         """
         wishes = read_wishes(rules, given)
 
@@ -126,14 +113,14 @@ def _set(rules: Rules) -> click.Command:
         _tell(_run(room, homeserver, token, work))
 
     command = click.argument("room")(add_options(rules, set_))
-    return click.command("set")(command)
+    return click.command("set", short_help="Set the policy of ROOM.")(command)
 
 
 def _clear(rules: Rules) -> click.Command:
-    @click.option("--yes", is_flag=True, help="Do not ask.")
+    @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
     @_of_user
     def clear(room: str, yes: bool, token: str, homeserver: str, **only: bool) -> None:
-        """Empty the policy of ROOM, with a user's access token: nothing is restricted any more."""
+        """Remove the policy of ROOM, with a user's access token: nothing is restricted any more."""
         chosen = [rule for rule in rules if only[parameter_of(rule.clear_flag[0])]] or rules
         check_room(room)
         if not yes:
@@ -148,7 +135,9 @@ def _clear(rules: Rules) -> click.Command:
     for rule in reversed(rules):
         flag, text = rule.clear_flag
         command = click.option(f"--{flag}", parameter_of(flag), is_flag=True, help=text)(command)
-    return click.command("clear")(click.argument("room")(command))
+    return click.command("clear", short_help="Remove the policy of ROOM.")(
+        click.argument("room")(command)
+    )
 
 
 policy = policy_group(RULES)
@@ -164,7 +153,9 @@ def _run(
     check_room(room)
     config = configuration()
     if not config.synapse_token:
-        raise Failed("policies are read here as an admin; wanted: LOTUS_GUARD_SYNAPSE_TOKEN")
+        raise Failed(
+            "this command reads policies as a server admin; wanted: LOTUS_GUARD_SYNAPSE_TOKEN"
+        )
     used = "" if token is None else _token(token)
 
     async def on_it(clocks: Clocks, agents: Agents) -> V:
@@ -183,16 +174,16 @@ def _token(given: str) -> str:
     try:
         token = (given or _prompt()).strip()
     except click.Abort:
-        raise Failed(f"no access token, nothing was changed; {WANTED_USER}") from None
+        raise Failed(f"no access token, so nothing was changed; {WANTED_USER}") from None
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        found = "holds what no token holds" if token else "is empty"
+        found = "has characters that no token has" if token else "is empty"
         raise Failed(f"the access token {found}; {WANTED_USER}")
     return token
 
 
 def _prompt() -> str:
     if not sys.stdin.isatty():
-        raise Failed(f"no access token: neither --token nor ${TOKEN_VARIABLE}; {WANTED_USER}")
+        raise Failed(f"no access token in --token or ${TOKEN_VARIABLE}; {WANTED_USER}")
     return str(click.prompt("Access token", hide_input=True, err=True))
 
 
@@ -202,22 +193,22 @@ def _confirm(question: str) -> None:
             return
     except click.Abort:
         click.echo(err=True)
-    raise Failed("nothing was changed; without a question: --yes")
+    raise Failed("nothing was changed; --yes skips the question")
 
 
 def _waiting(seconds: float) -> None:
-    click.echo(f"Synapse takes no more for now; waiting {seconds:.1f} s", err=True)
+    click.echo(f"Synapse asks us to slow down; waiting {seconds:.1f} s", err=True)
 
 
 def _tell(changed: Changed) -> None:
     done = f"Set {' and '.join(changed.written)}." if changed.written else "Nothing to change."
-    complaints = [f"senseless: {printable(each, 400)}" for each in changed.policies.complaints]
-    _print([f"{done} Now holds in {printable(changed.policies.room, 300)}:"])
+    complaints = [f"{WARNING}{printable(each, 400)}" for each in changed.policies.complaints]
+    _print([f"{done} Policy of {printable(changed.policies.room, 300)}:"])
     _print([f"  {line}" for line in [*meaning(changed.policies), *complaints]])
 
 
 def _print(lines: list[str]) -> None:
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = make_console()
     for line in lines:
-        style = "bold yellow" if line.lstrip().startswith("senseless: ") else ""
-        console.print(Text(line, style), soft_wrap=True)
+        style = "bold yellow" if line.lstrip().startswith(WARNING) else ""
+        say(console, line, indent=9, style=style)

@@ -47,7 +47,7 @@ def read_wishes(rules: Rules, given: Mapping[str, Any]) -> Wishes:
         is_off = isinstance(option, Count) and given[parameter_of(option.off)]
         if isinstance(option, Count) and is_off and value is not None:
             raise click.UsageError(
-                f"--{option.flag} and --{option.off} at once; wanted: one of them"
+                f"--{option.flag} and --{option.off} contradict each other; wanted: one of them"
             )
         if is_off or value is not None:
             wishes[option] = value

@@ -29,10 +29,10 @@ WANTED_USER = (
     "wanted: a valid access token of a user who may set state in the room (Element: Settings, "
     "Help & About, Access Token)"
 )
-WANTED_ROOM = "wanted: a room id such as '!abc:example.org' or '!abc', or an alias '#room:server'"
+WANTED_ROOM = "wanted: a room ID such as '!abc:example.org' or '!abc', or an alias '#room:server'"
 WANTED_ADDRESS = (
-    "wanted: Synapse there, or its address in LOTUS_GUARD_SYNAPSE_URL (where clients reach it "
-    "elsewhere: --homeserver)"
+    "wanted: Synapse's address in LOTUS_GUARD_SYNAPSE_URL, and in --homeserver if clients reach it "
+    "elsewhere"
 )
 _NEVER_SENT = (Reason.REFUSED, Reason.DNS)
 _LONGEST_ALIAS = 255  # Matrix specification, appendices, "Room aliases"
@@ -69,7 +69,7 @@ def check_room(text: str) -> None:
     except UnicodeEncodeError:
         is_alias = False
     if not is_alias and not is_room_id(text):
-        raise Failed(f"{printable(text, 80)!r} is no room; {WANTED_ROOM}")
+        raise Failed(f"{printable(text, 80)!r} is not a room; {WANTED_ROOM}")
 
 
 async def find_room(sides: Sides, text: str) -> RoomId:
@@ -188,13 +188,13 @@ async def _send(
         sent = "was not set" if outage.reason in _NEVER_SENT else "may or may not have been set"
         why = describe_outage(outage, sides.user.url)
         raise Failed(
-            f"{so_far}{event_type} {sent}: {why}. `lotus-guard policy show` tells what holds"
+            f"{so_far}{event_type} {sent}: {why}. See what holds with `lotus-guard policy show`"
         ) from None
     except Denied as denied:
         why = await _why(sides, room, event_type, denied)
         if denied.status == 400 and not ours & content.keys():
             flag = f"`lotus-guard policy clear --{readers[0].clear_flag[0]}`"
-            why += f"; {flag} empties the event, other fields too"
+            why += f"; {flag} empties the event, including other fields"
         if _is_homeservers(denied):
             raise RefusedByHomeserver(f"{so_far}{event_type} was not set: {why}") from None
         sent = "may or may not have been set" if denied.status >= 500 else "was not set"
@@ -209,20 +209,20 @@ async def _event(admin: Matrix, room: RoomId, event_type: str) -> Mapping[str, A
     except Denied as denied:
         if is_unknown_room(denied.status, denied.errcode):
             raise RefusedByHomeserver(
-                f"Synapse knows no room {printable(room, 300)}; {WANTED_ROOM}, of a room that "
-                "somebody of this server is in"
+                f"Synapse does not know the room {printable(room, 300)}; {WANTED_ROOM}, of a room "
+                "with a user of this server in it"
             ) from None
         if denied.status in (401, 403) and denied.errcode:
             raise Failed(
                 f"Synapse answers {_said(denied)} to LOTUS_GUARD_SYNAPSE_TOKEN; wanted: a valid "
-                "access token of a server admin (`lotus-guard check` tells more)"
+                "access token of a server admin (`lotus-guard check` says more)"
             ) from None
         _give_up(admin, denied)
 
 
 async def _why(sides: Sides, room: RoomId, event_type: str, denied: Denied) -> str:
     if denied.status == 401:
-        return f"Synapse does not take the user's access token ({_said(denied)}); {WANTED_USER}"
+        return f"Synapse rejects the user's access token ({_said(denied)}); {WANTED_USER}"
     if denied.status == 403 and denied.errcode == "M_FORBIDDEN":
         try:
             return await _forbidden(sides, room, event_type, denied)
@@ -238,13 +238,13 @@ async def _forbidden(sides: Sides, room: RoomId, event_type: str, denied: Denied
     user = await sides.user.whoami()
     who = printable(user, 300)
     if not await _is_inside(sides.user, room, user):
-        return f"{who} is not in the room; wanted: that they join it, or a token of somebody in it"
+        return f"{who} is not in the room; wanted: let them join it, or a token of somebody in it"
     power = await power_in(sides.admin, room)
     needed, has = power.needed(event_type), power.of(user)
     if has >= needed:
-        return f"Synapse forbids it to {who}, who has {level_in_words(has)}: {_said(denied)}"
+        return f"Synapse does not allow it to {who}, who has {level_in_words(has)}: {_said(denied)}"
     return (
-        f"it takes power level {needed} in the room, and {who} has {has:g}; wanted: a token of "
+        f"this needs power level {needed} in the room, and {who} has {has:g}; wanted: a token of "
         f"somebody with more power, or a lower level for {event_type} in the room's permissions"
     )
 
@@ -278,7 +278,7 @@ def _is_homeservers(denied: Denied) -> bool:
 def _answerer(side: Matrix, denied: Denied) -> str:
     if denied.errcode:
         return f"Synapse at {side.url} answers"
-    return f"{side.url} answers, and not as Synapse does:"
+    return f"{side.url} answers, but not as Synapse does:"
 
 
 def _said(denied: Denied) -> str:
@@ -289,4 +289,4 @@ def _said(denied: Denied) -> str:
 def _too_fast(denied: Denied) -> str:
     wait = denied.retry_after
     when = f"in {wait:.0f} s" if wait >= 1.0 else "in a while"
-    return f"Synapse takes no more for now (429); wanted: try again {when}"
+    return f"Synapse asks us to slow down (429); wanted: try again {when}"

@@ -16,6 +16,8 @@ from lotus_guard.rules import Rules, by_event
 from lotus_guard.rules.rule import Content, Reading, Rule, Shown
 from lotus_guard.rules.state_event import content_of, set_at
 
+WARNING = "warning: "
+"""Begins a line about what the guard does not take as it is meant."""
 MOST_UNKNOWN = 20
 """Unknown fields of an event that are named; the others are counted."""
 
@@ -121,7 +123,7 @@ def lines_of(policies: RoomPolicies) -> list[str]:
     for held in policies.held:
         lines.append(f"{held.rule.heading:<8} {' '.join(held.shown.sentences)}")
         origin = [] if held.rule.event in told else _origin(held)
-        complaints = [f"senseless: {printable(each, 400)}" for each in held.complaints]
+        complaints = [f"{WARNING}{printable(each, 400)}" for each in held.complaints]
         lines += [f"         {line}" for line in [*origin[:1], *complaints, *origin[1:]]]
         told.add(held.rule.event)
     return lines + (_lost(policies.lost) if policies.lost else [])
@@ -129,11 +131,11 @@ def lines_of(policies: RoomPolicies) -> list[str]:
 
 def _lost(before: RoomPolicies) -> list[str]:
     return [
-        f"Lost     This room replaced {printable(before.room, 300)}, whose rules hold there only: "
-        "an upgrade copies none.",
+        f"Lost     This room replaced {printable(before.room, 300)}; the upgrade did not copy that "
+        "room's rules.",
         f"         They were: {' '.join(meaning(before))}",
-        "         Wanted: `lotus-guard policy set` with them; next time `carry_over: true` of the "
-        "Synapse module does it.",
+        "         Set them again with `lotus-guard policy set`. `carry_over: true` in the Synapse "
+        "module copies them next time.",
     ]
 
 
@@ -146,7 +148,7 @@ def _origin(held: Held) -> list[str]:
         more = len(unknown) - len(named)
         named += [f"and {more} more"] if more else []
         lines.append(
-            f"not ours, and left alone: {', '.join(printable(each, 80) for each in named)}"
+            f"other fields, left alone: {', '.join(printable(each, 80) for each in named)}"
         )
     return lines
 
@@ -154,19 +156,19 @@ def _origin(held: Held) -> list[str]:
 def _set_by(held: Held) -> str:
     if held.event is None:
         return f"{held.rule.event} was never set"
-    who, at = printable(held.sender or "somebody unknown", 300), _time(set_at(held.event))
+    who, at = printable(held.sender or "an unknown user", 300), _time(set_at(held.event))
     if held.content:
         return f"{held.rule.event}, set by {who} {at}"
     if held.redacted_by:
         return f"{held.rule.event}, set by {who} {at}; redacted by {printable(held.redacted_by)}"
-    return f"{held.rule.event} is empty, so it says nothing; sent by {who} {at}"
+    return f"{held.rule.event} is empty, so it has no effect; sent by {who} {at}"
 
 
 def _time(epoch: float | None) -> str:
     try:
         at = datetime.fromtimestamp(epoch or math.nan).astimezone()
     except (ValueError, OverflowError, OSError):
-        return "at a time unknown"
+        return "at an unknown time"
     return at.strftime("on %Y-%m-%d at %H:%M:%S %z")
 
 
@@ -191,7 +193,11 @@ def _event_json(held: Held) -> dict[str, Any]:
 
 def level_in_words(level: float) -> str:
     """Write a power level."""
-    return "all power, as a creator of the room" if level == math.inf else f"power level {level:g}"
+    return (
+        "unlimited power, as a creator of the room"
+        if level == math.inf
+        else f"power level {level:g}"
+    )
 
 
 def _json(value: object) -> str:

@@ -15,22 +15,26 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 
 from lotus_guard.check.exchange import describe_outage
-from lotus_guard.commands.common import Failed, admin_address, configuration, on_the_reactor
-from lotus_guard.commands.rooms_table import Room, arranged, read_rooms, summary_of, table_of
+from lotus_guard.commands.common import (
+    Failed,
+    check_own_host,
+    guard_address,
+    guard_option,
+    on_the_reactor,
+)
+from lotus_guard.commands.output import aligned, echo, make_console
+from lotus_guard.commands.rooms_table import Room, arranged, listed, read_rooms, rows_of, summary_of
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.run.clocks import Clocks
-from lotus_guard.run.config import Config
 
 SECONDS = 5.0
 """The deadline of one question to the guard."""
 MOST_BYTES = 32 * 1024 * 1024
 WATCHED_EVERY = 2.0
-"""Seconds between two looks, where --watch names none."""
-_UNBOUNDED = 1000
-"""Columns where nobody looks: a room stays on one line, for grep."""
+"""Seconds between two looks, unless --watch names others."""
 
 
 class Lost(Exception):
@@ -43,9 +47,9 @@ def _interval(_context: click.Context, _option: click.Parameter, value: float | 
     return value
 
 
-@click.command()
+@click.command(short_help="List the live rooms.")
 @click.option(
-    "--room", "part", default="", metavar="TEXT", help="Only rooms with TEXT in their id or name."
+    "--room", "part", default="", metavar="TEXT", help="Only rooms with TEXT in their ID or name."
 )
 @click.option(
     "--watch",
@@ -55,16 +59,18 @@ def _interval(_context: click.Context, _option: click.Parameter, value: float | 
     flag_value=WATCHED_EVERY,
     callback=_interval,
     metavar="[SECONDS]",
-    help=f"Keep it up to date; every {WATCHED_EVERY:g} seconds where none are given.",
+    help=f"Keep the list up to date, by default every {WATCHED_EVERY:g} seconds.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For machines: a JSON object for each look.")
-def rooms(part: str, every: float | None, as_json: bool) -> None:
-    """List the live rooms: people, seats, policy, and what was enforced since the guard started.
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each look.")
+@guard_option
+def rooms(part: str, every: float | None, as_json: bool, guard: str) -> None:
+    """List the live rooms: people, seats, policy, and what the guard has enforced.
 
-    Asks the running guard. Rooms under a policy come first, the most crowded first. Who is there
-    is known of these alone; of the others there is LiveKit's count.
+    Asks the running guard, whose counts begin at its start. Rooms with a policy come first, then
+    the most crowded. The guard knows who is in rooms with a policy; of other rooms it knows
+    LiveKit's count.
     """
-    address, console = _address(configuration()), _console()
+    address, console = guard_address(guard), make_console()
 
     async def work(clocks: Clocks, agents: Agents) -> None:
         asking = Asking(Http(agents.livekit, clocks.reactor), address, part)
@@ -75,35 +81,6 @@ def rooms(part: str, every: float | None, as_json: bool) -> None:
         await until_interrupted(clocks.reactor, watch)
 
     on_the_reactor(work)
-
-
-def _address(config: Config) -> str:
-    address = admin_address(config)
-    if address is None:
-        raise Failed(
-            "the guard has no operators' port that could be asked; wanted: "
-            "LOTUS_GUARD_ADMIN_LISTEN=tcp:8072:interface=127.0.0.1 for the guard and for this "
-            "command (the same environment), and the guard started again"
-        )
-    return address
-
-
-class _Console(Console):
-    """Raises BrokenPipeError where `| head` has seen enough: click ends quietly at that.
-
-    Rich's own answer is SystemExit, which looks like Ctrl-C on the reactor.
-    """
-
-    def on_broken_pipe(self) -> None:
-        """Let the error that rich has caught go on."""
-        raise  # rich calls this while it handles the error
-
-
-def _console() -> Console:
-    console = _Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = _Console(highlight=False, markup=False, emoji=False, width=_UNBOUNDED)
-    return console
 
 
 async def until_interrupted(reactor: Any, watch: "Watch") -> None:
@@ -140,7 +117,8 @@ class Asking:
             return await self.again()
         except Lost as lost:
             raise Failed(
-                f"{lost}. Wanted: a guard that runs, and LOTUS_GUARD_ADMIN_LISTEN as it has it"
+                f"{lost}. Wanted: a running guard, and its operators' port in --guard or "
+                "LOTUS_GUARD_ADMIN_LISTEN"
             ) from None
 
     async def again(self) -> list[Room]:
@@ -152,10 +130,11 @@ class Asking:
             )
         except Outage as outage:
             raise Lost(f"no guard: {describe_outage(outage, self.address)}") from None
+        check_own_host(answer.status, self.address)
         try:
             found = read_rooms(answer.body)
         except ValueError:
-            raise Lost(f"{url} answers {answer.status}, and not as a guard does") from None
+            raise Lost(f"{url} answered {answer.status}, but not as a guard does") from None
         return arranged(found, self.part)
 
 
@@ -163,9 +142,11 @@ def show_once(console: Console, found: Sequence[Room], as_json: bool) -> None:
     """Print the rooms as they are."""
     if as_json:
         click.echo(json.dumps({"rooms": [each.raw for each in found]}))
+    elif console.is_terminal:
+        console.print(*([listed(console, found)] if found else []), summary_of(found), sep="\n")
     else:
-        console.print(table_of(found))
-        console.print(summary_of(found))
+        for line in [*(aligned(rows_of(found)) if found else []), summary_of(found).plain]:
+            echo(line)
 
 
 @define(eq=False)
@@ -225,15 +206,15 @@ class Watch:
     def _drawn(self, count: int) -> Group:
         lines = [self._state(), summary_of(self._found)]
         if count < len(self._found):
-            lines.append(Text(f"{len(self._found) - count} more do not fit; --room chooses", "dim"))
-        return Group(*lines, table_of(self._found[:count]))
+            lines.append(
+                Text(f"{len(self._found) - count} more do not fit; --room TEXT selects", "dim")
+            )
+        return Group(*lines, listed(self.console, self._found[:count]))
 
     def _state(self) -> Text:
         at = datetime.fromtimestamp(self._at).astimezone().strftime("%H:%M:%S")
         if self._lost:
-            lost = (
-                f"GUARD LOST: {printable(self._lost, 300)}. The rooms are as of {at}. Trying again."
-            )
+            lost = f"GUARD LOST: {printable(self._lost, 300)}. Rooms as of {at}. Trying again."
             return Text(lost, "bold red")
         return Text(f"as of {at}, every {self.every:g} s; Ctrl-C ends", "dim")
 

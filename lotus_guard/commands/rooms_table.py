@@ -1,13 +1,19 @@
-"""Live rooms as a guard tells of them, and as a table."""
+"""Live rooms as a guard tells of them, and how they are listed."""
 
 import json
+import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from attrs import field, frozen
+from rich.cells import cell_len
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lotus_guard.commands.output import folded
+from lotus_guard.core.ids import MOST_ID
 from lotus_guard.core.text import printable
 
 MOST_NAMED = 4
@@ -15,10 +21,13 @@ MOST_NAMED = 4
 _COUNTS = (
     ("refused", "refused", ""),
     ("narrowed", "narrowed", ""),
-    ("steps", "corrected live", ""),
-    ("failed_open", "let through", "bold red"),
-    ("strangers", "not known as members", "bold red"),
+    ("steps", "changed live", ""),
+    ("failed_open", "unguarded", "bold red"),
+    ("strangers", "not known to be members", "bold red"),
 )
+_ALARMING = re.compile("|".join(rf"\d+ {words}" for _, words, style in _COUNTS if style))
+HEADER = ("Room", "People", "Seats", "Policy", "Enforced", "Who")
+NUMBERS = ("People", "Seats")
 
 
 @frozen
@@ -79,24 +88,63 @@ def arranged(found: Sequence[Room], part: str = "") -> list[Room]:
     return sorted(chosen, key=lambda each: (not each.is_restricted, -each.people, each.id))
 
 
-def table_of(found: Sequence[Room]) -> Table:
-    """Draw rooms as a table; whatever strangers wrote is escaped, and never markup."""
+def listed(console: Console, found: Sequence[Room]) -> RenderableType:
+    """Draw rooms for a terminal: as a table where all words fit, otherwise some lines for each.
+
+    Whatever strangers wrote is escaped, and never markup.
+    """
+    rows = [_cells(each) for each in found]
+    widths = widths_of([HEADER, *[[cell.plain for cell in row] for row in rows]], console.width)
+    if widths is None:
+        return Group(*chain.from_iterable(_block(each, console.width) for each in found))
     table = Table(header_style="bold")
-    for name in ("Room", "People", "Seats", "Policy", "Enforced", "Who"):
-        is_number = name in ("People", "Seats")
-        table.add_column(
-            name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
-        )
-    for each in found:
-        table.add_row(
-            _called(each),
-            Text(str(each.people)),
-            _seats(each),
-            _policy(each),
-            _done(each),
-            _who(each),
-        )
+    for name, width in zip(HEADER, widths, strict=True):
+        justify: JustifyMethod = "right" if name in NUMBERS else "left"
+        table.add_column(name, justify=justify, width=width, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def widths_of(rows: Sequence[Sequence[str]], width: int) -> list[int] | None:
+    """How wide each column of a table is to be; None where a word would be broken."""
+    columns = list(zip(*rows, strict=True))
+    least = [max(cell_len(w) for cell in each for w in cell.split() or [""]) for each in columns]
+    whole = [max(map(cell_len, each)) for each in columns]
+    left = width - (3 * len(columns) + 1) - sum(least)  # two blanks and a line for each column
+    if left < 0:
+        return None
+    wanted = [most - few for most, few in zip(whole, least, strict=True)]
+    share = min(1.0, left / max(1, sum(wanted)))
+    return [few + int(more * share) for few, more in zip(least, wanted, strict=True)]
+
+
+def _cells(room: Room) -> list[Text]:
+    people = Text(str(room.people))
+    return [_called(room), people, _seats(room), _policy(room), _done(room), _who(room)]
+
+
+def _block(room: Room, width: int) -> list[Text]:
+    """Describe a room in some lines, broken between words."""
+    called, people, seats, policy, done, who = (cell.plain for cell in _cells(room))
+    lines = [Text(line, "bold") for line in folded(called, width)]
+    of = f"  seats: {seats}" if room.seats else ""
+    details = [f"people: {people}{of}", f"policy: {policy}", f"enforced: {done}", f"who: {who}"]
+    for detail in details:
+        if not detail.endswith((": -", ": ")):
+            lines += [Text(line) for line in folded(f"  {detail}", width, 4)]
+    for line in lines:
+        line.highlight_regex(_ALARMING, "bold red")
+    return lines
+
+
+def rows_of(found: Sequence[Room]) -> list[tuple[str, ...]]:
+    """Describe rooms for pipes: a header, and a row for each; the id comes first."""
+    rows = [("ROOM", *(name.upper() for name in HEADER[1:]), "NAME")]
+    for each in found:
+        cells = [cell.plain or "-" for cell in _cells(each)[1:]]
+        rows.append((printable(each.id, MOST_ID), *cells, printable(each.name, 60) or "-"))
+    return rows
 
 
 def summary_of(found: Sequence[Room]) -> Text:
@@ -104,7 +152,7 @@ def summary_of(found: Sequence[Room]) -> Text:
     if not found:
         return Text("No live rooms.")
     people, restricted = sum(each.people for each in found), sum(e.is_restricted for e in found)
-    return Text(f"Live rooms: {len(found)}, under a policy: {restricted}, people: {people}.")
+    return Text(f"Live rooms: {len(found)}, with a policy: {restricted}, people: {people}.")
 
 
 def _called(room: Room) -> Text:

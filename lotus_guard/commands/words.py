@@ -13,21 +13,23 @@ from lotus_guard.words.files import ENGLISH, FaultyWords, built_in, words_of
 MOST_NAMED = 5
 
 
-@click.command()
+@click.command(short_help="List and check translations.")
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
-@click.option("--missing", metavar="LANGUAGE", help="Print what LANGUAGE lacks, to be translated.")
+@click.option(
+    "--missing", metavar="LANGUAGE", help="Print the texts that LANGUAGE lacks, for translation."
+)
 def words(directory: Path | None, missing: str | None) -> None:
-    """List the languages in which users are told things, and check those in DIRECTORY.
+    """List the languages of messages to users, and check translations in DIRECTORY.
 
-    DIRECTORY has a file for each language, pl.json for Polish, as LOTUS_GUARD_WORDS names it.
-    Ends with 2 where one of them is faulty, and says what is wanted.
+    DIRECTORY has a file per language, such as pl.json for Polish; it is what LOTUS_GUARD_WORDS
+    names. Exits with 2 if a file is wrong, and says what to change.
     """
     ours = {tag: catalogue.texts for tag, catalogue in built_in().items()}
     try:
         theirs = words_of(directory) if directory else {}
     except FaultyWords as why:
         lines = "".join(f"\n  {fault}" for fault in why.faults)
-        raise Failed(f"the words are faulty:{lines}") from None
+        raise Failed(f"these translations cannot be used:{lines}") from None
     spoken = ours | {tag: {**ours.get(tag, {}), **theirs[tag]} for tag in theirs}
     if missing is None:
         for tag in sorted(spoken):
@@ -43,7 +45,7 @@ def _line(tag: str, has: Mapping[str, Text], english: Mapping[str, Text]) -> str
         return f"{tag}: all {len(english)} texts"
     named = ", ".join(lacking[:MOST_NAMED]) + (", …" if len(lacking) > MOST_NAMED else "")
     most = len(english)
-    return f"{tag}: {most - len(lacking)} of {most} texts; said in English: {named}"
+    return f"{tag}: {most - len(lacking)} of {most} texts; in English: {named}"
 
 
 def _lacking(has: Mapping[str, Text], english: Mapping[str, Text]) -> list[str]:

@@ -91,6 +91,11 @@ def short_ids(random: Callable[[int], bytes]) -> Iterator[str]:
             yield block[start : start + _ID_LENGTH]
 
 
+def is_id(text: str) -> bool:
+    """Whether a decision could have this id."""
+    return len(text) == _ID_LENGTH and text.isascii() and text.isalnum() and text == text.lower()
+
+
 _ID_BYTES = 5
 _ID_LENGTH = 8
 """Letters of an id: base32 writes five bytes as eight."""

@@ -1,6 +1,7 @@
 """Decisions in Redis, in a stream for each kind and rule: any guard tells what another decided."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from attrs import define, field
@@ -10,7 +11,7 @@ from lotus_guard.memory.redis_keys import PIECE, Keyspace, in_background
 from lotus_guard.memory.store import Clocks
 from lotus_guard.memory.waiting_decisions import MOST_DECISIONS, WaitingDecisions
 from lotus_guard.rules import RULES, STANDING
-from lotus_guard.rules.decision import REQUEST, Decision, Deed, from_json
+from lotus_guard.rules.decision import REQUEST, Decision, Deed, from_json, id_in_json
 
 SOON_SECONDS = 0.5
 _DECIDERS = (*(rule.name for rule in (*STANDING, *RULES)), REQUEST)
@@ -43,6 +44,18 @@ class RedisDecisions:
             return []
         return sorted(found, key=lambda decision: decision.at, reverse=True)[:most]
 
+    async def find(self, reference: str) -> Decision | None:
+        """The decision with this id; None where there is none, or Redis has trouble."""
+        text = id_in_json(reference)
+        try:
+            for name in _streams():
+                async for body in self._bodies(name):
+                    if text in body and (found := from_json(json.loads(body))).id == reference:
+                        return found
+        except Outage:
+            return None
+        return None
+
     async def trim(self) -> None:
         """Drop what is too old; raises Outage."""
         oldest = max(0, int((self.clocks.epoch() - self.keep_seconds) * 1000))
@@ -69,18 +82,25 @@ class RedisDecisions:
         self, name: str, room: str | None, user: str | None, most: int
     ) -> list[Decision]:
         found: list[Decision] = []
-        last = "+"
-        while len(found) < most:
-            entries = await self.keys.command("XREVRANGE", name, last, "-", "COUNT", PIECE)
-            for number, (_name, body) in entries:
-                decision = from_json(json.loads(body))
-                ruling = decision.ruling
-                if room in (None, ruling.room) and user in (None, ruling.user):
-                    found.append(decision)
-                last = f"({number}"
-            if len(entries) < PIECE:
+        async for body in self._bodies(name):
+            decision = from_json(json.loads(body))
+            ruling = decision.ruling
+            if room in (None, ruling.room) and user in (None, ruling.user):
+                found.append(decision)
+            if len(found) >= most:
                 break
         return found
+
+    async def _bodies(self, name: str) -> AsyncIterator[str]:
+        """The decisions of a stream as JSON, newest first."""
+        last = "+"
+        while True:
+            entries = await self.keys.command("XREVRANGE", name, last, "-", "COUNT", PIECE)
+            for number, (_name, body) in entries:
+                yield body
+                last = f"({number}"
+            if len(entries) < PIECE:
+                return
 
 
 def _stream(deed: str, rule: str) -> str:

@@ -57,6 +57,10 @@ class RedisStore:
         """Read the newest decisions on a room and a user; nothing where Redis has trouble."""
         return await self._decisions.read(room, user, most)
 
+    async def decision(self, reference: str) -> Decision | None:
+        """Find the decision with this id; None where there is none, or Redis has trouble."""
+        return await self._decisions.find(reference)
+
     def beat(self) -> None:
         """Drop what is too old or too much."""
         in_background(self._trim())

@@ -24,7 +24,7 @@ from lotus_guard.enforce.claims import Key
 from lotus_guard.memory.sqlite_batch import Batch, Beat, SeatRows
 from lotus_guard.memory.sqlite_claims import ClaimRows
 from lotus_guard.memory.sqlite_file import StateFile, is_broken
-from lotus_guard.memory.sqlite_read import select_decisions
+from lotus_guard.memory.sqlite_read import find_decision, select_decisions
 from lotus_guard.memory.store import Clocks
 from lotus_guard.rules.decision import Decision
 
@@ -203,13 +203,11 @@ class SqliteStore(DirectoryListener):
         self, room: str | None = None, user: str | None = None, most: int = 100
     ) -> list[Decision]:
         """Read the newest decisions on a room and a user; nothing where the file has trouble."""
-        if not self._file.is_open:
-            return []
-        try:
-            return await self._file.run(select_decisions, room, user, most)
-        except Exception as error:
-            self._file.fail(error)
-            return []
+        return await self._file.ask(select_decisions, room, user, most) or []
+
+    async def decision(self, reference: str) -> Decision | None:
+        """Find the decision with this id; None where there is none, or the file has trouble."""
+        return await self._file.ask(find_decision, reference)
 
     def close(self) -> Deferred[None]:
         """Write what is left, then close the file."""

@@ -112,6 +112,16 @@ class StateFile:
         done: Deferred[T] = self._pool.runInteraction(work, *arguments)
         return done
 
+    async def ask(self, work: Callable[..., T], *arguments: Any) -> T | None:
+        """Run one that reads; gives None where the file is not open, or has trouble."""
+        if not self.is_open:
+            return None
+        try:
+            return await self.run(work, *arguments)
+        except Exception as error:
+            self.fail(error)
+            return None
+
     def close(self) -> None:
         """Close the file."""
         if self._pool is not None:

@@ -13,7 +13,7 @@ from lotus_guard.core.seats import Person, Seats
 from lotus_guard.memory.sqlite_batch import storable
 from lotus_guard.memory.sqlite_claims import select_claims
 from lotus_guard.memory.sqlite_schema import KEPT
-from lotus_guard.rules.decision import Decision, from_json
+from lotus_guard.rules.decision import Decision, from_json, id_in_json
 
 
 @define
@@ -72,6 +72,20 @@ def select_decisions(cursor: Any, room: str | None, user: str | None, most: int)
     )
     read = (_decision(kind, body) for kind, body in found.fetchall())
     return [decision for decision in read if decision]
+
+
+def find_decision(cursor: Any, reference: str) -> Decision | None:
+    """Find the decision with this id.
+
+    Looks through all of them: operators ask for one now and then, and an index would be work for
+    each decision that is written.
+    """
+    found = cursor.execute(
+        "SELECT kind, body FROM decision WHERE instr(body, ?) > 0 ORDER BY number DESC",
+        (storable(id_in_json(reference)),),
+    )
+    read = (_decision(kind, body) for kind, body in found)
+    return next((each for each in read if each and each.id == reference), None)
 
 
 def _decision(kind: str, body: str) -> Decision | None:

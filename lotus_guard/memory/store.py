@@ -61,6 +61,10 @@ class Store(Protocol):
         """The newest decisions on a room and a user, newest first; none where it has trouble."""
         ...
 
+    async def decision(self, reference: str) -> Decision | None:
+        """The decision with this id; None where there is none, or it has trouble."""
+        ...
+
     def beat(self) -> None:
         """Drop what is too old or too much; called once a minute."""
         ...

@@ -16,6 +16,9 @@ class Kept(Protocol):
     ) -> list[Decision]:
         """Read the newest decisions on a room and a user."""
 
+    async def decision(self, reference: str) -> Decision | None:
+        """Find the decision with this id."""
+
 
 @define(eq=False)
 class LastDecisions:
@@ -33,3 +36,10 @@ class LastDecisions:
             if room in (None, each.ruling.room) and user in (None, each.ruling.user):
                 found[each.id] = each
         return sorted(found.values(), key=lambda each: each.at, reverse=True)[:most]
+
+    async def with_id(self, reference: str) -> Decision | None:
+        """Find the decision with this id, which whoever was refused can name."""
+        for each in self.records.recent:
+            if each.id == reference:
+                return each
+        return await self.kept.decision(reference)

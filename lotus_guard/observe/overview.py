@@ -51,12 +51,7 @@ class Overview:
 
     def guard(self) -> dict[str, Any]:
         """Describe this process."""
-        return {
-            "version": VERSION,
-            "pid": os.getpid(),
-            "started": self._started,
-            **self.identity,
-        }
+        return {"pid": os.getpid(), "version": VERSION, "started": self._started, **self.identity}
 
     def dependencies(self) -> list[dict[str, Any]]:
         """Describe everything that the guard depends on, with its age."""

@@ -12,6 +12,7 @@ As JSON, in the log, in the state file and on the operators' port:
      "inputs": {"max_users": 2, "taken": 2, "is_seated": false}, "people": ["@a:s", "@b:s"]}
 """
 
+import json
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -86,6 +87,11 @@ class Decision:
             "inputs": dict(ruling.inputs),
             "people": list(ruling.people),
         }
+
+
+def id_in_json(reference: str) -> str:
+    """Write what the JSON of the decision with this id contains; others' may contain it too."""
+    return f'"id": {json.dumps(reference)}'
 
 
 def from_json(fields: Mapping[str, Any]) -> Decision:

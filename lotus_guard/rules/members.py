@@ -32,7 +32,7 @@ class Members(StandingRule):
     title = "Members only"
     setting = "MEMBERS"
     usual = "on"
-    help = "calls are for the members of their room: on, off, or observe (record it only)"
+    help = "only members of a room get into its calls: on, off, or observe (record only)"
 
     def judge(self, who: Who, facts: Facts) -> Verdict:
         """Refuse whoever is certain not to be in the room."""

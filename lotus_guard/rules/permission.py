@@ -26,8 +26,8 @@ class CallPermission(StandingRule):
     setting = "CALL_PERMISSION"
     usual = "off"
     help = (
-        "calls are for those whom the room's power levels let join them: on, off, or observe "
-        "(record it only)"
+        "only users with the power level to join a room's calls get into them: on, off, or "
+        "observe (record only)"
     )
 
     def judge(self, who: Who, facts: Facts) -> Verdict:

@@ -3,13 +3,13 @@
 A setting is declared once: its variable, default and meaning, and the parser that checks it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from lotus_guard.enforce.credentials import Credentials, Unusable, fault_line
+from lotus_guard.enforce.credentials import Credentials, Unusable
 from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.memory.redis_address import RedisAddress
 from lotus_guard.overload.client_address import Network
@@ -42,6 +42,7 @@ from lotus_guard.run.setting import (
     setting,
     settings_of,
     texts_of,
+    unknown_settings,
     variables_of,
 )
 from lotus_guard.run.state_settings import STATE, redis_address, state_path
@@ -67,35 +68,42 @@ def _livekit_api(texts: Texts) -> str:
 class Config(InWords):
     """What the guard is to do; every value checked."""
 
-    listen: str = setting("LISTEN", "tcp:8070", "Twisted endpoint of the public port", endpoint)
+    listen: str = setting(
+        "LISTEN",
+        "tcp:8070",
+        "the public port, as a Twisted endpoint; clients reach it through your reverse proxy",
+        endpoint,
+    )
     admin_listen: str = setting(
         "ADMIN_LISTEN",
         "tcp:8072:interface=127.0.0.1",
-        "endpoint of the operators' port; empty: none",
+        "the operators' port: status page, metrics, health; empty: none",
         endpoint_or_none,
     )
     homeserver_listen: str = setting(
         "HOMESERVER_LISTEN",
         "",
-        "endpoint of the port for the homeserver, which hands token requests on; empty: none",
+        "the port for a homeserver that passes token requests on; empty: none",
         endpoint_or_none,
     )
     transactions: bool = setting(
         "TRANSACTIONS",
         "off",
-        "on: the port for the homeserver takes an application service's transactions",
+        "on: the homeserver's port accepts transactions, as an application service",
         on_or_off,
     )
-    upstream: str = setting("UPSTREAM", "http://127.0.0.1:8071", "address of lk-jwt-service", url)
+    upstream: str = setting("UPSTREAM", "http://127.0.0.1:8071", "lk-jwt-service's address", url)
     livekit_api: str = composed(
         _livekit_api,
-        Variable(LIVEKIT_PUBLIC, "", "LiveKit's public address (ws, wss, http, https)"),
-        Variable(LIVEKIT_INTERNAL, "", "LiveKit's internal API address; default: LIVEKIT_URL"),
+        Variable(
+            LIVEKIT_PUBLIC, "", "LiveKit's public address: ws://, wss://, http:// or https://"
+        ),
+        Variable(LIVEKIT_INTERNAL, "", "LiveKit's address from this machine; default: LIVEKIT_URL"),
     )
     credentials: Credentials = composed(read_credentials, *CREDENTIAL_VARIABLES, repr=False)
     """Renewed while the guard runs; the properties below give what they are at the moment."""
     synapse_url: str = setting(
-        "SYNAPSE_URL", "", "the homeserver's internal address: Synapse's, or another's", url
+        "SYNAPSE_URL", "", "the homeserver's address from this machine (Synapse or another)", url
     )
     state: Path = composed(state_path, STATE)
     """The SQLite file; unused where there is a Redis."""
@@ -106,55 +114,61 @@ class Config(InWords):
     policy_rate: float = setting(
         "POLICY_RATE",
         "50",
-        "most look-ups a second that the live loop makes at Synapse",
+        "how many policies a second the live loop may look up at the homeserver",
         number(1.0, "look-ups a second"),
     )
     policy_poll: float = setting(
         "POLICY_POLL",
         "60",
-        "seconds between looks at a policy while Synapse pushes changes",
+        "seconds between two looks at a policy while Synapse pushes changes",
         seconds(),
     )
     live_limit: bool = setting(
-        "LIVE_LIMIT", "on", "off: nobody is ever put out of a full call", on_or_off
+        "LIVE_LIMIT",
+        "on",
+        "off: nobody is ever removed from a call that is over its limit",
+        on_or_off,
     )
     give_back: bool = setting(
         "GIVE_BACK",
         "off",
-        "on: what was taken in a call is given back once no rule forbids it any more",
+        "on: people in a call get back what the guard took once no rule forbids it",
         on_or_off,
     )
     deadline: float = setting(
         "DEADLINE",
         "1.0",
-        "seconds a rule may keep a finished upstream answer waiting",
+        "seconds the rules may delay a token; after that it goes out unguarded",
         seconds(0.01),
     )
     policy_max_age: float = setting(
-        "POLICY_MAX_AGE", "2.0", "seconds a policy may be served from the cache", seconds()
+        "POLICY_MAX_AGE",
+        "2.0",
+        "seconds a policy is used without asking the homeserver again",
+        seconds(),
     )
     policy_stale: float = setting(
         "POLICY_STALE",
         "600",
-        "seconds a last known policy serves while Synapse is out",
+        "seconds the last known policy is used while the homeserver is down",
         seconds(),
     )
     seat_hold: float = setting(
         "SEAT_HOLD",
         "60",
-        "seconds a seat is kept for a token that has not been used yet",
+        "seconds a seat is held for a token that nobody has used yet",
         seconds(),
     )
     seat_grace: float = setting(
         "SEAT_GRACE",
         "10",
-        "seconds a seat is kept for a user whose last device has gone",
+        "seconds a seat is held after a user's last device has left",
         seconds(),
     )
     token_life: int = setting(
         "TOKEN_LIFE",
         "300",
-        "most seconds until a token runs out in a room with a policy",
+        "longest life of a token, in seconds, in a room with a policy; 0: unchanged",
         whole_seconds,
     )
     observed: frozenset[str] = composed(read_observed, MODE, OBSERVE)
@@ -162,18 +176,19 @@ class Config(InWords):
     standing: frozenset[str] = composed(read_standing, *STANDING_SETTINGS.values())
     """The rules that hold in every room and are asked at all."""
     panel: bool = setting(
-        "PANEL", "on", "off: no panel for moderators at /panel/ of the public port", on_or_off
+        "PANEL", "on", "off: no panel for moderators at /panel/ on the public port", on_or_off
     )
     openid: str = setting(
         "OPENID_URL",
         "",
-        "where the homeserver serves openid/userinfo; default: LOTUS_GUARD_SYNAPSE_URL",
+        "where the homeserver answers openid/userinfo, by which the panel knows its users; "
+        "default: LOTUS_GUARD_SYNAPSE_URL",
         url_or_none,
     )
     log_format: str = setting(
         "LOG_FORMAT",
         "text",
-        "json: one JSON object a line, decisions with all their inputs",
+        "text, or json: one JSON object per line, with every input of each decision",
         one_of("text", "json"),
     )
     log_level: str = setting(
@@ -185,44 +200,45 @@ class Config(InWords):
     log_users: str = setting(
         "LOG_USERS",
         "yes",
-        "users in logs and records: yes, hash (keyed), no",
+        "user IDs in logs and records: yes, hash (a keyed hash) or no",
         one_of("yes", "hash", "no"),
     )
     languages: Catalogues = setting(
         "WORDS",
         "",
-        "directory of <language>.json: what users are told, in more languages or other words",
+        "directory with <language>.json files: messages to users, translated or reworded",
         catalogues,
     )
     keep_decisions: float = setting(
         "KEEP_DECISIONS",
         "7",
-        "days that decisions are kept for `lotus-guard explain`",
+        "days for which `lotus-guard explain` can look decisions up",
         number(0.0, "days"),
     )
     """Days."""
     data_slots: tuple[str, ...] = setting(
         "DATA_SLOTS",
         "",
-        "how the names of slots begin in which nobody talks (a whiteboard); with commas",
+        "prefixes of slots without audio, such as a whiteboard's; separated by commas",
         prefixes,
     )
     trusted_proxies: tuple[Network, ...] = setting(
         "TRUSTED_PROXIES",
         "loopback,private",
-        "proxies that are believed whom they ask for: networks; with commas",
+        "proxies trusted to name the client: addresses, networks, loopback, private; "
+        "separated by commas",
         networks,
     )
     workers: int = setting(
         "WORKERS",
         "1",
-        "processes on one port; more than one share their seats in Redis",
+        "number of processes; more than one needs LOTUS_GUARD_STATE=redis://…",
         count(MOST_WORKERS),
     )
     admin_hosts: frozenset[str] = setting(
         "ADMIN_HOSTS",
         "",
-        "host names by which the operators' port is opened; with commas",
+        "host names under which you open the operators' port; separated by commas",
         words,
     )
 
@@ -260,35 +276,30 @@ def variable_names() -> list[str]:
     return [each.name for each in variables()]
 
 
-def help_text() -> str:
-    """List all variables with their defaults and meanings."""
-    lines = []
-    for each in variables():
-        default = f" [{each.default}]" if each.default else ""
-        lines.append(f"  {each.name}{default}\n      {each.help}")
-    return "\n".join(lines)
-
-
 def read_config(environment: Mapping[str, str]) -> Config:
     """Make a Config of an environment; raises Faulty with every fault at once."""
-    texts = texts_of(Config, environment)
-    faults = _unknown_names(environment)
-    values: dict[str, Any] = {}
-    for name, each in settings_of(Config).items():
-        try:
-            values[name] = each.read(texts)
-        except Unusable as why:
-            faults += why.faults
-    faults += contradictions(values)
+    values, faults = _read(environment, list(settings_of(Config)))
+    faults = [*unknown_settings(Config, environment), *faults, *contradictions(values)]
     if faults:
         raise Faulty(faults)
     return Config(**values)
 
 
-def _unknown_names(environment: Mapping[str, str]) -> list[str]:
-    known = set(variable_names())
-    return [
-        fault_line(name, "is no variable of ours", "a name that --help lists")
-        for name in sorted(environment)
-        if name.startswith(OUR_PREFIX) and name not in known
-    ]
+def read_some(environment: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """Read these fields of a Config, and no others; raises Faulty with every fault in them."""
+    values, faults = _read(environment, names)
+    if faults:
+        raise Faulty(faults)
+    return values
+
+
+def _read(environment: Mapping[str, str], names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    texts, settings = texts_of(Config, environment), settings_of(Config)
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    for name in names:
+        try:
+            values[name] = settings[name].read(texts)
+        except Unusable as why:
+            faults += why.faults
+    return values, faults

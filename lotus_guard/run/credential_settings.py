@@ -23,26 +23,51 @@ from lotus_guard.run.setting import OUR_PREFIX, Texts, Variable
 
 CREDENTIAL_VARIABLES = (
     Variable("LIVEKIT_KEY", "", "LiveKit's API key"),
-    Variable("LIVEKIT_SECRET", "", "LiveKit's API secret"),
-    Variable("LIVEKIT_KEY_FROM_FILE", "", "file with the API key"),
-    Variable("LIVEKIT_SECRET_FROM_FILE", "", "file with the secret"),
-    Variable("LIVEKIT_KEY_FILE", "", "file with one line `key: secret`"),
-    Variable(f"{OUR_PREFIX}SYNAPSE_TOKEN", "", "an admin's access token"),
-    Variable(f"{OUR_PREFIX}SYNAPSE_TOKEN_FROM_FILE", "", "file with an admin's access token"),
+    Variable("LIVEKIT_SECRET", "", "LiveKit's API secret", is_secret=True),
+    Variable("LIVEKIT_KEY_FROM_FILE", "", "file with LiveKit's API key"),
+    Variable("LIVEKIT_SECRET_FROM_FILE", "", "file with LiveKit's API secret"),
     Variable(
-        f"{OUR_PREFIX}PUSH_SECRET", "", "secret shared with the Synapse module; empty: no pushes"
+        "LIVEKIT_KEY_FILE",
+        "",
+        "file with one line `key: secret`; takes precedence over the four above",
+    ),
+    Variable(
+        f"{OUR_PREFIX}SYNAPSE_TOKEN",
+        "",
+        "access token of a server admin, to read rooms' policies",
+        is_secret=True,
+    ),
+    Variable(f"{OUR_PREFIX}SYNAPSE_TOKEN_FROM_FILE", "", "file with that token"),
+    Variable(
+        f"{OUR_PREFIX}PUSH_SECRET",
+        "",
+        "secret shared with the Synapse module, 16 characters or more; empty: no pushes",
+        is_secret=True,
     ),
     Variable(f"{OUR_PREFIX}PUSH_SECRET_FROM_FILE", "", "file with that secret"),
-    Variable(f"{OUR_PREFIX}REDIS_PASSWORD_FROM_FILE", "", "file with the password of Redis"),
-    Variable("LIVEKIT_HS_TOKEN", "", "hs_token of lk-jwt-service's registration"),
-    Variable("LIVEKIT_AS_TOKEN", "", "its as_token, by which rooms are read as its users"),
+    Variable(f"{OUR_PREFIX}REDIS_PASSWORD_FROM_FILE", "", "file with the password for Redis"),
     Variable(
-        "LIVEKIT_AS_REGISTRATION_FILE", "", "that registration; its tokens go before the others"
+        "LIVEKIT_HS_TOKEN",
+        "",
+        "hs_token of lk-jwt-service's registration, by which it knows the homeserver",
+        is_secret=True,
+    ),
+    Variable(
+        "LIVEKIT_AS_TOKEN",
+        "",
+        "as_token of that registration, to read rooms' policies",
+        is_secret=True,
+    ),
+    Variable(
+        "LIVEKIT_AS_REGISTRATION_FILE",
+        "",
+        "that registration file; takes precedence over the two above",
     ),
     Variable(
         f"{OUR_PREFIX}AS_REGISTRATION_FILE",
         "",
-        "a registration of the guard's own; its as_token goes before lk-jwt-service's",
+        "the guard's own registration file, to read rooms' policies on any homeserver; takes "
+        "precedence over lk-jwt-service's",
     ),
 )
 _REGISTRATION = "LIVEKIT_AS_REGISTRATION_FILE"
@@ -52,10 +77,22 @@ _ANY_TOKEN = (
     f"{_SYNAPSE_TOKEN} or {_SYNAPSE_TOKEN}_FROM_FILE (an admin's, on Synapse), or "
     f"{_OUR_REGISTRATION} (an application service's with users, on any homeserver)"
 )
+_IN_REGISTRATION = ("LIVEKIT_HS_TOKEN", "LIVEKIT_AS_TOKEN")
+_IN_KEY_FILE = ("LIVEKIT_KEY", "LIVEKIT_SECRET")
 LEAST_PUSH_SECRET = 16
 """Characters."""
 
 V = TypeVar("V")
+
+
+def files_of(name: str) -> tuple[str, ...]:
+    """The variables that may name a file which has this one's value; the first that is set wins."""
+    if name in _IN_REGISTRATION:
+        return (_REGISTRATION,)
+    own = f"{name}_FROM_FILE"
+    known = any(each.name == own for each in CREDENTIAL_VARIABLES)
+    both = ("LIVEKIT_KEY_FILE",) if name in _IN_KEY_FILE else ()
+    return (*both, *((own,) if known else ()))
 
 
 def read_credentials(texts: Texts) -> Credentials:

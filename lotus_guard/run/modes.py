@@ -12,12 +12,12 @@ OBSERVABLE = (*(rule.name for rule in (*STANDING, *RULES)), LIVE)
 MODE = Variable(
     f"{OUR_PREFIX}MODE",
     "enforce",
-    "observe: decide, record and count everything, change nothing",
+    "enforce, or observe: decide and record everything, change nothing",
 )
 OBSERVE = Variable(
     f"{OUR_PREFIX}OBSERVE",
     "",
-    f"rules that observe only: any of {', '.join(OBSERVABLE)}; with commas",
+    f"rules that only observe: any of {', '.join(OBSERVABLE)}; separated by commas",
 )
 STANDING_SETTINGS = {
     rule.name: Variable(f"{OUR_PREFIX}{rule.setting}", rule.usual, rule.help) for rule in STANDING

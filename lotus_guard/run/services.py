@@ -10,6 +10,7 @@ from twisted.python.components import Componentized
 
 from lotus_guard.observe.log import JsonLines, ration_all, unration_all
 from lotus_guard.run.systemd import Beats
+from lotus_guard.version import VERSION
 
 _log = Logger()
 
@@ -34,6 +35,7 @@ class GuardService(MultiService):
         By now twistd has begun to write its log: no stranger shall fill it.
         """
         ration_all(globalLogPublisher, self.log_level)
+        _log.info("lotus-guard {version} starts", version=VERSION)
         try:
             super().privilegedStartService()
         except (CannotListenError, OSError) as error:

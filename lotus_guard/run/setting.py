@@ -1,9 +1,11 @@
 """How a setting is declared, once: its variables, their defaults and meanings, its parser."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import Attribute, field, fields, frozen
+
+from lotus_guard.enforce.credentials import fault_line
 
 OUR_PREFIX = "LOTUS_GUARD_"
 _KEY = "setting"
@@ -19,6 +21,8 @@ class Variable:
     name: str
     default: str
     help: str
+    is_secret: bool = False
+    """Whether its value must not be shown."""
 
 
 @frozen
@@ -53,6 +57,33 @@ def settings_of(config: type[Any]) -> dict[str, Setting]:
 def variables_of(config: type[Any]) -> list[Variable]:
     """List all variables that a class declares."""
     return [each for setting in settings_of(config).values() for each in setting.variables]
+
+
+def help_of(variables: Iterable[Variable]) -> str:
+    """List variables with their defaults and meanings, for `--help`."""
+    lines = []
+    for each in variables:
+        default = f" [{each.default}]" if each.default else ""
+        lines.append(f"  {each.name}{default}\n      {each.help}")
+    return "\n".join(lines)
+
+
+def unknown_settings(config: type[Any], environment: Mapping[str, str]) -> list[str]:
+    """Write a line for each name with our prefix that a class does not declare."""
+    known = [each.name for each in variables_of(config)]
+    return [
+        fault_line(name, f"unknown setting{_meant(name, known)}", "a name that --help lists")
+        for name in sorted(environment)
+        if name.startswith(OUR_PREFIX) and name not in known
+    ]
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Ask whether the nearest known name was meant; nothing where none is near."""
+    from difflib import get_close_matches  # rarely needed, and a guard need not have it in memory
+
+    near = get_close_matches(name, known, n=1, cutoff=0.85)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def texts_of(config: type[Any], environment: Mapping[str, str]) -> Texts:

@@ -10,8 +10,9 @@ from lotus_guard.run.setting import OUR_PREFIX, Texts, Variable
 STATE = Variable(
     f"{OUR_PREFIX}STATE",
     "",
-    "what the guard remembers: a SQLite file (default: lotus-guard.sqlite), or for several "
-    "guards redis://[user:password@]host[:port][/db], rediss:// with TLS",
+    "where the guard keeps its memory: a SQLite file (default: lotus-guard.sqlite in "
+    "$STATE_DIRECTORY), or for several guards redis://[user:password@]host[:port][/db]; rediss:// "
+    "is with TLS",
 )
 
 

@@ -6,7 +6,8 @@ GET  /livez      200 while the process answers; nothing else is asked, so that n
                  platform takes the guard out because Synapse or LiveKit is down
 GET  /readyz     200, and how each dependency did lately (`lotus_guard.observe.health`)
 GET  /rooms      the live rooms (`lotus_guard.observe.overview`)
-GET  /decisions  the decisions on ?room= and ?user=, at most ?limit= (`lotus_guard.rules.decision`)
+GET  /decisions  the decisions on ?room= and ?user=, at most ?limit=, or the one whose ?id= it is
+                 (`lotus_guard.rules.decision`)
 POST /policy     what Synapse's module tells us (`lotus_guard.rules.push`)
 POST /webhook    LiveKit's webhooks, where the guard is named in `webhook.urls` itself
 
@@ -29,6 +30,7 @@ from twisted.web.http_headers import Headers
 
 from lotus_guard.core.log_throttle import LogThrottle
 from lotus_guard.enforce.hints import Pushes, Webhooks
+from lotus_guard.enforce.records import is_id
 from lotus_guard.observe.last_decisions import LastDecisions
 from lotus_guard.observe.metrics import Metrics
 from lotus_guard.observe.overview import Overview
@@ -151,6 +153,10 @@ class OperatorsApp:
 
     async def _decisions(self, request: BoundedRequest) -> bytes:
         records = self._deps.overview.records
+        reference = _argument(request, b"id")
+        if reference is not None:
+            named = await self._deps.decisions.with_id(reference) if is_id(reference) else None
+            return _json(request, {"decisions": [named.as_json()] if named else []})
         room, user = _argument(request, b"room"), _argument(request, b"user")
         limit = _argument(request, b"limit") or "100"
         most = min(int(limit), MOST_DECISIONS) if limit.isdecimal() and len(limit) < 9 else 100

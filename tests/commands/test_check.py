@@ -62,6 +62,7 @@ async def test_the_process_looks_at_a_working_stack_and_ends_with_0(
     assert (done.returncode, report["level"], done.stderr) == (0, "ok", ""), report
     assert (levels["webhooks"], levels["upstream-key"]) == ("ok", "ok")
     assert {"name", "level", "seen", "wanted"} == report["findings"][0].keys()
+    assert report["summary"].endswith(". Nothing to fix.")
 
 
 @ensureDeferred
@@ -81,8 +82,9 @@ async def test_the_process_ends_with_2_where_there_is_a_fault(
 def test_a_faulty_environment_is_a_list_of_faults(tmp_path: Path) -> None:
     done = run_check(tmp_path, LOTUS_GUARD_DEADLINE="\x1b[31msoon", LOTUS_GUARD_TYPO="x")
     assert done.returncode == 2
-    lines = done.stdout.splitlines()
+    *lines, last = done.stdout.splitlines()
     assert all(line.startswith("fault    environment") for line in lines)
+    assert last == f"0 OK, {len(lines)} faults. Fix environment first."
     for name in ("LOTUS_GUARD_DEADLINE", "LOTUS_GUARD_TYPO", "LIVEKIT_KEY", "LIVEKIT_URL"):
         assert any(f" {name}: " in line for line in lines)
     assert "\x1b" not in done.stdout
@@ -130,6 +132,29 @@ def test_a_warning_ends_with_1(tmp_path: Path) -> None:
     assert "warning  operators-port-exposed" in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [("--ofline",), ("more",), ("--livekit-config",)])
+def test_a_wrong_command_line_has_an_exit_code_of_its_own(arguments: tuple[str, ...]) -> None:
+    """As with monitoring plugins: 0 to 2 say how things are, 3 that nobody looked."""
+    done = CliRunner().invoke(main, ["check", *arguments], env=environment(**GOOD))
+    assert done.exit_code == 3
+    assert "Error: " in done.stderr
+
+
+def test_the_settings_may_come_from_a_file(tmp_path: Path) -> None:
+    lines = [f"{name}='{value}'\n" for name, value in GOOD.items()]
+    (tmp_path / "settings").write_text("".join(lines))
+    done = subprocess.run(
+        [sys.executable, "-m", "lotus_guard.cli", "--env-file", "settings", "check", "--offline"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_terminal_gets_colour_and_no_commands(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -149,7 +174,8 @@ def test_a_terminal_gets_colour_and_no_commands(tmp_path: Path) -> None:
     os.close(ours)
     assert process.wait(30.0) == 1
     assert b"\x1b[1;33mwarning\x1b[0m" in text
-    assert b"tcp:8072:interface=127.0.0.1" in text, "no line is broken or read as markup"
+    assert b"tcp:8072:interface=127.0.0.1" in text, "no word is broken or read as markup"
+    assert b"Fix operators-port-exposed first." in text
 
 
 @pytest.mark.parametrize(
@@ -174,7 +200,7 @@ def test_a_terminal_gets_colour_and_no_commands(tmp_path: Path) -> None:
 )
 def test_a_public_url_that_is_none_gets_a_sentence(url: str, words: str) -> None:
     done = CliRunner().invoke(main, ["check", "--public-url", url], env=environment(**GOOD))
-    assert done.exit_code == 2
+    assert done.exit_code == 3
     text = " ".join(done.output.replace("\u2502", " ").split())
     assert "--public-url" in text
     assert words in text
@@ -204,9 +230,9 @@ async def test_the_users_token_comes_from_the_variable(
     [
         (("--as-user",), "it is empty"),  # asked for, with nobody there to answer
         (("--as-user", ""), "it is empty"),
-        (("--as-user", "two words"), "contains what no token contains"),
-        (("--as-user", "t\u00f6ken"), "contains what no token contains"),
-        (("--as-user", "line\nbreak"), "contains what no token contains"),
+        (("--as-user", "two words"), "has characters that no token has"),
+        (("--as-user", "t\u00f6ken"), "has characters that no token has"),
+        (("--as-user", "line\nbreak"), "has characters that no token has"),
     ],
 )
 def test_without_a_token_there_is_a_report_all_the_same(

@@ -43,7 +43,7 @@ async def test_the_commands_from_set_to_clear(kitchen: Kitchen) -> None:
     )
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        f"Set {LIMIT_EVENT} and {SOURCES_EVENT}. Now holds in {ROOM}:",
+        f"Set {LIMIT_EVENT} and {SOURCES_EVENT}. Policy of {ROOM}:",
         "  At most 5 different people may be in the room's calls.",
         "  Cameras are allowed.",
         "  Nobody may share a screen.",
@@ -64,7 +64,7 @@ async def test_the_commands_from_set_to_clear(kitchen: Kitchen) -> None:
     out, err, code = await run(world, "policy", "clear", ROOM, "--yes", **token)
     assert (code, kitchen.content(LIMIT_EVENT)) == (0, {})
     out, _, code = await run(world, "policy", "clear", ROOM, "--yes", **token)
-    assert (code, out.splitlines()[0]) == (0, f"Nothing to change. Now holds in {ROOM}:")
+    assert (code, out.splitlines()[0]) == (0, f"Nothing to change. Policy of {ROOM}:")
 
 
 @pytest_twisted.ensureDeferred
@@ -88,9 +88,9 @@ async def test_refusals_end_with_1_and_what_is_in_the_way_with_2(kitchen: Kitche
     nobody = {"LOTUS_GUARD_SYNAPSE_URL": "http://127.0.0.1:1"}
     one = ("set", ROOM, "--max-users", "1")
     for arguments, token, more, code, wanted in (
-        (("show", "!nowhere:sandbox"), "", {}, 1, "Synapse knows no room"),
-        (one, PLAIN, {}, 1, "it takes power level 50"),
-        (one, "wrong-token-0123456789", {}, 1, "does not take the user's access token"),
+        (("show", "!nowhere:sandbox"), "", {}, 1, "Synapse does not know the room"),
+        (one, PLAIN, {}, 1, "this needs power level 50"),
+        (one, "wrong-token-0123456789", {}, 1, "rejects the user's access token"),
         (one, MOD, nobody, 2, "nothing answers at http://127.0.0.1:1"),
         (("show", ALIAS, "--homeserver", "http://127.0.0.1:1"), "", {}, 2, "is refused"),
     ):
@@ -116,13 +116,13 @@ LIMITED = ("set", ROOM, "--max-users", "1")
         ((*LIMITED, "--homeserver", "matrix.example.org"), {}, "--homeserver"),
         ((*LIMITED, "--homeserver", "http://u:p@x"), {}, "--homeserver"),
         ((*LIMITED, "--homeserver", "https://caf\u00e9.example"), {}, "--homeserver"),
-        (LIMITED, {"POLICY_USER_TOKEN": ""}, "neither --token nor $POLICY_USER_TOKEN"),
+        (LIMITED, {"POLICY_USER_TOKEN": ""}, "no access token in --token or $POLICY_USER_TOKEN"),
         (LIMITED, {"POLICY_USER_TOKEN": " "}, "the access token is empty"),
-        (LIMITED, {"POLICY_USER_TOKEN": "caf\u00e9"}, "holds what no token holds"),
-        (LIMITED, {"POLICY_USER_TOKEN": "two words"}, "holds what no token holds"),
+        (LIMITED, {"POLICY_USER_TOKEN": "caf\u00e9"}, "has characters that no token has"),
+        (LIMITED, {"POLICY_USER_TOKEN": "two words"}, "has characters that no token has"),
         (("show", ROOM), {"LIVEKIT_SECRET": ""}, "LIVEKIT_SECRET: not set"),
-        (("show", "kitchen"), {}, "'kitchen' is no room; wanted: a room id such as"),
-        (("clear", ROOM), {}, "nothing was changed; without a question: --yes"),
+        (("show", "kitchen"), {}, "'kitchen' is not a room; wanted: a room ID such as"),
+        (("clear", ROOM), {}, "nothing was changed; --yes skips the question"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anybody_is_asked(
@@ -199,7 +199,7 @@ async def test_clearing_asks_and_the_token_is_typed_in_unseen(kitchen: Kitchen) 
     code, text = await deferToThread(converse, (question, b"n\n"))
     assert (code, "nothing was changed" in text) == (2, True)
     code, text = await deferToThread(converse, (question, b"y\n"), (prompt, b"\x03"))
-    assert (code, "no access token, nothing was changed" in text) == (2, True), text
+    assert (code, "no access token, so nothing was changed" in text) == (2, True), text
     assert kitchen.content(LIMIT_EVENT) == {"max_users": 5}
     code, text = await deferToThread(converse, (question, b"y\n"), (prompt, MOD.encode() + b"\n"))
     assert (code, kitchen.content(LIMIT_EVENT)) == (0, {}), text

@@ -56,7 +56,7 @@ def test_a_number_that_no_event_could_hold_or_that_limits_nothing_is_refused(num
 
 def test_a_number_and_none_at_once_make_no_sense() -> None:
     told = wishes_of("--max-users", "5", "--no-limit")
-    assert "--max-users and --no-limit at once; wanted: one of them" in told
+    assert "--max-users and --no-limit contradict each other; wanted: one of them" in told
 
 
 def test_where_nothing_is_named_all_that_could_be_is() -> None:

@@ -26,11 +26,11 @@ async def test_levels_that_everybody_has_are_called_senseless(kitchen: Kitchen) 
     options = ("--max-users", "2", "--limit-bypass-level", "5", "--start-level", "10")
     out, err, code = await run(kitchen.world, "policy", "set", ROOM, *options, "--token", MOD)
     assert (code, err) == (0, "")
-    said = [f"senseless: {BYPASS}", f"senseless: {START}"]
+    said = [f"warning: {BYPASS}", f"warning: {START}"]
     assert [line.strip() for line in out.splitlines()[-2:]] == said
     out, _, _ = await run(kitchen.world, "policy", "show", ROOM)
     lines = [line.strip() for line in out.splitlines()]
-    assert [line for line in lines if line.startswith("senseless")] == said
+    assert [line for line in lines if line.startswith("warning")] == said
     out, _, _ = await run(kitchen.world, "policy", "show", ROOM, "--json")
     assert json.loads(out)["limit"]["complaints"] == [BYPASS, START]
 

@@ -107,17 +107,21 @@ async def test_rooms_that_there_are_not(kitchen: Kitchen) -> None:
     sides = kitchen.sides()
     for text, kind, wanted in (
         ("#nowhere:sandbox", RefusedByHomeserver, "no room has the alias #nowhere:sandbox"),
-        ("!nowhere:sandbox", RefusedByHomeserver, "Synapse knows no room !nowhere:sandbox"),
-        (f"!{HOSTILE}", Failed, "is no room"),
-        (HOSTILE_ROOM, RefusedByHomeserver, r"no room !x\u202e[bold red]"),
+        (
+            "!nowhere:sandbox",
+            RefusedByHomeserver,
+            "Synapse does not know the room !nowhere:sandbox",
+        ),
+        (f"!{HOSTILE}", Failed, "is not a room"),
+        (HOSTILE_ROOM, RefusedByHomeserver, r"the room !x\u202e[bold red]"),
         (f"#{HOSTILE}:s", RefusedByHomeserver, r"no room has the alias #x\x1b"),
-        ("kitchen", Failed, "'kitchen' is no room; wanted: a room id such as"),
-        ("#kitchen", Failed, "is no room"),
-        ("!", Failed, "is no room"),
-        ("", Failed, "is no room"),
-        ("!\udcff:s", Failed, "is no room"),
-        ("#\udcff:s", Failed, "is no room"),
-        ("!" + "x" * 255, Failed, "is no room"),
+        ("kitchen", Failed, "'kitchen' is not a room; wanted: a room ID such as"),
+        ("#kitchen", Failed, "is not a room"),
+        ("!", Failed, "is not a room"),
+        ("", Failed, "is not a room"),
+        ("!\udcff:s", Failed, "is not a room"),
+        ("#\udcff:s", Failed, "is not a room"),
+        ("!" + "x" * 255, Failed, "is not a room"),
     ):
         await kitchen.fails(wanted, sides, kind, text)
 
@@ -126,7 +130,7 @@ async def test_rooms_that_there_are_not(kitchen: Kitchen) -> None:
 async def test_a_wrong_token_is_not_repeated(kitchen: Kitchen) -> None:
     wrong = "wrong-token-0123456789"
     said = await kitchen.fails(
-        f"{LIMIT_EVENT} was not set: Synapse does not take the user's access token "
+        f"{LIMIT_EVENT} was not set: Synapse rejects the user's access token "
         "(401 M_UNKNOWN_TOKEN: Invalid access token passed.); wanted: a valid access token",
         kitchen.sides(wrong),
         RefusedByHomeserver,
@@ -136,7 +140,7 @@ async def test_a_wrong_token_is_not_repeated(kitchen: Kitchen) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_who_is_not_in_the_room_is_told_so(kitchen: Kitchen) -> None:
-    wanted = "@stranger:sandbox is not in the room; wanted: that they join it"
+    wanted = "@stranger:sandbox is not in the room; wanted: let them join it"
     await kitchen.fails(wanted, kitchen.sides(STRANGER), RefusedByHomeserver)
     kitchen.states.set_state(ROOM, "m.room.member", {"membership": "leave"}, "@plain:sandbox")
     wanted = "@plain:sandbox is not in the room"
@@ -145,11 +149,11 @@ async def test_who_is_not_in_the_room_is_told_so(kitchen: Kitchen) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_who_has_no_power_is_told_how_much_it_takes(kitchen: Kitchen) -> None:
-    wanted = "it takes power level 50 in the room, and @plain:sandbox has 0; wanted: a token of"
+    wanted = "this needs power level 50 in the room, and @plain:sandbox has 0; wanted: a token of"
     await kitchen.fails(wanted, kitchen.sides(PLAIN), RefusedByHomeserver)
     levels = {"events": {LIMIT_EVENT: 75}, "users": {"@mod:sandbox": 50}}
     kitchen.states.set_state(ROOM, "m.room.power_levels", levels)
-    wanted = "it takes power level 75 in the room, and @mod:sandbox has 50"
+    wanted = "this needs power level 75 in the room, and @mod:sandbox has 50"
     await kitchen.fails(wanted, kitchen.sides(), RefusedByHomeserver)
 
 
@@ -157,7 +161,7 @@ async def test_who_has_no_power_is_told_how_much_it_takes(kitchen: Kitchen) -> N
 async def test_what_was_set_before_the_refusal_is_told(kitchen: Kitchen) -> None:
     levels = {"events": {SOURCES_EVENT: 75}, "users": {"@mod:sandbox": 50}}
     kitchen.states.set_state(ROOM, "m.room.power_levels", levels)
-    wanted = f"{LIMIT_EVENT} is set. {SOURCES_EVENT} was not set: it takes power level 75"
+    wanted = f"{LIMIT_EVENT} is set. {SOURCES_EVENT} was not set: this needs power level 75"
     await kitchen.fails(wanted, kitchen.sides(), RefusedByHomeserver)
     assert kitchen.content(LIMIT_EVENT) == {"max_users": 3}
 
@@ -188,7 +192,7 @@ async def test_later_is_waited_for_within_bounds(kitchen: Kitchen) -> None:
     assert kitchen.content(LIMIT_EVENT) == {"max_users": 3}
     kitchen.states.waits = [90_000]
     kitchen.has(LIMIT_EVENT, {})
-    wanted = "Synapse takes no more for now (429); wanted: try again in 90 s"
+    wanted = "Synapse asks us to slow down (429); wanted: try again in 90 s"
     await kitchen.fails(wanted, sides, RefusedByHomeserver)
     assert len(waits) == 3
 
@@ -210,8 +214,8 @@ async def test_waiting_ends_when_the_patience_does(kitchen: Kitchen) -> None:
         (403, {"errcode": "M_USER_SUSPENDED", "error": ""}, RefusedByHomeserver, "SUSPENDED"),
         (403, {"errcode": "M_FORBIDDEN", "error": f"No, {MOD}"}, RefusedByHomeserver, "No, ***"),
         (404, {"errcode": "M_UNRECOGNIZED", "error": "?"}, Failed, "LOTUS_GUARD_SYNAPSE_URL"),
-        (404, b"<html>", Failed, "answers, and not as Synapse does: 404"),
-        (200, b"<html>", Failed, "answers, and not as Synapse does: 200"),
+        (404, b"<html>", Failed, "answers, but not as Synapse does: 404"),
+        (200, b"<html>", Failed, "answers, but not as Synapse does: 200"),
         (301, b"", Failed, "not as Synapse does: 301"),
         (502, b"<html>", Failed, "may or may not have been set"),
         (502, {"errcode": "M_UNKNOWN", "error": "down"}, Failed, "502 M_UNKNOWN: down"),
@@ -240,12 +244,14 @@ async def test_synapse_that_does_not_answer(kitchen: Kitchen) -> None:
     sides = kitchen.sides()
     sides.user.url = "http://127.0.0.1:1"
     await kitchen.fails(f"{LIMIT_EVENT} was not set: nothing answers at", sides, Failed)
-    await kitchen.fails("the connection is refused; wanted: Synapse there", sides, Failed, ALIAS)
+    await kitchen.fails(
+        "the connection is refused; wanted: Synapse's address", sides, Failed, ALIAS
+    )
     url = f"http://127.0.0.1:{kitchen.world._listen(0, Site(Answers(200, None)))}"
     sides.user.url, sides.user.seconds = url, 0.2
     await kitchen.fails("may or may not have been set: nothing answers at", sides, Failed)
     sides.admin.url = "http://127.0.0.1:1"
-    await kitchen.fails("the connection is refused; wanted: Synapse there", sides, Failed)
+    await kitchen.fails("the connection is refused; wanted: Synapse's address", sides, Failed)
 
 
 @pytest_twisted.ensureDeferred

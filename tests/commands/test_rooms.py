@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from rich.console import Console
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
@@ -61,19 +62,34 @@ def asking(world: World, agents: Agents, part: str = "") -> Asking:
 
 
 @pytest_twisted.ensureDeferred
-async def test_live_rooms_are_a_table_with_the_policed_and_crowded_first(world: World) -> None:
+async def test_live_rooms_are_listed_with_the_policed_and_crowded_first(world: World) -> None:
     await busy(world)
     out, err, code = await run(world, "rooms")
     assert (code, err) == (0, "")
-    two, voice, other = (line for line in out.splitlines() if line.startswith("│"))
+    header, two, voice, other, _ = out.splitlines()
+    assert header.split() == ["ROOM", "PEOPLE", "SEATS", "POLICY", "ENFORCED", "WHO", "NAME"]
     for line, words in (
         (two, (TWO, " 2/2 ", " at most 2 ", " 1 refused", "@alice:sandbox, @bob:sandbox")),
         (voice, (VOICE, " 1 ", " no camera, no screen ", " 1 narrowed ", "@dave:sandbox")),
         (other, (OPEN, " 3 ")),
     ):
         assert [word for word in words if word not in line] == []
-    assert "Live rooms: 3, under a policy: 2, people: 6." in out
-    assert "\x1b" not in out, "no colour where nobody looks"
+    assert "Live rooms: 3, with a policy: 2, people: 6." in out
+    assert out.isascii(), "no colour and no boxes where nobody looks"
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_it_needs_is_where_the_guard_is(world: World) -> None:
+    """Of the guard's settings none, on whatever machine."""
+    await busy(world)
+    nothing = dict.fromkeys(world.sandbox.environment(), "")
+    environment = {n: v for n, v in neutral_environment().items() if n not in nothing}
+    arguments = ["-m", "lotus_guard.cli", "rooms", "--guard", world.operators + "/"]
+    out, err, code = await getProcessOutputAndValue(
+        sys.executable, arguments, {**environment, "PYTHONPATH": str(ROOT)}
+    )
+    assert (code, err) == (0, b"")
+    assert b"Live rooms: 3" in out
 
 
 @pytest_twisted.ensureDeferred
@@ -90,8 +106,12 @@ async def test_what_it_cannot_do_it_says_and_exits_with_2(world: World) -> None:
     world.start_guard()
     synapse = world.sandbox.addresses.synapse.rpartition(":")[2]
     for arguments, more, wanted in (
-        ((), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "connection is refused. Wanted: a guard that"),
-        ((), {"LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{synapse}"}, "answers 404, and not as a guard"),
+        (
+            (),
+            {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"},
+            "connection is refused. Wanted: a running guard",
+        ),
+        ((), {"LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{synapse}"}, "answered 404, but not as a guard"),
         (("--watch",), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "no guard: nothing answers at"),
     ):
         out, err, code = await run(world, "rooms", *arguments, **more)
@@ -103,8 +123,9 @@ async def test_what_it_cannot_do_it_says_and_exits_with_2(world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "more", "wanted"),
     [
-        ((), {"LOTUS_GUARD_ADMIN_LISTEN": ""}, "the guard has no operators' port"),
-        ((), {"LIVEKIT_SECRET": ""}, "LIVEKIT_SECRET: not set"),
+        ((), {"LOTUS_GUARD_ADMIN_LISTEN": ""}, "give the guard no operators' port"),
+        ((), {"LOTUS_GUARD_ADMIN_LISTEN": "8072"}, "LOTUS_GUARD_ADMIN_LISTEN: found"),
+        (("--guard", "localhost:8072"), {}, "does not begin with https://"),
         (("--watch", "0"), {}, "seconds from 0.2 to 3600"),
         (("--watch", "nan"), {}, "seconds from 0.2 to 3600"),
     ],
@@ -205,7 +226,7 @@ def test_a_lost_guard_is_seen_in_any_terminal(width: int, height: int) -> None:
     assert lines[0].startswith("GUARD LOST: no guard.")
     shown = {n for n in range(10, 40) if any(f"number {n}" in line for line in lines)}
     if width >= 80:
-        assert "Live rooms: 30, under a policy: 30" in lines[1]
+        assert "Live rooms: 30, with a policy: 30" in lines[1]
         assert f"{30 - max(1, len(shown))} more do not fit" in lines[2]
     assert len(lines) <= height or len(shown) <= 1
 

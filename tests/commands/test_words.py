@@ -26,7 +26,7 @@ def test_an_operators_language_is_listed_with_what_it_lacks(tmp_path: Path) -> N
     lines = run(tmp_path).output.splitlines()
     assert lines[0] == f"de: all {most} texts"
     assert lines[2] == (
-        f"pl: 1 of {most} texts; said in English: reference, call_full, call_full_people, "
+        f"pl: 1 of {most} texts; in English: reference, call_full, call_full_people, "
         "too_many_calls, start_level, …"
     )
 
@@ -46,7 +46,7 @@ def test_a_faulty_file_ends_the_command_with_what_is_wanted(tmp_path: Path) -> N
     done = run(tmp_path)
     assert done.exit_code == 2
     assert done.output == (
-        "lotus-guard: the words are faulty:\n"
+        "lotus-guard: these translations cannot be used:\n"
         f"  {tmp_path}/pl.json: 'hello' is no key; wanted: the keys of English\n"
         f"  {tmp_path}/pl.json: not_a_member has {{who}}; wanted: no fields\n"
     )

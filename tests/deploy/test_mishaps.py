@@ -22,8 +22,9 @@ from deploy.lib.host import Exit, Host, Trouble, run
 from deploy.lib.source import Directory, source_of
 from deploy.lib.steps import Walk
 from deploy.lib.trial import moved_aside, trial_environment
-from deploy.lib.unit import Service, parse_environment, quoted, service_environment, unit_texts
+from deploy.lib.unit import Service, quoted, service_environment, unit_texts
 from lotus_guard.run.config import read_config, variable_names
+from lotus_guard.run.env_file import parse_environment
 from tests.deploy.releases import git
 from tests.real.processes import ROOT, until
 from tests.test_docs import GOOD

@@ -24,12 +24,12 @@ from deploy.lib.unit import (
     Service,
     address,
     directives,
-    parse_environment,
     quoted,
     service_environment,
 )
 from lotus_guard.rules import RULES, STANDING
 from lotus_guard.run.config import read_config
+from lotus_guard.run.env_file import parse_environment
 from tests.test_docs import GOOD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,12 +85,6 @@ def test_what_is_quoted_is_read_back(value: str) -> None:
 def test_a_value_of_two_lines_is_no_value() -> None:
     with pytest.raises(ValueError, match="line end"):
         quoted("a\nb")
-
-
-def test_an_environment_file_is_read_as_systemd_does() -> None:
-    text = "# A=1\n;B=2\nC = 3 \nD='four five'\nE=\"6\"\nF=a\\\nb\nnot a line\n1X=2\nG=\0\nH=x=y\n"
-    found = parse_environment(text)
-    assert found == {"C": "3", "D": "four five", "E": "6", "F": "ab", "H": "x=y"}
 
 
 def test_the_units_environment_is_put_together(tmp_path: Path) -> None:

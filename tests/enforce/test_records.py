@@ -11,6 +11,7 @@ from lotus_guard.enforce.records import (
     MOST_RECENT,
     ONCE_SECONDS,
     Recorder,
+    is_id,
     mask_of,
     short_id,
     short_ids,
@@ -158,3 +159,9 @@ def test_ids_of_one_draw_are_those_of_its_bytes_one_after_the_other() -> None:
     assert len(drawn) == 2
     pieces = [piece[start : start + 5] for piece in drawn for start in range(0, len(piece), 5)]
     assert ids == [short_id(lambda _size, piece=piece: piece) for piece in pieces]  # type: ignore[misc]
+
+
+def test_an_id_is_told_from_what_is_none() -> None:
+    assert is_id(short_id(bytes))
+    for text in ("", "k3v9t2x", "k3v9t2xqq", "K3V9T2XQ", "k3v9t2x ", "k3v9t2x\u00e9", "a' OR 1="):
+        assert not is_id(text), text

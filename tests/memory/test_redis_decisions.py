@@ -1,6 +1,7 @@
 """Decisions in Redis: a stream for each kind and rule, read newest first by any guard."""
 
 import pytest_twisted
+from attrs import evolve
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.memory.redis_decisions import SOON_SECONDS, RedisDecisions
@@ -74,3 +75,19 @@ async def test_what_is_too_old_goes() -> None:
     party.memory.keys["p:decisions:refused:limit"][0][0] = f"{oldest - 1}-0"
     await decisions.trim()
     assert party.memory.keys["p:decisions:refused:limit"] == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_is_found_by_its_id_among_many() -> None:
+    party = Party()
+    decisions = RedisDecisions(party.keys, party, 60.0)
+    for number in range(PIECE + 2):
+        decisions.decided(refusal(number))
+        decisions.close()
+    ruling = evolve(seat_refused(ROOM, "@u:s", 2, 2, []), inputs={"id": "id0"})
+    decisions.decided(Decision("later", 9000.0, False, ruling))
+    decisions.close()
+    assert await decisions.find("id0") == refusal(0)
+    assert await decisions.find("id") is None
+    party.server.is_away = True
+    assert await decisions.find("id0") is None

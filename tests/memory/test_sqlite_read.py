@@ -3,12 +3,13 @@
 import sqlite3
 
 import pytest
+from attrs import evolve
 
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.seats import Seats
 from lotus_guard.memory.sqlite_batch import Batch
-from lotus_guard.memory.sqlite_read import Saved, select_decisions
+from lotus_guard.memory.sqlite_read import Saved, find_decision, select_decisions
 from lotus_guard.memory.sqlite_schema import SCHEMA
 from lotus_guard.rules.decision import Decision
 from tests.memory.kept import ROOM
@@ -61,3 +62,25 @@ def test_seats_are_moved_from_the_epochs_clock_to_ours(cursor: sqlite3.Cursor) -
     seats = Seats(60.0, 10.0, directory)
     saved.take_up(directory, seats, now=7.0, epoch=1007.0)
     assert seats.seated(ROOM) == {"@held:s": 60.0, "@was:s": 17.0}
+
+
+def test_a_decision_is_found_by_its_id(cursor: sqlite3.Cursor) -> None:
+    batch = Batch()
+    for number in range(12):
+        batch.decisions.add(refusal(number))
+    quoting = seat_refused(RoomId('!"id": "id3":s'), "@u:s", 2, 2, [])
+    batch.decisions.add(Decision("other", 2000.0, False, quoting))
+    batch.write(cursor)
+    found = find_decision(cursor, "id3")
+    assert found == refusal(3)
+    for reference in ("id", "id33", "other ", "", "\ud800", '"'):
+        assert find_decision(cursor, reference) is None, reference
+
+
+def test_one_that_names_another_in_its_inputs_is_not_taken_for_it(cursor: sqlite3.Cursor) -> None:
+    batch = Batch()
+    batch.decisions.add(refusal(3))
+    ruling = evolve(seat_refused(ROOM, "@u:s", 2, 2, []), inputs={"id": "id3"})
+    batch.decisions.add(Decision("later", 2000.0, False, ruling))
+    batch.write(cursor)
+    assert find_decision(cursor, "id3") == refusal(3)

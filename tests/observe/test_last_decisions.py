@@ -27,6 +27,10 @@ class Kept:
         self.asked.append((room, user, most))
         return self.found
 
+    async def decision(self, reference: str) -> Decision | None:
+        self.asked.append(reference)
+        return next((each for each in self.found if each.id == reference), None)
+
 
 def last(kept: list[Decision], recent: list[Decision]) -> LastDecisions:
     records: Any = SimpleNamespace(recent=recent)
@@ -51,3 +55,12 @@ def test_only_the_room_and_the_user_that_are_asked_for() -> None:
     result_of(made.on("!r:s", "@a:s", 7))
     assert isinstance(made.kept, Kept)
     assert made.kept.asked == [("!r:s", "@a:s", 7)]
+
+
+def test_one_is_found_by_its_id_in_memory_or_where_it_is_kept() -> None:
+    made = last([decision(1)], [decision(2)])
+    assert isinstance(made.kept, Kept)
+    assert result_of(made.with_id("id2")) == decision(2)
+    assert made.kept.asked == [], "what is in memory is not looked for elsewhere"
+    assert result_of(made.with_id("id1")) == decision(1)
+    assert result_of(made.with_id("id3")) is None

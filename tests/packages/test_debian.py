@@ -232,6 +232,14 @@ def test_the_package_has_all_of_it_and_it_runs(host: Host, tmp_path: Path) -> No
     twistd, *arguments = started_by(host)
     assert "lotus-guard" in host.root.run([twistd, "--help"], bare).stdout
     assert "check" in host.root.run(["lotus-guard", "--help"], bare).stdout
+    for name in ("-check", "-explain", ""):
+        assert host.path(f"usr/share/man/man1/lotus-guard{name}.1.gz").is_file()
+    for name in (
+        "bash-completion/completions/lotus-guard",
+        "zsh/vendor-completions/_lotus-guard",
+        "fish/vendor_completions.d/lotus-guard.fish",
+    ):
+        assert "_LOTUS_GUARD_COMPLETE" in host.path(f"usr/share/{name}").read_text()
     for name in ("synapse_module.py", "py.typed"):
         assert host.path(f"{SITE}/lotus_guard/{name}").is_file()
     command = host.root.entering([twistd, *arguments], bare)

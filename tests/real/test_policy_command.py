@@ -64,7 +64,7 @@ def test_a_policy_is_set_shown_and_cleared(stack: Stack, version: str) -> None:
     assert abs(told["limit"]["at"] - time.time()) < 60.0
 
     code, _, err = lotus_guard(stack, "policy", "set", room, "--no-limit", user=plain)
-    told_why = f"it takes power level 50 in the room, and {plain.user_id} has 0" in err
+    told_why = f"this needs power level 50 in the room, and {plain.user_id} has 0" in err
     assert (code, told_why) == (1, True)
     code, _, err = lotus_guard(stack, "policy", "set", room, "--no-limit", user=stranger)
     assert (code, f"{stranger.user_id} is not in the room" in err) == (1, True)
@@ -78,7 +78,7 @@ def test_what_synapse_refuses_is_told(stack: Stack) -> None:
     room, (user,) = stack.room(), stack.users(1)
     nobody = User(user.user_id, "a-token-that-nobody-has")
     code, _, err = lotus_guard(stack, "policy", "set", room, "--no-camera", user=nobody)
-    assert (code, "does not take the user's access token (401 M_UNKNOWN_TOKEN" in err) == (1, True)
+    assert (code, "rejects the user's access token (401 M_UNKNOWN_TOKEN" in err) == (1, True)
     for missing in (f"#nowhere:{stack.synapse.name}", "!nowhere"):
         code, _, err = lotus_guard(stack, "policy", "show", missing)
         assert (code, "no room" in err) == (1, True)

@@ -6,11 +6,12 @@ import pytest
 from twisted.application.service import Application, Service
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver, Logger, formatEvent
 
 from lotus_guard.observe.log import JsonLines
 from lotus_guard.run.services import BeatService, GuardService
 from lotus_guard.run.systemd import Beats, Reporter
+from lotus_guard.version import VERSION
 
 _log = Logger()
 
@@ -31,6 +32,13 @@ def test_the_log_has_the_level_that_is_wanted(level: str, lines: int, logged: li
     _log.info("for everybody")
     service.stopService()
     assert len([each for each in logged if each["log_format"].startswith("for ")]) == lines
+
+
+def test_the_log_begins_with_the_version(logged: list[Any]) -> None:
+    service = GuardService("text", "info")
+    service.privilegedStartService()
+    service.stopService()
+    assert [formatEvent(event) for event in logged] == [f"lotus-guard {VERSION} starts"]
 
 
 class Taken(Service):

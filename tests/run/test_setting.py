@@ -6,9 +6,11 @@ from lotus_guard.run.setting import (
     Texts,
     Variable,
     composed,
+    help_of,
     setting,
     settings_of,
     texts_of,
+    unknown_settings,
     variables_of,
 )
 
@@ -52,3 +54,23 @@ def test_each_field_is_read_from_its_variables() -> None:
 
 def test_options_of_the_field_are_taken() -> None:
     assert "secret" not in repr(Settings(size=1, both="secret", neither=""))
+
+
+def test_help_lists_each_variable_with_its_default() -> None:
+    assert help_of(variables_of(Settings)).splitlines() == [
+        "  LOTUS_GUARD_SIZE [3]",
+        "      how large",
+        "  ONE [a]",
+        "      one",
+        "  OTHER",
+        "      the other",
+    ]
+
+
+def test_a_name_with_our_prefix_that_there_is_not_is_a_fault() -> None:
+    given = {"LOTUS_GUARD_SIZES": "1", "LOTUS_GUARD_FAR": "1", "LOTUS_GUARD_SIZE": "1", "TWO": ""}
+    assert unknown_settings(Settings, given) == [
+        "LOTUS_GUARD_FAR: unknown setting; wanted: a name that --help lists",
+        "LOTUS_GUARD_SIZES: unknown setting (did you mean LOTUS_GUARD_SIZE?); "
+        "wanted: a name that --help lists",
+    ]

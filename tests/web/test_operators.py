@@ -93,7 +93,15 @@ async def test_a_rebound_host_name_sees_nobody(world: World, host: str, status: 
 async def test_senseless_questions_are_answered_all_the_same(world: World) -> None:
     world.start_guard()
     await fill(world)
-    for query in ("limit=x", "limit=-1", "limit=99999999999999", "room=%ff", "user="):
+    for query in (
+        "limit=x",
+        "limit=-1",
+        "limit=99999999999999",
+        "room=%ff",
+        "user=",
+        "id=",
+        "id=%ff&id=x",
+    ):
         got = await world.request("GET", f"/decisions?{query}", base=world.operators)
         assert got.status == 200, query
     assert len(await decisions(world, limit="1")) == 1

@@ -3,5 +3,8 @@
 from twisted.application.service import ServiceMaker
 
 serviceMaker = ServiceMaker(
-    "lotus_guard", "lotus_guard.tap", "Guards MatrixRTC calls' limits and sources", "lotus-guard"
+    "lotus_guard",
+    "lotus_guard.tap",
+    "Enforces per-room limits and media rules for MatrixRTC calls",
+    "lotus-guard",
 )

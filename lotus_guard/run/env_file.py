@@ -1,0 +1,26 @@
+"""Reads a file of settings as systemd reads an `EnvironmentFile=` (systemd.exec(5)).
+
+Imports only the standard library: `deploy/lib` uses it before anything is installed.
+"""
+
+import re
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parse_environment(text: str) -> dict[str, str]:
+    """Read the text of an EnvironmentFile; a line that is not an assignment is passed over."""
+    found = {}
+    for line in text.replace("\\\n", "").splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and _NAME.fullmatch(name.strip()) and "\0" not in value:
+            found[name.strip()] = _unquoted(value.strip())
+    return found
+
+
+def _unquoted(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] == "'":
+        return value[1:-1]
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return re.sub(r'\\(["\\$`])', r"\1", value[1:-1])
+    return re.sub(r"\\(.)", r"\1", value)

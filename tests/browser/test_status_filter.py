@@ -77,6 +77,10 @@ def test_states_and_words_are_all_to_fit(guard: Guard, visitor: Visitor) -> None
     assert names(page) == ["Hall 1", "Hall 3"]
     page.locator("#filter").fill("3")
     expect(page.locator("#room-list > li .name")).to_have_text(["Hall 3"])
+    page.locator("#chips").get_by_role("button", name="full").click()
+    expect(page.locator("#rooms-note")).to_have_text("0 of 4 rooms")
+    page.locator("#chips").get_by_role("button", name="full").click()
+    expect(page.locator("#rooms-note")).to_have_text("1 of 4 rooms")
     guard.show(rooms=[room(3, "Hall 3")])
     expect(page.locator("#rooms-note")).to_have_text("0 of 1 room")
 

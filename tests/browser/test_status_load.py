@@ -80,6 +80,30 @@ def test_fifty_decisions_a_second_are_a_few_lines(guard: Guard, visitor: Visitor
     assert max(found["slow"], default=0) < 500
 
 
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_what_is_asked_for_often_is_drawn_once_a_frame(visitor: Visitor, is_hidden: bool) -> None:
+    """A page in the background gets no frames, and its title is to change all the same."""
+    page = visitor.open()
+    drawn = page.evaluate(
+        """async (isHidden) => {
+          Object.defineProperty(document, "hidden", { value: isHidden });
+          const frame = requestAnimationFrame;
+          if (isHidden) window.requestAnimationFrame = () => 0;
+          const { soon } = await import("/status/frames.js");
+          const drawn = [];
+          let number = 0;
+          const work = () => (number += 1) < 3; // two frames more are wanted
+          for (let asked = 0; asked < 100; asked += 1) soon(work);
+          drawn.push(number);
+          await new Promise((done) => setTimeout(() => frame(() => setTimeout(done)), 100));
+          drawn.push(number);
+          return drawn;
+        }""",
+        is_hidden,
+    )
+    assert drawn == [0, 3]
+
+
 def test_an_idle_page_changes_nothing_but_its_ages(guard: Guard, visitor: Visitor) -> None:
     guard.show(rooms=many(300), decisions=[decision(n) for n in range(50)])
     page = visitor.open()

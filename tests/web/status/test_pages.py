@@ -11,9 +11,11 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from lotus_guard.run.live_service import STOP_SECONDS
 from lotus_guard.sandbox.stack import VOICE
+from lotus_guard.web.status import pages
 from lotus_guard.web.status.pages import NAMES
 from tests.real.processes import ROOT, Process, free_port
 from tests.test_docs import GOOD
+from tests.test_layout import MOST_LINES
 from tests.test_tap import TWISTD
 from tests.web.status.watched import Watched
 from tests.world import World
@@ -31,6 +33,9 @@ ALLOWED = {
     "trusted-types": "'none'",
 }
 """The whole policy, written out: a test that asks the code for it lets the code weaken it."""
+
+
+WEB = {".html", ".css", ".js", ".svg"}
 
 
 def policy(header: str) -> dict[str, str]:
@@ -67,6 +72,13 @@ def test_nothing_is_inline() -> None:
     assert " style=" not in page
     assert "<script>" not in page
     assert not any(f" {event}=" in page for event in ("onload", "onclick", "onerror"))
+
+
+def test_every_file_of_the_page_is_served_and_short() -> None:
+    here = Path(pages.__file__).parent
+    found = {each.name: each.read_text() for each in here.iterdir() if each.suffix in WEB}
+    assert found.keys() == pages.TYPES.keys()
+    assert {name for name, text in found.items() if len(text.splitlines()) > MOST_LINES} == set()
 
 
 @pytest_twisted.ensureDeferred

@@ -35,10 +35,13 @@ OTHERS = {
     "body.is_whole",
     "request.uri",
     # Other programs' settings, files and functions.
+    "builtins.fetchGit",
+    "forwardedHeaders.trustedIPs",
     "json.Marshal",
     "limit.max_metadata_size",
+    "matrixRTC",
     "room.auto_create",
-    "traefik.http.routers",
+    "services.livekit",
     "webhook.api_key",
     "webhook.urls",
     # Types of events, hosts, addresses.

@@ -35,7 +35,8 @@ class GuardService(MultiService):
         By now twistd has begun to write its log: no stranger shall fill it.
         """
         ration_all(globalLogPublisher, self.log_level)
-        _log.info("lotus-guard {version} starts", version=VERSION)
+        if not isinstance(self.parent, GuardService):  # the sandbox has the guard within its own
+            _log.info("lotus-guard {version} starts", version=VERSION)
         try:
             super().privilegedStartService()
         except (CannotListenError, OSError) as error:

@@ -52,7 +52,7 @@ def make_sandbox_service(
     behind = listening(config.homeserver_listen)
     if behind is not None:
         sandbox.behind(behind.url)
-    service = GuardService(config.log_format)
+    service = GuardService(config.log_format, config.log_level)
     for address, resource in sandbox.resources().items():
         port = address.rpartition(":")[2]
         endpoint = serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1")

@@ -36,6 +36,7 @@ def test_the_log_has_the_level_that_is_wanted(level: str, lines: int, logged: li
 
 def test_the_log_begins_with_the_version(logged: list[Any]) -> None:
     service = GuardService("text", "info")
+    GuardService("text", "info").setServiceParent(service)
     service.privilegedStartService()
     service.stopService()
     assert [formatEvent(event) for event in logged] == [f"lotus-guard {VERSION} starts"]

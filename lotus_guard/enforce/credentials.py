@@ -184,7 +184,7 @@ class Credential(Generic[V]):
     def again(self) -> str:
         """Read it again; returns in a few words what came of it."""
         if self.read is None:
-            return "is from the environment"
+            return "comes from the environment"
         self._read_at, seen = self.now(), self._signature()
         try:
             if seen is None:
@@ -192,19 +192,19 @@ class Credential(Generic[V]):
             value = self.read()
         except Unusable as why:
             self._complain(why)
-            return "cannot be read: the last one serves on"
+            return "unreadable, keeping the last one"
         self._taken, self._complaint = seen, ""
         if value == self.value:
-            return "is as it was"
+            return "unchanged"
         self._former = [(self.value, self._read_at), *self._former][:MOST_FORMER]
         self.value = value
-        _log.info("{name} was renewed from its file", name=self.name)
-        return "was renewed"
+        _log.info("Reloaded {name} from its file", name=self.name)
+        return "reloaded"
 
     def _complain(self, why: Unusable) -> None:
         if str(why) != self._complaint:
             _log.error(
-                "A credential cannot be renewed: {why}. The last one serves on.",
+                "Could not reload a credential, keeping the last one: {why}",
                 why="; ".join(why.faults),
             )
         self._complaint = str(why)
@@ -263,18 +263,18 @@ class Credentials:
             try:
                 each.look()
             except Exception:
-                _log.failure("A credential could not be looked at")
+                _log.failure("Could not check a credential")
 
     def reload(self) -> None:
         """Read all files again, and say in a line what came of it; never raises."""
         said = []
         for each in self._all():
             try:
-                said += [f"{each.name} {each.again()}"] if each.files else []
+                said += [f"{each.name}: {each.again()}"] if each.files else []
             except Exception:
-                _log.failure("A credential could not be looked at")
-                said.append(f"{each.name} could not be looked at")
+                _log.failure("Could not check a credential")
+                said.append(f"{each.name}: failed, see the traceback")
         _log.info(
-            "Reloaded: {said}. What stands in the environment takes a restart.",
-            said="; ".join(said) or "no credential stands in a file",
+            "Reload: {said}. Settings from the environment need a restart.",
+            said="; ".join(said) or "no credential comes from a file",
         )

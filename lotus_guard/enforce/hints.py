@@ -71,7 +71,7 @@ class Webhooks:
             self._refused(str(why))
             return
         except Exception:  # whatever is in the body, upstream has been served already
-            _log.failure("A webhook could not be read")
+            _log.failure("Could not read a webhook")
             return
         self.last = self.now()
         self.genuine += 1
@@ -87,8 +87,8 @@ class Webhooks:
         more = self._throttle.more("forged")
         if more is not None:
             _log.warn(
-                "A webhook was not LiveKit's: {why}{more}. Wanted, where it was: LIVEKIT_KEY and "
-                "LIVEKIT_SECRET are those that LiveKit signs with.",
+                "Refused a webhook: {why}{more}. If LiveKit sent it: set LIVEKIT_KEY and "
+                "LIVEKIT_SECRET to the pair it signs with.",
                 why=why,
                 more=more,
             )

@@ -196,7 +196,7 @@ def not_enforced(rule: str, reason: str, detail: str) -> Ruling:
 
 def _trouble(reason: str, detail: str) -> tuple[str, dict[str, Any]]:
     inputs = {"reason": str(reason), "detail": printable(detail)}
-    return f"{reason}: {inputs['detail']}", inputs
+    return f"{inputs['detail']} ({reason})", inputs
 
 
 def replay(ruling: Ruling, rules: Rules) -> str | None:

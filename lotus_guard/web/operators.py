@@ -183,7 +183,7 @@ class OperatorsApp:
         except Unsigned as why:
             more = self._throttle.more("unsigned")
             if more is not None:
-                _log.warn("A policy push was not believed: {why}{more}", why=why, more=more)
+                _log.warn("Refused a policy push: {why}{more}", why=why, more=more)
             request.setResponseCode(401)
             return f"{why}\n".encode()
         request.setResponseCode(204)

@@ -40,7 +40,9 @@ def the_store_is_ill(stack: CheckedStack) -> None:
 
 
 def livekit_is_out(stack: CheckedStack) -> None:
-    stack.operators.states["livekit"] = in_trouble("livekit", "timeout: our own deadline")
+    stack.operators.states["livekit"] = in_trouble(
+        "livekit", "no answer from LiveKit within 1 s (timeout)"
+    )
 
 
 def the_clock_is_off(stack: CheckedStack) -> None:

@@ -91,7 +91,7 @@ async def test_refusals_end_with_1_and_what_is_in_the_way_with_2(kitchen: Kitche
         (("show", "!nowhere:sandbox"), "", {}, 1, "Synapse knows no room"),
         (one, PLAIN, {}, 1, "it takes power level 50"),
         (one, "wrong-token-0123456789", {}, 1, "does not take the user's access token"),
-        (one, MOD, nobody, 2, "nothing answers at http://127.0.0.1:1"),
+        (one, MOD, nobody, 2, "no answer from http://127.0.0.1:1"),
         (("show", ALIAS, "--homeserver", "http://127.0.0.1:1"), "", {}, 2, "is refused"),
     ):
         variables = {"POLICY_USER_TOKEN": token, **more}

@@ -195,7 +195,7 @@ def test_calls_that_go_on_without_a_rule_are_told_of_without_a_room() -> None:
     """Clients open rooms: each would make a ruling of its own."""
     ruling = not_enforced("limit", "timeout", "late\x1b")
     assert (ruling.deed, ruling.room, ruling.user) == (Deed.UNENFORCED, None, None)
-    assert ruling.why == "timeout: late\\x1b"
+    assert ruling.why == "late\\x1b (timeout)"
     assert replay(ruling) is None
 
 

@@ -615,8 +615,8 @@ def test_where_that_is_not_wanted_nothing_is_refused(module: Any) -> None:
     [
         ({"guard_url": "127.0.0.1:8072"}, "guard_url must be http://host:port"),
         ({"guard_url": None}, "guard_url must be"),
-        ({"guard_url": "http://"}, "names no host"),
-        ({"guard_url": "http://127.0.0.1:x"}, "a port that is none"),
+        ({"guard_url": "http://"}, "has no host"),
+        ({"guard_url": "http://127.0.0.1:x"}, "port that is not valid"),
         ({"guard_url": f"http://me:{SECRET}@127.0.0.1:8072"}, "has a user name"),
         ({"push_secret": "short"}, "must have 16 or more characters"),
         ({"push_secret": None}, "must have 16 or more characters"),

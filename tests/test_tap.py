@@ -181,7 +181,7 @@ def test_a_sighup_reloads_and_ends_nobody(tmp_path: Path) -> None:
             done = subprocess.run(reload, env={"MAINPID": str(guard.pid)}, timeout=20, check=False)
             assert done.returncode == 0
             answering(port)
-        until("it has reloaded", lambda: "Reloaded: " in log.read_text())
+        until("it has reloaded", lambda: "Reload: " in log.read_text())
         text = log.read_text()
         assert "Reloaded LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE from" in text
         assert "takes a restart" in text
@@ -208,7 +208,7 @@ def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert "already in use" in done.stdout
-    assert "Wanted: LOTUS_GUARD_LISTEN" in done.stdout
+    assert "Fix: set LOTUS_GUARD_LISTEN" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 

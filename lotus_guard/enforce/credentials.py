@@ -32,6 +32,8 @@ FORMER_SECONDS = 600.0
 MOST_FORMER = 2
 MOST_BYTES = 64 * 1024
 _BLANKS = " \r\n"
+EXPECTED = "; expected "
+"""Between what is wrong with a setting and what it may be."""
 
 V = TypeVar("V")
 
@@ -39,7 +41,7 @@ V = TypeVar("V")
 class Unusable(Exception):
     """There is no credential where one should be; a line for each fault, none of which repeats it.
 
-    Each line reads `NAME: what was found; wanted: what to change`.
+    Each line reads `NAME: what was found; expected what it may be`.
     """
 
     def __init__(self, *faults: str) -> None:
@@ -48,8 +50,8 @@ class Unusable(Exception):
 
 
 def fault_line(name: str, found: str, wanted: str) -> str:
-    """Write what is wrong with a variable, and what is wanted."""
-    return f"{name}: {found}; wanted: {wanted}"
+    """Write what is wrong with a setting, and what is expected of it."""
+    return f"{name}: {found}{EXPECTED}{wanted}"
 
 
 @frozen
@@ -84,7 +86,7 @@ class Place:
         """Read an access token; raises Unusable."""
         text = self.read()
         if not text.isascii() or not text.isprintable() or " " in text:
-            found = "contains what no token contains"
+            found = "contains blanks or characters that no access token has"
             raise Unusable(fault_line(self.name, found, "an access token"))
         return text
 
@@ -93,7 +95,7 @@ class Place:
         text = self.read() if self.is_set else ""
         if 0 < len(text) < least:
             found = f"only {len(text)} characters"
-            raise Unusable(fault_line(self.name, found, f"{least} or more, from a random source"))
+            raise Unusable(fault_line(self.name, found, f"{least} or more random ones"))
         return text
 
 
@@ -104,7 +106,7 @@ def read_text(name: str, path: str) -> str:
             data = file.read(MOST_BYTES + 1)
         if len(data) <= MOST_BYTES:
             return data.decode("utf-8")
-        why = f"it has more than {MOST_BYTES} bytes"
+        why = f"it is longer than {MOST_BYTES} bytes"
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a text file"
     found = f"cannot read {path!r} ({why})"
@@ -130,7 +132,7 @@ def read_pair_file(name: str, path: str) -> KeyPair:
     key, colon, secret = read_text(name, path).partition(":")
     key, secret = key.strip(_BLANKS), secret.strip(_BLANKS)
     if not colon or not key or not secret or ":" in secret or "\n" in key + secret:
-        raise Unusable(fault_line(name, "not of that form", "one line `key: secret`"))
+        raise Unusable(fault_line(name, "not in the right form", "one line `key: secret`"))
     return KeyPair(key, secret)
 
 
@@ -188,7 +190,7 @@ class Credential(Generic[V]):
         self._read_at, seen = self.now(), self._signature()
         try:
             if seen is None:
-                raise Unusable(fault_line(self.name, "is no file of the usual kind", "such a one"))
+                raise Unusable(fault_line(self.name, "not a regular file", "a regular file"))
             value = self.read()
         except Unusable as why:
             self._complain(why)

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from lotus_guard.enforce.credentials import Credentials, Unusable, fault_line
+from lotus_guard.enforce.credentials import Credentials, Unusable
 from lotus_guard.enforce.room_pass import LIVE
 from lotus_guard.memory.redis_address import RedisAddress
 from lotus_guard.overload.client_address import Network
@@ -45,6 +45,7 @@ from lotus_guard.run.setting import (
     variables_of,
 )
 from lotus_guard.run.state_settings import STATE, redis_address, state_path
+from lotus_guard.run.unknown_settings import unknown_settings
 from lotus_guard.words.files import Catalogues
 
 MOST_WORKERS = 64
@@ -266,7 +267,7 @@ def help_text() -> str:
 def read_config(environment: Mapping[str, str]) -> Config:
     """Make a Config of an environment; raises Faulty with every fault at once."""
     texts = texts_of(Config, environment)
-    faults = _unknown_names(environment)
+    faults = unknown_settings(environment, variable_names())
     values: dict[str, Any] = {}
     for name, each in settings_of(Config).items():
         try:
@@ -277,12 +278,3 @@ def read_config(environment: Mapping[str, str]) -> Config:
     if faults:
         raise Faulty(faults)
     return Config(**values)
-
-
-def _unknown_names(environment: Mapping[str, str]) -> list[str]:
-    known = set(variable_names())
-    return [
-        fault_line(name, "is no variable of ours", "a name that --help lists")
-        for name in sorted(environment)
-        if name.startswith(OUR_PREFIX) and name not in known
-    ]

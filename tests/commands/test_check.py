@@ -157,16 +157,16 @@ def test_a_terminal_gets_colour_and_no_commands(tmp_path: Path) -> None:
     [
         ("call.example.org", "does not begin with https://"),
         ("ftp://x", "does not begin with https://"),
-        ("http://", "names no host"),
+        ("http://", "has no host"),
         ("https://..", "is none"),
         ("https://call..example.org", "is none"),
         ("https://*.example.org", "is none"),
         (f"https://{'x' * 64}.org", "is none"),
         ("https://call.example.org,other", "is none"),
-        ("https://[::1", "a host or a port that is none"),
+        ("https://[::1", "a host or port that is not valid"),
         ("https://[fe80:::1]", "none"),
-        ("http://x:y", "a host or a port that is none"),
-        ("https://call example.org", "contains what no URL contains"),
+        ("http://x:y", "a host or port that is not valid"),
+        ("https://call example.org", "contains characters that no URL has"),
         ("https://ca\u0142l.example.org", "xn--"),
         ("http://x/?a=b", "a query"),
         ("https://me:pw@call.example.org", "a user name"),
@@ -204,9 +204,9 @@ async def test_the_users_token_comes_from_the_variable(
     [
         (("--as-user",), "it is empty"),  # asked for, with nobody there to answer
         (("--as-user", ""), "it is empty"),
-        (("--as-user", "two words"), "contains what no token contains"),
-        (("--as-user", "t\u00f6ken"), "contains what no token contains"),
-        (("--as-user", "line\nbreak"), "contains what no token contains"),
+        (("--as-user", "two words"), "characters that no access token has"),
+        (("--as-user", "t\u00f6ken"), "characters that no access token has"),
+        (("--as-user", "line\nbreak"), "characters that no access token has"),
     ],
 )
 def test_without_a_token_there_is_a_report_all_the_same(

@@ -191,7 +191,7 @@ def test_the_headings_that_others_link_to_stay() -> None:
 def test_every_verdict_is_explained() -> None:
     told = TROUBLE[TROUBLE.index("## Decisions in the log") :]
     source = (ROOT / "lotus_guard/rules/rulings.py").read_text()
-    verdicts = ("refused", "let through", "not enforced", "narrowed: ", "silenced", "curbed")
+    verdicts = ("refused", "unguarded", "not enforced", "narrowed: ", "silenced", "curbed")
     for verdict in (*verdicts, "put out of the call", "left alone", "valid for ", "may publish "):
         assert verdict in source
         assert f"`{verdict.strip()}" in told or verdict in told

@@ -284,7 +284,7 @@ def test_a_policy_too_long_for_a_push_holds_up_nobody_elses(
         homeserver.new(Event(room_id="!other:s"))
     homeserver.api.run()
     assert [push.room for push in homeserver.api.pushes] == ["!other:s"]
-    assert "too long to be pushed" in caplog.text
+    assert "too long to push" in caplog.text
     homeserver.beat()
     assert homeserver.api.pushes[-1].room is None
 
@@ -538,8 +538,8 @@ def test_what_may_not_be_set_is_logged_and_the_rest_is_set(
     carrying.new(upgrades(new="!nowhere:s"), *POLICIES)
     carrying.api.run()
     assert [each["type"] for each in carrying.api.sent] == [SOURCES_EVENT]
-    assert f"{LIMIT_EVENT} was not carried over to {NEW}: not enough power" in caplog.text
-    assert f"The policies of {ROOM} were not carried over to !nowhere:s" in caplog.text
+    assert f"Could not carry {LIMIT_EVENT} over to {NEW}: not enough power" in caplog.text
+    assert f"Could not carry the policies of {ROOM} over to !nowhere:s" in caplog.text
 
 
 SENSELESS = {"max_users": "two"}

@@ -184,7 +184,7 @@ def test_a_sighup_reloads_and_ends_nobody(tmp_path: Path) -> None:
         until("it has reloaded", lambda: "Reload: " in log.read_text())
         text = log.read_text()
         assert "Reloaded LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE from" in text
-        assert "takes a restart" in text
+        assert "need a restart" in text
         assert "-token" not in text
         guard.terminate()
         assert guard.wait(10.0) in (0, -signal.SIGTERM)

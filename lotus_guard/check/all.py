@@ -135,8 +135,8 @@ def _attempt(name: str, check: Callable[[], Finding]) -> list[Finding]:
 
 
 def _broken(name: str, failure: Exception) -> Finding:
-    seen = f"could not look: {type(failure).__name__}"
-    return warning(name, seen, "report it, with this line")
+    seen = f"the check failed: {type(failure).__name__}"
+    return warning(name, seen, "report this line as a bug")
 
 
 def _of_environment(line: str) -> Finding:

@@ -77,7 +77,7 @@ class Homeservers:
         if not self.hs_token.value:
             return
         if _token_in(request.requestHeaders) is None:
-            self._tell("there was no token in it")
+            self._tell("it had no token")
             raise Problem(401, "M_MISSING_TOKEN", _MISSING)
         if not self.is_ours(request.requestHeaders):
             self._tell("its token is not the hs_token that the guard has")

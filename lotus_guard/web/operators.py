@@ -91,7 +91,7 @@ class OperatorsApp:
         request.setResponseCode(421)
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         return (
-            b"This page is shown under an IP address or localhost only. To open it under a name, "
+            b"This page opens only at an IP address or localhost. To open it at a host name, "
             b"add that name to LOTUS_GUARD_ADMIN_HOSTS.\n"
         )
 

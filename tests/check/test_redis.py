@@ -41,9 +41,9 @@ def nobody(_world: World) -> str:
     ("serve", "scheme", "words"),
     [
         (nobody, "redis", "connection refused"),
-        (lambda world: world.serve(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "redis", "is no Redis"),
+        (lambda world: world.serve(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "redis", "is not a Redis"),
         (lambda world: world.serve(b"+PONG\r\n"), "rediss", "speaks no TLS"),
-        (lambda world: world.serve(abort=True), "redis", "it wants TLS, perhaps"),
+        (lambda world: world.serve(abort=True), "redis", "it may want TLS"),
         (lambda world: world.serve(abort=True), "rediss", "no TLS certificate that can be trusted"),
     ],
     ids=["nobody", "http", "no TLS", "plain breaks off", "TLS breaks off"],

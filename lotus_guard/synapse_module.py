@@ -143,7 +143,7 @@ class LotusGuardModule:
         contents = {name: _content(state, name) for name in self._rules}
         body = write_push(room, contents, rules, changes_power=power)
         if len(body) > MOST_PUSH:
-            logger.warning("The policies of %s are too long to be pushed: they are polled", room)
+            logger.warning("The policies of %s are too long to push; the guard polls them", room)
             body = write_push(room, {}, rules, changes_power=True) if power else body
         self._queue.put_policies(room, body, changes_power=power)
 
@@ -176,14 +176,14 @@ class LotusGuardModule:
             state = await self._api.get_room_state(new, wanted)
             create = state.get((CREATE, ""))
             if create is None or not _succeeds(create, old, sender):
-                logger.warning("%s does not replace %s: no policy is carried over", new, old)
+                logger.warning("%s does not replace %s: not carrying over any policy", new, old)
                 return
             if any((name, "") in state for name in self._rules):
                 return
             for name, content in held.items():
                 await self._set(new, sender, name, content)
         except Exception as error:
-            logger.warning("The policies of %s were not carried over to %s: %s", old, new, error)
+            logger.warning("Could not carry the policies of %s over to %s: %s", old, new, error)
 
     async def _set(self, room: str, sender: str, name: str, content: Mapping[str, Any]) -> None:
         """Set a state event as one of this server's users; logs where they may not."""
@@ -192,7 +192,7 @@ class LotusGuardModule:
             sent = {**event, "content": dict(content)}
             await self._api.create_and_send_event_into_room(sent)
         except SynapseError as error:
-            logger.warning("%s was not carried over to %s: %s", name, room, error.msg)
+            logger.warning("Could not carry %s over to %s: %s", name, room, error.msg)
 
     async def _send_all(self) -> None:
         pause = 1.0
@@ -224,7 +224,7 @@ class LotusGuardModule:
             answer: defer.Deferred[bytes] = readBody(response)
             text = await answer
         except Exception as error:
-            logger.warning("The guard at %s was not told: %s", self._settings.guard_url, error)
+            logger.warning("Could not push to the guard at %s: %s", self._settings.guard_url, error)
             return False
         if response.code != 204:
             logger.warning(
@@ -242,7 +242,7 @@ class LotusGuardModule:
         try:
             self._secret = _secret({"push_secret_path": path}) if path else self._secret
         except ConfigError as error:
-            logger.warning("%s; the last one is used on", error.msg)
+            logger.warning("%s; keeping the last one", error.msg)
 
 
 def _flag(config: Mapping[str, Any], name: str, default: bool) -> bool:
@@ -261,7 +261,7 @@ def _succeeds(create: Any, old: str, user: str) -> bool:
 
 def _guard_url(config: Mapping[str, Any]) -> str:
     url = config.get("guard_url")
-    wrong = url_fault(url) if isinstance(url, str) else "is no text"
+    wrong = url_fault(url) if isinstance(url, str) else "is not a string"
     if not isinstance(url, str) or wrong:
         wanted = "guard_url must be http://host:port of the guard"
         raise ConfigError(f"lotus_guard: {wanted}; it {wrong}")

@@ -88,4 +88,4 @@ async def test_a_push_from_another_time_blames_the_clocks(world: World) -> None:
         (pushes,) = [each for each in ready["dependencies"] if each["name"] == "pushes"]
         assert pushes["state"] == "trouble"
         assert words in pushes["detail"]
-        assert "the clocks of Synapse and the guard are apart" in pushes["detail"]
+        assert "the clocks of Synapse and the guard differ" in pushes["detail"]

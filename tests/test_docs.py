@@ -161,10 +161,26 @@ def test_every_answer_of_our_own_is_explained() -> None:
     assert [part for part in parts if len(part.split()) > 3 and part not in TROUBLE] == []
 
 
+def alerts() -> list[str]:
+    groups = yaml.safe_load((ROOT / "deploy/monitoring/alerts.yml").read_text())["groups"]
+    return [rule["alert"] for group in groups for rule in group["rules"]]
+
+
+def test_every_alert_has_a_section_to_link_to() -> None:
+    sections = TROUBLE[TROUBLE.index("\n## Metrics and alerts\n") :]
+    assert re.findall(r"^### (LotusGuard\w+)$", sections, re.MULTILINE) == alerts()
+
+
+def test_the_headings_that_others_link_to_stay() -> None:
+    parts = ("Synapse", "LiveKit", "lk-jwt-service", "Redis", "State file", "Clients and floods")
+    for part in parts:
+        assert f"\n## {part}\n" in TROUBLE, part
+
+
 def test_every_verdict_is_explained() -> None:
     told = TROUBLE[TROUBLE.index("## Decisions in the log") :]
     source = (ROOT / "lotus_guard/rules/rulings.py").read_text()
-    verdicts = ("refused", "let through", "not enforced", "narrowed: ", "silenced", "curbed")
+    verdicts = ("refused", "unguarded", "not enforced", "narrowed: ", "silenced", "curbed")
     for verdict in (*verdicts, "put out of the call", "left alone", "valid for ", "may publish "):
         assert verdict in source
         assert f"`{verdict.strip()}" in told or verdict in told

@@ -112,7 +112,7 @@ async def test_a_proxy_that_names_nobody_is_told_of_once(world: World, named: bo
             await ask_as(world, "")
     finally:
         globalLogPublisher.removeObserver(observer)
-    lines = [event for event in said if "does not say for whom" in str(event.get("log_format"))]
+    lines = [event for event in said if "does not name its clients" in str(event.get("log_format"))]
     assert len(lines) == (0 if named else 1)
 
 

@@ -284,7 +284,7 @@ def test_a_policy_too_long_for_a_push_holds_up_nobody_elses(
         homeserver.new(Event(room_id="!other:s"))
     homeserver.api.run()
     assert [push.room for push in homeserver.api.pushes] == ["!other:s"]
-    assert "too long to be pushed" in caplog.text
+    assert "too long to push" in caplog.text
     homeserver.beat()
     assert homeserver.api.pushes[-1].room is None
 
@@ -538,8 +538,8 @@ def test_what_may_not_be_set_is_logged_and_the_rest_is_set(
     carrying.new(upgrades(new="!nowhere:s"), *POLICIES)
     carrying.api.run()
     assert [each["type"] for each in carrying.api.sent] == [SOURCES_EVENT]
-    assert f"{LIMIT_EVENT} was not carried over to {NEW}: not enough power" in caplog.text
-    assert f"The policies of {ROOM} were not carried over to !nowhere:s" in caplog.text
+    assert f"Could not carry {LIMIT_EVENT} over to {NEW}: not enough power" in caplog.text
+    assert f"Could not carry the policies of {ROOM} over to !nowhere:s" in caplog.text
 
 
 SENSELESS = {"max_users": "two"}
@@ -615,8 +615,8 @@ def test_where_that_is_not_wanted_nothing_is_refused(module: Any) -> None:
     [
         ({"guard_url": "127.0.0.1:8072"}, "guard_url must be http://host:port"),
         ({"guard_url": None}, "guard_url must be"),
-        ({"guard_url": "http://"}, "names no host"),
-        ({"guard_url": "http://127.0.0.1:x"}, "a port that is none"),
+        ({"guard_url": "http://"}, "has no host"),
+        ({"guard_url": "http://127.0.0.1:x"}, "port that is not valid"),
         ({"guard_url": f"http://me:{SECRET}@127.0.0.1:8072"}, "has a user name"),
         ({"push_secret": "short"}, "must have 16 or more characters"),
         ({"push_secret": None}, "must have 16 or more characters"),

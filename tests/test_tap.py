@@ -132,7 +132,7 @@ def test_an_orderly_end_serves_the_requests_that_are_open(tmp_path: Path) -> Non
             guard.kill()
             log.close()
     text = (tmp_path / "log").read_text()
-    assert "lk-jwt-service did not answer" not in text
+    assert "lk-jwt-service is down" not in text
     assert "Traceback" not in text
 
 
@@ -188,10 +188,10 @@ def test_a_sighup_reloads_and_ends_nobody(tmp_path: Path) -> None:
             done = subprocess.run(reload, env={"MAINPID": str(guard.pid)}, timeout=20, check=False)
             assert done.returncode == 0
             answering(port)
-        until("it has reloaded", lambda: "Reloaded: " in log.read_text())
+        until("it has reloaded", lambda: "Reload: " in log.read_text())
         text = log.read_text()
-        assert "LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE was renewed" in text
-        assert "takes a restart" in text
+        assert "Reloaded LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE from" in text
+        assert "need a restart" in text
         assert "-token" not in text
         guard.terminate()
         assert guard.wait(10.0) in (0, -signal.SIGTERM)
@@ -215,7 +215,7 @@ def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert "already in use" in done.stdout
-    assert "Wanted: LOTUS_GUARD_LISTEN" in done.stdout
+    assert "Fix: set LOTUS_GUARD_LISTEN" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -248,13 +248,13 @@ def test_the_log_is_json_where_it_is_asked_for(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     try:
-        first = next(line for line in process.stdout if "lotus_guard listens on" in line)
+        first = next(line for line in process.stdout if "lotus-guard is ready on" in line)
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=20)
     finally:
         process.kill()
     lines = [json.loads(line) for line in [first, *out.splitlines()]]
-    assert any("lotus_guard listens on" in line["text"] for line in lines)
+    assert any("lotus-guard is ready on" in line["text"] for line in lines)
     assert all({"time", "level", "text"} <= line.keys() for line in lines)
 
 

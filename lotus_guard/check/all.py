@@ -29,6 +29,7 @@ from lotus_guard.check import (
 from lotus_guard.check.context import CheckContext
 from lotus_guard.check.finding import Finding, fault, ok, warning
 from lotus_guard.check.livekit_file import LiveKitFile
+from lotus_guard.enforce.credentials import EXPECTED
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.run.config import Config, Faulty, read_config
 
@@ -85,7 +86,7 @@ def check_offline(
     except Faulty as faulty:
         return OfflineReport([_of_environment(line) for line in faulty.faults], None)
     findings = [
-        ok(ENVIRONMENT, "every variable is as it should be"),
+        ok(ENVIRONMENT, "the configuration is valid"),
         *upstream.check_address(config),
         *guard.check_exposure(config),
         *homeserver_port.check_exposure(config),
@@ -134,10 +135,11 @@ def _attempt(name: str, check: Callable[[], Finding]) -> list[Finding]:
 
 
 def _broken(name: str, failure: Exception) -> Finding:
-    seen = f"could not look: {type(failure).__name__}"
-    return warning(name, seen, "report it, with this line")
+    seen = f"the check failed: {type(failure).__name__}"
+    return warning(name, seen, "report this line as a bug")
 
 
 def _of_environment(line: str) -> Finding:
-    seen, _, wanted = line.partition("; wanted: ")
-    return fault(ENVIRONMENT, seen, f"{line.partition(':')[0]}: {wanted}")
+    seen, _, wanted = line.partition(EXPECTED)
+    name = line.partition(":")[0]
+    return fault(ENVIRONMENT, seen, f"{name}: {wanted}" if wanted else f"correct the name {name}")

@@ -19,7 +19,7 @@ TOKEN, USERS = "application-service-token", "application-service-users"
 POLICIES, MEMBERSHIP, ROOMS = "asked-policies", "asked-membership", "asked-rooms"
 SERVICE, ADMIN = "the application service", "Synapse's admin API"
 REGISTERED = (
-    "its registration must be in the homeserver's configuration, with the same as_token; restart "
+    "list its registration in the homeserver's configuration, with the same as_token, and restart "
     "the homeserver after a change"
 )
 NAMESPACE = "in its registration: namespaces: users: [{regex: '@.*:SERVER', exclusive: false}]"
@@ -33,10 +33,10 @@ async def check_application_service(context: CheckContext) -> list[Finding]:
         own = await _whoami(context, context.config.as_token)
         if not _user_in(own):
             return [_refused(context, own)]
-        taken = ok(TOKEN, f"the homeserver takes the token of {SERVICE} ({_user_in(own)})")
+        taken = ok(TOKEN, f"the homeserver accepts the token of {SERVICE} ({_user_in(own)})")
         return [taken, await _users(context), *_who_is_asked(context)]
     except Outage:
-        return [note(TOKEN, "not looked at: the homeserver does not answer")]
+        return [note(TOKEN, "not checked: the homeserver does not answer")]
 
 
 def _refused(context: CheckContext, answer: HttpAnswer) -> Finding:
@@ -44,17 +44,21 @@ def _refused(context: CheckContext, answer: HttpAnswer) -> Finding:
     if answer.status in (401, 403) and code:
         seen = f"the homeserver does not know the token of {SERVICE} ({answer.status} {code})"
         return _bad(context, TOKEN, seen, REGISTERED)
-    seen = f"the homeserver does not say who {SERVICE} is ({describe_answer(answer)})"
-    return _bad(context, TOKEN, seen, "LOTUS_GUARD_SYNAPSE_URL must lead to the homeserver itself")
+    seen = f"the homeserver does not tell who {SERVICE} is ({describe_answer(answer)})"
+    return _bad(context, TOKEN, seen, "point LOTUS_GUARD_SYNAPSE_URL at the homeserver itself")
 
 
 async def _users(context: CheckContext) -> Finding:
     """Try to act as the user; without one nothing can be tried."""
     if not context.options.user_token:
-        return note(USERS, f"not looked at: whom {SERVICE} may act as", "try --as-user")
+        return note(
+            USERS,
+            f"not checked: it takes a user's token to try whom {SERVICE} may act as",
+            "use --as-user",
+        )
     user = _user_in(await _whoami(context, context.options.user_token))
     if not user:
-        return note(USERS, "not looked at: the homeserver does not know the token of --as-user")
+        return note(USERS, "not checked: the homeserver does not know the --as-user token")
     answer = await _whoami(context, context.config.as_token, user)
     if _user_in(answer) == user:
         return ok(USERS, f"{SERVICE} may act as {user}")
@@ -67,15 +71,15 @@ def _who_is_asked(context: CheckContext) -> list[Finding]:
     """Name who answers what, and what is answered by nobody."""
     has_admin = bool(context.config.synapse_token)
     asked = f"{SERVICE}, then {ADMIN}" if has_admin else f"{SERVICE} alone"
-    ours = "" if has_admin else ", as long as one of our users in the room is known"
+    ours = "" if has_admin else ", where it knows one of this homeserver's users in the room"
     found = [
-        ok(POLICIES, f"policies are read by {asked}{ours}"),
-        ok(MEMBERSHIP, f"who is in a room is asked of {asked}"),
+        ok(POLICIES, f"policies come from {asked}{ours}"),
+        ok(MEMBERSHIP, f"memberships come from {asked}"),
     ]
     if has_admin:
-        return [*found, ok(ROOMS, f"rooms are listed by {ADMIN}")]
-    seen = "nobody lists rooms: whose call began before the guard was there stays unknown"
-    return [*found, note(ROOMS, seen, "on Synapse: LOTUS_GUARD_SYNAPSE_TOKEN as well")]
+        return [*found, ok(ROOMS, f"the list of rooms comes from {ADMIN}")]
+    seen = "no list of rooms: calls that began before the guard started stay unknown"
+    return [*found, note(ROOMS, seen, "on Synapse, set LOTUS_GUARD_SYNAPSE_TOKEN as well")]
 
 
 def _bad(context: CheckContext, name: str, seen: str, wanted: str) -> Finding:

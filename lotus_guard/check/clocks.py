@@ -15,7 +15,7 @@ from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.matrix import VERSIONS_PATH
 
 NAME = "clocks"
-WANTED = "let chrony or systemd-timesyncd set the clocks: `timedatectl set-ntp true` on each host"
+WANTED = "let chrony or systemd-timesyncd set the clocks (`timedatectl set-ntp true` on each host)"
 
 
 async def check_clocks(context: CheckContext) -> list[Finding]:
@@ -30,7 +30,7 @@ async def check_clocks(context: CheckContext) -> list[Finding]:
     skews = await gatherResults(asked, consumeErrors=True)
     known = {name: skew for name, skew in zip(places, skews, strict=True) if skew is not None}
     if not known:
-        return [note(NAME, "not looked at: nobody says what time it is")]
+        return [note(NAME, "not checked: no server told its time")]
     return [judge({"the guard": 0.0, **known})]
 
 
@@ -39,7 +39,7 @@ def judge(ahead: dict[str, float]) -> Finding:
     first, last = min(ahead, key=ahead.__getitem__), max(ahead, key=ahead.__getitem__)
     apart = ahead[last] - ahead[first]
     if apart > MOST_APART:
-        seen = f"the clock of {last} is {apart:.0f} s ahead of that of {first}"
+        seen = f"the clock of {last} is {apart:.0f} s ahead of the clock of {first}"
         return warning(NAME, seen, WANTED)
     return ok(NAME, f"{', '.join(ahead)} agree within {MOST_APART:.0f} s")
 

@@ -16,10 +16,10 @@ PREFIX = "lotus-guard-check"
 """Begins the name of whatever the check makes, and says who it was in others' logs."""
 
 _WORDS = {
-    Reason.REFUSED: "the connection is refused",
+    Reason.REFUSED: "connection refused",
     Reason.DNS: "the host name does not resolve",
-    Reason.TIMEOUT: "there is no answer in time",
-    Reason.RESET: "the connection is broken off",
+    Reason.TIMEOUT: "no answer in time",
+    Reason.RESET: "the connection broke",
     Reason.OVERSIZED: "the answer is too long",
 }
 
@@ -48,10 +48,10 @@ async def request(
 def describe_outage(outage: Outage, url: str) -> str:
     """Why nothing came from an address, in words."""
     if outage.reason in _WORDS:
-        return f"nothing answers at {url}: {outage_in_words(outage)}"
+        return f"no answer from {url}: {outage_in_words(outage)}"
     if urlsplit(url).scheme == "https":
-        return f"no TLS that can be trusted at {url} ({outage.detail})"
-    return f"what answers at {url} does not speak HTTP ({outage.detail})"
+        return f"{url} has no TLS certificate that can be trusted ({outage.detail})"
+    return f"{url} does not speak HTTP ({outage.detail})"
 
 
 def outage_in_words(outage: Outage) -> str:

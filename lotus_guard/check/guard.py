@@ -25,10 +25,10 @@ WORDS = {
     "pushes": "the Synapse module's pushes",
 }
 """How the report names what the guard depends on; what is not here is named as the guard does."""
-START = "start the guard: systemctl start voice-limit-guard"
+START = "start the guard (systemctl start voice-limit-guard)"
 LOOPBACK = "LOTUS_GUARD_ADMIN_LISTEN=tcp:8072:interface=127.0.0.1"
 PUSH_WANTED = (
-    "LOTUS_GUARD_PUSH_SECRET: the very secret of push_secret_path (or push_secret) in the "
+    "set LOTUS_GUARD_PUSH_SECRET to the secret in push_secret_path (or push_secret) of the "
     "module's config in homeserver.yaml"
 )
 
@@ -37,19 +37,19 @@ async def check_guard(context: CheckContext) -> list[Finding]:
     """Ask for the guard where it should listen, then its operators' port."""
     own = listening(context.config.listen)
     if own is None:
-        seen = f"not looked at: {context.config.listen} is no TCP port of its own"
+        seen = f"not checked: {context.config.listen} is not a TCP port of its own"
         return [note(GUARD, seen), *await _check_operators_port(context)]
     try:
         answer = await request(context.http.upstream, "GET", own.url + "/", probe_headers(context))
     except Outage as outage:
         return [
-            fault(GUARD, f"the guard does not run: {describe_outage(outage, own.url)}", START),
-            note(OPERATORS, "not looked at: the guard does not run"),
+            fault(GUARD, f"the guard is not running: {describe_outage(outage, own.url)}", START),
+            note(OPERATORS, "not checked: the guard is not running"),
         ]
     there = ok(GUARD, f"the guard answers at {own.url}")
     if echo_of(answer) is None:
-        seen = f"what answers at {own.url} ({describe_answer(answer)}) is no guard with our secret"
-        wanted = "LOTUS_GUARD_LISTEN, or restart the guard with this environment"
+        seen = f"{own.url} answers {describe_answer(answer)}: not a guard with this secret"
+        wanted = "correct LOTUS_GUARD_LISTEN, or restart the guard with these settings"
         there = fault(GUARD, seen, wanted)
     return [there, *await _check_operators_port(context)]
 
@@ -61,7 +61,7 @@ async def _check_operators_port(context: CheckContext) -> list[Finding]:
     try:
         ready = await read_ready(context)
     except NotThere as why:
-        return [warning(OPERATORS, str(why), f"update or restart the guard, or {LOOPBACK}")]
+        return [warning(OPERATORS, str(why), f"restart the guard, or set {LOOPBACK}")]
     pushes = _pushes(context.config, ready)
     reported = {PUSHES} if pushes.level is Level.FAULT else set[str]()
     return [_health(ready, reported), pushes]
@@ -73,7 +73,7 @@ def check_exposure(config: Config) -> list[Finding]:
     if own is None:
         return []
     if own.is_loopback:
-        return [ok(EXPOSED, "the operators' port is for this machine only")]
+        return [ok(EXPOSED, "only this machine can reach the operators' port")]
     seen = f"other machines can reach the operators' port ({config.admin_listen})"
     return [warning(EXPOSED, seen, LOOPBACK)]
 
@@ -87,8 +87,10 @@ def _health(ready: Ready, reported: AbstractSet[str]) -> Finding:
     }
     if ill:
         said = "; ".join(f"{WORDS.get(n, n)}: {each.get('detail')}" for n, each in ill.items())
-        return warning(OPERATORS, f"the guard is in trouble: {said}", "see docs/troubleshooting.md")
-    return ok(OPERATORS, "the operators' port answers, and the guard is well")
+        return warning(
+            OPERATORS, f"the guard reports trouble: {said}", "see docs/troubleshooting.md"
+        )
+    return ok(OPERATORS, "the operators' port answers, and the guard reports no trouble")
 
 
 def _pushes(config: Config, ready: Ready) -> Finding:
@@ -99,17 +101,16 @@ def _pushes(config: Config, ready: Ready) -> Finding:
         detail = str(ready.states.get("pushes", {}).get("detail"))
         if CLOCKS in detail:
             return fault(
-                PUSHES, f"the Synapse module's pushes are refused: {detail}", CLOCKS_WANTED
+                PUSHES, f"the guard refuses the Synapse module's pushes: {detail}", CLOCKS_WANTED
             )
         why = (
-            "with another secret"
-            if config.push_secret
-            else "and LOTUS_GUARD_PUSH_SECRET is not set"
+            "it has another secret" if config.push_secret else "LOTUS_GUARD_PUSH_SECRET is not set"
         )
-        seen = f"the Synapse module pushes {why}: {ready.refused} refused, the last {age:.0f} s ago"
+        seen = f"the guard refuses the Synapse module's pushes, as {why} "
+        seen += f"({ready.refused} refused, the last {age:.0f} s ago)"
         return fault(PUSHES, seen, PUSH_WANTED)
     if ready.taken:
-        return ok(PUSHES, "the guard takes the Synapse module's pushes")
+        return ok(PUSHES, "the guard accepts the Synapse module's pushes")
     if config.push_secret:
-        return note(PUSHES, "no push has come yet; polling does without the Synapse module")
-    return note(PUSHES, "no Synapse module: policies are polled")
+        return note(PUSHES, "no push has come from the Synapse module yet; the guard polls")
+    return note(PUSHES, "no Synapse module; the guard polls policies")

@@ -26,18 +26,18 @@ SCOPE, URL, BURST = "homeserver-scope", "homeserver-url", "homeserver-burst"
 TRANSPORTS_PATH = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
 BURST_OF = 12
 """So many requests at once are two joins of Element Call; Synapse's default lets ten through."""
-_NOT_ANNOUNCED = "the homeserver announces no call service for which clients ask it"
+_NOT_ANNOUNCED = "the homeserver announces no call service that clients ask through it"
 _ANNOUNCE = (
-    "where they are to: in homeserver.yaml, experimental_features: msc4143_enabled, and "
-    "matrix_rtc: transports"
+    "to let them: in homeserver.yaml, experimental_features: msc4143_enabled, and matrix_rtc: "
+    "transports"
 )
 _ONE_REGISTRATION = (
-    "one registration for Synapse, lk-jwt-service and the guard; after a new hs_token restart all "
-    "three"
+    "give Synapse, lk-jwt-service and the guard one registration, and restart all three after "
+    "changing hs_token"
 )
-_AS_SERVICE = "lk-jwt-service: 0.8 or later, with LIVEKIT_AS_REGISTRATION_FILE"
+_AS_SERVICE = "run lk-jwt-service 0.8 or later, with LIVEKIT_AS_REGISTRATION_FILE"
 _TO_GUARD = (
-    "in lk-jwt-service's registration: io.element.msc4512.proxy_url leads to the guard's "
+    "in lk-jwt-service's registration, point io.element.msc4512.proxy_url at the guard's "
     "LOTUS_GUARD_HOMESERVER_LISTEN (docs/homeserver.md); then restart Synapse"
 )
 _PREFIXED = (
@@ -49,8 +49,8 @@ _SCOPED = (
     'is_joined"]; in homeserver.yaml: experimental_features: msc4502_enabled; else lk-jwt-service: '
     "its address of the homeserver, and its as_token"
 )
-_SAME_URL = "lk-jwt-service: LIVEKIT_URL as the homeserver announces it, to the letter"
-_UP = "in the registration: io.element.msc4512.proxy_url, and what listens there"
+_SAME_URL = "set lk-jwt-service's LIVEKIT_URL exactly as the homeserver announces it"
+_UP = "correct io.element.msc4512.proxy_url in the registration, or start what listens there"
 _MORE = "in homeserver.yaml: rc_message: {per_second: 5, burst_count: 50}, or more"
 
 
@@ -94,8 +94,8 @@ async def check_homeserver(context: CheckContext) -> list[Finding]:
     try:
         transports = await asker.get(TRANSPORTS_PATH)
         if transports.status != 200 and not _is_unknown(transports):
-            seen = "not looked at: the homeserver does not say where calls are"
-            return [note(WAY, f"{seen} ({describe_answer(transports)})", "try --as-user")]
+            seen = "not checked: the homeserver does not tell where calls are"
+            return [note(WAY, f"{seen} ({describe_answer(transports)})", "use --as-user")]
         announced = _announced(transports)
         way = _way(await asker.probe(), bool(announced))
         if announced:
@@ -103,13 +103,13 @@ async def check_homeserver(context: CheckContext) -> list[Finding]:
         is_wanted = context.config.homeserver_listen
         return [way, note(ANNOUNCED, _NOT_ANNOUNCED, _ANNOUNCE)] if is_wanted else [way]
     except Outage:
-        return [note(WAY, "not looked at: Synapse does not answer")]
+        return [note(WAY, "not checked: Synapse does not answer")]
 
 
 async def _as_user(asker: _Asker, url: str) -> list[Finding]:
     """Ask for a token, which is for a user to do."""
     if not asker.is_user:
-        return [note(name, "not looked at: no --as-user was given") for name in (SCOPE, URL, BURST)]
+        return [note(name, "not checked: no --as-user was given") for name in (SCOPE, URL, BURST)]
     return [*_judged(await _a_token(asker, url)), await _burst(asker)]
 
 
@@ -130,23 +130,29 @@ def _way(answer: HttpAnswer, is_announced: bool) -> Finding:
     """Judge by who answers a probe: a guard of ours echoes it."""
     said = f"({answer.status} {errcode_of(answer)})"
     if echo_of(answer):
-        return ok(WAY, "what the homeserver hands on reaches the guard")
+        return ok(WAY, "token requests that the homeserver forwards reach the guard")
     if answer.status == 404 and DECISION_FIELD in fields_of(answer):
-        seen = "the homeserver hands requests for tokens on to the guard's public port"
-        return fault(WAY, f"{seen}, which serves none {said}", _TO_GUARD)
+        seen = "the homeserver forwards token requests to the guard's public port, which does not"
+        return fault(WAY, f"{seen} serve them {said}", _TO_GUARD)
     if _is_unknown(answer):
         if not is_announced:
-            return ok(WAY, "the homeserver hands no requests for tokens on, and announces none")
-        return fault(WAY, f"the homeserver hands no requests for tokens on {said}", _PREFIXED)
+            return ok(
+                WAY, "the homeserver forwards no token requests, and announces no call service"
+            )
+        return fault(
+            WAY,
+            f"the homeserver announces a call service, but forwards no token requests {said}",
+            _PREFIXED,
+        )
     if answer.status == 401 and "homeserver" in str(fields_of(answer).get("error")):
-        seen = "whoever the homeserver hands requests on to does not take its hs_token"
+        seen = "the service that the homeserver forwards to does not accept its hs_token"
         return fault(WAY, f"{seen} {said}", _ONE_REGISTRATION)
     if answer.status in (500, 502, 504):
-        seen = f"nobody answers where the homeserver hands requests on ({describe_answer(answer)})"
+        seen = f"nothing answers where the homeserver forwards requests ({describe_answer(answer)})"
         return fault(WAY, seen, _UP)
     if answer.status in (401, 403, 429):
-        return note(WAY, f"not looked at: the homeserver refuses the request {said}")
-    seen = "calls go past the guard: the homeserver hands requests for tokens on to another service"
+        return note(WAY, f"not checked: the homeserver refuses the request {said}")
+    seen = "calls bypass the guard: the homeserver forwards token requests to another service"
     return fault(WAY, f"{seen} {said}", _TO_GUARD)
 
 
@@ -161,14 +167,14 @@ def _judged(answer: HttpAnswer) -> list[Finding]:
     if answer.status == 403:
         return [
             ok(SCOPE, "lk-jwt-service may ask the homeserver who is in a room"),
-            ok(URL, "lk-jwt-service knows its LiveKit by the announced address"),
+            ok(URL, "lk-jwt-service knows LiveKit by the announced address"),
         ]
-    unseen = [note(name, f"not looked at: {said}") for name in (SCOPE, URL)]
+    unseen = [note(name, f"not checked: {said}") for name in (SCOPE, URL)]
     if answer.status == 404:
-        seen = "lk-jwt-service serves no homeserver: nobody gets a token by theirs"
+        seen = "lk-jwt-service does not serve homeservers: nobody gets a token through theirs"
         return [fault(SERVICE, f"{seen} ({said})", _AS_SERVICE), *unseen]
     if answer.status == 401:
-        seen = "lk-jwt-service does not take the homeserver's hs_token: nobody gets a token"
+        seen = "lk-jwt-service does not accept the homeserver's hs_token: nobody gets a token"
         return [fault(SERVICE, f"{seen} ({said})", _ONE_REGISTRATION), *unseen]
     if answer.status == 502:
         seen = "lk-jwt-service cannot ask the homeserver who is in a room: nobody gets a token"
@@ -184,8 +190,8 @@ async def _burst(asker: _Asker) -> Finding:
     answers = await gatherResults([ensureDeferred(asker.probe()) for _ in range(BURST_OF)])
     late = sum(answer.status == 429 for answer in answers)
     if late:
-        seen = f"the homeserver refuses {late} of {BURST_OF} requests for tokens at once (429)"
-        return warning(BURST, f"{seen}: who joins twice in a row waits", _MORE)
+        seen = f"the homeserver refuses {late} of {BURST_OF} simultaneous token requests (429)"
+        return warning(BURST, f"{seen}: somebody who joins twice in a row has to wait", _MORE)
     if not all(map(echo_of, answers)):
-        return note(BURST, "not looked at: not all requests reach the guard")
-    return ok(BURST, f"the homeserver takes {BURST_OF} requests for tokens at once")
+        return note(BURST, "not checked: not all requests reach the guard")
+    return ok(BURST, f"the homeserver accepts {BURST_OF} simultaneous token requests")

@@ -14,9 +14,9 @@ from lotus_guard.run.address import listening
 from lotus_guard.run.config import Config
 
 PORT, TOKEN = "homeserver-port", "homeserver-token"
-_CLOSED = "LOTUS_GUARD_HOMESERVER_LISTEN=tcp:8069:interface=127.0.0.1, or a private address"
-_KNOWN = "LIVEKIT_AS_REGISTRATION_FILE: lk-jwt-service's registration (docs/homeserver.md)"
-_OPEN = "restart the guard; under systemd the socket unit must have this address too"
+_CLOSED = "set LOTUS_GUARD_HOMESERVER_LISTEN=tcp:8069:interface=127.0.0.1, or a private address"
+_KNOWN = "set LIVEKIT_AS_REGISTRATION_FILE to lk-jwt-service's registration (docs/homeserver.md)"
+_OPEN = "restart the guard; under systemd, give the socket unit this address too"
 
 
 def check_exposure(config: Config) -> list[Finding]:
@@ -25,9 +25,15 @@ def check_exposure(config: Config) -> list[Finding]:
     if own is None:
         return []
     if own.is_private:
-        return [ok(PORT, "the homeserver's port is for this machine or a private network only")]
+        return [ok(PORT, "only this machine or a private network can reach the homeserver's port")]
     seen = f"strangers can reach the homeserver's port ({config.homeserver_listen})"
-    return [warning(PORT, f"{seen}: only its token keeps them from asking for others", _CLOSED)]
+    return [
+        warning(
+            PORT,
+            f"{seen}: only its token keeps them from asking for other people's tokens",
+            _CLOSED,
+        )
+    ]
 
 
 async def check_believed(context: CheckContext) -> list[Finding]:
@@ -45,15 +51,15 @@ async def check_believed(context: CheckContext) -> list[Finding]:
     except Outage as outage:
         return [fault(PORT, f"{describe_outage(outage, own.url)}, the homeserver's port", _OPEN)]
     if answer.status == 401:
-        return [ok(TOKEN, "the guard lets nobody ask without the homeserver's token")]
+        return [ok(TOKEN, "the guard refuses requests without the homeserver's token")]
     if echo_of(answer) is None:
-        seen = f"at {own.url} is no guard with our secret ({describe_answer(answer)})"
+        seen = f"{own.url} answers {describe_answer(answer)}: not a guard with this secret"
         return [fault(PORT, seen, _OPEN)]
-    seen = "the guard does not know the homeserver's token: whoever reaches the port may ask"
+    seen = "the guard does not know the homeserver's token: anybody who reaches the port may ask"
     return [(warning if own.is_private else fault)(TOKEN, seen, _KNOWN)]
 
 
 def _known(config: Config) -> Finding:
     if config.credentials.hs_token.value:
-        return ok(TOKEN, "the guard is told the homeserver's token")
-    return note(TOKEN, "not looked at: the homeserver's port is no TCP port", _KNOWN)
+        return ok(TOKEN, "the guard knows the homeserver's token")
+    return note(TOKEN, "not checked: the homeserver's port is not a TCP port", _KNOWN)

@@ -14,11 +14,13 @@ from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.http import HttpAnswer
 
 API, KEY, AUTO_CREATE = "livekit", "livekit-key", "auto-create"
-WANTED = "LOTUS_GUARD_LIVEKIT_URL=http://127.0.0.1:7880 (LiveKit itself, not the proxy before it)"
-SAME_KEY = (
-    "LIVEKIT_KEY and LIVEKIT_SECRET (or LIVEKIT_KEY_FILE): a pair from `keys` in livekit.yaml"
+WANTED = (
+    "set LOTUS_GUARD_LIVEKIT_URL=http://127.0.0.1:7880 (LiveKit itself, not the proxy before it)"
 )
-NO_AUTO_CREATE = "in livekit.yaml: room: {auto_create: false}"
+SAME_KEY = (
+    "set LIVEKIT_KEY and LIVEKIT_SECRET (or LIVEKIT_KEY_FILE) to a pair from `keys` in livekit.yaml"
+)
+NO_AUTO_CREATE = "in livekit.yaml, set room: {auto_create: false}"
 
 
 async def check_api(context: CheckContext) -> list[Finding]:
@@ -31,14 +33,14 @@ async def check_api(context: CheckContext) -> list[Finding]:
     if _refuses_token(answer):
         return [
             ok(API, f"LiveKit's API answers at {base}"),
-            fault(KEY, "LiveKit does not know LIVEKIT_KEY, or not with this secret", SAME_KEY),
+            fault(KEY, "LiveKit does not know LIVEKIT_KEY, or has another secret for it", SAME_KEY),
         ]
     if answer.status != 200 or "rooms" not in fields_of(answer):
-        seen = f"{base} answers {describe_answer(answer)} to /twirp/…: that is not LiveKit's API"
+        seen = f"{base} answers {describe_answer(answer)} to /twirp/…: not LiveKit's API"
         return [fault(API, seen, WANTED)]
     return [
         ok(API, f"LiveKit's API answers at {base}"),
-        ok(KEY, "LiveKit takes what our key and secret sign"),
+        ok(KEY, "LiveKit accepts LIVEKIT_KEY and LIVEKIT_SECRET"),
     ]
 
 
@@ -60,11 +62,11 @@ async def check_auto_create(context: CheckContext) -> list[Finding]:
     if makes is None and file is not None:
         makes, where = file.auto_create, file.path
     if makes is None:
-        return [note(AUTO_CREATE, "not looked at: LiveKit does not say what a join would do")]
+        return [note(AUTO_CREATE, "not checked: LiveKit does not tell what a join would do")]
     if makes:
-        seen = f"{where} makes a room for whoever joins: room.auto_create is on"
+        seen = f"{where} creates a room for anybody who joins: room.auto_create is on"
         return [warning(AUTO_CREATE, seen, NO_AUTO_CREATE)]
-    return [ok(AUTO_CREATE, f"{where} makes no room for whoever merely joins")]
+    return [ok(AUTO_CREATE, f"{where} creates no room when somebody just joins")]
 
 
 def _would_make(answer: HttpAnswer) -> bool | None:

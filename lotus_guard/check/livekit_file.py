@@ -38,9 +38,9 @@ def read_livekit_file(path: Path) -> LiveKitFile:
         why = getattr(error, "strerror", None) or "not a text file"
         raise UnusableFile(f"cannot read {path} ({why})") from None
     except yaml.YAMLError:
-        raise UnusableFile(f"{path} is no YAML") from None
+        raise UnusableFile(f"{path} is not YAML") from None
     if not isinstance(fields, dict):
-        raise UnusableFile(f"{path} holds no settings")
+        raise UnusableFile(f"{path} has no settings in it")
     room, webhook, keys = (part_of(fields, name) for name in ("room", "webhook", "keys"))
     urls = webhook.get("urls")
     return LiveKitFile(
@@ -54,15 +54,15 @@ def read_livekit_file(path: Path) -> LiveKitFile:
 
 def unusable(why: UnusableFile) -> Finding:
     """The finding on a file that is of no use."""
-    return warning(NAME, str(why), "--livekit-config: LiveKit's livekit.yaml")
+    return warning(NAME, str(why), "point --livekit-config at LiveKit's livekit.yaml")
 
 
 def check_file(file: LiveKitFile, key: str, secret: str) -> Finding:
     """Compare the file's keys with ours; asks nobody."""
     if not file.keys:
-        return note(NAME, f"{file.path} was read; its keys are elsewhere")
+        return note(NAME, f"{file.path} has no keys in it, they are elsewhere")
     if file.keys.get(key) != secret:
         seen = f"{file.path} has another secret for LIVEKIT_KEY, or does not have that key"
-        wanted = "LIVEKIT_KEY and LIVEKIT_SECRET: a pair from `keys` in that file"
+        wanted = "set LIVEKIT_KEY and LIVEKIT_SECRET to a pair from `keys` in that file"
         return fault(NAME, seen, wanted)
-    return ok(NAME, f"{file.path} was read; it has our key and secret")
+    return ok(NAME, f"{file.path} has LIVEKIT_KEY with this secret")

@@ -11,10 +11,10 @@ from lotus_guard.enforce.ports import Outage
 from lotus_guard.neighbours.openid import UNKNOWN, USERINFO
 
 NAME = "panel-openid"
-LOST = "so moderators do not see in the panel who is in a call"
+LOST = "so the panel can't show moderators who is in a call"
 WANTED = (
-    "LOTUS_GUARD_OPENID_URL: the address of a listener that has openid or federation among its "
-    "resources; or LOTUS_GUARD_PANEL=off"
+    "set LOTUS_GUARD_OPENID_URL to a listener that has openid or federation among its resources, "
+    "or LOTUS_GUARD_PANEL=off"
 )
 
 
@@ -29,9 +29,9 @@ async def check_openid(context: CheckContext) -> list[Finding]:
         answer = await request(context.http.synapse, "GET", url)
     except Outage as outage:
         if base == config.synapse_url:  # which is another finding
-            return [note(NAME, "not looked at: the homeserver does not answer")]
+            return [note(NAME, "not checked: the homeserver does not answer")]
         return [warning(NAME, f"{describe_outage(outage, base)}, {LOST}", WANTED)]
     if answer.status in (401, 403) and errcode_of(answer) in UNKNOWN:
-        return [ok(NAME, "the homeserver says whose an OpenID token is")]
-    seen = f"{base} answers openid/userinfo with {describe_answer(answer)}, {LOST}"
+        return [ok(NAME, "the homeserver tells who an OpenID token belongs to")]
+    seen = f"{base} answers {describe_answer(answer)} to openid/userinfo, {LOST}"
     return [warning(NAME, seen, WANTED)]

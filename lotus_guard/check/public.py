@@ -29,16 +29,16 @@ ROUTE, ENDPOINTS = "public-route", "public-endpoints"
 SLASHES, CORS = "public-slashes", "public-cors"
 PATHS = ("/get_token", "/sfu/get", "/delegate_delayed_leave")
 ORIGIN = "https://lotus-guard-check.invalid"
-TO_GUARD = "in the proxy: send this address to the guard (nginx: proxy_pass {}/;)"
-ALL_PATHS = f"in the proxy: send {', '.join(PATHS)} to the guard, best all of the prefix"
-DOWN = "not looked at: lk-jwt-service does not answer the guard"
+TO_GUARD = "let the proxy send this address to the guard (nginx: proxy_pass {}/;)"
+ALL_PATHS = f"let the proxy send {', '.join(PATHS)} to the guard, best the whole prefix"
+DOWN = "not checked: lk-jwt-service does not answer the guard"
 MERGE = (
-    "merge slashes in the proxy (nginx: merge_slashes on), or take the slash off the end of "
+    "merge slashes in the proxy (nginx: merge_slashes on), or remove the slash at the end of "
     "livekit_service_url in .well-known/matrix/client"
 )
 ONCE = (
-    "let the guard alone set CORS headers: take add_header, header or hide lines for "
-    "Access-Control-* out of the proxy, and let OPTIONS through to the guard"
+    "let only the guard set CORS headers: remove add_header, header or hide lines for "
+    "Access-Control-* from the proxy, and let OPTIONS through to the guard"
 )
 PREFLIGHT = {
     "Origin": ORIGIN,
@@ -71,7 +71,7 @@ async def check_public_address(context: CheckContext) -> list[Finding]:
     base = context.options.public_url.rstrip("/")
     if not base:
         names = (ROUTE, PREFIX, ENDPOINTS, SLASHES, CORS, CLIENT)
-        return [note(name, "not looked at: no --public-url was given") for name in names]
+        return [note(name, "not checked: no --public-url was given") for name in names]
     probes = await _all(context, PATHS, ["POST"], probe_headers(context))
     outage = next((each.came for each in probes if isinstance(each.came, Outage)), None)
     if outage:
@@ -85,7 +85,7 @@ async def check_public_address(context: CheckContext) -> list[Finding]:
     prefix = judge_paths(urlsplit(base).path, targets, context.guard_url)
     found = [ok(ROUTE, f"{base} leads to the guard"), prefix, _endpoints(base, answers, echoes)]
     if prefix.level is Level.FAULT:
-        later = "not looked at: the paths do not arrive as they should"
+        later = "not checked: the paths do not arrive correctly"
         return [*found, *(note(name, later) for name in (SLASHES, CORS, CLIENT))]
     routed = [path for path in PATHS if path in echoes]
     cors = await _cors(context, routed, answers)
@@ -120,9 +120,11 @@ async def _exchange(
 def _other(base: str, answers: Mapping[str, HttpAnswer]) -> str:
     codes = {errcode_of(answer) for answer in answers.values()}
     if codes & {"M_NOT_JSON", "M_BAD_JSON"}:
-        return f"{base} leads to lk-jwt-service past the guard (or the proxy drops our probe)"
+        return (
+            f"{base} leads to lk-jwt-service and bypasses the guard (or the proxy drops the probe)"
+        )
     said = ", ".join(sorted({describe_answer(answer) for answer in answers.values()}))
-    return f"{base} does not lead to a guard with our secret: it answers {said}"
+    return f"{base} does not lead to a guard with this secret: it answers {said}"
 
 
 def _endpoints(
@@ -184,13 +186,13 @@ async def _cors(
             wrong.setdefault(said, []).append(path)
     for each in asked:
         if isinstance(each.came, Outage):
-            return warning(CORS, describe_outage(each.came, each.path), "look again")
+            return warning(CORS, describe_outage(each.came, each.path), "run the check again")
         for said in _refused_by_browsers(each.method, each.came):
             wrong.setdefault(said, []).append(each.path)
     if wrong:
         seen = "; ".join(_at(said, which, paths) for said, which in wrong.items())
-        return fault(CORS, f"browsers will not take it: {seen}", ONCE)
-    return ok(CORS, "answers, refusals and preflights have their CORS headers once")
+        return fault(CORS, f"browsers reject the answers: {seen}", ONCE)
+    return ok(CORS, "answers, refusals and preflights have each CORS header once")
 
 
 def _at(said: str, which: list[str], all_of_them: list[str]) -> str:
@@ -206,7 +208,7 @@ def _refused_by_browsers(method: str, answer: HttpAnswer) -> list[str]:
 async def _client(context: CheckContext, path: str) -> Finding:
     (asked,) = await _all(context, [path], ["POST"], {**probe_headers(context), **LIES})
     if isinstance(asked.came, Outage):
-        return warning(CLIENT, describe_outage(asked.came, path), "look again")
+        return warning(CLIENT, describe_outage(asked.came, path), "run the check again")
     return judge_client(context, echo_of(asked.came) or {})
 
 
@@ -217,14 +219,14 @@ def _origins(what: str, answer: HttpAnswer) -> list[str]:
     if len(values) > 1:
         return [f"{what} has Access-Control-Allow-Origin {len(values)} times"]
     if values[0] not in ("*", ORIGIN):
-        return [f"{what} is for {values[0]} only (Access-Control-Allow-Origin)"]
+        return [f"{what} allows {values[0]} only (Access-Control-Allow-Origin)"]
     return []
 
 
 def _allowances(preflight: HttpAnswer) -> list[str]:
     wrong = []
     if not 200 <= preflight.status < 300:
-        wrong.append(f"OPTIONS is answered by {preflight.status}")
+        wrong.append(f"OPTIONS gets {preflight.status}")
     # POST needs no allowance, it is a safelisted method (fetch standard); JSON's Content-Type does.
     allowed = [value.lower() for value in _values(preflight, "Access-Control-Allow-Headers")]
     if not {"content-type", "*"} & set(allowed):

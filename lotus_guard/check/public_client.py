@@ -21,12 +21,12 @@ FAKE = "192.0.2.77"
 """An address for documentation (RFC 5737): no client's."""
 LIES = {"X-Real-IP": FAKE, "X-Forwarded-For": FAKE}
 NAME_THEM = (
-    "in the proxy: set X-Real-IP or X-Forwarded-For to the address that connects (nginx: "
+    "let the proxy set X-Real-IP or X-Forwarded-For to the address that connects (nginx: "
     "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; HAProxy: option forwardfor)"
 )
 APPEND = (
-    "in each proxy: append to X-Forwarded-For (nginx: proxy_set_header X-Forwarded-For "
-    "$proxy_add_x_forwarded_for;), and let no inner one set X-Real-IP to something else"
+    "let each proxy append to X-Forwarded-For (nginx: proxy_set_header X-Forwarded-For "
+    "$proxy_add_x_forwarded_for;), and no inner one set X-Real-IP to something else"
 )
 TRUSTED = "LOTUS_GUARD_TRUSTED_PROXIES"
 
@@ -73,7 +73,7 @@ def judge_client(context: CheckContext, echo: Mapping[str, Any]) -> Finding:
     """Judge whom the guard takes for whom."""
     arrival = read_arrival(echo)
     if arrival is None:
-        return note(CLIENT, "not looked at: an older guard runs", "restart the guard")
+        return note(CLIENT, "not checked: an older guard runs", "restart the guard")
     return _Judge(context, arrival).finding()
 
 
@@ -94,7 +94,7 @@ class _Judge:
         unknown = [each for each in proxies if not self.origins.is_proxy(each)]
         if unknown:
             seen = (
-                f"{len(self.arrival.written)} proxies in a row, and {unknown[-1]} is none of "
+                f"{len(self.arrival.written)} proxies in a row, and {unknown[-1]} is not in "
                 f"{TRUSTED}: all clients behind it count as one"
             )
             return warning(CLIENT, seen, self._trust(unknown))
@@ -102,22 +102,20 @@ class _Judge:
 
     def _by_an_unknown_peer(self) -> Finding:
         if not self.arrival.has_names and self._is_direct():
-            return ok(CLIENT, "no proxy is before the guard: it sees for itself which client it is")
+            return ok(CLIENT, "no proxy is in front of the guard: it sees clients' own addresses")
         peer = self.arrival.peer
-        seen = f"the proxy at {peer} is none of {TRUSTED}: all clients behind it count as one"
+        seen = f"the proxy at {peer} is not in {TRUSTED}: all clients behind it count as one"
         return warning(CLIENT, seen, self._trust([peer]))
 
     def _by_trusted_proxies(self) -> Finding:
         arrival = self.arrival
         if arrival.is_crowd:
-            seen = (
-                "the proxy does not say for whom it asks: all clients share one part of the guard"
-            )
+            seen = "the proxy does not name its clients: they all share one rate limit"
             return warning(CLIENT, seen, NAME_THEM)
         if not arrival.has_names:
             seen = (
-                "a client can pass for any other: X-Real-IP and X-Forwarded-For arrive as they "
-                "were sent"
+                "a client can pass for any other: X-Real-IP and X-Forwarded-For arrive as the "
+                "client sent them"
             )
             return warning(CLIENT, seen, NAME_THEM)
         if self._is_contradicted():
@@ -125,12 +123,12 @@ class _Judge:
             return warning(CLIENT, seen, APPEND)
         if self._is_overwritten():
             seen = (
-                f"the guard takes this check for {self._as_seen()}, which is none of this "
+                f"the guard takes this check for {self._as_seen()}, which is not one of this "
                 "machine's addresses: if it is a proxy's, the inner proxy overwrites what the "
                 "outer one wrote, and all clients count as one"
             )
             return warning(CLIENT, seen, APPEND)
-        return ok(CLIENT, f"the guard is told which client it is ({self._as_seen()})")
+        return ok(CLIENT, f"the proxy names the client ({self._as_seen()})")
 
     def _is_contradicted(self) -> bool:
         """Whether the proxies contradict each other; what a client sends does no harm."""

@@ -13,7 +13,7 @@ from lotus_guard.neighbours.http import HttpAnswer
 
 NAME = "public-panel"
 PATH = "/panel/"
-UNFRAMED = "in the proxy: for /panel/ no X-Frame-Options, and no frame-ancestors"
+UNFRAMED = "let the proxy set neither X-Frame-Options nor frame-ancestors for /panel/"
 
 
 async def check_public_panel(context: CheckContext) -> list[Finding]:
@@ -22,7 +22,7 @@ async def check_public_panel(context: CheckContext) -> list[Finding]:
     if not context.config.panel:
         return []
     if not base:
-        return [note(NAME, "not looked at: no --public-url was given")]
+        return [note(NAME, "not checked: no --public-url was given")]
     url = base + PATH
     try:
         probed = await request(context.http.upstream, "GET", url, probe_headers(context))
@@ -35,14 +35,14 @@ async def check_public_panel(context: CheckContext) -> list[Finding]:
     if page.status != 200:
         return [_not_there(context, url, describe_answer(page))]
     if _forbids_frames(page):
-        seen = f"a proxy forbids to frame {url}, so no client shows it as a widget"
+        seen = f"a proxy forbids framing {url}, so no client shows it as a widget"
         return [warning(NAME, seen, UNFRAMED)]
     return [ok(NAME, f"moderators find the panel at {url}")]
 
 
 def _not_there(context: CheckContext, url: str, said: str) -> Finding:
     line = f"location {PATH} {{ proxy_pass {context.guard_url}; }}"
-    wanted = f"in the proxy: send {PATH} to the guard (nginx: {line})"
+    wanted = f"let the proxy send {PATH} to the guard (nginx: {line})"
     return note(NAME, f"the panel is not at {url} ({said})", wanted)
 
 

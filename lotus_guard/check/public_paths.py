@@ -42,13 +42,13 @@ def judge_paths(prefix: str, targets: Mapping[str, str], guard: str) -> Finding:
     ]
     found = [each for each in all_of_them if not each.is_served] or all_of_them
     if not found:
-        return ok(NAME, "paths arrive as they should")
+        return ok(NAME, "paths arrive unchanged")
     seen = "; ".join(
         f"{', '.join(f'{each.path} arrives as {each.target}' for each in group)}: {group[0].why}"
         for group in _grouped(found, "why")
     )
     wanted = "; ".join(
-        f"in the proxy: {group[0].wanted} "
+        f"in the proxy, {group[0].wanted} "
         f"(nginx: {' '.join(dict.fromkeys(each.line for each in group))}{group[0].others})"
         for group in _grouped(found, "wanted")
     )
@@ -67,23 +67,21 @@ def _altered(prefix: str, path: str, target: str, guard: str) -> AlteredPath:
     line = f"location {prefix}/ {{ proxy_pass {guard}/; }}"
     others = f"; Caddy: handle_path {prefix}/*; Traefik: stripPrefix {prefix}" if prefix else ""
     if f"/{bare}" == path:
-        why = "a slash too many, which the guard takes off; without the guard it would be lost"
-        behind = "one slash less behind the port"
-        wanted = "a slash at the end of the location, as proxy_pass has one" if prefix else behind
+        why = "one slash too many; the guard removes it, lk-jwt-service alone would not serve it"
+        behind = "remove one slash behind the port"
+        wanted = "end the location with a slash, as proxy_pass does" if prefix else behind
         return AlteredPath(path, target, why, wanted, line, others, is_served=True)
     if path.endswith(bare):
         # A location for one path, and a slash behind the port in its place.
-        wanted = (
-            "behind the port what the location ends in" if prefix else "no slash behind the port"
-        )
+        wanted = "repeat the path behind the port" if prefix else "remove the slash behind the port"
         line = f"location {asked} {{ proxy_pass {guard}{path if prefix else ''}; }}"
         return AlteredPath(path, target, "the path is cut off", wanted, line)
-    both = "take the whole prefix off, with a slash at the end of location and proxy_pass"
+    both = "remove the whole prefix, with a slash at the end of location and proxy_pass"
     if asked.endswith(bare):
-        part = "the prefix is not" if target == asked else "only a part of the prefix is"
-        return AlteredPath(path, target, f"{part} taken off", both, line, others)
+        part = "the prefix is not" if target == asked else "only part of the prefix is"
+        return AlteredPath(path, target, f"{part} removed", both, line, others)
     if target.endswith(path.lstrip("/")):
         head = target.removesuffix(path.lstrip("/"))
-        nothing = "nothing but a slash behind the port"
-        return AlteredPath(path, target, f"{head} stands before it", nothing, line)
-    return AlteredPath(path, target, "nothing is there", both, line, others)
+        nothing = "leave only a slash behind the port"
+        return AlteredPath(path, target, f"{head} is in front of it", nothing, line)
+    return AlteredPath(path, target, "that is no path of the guard's", both, line, others)

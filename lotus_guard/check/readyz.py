@@ -45,10 +45,10 @@ async def read_ready(context: CheckContext) -> Ready:
     except Outage as outage:
         raise NotThere(describe_outage(outage, own.url)) from None
     if answer.status == 404:
-        raise NotThere(f"an older guard serves {own.url}: it has no /readyz")
+        raise NotThere(f"an older guard runs at {own.url}: it has no /readyz")
     fields = fields_of(answer)
     if answer.status != 200 or "webhooks" not in fields:
-        raise NotThere(f"{own.url}/readyz answers {describe_answer(answer)}, as no guard does")
+        raise NotThere(f"{own.url}/readyz answers {describe_answer(answer)}: not a guard")
     webhooks, pushes = part_of(fields, "webhooks"), part_of(fields, "pushes")
     age = pushes.get("refused_age")
     listed = fields.get("dependencies")
@@ -70,7 +70,7 @@ def no_port(config: Config) -> str:
     """Why there is no operators' port to ask."""
     if not config.admin_listen:
         return "there is no operators' port: LOTUS_GUARD_ADMIN_LISTEN is empty"
-    return f"the operators' port {config.admin_listen} is no TCP port of its own"
+    return f"the operators' port {config.admin_listen} is not a TCP port of its own"
 
 
 def _count(fields: Mapping[str, Any], name: str) -> int:

@@ -29,11 +29,11 @@ OLDEST = (6, 2)
 """What the guard uses (XRANGE without its first entry, XTRIM MINID) came with Redis 6.2."""
 SLOW_SECONDS = 0.1
 SECONDS = 3.0
-RUNS = "the address of a Redis that runs"
-PASSWORD = "its user and password, or LOTUS_GUARD_REDIS_PASSWORD_FROM_FILE"  # noqa: S105  (none)
-NO_TLS = "redis:// in place of rediss://, or the tls-port of that Redis"
-TLS = "rediss:// in place of redis://, or the plain port of that Redis"
-TRUST = "?ca= with the file of the authority that signed its certificate, and the host in it"
+RUNS = "set it to the address of a running Redis"
+PASSWORD = "give it Redis' user and password, or set LOTUS_GUARD_REDIS_PASSWORD_FROM_FILE"  # noqa: S105  (none)
+NO_TLS = "use redis:// instead of rediss://, or the tls-port of that Redis"
+TLS = "use rediss:// instead of redis://, or the plain port of that Redis"
+TRUST = "add ?ca= with the file of the authority that signed its certificate, which names the host"
 
 
 async def check_redis(context: CheckContext) -> list[Finding]:
@@ -68,30 +68,30 @@ async def _ask(redis: Redis, address: RedisAddress, clock: Any) -> Finding:
         except Outage:
             await deferLater(clock, 0.2, lambda: None)
     if redis.refusal:
-        return _fault(f"Redis at {address} refuses us: {redis.refusal}", PASSWORD)
+        return _fault(f"Redis at {address} refuses the login: {redis.refusal}", PASSWORD)
     return await _instead(address, clock)
 
 
 def _fault(seen: str, wanted: str) -> Finding:
-    return fault(NAME, seen, f"LOTUS_GUARD_STATE: {wanted} (calls go on without it)")
+    return fault(NAME, seen, f"LOTUS_GUARD_STATE: {wanted} (calls continue without it)")
 
 
 async def _instead(address: RedisAddress, clock: Any) -> Finding:
     """What is there in place of the Redis that we want."""
     plain = await _peek(evolve(address, is_tls=False), clock)
     if isinstance(plain, Outage):
-        return _fault(f"nothing answers at {address}: {outage_in_words(plain)}", RUNS)
+        return _fault(f"no answer from {address}: {outage_in_words(plain)}", RUNS)
     if plain.startswith((b"+", b"-")) and address.is_tls:
         return _fault(f"Redis at {address} speaks no TLS", NO_TLS)
     if plain.startswith((b"+", b"-")):
         return _fault(f"Redis at {address} does not answer in time", RUNS)
     if plain and not plain.startswith(b"\x15"):
-        return _fault(f"what answers at {address} is no Redis", RUNS)
+        return _fault(f"{address} is not a Redis", RUNS)
     if not address.is_tls:
-        return _fault(f"what is at {address} answers no plain word: it wants TLS, perhaps", TLS)
+        return _fault(f"{address} does not answer without TLS: it may want TLS", TLS)
     secured = await _peek(address, clock)
-    why = secured.detail if isinstance(secured, Outage) else "it breaks off"
-    return _fault(f"no TLS that can be trusted at {address} ({why})", TRUST)
+    why = secured.detail if isinstance(secured, Outage) else "it closes the connection"
+    return _fault(f"{address} has no TLS certificate that can be trusted ({why})", TRUST)
 
 
 class _Peek(Protocol):
@@ -127,7 +127,7 @@ async def _peek(address: RedisAddress, clock: Any) -> bytes | Outage:
         heard: bytes = await with_timeout(SECONDS, clock, peek.heard)
         return heard
     except TimeoutError:
-        return Outage(Reason.TIMEOUT, "it says nothing")
+        return Outage(Reason.TIMEOUT, "it sends nothing")
     except Exception as failure:
         return _outage_of(failure)
     finally:
@@ -148,8 +148,10 @@ def judge(info: str, seconds: float, address: RedisAddress) -> Finding:
     version = lines.get("redis_version", "0")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers < OLDEST:
-        return fault(NAME, f"Redis {version} at {address}", "Redis 6.2 or newer")
+        return fault(NAME, f"Redis {version} at {address} is too old", "run Redis 6.2 or newer")
     if seconds > SLOW_SECONDS:
         seen = f"Redis at {address} takes {1000 * seconds:.0f} ms to answer"
-        return warning(NAME, seen, "a Redis nearby: each capped token waits for it")
+        return warning(
+            NAME, seen, "use a Redis nearby: each token in a room with a seat limit waits for it"
+        )
     return ok(NAME, f"Redis {version} answers at {address} in {1000 * seconds:.1f} ms")

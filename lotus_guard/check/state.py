@@ -33,13 +33,17 @@ def check_state_file(path: Path, access: Callable[[Path, int], bool] = os.access
     """Check whether the file can be written, or made."""
     shown, parent = path.absolute(), path.absolute().parent
     if path.is_dir():
-        return fault(STATE, f"{shown} is a directory", "LOTUS_GUARD_STATE: the path of a file")
+        return fault(
+            STATE, f"{shown} is a directory", "set LOTUS_GUARD_STATE to the path of a file"
+        )
     if not parent.exists():
-        seen = f"the directory {parent} is missing"
-        wanted = f"StateDirectory= in the unit, or mkdir {parent} for the guard's user"
+        seen = f"the directory {parent} does not exist"
+        wanted = f"set StateDirectory= in the unit, or create {parent} for the guard's user"
         return fault(STATE, seen, wanted)
     if not parent.is_dir():
-        return fault(STATE, f"{parent} is no directory", "LOTUS_GUARD_STATE: the path of a file")
+        return fault(
+            STATE, f"{parent} is not a directory", "set LOTUS_GUARD_STATE to the path of a file"
+        )
     try:
         return _existing(path, access)
     except OSError as error:
@@ -49,23 +53,23 @@ def check_state_file(path: Path, access: Callable[[Path, int], bool] = os.access
 def _existing(path: Path, access: Callable[[Path, int], bool]) -> Finding:
     shown = path.absolute()
     if not access(shown.parent, os.W_OK | os.X_OK):  # SQLite puts its WAL beside the file
-        return fault(STATE, f"this user cannot write in {shown.parent}", _owner(shown.parent))
+        return fault(STATE, f"this user can't write in {shown.parent}", _owner(shown.parent))
     if not path.exists():
-        return ok(STATE, f"{shown} is not there yet and can be made")
+        return ok(STATE, f"{shown} does not exist yet and can be created")
     if not path.is_file():
-        return fault(STATE, f"{shown} is no file", "LOTUS_GUARD_STATE: the path of a file")
+        return fault(STATE, f"{shown} is not a file", "set LOTUS_GUARD_STATE to the path of a file")
     if not access(path, os.R_OK | os.W_OK):
-        return fault(STATE, f"this user cannot write {shown}", _owner(shown))
+        return fault(STATE, f"this user can't write {shown}", _owner(shown))
     with path.open("rb") as file:
         head = file.read(len(_MAGIC))
     if head not in (b"", _MAGIC):
-        wanted = f"LOTUS_GUARD_STATE: another path, or move {shown} away (the guard would)"
-        return fault(STATE, f"{shown} is no SQLite file", wanted)
+        wanted = f"set LOTUS_GUARD_STATE to another path, or move {shown} away (as the guard would)"
+        return fault(STATE, f"{shown} is not an SQLite file", wanted)
     return ok(STATE, f"{shown} can be written")
 
 
 def _owner(path: Path) -> str:
-    return f"chown the guard's user {path}; and run the check as that user"
+    return f"chown {path} to the guard's user, and run the check as that user"
 
 
 def check_other_guards(path: Path, epoch: float) -> Finding:
@@ -73,18 +77,18 @@ def check_other_guards(path: Path, epoch: float) -> Finding:
     try:
         running = _running(path, epoch)
     except (sqlite3.Error, OSError, ValueError):
-        return note(ONE, "no guard has left a sign of life in the state file")
+        return note(ONE, "no guard is on record in the state file")
     if len(running) > 1:
         said = ", ".join(f"pid {pid} at {listen}" for pid, listen in running)
-        seen = f"{len(running)} guards run on {path.absolute()}: {said}"
+        seen = f"{len(running)} guards use {path.absolute()}: {said}"
         wanted = (
-            "LOTUS_GUARD_STATE: a file of its own for each guard, or stop all but one (one that "
-            f"was killed counts for another {ALIVE_SECONDS:.0f} s)"
+            "give each guard its own file in LOTUS_GUARD_STATE, or stop all but one (one that was "
+            f"killed counts for another {ALIVE_SECONDS:.0f} s)"
         )
         return fault(ONE, seen, wanted)
     if not running:
-        return note(ONE, "no guard runs on the state file")
-    return ok(ONE, "one guard runs on the state file")
+        return note(ONE, "no guard uses the state file now")
+    return ok(ONE, "one guard uses the state file")
 
 
 def _running(path: Path, epoch: float) -> list[tuple[object, object]]:
@@ -113,11 +117,11 @@ def check_secret_files(environment: Mapping[str, str]) -> Finding:
     }
     loose = [path for path in files.values() if _is_open_to_all(path)]
     if loose:
-        seen = f"everybody on this machine can read {', '.join(map(str, loose))}"
+        seen = f"everybody on this machine can read or write {', '.join(map(str, loose))}"
         return warning(SECRETS, seen, f"chmod o= {' '.join(map(str, loose))}")
     if not files:
         return note(SECRETS, "no secret comes from a file")
-    return ok(SECRETS, "the files with secrets are not for everybody")
+    return ok(SECRETS, "not everybody can read the files with secrets")
 
 
 def _is_open_to_all(path: Path) -> bool:

@@ -23,8 +23,10 @@ from lotus_guard.neighbours.matrix import VERSIONS_PATH
 from lotus_guard.neighbours.synapse_admin import VERSION_PATH, events_in, rooms_path, state_path
 
 SYNAPSE, TOKEN, FILTER = "synapse", "synapse-token", "synapse-filter"
-WANTED = "LOTUS_GUARD_SYNAPSE_URL=http://127.0.0.1:8008 (Synapse itself, not the proxy before it)"
-ADMIN = "LOTUS_GUARD_SYNAPSE_TOKEN (or …_FROM_FILE): the access token of a server admin"
+WANTED = (
+    "set LOTUS_GUARD_SYNAPSE_URL=http://127.0.0.1:8008 (Synapse itself, not the proxy before it)"
+)
+ADMIN = "set LOTUS_GUARD_SYNAPSE_TOKEN (or …_FROM_FILE) to a server admin's access token"
 UPDATE = "update Synapse to 1.123.0 or later"
 SINCE = (1, 123)
 
@@ -38,7 +40,7 @@ async def check_synapse(context: CheckContext) -> list[Finding]:
     try:
         versions = await request(context.http.synapse, "GET", base + VERSIONS_PATH)
         if versions.status != 200 or "versions" not in fields_of(versions):
-            seen = f"{base} answers {describe_answer(versions)}: that is no homeserver"
+            seen = f"{base} answers {describe_answer(versions)}: not a homeserver"
             return [fault(SYNAPSE, seen, WANTED)]
         if not context.config.synapse_token:
             return [ok(SYNAPSE, f"the homeserver answers at {base}")]
@@ -48,7 +50,7 @@ async def check_synapse(context: CheckContext) -> list[Finding]:
             return refused
         there = [
             ok(SYNAPSE, f"Synapse answers at {base}"),
-            ok(TOKEN, "Synapse takes the token for an admin's"),
+            ok(TOKEN, "Synapse accepts the token as an admin's"),
         ]
         return [*there, await _check_filter(context, fields_of(rooms).get("rooms"))]
     except Outage as outage:
@@ -59,13 +61,13 @@ def _refusal(base: str, answer: HttpAnswer) -> list[Finding]:
     """Why the admin API does not let us in; nothing where it does."""
     there, code = ok(SYNAPSE, f"Synapse answers at {base}"), errcode_of(answer)
     if answer.status == 401 and code:
-        seen = f"Synapse does not know the token, or no longer (401 {code})"
+        seen = f"Synapse does not accept the token, it may have expired (401 {code})"
         return [there, fault(TOKEN, seen, ADMIN)]
     if answer.status == 403 and code:
         seen = f"the token is not a server admin's (403 {code})"
         return [there, fault(TOKEN, seen, ADMIN)]
     if answer.status != 200 or not isinstance(fields_of(answer).get("rooms"), list):
-        seen = f"{base} answers {describe_answer(answer)} to /_synapse/admin: no admin API there"
+        seen = f"{base} answers {describe_answer(answer)} to /_synapse/admin: not the admin API"
         return [fault(SYNAPSE, seen, WANTED)]
     return []
 
@@ -84,11 +86,13 @@ async def _check_filter(context: CheckContext, rooms: Any) -> Finding:
     )
     types = await _types_sent(context, room) if room else set()
     if types == {CREATE}:
-        return ok(FILTER, f"Synapse {version} sends the state that is asked for")
+        return ok(FILTER, f"Synapse {version} sends only the state it is asked for")
     if types or _is_older(version):
-        seen = f"Synapse {version} sends a room's whole state for each look-up: it works, slowly"
+        seen = (
+            f"Synapse {version} sends a room's whole state for each look-up: it works, but slowly"
+        )
         return warning(FILTER, seen, UPDATE)
-    return note(FILTER, f"Synapse {version} has no room yet to try it with")
+    return note(FILTER, f"not checked: Synapse {version} has no room to try the state filter with")
 
 
 async def _types_sent(context: CheckContext, room: str) -> set[str]:

@@ -17,8 +17,8 @@ from lotus_guard.run.address import LOOPBACK, bracketed, host_and_port, leads_to
 from lotus_guard.run.config import Config
 
 UPSTREAM, EXPOSED = "upstream", "upstream-exposed"
-WANTED = "LOTUS_GUARD_UPSTREAM=http://127.0.0.1:8071, and LIVEKIT_JWT_BIND=127.0.0.1:8071"
-CLOSED = "LIVEKIT_JWT_BIND=127.0.0.1:8071 for lk-jwt-service, or a firewall before that port"
+WANTED = "set LOTUS_GUARD_UPSTREAM=http://127.0.0.1:8071, and LIVEKIT_JWT_BIND=127.0.0.1:8071"
+CLOSED = "set LIVEKIT_JWT_BIND=127.0.0.1:8071 for lk-jwt-service, or close that port by a firewall"
 KNOCK_SECONDS = 2.0
 
 
@@ -47,7 +47,7 @@ async def check_upstream(context: CheckContext) -> list[Finding]:
     if echo_of(answer):
         return [fault(UPSTREAM, f"a guard answers at {base}, not lk-jwt-service", WANTED)]
     if not is_upstream(answer):
-        seen = f"{base}/healthz answers {describe_answer(answer)}, as lk-jwt-service never does"
+        seen = f"{base}/healthz answers {describe_answer(answer)}: not lk-jwt-service"
         return [fault(UPSTREAM, seen, WANTED)]
     return [ok(UPSTREAM, f"lk-jwt-service answers at {base}")]
 
@@ -59,14 +59,14 @@ async def check_from_outside(context: CheckContext) -> list[Finding]:
     if public and public not in LOOPBACK:
         hosts.append(public)
     if not hosts:
-        return [note(EXPOSED, "not looked at: this machine has no address but its own loopback")]
+        return [note(EXPOSED, "not checked: this machine has only its loopback address")]
     port = host_and_port(context.config.upstream)[1]
     urls = [f"http://{bracketed(host)}:{port}" for host in dict.fromkeys(hosts)]
     knocks = [ensureDeferred(_is_open(context, url)) for url in urls]
     opened = await gatherResults(knocks, consumeErrors=True)
     reached = [url for url, is_open in zip(urls, opened, strict=True) if is_open]
     if reached:
-        seen = f"lk-jwt-service answers at {', '.join(reached)}: clients can go past the guard"
+        seen = f"lk-jwt-service answers at {', '.join(reached)}: clients can bypass the guard"
         return [fault(EXPOSED, seen, CLOSED)]
     return [ok(EXPOSED, f"lk-jwt-service does not answer at {', '.join(urls)}")]
 

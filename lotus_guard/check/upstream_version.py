@@ -14,7 +14,7 @@ from lotus_guard.enforce.ports import Outage
 NAME = "upstream-version"
 PROBE_PATH, PROBE = "/sfu/get", b'{"room":""} x'
 GO, RUST = "go", "rust"
-_WANTED = "lk-jwt-service 0.8 or later; read its release notes, and docs/homeserver.md"
+_WANTED = "update to lk-jwt-service 0.8 or later; read its release notes, and docs/homeserver.md"
 
 
 def generation_of(status: int, errcode: str) -> str:
@@ -35,11 +35,11 @@ async def check_version(context: CheckContext) -> list[Finding]:
         return []
     generation = generation_of(answer.status, errcode_of(answer))
     if generation == GO:
-        seen = "lk-jwt-service is older than 0.8: it does not check all that a homeserver says of"
-        seen += " a user (GHSA-rq24-fh66-rq7x), and the guard takes its word for who is who"
+        seen = "lk-jwt-service is older than 0.8: it does not check everything a homeserver says"
+        seen += " about a user (GHSA-rq24-fh66-rq7x), and the guard trusts it on who is who"
         return [warning(NAME, seen, _WANTED)]
     if generation == RUST:
-        seen = "lk-jwt-service is 0.8 or later, or 0.7: that cannot be told apart from outside, and"
-        seen += " still does not check all that a homeserver says of a user (GHSA-rq24-fh66-rq7x)"
+        seen = "lk-jwt-service is 0.7 or later; only 0.8 checks everything a homeserver says about"
+        seen += " a user (GHSA-rq24-fh66-rq7x), and from outside the two look the same"
         return [ok(NAME, seen)]
-    return [note(NAME, f"not found out: it answers the probe with {describe_answer(answer)}")]
+    return [note(NAME, f"not checked: it answers {describe_answer(answer)} to the probe")]

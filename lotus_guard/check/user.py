@@ -21,8 +21,8 @@ from lotus_guard.neighbours.http import HttpAnswer
 from lotus_guard.neighbours.matrix import Denied, Matrix
 
 USER, KEY = "user", "upstream-key"
-SAME = "the same LIVEKIT_KEY and LIVEKIT_SECRET (best: one LIVEKIT_KEY_FILE) for both services"
-FEDERATION = "lk-jwt-service must reach the homeserver by federation, with the openid listener"
+SAME = "give both services the same LIVEKIT_KEY and LIVEKIT_SECRET (best: one LIVEKIT_KEY_FILE)"
+FEDERATION = "let lk-jwt-service reach the homeserver by federation, with the openid listener"
 _USER_ID = re.compile(r"@[\x21-\x7e]{1,253}")
 TOKEN_SECONDS = 30.0
 """lk-jwt-service asks the user's homeserver by federation, which may take long."""
@@ -49,8 +49,8 @@ async def check_as_user(context: CheckContext) -> list[Finding]:
     except Ended as ended:
         return [ended.finding]
     except Outage:
-        return [note(USER, "not looked at: Synapse does not answer")]
-    return [ok(USER, "the user's token is good"), await _judge(context, room, answer)]
+        return [note(USER, "not checked: Synapse does not answer")]
+    return [ok(USER, "Synapse accepts the user's token"), await _judge(context, room, answer)]
 
 
 def _matrix(context: CheckContext) -> Matrix:
@@ -77,9 +77,9 @@ async def _whoami(matrix: Matrix) -> str:
 def _unknown(denied: Denied) -> Finding:
     if denied.status in (401, 403):
         seen = f"Synapse does not know the user's token ({_in_words(denied)})"
-        return warning(USER, seen, "--as-user: a valid access token of any user")
+        return warning(USER, seen, "give --as-user a valid access token of any user")
     seen = f"Synapse does not say whose token it is ({_in_words(denied)})"
-    return warning(USER, seen, "LOTUS_GUARD_SYNAPSE_URL: Synapse itself; see its log")
+    return warning(USER, seen, "point LOTUS_GUARD_SYNAPSE_URL at Synapse itself; see its log")
 
 
 async def _openid(matrix: Matrix, user: str) -> dict[str, object]:
@@ -87,7 +87,7 @@ async def _openid(matrix: Matrix, user: str) -> dict[str, object]:
         fields = await matrix.openid_token(user)
     except Denied as denied:
         seen = f"Synapse gives the user no OpenID token ({_in_words(denied)})"
-        wanted = "--as-user: a token of an ordinary user, no guest"
+        wanted = "give --as-user the token of an ordinary user, not a guest"
         raise Ended(warning(USER, seen, wanted)) from None
     names = ("access_token", "token_type", "matrix_server_name", "expires_in")
     return {name: fields[name] for name in names if name in fields}
@@ -112,8 +112,8 @@ async def _token(context: CheckContext, room: RoomId, openid: dict[str, object])
 def _no_answer(outage: Outage) -> Finding:
     if outage.reason is Reason.TIMEOUT:
         late = f"lk-jwt-service gives no token within {TOKEN_SECONDS:g} s"
-        return fault(KEY, f"{late}: it asks the user's homeserver", FEDERATION)
-    return note(KEY, f"not looked at: {outage_in_words(outage)} at lk-jwt-service")
+        return fault(KEY, f"{late}; it may be waiting for the user's homeserver", FEDERATION)
+    return note(KEY, f"not checked: lk-jwt-service: {outage_in_words(outage)}")
 
 
 async def _judge(context: CheckContext, room: RoomId, answer: HttpAnswer) -> Finding:
@@ -123,13 +123,13 @@ async def _judge(context: CheckContext, room: RoomId, answer: HttpAnswer) -> Fin
     made = _livekit_room_in(encoded)
     # Only what is surely of our making is removed: never a call's room, whatever the token says.
     gone = made in set(known_livekit_rooms(room, ROOM_SLOT)) and await remove_room(context, made)
-    left = "" if gone else "; the LiveKit room it made was not removed, it ends in 5 minutes"
+    left = "" if gone else "; its LiveKit room could not be removed and ends in 5 minutes"
     try:
         open_token(encoded, context.config.credentials.livekit.known())
     except NotOurs:
-        seen = f"lk-jwt-service signs its tokens with another key or secret than ours{left}"
-        return fault(KEY, f"{seen}: no rule holds", SAME)
-    return ok(KEY, f"lk-jwt-service signs with our key and secret{left}")
+        seen = f"lk-jwt-service signs its tokens with another key or secret{left}"
+        return fault(KEY, f"{seen}: no rule is enforced", SAME)
+    return ok(KEY, f"lk-jwt-service signs with this key and secret{left}")
 
 
 def _refused(answer: HttpAnswer) -> Finding:
@@ -137,7 +137,7 @@ def _refused(answer: HttpAnswer) -> Finding:
     if answer.status == 401:
         wanted = FEDERATION
     elif answer.status >= 500:
-        wanted = f"its LIVEKIT_URL must lead to LiveKit, and {SAME}"
+        wanted = f"point its LIVEKIT_URL at LiveKit, and {SAME}"
     else:
         wanted = "see its log"
     return fault(KEY, seen, wanted)

@@ -30,13 +30,13 @@ async def check_webhooks(context: CheckContext) -> list[Finding]:
     try:
         made = await call_livekit(context, "CreateRoom", {"roomCreate": True}, wanted)
     except Outage:
-        return [note(NAME, "not looked at: LiveKit does not answer")]
+        return [note(NAME, "not checked: LiveKit does not answer")]
     if made.status != 200:
-        return [note(NAME, f"not looked at: LiveKit makes no room for us ({made.status})")]
+        return [note(NAME, f"not checked: LiveKit refuses to create a room ({made.status})")]
     try:
         after = await _change(context, before)
     except NotThere as why:
-        return [note(NAME, f"not looked at: {why}")]
+        return [note(NAME, f"not checked: {why}")]
     finally:
         await remove_room(context, room)
     return [_judge(context, before, after)]
@@ -55,12 +55,14 @@ async def _change(context: CheckContext, before: Ready) -> Ready:
 
 def _judge(context: CheckContext, before: Ready, after: Ready) -> Finding:
     if after.genuine > before.genuine:
-        return ok(NAME, "LiveKit's webhooks come to the guard")
+        return ok(NAME, "LiveKit's webhooks reach the guard")
     if after.forged > before.forged:
-        seen = "LiveKit's webhooks come, but signed with another key than LIVEKIT_KEY"
+        seen = (
+            "LiveKit's webhooks reach the guard, but are signed with another key than LIVEKIT_KEY"
+        )
         return fault(NAME, seen, _lines(context))
     waited = f"no webhook within {context.options.webhook_seconds:g} s"
-    seen = f"{waited}{_why(context)}; polling goes on without"
+    seen = f"{waited}{_why(context)}; the guard polls instead"
     return warning(NAME, seen, _lines(context))
 
 
@@ -68,27 +70,29 @@ def _unseen(context: CheckContext, why: str) -> Finding:
     """Go by the file where the guard cannot tell."""
     file = context.livekit_file
     if file is None:
-        return note(NAME, f"not looked at: {why}")
+        return note(NAME, f"not checked: {why}")
     if not any(_is_ours(context, url) for url in file.urls):
-        return warning(NAME, f"LiveKit's webhooks do not come here{_why(context)}", _lines(context))
+        return warning(
+            NAME, f"LiveKit's webhooks don't reach the guard{_why(context)}", _lines(context)
+        )
     if file.api_key != context.config.key:
-        seen = f"webhook.api_key in {file.path} is another key than LIVEKIT_KEY"
+        seen = f"webhook.api_key in {file.path} is not LIVEKIT_KEY"
         return fault(NAME, seen, _lines(context))
-    return note(NAME, f"wired by {file.path}; not tried, for {why}")
+    return note(NAME, f"{file.path} sends them here; not tried: {why}")
 
 
 def _why(context: CheckContext) -> str:
     file = context.livekit_file
     if file is None:
-        return " (wired nowhere, or past the guard: --livekit-config tells which)"
+        return " (sent nowhere, or past the guard; --livekit-config tells which)"
     if not file.urls:
-        return f": webhook.urls in {file.path} is empty, they are wired nowhere"
+        return f": webhook.urls in {file.path} is empty"
     past = [url for url in file.urls if _is_upstreams(context, url)]
     if past:
-        return f": wired past the guard, {', '.join(past)} is lk-jwt-service"
+        return f": they bypass the guard, {', '.join(past)} is lk-jwt-service"
     if not any(_is_ours(context, url) for url in file.urls):
-        return f": wired past the guard, to {', '.join(file.urls)}"
-    return f": webhook.urls in {file.path} names the guard, but LiveKit does not reach it"
+        return f": they bypass the guard and go to {', '.join(file.urls)}"
+    return f": webhook.urls in {file.path} names the guard, but LiveKit can't reach it"
 
 
 def _is_upstreams(context: CheckContext, url: str) -> bool:
@@ -111,6 +115,6 @@ def _is_ours(context: CheckContext, url: str) -> bool:
 
 def _lines(context: CheckContext) -> str:
     return (
-        f"in livekit.yaml: webhook: {{urls: [{context.guard_url}/sfu_webhook], "
+        f"in livekit.yaml, set webhook: {{urls: [{context.guard_url}/sfu_webhook], "
         f"api_key: {context.config.key}}}"
     )

@@ -30,13 +30,13 @@ def url_fault(url: str) -> str:
         parts = urlsplit(url)
         parts.port  # noqa: B018  (raises ValueError for a port that is none)
     except ValueError:
-        return "has a host or a port that is none"
+        return "has a host or port that is not valid"
     if parts.scheme not in ("http", "https"):
         return "does not begin with https:// or http://"
     if not url.isascii() or not url.isprintable() or " " in url:
-        return "contains what no URL contains (a host in other letters is written as xn--…)"
+        return "contains characters that no URL has (write an international host name as xn--…)"
     if not is_host(parts.hostname or ""):
-        return f"names no host: {parts.hostname!r} is none" if parts.hostname else "names no host"
+        return f"has no valid host: {parts.hostname!r}" if parts.hostname else "has no host"
     if parts.query or parts.fragment or parts.username or parts.password:
         return EXTRAS
     return ""

@@ -139,7 +139,7 @@ def open_token(encoded: str, pairs: Sequence[KeyPair]) -> Token:
     """
     if len(encoded) > MOST_TOKEN:
         raise Unfit("token_too_long", bytes=MOST_TOKEN)
-    why = NotOurs("no key and secret to verify it by")
+    why = NotOurs("there is no key and secret to verify it with")
     for pair in pairs:
         try:
             return _open(encoded, pair)
@@ -155,12 +155,12 @@ def _open(encoded: str, pair: KeyPair) -> Token:
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise NotOurs(type(error).__name__) from None
     if not isinstance(claims, dict):
-        raise NotOurs("no claims in it")
+        raise NotOurs("the token has no claims")
     if claims.get("iss") != pair.key:
-        raise NotOurs("issuer is another API key")
+        raise NotOurs("the token was issued with another API key")
     video, identity = claims.get("video"), claims.get("sub")
     if not isinstance(video, dict) or not isinstance(identity, str) or not video.get("room"):
-        raise NotOurs("no room or no identity in it")
+        raise NotOurs("the token names no room or no identity")
     room = str(video["room"])
     if not (fits(room, MOST_NAME) and fits(identity, MOST_NAME)):
         raise Unfit("token_names_too_long")

@@ -83,7 +83,7 @@ def announced(authorization: str, key: str, secret: str) -> str:
         raise Forged(type(error).__name__) from None
     digest = claims.get("sha256")
     if not isinstance(digest, str) or not digest:
-        raise Forged("the token is no webhook's")
+        raise Forged("its token is not a webhook's")
     return digest
 
 
@@ -100,7 +100,7 @@ def read_event(body: bytes, authorization: str, key: str, secret: str) -> Event 
     """Verify and read a webhook; None for one that is not worth a look. Raises Forged."""
     said = announced(authorization, key, secret).encode("utf-8", "replace")
     if not compare_digest(said, _digest(body)):
-        raise Forged("the body is not the one that was signed")
+        raise Forged("its body is not the one that was signed")
     fields = json_object(body) or {}
     room, participant = (part_of(fields, name) for name in ("room", "participant"))
     try:

@@ -109,7 +109,7 @@ class Admission:
         except (CancelledError, Unfit):
             raise
         except Exception:
-            _log.failure("A token could not be judged")
+            _log.failure("Could not judge a token")
             return self._pass_unjudged(Bug())
 
     def _open(self, encoded: str) -> Token:
@@ -131,7 +131,7 @@ class Admission:
         if holder.binding is None:
             if asked and asked.request.elsewhere:  # one of ours, which another server plays back
                 raise Unfit("token_of_another")
-            unknown = Outage(Reason.UNKNOWN_ROOM, "token for an unknown LiveKit room")
+            unknown = Outage(Reason.UNKNOWN_ROOM, "the token is for an unknown LiveKit room")
             return self._pass_unjudged(unknown, None, holder.person)
         room = holder.binding.room
         self.issued.on_issued(room)

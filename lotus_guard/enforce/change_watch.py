@@ -103,7 +103,7 @@ class ChangeWatch:
         except CancelledError:
             raise
         except Exception:
-            _log.failure("It could not be found out which rooms have changed")
+            _log.failure("Could not find out which rooms have changed")
         return REST_SECONDS
 
     async def _count(self, rooms: frozenset[RoomId]) -> None:

@@ -32,6 +32,8 @@ FORMER_SECONDS = 600.0
 MOST_FORMER = 2
 MOST_BYTES = 64 * 1024
 _BLANKS = " \r\n"
+EXPECTED = "; expected "
+"""Between what is wrong with a setting and what it may be."""
 
 V = TypeVar("V")
 
@@ -39,7 +41,7 @@ V = TypeVar("V")
 class Unusable(Exception):
     """There is no credential where one should be; a line for each fault, none of which repeats it.
 
-    Each line reads `NAME: what was found; wanted: what to change`.
+    Each line reads `NAME: what was found; expected what it may be`.
     """
 
     def __init__(self, *faults: str) -> None:
@@ -48,8 +50,8 @@ class Unusable(Exception):
 
 
 def fault_line(name: str, found: str, wanted: str) -> str:
-    """Write what is wrong with a variable, and what is wanted."""
-    return f"{name}: {found}; wanted: {wanted}"
+    """Write what is wrong with a setting, and what is expected of it."""
+    return f"{name}: {found}{EXPECTED}{wanted}"
 
 
 @frozen
@@ -84,7 +86,7 @@ class Place:
         """Read an access token; raises Unusable."""
         text = self.read()
         if not text.isascii() or not text.isprintable() or " " in text:
-            found = "contains what no token contains"
+            found = "contains blanks or characters that no access token has"
             raise Unusable(fault_line(self.name, found, "an access token"))
         return text
 
@@ -93,7 +95,7 @@ class Place:
         text = self.read() if self.is_set else ""
         if 0 < len(text) < least:
             found = f"only {len(text)} characters"
-            raise Unusable(fault_line(self.name, found, f"{least} or more, from a random source"))
+            raise Unusable(fault_line(self.name, found, f"{least} or more random ones"))
         return text
 
 
@@ -104,7 +106,7 @@ def read_text(name: str, path: str) -> str:
             data = file.read(MOST_BYTES + 1)
         if len(data) <= MOST_BYTES:
             return data.decode("utf-8")
-        why = f"it has more than {MOST_BYTES} bytes"
+        why = f"it is longer than {MOST_BYTES} bytes"
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a text file"
     found = f"cannot read {path!r} ({why})"
@@ -130,7 +132,7 @@ def read_pair_file(name: str, path: str) -> KeyPair:
     key, colon, secret = read_text(name, path).partition(":")
     key, secret = key.strip(_BLANKS), secret.strip(_BLANKS)
     if not colon or not key or not secret or ":" in secret or "\n" in key + secret:
-        raise Unusable(fault_line(name, "not of that form", "one line `key: secret`"))
+        raise Unusable(fault_line(name, "not in the right form", "one line `key: secret`"))
     return KeyPair(key, secret)
 
 
@@ -184,27 +186,27 @@ class Credential(Generic[V]):
     def again(self) -> str:
         """Read it again; returns in a few words what came of it."""
         if self.read is None:
-            return "is from the environment"
+            return "comes from the environment"
         self._read_at, seen = self.now(), self._signature()
         try:
             if seen is None:
-                raise Unusable(fault_line(self.name, "is no file of the usual kind", "such a one"))
+                raise Unusable(fault_line(self.name, "not a regular file", "a regular file"))
             value = self.read()
         except Unusable as why:
             self._complain(why)
-            return "cannot be read: the last one serves on"
+            return "unreadable, keeping the last one"
         self._taken, self._complaint = seen, ""
         if value == self.value:
-            return "is as it was"
+            return "unchanged"
         self._former = [(self.value, self._read_at), *self._former][:MOST_FORMER]
         self.value = value
-        _log.info("{name} was renewed from its file", name=self.name)
-        return "was renewed"
+        _log.info("Reloaded {name} from its file", name=self.name)
+        return "reloaded"
 
     def _complain(self, why: Unusable) -> None:
         if str(why) != self._complaint:
             _log.error(
-                "A credential cannot be renewed: {why}. The last one serves on.",
+                "Could not reload a credential, keeping the last one: {why}",
                 why="; ".join(why.faults),
             )
         self._complaint = str(why)
@@ -263,18 +265,18 @@ class Credentials:
             try:
                 each.look()
             except Exception:
-                _log.failure("A credential could not be looked at")
+                _log.failure("Could not check a credential")
 
     def reload(self) -> None:
         """Read all files again, and say in a line what came of it; never raises."""
         said = []
         for each in self._all():
             try:
-                said += [f"{each.name} {each.again()}"] if each.files else []
+                said += [f"{each.name}: {each.again()}"] if each.files else []
             except Exception:
-                _log.failure("A credential could not be looked at")
-                said.append(f"{each.name} could not be looked at")
+                _log.failure("Could not check a credential")
+                said.append(f"{each.name}: failed, see the traceback")
         _log.info(
-            "Reloaded: {said}. What stands in the environment takes a restart.",
-            said="; ".join(said) or "no credential stands in a file",
+            "Reload: {said}. Settings from the environment need a restart.",
+            said="; ".join(said) or "no credential comes from a file",
         )

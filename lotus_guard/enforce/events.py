@@ -50,7 +50,7 @@ class EventRules:
             try:
                 found[rule.name] = rule.read(content)
             except Exception:  # what was known before holds, as in an outage
-                _log.failure("The {rule} rule could not be read", rule=rule.name)
+                _log.failure("The {rule} rule failed to read a policy", rule=rule.name)
         return Reading(Readings(found))
 
 
@@ -88,7 +88,7 @@ class Events(Remembered[Readings]):
         except (CancelledError, Outage):
             raise
         except Exception as why:
-            _log.failure("{event} could not be read", event=self.asked.event)
+            _log.failure("Could not read {event}", event=self.asked.event)
             raise Bug from why
         each = {
             name: evolve(one, set_at=reading.set_at, is_unknown=reading.is_unknown)

@@ -52,7 +52,7 @@ class Giving:
             work = self.store.change((token.livekit_room, token.identity), issue.after)
             ignoring(ensureDeferred(work), Outage)
         except Exception:
-            _log.failure("What a token grants could not be kept")
+            _log.failure("Could not keep what a token grants")
 
     def _issue(self, token: Token, passed: Pass) -> Issue:
         sent = passed.sent or token
@@ -97,7 +97,7 @@ class Giving:
         except CancelledError:
             raise
         except Exception:
-            _log.failure("What is to be given back could not be found out")
+            _log.failure("Could not find out what to give back")
             return []
 
     async def _look(
@@ -153,7 +153,7 @@ class Giving:
         except Outage:
             return None
         except Exception:
-            _log.failure("A claim could not be kept")
+            _log.failure("Could not keep a claim")
             return None
 
     # What is sent to LiveKit.
@@ -180,7 +180,7 @@ class Giving:
         livekit_room, identity = key = key_of(step)
         there = await self.service.participant(livekit_room, identity, Allowance(MOST_RECORD))
         if there is None:
-            raise Outage(Reason.NOT_FOUND, "they have gone since the look")
+            raise Outage(Reason.NOT_FOUND, "they left after the guard looked")
         is_theirs = False
 
         def claim_it(claim: Claim | None) -> Claim | None:
@@ -191,7 +191,7 @@ class Giving:
 
         await self.store.change(key, claim_it)
         if not is_theirs:
-            raise Outage(Reason.NOT_FOUND, "what they hold, or may, has changed since the look")
+            raise Outage(Reason.NOT_FOUND, "their permissions changed after the guard looked")
         await self.service.permit(livekit_room, there, step.grant)
         await self.confirmed(livekit_room, identity, step.grant)
 

@@ -20,10 +20,12 @@ from lotus_guard.rules.push import HEARTBEAT, Member, Push, Unsigned, Untimely, 
 
 _log = Logger()
 
-CLOCKS = "the clocks of Synapse and the guard are apart"
+CLOCKS = "the clocks of Synapse and the guard differ"
 """Said of a push whose signature is right and whose time is not."""
 
-OLD_MODULE = "Synapse's module is of another release and does not push all that the guard reads"
+OLD_MODULE = (
+    "the Synapse module is from another release and does not push everything the guard reads"
+)
 
 
 @define(eq=False)
@@ -48,7 +50,9 @@ class Webhooks:
     def describe(self) -> dict[str, Any]:
         """Describe this dependency (`observe.health`). LiveKit is silent while nobody calls."""
         if self.last is None:
-            return described("webhooks", "unknown", None, "none came yet: rooms are polled")
+            return described(
+                "webhooks", "unknown", None, "none received yet; the guard polls rooms"
+            )
         return described("webhooks", "ok", round(self.now() - self.last, 1), "")
 
     def are_livekits(self, authorization: str) -> bool:
@@ -71,7 +75,7 @@ class Webhooks:
             self._refused(str(why))
             return
         except Exception:  # whatever is in the body, upstream has been served already
-            _log.failure("A webhook could not be read")
+            _log.failure("Could not read a webhook")
             return
         self.last = self.now()
         self.genuine += 1
@@ -87,15 +91,15 @@ class Webhooks:
         more = self._throttle.more("forged")
         if more is not None:
             _log.warn(
-                "A webhook was not LiveKit's: {why}{more}. Wanted, where it was: LIVEKIT_KEY and "
-                "LIVEKIT_SECRET are those that LiveKit signs with.",
+                "Refused a webhook: {why}{more}. If LiveKit sent it: set LIVEKIT_KEY and "
+                "LIVEKIT_SECRET to the pair it signs with.",
                 why=why,
                 more=more,
             )
 
     def _read(self, body: bytes, authorization: str) -> Event | None:
         """Read one that our secret signed, or our last one; raises Forged."""
-        why = Forged("no secret to verify it by")
+        why = Forged("there is no secret to verify it with")
         for pair in self.keys.believed():
             try:
                 return read_event(body, authorization, pair.key, pair.secret)
@@ -160,11 +164,13 @@ class Pushes:
         if self.last_refused is not None and self.last_refused > (self.last or 0.0):
             return described("pushes", "trouble", age, self._why)
         if age is None:
-            return described("pushes", "unknown", None, "none came yet: policies are polled")
+            return described(
+                "pushes", "unknown", None, "none received yet; the guard polls policies"
+            )
         if self.are_coming():
             return described("pushes", "ok", age, "")
         why = "they have stopped" if self._is_old(self.last) else OLD_MODULE
-        return described("pushes", "trouble", age, f"{why}: policies are polled")
+        return described("pushes", "trouble", age, f"{why}; the guard polls policies")
 
     def refused_age(self) -> float | None:
         """How many seconds ago a push was last refused; None where none was."""
@@ -197,7 +203,7 @@ class Pushes:
         except Unsigned as why:
             self.refused += 1
             self.last_refused = self.now()
-            self._why = "the last one was not signed with our secret"
+            self._why = "the last one was signed with another secret"
             if isinstance(why, Untimely):
                 self._why = f"the last one was {why}: {CLOCKS}"
             raise
@@ -263,7 +269,7 @@ class Pushes:
         except Exception:
             raise Unsigned("it cannot be read") from None
         if self._seen.get(push.signature):
-            raise Unsigned("it has been here before")
+            raise Unsigned("it was received before")
         self._seen.put(push.signature, True)
         return push
 
@@ -271,7 +277,7 @@ class Pushes:
         """Read one that our secret signed, or our last one; raises Unsigned."""
         if not self.secret.value:
             raise Unsigned("LOTUS_GUARD_PUSH_SECRET is not set")
-        why = Unsigned("no secret to verify it by")
+        why = Unsigned("there is no secret to verify it with")
         for secret in self.secret.believed():
             try:
                 return read_push(body, header, secret, epoch, self.rules)

@@ -181,7 +181,7 @@ class Live:
         except CancelledError:
             raise
         except Exception:
-            _log.failure("A room could not be worked on")
+            _log.failure("Could not process a room")
         return Outcome.TROUBLE
 
 

@@ -284,6 +284,6 @@ class MemberWatch:
         except (CancelledError, GeneratorExit):
             raise
         except Exception:
-            _log.failure("The members of a room could not be looked at")
+            _log.failure("Could not check the members of a room")
             self.records.not_enforced(Members.name, Bug())
         return None

@@ -108,14 +108,14 @@ class Memberships:
     async def _asked(self, question: Question, patience: Patience | None) -> Standing:
         joined = question in self._flights
         try:
-            return await waited(self._join(question), patience)
+            return await waited(self._join(question), patience, "Synapse")
         except OutOfPatience:
             raise
         except Outage:
             if not joined:
                 raise
         # A look-up failed that was begun before we asked: that was not our try.
-        return await waited(self._join(question), patience)
+        return await waited(self._join(question), patience, "Synapse")
 
     def _join(self, question: Question) -> Deferred[Standing]:
         return self._flights.join(question, lambda: self._look_up(question, self.homeserver))

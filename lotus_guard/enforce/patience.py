@@ -7,14 +7,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from lotus_guard.enforce.deferreds import V, with_timeout
-from lotus_guard.enforce.ports import Outage, Reason
+from lotus_guard.enforce.ports import Outage, Reason, no_answer
 
 
 class OutOfPatience(Outage):
     """It took longer than it is waited for: nothing more is to be tried."""
 
-    def __init__(self) -> None:
-        super().__init__(Reason.TIMEOUT, "our own deadline")
+    def __init__(self, whom: str, seconds: float) -> None:
+        super().__init__(Reason.TIMEOUT, no_answer(whom, seconds))
 
 
 @frozen
@@ -39,14 +39,18 @@ class Patience:
         """How many seconds are left; less than nothing where we are late."""
         return self.due - self.now()
 
-    async def wait(self, work: Deferred[V]) -> V:
-        """Wait for something; where it takes longer it is cancelled, and OutOfPatience raised."""
+    async def wait(self, work: Deferred[V], whom: str) -> V:
+        """Wait for an answer of `whom`; a late one is cancelled, and OutOfPatience raised."""
+        seconds = self.left
         try:
-            return await with_timeout(self.left, self.clock, work)
+            return await with_timeout(seconds, self.clock, work)
         except TimeoutError:
-            raise OutOfPatience from None
+            raise OutOfPatience(whom, seconds) from None
 
 
-async def waited(work: Deferred[V], patience: Patience | None) -> V:
-    """Wait with patience, or as long as it takes; raises what the work does, or OutOfPatience."""
-    return await (work if patience is None else patience.wait(work))
+async def waited(work: Deferred[V], patience: Patience | None, whom: str) -> V:
+    """Wait with patience for an answer of `whom`, or as long as it takes.
+
+    Raises what the work does, or OutOfPatience.
+    """
+    return await (work if patience is None else patience.wait(work, whom))

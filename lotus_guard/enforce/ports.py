@@ -53,19 +53,27 @@ class Reason(StrEnum):
 
 
 class Outage(Exception):
-    """Something of ours did not answer, or not sensibly: the call goes on without it."""
+    """Something the guard depends on did not answer, or made no sense: calls go on without it.
+
+    `detail` says in words what happened, and reads well after a colon.
+    """
 
     def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(f"{detail} ({reason})")
         self.reason = reason
         self.detail = detail
+
+
+def no_answer(whom: str, seconds: float) -> str:
+    """Silence of so many seconds in words; two digits, as the rest is the guard's own lateness."""
+    return f"no answer from {whom} within {max(0.0, seconds):.2g} s"
 
 
 class Bug(Outage):
     """A mistake of ours, whose traceback is in the log: what it is about goes on without it."""
 
     def __init__(self) -> None:
-        super().__init__(Reason.BUG, "see the traceback in the log")
+        super().__init__(Reason.BUG, "a bug in lotus-guard, see the traceback in the log")
 
 
 class Oversized(Outage):

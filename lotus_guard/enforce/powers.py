@@ -28,7 +28,7 @@ class Powers(Remembered[PowerLevels]):
         except (CancelledError, Outage):
             raise
         except Exception as why:
-            _log.failure("The power levels of a room could not be read")
+            _log.failure("Could not read a room's power levels")
             raise Bug from why
         kept = Kept(levels, begun)
         return kept if self.keep(room, kept) else self.kept(room) or kept

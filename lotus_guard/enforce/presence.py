@@ -77,11 +77,15 @@ class Presence:
         self.on_use(seen is not None and _serves(seen, not_before, livekit_rooms))
         if seen is None or not _serves(seen, not_before, livekit_rooms):
             key = (room, in_background)
-            seen = await waited(self._flights.join(key, lambda: self._look(*key)), patience)
+            seen = await self._waited(key, patience)
             if not _serves(seen, not_before, livekit_rooms):
                 # We joined a look that was begun too early.
-                seen = await waited(self._flights.join(key, lambda: self._look(*key)), patience)
+                seen = await self._waited(key, patience)
         return seen
+
+    async def _waited(self, key: tuple[RoomId, bool], patience: Patience | None) -> Seen:
+        looking = self._flights.join(key, lambda: self._look(*key))
+        return await waited(looking, patience, "LiveKit")
 
     def last_look(self, room: RoomId) -> float:
         """When the last look at a room was begun; 0.0 where there was none."""

@@ -173,14 +173,14 @@ class Remembered(ABC, Generic[V]):
     async def _asked(self, room: RoomId, in_background: bool, patience: Patience | None) -> Kept[V]:
         joined = (room, in_background) in self._flights
         try:
-            return await waited(self._join(room, in_background), patience)
+            return await waited(self._join(room, in_background), patience, "Synapse")
         except OutOfPatience:
             raise
         except Outage:
             if not joined:
                 raise
         # Somebody else's look-up failed, begun before we asked: that was not our try.
-        return await waited(self._join(room, in_background), patience)
+        return await waited(self._join(room, in_background), patience, "Synapse")
 
     def _join(self, room: RoomId, in_background: bool) -> Deferred[Kept[V]]:
         homeserver = self.background if in_background else self.homeserver

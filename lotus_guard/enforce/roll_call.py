@@ -132,7 +132,9 @@ class RollCall:
             reading = gather_bounded(AT_ONCE, map(read, livekit_rooms))
             found = await with_timeout(LISTS * self.seconds, self.clock, reading)
         except TimeoutError:
-            await self._doubt(service, unread, Outage(Reason.TIMEOUT, "no list in time"))
+            await self._doubt(
+                service, unread, Outage(Reason.TIMEOUT, "LiveKit did not list the room in time")
+            )
         except Outage as outage:
             await self._doubt(service, unread, outage)
         if unread:

@@ -68,9 +68,9 @@ class RoomResolver:
             for livekit_room in missing:
                 self._looked_for.put(livekit_room, self.now())
         except Outage as outage:
-            _log.warn("The rooms of {n} calls are not known: {why}", n=len(missing), why=outage)
+            _log.warn("Could not look up the rooms of {n} calls: {why}", n=len(missing), why=outage)
         except Exception:
-            _log.failure("The rooms behind unknown calls could not be looked for")
+            _log.failure("Could not look for the rooms of unknown calls")
 
     async def _search(self, missing: set[LiveKitRoom]) -> None:
         slots = self._slots()

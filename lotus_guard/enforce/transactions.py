@@ -58,7 +58,7 @@ class Transactions:
         try:
             outcome = self._take(body)
         except Exception:  # if it were refused, it would come again for ever
-            _log.failure("A transaction could not be followed")
+            _log.failure("Could not process a transaction")
             outcome = Outcome.UNREADABLE
         self.on_outcome(outcome)
 

@@ -31,12 +31,12 @@ class RedisAddress:
 
 _URL = re.compile(r"(?:rediss?|unix):|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SCHEMES = {
-    "sentinel": "the guard does not ask Sentinel; name the master, or an address that follows it",
-    "cluster": "the guard needs one Redis that has all keys, no cluster",
+    "sentinel": "the guard does not support Sentinel: name the master instead",
+    "cluster": "the guard needs one Redis that has all keys, not a cluster",
     "unix": "the guard reaches Redis by TCP only (in redis.conf: port 6379, bind 127.0.0.1)",
     "socket": "the guard reaches Redis by TCP only (in redis.conf: port 6379, bind 127.0.0.1)",
-    "sqlite": "a SQLite file is named by its path alone",
-    "file": "a SQLite file is named by its path alone",
+    "sqlite": "a SQLite file is given by its path alone",
+    "file": "a SQLite file is given by its path alone",
 }
 """What to say of other schemes than ours, by a word in them."""
 
@@ -56,23 +56,25 @@ def read_redis_address(text: str, password: str = "") -> RedisAddress:
     if scheme not in ("redis", "rediss"):
         known = next((said for word, said in _SCHEMES.items() if word in scheme), "")
         begins = f"it begins with {scheme[:30]}://"
-        raise ValueError(f"{begins}, but {known}" if known else f"{begins}, which names no Redis")
+        raise ValueError(
+            f"{begins}, but {known}" if known else f"{begins}, which is not a Redis address"
+        )
     try:
         parts = urlsplit(text)
         port = parts.port or PORT
     except ValueError:
-        raise ValueError("its host or port is none") from None
+        raise ValueError("its host or port is not valid") from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if not parts.hostname:
         raise ValueError("it has no host")
     database = parts.path.strip("/") or "0"
     if not database.isdecimal() or int(database) > 65535:
-        raise ValueError("it has no number of a database behind the host")
+        raise ValueError("its path is not a database number")
     unknown = ", ".join(sorted(set(options) - {"prefix", "ca"}))
     if unknown or parts.fragment:
-        raise ValueError(f"it has options that are not known: {unknown or '#'}")
+        raise ValueError(f"it has unknown options: {unknown or '#'}")
     if "ca" in options and parts.scheme != "rediss":
-        raise ValueError("its ca= is for rediss://, which is redis:// over TLS")
+        raise ValueError("ca= works with rediss:// only (redis:// over TLS)")
     return RedisAddress(
         parts.hostname,
         port,

@@ -60,7 +60,7 @@ class RedisClaims:
                 self.claims.put(key, claim)
                 return claim
             claim = self._take_up(key, there)
-        raise Outage(Reason.BUSY, "others changed a claim each time")
+        raise Outage(Reason.BUSY, "other guards kept changing the same entry")
 
     async def _offer(self, key: Key, body: str) -> str | None:
         """Offer a claim; None where Redis took it in, else what is there instead."""

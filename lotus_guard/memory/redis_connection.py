@@ -171,12 +171,12 @@ class Redis:
         if self._renew():
             return  # the next try to connect, in a moment, has the new one
         if why != self.refusal:
-            _log.error("Redis refuses us: {why}", why=why)
+            _log.error("Redis rejected the guard's login or database: {why}", why=why)
         self.refusal = why
 
     async def _call(self, words: Sent) -> Any:
         if self.away_since is not None:
-            raise Outage(Reason.TIMEOUT, "Redis is left alone until it answers again")
+            raise Outage(Reason.TIMEOUT, "Redis is not asked until it answers again")
         if self._measured is None:
             await self.connected()
             await self._measure()
@@ -234,7 +234,7 @@ class Redis:
                 self.listener.away(outage)
             await deferLater(self.reactor, REST_SECONDS, lambda: None)
         if self.away_since is None and (more := self._throttle.more("odd")) is not None:
-            _log.warn("Redis answers, but not to everything: {why}{more}", why=first, more=more)
+            _log.warn("A command failed while Redis is up: {why}{more}", why=first, more=more)
         self.away_since = None
         self.listener.answered()
 

@@ -87,9 +87,9 @@ class Lease:
 
     def _take(self, term: int, sent: float) -> None:
         if term and term != self._term:
-            _log.info("This guard runs the live loop now (term {term})", term=term)
+            _log.info("This guard now runs the live loop (term {term})", term=term)
         if not term and self._term:
-            _log.info("Another guard runs the live loop now")
+            _log.info("Another guard now runs the live loop")
         self._term = term
         self._until = sent + SECONDS - MARGIN if term else -1.0
 

@@ -110,7 +110,7 @@ class Subscriber(SubscriberProtocol):  # type: ignore[misc]
             if isinstance(news, dict):
                 self._channel_reader.hear(news)
         except Exception:
-            _log.failure("News from another guard could not be taken in")
+            _log.failure("Could not process news from another guard")
 
 
 def endpoint_of(address: RedisAddress, reactor: Any) -> Any:
@@ -130,13 +130,15 @@ def outage_of(failure: Exception) -> Outage:
     """The outage that a failure of txredisapi's is; no password is in it."""
     kind = type(failure).__name__
     if isinstance(failure, TimeoutError):
-        return Outage(Reason.TIMEOUT, "Redis did not answer in time")
+        return Outage(Reason.TIMEOUT, "no answer from Redis in time")
     if isinstance(failure, NotConnected):
         return Outage(Reason.REFUSED, "not connected to Redis")
     if isinstance(failure, ResponseError):
         word = str(failure).split(" ", 1)[0]
         is_closed = word in ("NOAUTH", "WRONGPASS", "NOPERM")
-        return Outage(Reason.UNAUTHORIZED if is_closed else Reason.SERVER_ERROR, f"Redis: {word}")
+        return Outage(
+            Reason.UNAUTHORIZED if is_closed else Reason.SERVER_ERROR, f"Redis answered {word}"
+        )
     if isinstance(failure, RedisError):
-        return Outage(Reason.GARBAGE, f"Redis: {kind}")
-    return Outage(Reason.RESET, f"Redis: {kind}")
+        return Outage(Reason.GARBAGE, f"Redis' answer can't be read ({kind})")
+    return Outage(Reason.RESET, f"the connection to Redis broke ({kind})")

@@ -182,7 +182,7 @@ class RedisSeats:
         more = self._throttle.more("contended")
         if more is not None:
             _log.error(
-                "The seats of a room could not be written: others were faster each time{more}",
+                "Could not write a room's seats to Redis: other guards kept changing them{more}",
                 more=more,
             )
         entry.is_apart = True
@@ -262,11 +262,11 @@ class RedisSeats:
         more = self._throttle.more("too long")
         if more is not None:
             _log.error(
-                "The seats of {room} are too many to be shared{more}: each guard goes by its own",
+                "{room} has too many seats to share through Redis{more}: each guard uses its own",
                 room=printable(room),
                 more=more,
             )
-        raise Outage(Reason.OVERSIZED, "the room's table is too long")
+        raise Outage(Reason.OVERSIZED, "the room has too many seats to share")
 
     def _reconciled(self, entry: _Entry, mine: Table, reply: Reply) -> Table:
         """Make the table to go on with from ours and what is in Redis."""
@@ -279,7 +279,7 @@ class RedisSeats:
             more = self._throttle.more("none of ours")
             if more is not None:
                 _log.error(
-                    "What Redis has as a room's seats is none of ours; it is written anew{more}",
+                    "Redis holds something else in place of a room's seats; overwriting it{more}",
                     more=more,
                 )
             entry.is_apart = True

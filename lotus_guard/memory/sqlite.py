@@ -290,8 +290,8 @@ class SqliteStore(DirectoryListener):
     def _greet(self, others: frozenset[int]) -> None:
         if others - self._company:
             _log.error(
-                "Other guards run on {path} as well (pid {pids}): each writes over the other's "
-                "seats. Wanted: one guard, or a LOTUS_GUARD_STATE of its own for each.",
+                "Other guards use {path} too (pid {pids}): they overwrite each other's seats. "
+                "Fix: run one guard, or give each its own LOTUS_GUARD_STATE.",
                 path=self.path,
                 pids=", ".join(map(str, sorted(others))),
             )

@@ -147,7 +147,11 @@ class StateFile:
         except OSError as error:
             self.fail(error)
             return False
-        _log.error("{path} was no database of ours; it is now {aside}", path=self.path, aside=aside)
+        _log.error(
+            "{path} can't be used as a database: moved it to {aside}, starting a new one",
+            path=self.path,
+            aside=aside,
+        )
         self.start_anew()
         return True
 

@@ -125,7 +125,7 @@ class ApplicationService:
         if create is None:  # there is one in each room
             raise MayNotLook("who reads was not in the room")
         if create.get("type") != CREATE:
-            raise Outage(Reason.GARBAGE, "the homeserver does not give a room's first event whole")
+            raise Outage(Reason.GARBAGE, "the homeserver sent a room's create event incomplete")
         return read_power(levels, create)
 
     async def name(self, room: RoomId) -> str | None:

@@ -97,6 +97,6 @@ class Bearer:
 def unlike_matrix(answer: HttpAnswer) -> Outage:
     """Name what is wrong with an answer that is none of a homeserver's."""
     if answer.status == 404:
-        return Outage(Reason.NOT_FOUND, "no homeserver is at LOTUS_GUARD_SYNAPSE_URL")
+        return Outage(Reason.NOT_FOUND, "LOTUS_GUARD_SYNAPSE_URL does not lead to a homeserver")
     reason = Reason.SERVER_ERROR if answer.status >= 500 else Reason.GARBAGE
-    return Outage(reason, f"the homeserver answered {answer.status} with something unexpected")
+    return Outage(reason, f"unexpected answer {answer.status} from the homeserver")

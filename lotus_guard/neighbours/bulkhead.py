@@ -72,7 +72,7 @@ class Bulkhead:
     async def wait(self, seconds: float) -> None:
         """Wait for a place, at most so long; raises NotAsked."""
         if len(self._waiting) >= self.line:
-            raise NotAsked(Reason.BUSY, f"{self.line} questions wait for it already")
+            raise NotAsked(Reason.BUSY, f"{self.line} requests are queued for it already")
         turn: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(turn)
         try:
@@ -82,7 +82,7 @@ class Bulkhead:
 
     def busy(self) -> NotAsked:
         """What to raise for one who has waited in vain."""
-        return NotAsked(Reason.BUSY, f"{self.most} questions are under way already")
+        return NotAsked(Reason.BUSY, f"{self.most} requests to it are running already")
 
     def leave(self) -> None:
         """Return a place."""
@@ -150,7 +150,7 @@ class Backend:
         except Outage as outage:
             self._last, fine = outage, False
         except Exception:
-            _log.failure("{name} could not be asked whether it is there", name=self.name)
+            _log.failure("Could not probe {name}", name=self.name)
             fine = True  # a bug of ours must not keep the breaker open
         if not self.breaker.answered(fine, self.now(), self.chance()):
             return

@@ -78,5 +78,5 @@ def said_by(content: Mapping[str, Any]) -> Membership:
     """The membership that a member event says; raises Outage for what is none of Matrix's."""
     found = membership_of(content.get("membership"))
     if found is Membership.UNHEARD:
-        raise Outage(Reason.GARBAGE, "the homeserver gave a member event without a membership")
+        raise Outage(Reason.GARBAGE, "the homeserver sent a member event without a membership")
     return found

@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
 from lotus_guard.enforce.deferreds import with_timeout
-from lotus_guard.enforce.ports import Allowance, Outage, Oversized, Reason
+from lotus_guard.enforce.ports import Allowance, Outage, Oversized, Reason, no_answer
 from lotus_guard.neighbours.answers import WholeAnswer
 from lotus_guard.neighbours.bodies import AnswerBody, TooLong, collect
 from lotus_guard.neighbours.treq_client import Client
@@ -91,7 +91,7 @@ class Http:
         except defer.CancelledError:
             raise
         except Exception as failure:
-            raise outage_of(failure, self.peer) from None
+            raise outage_of(failure, self.peer, seconds) from None
 
     async def _read(self, response: IResponse, allowance: Allowance, glimpse: int) -> bytes:
         if isinstance(response.length, int) and response.length > allowance.left:
@@ -127,29 +127,35 @@ def _whole(answer: WholeAnswer, allowance: Allowance, glimpse: int) -> bytes:
     return answer.body
 
 
-_CLASSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason], ...] = (
-    ((TimeoutError, error.TimeoutError), Reason.TIMEOUT),
-    (error.DNSLookupError, Reason.DNS),
-    (error.ConnectionRefusedError, Reason.REFUSED),
-    ((error.ConnectError, error.ConnectionClosed, error.ConnectionLost), Reason.RESET),
+_CLASSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Reason, str], ...] = (
+    ((TimeoutError, error.TimeoutError), Reason.TIMEOUT, "no answer from {peer}"),
+    (error.DNSLookupError, Reason.DNS, "the host name of {peer} does not resolve"),
+    (error.ConnectionRefusedError, Reason.REFUSED, "{peer} refused the connection"),
+    (
+        (error.ConnectError, error.ConnectionClosed, error.ConnectionLost),
+        Reason.RESET,
+        "the connection to {peer} broke ({kind})",
+    ),
 )
 
 
-def outage_of(failure: Exception, peer: str = "") -> Outage:
-    """Put a failed exchange into its class, and name the peer where it is given.
+def outage_of(failure: Exception, peer: str = "", seconds: float = 0.0) -> Outage:
+    """Put a failed exchange into its class, and name the peer and how long it was waited for.
 
     What is not recognised is the peer's garbage: nothing else of ours runs inside an exchange.
     """
-    who = f"{peer}: " if peer else ""
+    who = peer or "the server"
     causes = [failure]
     # ResponseFailed and its kin wrap what happened to the connection.
     causes += [reason.value for reason in getattr(failure, "reasons", ())]
     if isinstance(failure, TooLong):
         return Oversized(failure.begins)
-    for kinds, reason in _CLASSES:
+    if seconds and isinstance(failure, TimeoutError):
+        return Outage(Reason.TIMEOUT, no_answer(who, seconds))
+    for kinds, reason, words in _CLASSES:
         for cause in causes:
             if isinstance(cause, kinds):
-                return Outage(reason, f"{who}{type(cause).__name__}")
-    if isinstance(failure, ResponseFailed):
-        return Outage(Reason.GARBAGE, who + ", ".join(type(cause).__name__ for cause in causes))
-    return Outage(Reason.GARBAGE, f"{who}{type(failure).__name__}")
+                return Outage(reason, words.format(peer=who, kind=type(cause).__name__))
+    found = causes if isinstance(failure, ResponseFailed) else [failure]
+    names = ", ".join(type(cause).__name__ for cause in found)
+    return Outage(Reason.GARBAGE, f"no valid answer from {who}: {names}")

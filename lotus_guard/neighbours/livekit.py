@@ -231,7 +231,7 @@ def _decoding(method: str) -> Iterator[None]:
     try:
         yield
     except DecodeError:
-        raise Outage(Reason.GARBAGE, f"LiveKit's answer to {method} makes no sense") from None
+        raise Outage(Reason.GARBAGE, f"LiveKit's answer to {method} can't be read") from None
 
 
 def _twirp_code(answer: HttpAnswer) -> object:

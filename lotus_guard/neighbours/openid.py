@@ -102,7 +102,7 @@ def read_userinfo(answer: HttpAnswer) -> UserId | None:
         return UserId(sub)
     if answer.status in (401, 403) and text_of(fields, "errcode") in UNKNOWN:
         return None
-    said = f"openid/userinfo was answered with {answer.status}"
+    said = f"the homeserver answered {answer.status} to openid/userinfo"
     reasons = {401: Reason.UNAUTHORIZED, 403: Reason.UNAUTHORIZED, 404: Reason.NOT_FOUND}
     reason = Reason.SERVER_ERROR if answer.status >= 500 else Reason.GARBAGE
     raise Outage(reasons.get(answer.status, reason), said)

@@ -117,8 +117,8 @@ class Signer:
             # Said once: a restart would forget the one that works.
             self._missed = newest
             _log.warn(
-                "LiveKit does not take what {name} says now, but what it said before, which serves "
-                "on until a restart. Wanted: the same key and secret here and in LiveKit.",
+                "LiveKit refuses the new key in {name} and accepts the old one, which the guard "
+                "uses until it restarts. Fix: give LiveKit and the guard the same key and secret.",
                 name=self.keys.name,
             )
 
@@ -141,7 +141,7 @@ class Signer:
             return
         self._said = ahead
         _log.warn(
-            "The clocks are apart: {trouble}. What the guard asks LiveKit is signed by LiveKit's "
-            "clock. Wanted: let chrony or systemd-timesyncd set both clocks.",
+            "The clocks differ: {trouble}. The guard signs its calls to LiveKit by LiveKit's "
+            "clock. Fix: let chrony or systemd-timesyncd set both clocks.",
             trouble=trouble,
         )

@@ -206,6 +206,8 @@ def _outage(answer: HttpAnswer) -> Outage:
             f"Synapse answered {answer.status} ({errcode!s:.40}) to the admin token",
         )
     if answer.status == 404:
-        return Outage(Reason.NOT_FOUND, "Synapse's admin API is not at LOTUS_GUARD_SYNAPSE_URL")
+        return Outage(
+            Reason.NOT_FOUND, "LOTUS_GUARD_SYNAPSE_URL does not lead to Synapse's admin API"
+        )
     reason = Reason.SERVER_ERROR if answer.status >= 500 else Reason.GARBAGE
-    return Outage(reason, f"Synapse answered {answer.status} with something unexpected")
+    return Outage(reason, f"unexpected answer {answer.status} from Synapse")

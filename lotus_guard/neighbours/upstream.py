@@ -90,7 +90,7 @@ class Upstream:
         except defer.CancelledError:
             raise
         except Exception as failure:
-            raise outage_of(failure) from None
+            raise outage_of(failure, "lk-jwt-service", self.seconds) from None
         _remove(response.headers, _HOP_BY_HOP)
         return Reply(response.code, response.phrase, response.headers, collected)
 

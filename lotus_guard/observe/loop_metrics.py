@@ -89,7 +89,7 @@ class LoopMetrics:
         self.steps_put_off.inc(steps)
         if self._families.may_say("put_off"):
             _log.warn(
-                "{room} needs {steps} more steps than one pass may do",
+                "{room}: {steps} changes are left for the next pass",
                 room=printable(room),
                 steps=steps,
             )
@@ -105,7 +105,7 @@ class LoopMetrics:
         self.partial_looks.inc()
         if self._families.may_say("partly"):
             _log.warn(
-                "{room} cannot be read as a whole: its participants write too much. Nobody is put "
-                "out of it for what was not seen.",
+                "{room} is flooded: its participants write more than the guard reads. Nobody is "
+                "removed for what it could not see.",
                 room=printable(room),
             )

@@ -27,8 +27,8 @@ class MemoryMetrics:
         self.store_failures.inc()
         if self._file.lasts():
             _log.error(
-                "What is learnt cannot be kept on disk: {why}. Wanted: LOTUS_GUARD_STATE names a "
-                "file in a directory that this user can write to. Calls go on.",
+                "Can't use the state file: {why}. Calls continue; a restart would forget seats. "
+                "Fix: set LOTUS_GUARD_STATE to a file in a directory that this user can write to.",
                 why=why,
             )
 
@@ -46,8 +46,8 @@ class MemoryMetrics:
         """Log that Redis does not answer, at most once a minute for each reason."""
         if self._redis.lasts(outage.reason):
             _log.error(
-                "Redis does not answer: {outage}. Wanted: it runs, at the address in "
-                "LOTUS_GUARD_STATE. Calls go on; meanwhile the guards share nothing.",
+                "Redis is down: {outage}. Calls continue; meanwhile the guards share nothing. "
+                "Fix: start Redis, or correct its address in LOTUS_GUARD_STATE.",
                 outage=outage,
             )
 

@@ -4,7 +4,7 @@ from twisted.logger import Logger
 
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.observe.families import Families
-from lotus_guard.observe.outages import wanted
+from lotus_guard.observe.outages import fix_for
 
 _log = Logger()
 
@@ -58,18 +58,18 @@ class NeighbourMetrics:
         self.breakers.labels(neighbour).set(1)
         self.breakers_opened.labels(neighbour).inc()
         _log.error(
-            "{name} is not asked any more until it answers again: {outage}. Calls go on. "
-            "Wanted: {wanted}.",
+            "{name} is down: {outage}. The guard asks it nothing until it answers a probe; calls "
+            "continue. Fix: {fix}.",
             name=_NAMES.get(neighbour, neighbour),
             outage=outage,
-            wanted=wanted(outage),
+            fix=fix_for(outage),
         )
 
     def closed(self, neighbour: str, seconds: float) -> None:
         """Note a breaker that closes, and log it."""
         self.breakers.labels(neighbour).set(0)
         _log.info(
-            "{name} answers again, after {seconds:.1f} s: it is asked as before",
+            "{name} is back after {seconds:.1f} s",
             name=_NAMES.get(neighbour, neighbour),
             seconds=seconds,
         )

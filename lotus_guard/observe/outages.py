@@ -1,24 +1,36 @@
-"""What an operator can do about an outage, in a few words for the log."""
+"""What is said in the log of an outage: what it is about, and what an operator can do."""
 
 from lotus_guard.enforce.ports import Outage, Reason
 
-_WANTED = {
-    Reason.SECRET: "LIVEKIT_KEY and LIVEKIT_SECRET must be the very ones lk-jwt-service signs with",
-    Reason.UNAUTHORIZED: "give LOTUS_GUARD_SYNAPSE_TOKEN an admin's valid access token, and see "
-    "that LiveKit knows LIVEKIT_KEY and LIVEKIT_SECRET",
-    Reason.MAY_NOT_LOOK: "a user of our homeserver in that room, as whom the application service "
-    "may act (`lotus-guard check --as-user` tries it)",
-    Reason.DNS: "the host name in LOTUS_GUARD_SYNAPSE_URL or LOTUS_GUARD_LIVEKIT_URL must resolve",
+_FIXES = {
+    Reason.SECRET: "give the guard the same LIVEKIT_KEY and LIVEKIT_SECRET as lk-jwt-service",
+    Reason.UNAUTHORIZED: "set LOTUS_GUARD_SYNAPSE_TOKEN to an admin's valid access token, and "
+    "LIVEKIT_KEY and LIVEKIT_SECRET to a pair that LiveKit knows",
+    Reason.MAY_NOT_LOOK: "let the application service act as a user of this homeserver who is in "
+    "that room (`lotus-guard check --as-user` tries it)",
+    Reason.DNS: "correct the host name in LOTUS_GUARD_SYNAPSE_URL or LOTUS_GUARD_LIVEKIT_URL",
     Reason.REFUSED: "start Synapse or LiveKit, or correct LOTUS_GUARD_SYNAPSE_URL or "
     "LOTUS_GUARD_LIVEKIT_URL",
-    Reason.TIMEOUT: "see why it is slow or hangs (`lotus-guard check` asks all of them)",
-    Reason.BUSY: "Synapse or LiveKit is slow, see there",
-    Reason.OVERLOAD: "more processors, or see docs/troubleshooting.md",
-    Reason.NOT_FOUND: "LOTUS_GUARD_SYNAPSE_URL must reach /_synapse/admin, LOTUS_GUARD_LIVEKIT_URL "
-    "must reach /twirp",
+    Reason.TIMEOUT: "find out why it is slow or hangs (`lotus-guard check` asks each of them)",
+    Reason.BUSY: "find out why Synapse or LiveKit is slow",
+    Reason.OVERLOAD: "add processors, or see docs/overload.md",
+    Reason.NOT_FOUND: "point LOTUS_GUARD_SYNAPSE_URL at Synapse (/_synapse/admin) and "
+    "LOTUS_GUARD_LIVEKIT_URL at LiveKit (/twirp)",
+}
+_SUBJECTS = {
+    "limit": "Seat limit",
+    "sources": "Camera and screen rule",
+    "cameras": "Camera limit",
+    "members": "Members-only rule",
+    "permission": "Call permission",
 }
 
 
-def wanted(outage: Outage) -> str:
-    """What to do, to be read after "Wanted:"."""
-    return _WANTED.get(outage.reason, "see docs/troubleshooting.md")
+def fix_for(outage: Outage) -> str:
+    """What to do, to be read after "Fix:"."""
+    return _FIXES.get(outage.reason, "see docs/troubleshooting.md")
+
+
+def subject_of(rule: str) -> str:
+    """What a rule is called at the beginning of a log line, by its name."""
+    return _SUBJECTS.get(rule, f"The {rule} rule")

@@ -69,8 +69,8 @@ class RequestMetrics:
         self.upstream_failures.labels(outage.reason).inc()
         if self._upstream.lasts(outage.reason):
             _log.error(
-                "lk-jwt-service did not answer: {outage}. Wanted: it runs, at the address in "
-                "LOTUS_GUARD_UPSTREAM.",
+                "lk-jwt-service is down: {outage}. Clients get no tokens. Fix: start it, or "
+                "correct LOTUS_GUARD_UPSTREAM.",
                 outage=outage,
             )
 
@@ -79,8 +79,7 @@ class RequestMetrics:
         self.turned_away.inc()
         if self._families.may_say("turned away"):
             _log.warn(
-                "One address sends more than its share: what is over it is refused with 429. "
-                "Others are served."
+                "One address sends more than its share: the excess gets 429, others are served."
             )
 
     def took_transaction(self, outcome: str) -> None:
@@ -88,8 +87,7 @@ class RequestMetrics:
         self.transactions.labels(outcome).inc()
         if outcome != "taken" and self._families.may_say("transaction", outcome):
             _log.warn(
-                "A transaction of the homeserver was passed over: {outcome}. What it told is "
-                "polled.",
+                "Skipped a transaction of the homeserver: {outcome}. The guard polls instead.",
                 outcome=outcome.replace("_", " "),
             )
 

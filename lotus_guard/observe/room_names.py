@@ -46,5 +46,5 @@ class RoomNames:
             known = self._names.get(room)
             name = known[1] if known else None
         except Exception:
-            _log.failure("A room's name could not be read")
+            _log.failure("Could not read a room's name")
         self._names.put(room, (self.now(), name))

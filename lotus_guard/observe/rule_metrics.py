@@ -9,7 +9,7 @@ from lotus_guard.core.model import RoomId
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage
 from lotus_guard.observe.families import Families
-from lotus_guard.observe.outages import wanted
+from lotus_guard.observe.outages import fix_for, subject_of
 from lotus_guard.rules.decision import Deed, Ruling
 from lotus_guard.rules.rulings import takes_sources
 
@@ -87,10 +87,10 @@ class RuleMetrics:
         self.fail_open.labels(rule, outage.reason).inc()
         if self._families.may_say("open", rule, outage.reason):
             _log.error(
-                "The {rule} rule lets calls through: {outage}. Wanted: {wanted}.",
-                rule=rule,
+                "{rule} not enforced for new tokens: {outage}. Fix: {fix}.",
+                rule=subject_of(rule),
                 outage=outage,
-                wanted=wanted(outage),
+                fix=fix_for(outage),
             )
 
     def passed_elsewhere(self) -> None:
@@ -102,10 +102,10 @@ class RuleMetrics:
         self.unenforced.labels(rule, outage.reason).inc()
         if self._families.may_say("unenforced", rule, outage.reason):
             _log.error(
-                "The {rule} rule is not enforced in live calls: {outage}. Wanted: {wanted}.",
-                rule=rule,
+                "{rule} not enforced in running calls: {outage}. Fix: {fix}.",
+                rule=subject_of(rule),
                 outage=outage,
-                wanted=wanted(outage),
+                fix=fix_for(outage),
             )
 
     def used_stale(self, rule: str, outage: Outage) -> None:
@@ -113,8 +113,8 @@ class RuleMetrics:
         self.stale.labels(rule, outage.reason).inc()
         if self._families.may_say("stale", rule, outage.reason):
             _log.warn(
-                "The {rule} rule goes by policies known from before: {outage}",
-                rule=rule,
+                "{rule} uses the last known policies: {outage}",
+                rule=subject_of(rule),
                 outage=outage,
             )
 
@@ -122,7 +122,7 @@ class RuleMetrics:
         """Warn of a policy that makes no sense."""
         self.complaints.inc()
         _log.warn(
-            "{room} has a policy that is ignored: {complaint}",
+            "Ignored a policy that makes no sense in {room}: {complaint}",
             room=printable(room),
             complaint=printable(complaint),
         )

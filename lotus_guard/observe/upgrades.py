@@ -84,7 +84,7 @@ class UpgradedRooms:
         except Outage:
             pass  # what was known before holds
         except Exception:
-            _log.failure("It could not be found out which room an upgrade replaced")
+            _log.failure("Could not find out which room an upgrade replaced")
         self._known.put(room, found)
 
     async def _look(self, room: RoomId) -> _Known:

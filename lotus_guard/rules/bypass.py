@@ -104,7 +104,7 @@ def doubt(event: str, field: str, level: int | None, power: PowerLevels) -> tupl
     if level is None or level > power.users_default:
         return ()
     usual = power.users_default
-    return (f"{event}: {field} is {level}, which everybody has here; wanted: more than {usual}",)
+    return (f"{event}: {field} is {level}, which everybody has here; expected more than {usual}",)
 
 
 def read_bypass(event: str, content: Mapping[str, Any]) -> tuple[Bypass, tuple[str, ...]]:

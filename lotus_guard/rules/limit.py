@@ -44,7 +44,7 @@ from lotus_guard.rules.rule import (
 
 START_LEVEL = "start_level"
 ONLY_MODERATORS_START = Sentence("start_level")
-_UNKNOWN = "; the power levels of the room are not known"
+_UNKNOWN = "; the room's power levels are unknown"
 
 
 @frozen
@@ -227,7 +227,7 @@ def may_start(needed: int | None, level: float | None, seen: Occupancy) -> bool:
 
 def _not_started(policy: LimitPolicy, user: UserId | None, power: PowerLevels | None) -> Refuse:
     level, needed = level_of(user, power), policy.start_level
-    why = f"nobody is in the call, and starting it needs level {needed}; they have {level}"
+    why = f"nobody is in the call, and starting it needs power level {needed}; they have {level}"
     return Refuse(ONLY_MODERATORS_START, why, {START_LEVEL: needed, "level": level})
 
 

@@ -15,9 +15,9 @@ SENTENCE = Sentence("not_a_member")
 
 _WORDS = {
     Membership.JOIN: "they are in the room",
-    Membership.INVITE: "they are invited and have not joined",
-    Membership.KNOCK: "they have asked to join and were not let in",
-    Membership.LEAVE: "they have left the room or were kicked",
+    Membership.INVITE: "they were invited and have not joined",
+    Membership.KNOCK: "they asked to join and have not been let in",
+    Membership.LEAVE: "they left the room or were kicked",
     Membership.BAN: "they are banned from the room",
     Membership.UNHEARD: "they are not in the room",
     Membership.NO_ROOM: "there is no such room",

@@ -38,7 +38,7 @@ class CallPermission(StandingRule):
         level, needed = power.of(who.user), level_needed(power)
         if level >= needed:
             return Allow()
-        why = f"joining calls needs level {needed} in the room; they have {level}"
+        why = f"joining calls needs power level {needed} in the room; they have {level}"
         return Refuse(SENTENCE, why, {"level": level, "needed": needed})
 
     def replay(self, inputs: Mapping[str, Any]) -> str | None:

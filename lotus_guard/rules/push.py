@@ -161,7 +161,7 @@ def read_push(body: bytes, header: str, secret: str, epoch: float, rules: Rules)
     stamp, _, digest = header.partition(".")
     expected = _digest(stamp, body, secret)
     if not hmac.compare_digest(_bytes(digest), expected.encode()):
-        raise Unsigned("the signature is not of this body and our secret")
+        raise Unsigned("its signature does not match the body and the secret")
     sent = _sent(stamp)
     if abs(epoch - sent) > WINDOW:
         way = "ago" if epoch > sent else "from now"
@@ -209,7 +209,7 @@ def _members(rooms: Mapping[str, Any]) -> Iterator[Member]:
 def _sent(stamp: str) -> float:
     """Read when a push was sent; raises Unsigned."""
     if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= _STAMP_DIGITS):
-        raise Unsigned("it does not say when it was sent")
+        raise Unsigned("it does not tell when it was sent")
     return int(stamp) / 1000.0
 
 

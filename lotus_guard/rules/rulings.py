@@ -47,7 +47,7 @@ MOST_PEOPLE = 50
 MOST_PEOPLE_BYTES = 4096
 """Of those who have a seat in a room, so many are written down, as far as they fit."""
 
-_LET_THROUGH = "let through"
+_UNGUARDED = "unguarded"
 _UNENFORCED = "not enforced"
 _REFUSED = "refused"
 _PUT_OUT = "put out of the call"
@@ -110,7 +110,7 @@ def token_changed(
     """
     verdict, why, inputs = _change(grant, cut, seconds)
     if cut.exempt:
-        why += f"; they are exempt from the {' and the '.join(cut.exempt)} rule, which says no"
+        why += f"; they are exempt from the {' and the '.join(cut.exempt)} rule, which would refuse"
     inputs = {**inputs, **_at(door)} if door else inputs
     return Ruling(Deed.CHANGED, cut.rule, verdict, why, room, user, inputs)
 
@@ -171,22 +171,20 @@ def _gave_back(room: RoomId, person: Person, step: GiveBack, rule: str, failure:
     }
     if failure:
         inputs["failure"] = failure
-    why = "what was taken is not forbidden any more" + (
-        f"; it failed: {failure}" if failure else ""
-    )
+    why = "no rule forbids any more what was taken" + (f"; it failed: {failure}" if failure else "")
     return Ruling(Deed.STEP, rule, _step_verdict(inputs), why, room, person, inputs)
 
 
 def let_through(
     rule: str, reason: str, detail: str, room: RoomId | None, user: Person | None
 ) -> Ruling:
-    """A token goes out unguarded, because something of ours is in trouble."""
+    """A token goes out without a rule, because the guard could not find out what it needs."""
     why, inputs = _trouble(reason, detail)
-    return Ruling(Deed.FAIL_OPEN, rule, _LET_THROUGH, why, room, user, inputs)
+    return Ruling(Deed.FAIL_OPEN, rule, _UNGUARDED, why, room, user, inputs)
 
 
 def not_enforced(rule: str, reason: str, detail: str) -> Ruling:
-    """Running calls go on without a rule, because something of ours is in trouble.
+    """Running calls go on without a rule, because the guard could not find out what it needs.
 
     It names no room: clients open rooms, and each would make a ruling of its own.
     """
@@ -196,7 +194,7 @@ def not_enforced(rule: str, reason: str, detail: str) -> Ruling:
 
 def _trouble(reason: str, detail: str) -> tuple[str, dict[str, Any]]:
     inputs = {"reason": str(reason), "detail": printable(detail)}
-    return f"{reason}: {inputs['detail']}", inputs
+    return f"{inputs['detail']} ({reason})", inputs
 
 
 def replay(ruling: Ruling, rules: Rules) -> str | None:
@@ -269,7 +267,7 @@ def _give_verdict(inputs: Mapping[str, Any]) -> str:
 
 
 _FORBIDS = "the room forbids "
-_FOR_DATA = "the slot is for data, and nobody talks there in a room with a limit"
+_FOR_DATA = "the slot is for data: nobody may talk there in a room with a seat limit"
 
 
 def _forbids(forbidden: AbstractSet[Source]) -> str:
@@ -281,11 +279,11 @@ def _forbids(forbidden: AbstractSet[Source]) -> str:
 
 def _reason(step: Step, forbidden: AbstractSet[Source], rule: str) -> str:
     if isinstance(step, Remove):
-        return "came into a full room without a seat"
+        return "joined a full call without a seat"
     if isinstance(step, Curb):
-        return "wrote so much that nobody could read who is in the call"
+        return "wrote so much data that the guard could not read who is in the call"
     if isinstance(step, Silence):
-        return "published a track that is not what it was declared as"
+        return "published a track that is not what it claims to be"
     bans = step.bans if isinstance(step, Restraint) else ()
     return next((ban.why for ban in bans if ban.rule == rule and ban.why), "") or _forbids(
         forbidden

@@ -42,10 +42,10 @@ from lotus_guard.run.setting import (
     setting,
     settings_of,
     texts_of,
-    unknown_settings,
     variables_of,
 )
 from lotus_guard.run.state_settings import STATE, redis_address, state_path
+from lotus_guard.run.unknown_settings import unknown_settings
 from lotus_guard.words.files import Catalogues
 
 MOST_WORKERS = 64
@@ -279,7 +279,7 @@ def variable_names() -> list[str]:
 def read_config(environment: Mapping[str, str]) -> Config:
     """Make a Config of an environment; raises Faulty with every fault at once."""
     values, faults = _read(environment, list(settings_of(Config)))
-    faults = [*unknown_settings(Config, environment), *faults, *contradictions(values)]
+    faults = [*unknown_settings(environment, variable_names()), *faults, *contradictions(values)]
     if faults:
         raise Faulty(faults)
     return Config(**values)

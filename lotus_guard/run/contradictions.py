@@ -1,4 +1,4 @@
-"""Settings that are fine each and cannot be together."""
+"""Settings that are valid each, and contradict each other."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,11 +25,13 @@ def _transaction_faults(values: Mapping[str, Any]) -> list[str]:
         return []
     faults, name = [], f"{OUR_PREFIX}TRANSACTIONS"
     if values.get("homeserver_listen") == "":
-        faults.append(fault_line(name, "is on without a port", f"{_HOMESERVER_LISTEN} with it"))
+        faults.append(
+            fault_line(name, "on, but has no port", f"{_HOMESERVER_LISTEN} to be set too")
+        )
     credentials = values.get("credentials")
     if credentials is not None and not credentials.transactions.value:
-        wanted = "LOTUS_GUARD_AS_REGISTRATION_FILE or LIVEKIT_AS_REGISTRATION_FILE with it"
-        faults.append(fault_line(name, "is on and no hs_token is known", wanted))
+        wanted = "LOTUS_GUARD_AS_REGISTRATION_FILE or LIVEKIT_AS_REGISTRATION_FILE to be set too"
+        faults.append(fault_line(name, "on, but there is no hs_token", wanted))
     return faults
 
 
@@ -44,12 +46,12 @@ def _address_faults(values: Mapping[str, Any]) -> list[str]:
         (_HOMESERVER_LISTEN, homeserver, [*([public] if public else ()), *operators]),
     ):
         if own and own.port and any(each.port == own.port for each in others):
-            found = f"two listeners have port {own.port}"
+            found = f"another listener has port {own.port} too"
             faults.append(fault_line(name, found, "a port of its own"))
     if operators and operators[-1].port > MOST_PORT:
         found = f"worker {len(operators) - 1} would have port {operators[-1].port}"
         faults.append(
-            fault_line(_ADMIN_LISTEN, found, f"a port such that all are up to {MOST_PORT}")
+            fault_line(_ADMIN_LISTEN, found, f"a port that keeps all of them up to {MOST_PORT}")
         )
     upstream = values.get("upstream", "")
     for name, served in (
@@ -59,7 +61,7 @@ def _address_faults(values: Mapping[str, Any]) -> list[str]:
     ):
         if upstream and any(own and leads_to(upstream, own) for own in served):
             found = f"{shown(upstream)} is the guard itself ({name})"
-            wanted = "lk-jwt-service's address, and a port of its own for the guard"
+            wanted = "lk-jwt-service's address, and another port for the guard"
             faults.append(fault_line(f"{OUR_PREFIX}UPSTREAM", found, wanted))
     return faults
 
@@ -80,9 +82,13 @@ def _worker_faults(values: Mapping[str, Any]) -> list[str]:
         return []
     faults = []
     if values.get("redis", ...) is None:
-        found = f"{workers} workers, and a state that they cannot share"
+        found = f"{workers} workers, but they can't share a state file"
         faults.append(
-            fault_line(f"{OUR_PREFIX}WORKERS", found, "LOTUS_GUARD_STATE=redis://… with it, or 1")
+            fault_line(
+                f"{OUR_PREFIX}WORKERS",
+                found,
+                "LOTUS_GUARD_STATE=redis://… to be set too, or 1 worker",
+            )
         )
     shared = {_LISTEN: values.get("listen", "tcp:1")}
     if values.get("homeserver_listen"):
@@ -90,6 +96,6 @@ def _worker_faults(values: Mapping[str, Any]) -> list[str]:
     for name, wanted in shared.items():
         own = listening(wanted)
         if own is None or not own.port:
-            found = f"{shown(wanted)} is no port that {workers} workers can share"
+            found = f"{workers} workers can't share {shown(wanted)}"
             faults.append(fault_line(name, found, "tcp:<port>"))
     return faults

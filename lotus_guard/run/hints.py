@@ -69,7 +69,7 @@ class Hints:
             more = self._throttle.more("push")
             if more is not None:
                 _log.debug(
-                    "A push that another guard passed on is not taken: {why}{more}",
+                    "Refused a push that another guard passed on: {why}{more}",
                     why=why,
                     more=more,
                 )
@@ -98,7 +98,7 @@ class Hints:
         try:
             self.on_member(room, user, membership)
         except Exception:  # what else came with it is good
-            _log.failure("A changed membership could not be followed")
+            _log.failure("Could not process a membership change")
 
     def _take(self, body: bytes, header: str) -> RoomId | None:
         taken = self.pushes.take(body, header, self._policies)

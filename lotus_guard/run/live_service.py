@@ -113,7 +113,7 @@ class LiveService(Service):
         try:
             await with_timeout(STOP_SECONDS, self._clocks.reactor, drained)
         except TimeoutError:
-            _log.warn("Some requests were still open after {n} s", n=STOP_SECONDS)
+            _log.warn("Stopped with requests still open after {n} s", n=STOP_SECONDS)
         await self._guard.memory.cluster.close()
         await self._agents.close()
 
@@ -123,4 +123,4 @@ class LiveService(Service):
             if cluster.lease is not None and await cluster.lease.renew():
                 await self._guard.memory.seat_store.reunite()
         except Exception:
-            _log.failure("Who leads could not be found out")
+            _log.failure("Could not find out which guard runs the live loop")

@@ -54,10 +54,12 @@ class Loop:
 def describe_loop(live: Live, now: Now) -> dict[str, Any]:
     """Describe the live loop as `lotus_guard.observe.health` describes what it depends on."""
     if live.last_good is None:
-        return described("loop", "unknown", None, "no pass has seen the whole picture yet")
+        return described("loop", "unknown", None, "no complete pass yet")
     age = round(now() - live.last_good, 1)
     late = age > LATE_PASSES * live.interval + LATE_SECONDS
-    return described("loop", "trouble" if late else "ok", age, "passes fail" if late else "")
+    return described(
+        "loop", "trouble" if late else "ok", age, "passes keep failing" if late else ""
+    )
 
 
 @define(eq=False)

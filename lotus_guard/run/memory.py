@@ -55,7 +55,7 @@ class Housekeeping:
             self.live.candidates.policies.sweep()
             self._forget_finished()
         except Exception:
-            _log.failure("What has run out could not be cleared away")
+            _log.failure("Could not clear away expired entries")
 
     def _forget_finished(self) -> None:
         """Forget LiveKit rooms that have not been seen for an hour."""

@@ -48,7 +48,7 @@ def url(name: str, text: str, wanted: str = "http://host:port or https://host") 
     if not text:
         raise unusable(name, "not set", wanted)
     if fault == EXTRAS:
-        raise unusable(name, "found a user name, query or fragment in it", wanted)
+        raise unusable(name, "the address has a user name, query or fragment in it", wanted)
     if fault:
         # With a user's password in it, it is not for showing.
         raise unusable(name, f"found {'an address' if '@' in text else shown(text)}", wanted)
@@ -108,7 +108,7 @@ def count(most: int) -> Callable[[str, str], int]:
     def read(name: str, text: str) -> int:
         if text.isdecimal() and 1 <= int(text) <= most:
             return int(text)
-        raise unusable(name, f"found {shown(text)}", f"1 to {most}")
+        raise unusable(name, f"found {shown(text)}", f"a number from 1 to {most}")
 
     return read
 
@@ -118,7 +118,9 @@ def networks(name: str, text: str) -> tuple[Network, ...]:
     try:
         return networks_of(text)
     except ValueError as why:
-        wanted = "addresses, networks such as 192.0.2.0/24, loopback, private; with commas"
+        wanted = (
+            "addresses, networks such as 192.0.2.0/24, loopback or private, separated by commas"
+        )
         raise unusable(name, f"found {shown(str(why))}", wanted) from None
 
 
@@ -127,7 +129,11 @@ def prefixes(name: str, text: str) -> tuple[str, ...]:
     found = tuple(sorted(words(name, text)))
     for each in found:
         if any(slot.startswith(each) for slot in USUAL_SLOTS):
-            raise unusable(name, f"found {shown(each)}, with which calls begin", "other slots'")
+            raise unusable(
+                name,
+                f"found {shown(each)}, which names of calls begin with",
+                "a prefix of other slots",
+            )
     return found
 
 

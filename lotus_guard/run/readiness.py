@@ -44,7 +44,7 @@ class Readiness(Service):
         """Begin to ask our own port."""
         super().startService()
         ensureDeferred(self._wait()).addErrback(
-            lambda failure: _log.failure("Readiness could not be told", failure)
+            lambda failure: _log.failure("Could not report readiness", failure)
         )
 
     async def _wait(self) -> None:
@@ -53,7 +53,7 @@ class Readiness(Service):
             await deferLater(self._clocks.reactor, 0.1, lambda: None)
         if self.running:
             _log.info(
-                "lotus_guard listens on {address} in front of {upstream}{homeserver}",
+                "lotus-guard is ready on {address}, in front of {upstream}{homeserver}",
                 address=url or self._config.listen,
                 upstream=self._config.upstream,
                 homeserver=await self._for_homeserver(),
@@ -66,7 +66,7 @@ class Readiness(Service):
             return ""
         said = f", and for the homeserver on {await _url_of(self._homeserver)}"
         if not self._config.credentials.hs_token.value:
-            said += " (its hs_token is not known: whoever reaches this port may ask)"
+            said += " (without its hs_token: anybody who reaches this port may ask)"
         return said
 
     async def _answers(self, url: str) -> bool:
@@ -106,7 +106,7 @@ class WorkerReadiness(Service):
         """Wait for Redis, then report that we are ready."""
         super().startService()
         ensureDeferred(self._tell()).addErrback(
-            lambda failure: _log.failure("Readiness could not be told", failure)
+            lambda failure: _log.failure("Could not report readiness", failure)
         )
 
     async def _tell(self) -> None:

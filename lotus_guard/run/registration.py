@@ -20,7 +20,7 @@ def read_as_token(name: str, path: str) -> str:
     fields = _fields(name, path, "as_token")
     token = _token_in(fields, name, "as_token")
     if not _is_token(token):
-        raise Unusable(fault_line(name, "its as_token contains what no token contains", "another"))
+        raise Unusable(fault_line(name, "its as_token has characters that no token has", "another"))
     if not _has_users(fields):
         wanted = "users in its namespaces, such as {regex: '@.*:example\\.org', exclusive: false}"
         raise Unusable(fault_line(name, "it names no users", wanted))
@@ -53,9 +53,11 @@ def _fields(name: str, path: str, wanted: str) -> Mapping[str, Any]:
 def _token_in(fields: Mapping[str, Any], name: str, field: str) -> str:
     token = fields.get(field)
     if token is not None and not isinstance(token, str):
-        raise Unusable(fault_line(name, f"its {field} is no text (quote it)", _wanted(field)))
+        raise Unusable(
+            fault_line(name, f"its {field} is not a string (put it in quotes)", _wanted(field))
+        )
     if token is None or not token.strip():
-        raise Unusable(fault_line(name, f"no {field} in it", _wanted(field)))
+        raise Unusable(fault_line(name, f"it has no {field}", _wanted(field)))
     return token.strip()
 
 

@@ -41,10 +41,9 @@ class GuardService(MultiService):
             super().privilegedStartService()
         except (CannotListenError, OSError) as error:
             _log.critical(
-                "lotus-guard cannot listen: {error}. Wanted: LOTUS_GUARD_LISTEN, "
-                "LOTUS_GUARD_ADMIN_LISTEN and LOTUS_GUARD_HOMESERVER_LISTEN name free ports on "
-                "addresses of this machine (is another guard running, or lk-jwt-service still on "
-                "its old port?).",
+                "lotus-guard can't listen: {error}. Is another guard running, or lk-jwt-service "
+                "still on its old port? Fix: set LOTUS_GUARD_LISTEN, LOTUS_GUARD_ADMIN_LISTEN and "
+                "LOTUS_GUARD_HOMESERVER_LISTEN to free ports on addresses of this machine.",
                 error=error,
             )
             raise SystemExit(1) from None

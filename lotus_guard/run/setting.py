@@ -5,8 +5,6 @@ from typing import Any
 
 from attrs import Attribute, field, fields, frozen
 
-from lotus_guard.enforce.credentials import fault_line
-
 OUR_PREFIX = "LOTUS_GUARD_"
 _KEY = "setting"
 
@@ -66,24 +64,6 @@ def help_of(variables: Iterable[Variable]) -> str:
         default = f" [{each.default}]" if each.default else ""
         lines.append(f"  {each.name}{default}\n      {each.help}")
     return "\n".join(lines)
-
-
-def unknown_settings(config: type[Any], environment: Mapping[str, str]) -> list[str]:
-    """Write a line for each name with our prefix that a class does not declare."""
-    known = [each.name for each in variables_of(config)]
-    return [
-        fault_line(name, f"unknown setting{_meant(name, known)}", "a name that --help lists")
-        for name in sorted(environment)
-        if name.startswith(OUR_PREFIX) and name not in known
-    ]
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    """Ask whether the nearest known name was meant; nothing where none is near."""
-    from difflib import get_close_matches  # rarely needed, and a guard need not have it in memory
-
-    near = get_close_matches(name, known, n=1, cutoff=0.85)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def texts_of(config: type[Any], environment: Mapping[str, str]) -> Texts:

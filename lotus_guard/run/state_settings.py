@@ -31,7 +31,7 @@ def redis_address(texts: Texts) -> RedisAddress | None:
     try:
         address = read_redis_address(text)
     except ValueError as why:
-        wanted = "a file, or redis://[user:password@]host[:port][/database][?prefix=…]"
+        wanted = "a file name, or redis://[user:password@]host[:port][/database][?prefix=…]"
         raise unusable(STATE.name, str(why), wanted) from None
     if address.ca and not read_text(STATE.name, address.ca):
         raise unusable(STATE.name, f"{address.ca} is empty", "a certificate")

@@ -102,7 +102,7 @@ def _sender(path: str) -> Callable[[bytes], None]:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
                 sock.sendto(lines, address)
         except OSError as error:  # systemd is busy or away: it will hear the next one
-            _log.debug("systemd could not be told {lines}: {error}", lines=lines, error=error)
+            _log.debug("Could not tell systemd {lines}: {error}", lines=lines, error=error)
 
     return send
 
@@ -133,6 +133,6 @@ class Beats:
         try:
             self.reporter.status(self.status())
         except Exception:  # a LoopingCall stops for good at its first error
-            _log.failure("The status line could not be made")
+            _log.failure("Could not make the status line")
         if self.reporter.watchdog and self.is_well():
             self.reporter.alive()

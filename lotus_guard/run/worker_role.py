@@ -93,7 +93,7 @@ class Lifeline:
             self.reactor.stop()
         except ReactorNotRunning:
             return  # it is ending anyway, which is how we were told
-        _log.error("The supervisor of the workers has ended, and so does this worker")
+        _log.error("The workers' supervisor has ended, so this worker stops too")
 
     def logPrefix(self) -> str:
         """The name of this in the log."""

@@ -123,8 +123,8 @@ class Fleet(Service):
         public = sum(name == PUBLIC for name, _ in self._sockets)
         if 0 < public < self._count:
             _log.warn(
-                "{count} workers share {public} sockets of systemd: some will have little to do. "
-                "Wanted: as many ListenStream= lines as workers, and ReusePort=yes",
+                "{count} workers share {public} sockets of systemd, so some will have little to "
+                "do. Fix: as many ListenStream= lines as workers, with ReusePort=yes.",
                 count=self._count,
                 public=public,
             )
@@ -134,7 +134,7 @@ class Fleet(Service):
 
     def reload(self) -> None:
         """Have all workers read their credentials again; the supervisor itself uses none."""
-        _log.info("SIGHUP is handed on to {n} workers", n=self._count)
+        _log.info("Passing SIGHUP on to {n} workers", n=self._count)
         for worker in self.workers.values():
             worker.reload()
 
@@ -194,7 +194,7 @@ class Fleet(Service):
         deaths = worker.early_deaths + 1 if lived < YOUNG_SECONDS else 0
         delay = delay_after(deaths)
         _log.error(
-            "Worker {number} has ended after {lived} s ({why}); another is started in {delay} s",
+            "Worker {number} ended after {lived} s ({why}); starting another in {delay} s",
             number=worker.number,
             lived=round(lived),
             why=reason.value,
@@ -211,7 +211,7 @@ class Fleet(Service):
         for worker in self.workers.values():
             worker.silent_looks += 1
             if worker.silent_looks > MOST_SILENT_LOOKS and not worker.ended.called:
-                _log.error("Worker {n} is stuck: it is killed", n=worker.number)
+                _log.error("Worker {n} is stuck: killing it", n=worker.number)
                 worker.signal("KILL")
 
     def _signal_all(self, name: str) -> None:

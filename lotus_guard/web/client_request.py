@@ -114,8 +114,8 @@ class Clients:
         self._blind = self._blind + 1 if who.is_crowd else BLIND_REQUESTS + 1
         if self._blind == BLIND_REQUESTS:
             _log.warn(
-                "The first {n} requests for tokens came from a proxy that does not say for whom: "
-                "all clients share one part. Wanted: it sets X-Real-IP or X-Forwarded-For "
-                "(docs/proxies.md).",
+                "The first {n} token requests came from a proxy that does not name its clients, so "
+                "all clients share one rate limit. Fix: let the proxy set X-Real-IP or "
+                "X-Forwarded-For (docs/proxies.md).",
                 n=BLIND_REQUESTS,
             )

@@ -169,7 +169,7 @@ class Door(KleinResource):
             return
         more = self._failures.more(str(failure.type))
         if more is not None:
-            _log.failure("A request could not be served{more}", failure, more=more)
+            _log.failure("Could not serve a request{more}", failure, more=more)
         if request.finished:
             return
         if request.startedWriting:

@@ -77,7 +77,7 @@ class Homeservers:
         if not self.hs_token.value:
             return
         if _token_in(request.requestHeaders) is None:
-            self._tell("there was no token in it")
+            self._tell("it had no token")
             raise Problem(401, "M_MISSING_TOKEN", _MISSING)
         if not self.is_ours(request.requestHeaders):
             self._tell("its token is not the hs_token that the guard has")
@@ -88,9 +88,9 @@ class Homeservers:
         more = self._throttle.more(found)
         if more is not None:
             _log.warn(
-                "A request at the homeserver's port was not our homeserver's: {found} ({name})"
-                "{more}. Wanted, where it was: Synapse, lk-jwt-service and the guard read one "
-                "registration; restart all three after a new hs_token.",
+                "Refused a request at the homeserver's port: {found} ({name}){more}. If your "
+                "homeserver sent it: let Synapse, lk-jwt-service and the guard read one "
+                "registration, and restart all three after changing hs_token.",
                 found=found,
                 name=self.hs_token.name,
                 more=more,

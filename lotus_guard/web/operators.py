@@ -93,7 +93,7 @@ class OperatorsApp:
         request.setResponseCode(421)
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         return (
-            b"This page is shown under an IP address or localhost only. To open it under a name, "
+            b"This page opens only at an IP address or localhost. To open it at a host name, "
             b"add that name to LOTUS_GUARD_ADMIN_HOSTS.\n"
         )
 
@@ -189,7 +189,7 @@ class OperatorsApp:
         except Unsigned as why:
             more = self._throttle.more("unsigned")
             if more is not None:
-                _log.warn("A policy push was not believed: {why}{more}", why=why, more=more)
+                _log.warn("Refused a policy push: {why}{more}", why=why, more=more)
             request.setResponseCode(401)
             return f"{why}\n".encode()
         request.setResponseCode(204)

@@ -53,19 +53,19 @@ def test_alone_it_is_green_with_a_note_of_what_nobody_answers() -> None:
     assert findings[USERS].seen == "the application service may act as @alice:s"
     assert "the application service alone" in findings["asked-policies"].seen
     assert findings["asked-rooms"].level is Level.NOTE
-    assert "nobody lists rooms" in findings["asked-rooms"].seen
+    assert "no list of rooms" in findings["asked-rooms"].seen
 
 
 def test_beside_an_admin_everything_is_answered() -> None:
     findings = found(ModelHomeserver(), BESIDE)
     assert {each.level for each in findings.values()} == {Level.OK}
-    wanted = "who is in a room is asked of the application service, then Synapse's admin API"
+    wanted = "memberships come from the application service, then Synapse's admin API"
     assert findings["asked-membership"].seen == wanted
 
 
 def test_without_a_user_nobody_knows_whom_it_may_act_as() -> None:
     findings = found(ModelHomeserver(), ALONE, as_user=False)
-    assert (findings[USERS].level, findings[USERS].wanted) == (Level.NOTE, "try --as-user")
+    assert (findings[USERS].level, findings[USERS].wanted) == (Level.NOTE, "use --as-user")
     assert findings[TOKEN].level is Level.OK
     server = ModelHomeserver()
     server.accounts["alices"] = "nobody"

@@ -37,4 +37,7 @@ def test_clocks_are_judged_by_the_two_farthest_apart() -> None:
     assert judge({"a": 0.0, "b": 29.0}).level is Level.OK
     assert judge({"a": 0.0, "b": 31.0}).level is Level.WARNING
     found = judge({"a": 0.0, "b": 20.0, "c": -20.0})
-    assert (found.level, "of b is 40 s ahead of that of c" in found.seen) == (Level.WARNING, True)
+    assert (found.level, "of b is 40 s ahead of the clock of c" in found.seen) == (
+        Level.WARNING,
+        True,
+    )

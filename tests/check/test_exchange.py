@@ -50,11 +50,11 @@ async def test_a_request_says_who_asks_and_brings_the_whole_answer(world: World)
 @pytest.mark.parametrize(
     ("reason", "url", "words"),
     [
-        (Reason.REFUSED, URL, f"nothing answers at {URL}: the connection is refused"),
+        (Reason.REFUSED, URL, f"no answer from {URL}: connection refused"),
         (Reason.DNS, URL, "the host name does not resolve"),
-        (Reason.TIMEOUT, URL, "there is no answer in time"),
+        (Reason.TIMEOUT, URL, "no answer in time"),
         (Reason.GARBAGE, URL, "does not speak HTTP (why)"),
-        (Reason.GARBAGE, "https://x", "no TLS that can be trusted at https://x (why)"),
+        (Reason.GARBAGE, "https://x", "https://x has no TLS certificate that can be trusted (why)"),
     ],
 )
 def test_why_nothing_came(reason: Reason, url: str, words: str) -> None:
@@ -62,7 +62,7 @@ def test_why_nothing_came(reason: Reason, url: str, words: str) -> None:
 
 
 def test_why_nothing_came_in_few_words() -> None:
-    assert outage_in_words(Outage(Reason.RESET, "x")) == "the connection is broken off"
+    assert outage_in_words(Outage(Reason.RESET, "x")) == "the connection broke"
     assert outage_in_words(Outage(Reason.GARBAGE, "what it was")) == "what it was"
 
 

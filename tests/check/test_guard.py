@@ -40,7 +40,9 @@ def the_store_is_ill(stack: CheckedStack) -> None:
 
 
 def livekit_is_out(stack: CheckedStack) -> None:
-    stack.operators.states["livekit"] = in_trouble("livekit", "timeout: our own deadline")
+    stack.operators.states["livekit"] = in_trouble(
+        "livekit", "no answer from LiveKit within 1 s (timeout)"
+    )
 
 
 def the_clock_is_off(stack: CheckedStack) -> None:
@@ -66,11 +68,11 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
     (pushes_are_refused, "pushes", F, "another secret"),
     (pushes_are_refused_of_late, "pushes", F, "7 refused"),
     (pushes_without_our_secret, "pushes", F, "is not set"),
-    (no_guard, "guard", F, "does not run"),
-    (another_program, "guard", F, "no guard with our secret"),
+    (no_guard, "guard", F, "is not running"),
+    (another_program, "guard", F, "not a guard with this secret"),
     (an_older_guard, "operators-port", W, "older guard"),
     (the_store_is_ill, "operators-port", W, "disk full \\x1b[2J"),
-    (livekit_is_out, "operators-port", W, "LiveKit: timeout"),
+    (livekit_is_out, "operators-port", W, "LiveKit: no answer from LiveKit"),
     (the_clock_is_off, "operators-port", W, "the clock: this machine's clock is 600 s ahead"),
     (pushes_come_at_another_time, "pushes", F, "chrony"),
     (operators_port_is_open, "operators-port-exposed", W, "interface=127.0.0.1"),

@@ -59,7 +59,7 @@ async def test_calls_that_go_past_the_guard_are_a_fault(stack: CheckedStack) -> 
     world.sandbox.behind(world.sandbox.addresses.authorization)
     found = await stack.check()
     assert found["homeserver-route"].level is F
-    assert "past the guard" in found["homeserver-route"].seen
+    assert "bypass the guard" in found["homeserver-route"].seen
     assert "proxy_url" in found["homeserver-route"].wanted
 
 
@@ -107,11 +107,11 @@ def homeservers(status: int, body: bytes) -> Any:
     ("answer", "level", "says"),
     [
         ((404, b'{"errcode":"M_UNRECOGNIZED","io.lotus.decision":"d"}'), F, "public port"),
-        ((404, b""), F, "past the guard"),
+        ((404, b""), F, "bypass the guard"),
         ((401, b'{"error":"Unrecognised homeserver access token"}'), F, "its hs_token"),
-        ((401, b'{"error":"Invalid access token"}'), Level.NOTE, "not looked at"),
-        ((429, b"{}"), Level.NOTE, "not looked at"),
-        ((200, b'{"jwt":"t"}'), F, "past the guard"),
+        ((401, b'{"error":"Invalid access token"}'), Level.NOTE, "not checked"),
+        ((429, b"{}"), Level.NOTE, "not checked"),
+        ((200, b'{"jwt":"t"}'), F, "bypass the guard"),
     ],
 )
 @ensureDeferred
@@ -161,7 +161,7 @@ async def test_a_proxy_url_where_nobody_listens_is_named(stack: CheckedStack) ->
     world.sandbox.behind("http://127.0.0.1:9")
     found = await stack.check()
     assert found["homeserver-route"].level is F
-    assert "nobody answers" in found["homeserver-route"].seen
+    assert "nothing answers" in found["homeserver-route"].seen
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def a_login_before_it(stack: CheckedStack) -> None:
 
 BREAKS: list[tuple[Break, str, Level, str]] = [
     (no_openid_there, "panel-openid", W, "LOTUS_GUARD_OPENID_URL"),
-    (nobody_there, "panel-openid", W, "nothing answers"),
-    (a_login_before_it, "panel-openid", W, "openid/userinfo with 401"),
+    (nobody_there, "panel-openid", W, "no answer from"),
+    (a_login_before_it, "panel-openid", W, "answers 401"),
 ]
 
 

@@ -68,7 +68,7 @@ def slashes_reach_the_guard(stack: CheckedStack) -> None:
 
 
 BREAKS: list[tuple[Break, str, Level, str]] = [
-    (the_proxy_goes_past, "public-route", F, "past the guard"),
+    (the_proxy_goes_past, "public-route", F, "bypasses the guard"),
     (the_proxy_goes_elsewhere, "public-route", F, "200 text/html"),
     (the_proxy_is_gone, "public-route", F, "refused"),
     (slashes_are_redirected, "public-slashes", W, "301"),
@@ -79,7 +79,7 @@ BREAKS: list[tuple[Break, str, Level, str]] = [
     (cors_is_lost_on_options, "public-cors", F, "an answer to OPTIONS has no"),
     (cors_is_doubled, "public-cors", F, "2 times"),
     (cors_is_doubled_on_options, "public-cors", F, "OPTIONS has Access-Control-Allow-Origin 2"),
-    (cors_is_for_others, "public-cors", F, "for https://call.example.org only"),
+    (cors_is_for_others, "public-cors", F, "allows https://call.example.org only"),
 ]
 
 

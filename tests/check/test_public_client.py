@@ -30,7 +30,7 @@ def two_proxies_disagree(stack: CheckedStack) -> None:
 
 BREAKS: list[tuple[Break, str, Level, str]] = [
     (the_proxy_names_nobody, "public-client", W, "can pass for any other"),
-    (the_proxy_names_nobody_and_strips, "public-client", W, "does not say for whom"),
+    (the_proxy_names_nobody_and_strips, "public-client", W, "does not name its clients"),
     (two_proxies_disagree, "public-client", W, "differ"),
 ]
 
@@ -86,11 +86,11 @@ def echo(peer: str, forwarded: list[str], real: list[str], client: str = OURS) -
         (echo(INNER, [FAKE, OURS], [OUTER]), WARNING, "differ"),
         (echo(INNER, [OUTER], [OURS]), WARNING, "differ"),
         (echo(INNER, [FAKE, "unclear", OUTER], []), WARNING, "name nobody"),
-        (echo(INNER, [OUTER], []), WARNING, f"for {OUTER}, which is none of this"),
+        (echo(INNER, [OUTER], []), WARNING, f"for {OUTER}, which is not one of this"),
         (echo(INNER, [OUTER], [FAKE], "unclear behind x"), WARNING, f"for {OUTER}, which"),
         # Nobody is named.
         (echo(INNER, [FAKE], [FAKE], FAKE), WARNING, "can pass for any other"),
-        ({**echo(INNER, [], [], INNER), "crowd": True}, WARNING, "one part of the guard"),
+        ({**echo(INNER, [], [], INNER), "crowd": True}, WARNING, "all share one rate limit"),
         # The proxy itself is not trusted.
         (echo("192.0.2.8", [FAKE, OURS], [FAKE], "192.0.2.8"), WARNING, "private,192.0.2.8"),
         (echo("192.0.2.8", [FAKE], [FAKE], "192.0.2.8"), WARNING, "private,192.0.2.8"),

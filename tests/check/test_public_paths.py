@@ -31,15 +31,15 @@ def test_paths_that_arrive_need_no_line() -> None:
 @pytest.mark.parametrize(
     ("prefix", "path", "target", "level", "words"),
     [
-        ("/x", "/get_token", "//get_token", "warning", "a slash at the end of the location"),
-        ("", "/get_token", "//get_token", "warning", "one slash less behind the port"),
+        ("/x", "/get_token", "//get_token", "warning", "end the location with a slash"),
+        ("", "/get_token", "//get_token", "warning", "remove one slash behind the port"),
         ("/x", "/get_token", "/x/get_token", "fault", "location /x/ { proxy_pass"),
         ("/x/y", "/get_token", "/y/get_token", "fault", "location /x/y/ { proxy_pass"),
         ("", "/sfu/get", "/", "fault", f"location /sfu/get {{ proxy_pass {GUARD}; }}"),
         ("", "/sfu/get", "//get", "fault", f"location /sfu/get {{ proxy_pass {GUARD}; }}"),
         ("/x", "/sfu/get", "/", "fault", f"location /x/sfu/get {{ proxy_pass {GUARD}/sfu/get; }}"),
-        ("", "/sfu/get", "/a/sfu/get", "fault", "nothing but a slash behind the port"),
-        ("/x", "/sfu/get", "/asfu/get", "fault", "nothing but a slash behind the port"),
+        ("", "/sfu/get", "/a/sfu/get", "fault", "leave only a slash behind the port"),
+        ("/x", "/sfu/get", "/asfu/get", "fault", "leave only a slash behind the port"),
         ("/x", "/sfu/get", "/index.php", "fault", f"location /x/ {{ proxy_pass {GUARD}/; }}"),
     ],
 )

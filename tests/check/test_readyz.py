@@ -46,4 +46,4 @@ def test_why_there_is_no_port_to_ask() -> None:
     none = read_config({**GOOD, "LOTUS_GUARD_ADMIN_LISTEN": ""})
     assert "is empty" in no_port(none)
     unix = read_config({**GOOD, "LOTUS_GUARD_ADMIN_LISTEN": "unix:/run/x"})
-    assert "no TCP port of its own" in no_port(unix)
+    assert "not a TCP port of its own" in no_port(unix)

@@ -40,11 +40,11 @@ def nobody(_world: World) -> str:
 @pytest.mark.parametrize(
     ("serve", "scheme", "words"),
     [
-        (nobody, "redis", "the connection is refused"),
-        (lambda world: world.serve(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "redis", "is no Redis"),
+        (nobody, "redis", "connection refused"),
+        (lambda world: world.serve(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "redis", "is not a Redis"),
         (lambda world: world.serve(b"+PONG\r\n"), "rediss", "speaks no TLS"),
-        (lambda world: world.serve(abort=True), "redis", "it wants TLS, perhaps"),
-        (lambda world: world.serve(abort=True), "rediss", "no TLS that can be trusted"),
+        (lambda world: world.serve(abort=True), "redis", "it may want TLS"),
+        (lambda world: world.serve(abort=True), "rediss", "no TLS certificate that can be trusted"),
     ],
     ids=["nobody", "http", "no TLS", "plain breaks off", "TLS breaks off"],
 )

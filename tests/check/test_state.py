@@ -42,9 +42,9 @@ def secrets_are_for_all(stack: CheckedStack) -> None:
 
 BREAKS: list[tuple[Break, str, Level, str]] = [
     (state_is_a_directory, "state-file", F, "is a directory"),
-    (state_has_no_directory, "state-file", F, "is missing"),
-    (state_lies_under_a_file, "state-file", F, "is no directory"),
-    (state_is_no_database, "state-file", F, "no SQLite file"),
+    (state_has_no_directory, "state-file", F, "does not exist"),
+    (state_lies_under_a_file, "state-file", F, "is not a directory"),
+    (state_is_no_database, "state-file", F, "not an SQLite file"),
     (two_guards, "one-guard", F, "2 guards"),
     (secrets_are_for_all, "secret-files", W, "chmod o="),
 ]
@@ -63,7 +63,7 @@ def test_a_file_that_this_user_cannot_write(tmp_path: Path) -> None:
     for refused in (path, tmp_path):
         found = check_state_file(path, partial(allows, refused))
         assert found.level is Level.FAULT
-        assert "this user cannot write" in found.seen
+        assert "this user can't write" in found.seen
         assert "chown" in found.wanted
     assert check_state_file(path).level is Level.OK
     assert check_state_file(tmp_path / "new").level is Level.OK

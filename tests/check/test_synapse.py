@@ -46,7 +46,7 @@ def synapse_is_old_and_empty(stack: CheckedStack) -> None:
 
 BREAKS: list[tuple[Break, str, Level, str]] = [
     (synapse_is_refused, "synapse", F, "LOTUS_GUARD_SYNAPSE_URL=http://127.0.0.1:8008"),
-    (synapse_has_no_admin_api, "synapse", F, "no admin API"),
+    (synapse_has_no_admin_api, "synapse", F, "not the admin API"),
     (token_is_unknown, "synapse-token", F, "M_UNKNOWN_TOKEN"),
     (token_is_no_admins, "synapse-token", F, "M_FORBIDDEN"),
     (synapse_is_old, "synapse-filter", W, "1.122.0"),

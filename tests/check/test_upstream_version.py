@@ -50,7 +50,7 @@ async def test_where_something_else_answers_it_is_not_found_out(stack: CheckedSt
     stack.user_token = ""
     stack.before("LOTUS_GUARD_UPSTREAM").page = (200, b"<html>welcome</html>")
     found = (await stack.check())[NAME]
-    assert (found.level, "not found out" in found.seen) == (Level.NOTE, True)
+    assert (found.level, "not checked" in found.seen) == (Level.NOTE, True)
 
 
 @ensureDeferred

@@ -34,9 +34,9 @@ def webhooks_with_another_key(stack: CheckedStack) -> None:
 
 BREAKS: list[tuple[Break, str, Level, str]] = [
     (no_webhooks, "webhooks", W, "webhook: {urls: [http://127.0.0.1:"),
-    (webhooks_to_upstream, "webhooks", W, "past the guard"),
-    (webhooks_nowhere, "webhooks", W, "wired nowhere"),
-    (webhooks_do_not_arrive, "webhooks", W, "does not reach it"),
+    (webhooks_to_upstream, "webhooks", W, "they bypass the guard"),
+    (webhooks_nowhere, "webhooks", W, "is empty"),
+    (webhooks_do_not_arrive, "webhooks", W, "can't reach it"),
     (webhooks_with_another_key, "webhooks", F, "another key"),
 ]
 

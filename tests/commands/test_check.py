@@ -74,7 +74,7 @@ async def test_the_process_ends_with_2_where_there_is_a_fault(
     assert done.returncode == 2
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("fault")]
     assert line.startswith("fault    synapse-token")
-    assert "Change: LOTUS_GUARD_SYNAPSE_TOKEN" in line
+    assert "Change: set LOTUS_GUARD_SYNAPSE_TOKEN" in line
     assert "a-token-that-has-run-out" not in done.stdout
     assert "\x1b" not in done.stdout, "no colour where nobody looks"
 
@@ -183,16 +183,16 @@ def test_a_terminal_gets_colour_and_no_commands(tmp_path: Path) -> None:
     [
         ("call.example.org", "does not begin with https://"),
         ("ftp://x", "does not begin with https://"),
-        ("http://", "names no host"),
-        ("https://..", "is none"),
-        ("https://call..example.org", "is none"),
-        ("https://*.example.org", "is none"),
-        (f"https://{'x' * 64}.org", "is none"),
-        ("https://call.example.org,other", "is none"),
-        ("https://[::1", "a host or a port that is none"),
-        ("https://[fe80:::1]", "none"),
-        ("http://x:y", "a host or a port that is none"),
-        ("https://call example.org", "contains what no URL contains"),
+        ("http://", "has no host"),
+        ("https://..", "has no valid host"),
+        ("https://call..example.org", "has no valid host"),
+        ("https://*.example.org", "has no valid host"),
+        (f"https://{'x' * 64}.org", "has no valid host"),
+        ("https://call.example.org,other", "has no valid host"),
+        ("https://[::1", "a host or port that is not valid"),
+        ("https://[fe80:::1]", "not valid"),
+        ("http://x:y", "a host or port that is not valid"),
+        ("https://call example.org", "contains characters that no URL has"),
         ("https://ca\u0142l.example.org", "xn--"),
         ("http://x/?a=b", "a query"),
         ("https://me:pw@call.example.org", "a user name"),

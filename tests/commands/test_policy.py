@@ -91,8 +91,8 @@ async def test_refusals_end_with_1_and_what_is_in_the_way_with_2(kitchen: Kitche
         (("show", "!nowhere:sandbox"), "", {}, 1, "Synapse does not know the room"),
         (one, PLAIN, {}, 1, "this needs power level 50"),
         (one, "wrong-token-0123456789", {}, 1, "rejects the user's access token"),
-        (one, MOD, nobody, 2, "nothing answers at http://127.0.0.1:1"),
-        (("show", ALIAS, "--homeserver", "http://127.0.0.1:1"), "", {}, 2, "is refused"),
+        (one, MOD, nobody, 2, "no answer from http://127.0.0.1:1"),
+        (("show", ALIAS, "--homeserver", "http://127.0.0.1:1"), "", {}, 2, "connection refused"),
     ):
         variables = {"POLICY_USER_TOKEN": token, **more}
         out, err, got = await run(kitchen.world, "policy", *arguments, **variables)

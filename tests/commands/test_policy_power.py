@@ -16,8 +16,8 @@ from tests.commands.kitchen import CAMERA, MOD, ROOM, Kitchen
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 
 LEVELS = {"users": {"@mod:sandbox": 50}, "users_default": 10}
-BYPASS = f"{LIMIT_EVENT}: bypass_level is 5, which everybody has here; wanted: more than 10"
-START = f"{LIMIT_EVENT}: start_level is 10, which everybody has here; wanted: more than 10"
+BYPASS = f"{LIMIT_EVENT}: bypass_level is 5, which everybody has here; expected more than 10"
+START = f"{LIMIT_EVENT}: start_level is 10, which everybody has here; expected more than 10"
 
 
 @pytest_twisted.ensureDeferred

@@ -112,7 +112,7 @@ async def test_what_it_cannot_do_it_says_and_exits_with_2(world: World) -> None:
             "connection is refused. Wanted: a running guard",
         ),
         ((), {"LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{synapse}"}, "answered 404, but not as a guard"),
-        (("--watch",), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "no guard: nothing answers at"),
+        (("--watch",), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "no guard: no answer from"),
     ):
         out, err, code = await run(world, "rooms", *arguments, **more)
         assert (code, out) == (2, ""), (arguments, more)
@@ -177,7 +177,7 @@ async def test_a_lost_guard_is_shown_and_asked_again(world: World, agents: Agent
     await watch.look()
     watch.console.print(watch.picture())
     text = out.getvalue()
-    assert "GUARD LOST: no guard: nothing answers at http://127.0.0.1:1" in text
+    assert "GUARD LOST: no guard: no answer from http://127.0.0.1:1" in text
     assert TWO in text, "what was known stays"
     watch.asking.address = address
     await watch.look()

@@ -221,7 +221,7 @@ def route() -> list[dict[str, str]]:
     """Find where the homeserver hands requests for tokens on."""
     synapse = urlsplit(os.environ.get("LOTUS_GUARD_SYNAPSE_URL", "http://127.0.0.1:9"))
     connection = HTTPConnection(synapse.hostname or "", synapse.port, timeout=5)
-    level, seen = "note", "not looked at: Synapse does not answer"
+    level, seen = "note", "not checked: Synapse does not answer"
     try:
         connection.request("POST", "/sfu/get", b'{"room": "!a:b"}')
         is_ours = "X-Version" in connection.getresponse().headers

@@ -201,7 +201,7 @@ def test_a_step_that_fails_is_on_record_with_the_reason_and_ends_nothing(arm: Ar
     arm.carry_out(NARROW)
     assert arm.notes == [("stepped", Narrow, False)]
     ((ruling, _),) = arm.records.decisions
-    assert ruling.why.endswith("; it failed: timeout: late")
+    assert ruling.why.endswith("; it failed: late (timeout)")
 
 
 def test_a_step_that_is_tried_again_is_the_same_until_it_ends_otherwise(arm: Arm) -> None:

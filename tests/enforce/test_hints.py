@@ -275,13 +275,13 @@ def test_a_push_is_taken_and_polls_are_rarer_while_they_come() -> None:
 def test_where_the_module_does_not_push_all_that_we_read_policies_are_polled() -> None:
     mail = Mail()
     mail.beat([rule.event for rule in RULES][1:])
-    assert mail.state() == ("trouble", 0.0, f"{OLD_MODULE}: policies are polled")
+    assert mail.state() == ("trouble", 0.0, f"{OLD_MODULE}; the guard polls policies")
     assert (mail.pushes.are_coming(), mail.pushes.policy_max_age()) == (False, 2.0)
     mail.beat([rule.event for rule in RULES])
     assert mail.state() == ("ok", 0.0, "")
     assert (mail.pushes.are_coming(), mail.pushes.policy_max_age()) == (True, 60.0)
     mail.clock.advance(3 * HEARTBEAT + 0.1)
-    assert mail.state()[2] == "they have stopped: policies are polled"
+    assert mail.state()[2] == "they have stopped; the guard polls policies"
 
 
 def test_of_two_pushes_the_later_one_holds_in_whatever_order_they_come() -> None:
@@ -318,7 +318,7 @@ def test_where_synapses_clock_is_ahead_an_older_push_is_older_all_the_same() -> 
 @pytest.mark.parametrize(
     ("secret", "age", "why"),
     [
-        ("another-push-secret", 0.0, "the last one was not signed with our secret"),
+        ("another-push-secret", 0.0, "the last one was signed with another secret"),
         (PUSH, 61.0, f"the last one was sent 61 s ago by its sender's clock: {CLOCKS}"),
     ],
 )
@@ -339,7 +339,7 @@ def test_a_push_that_is_refused_says_why_until_one_is_taken(
 def test_the_same_push_counts_once() -> None:
     mail = Mail()
     mail.take({"max_users": 3})
-    with pytest.raises(Unsigned, match="been here before"):
+    with pytest.raises(Unsigned, match="received before"):
         mail.take({"max_users": 3})
 
 
@@ -353,10 +353,10 @@ def test_a_signed_push_that_makes_no_sense_is_refused_as_any() -> None:
 def test_how_pushes_do_is_told_in_words() -> None:
     assert Mail(secret="").state() == ("off", None, "LOTUS_GUARD_PUSH_SECRET is not set")
     mail = Mail()
-    assert mail.state() == ("unknown", None, "none came yet: policies are polled")
+    assert mail.state() == ("unknown", None, "none received yet; the guard polls policies")
     mail.take(None)
     mail.clock.advance(31.0)
-    assert mail.state() == ("trouble", 31.0, "they have stopped: policies are polled")
+    assert mail.state() == ("trouble", 31.0, "they have stopped; the guard polls policies")
 
 
 def test_without_a_secret_no_push_is_believed() -> None:

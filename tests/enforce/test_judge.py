@@ -269,7 +269,7 @@ def test_what_was_known_serves_where_a_rule_cannot_read_its_event(logged: list[A
     court.homeserver.answers = {"one": KeyError("a bug"), "two": KeyError("a bug")}
     assert verdicts(result(court.ask())) == {"one": NO_CAMERA}
     assert court.records.opened == [("two", "bug")], "nothing was known of it"
-    told = [each["event"] for each in logged if "could not be read" in each["log_format"]]
+    told = [each["event"] for each in logged if "Could not read" in each["log_format"]]
     assert told == ["io.lotus.one", "io.lotus.two"]
 
 

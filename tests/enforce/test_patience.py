@@ -25,11 +25,13 @@ def test_work_is_waited_for_as_long_as_its_share_of_the_time_that_is_left(
     share: float, seconds: float
 ) -> None:
     clock, stuck = Clock(), Deferred[int]()
-    waiting = ensureDeferred(made(clock).share(share).wait(stuck))
+    waiting = ensureDeferred(made(clock).share(share).wait(stuck, "Synapse"))
     pass_time(clock, seconds - 0.01)
     assert not waiting.called
     pass_time(clock, 0.02)
-    assert result(waiting).check(OutOfPatience)
+    failed = result(waiting)
+    assert failed.check(OutOfPatience)
+    assert failed.value.detail == f"no answer from Synapse within {seconds:g} s"
     assert stuck.called, "nobody waits for it any more"
 
 
@@ -38,7 +40,7 @@ def test_several_things_have_the_time_together_that_one_would_have() -> None:
     patience = made(clock)
 
     async def both() -> int:
-        return await patience.wait(first) + await patience.wait(second)
+        return await patience.wait(first, "a") + await patience.wait(second, "b")
 
     waiting = ensureDeferred(both())
     pass_time(clock, 1.5)
@@ -55,13 +57,13 @@ def test_what_has_its_result_needs_no_timer_however_late_it_is() -> None:
     done.callback(7)
     clock.advance(2 * DEADLINE)
     assert patience.left < 0.0
-    assert result(ensureDeferred(patience.wait(done))) == 7
+    assert result(ensureDeferred(patience.wait(done, "c"))) == 7
     assert clock.getDelayedCalls() == []
 
 
 def test_who_goes_away_leaves_no_timer_and_has_not_lost_patience() -> None:
     clock, stuck = Clock(), Deferred[int]()
-    waiting = ensureDeferred(made(clock).wait(stuck))
+    waiting = ensureDeferred(made(clock).wait(stuck, "Synapse"))
     waiting.cancel()
     assert result(waiting).check(CancelledError)
     assert clock.getDelayedCalls() == []
@@ -69,6 +71,6 @@ def test_who_goes_away_leaves_no_timer_and_has_not_lost_patience() -> None:
 
 def test_without_a_bound_it_is_waited_for_as_long_as_it_takes() -> None:
     slow: Deferred[int] = Deferred()
-    waiting = ensureDeferred(waited(slow, None))
+    waiting = ensureDeferred(waited(slow, None, "d"))
     slow.callback(1)
     assert result(waiting) == 1

@@ -109,7 +109,7 @@ def test_what_lacks_something_is_told_from_what_does_not() -> None:
 
 
 def test_an_outage_says_why() -> None:
-    assert str(Outage(Reason.DNS, "no such name")) == "dns: no such name"
+    assert str(Outage(Reason.DNS, "no such name")) == "no such name (dns)"
     assert Bug().reason is Reason.BUG
     oversized = Oversized(b"begins")
     assert (oversized.reason, oversized.begins) == (Reason.OVERSIZED, b"begins")

@@ -88,14 +88,14 @@ def test_what_the_live_loop_cannot_enforce_is_no_fail_open_and_is_written_once_a
     assert (counted.fail_opens, counted.unenforced) == (0, 4)
     told = [(each.ruling.deed, each.ruling.rule, each.ruling.why) for each in records.recent]
     assert told == [
-        ("unenforced", "limit", "timeout: late"),
-        ("unenforced", "limit", "refused: not there"),
-        ("unenforced", "sources", "timeout: late"),
+        ("unenforced", "limit", "late (timeout)"),
+        ("unenforced", "limit", "not there (refused)"),
+        ("unenforced", "sources", "late (timeout)"),
     ]
     clock.advance(ONCE_SECONDS)
     records.not_enforced("limit", Outage(Reason.TIMEOUT, "late"))
     assert len(records.recent) == 4
-    assert "not enforced, by the limit rule: timeout: late" in line_of(records.recent[-1])
+    assert "not enforced, by the limit rule: late (timeout)" in line_of(records.recent[-1])
 
 
 def test_watchers_are_told_of_each_ruling_also_of_those_that_are_not_written_again() -> None:

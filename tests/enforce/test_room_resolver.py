@@ -128,8 +128,8 @@ def test_a_slot_that_was_seen_elsewhere_is_tried_as_well() -> None:
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (Outage(Reason.TIMEOUT, "late"), "The rooms of 1 calls are not known: timeout"),
-        (RuntimeError("a bug"), "The rooms behind unknown calls could not be looked for"),
+        (Outage(Reason.TIMEOUT, "late"), "Could not look up the rooms of 1 calls: late (timeout)"),
+        (RuntimeError("a bug"), "Could not look for the rooms of unknown calls"),
     ],
 )
 def test_a_search_that_fails_is_said_and_made_again(

@@ -59,7 +59,7 @@ class Presence:
     ) -> Begun:
         self.asked.append(not_before)
         if isinstance(self.trouble, Deferred):
-            await waited(self.trouble, patience)
+            await waited(self.trouble, patience, "LiveKit")
         elif self.trouble:
             raise self.trouble
         self.see(self.joined.pop(0) if self.joined else 0.0)

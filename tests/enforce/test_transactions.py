@@ -74,4 +74,4 @@ def test_what_is_no_transaction_and_what_cannot_be_followed_is_counted(logged: l
     office.take(policy())
     office.taken.dropped()
     assert office.outcomes == ["unreadable", "unreadable", "too_long"]
-    assert len([event for event in logged if "could not be followed" in event["log_format"]]) == 1
+    assert len([event for event in logged if "Could not process" in event["log_format"]]) == 1

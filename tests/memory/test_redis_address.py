@@ -22,18 +22,18 @@ def test_an_address_says_where_redis_is() -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("redis-sentinel://:secret@h:26379,i:26379/mymaster", "does not ask Sentinel"),
-        ("redis+sentinel://h/mymaster", "does not ask Sentinel"),
+        ("redis-sentinel://:secret@h:26379,i:26379/mymaster", "does not support Sentinel"),
+        ("redis+sentinel://h/mymaster", "does not support Sentinel"),
         ("redis+unix:///run/redis.sock", "by TCP only"),
         ("unix:///run/redis.sock", "by TCP only"),
         ("unix:/run/redis.sock", "by TCP only"),
         ("redis+socket://:secret@/run/redis.sock", "by TCP only"),
-        ("rediss+cluster://h", "no cluster"),
+        ("rediss+cluster://h", "not a cluster"),
         ("sqlite:///var/lib/state.sqlite", "by its path alone"),
         ("file:///var/lib/state.sqlite", "by its path alone"),
-        ("memcached://h", "names no Redis"),
+        ("memcached://h", "is not a Redis address"),
         ("redis://:secret@h:6379,i:6379", "host or port"),
-        ("REDIS-SENTINEL://h", "does not ask Sentinel"),
+        ("REDIS-SENTINEL://h", "does not support Sentinel"),
     ],
 )
 def test_another_kind_of_address_gets_a_sentence(address: str, words: str) -> None:
@@ -59,6 +59,6 @@ def test_an_odd_address_is_refused_without_showing_it() -> None:
         "redis://:secret@h?colour=red",
         "redis://:secret@h?ca=/c.pem",
     ):
-        with pytest.raises(ValueError, match=r"^it") as raised:
+        with pytest.raises(ValueError, match=r"^(its?|ca=) ") as raised:
             read_redis_address(odd)
         assert "secret" not in str(raised.value)

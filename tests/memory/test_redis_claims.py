@@ -99,7 +99,7 @@ async def test_whoever_is_too_slow_each_time_gives_up(monkeypatch: pytest.Monkey
         made: Claim = issue(ALL, ALL)(claim)
         return made
 
-    with pytest.raises(Outage, match="others"):
+    with pytest.raises(Outage, match="other guards"):
         await one.change(KEY, slow)
 
 

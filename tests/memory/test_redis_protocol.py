@@ -77,7 +77,7 @@ def test_whatever_news_is_the_next_one_is_heard_too(logged: list[Any]) -> None:
         subscriber.messageReceived(None, "p:news", message)
     assert reader.heard == [{"a": 1}, {"a": 2}]
     told = [formatEvent(event) for event in logged]
-    assert len([line for line in told if "could not be taken in" in line]) == 2
+    assert len([line for line in told if "Could not process news" in line]) == 2
 
 
 def test_tls_is_spoken_where_the_address_wants_it(tmp_path: Path) -> None:

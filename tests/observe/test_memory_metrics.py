@@ -16,7 +16,7 @@ def test_the_state_files_failures_are_counted_and_logged_once_a_minute(logged: l
     memory.store_failed("disk full")
     assert metered.value("store_failures_total") == 2
     assert len(logged) == 1
-    assert "cannot be kept on disk: disk full" in formatEvent(logged[0])
+    assert "Can't use the state file: disk full." in formatEvent(logged[0])
 
 
 def test_a_round_trip_that_fails_counts_and_is_said_only_once_redis_is_away(
@@ -31,7 +31,7 @@ def test_a_round_trip_that_fails_counts_and_is_said_only_once_redis_is_away(
         memory.redis_is_away(Outage(reason, "x"))
     assert metered.value("store_failures_total") == 1
     assert len(logged) == 2, "one for each reason"
-    assert formatEvent(logged[0]).startswith("Redis does not answer: timeout")
+    assert formatEvent(logged[0]).startswith("Redis is down: x (timeout).")
 
 
 def test_it_is_logged_once_that_the_state_is_back(logged: list[Any]) -> None:

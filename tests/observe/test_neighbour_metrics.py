@@ -39,6 +39,6 @@ def test_a_breaker_is_closed_open_and_closed_again(logged: list[Any]) -> None:
     assert states == [None, 0, 1, 0]
     assert metered.value("breaker_opened_total", neighbour="livekit") == 1
     opened, closed = map(formatEvent, logged)
-    assert opened.startswith("LiveKit is not asked any more until it answers again: refused")
+    assert opened.startswith("LiveKit is down: nobody listens (refused).")
     assert "start Synapse or LiveKit" in opened
-    assert closed == "LiveKit answers again, after 12.3 s: it is asked as before"
+    assert closed == "LiveKit is back after 12.3 s"

@@ -3,7 +3,8 @@
 import pytest
 
 from lotus_guard.enforce.ports import Outage, Reason
-from lotus_guard.observe.outages import wanted
+from lotus_guard.observe.outages import fix_for, subject_of
+from lotus_guard.rules import RULES, STANDING
 
 
 @pytest.mark.parametrize(
@@ -18,10 +19,17 @@ from lotus_guard.observe.outages import wanted
     ],
 )
 def test_what_to_change_is_named(reason: Reason, named: str) -> None:
-    assert named in wanted(Outage(reason, "x"))
+    assert named in fix_for(Outage(reason, "x"))
 
 
 def test_every_reason_has_words_or_a_page() -> None:
-    pages = {reason for reason in Reason if "troubleshooting.md" in wanted(Outage(reason, "x"))}
+    pages = {reason for reason in Reason if "troubleshooting.md" in fix_for(Outage(reason, "x"))}
     assert Reason.BUG in pages
-    assert all(wanted(Outage(reason, "x")) for reason in Reason)
+    assert all(fix_for(Outage(reason, "x")) for reason in Reason)
+
+
+def test_each_rule_has_a_name_that_begins_a_line() -> None:
+    assert subject_of("limit") == "Seat limit"
+    named = [rule.name for rule in (*STANDING, *RULES)]
+    assert [name for name in named if subject_of(name).startswith("The ")] == []
+    assert subject_of("quiet_hours") == "The quiet_hours rule"

@@ -45,7 +45,7 @@ def test_failures_are_all_counted_and_logged_once_a_minute(logged: list[Any]) ->
     assert metered.value("upstream_failures_total", reason="refused") == 3
     assert metered.value("upstream_failures_total", reason="timeout") == 1
     assert len(logged) == 2, "one for each reason"
-    assert "lk-jwt-service did not answer" in formatEvent(logged[0])
+    assert "lk-jwt-service is down" in formatEvent(logged[0])
     assert "LOTUS_GUARD_UPSTREAM" in formatEvent(logged[0])
     metered.clock.advance(QUIET_SECONDS)
     requests.upstream_did(Outage(Reason.REFUSED, "nobody listens"))
@@ -91,5 +91,7 @@ def test_transactions_are_counted_and_one_that_is_passed_over_is_logged(logged: 
     assert metered.value("transactions_total", outcome="taken") == 2
     assert metered.value("transactions_total", outcome="too_long") == 2
     told = [formatEvent(event) for event in logged]
-    assert [text for text in told if "passed over: too long." in text] == told
+    assert [
+        text for text in told if "Skipped a transaction of the homeserver: too long." in text
+    ] == told
     assert len(told) == 1

@@ -162,7 +162,7 @@ def test_2_upstream_signs_with_another_secret(wired: Wired) -> None:
 def test_3_upstream_can_be_reached_from_outside(wired: Wired) -> None:
     print("\n3. lk-jwt-service listens on every address:")
     if not own_addresses():
-        pytest.skip("this machine has no address but its own loopback")
+        pytest.skip("this machine has only its loopback address")
     found = check_another_upstream(wired, LIVEKIT_JWT_BIND=f":{free_port()}")
     assert found == (2, {"upstream-exposed": "fault"})
 

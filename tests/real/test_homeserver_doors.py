@@ -162,7 +162,7 @@ def test_check_says_where_calls_go_past_the_guard(doors: Doors) -> None:
         doors.to_the_guard()
     past = findings["homeserver-route"]
     assert (code, past["level"]) == (2, "fault")
-    assert "past the guard" in past["seen"]
+    assert "bypass the guard" in past["seen"]
     assert "io.element.msc4512.proxy_url" in past["wanted"]
     print("proxy_url leads to the guard:")
     _, findings = wired.check()

@@ -94,7 +94,7 @@ def crush(tmp_path: Path) -> Iterator[Crush]:
     try:
         neighbours.start()
         guard.start()
-        until("the guard listens", lambda: "listens on" in guard.text())
+        until("the guard listens", lambda: "is ready on" in guard.text())
         yield Crush(guard, neighbours, f"http://127.0.0.1:{operators}")
     finally:
         guard.kill()

@@ -208,11 +208,11 @@ def bad(found: dict[str, Finding]) -> dict[str, Level]:
 WRONG_PATHS = [
     # The prefix of the public address, nginx's locations, how bad it is, and the reason given.
     (PREFIX, "location ^~ /livekit/jwt {{ proxy_pass {guard}/; }}", "warning", "slash too many"),
-    (PREFIX, "location /livekit/jwt/ {{ proxy_pass {guard}; }}", "fault", "prefix is not taken"),
-    (PREFIX, "location /livekit/jwt {{ proxy_pass {guard}; }}", "fault", "prefix is not taken"),
-    (PREFIX, "location /livekit/ {{ proxy_pass {guard}/; }}", "fault", "only a part"),
-    (PREFIX, "location /livekit {{ proxy_pass {guard}/; }}", "fault", "only a part"),
-    (PREFIX, "location /livekit/jwt/ {{ proxy_pass {guard}/x/; }}", "fault", "/x/ stands before"),
+    (PREFIX, "location /livekit/jwt/ {{ proxy_pass {guard}; }}", "fault", "prefix is not removed"),
+    (PREFIX, "location /livekit/jwt {{ proxy_pass {guard}; }}", "fault", "prefix is not removed"),
+    (PREFIX, "location /livekit/ {{ proxy_pass {guard}/; }}", "fault", "only part"),
+    (PREFIX, "location /livekit {{ proxy_pass {guard}/; }}", "fault", "only part"),
+    (PREFIX, "location /livekit/jwt/ {{ proxy_pass {guard}/x/; }}", "fault", "/x/ is in front"),
     (
         PREFIX,
         " ".join(f"location {PREFIX}{path} {{{{ proxy_pass {{guard}}/; }}}}" for path in PATHS),
@@ -225,7 +225,7 @@ WRONG_PATHS = [
         "fault",
         "the path is cut off",
     ),
-    ("", "location / {{ proxy_pass {guard}/livekit/jwt/; }}", "fault", "/livekit/jwt/ stands"),
+    ("", "location / {{ proxy_pass {guard}/livekit/jwt/; }}", "fault", "/livekit/jwt/ is in front"),
 ]
 
 
@@ -255,7 +255,7 @@ WRONG_LINES = [
     (ALL.replace("{more}", "if ($request_method = OPTIONS) {{ return 204; }}"), "public-cors",
      "fault", "an answer to OPTIONS has no"),
     (ALL.replace("{more}", "limit_except POST {{ deny all; }}"), "public-cors", "fault",
-     "OPTIONS is answered by 403"),
+     "OPTIONS gets 403"),
     (ALL.replace("{more}", "proxy_hide_header Access-Control-Allow-Origin;"), "public-cors",
      "fault", "an answer to POST has no"),
     ("merge_slashes off; " + EXACT, "public-slashes", "warning", "not by the token service"),

@@ -216,7 +216,7 @@ def test_who_may_not_set_a_policy_carries_it_over_or_the_log_says_so(town: Town)
     after = town.upgrade(user, room, "11")
 
     def is_done() -> bool:
-        said = f"{LIMIT} was not carried over to {after}" in town.synapse.process.text()
+        said = f"Could not carry {LIMIT} over to {after}" in town.synapse.process.text()
         return said or town.content(user, after, LIMIT) == {"max_users": 3}
 
     until("it is done, or said", is_done, 10.0)

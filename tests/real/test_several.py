@@ -325,7 +325,7 @@ async def test_a_stuck_worker_is_replaced_where_no_systemd_watches(guards: Guard
     while stuck in children(process.pid) and time.monotonic() - begun < 60.0:
         await pause(0.5)
     print(f"FIGURE stuck worker: gone after {time.monotonic() - begun:.0f} s")
-    assert "Worker 0 is stuck: it is killed" in process.text()
+    assert "Worker 0 is stuck: killing it" in process.text()
     for _ in range(200):
         found = children(process.pid)
         if len(found) == 2:

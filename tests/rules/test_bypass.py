@@ -62,7 +62,7 @@ def test_a_level_that_everybody_has_is_doubted() -> None:
     assert doubt(EVENT, "bypass_level", None, power) == ()
     assert doubt(EVENT, "bypass_level", 11, power) == ()
     assert doubt(EVENT, "bypass_level", 10, power) == (
-        f"{EVENT}: bypass_level is 10, which everybody has here; wanted: more than 10",
+        f"{EVENT}: bypass_level is 10, which everybody has here; expected more than 10",
     )
 
 

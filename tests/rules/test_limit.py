@@ -111,7 +111,7 @@ def test_who_is_exempt_enters_a_full_room(
 
 def test_a_refusal_says_where_the_power_levels_were_not_known() -> None:
     refuse: Any = LIMIT.judge(LimitPolicy(5, Bypass(True)), MODERATOR, Facts(FULL))
-    assert refuse.why.endswith("; the power levels of the room are not known")
+    assert refuse.why.endswith("; the room's power levels are unknown")
     assert "power" not in LIMIT.judge(LimitPolicy(5), MODERATOR, Facts(FULL)).why  # type: ignore[union-attr]
 
 

@@ -113,7 +113,7 @@ def test_a_decision_names_as_many_people_as_there_is_room_for() -> None:
 SOMEBODY = Participant(Identity("i"), "S", Grant(True, ()), (Track(Kind.VIDEO, "microphone"),))
 CALL = LiveKitRoom("a")
 NOTHING_HEARD = Ban("limit", frozenset(Source))
-FOR_DATA = "the slot is for data, and nobody talks there in a room with a limit"
+FOR_DATA = "the slot is for data: nobody may talk there in a room with a seat limit"
 BANS = (Ban("sources", frozenset({Source.CAMERA})),)
 
 
@@ -133,17 +133,17 @@ BANS = (Ban("sources", frozenset({Source.CAMERA})),)
         (
             Silence(CALL, SOMEBODY, bans=BANS),
             "silenced",
-            "published a track that is not what it was declared as",
+            "published a track that is not what it claims to be",
         ),
         (
             Remove(CALL, SOMEBODY, USER),
             "put out of the call",
-            "came into a full room without a seat",
+            "joined a full call without a seat",
         ),
         (
             Curb(CALL, SOMEBODY),
             "curbed",
-            "wrote so much that nobody could read who is in the call",
+            "wrote so much data that the guard could not read who is in the call",
         ),
     ],
 )
@@ -195,7 +195,7 @@ def test_calls_that_go_on_without_a_rule_are_told_of_without_a_room() -> None:
     """Clients open rooms: each would make a ruling of its own."""
     ruling = not_enforced("limit", "timeout", "late\x1b")
     assert (ruling.deed, ruling.room, ruling.user) == (Deed.UNENFORCED, None, None)
-    assert ruling.why == "timeout: late\\x1b"
+    assert ruling.why == "late\\x1b (timeout)"
     assert replay(ruling) is None
 
 

@@ -169,15 +169,15 @@ def test_some_settings_can_be_read_where_the_others_are_not_there() -> None:
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [
-        ({"LOTUS_GUARD_ADMIN_LISTEN": "tcp:8070"}, "LOTUS_GUARD_ADMIN_LISTEN: two listeners"),
+        ({"LOTUS_GUARD_ADMIN_LISTEN": "tcp:8070"}, "LOTUS_GUARD_ADMIN_LISTEN: another listener"),
         ({"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8070"}, "is the guard itself"),
         ({"LOTUS_GUARD_UPSTREAM": "http://localhost:8070/"}, "is the guard itself"),
         ({"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8072"}, "is the guard itself"),
         ({"LOTUS_GUARD_MODE": "watch"}, "LOTUS_GUARD_MODE: found 'watch'"),
         ({"LOTUS_GUARD_OBSERVE": "limit,dreams"}, "LOTUS_GUARD_OBSERVE: found 'dreams'"),
-        ({"LOTUS_GUARD_LOG_USERS": "maybe"}, "wanted: yes, hash or no"),
-        ({"LOTUS_GUARD_LOG_FORMAT": "xml"}, "wanted: text or json"),
-        ({"LOTUS_GUARD_LOG_LEVEL": "loud"}, "wanted: debug, info, warn or error"),
+        ({"LOTUS_GUARD_LOG_USERS": "maybe"}, "expected yes, hash or no"),
+        ({"LOTUS_GUARD_LOG_FORMAT": "xml"}, "expected text or json"),
+        ({"LOTUS_GUARD_LOG_LEVEL": "loud"}, "expected debug, info, warn or error"),
     ],
 )
 def test_what_cannot_be_meant_is_a_fault(settings: dict[str, str], fault: str) -> None:

@@ -14,10 +14,10 @@ TOKEN = {"LIVEKIT_HS_TOKEN": "t"}
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
-        ({**ON, **TOKEN}, ["is on without a port; wanted: LOTUS_GUARD_HOMESERVER_LISTEN"]),
+        ({**ON, **TOKEN}, ["on, but has no port; expected LOTUS_GUARD_HOMESERVER_LISTEN"]),
         (
             {**ON, **PORT},
-            ["is on and no hs_token is known; wanted: LOTUS_GUARD_AS_REGISTRATION_FILE"],
+            ["on, but there is no hs_token; expected LOTUS_GUARD_AS_REGISTRATION_FILE"],
         ),
         ({**ON, **PORT, **TOKEN}, []),
         ({}, []),
@@ -45,7 +45,10 @@ WORKERS = {"LOTUS_GUARD_WORKERS": "2", "LOTUS_GUARD_STATE": "redis://h"}
         ({"LOTUS_GUARD_WORKERS": "many"}, "LOTUS_GUARD_WORKERS: found 'many'"),
         ({**WORKERS, "LOTUS_GUARD_LISTEN": "unix:/s"}, "LOTUS_GUARD_LISTEN"),
         ({**WORKERS, "LOTUS_GUARD_HOMESERVER_LISTEN": "unix:/s"}, "LOTUS_GUARD_HOMESERVER_LISTEN"),
-        ({"LOTUS_GUARD_STATE": "redis://:hunter2@h/x"}, "LOTUS_GUARD_STATE: it has no number"),
+        (
+            {"LOTUS_GUARD_STATE": "redis://:hunter2@h/x"},
+            "LOTUS_GUARD_STATE: its path is not a database number",
+        ),
     ],
 )
 def test_what_workers_cannot_share_is_a_fault(settings: dict[str, str], name: str) -> None:
@@ -60,7 +63,7 @@ def test_what_workers_cannot_share_is_a_fault(settings: dict[str, str], name: st
     [
         (
             {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:8069"},
-            "LOTUS_GUARD_ADMIN_LISTEN: two listeners have port 8070",
+            "LOTUS_GUARD_ADMIN_LISTEN: another listener has port 8070 too",
         ),
         (
             {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:65535"},
@@ -68,7 +71,7 @@ def test_what_workers_cannot_share_is_a_fault(settings: dict[str, str], name: st
         ),
         (
             {"LOTUS_GUARD_HOMESERVER_LISTEN": "tcp:8073:interface=127.0.0.1"},
-            "LOTUS_GUARD_HOMESERVER_LISTEN: two listeners have port 8073",
+            "LOTUS_GUARD_HOMESERVER_LISTEN: another listener has port 8073 too",
         ),
         (
             {"LOTUS_GUARD_UPSTREAM": "http://127.0.0.1:8073"},
@@ -92,7 +95,7 @@ def test_the_operators_port_of_each_worker_is_looked_at(
     [
         (
             {"LOTUS_GUARD_HOMESERVER_LISTEN": "tcp:8070:interface=127.0.0.1"},
-            "LOTUS_GUARD_HOMESERVER_LISTEN: two listeners have port 8070",
+            "LOTUS_GUARD_HOMESERVER_LISTEN: another listener has port 8070 too",
         ),
         (
             {

@@ -83,5 +83,5 @@ def test_transactions_come_with_our_own_registrations_token_where_we_have_one(
     assert found.transactions.value == "theirs"
     ours.write_text("{as_token: a, namespaces: {users: [{regex: '@.*:s'}]}}")
     assert read(**{**named, "LOTUS_GUARD_TRANSACTIONS": "off"}).as_token.value == "a"
-    with pytest.raises(Unusable, match="LOTUS_GUARD_AS_REGISTRATION_FILE: no hs_token in it"):
+    with pytest.raises(Unusable, match="LOTUS_GUARD_AS_REGISTRATION_FILE: it has no hs_token"):
         read(**named)

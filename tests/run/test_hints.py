@@ -150,7 +150,7 @@ def test_another_guard_is_not_believed_either(scene: Scene, logged: list[Any]) -
     for _ in range(50):
         scene.hints.on_push(BODY, sign_push(BODY, "another-secret-entirely", EPOCH))
     assert (scene.limit(), scene.live.rooms) == (None, [])
-    assert len([event for event in logged if "is not taken" in event["log_format"]]) == 1
+    assert len([event for event in logged if "Refused a push" in event["log_format"]]) == 1
 
 
 def test_an_old_push_is_taken_up_and_wakes_nobody(scene: Scene) -> None:

@@ -43,7 +43,7 @@ def test_calls_are_for_members_unless_a_setting_says_otherwise_and_no_more_is_as
 
 
 def test_a_word_that_is_none_of_these_is_a_fault() -> None:
-    with pytest.raises(Unusable, match="LOTUS_GUARD_MEMBERS: found 'maybe'; wanted: on, off or"):
+    with pytest.raises(Unusable, match="LOTUS_GUARD_MEMBERS: found 'maybe'; expected on, off or"):
         read_standing(texts(MEMBERS="maybe"))
     with pytest.raises(Unusable) as caught:
         read_observed(texts(MODE="dream", OBSERVE="dreams"))

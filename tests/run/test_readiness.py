@@ -82,10 +82,10 @@ async def test_the_line_names_the_homeservers_port_and_a_token_that_is_not_known
             each.privilegedStartService()
         ready.startService()
         await until(lambda said=said: said)
-        line = next(str(formatEvent(e)) for e in logged if "listens on" in e["log_format"])
+        line = next(str(formatEvent(e)) for e in logged if "is ready on" in e["log_format"])
         logged.clear()
         assert f"for the homeserver on http://127.0.0.1:{ports[1].split(':')[1]}" in line
-        assert ("hs_token is not known" in line) is not is_known
+        assert ("without its hs_token" in line) is not is_known
         await ready_ends(ready, public, own)
         await agents.close()
 
@@ -140,7 +140,7 @@ def test_a_worker_that_cannot_find_out_says_so(logged: list[Any]) -> None:
     WorkerReadiness(Reporter(said.append), cluster).startService()
     redis.there.errback(RuntimeError("a bug"))
     assert said == []
-    assert any("Readiness" in str(event["log_format"]) for event in logged)
+    assert any("report readiness" in str(event["log_format"]) for event in logged)
 
 
 @pytest.fixture(autouse=True)

@@ -28,13 +28,13 @@ def test_the_token_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("", "no hs_token in it"),
-        ("[]", "no hs_token in it"),
-        ("id: x", "no hs_token in it"),
-        ("hs_token:", "no hs_token in it"),
-        ("hs_token: ' '", "no hs_token in it"),
-        ("hs_token: 7", "its hs_token is no text (quote it)"),
-        ("hs_token: yes", "its hs_token is no text (quote it)"),
+        ("", "it has no hs_token"),
+        ("[]", "it has no hs_token"),
+        ("id: x", "it has no hs_token"),
+        ("hs_token:", "it has no hs_token"),
+        ("hs_token: ' '", "it has no hs_token"),
+        ("hs_token: 7", "its hs_token is not a string (put it in quotes)"),
+        ("hs_token: yes", "its hs_token is not a string (put it in quotes)"),
         (f"{SECRET}: [", "not YAML"),
         ("\0", "not YAML"),
         (f"hs_token: {SECRET}\nwhen: 2024-99-99", "not YAML"),
@@ -42,7 +42,7 @@ def test_the_token_is_read(tmp_path: Path) -> None:
         (f"hs_token: {SECRET}\nis: !!bool {SECRET}", "not YAML"),
         (f"hs_token: {SECRET}\nwhen: !!timestamp {SECRET}", "not YAML"),
         ("id: [x", "not YAML"),
-        ("x", "no hs_token in it"),
+        ("x", "it has no hs_token"),
     ],
 )
 def test_what_is_no_registration_is_a_fault_that_shows_nothing_of_it(
@@ -76,10 +76,10 @@ def test_the_application_services_token_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        (f"hs_token: {SECRET}\n{USERS}", "no as_token in it"),
-        (f"as_token: 7\n{USERS}", "its as_token is no text (quote it)"),
-        (f"as_token: '{SECRET} b'\n{USERS}", "its as_token contains what no token contains"),
-        (f"as_token: '{SECRET}\u00e9'\n{USERS}", "its as_token contains what no token contains"),
+        (f"hs_token: {SECRET}\n{USERS}", "it has no as_token"),
+        (f"as_token: 7\n{USERS}", "its as_token is not a string (put it in quotes)"),
+        (f"as_token: '{SECRET} b'\n{USERS}", "its as_token has characters that no token has"),
+        (f"as_token: '{SECRET}\u00e9'\n{USERS}", "its as_token has characters that no token has"),
         (f"as_token: {SECRET}", "it names no users"),
         (f"as_token: {SECRET}\nnamespaces: []", "it names no users"),
         (f"as_token: {SECRET}\nnamespaces: {{users: []}}", "it names no users"),

@@ -10,7 +10,6 @@ from lotus_guard.run.setting import (
     setting,
     settings_of,
     texts_of,
-    unknown_settings,
     variables_of,
 )
 
@@ -64,13 +63,4 @@ def test_help_lists_each_variable_with_its_default() -> None:
         "      one",
         "  OTHER",
         "      the other",
-    ]
-
-
-def test_a_name_with_our_prefix_that_there_is_not_is_a_fault() -> None:
-    given = {"LOTUS_GUARD_SIZES": "1", "LOTUS_GUARD_FAR": "1", "LOTUS_GUARD_SIZE": "1", "TWO": ""}
-    assert unknown_settings(Settings, given) == [
-        "LOTUS_GUARD_FAR: unknown setting; wanted: a name that --help lists",
-        "LOTUS_GUARD_SIZES: unknown setting (did you mean LOTUS_GUARD_SIZE?); "
-        "wanted: a name that --help lists",
     ]

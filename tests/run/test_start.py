@@ -129,4 +129,4 @@ def test_a_sighup_of_the_supervisor_goes_to_the_workers(logged: list[Any]) -> No
     make_service(read_config({**GOOD, **WORKERS}), reactor, hangups)
     hangups.came()
     reactor.advance(0.0)
-    assert any("handed on to" in str(event["log_format"]) for event in logged)
+    assert any("Passing SIGHUP on" in str(event["log_format"]) for event in logged)

@@ -46,7 +46,7 @@ def lines_of(clients: Clients, origins: list[Origin]) -> int:
 
     @implementer(ILogObserver)
     def observer(event: Any) -> None:
-        if "does not say for whom" in str(event.get("log_format")):
+        if "does not name its clients" in str(event.get("log_format")):
             lines.append(event)
 
     globalLogPublisher.addObserver(observer)

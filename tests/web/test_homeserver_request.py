@@ -102,7 +102,7 @@ def test_the_log_says_once_a_minute_that_the_tokens_differ(logged: list[Any]) ->
     refused(entry, request({**bearer("synapses"), **ALICE}))
     lines = [str(formatEvent(event)) for event in logged]
     assert len(lines) == 2
-    assert "not the hs_token that the guard has (HS_TOKEN). Wanted" in lines[0]
+    assert "not the hs_token that the guard has (HS_TOKEN). If your" in lines[0]
     assert "restart all three" in lines[0]
     assert "(and 999 more since the line before)" in lines[1]
     assert not any("synapses" in line or "the-guards-own" in line for line in lines)

@@ -104,8 +104,8 @@ class RoomDoor:
         more = self.throttle.more("panel") if not isinstance(outage, NotAsked) else None
         if more is not None:
             _log.warn(
-                "The panel cannot tell moderators who is in a call: {outage}{more}. Wanted: the "
-                "homeserver and LiveKit answer; openid/userinfo at LOTUS_GUARD_OPENID_URL.",
+                "The panel can't show who is in a call: {outage}{more}. Fix: the homeserver and "
+                "LiveKit must answer, and openid/userinfo at LOTUS_GUARD_OPENID_URL.",
                 outage=outage,
                 more=more,
             )

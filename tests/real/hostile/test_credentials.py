@@ -116,7 +116,7 @@ def test_a_new_secret_opens_no_call_whoever_has_it_first(renewing: Renewing) -> 
     opened = renewing.fail_opens()
     put(renewing.keys, f"{KEY}: {NEW_SECRET}")
     os.kill(stack.guard.process.pid, signal.SIGHUP)
-    until("it is read", lambda: "LIVEKIT_KEY_FILE was renewed" in stack.guard.process.text())
+    until("it is read", lambda: "Reloaded LIVEKIT_KEY_FILE" in stack.guard.process.text())
     _holds(stack)  # LiveKit and lk-jwt-service have the old one still
     config = stack.livekit.directory / "livekit.yaml"
     fields = json.loads(config.read_text())
@@ -213,7 +213,7 @@ async def test_workers_take_up_new_credentials_at_a_sighup(world: World, tmp_pat
         put(token, "renewed-token")
         put(secret, "the-second-password")
         os.kill(process.pid, signal.SIGHUP)
-        await said(process, "LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE was renewed", 2)
+        await said(process, "Reloaded LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE", 2)
         await threaded(
             lambda: speak(
                 redis, "the-first-password", "CONFIG", "SET", "requirepass", "the-second-password"
@@ -227,7 +227,7 @@ async def test_workers_take_up_new_credentials_at_a_sighup(world: World, tmp_pat
         assert statuses == [403] * 20
         assert children(process.pid) == workers, "no worker was replaced"
         text = process.text()
-        assert "Redis refuses us" not in text
+        assert "Redis rejected" not in text
         for word in ("the-first-password", "the-second-password", "renewed-token"):
             assert word not in text
     finally:

@@ -110,9 +110,10 @@ class Install:
         if not walk.dry:
             say(f"the guard is in place: {self._service().public}")
         if self._crossing.would_end:
-            text = f"the first run would stop before the move, with exit code {Exit.NOT_NOW:d}: "
-            text += "restart Synapse after that run, then run the command again"
-            raise Trouble(text, Exit.NOT_NOW)
+            text = (
+                f"the first run would stop before the move, with exit code {Exit.NOT_NOW:d}, until "
+            )
+            raise Trouble(f"{text}Synapse has been restarted", Exit.NOT_NOW)
 
     def _settle(self) -> None:
         """Come to terms with a deployment that was broken off."""

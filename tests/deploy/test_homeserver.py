@@ -188,7 +188,7 @@ def test_a_registration_that_is_not_there_is_told(host: Host, synapse: Synapse, 
         name_registration(host, f"LIVEKIT_AS_TOKEN={AS_TOKEN}\nLIVEKIT_HS_TOKEN={HS_TOKEN}")
     done = host.install()
     assert done.returncode == NOT_NOW, done.stdout
-    wanted = "No such file" if why == "away" else "names no LIVEKIT_AS_REGISTRATION_FILE"
+    wanted = "No such file" if why == "away" else "doesn't name LIVEKIT_AS_REGISTRATION_FILE"
     assert wanted in done.stdout
     assert HS_TOKEN not in done.stdout
     assert (host.answers, synapse.answers) == ("", "")

@@ -67,7 +67,7 @@ class Options(UsageOptions):
             self.hangups.catch()  # before the files are read: one that comes later counts
             if not wants_tls(os.environ):
                 leave_out()
-        from lotus_guard.run.config import Faulty
+        from lotus_guard.run.setting import Faulty
 
         try:
             self._read()

@@ -115,6 +115,16 @@ async def settled(world: World) -> None:
     raise AssertionError("the room is still being worked on")
 
 
+async def written(world: World) -> None:
+    """Wait until the state file has all that was learnt; nothing is closed, as with kill -9."""
+    store: Any = world.guard.memory.cluster.store
+    for _ in range(1000):
+        await deferLater(reactor, 0.01, lambda: None)
+        if store._soon is None and store._writing is None and not store._batch:
+            return
+    raise AssertionError("the state file is still being written")
+
+
 def hook_up(world: World) -> list[Deferred[Any]]:
     """Send LiveKit's webhooks to the guard, as LiveKit would."""
     sent: list[Deferred[Any]] = []

@@ -14,7 +14,8 @@ from zope.interface import implementer
 
 from lotus_guard.core.token import KeyPair, NotOurs, open_token, sign
 from lotus_guard.rules.push import sign_push
-from lotus_guard.run.config import Faulty, read_config
+from lotus_guard.run.config import read_config
+from lotus_guard.run.setting import Faulty
 from lotus_guard.sandbox.livekit_webhooks import sign_webhook
 from lotus_guard.sandbox.stack import KEY, SECRET, TWO, VOICE
 from tests.enforce.test_credentials import put

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from livekit.protocol import models as lk_models
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import Clock
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import livekit_room_of
@@ -18,10 +18,22 @@ from lotus_guard.rules.rulings import replay
 from lotus_guard.run.memory import Housekeeping
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import OPEN
-from tests.calls import NO_CAMERA, PUSH, VIDEO, Troubled, join, last, metric, push, settled, sources
+from tests.calls import (
+    NO_CAMERA,
+    PUSH,
+    VIDEO,
+    Troubled,
+    join,
+    last,
+    metric,
+    push,
+    settled,
+    sources,
+    written,
+)
 from tests.events import LIMIT_EVENT, SOURCES_EVENT
 from tests.model_redis import Memory, ModelRedis
-from tests.world import World, reactor
+from tests.world import World
 
 ON = {"LOTUS_GUARD_GIVE_BACK": "on"}
 CALL = livekit_room_of(RoomId(OPEN), "m.call#ROOM")
@@ -253,7 +265,7 @@ async def test_a_lost_answer_is_no_change_of_somebody_else(world: World) -> None
 @pytest_twisted.ensureDeferred
 async def test_a_restart_forgets_no_claim(world: World) -> None:
     alice = await narrowed(world)
-    await deferLater(reactor, 0.2, lambda: None)  # written behind; nothing is closed: kill -9
+    await written(world)
     policy(world, {})
     world.start_guard(**ON)
     await passes(world, 2)
@@ -263,7 +275,7 @@ async def test_a_restart_forgets_no_claim(world: World) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_restart_without_the_file_gives_nothing(world: World) -> None:
     alice = await narrowed(world)
-    await deferLater(reactor, 0.2, lambda: None)
+    await written(world)
     with sqlite3.connect(world.directory / "state.sqlite") as connection:
         ((body,),) = connection.execute("SELECT body FROM claim").fetchall()
         assert json.loads(body)["session"][1] == sorted(
@@ -349,7 +361,7 @@ async def test_claims_go_with_the_call(world: World) -> None:
     clock.advance(3601.0)
     housekeeping.tidy()
     assert metric(world, "lotus_guard_claims") == 0.0
-    await deferLater(reactor, 0.2, lambda: None)
+    await written(world)
     with sqlite3.connect(world.directory / "state.sqlite") as connection:
         assert connection.execute("SELECT * FROM claim").fetchall() == []
 

@@ -9,7 +9,7 @@ from lotus_guard.run.clocks import Clocks
 from lotus_guard.run.loop import LoopTick
 from lotus_guard.sandbox.livekit_state import Source
 from lotus_guard.sandbox.stack import TWO, VOICE
-from tests.calls import NO_CAMERA, join, settled, sources
+from tests.calls import NO_CAMERA, join, settled, sources, written
 from tests.events import SOURCES_EVENT
 from tests.world import World, reactor
 
@@ -19,7 +19,7 @@ async def test_a_restart_forgets_nobody(world: World) -> None:
     world.start_guard()
     alice, bob = await join(world, "alice", TWO), await join(world, "bob", TWO)
     await world.guard.live.run_pass()
-    await deferLater(reactor, 0.2, lambda: None)  # written behind; nothing is closed: kill -9
+    await written(world)
     world.start_guard()
     knowledge = world.guard.memory.directory
     assert knowledge.user_of(alice.identity) == "@alice:sandbox"
@@ -35,7 +35,7 @@ async def test_a_held_seat_survives_a_restart(world: World) -> None:
     world.start_guard()
     assert (await world.ask("alice", TWO)).status == 200
     assert (await world.ask("bob", TWO)).status == 200
-    await deferLater(reactor, 0.2, lambda: None)
+    await written(world)
     world.start_guard()
     assert (await world.ask("carol", TWO)).status == 403
     assert (await world.ask("bob", TWO)).status == 200

@@ -31,7 +31,8 @@ from lotus_guard.check.finding import Finding, fault, ok, warning
 from lotus_guard.check.livekit_file import LiveKitFile
 from lotus_guard.enforce.credentials import EXPECTED
 from lotus_guard.enforce.deferreds import with_timeout
-from lotus_guard.run.config import Config, Faulty, read_config
+from lotus_guard.run.config import Config, read_config
+from lotus_guard.run.setting import Faulty
 
 ENVIRONMENT = "environment"
 SECONDS = 60.0

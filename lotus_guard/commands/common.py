@@ -15,7 +15,8 @@ from lotus_guard.core.text import printable
 from lotus_guard.neighbours.agents import Agents, pooled_agents
 from lotus_guard.run.address import listening
 from lotus_guard.run.clocks import Clocks, clocks_of
-from lotus_guard.run.config import Config, Faulty, read_config, read_some
+from lotus_guard.run.config import Config, read_config, read_some
+from lotus_guard.run.setting import Faulty
 
 V = TypeVar("V")
 MISDIRECTED = 421

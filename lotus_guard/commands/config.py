@@ -13,9 +13,9 @@ from lotus_guard.commands.common import unusable
 from lotus_guard.commands.output import aligned, echo, make_console, say
 from lotus_guard.commands.surroundings import DEFAULT, Surroundings, surroundings
 from lotus_guard.core.text import printable
-from lotus_guard.run.config import Faulty, read_config, variables
+from lotus_guard.run.config import read_config, variables
 from lotus_guard.run.credential_settings import files_of
-from lotus_guard.run.setting import Variable
+from lotus_guard.run.setting import Faulty, Variable
 
 MASKED = "***"
 IN_FILE = "(in that file)"

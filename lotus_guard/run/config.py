@@ -36,6 +36,7 @@ from lotus_guard.run.parsers import (
 )
 from lotus_guard.run.setting import (
     OUR_PREFIX,
+    Faulty,
     Texts,
     Variable,
     composed,
@@ -256,14 +257,6 @@ class Config(InWords):
     def gives_back(self) -> bool:
         """Whether anything is given back: not where what is taken is only observed."""
         return self.give_back and not self.observed & {LIVE, Media.name}
-
-
-class Faulty(Exception):
-    """The environment does not make a configuration; `faults` has a line for each fault."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
 
 
 def variables() -> list[Variable]:

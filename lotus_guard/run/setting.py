@@ -66,6 +66,14 @@ def help_of(variables: Iterable[Variable]) -> str:
     return "\n".join(lines)
 
 
+class Faulty(Exception):
+    """The environment does not make a configuration; `faults` has a line for each fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
 def texts_of(config: type[Any], environment: Mapping[str, str]) -> Texts:
     """Fill in the defaults."""
     return {each.name: each.default for each in variables_of(config)} | dict(environment)

@@ -70,7 +70,7 @@ def test_some_scripts_need_two_keys() -> None:
 
 
 def test_a_cluster_is_refused() -> None:
-    with pytest.raises(ValueError, match="no cluster"):
+    with pytest.raises(ValueError, match="not a cluster"):
         read_redis_address("redis+cluster://node:6379/0")
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from lotus_guard.memory.redis_address import is_redis, read_redis_address
-from lotus_guard.run.config import Faulty, read_config
+from lotus_guard.run.config import read_config
+from lotus_guard.run.setting import Faulty
 from tests.test_docs import GOOD
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotus_guard.run.config import Faulty, read_config, read_some
+from lotus_guard.run.config import read_config, read_some
+from lotus_guard.run.setting import Faulty
 from tests.test_docs import GOOD
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from lotus_guard.run.config import Faulty, read_config
+from lotus_guard.run.config import read_config
 from lotus_guard.run.contradictions import contradictions
+from lotus_guard.run.setting import Faulty
 from tests.test_docs import GOOD
 
 ON = {"LOTUS_GUARD_TRANSACTIONS": "on"}

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest_twisted
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import Clock
 
 from lotus_guard.core.model import RoomId
 from lotus_guard.core.naming import livekit_room_of
@@ -14,8 +14,8 @@ from lotus_guard.rules.media import SourcePolicy
 from lotus_guard.rules.rule import Reading
 from lotus_guard.run.memory import Housekeeping
 from lotus_guard.sandbox.stack import OPEN, VOICE
-from tests.calls import join
-from tests.world import World, reactor
+from tests.calls import join, written
+from tests.world import World
 
 
 @pytest_twisted.ensureDeferred
@@ -44,7 +44,7 @@ async def test_finished_rooms_are_forgotten_after_an_hour_and_live_ones_never(
         assert (knowledge.user_of(alice.identity) is not None) == known
     assert knowledge.binding_of(open_) is not None
     assert knowledge.user_of(bob.identity) is not None
-    await deferLater(reactor, 0.2, lambda: None)
+    await written(world)
     rows = sqlite3.connect(world.directory / "state.sqlite").execute("SELECT alias FROM alias")
     assert [livekit_room for (livekit_room,) in rows] == [open_]
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from lotus_guard.enforce.credentials import Unusable
-from lotus_guard.run.config import Faulty, read_config
+from lotus_guard.run.config import read_config
 from lotus_guard.run.registration import read_as_token, read_as_token_if_any, read_hs_token
+from lotus_guard.run.setting import Faulty
 from tests.test_docs import GOOD
 
 SECRET = "hs-token-that-nobody-may-see"

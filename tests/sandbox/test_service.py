@@ -10,7 +10,7 @@ from twisted.application.service import Application, IServiceCollection
 from twisted.logger import ILogObserver
 
 from lotus_guard.observe.log import JsonLines
-from lotus_guard.run.config import Faulty
+from lotus_guard.run.setting import Faulty
 from lotus_guard.sandbox.life_service import LifeService
 from lotus_guard.sandbox.ports import Ports
 from lotus_guard.sandbox.service import make_sandbox_service

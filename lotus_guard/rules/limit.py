@@ -102,7 +102,7 @@ class Limit(BypassableRule[LimitPolicy]):
         Example(
             {"max_users": 5, "bypass": True},
             "At most five people, and moderators on top",
-            "at most five different people; whoever may set this rule enters a full room as well",
+            "at most five different people; anyone who may set this rule can enter a full room",
         ),
         Example(
             {START_LEVEL: 50},

@@ -73,7 +73,7 @@ class Media(BypassableRule[SourcePolicy]):
         Example(
             {"allow_camera": False, "bypass": True},
             "Only moderators show their camera",
-            "nobody publishes a camera but who may set this rule",
+            "nobody publishes a camera except people who may set this rule",
         ),
     )
     trial = Trial(

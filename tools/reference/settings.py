@@ -16,8 +16,8 @@ _HEAD = """\
 <!-- Written by `make reference` from the code: do not edit. -->
 
 All settings are environment variables. `deploy/environment.sample` has them all with comments, and
-`twistd lotus-guard --help` lists them. If any are wrong, the guard names all of them at once
-and exits with 2. `lotus-guard check` looks at the settings and at the whole stack behind
+`twistd lotus-guard --help` lists them. If settings are wrong, the guard names every fault at
+once and exits with 2. `lotus-guard check` looks at the settings and at the whole stack behind
 them.
 
 Names that begin with `LIVEKIT_` are lk-jwt-service's own, read as lk-jwt-service reads them, so
@@ -50,7 +50,8 @@ GROUPS: dict[str, Rows] = {
         ),
         "LOTUS_GUARD_TRUSTED_PROXIES": (
             "networks",
-            "`private` is RFC 1918 and its like. Only these are believed when they say which client a request is from "
+            "`private` is RFC 1918 and its like. Only these "
+            "are trusted to say which client a request comes from "
             "([Reverse proxies](proxies.md)).",
         ),
         "LOTUS_GUARD_WORKERS": (
@@ -60,12 +61,12 @@ GROUPS: dict[str, Rows] = {
     },
     "lk-jwt-service": {
         "LOTUS_GUARD_UPSTREAM": ("URL", "It must not be reachable from outside."),
-        "LIVEKIT_HS_TOKEN": ("secret", ""),
-        "LIVEKIT_AS_TOKEN": ("secret", "Used where the registration names users."),
         "LIVEKIT_AS_REGISTRATION_FILE": (
             "file",
-            "See [Behind the homeserver](homeserver.md).",
+            "See [Tokens from the homeserver](homeserver.md).",
         ),
+        "LIVEKIT_HS_TOKEN": ("secret", ""),
+        "LIVEKIT_AS_TOKEN": ("secret", "Used if the registration names users."),
     },
     "LiveKit": {
         "LIVEKIT_URL": ("URL", "Clients connect to it."),
@@ -88,8 +89,8 @@ GROUPS: dict[str, Rows] = {
             "file",
             "See [Any homeserver](any-homeserver.md).",
         ),
-        "LOTUS_GUARD_OPENID_URL": ("URL", "See [The panel](panel.md#for-operators)."),
-        "LOTUS_GUARD_PUSH_SECRET": ("secret", "See [Faster than polling](hints.md)."),
+        "LOTUS_GUARD_OPENID_URL": ("URL", "See [The panel](panel.md)."),
+        "LOTUS_GUARD_PUSH_SECRET": ("secret", "See [Hints](hints.md)."),
         "LOTUS_GUARD_PUSH_SECRET_FROM_FILE": ("file", ""),
     },
     "What is enforced": {
@@ -122,7 +123,7 @@ GROUPS: dict[str, Rows] = {
     "Tokens and seats": {
         "LOTUS_GUARD_DEADLINE": (
             "seconds",
-            "See [When something fails](failures.md).",
+            "See [Failures](failures.md).",
         ),
         "LOTUS_GUARD_SEAT_HOLD": (
             "seconds",
@@ -135,10 +136,10 @@ GROUPS: dict[str, Rows] = {
     "Live calls and look-ups": {
         "LOTUS_GUARD_RECONCILE_INTERVAL": ("seconds", ""),
         "LOTUS_GUARD_POLICY_RATE": (
-            "look-ups a second",
+            "look-ups per second",
             "With more live rooms than that, known policies still hold, and the guard notices "
-            "changes later. It asks first about rooms with people, then about the room that has "
-            "waited longest. Rooms that Synapse does not know get a tenth.",
+            "changes later. It asks first about rooms with people in them, then about the room "
+            "that has waited longest. Rooms that Synapse does not know get a tenth of them.",
         ),
         "LOTUS_GUARD_POLICY_POLL": ("seconds", ""),
         "LOTUS_GUARD_POLICY_MAX_AGE": ("seconds", ""),
@@ -147,8 +148,7 @@ GROUPS: dict[str, Rows] = {
     "Memory and log": {
         "LOTUS_GUARD_STATE": (
             "file or URL",
-            "The file is under `$STATE_DIRECTORY` where systemd sets that. `redis://` is for "
-            "[several guards](several.md).",
+            "See [Several guards](several.md).",
         ),
         "LOTUS_GUARD_REDIS_PASSWORD_FROM_FILE": ("file", "Used if the address has no password."),
         "LOTUS_GUARD_KEEP_DECISIONS": ("days", ""),

@@ -63,7 +63,7 @@ GROUPS: dict[str, Rows] = {
         "LOTUS_GUARD_UPSTREAM": ("URL", "It must not be reachable from outside."),
         "LIVEKIT_AS_REGISTRATION_FILE": (
             "file",
-            "See [Tokens from the homeserver](homeserver.md).",
+            "See [Behind the homeserver](homeserver.md).",
         ),
         "LIVEKIT_HS_TOKEN": ("secret", ""),
         "LIVEKIT_AS_TOKEN": ("secret", "Used if the registration names users."),

@@ -56,9 +56,9 @@ REMEDIES: Mapping[str, str] = {
     "the turns of a pass": "LiveKit nearer to the guard",
     "the rooms that a guard remembers": "a second stack: beyond this, rooms are forgotten and "
     "asked about again",
-    "the look-ups of policies": "Synapse's module and LiveKit's webhooks; or a higher "
+    "the look-ups of policies": "the Synapse module and LiveKit's webhooks; or a higher "
     "`LOTUS_GUARD_POLICY_RATE`",
-    "the look-ups of members": "Synapse's module; or a higher `LOTUS_GUARD_POLICY_RATE`",
+    "the look-ups of members": "the Synapse module; or a higher `LOTUS_GUARD_POLICY_RATE`",
 }
 """By what is full, what to do."""
 
@@ -227,9 +227,9 @@ def tables(load: Load, costs: Costs, seconds: float, seed: int) -> Iterator[tupl
     yield "What holds", holds(load, costs)
     yield "What is full first, and what to do then", full(load, costs)
     yield "Larger calls", crowds(costs)
-    yield "Played through", played(load, costs, seconds, seed)
+    yield "Simulated", played(load, costs, seconds, seed)
     yield "Unit costs: requests", request_costs(costs)
-    yield "Unit costs: all else", other_costs(costs)
+    yield "Unit costs: everything else", other_costs(costs)
 
 
 TABLE = re.compile(r"^\|.*\n(?:\|.*\n)+", re.MULTILINE)

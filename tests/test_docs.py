@@ -219,7 +219,7 @@ def test_every_metric_is_explained() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_every_field_of_a_room_is_explained(world: World) -> None:
-    table = OPERATING[OPERATING.index("Of a room, `/rooms` says:") :].split("\n\n")[1]
+    table = OPERATING[OPERATING.index("has these fields for each room:") :].split("\n\n")[1]
     told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)))
     world.start_guard()
     await world.ask("alice", TWO)

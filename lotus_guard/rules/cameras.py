@@ -78,7 +78,7 @@ class Cameras(BypassableRule[CamerasPolicy]):
         Example(
             {MAX_CAMERAS: 4, "bypass": True},
             "At most four cameras, and moderators' on top",
-            "at most four cameras at once; those of whoever may set this rule are not counted",
+            "at most four cameras at once, not counting those of people who can set this rule",
         ),
     )
     trial = Trial(

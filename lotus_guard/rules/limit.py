@@ -102,12 +102,14 @@ class Limit(BypassableRule[LimitPolicy]):
         Example(
             {"max_users": 5, "bypass": True},
             "At most five people, and moderators on top",
-            "at most five different people; whoever may set this rule enters a full room as well",
+            "at most five different people; people who can set this rule get in even when the room "
+            "is full",
         ),
         Example(
             {START_LEVEL: 50},
             "Only moderators start calls",
-            "only power level 50 and above may start a call; others join one that is on",
+            "only people with power level 50 or more may start a call; others can join once it has "
+            "started",
         ),
     )
     trial = Trial(

@@ -66,14 +66,14 @@ class Media(BypassableRule[SourcePolicy]):
         Example(
             {"allow_camera": False, "allow_screenshare": False},
             "example_sources",
-            "nobody publishes a camera, nobody a screen",
+            "nobody publishes a camera or a screen",
         ),
         Example({"allow_camera": False}, "No camera", "nobody publishes a camera"),
         Example({"allow_screenshare": False}, "No screen share", "nobody shares a screen"),
         Example(
             {"allow_camera": False, "bypass": True},
             "Only moderators show their camera",
-            "nobody publishes a camera but who may set this rule",
+            "nobody publishes a camera, except people who can set this rule",
         ),
     )
     trial = Trial(

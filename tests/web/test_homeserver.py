@@ -88,6 +88,20 @@ async def test_a_full_room_is_full_at_every_door_and_who_is_in_is_let_in_at_each
         assert (await world.ask("carol", TWO, endpoint)).status == 403
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_client_reads_its_own_language_through_its_homeserver(world: World) -> None:
+    """Synapse hands `Accept-Language` on: docs/facts.md, lk-jwt-service: behind a homeserver."""
+    behind(world)
+    base, sent = world.sandbox.addresses.synapse, asked(world, TWO)
+    for name in ("alice", "bob"):
+        assert (await by_homeserver(world, name, TWO)).status == 200
+    headers = {"Authorization": "Bearer carol", "Accept-Language": "de-AT,de;q=0.9"}
+    got = await world.request("POST", CLIENT_PATHS[0], sent, headers, base)
+    assert got.status == 403
+    assert got.json()["error"].startswith("Dieser Anruf ist voll")
+    assert "Referenz" in got.json()["error"]
+
+
 @pytest.mark.parametrize("slot", ["a<b", "m.call#room", "\u2028&>"])
 @pytest_twisted.ensureDeferred
 async def test_an_odd_slot_is_the_same_room(world: World, slot: str) -> None:

@@ -26,7 +26,7 @@ _HEAD = """\
 <!-- Written by `make reference` from the code: do not edit. -->
 
 The guard serves these at `/metrics` on the operators' port, in Prometheus' text format. No client
-can choose a label's value. [Seeing what it does](operating.md) says what to watch;
+can choose a label's value. [Operating the guard](operating.md#metrics) says what to watch;
 [Troubleshooting](troubleshooting.md) says what to do when a number looks wrong.
 
 """

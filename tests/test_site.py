@@ -13,7 +13,7 @@ import yaml
 from attrs import define, field
 
 from tests.real.processes import ROOT
-from tools.site_pages import on_page_markdown
+from tools.site_pages import for_the_site
 
 CONFIGURATION = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
@@ -139,4 +139,4 @@ def test_the_search_knows_each_page(site: Path) -> None:
     ],
 )
 def test_pages_are_put_as_the_site_needs_them(written: str, built: str | None) -> None:
-    assert on_page_markdown(written, config=CONFIGURATION) == (built or written)
+    assert for_the_site(written, CONFIGURATION) == (built or written)

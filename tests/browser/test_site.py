@@ -116,6 +116,21 @@ def test_the_search_finds_a_word_without_a_network(reader: Reader) -> None:
     expect(page.locator("mark").first).to_contain_text("max_users")
 
 
+@pytest.mark.parametrize(
+    ("question", "page"),
+    [
+        ("how do I raise the limit?", "moderators.html"),
+        ("what does reason may_not_look mean", "troubleshooting.html"),
+        ("Redis", "several.html"),
+    ],
+)
+def test_a_question_finds_the_page_that_answers_it(disk: Reader, question: str, page: str) -> None:
+    results = found(disk.open("index.html"), question)
+    expect(results.first).to_be_visible()
+    pages = [link.get_attribute("href").partition("?")[0] for link in results.all()]
+    assert any(each.partition("#")[0].endswith(page) for each in pages[:6]), pages
+
+
 def test_what_is_nowhere_is_not_found(disk: Reader) -> None:
     page = disk.open("index.html")
     assert found(page, "zxqvnothing").count() == 0

@@ -70,7 +70,7 @@ async def test_live_rooms_are_listed_with_the_policed_and_crowded_first(world: W
     assert header.split() == ["ROOM", "PEOPLE", "SEATS", "POLICY", "ENFORCED", "WHO", "NAME"]
     for line, words in (
         (two, (TWO, " 2/2 ", " at most 2 ", " 1 refused", "@alice:sandbox, @bob:sandbox")),
-        (voice, (VOICE, " 1 ", " no camera, no screen ", " 1 narrowed ", "@dave:sandbox")),
+        (voice, (VOICE, " 1 ", " no camera, no screen ", " 1 changed ", "@dave:sandbox")),
         (other, (OPEN, " 3 ")),
     ):
         assert [word for word in words if word not in line] == []
@@ -109,7 +109,7 @@ async def test_what_it_cannot_do_it_says_and_exits_with_2(world: World) -> None:
         (
             (),
             {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"},
-            "connection is refused. Wanted: a running guard",
+            "connection refused. Wanted: a running guard",
         ),
         ((), {"LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{synapse}"}, "answered 404, but not as a guard"),
         (("--watch",), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "no guard: no answer from"),

@@ -13,7 +13,7 @@ import yaml
 from attrs import define, field
 
 from tests.real.processes import ROOT
-from tools.site_pages import on_page_markdown
+from tools.site_pages import for_the_site, on_page_content
 
 CONFIGURATION = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
@@ -139,4 +139,16 @@ def test_the_search_knows_each_page(site: Path) -> None:
     ],
 )
 def test_pages_are_put_as_the_site_needs_them(written: str, built: str | None) -> None:
-    assert on_page_markdown(written, config=CONFIGURATION) == (built or written)
+    assert for_the_site(written, CONFIGURATION) == (built or written)
+
+
+def test_each_cell_of_a_table_knows_its_column() -> None:
+    head = "<thead><tr><th></th><th>it <b>means</b></th><th>a &amp; &quot;b&quot;</th></tr></thead>"
+    rows = '<tr><td>x</td><td style="text-align: right;">1</td><td>2</td></tr>'
+    built = on_page_content(f"<p><td></p><table>{head}{rows}</table>")
+    assert re.findall(r"<td[^>]*>", built) == [
+        "<td>",
+        "<td>",
+        '<td data-of="it means" style="text-align: right;">',
+        '<td data-of="a &amp; &quot;b&quot;">',
+    ]

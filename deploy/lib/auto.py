@@ -54,7 +54,7 @@ def deploy(host: Host, source: Source, settings: Settings, walk: Walk) -> None:
 def _gate_of_the_deployer(release: Path, walk: Walk) -> None:
     """Make sure that the release's own deployer starts: the next one must come through it."""
     script = release / "source/deploy/auto-deploy"
-    walk.step("gate: the release's own deployer starts", lambda: run([script, "--help"]))
+    walk.step("test: the release's own deployer starts", lambda: run([script, "--help"]))
 
 
 def _name_other_units(host: Host, units: Path) -> None:

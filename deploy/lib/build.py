@@ -36,7 +36,7 @@ def build(host: Host, source: Source, revision: str, free_mb: float, walk: Walk)
     )
     walk.step(f"clear {release}", lambda: shutil.rmtree(release, ignore_errors=True))
     walk.step(f"write the files of {revision}", lambda: source.export(revision, tree))
-    walk.step("gate: byte-compile every file", lambda: compile_all(tree))
+    walk.step("test: byte-compile every file", lambda: compile_all(tree))
     walk.step("make pip's own environment, if it is missing", lambda: _make_tools(host))
     walk.step("make the virtual environment", lambda: _make_environment(release / "venv"))
     walk.step(

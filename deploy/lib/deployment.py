@@ -38,11 +38,11 @@ class Deployment:
         unit = files.read(release / "source/systemd" / GUARD)
         service = Service(service_environment(host, unit_texts(host, unit)))
         walk.step(
-            "gate: lotus-guard check --offline, with the service's environment",
+            "test: lotus-guard check --offline, with the service's environment",
             lambda: check_offline(host, release, service),
         )
         walk.step(
-            "gate: start on spare ports, probe every endpoint",
+            "test: start on spare ports, probe every endpoint",
             lambda: try_out(host, release, service, self._settings.start_seconds),
         )
 
@@ -57,7 +57,7 @@ class Deployment:
             f"record the switch from {before} to {revision}",
             lambda: releases.begin(Pending(revision, before)),
         )
-        walk.step(f"current: {revision}", lambda: releases.point("current", revision))
+        walk.step(f"switch to {revision}", lambda: releases.point("current", revision))
         self._finish(Pending(revision, before))
 
     def settle(self) -> None:

@@ -42,6 +42,7 @@ from deploy.lib.survey import Neighbours, Survey, demand_known_names, demand_pip
 from deploy.lib.trial import BEFORE_THE_MOVE, NOT_THE_TRIALS, check_offline, check_online, try_out
 from deploy.lib.unit import Service, directives, quoted, service_environment, unit_texts
 
+CLEAR = "nothing is in the way; that was a dry run, and nothing was changed"
 CONDITION = f"""# Written by deploy/install: only behind the drop-in is the public port the guard's.
 [Unit]
 ConditionPathExists=/etc/systemd/system/{DROP_IN}
@@ -106,7 +107,7 @@ class Install:
             walk.keep()
         self._link_command()
         self._set_up_timer()
-        walk.step("lotus-guard check, for your information", self._advise)
+        walk.step("run lotus-guard check, for your information", self._advise)
         if not walk.dry:
             say(f"the guard is in place: {self._service().public}")
         if self._crossing.would_end:
@@ -114,6 +115,8 @@ class Install:
                 f"the first run would stop before the move, with exit code {Exit.NOT_NOW:d}, until "
             )
             raise Trouble(f"{text}Synapse has been restarted", Exit.NOT_NOW)
+        if walk.dry:
+            say(CLEAR)
 
     def _settle(self) -> None:
         """Come to terms with a deployment that was broken off."""
@@ -175,7 +178,12 @@ class Install:
         )
         if self._door().is_wanted:
             names = f"{KNOWS}, {LISTENS}" if self._door().listens else KNOWS
-            step(f"unit: {names}", self._open_a_door, self._restore_units, "restore the units")
+            step(
+                f"copy what the units need: {names}",
+                self._open_a_door,
+                self._restore_units,
+                "restore the units",
+            )
 
     def _open_a_door(self) -> None:
         host, door = self._host, self._door()
@@ -188,7 +196,7 @@ class Install:
     def _make_user(self) -> None:
         users = directives(self._texts, "User")
         if "yes" in directives(self._texts, "DynamicUser")[-1:] or not users:
-            self._walk.step("user: systemd makes it (DynamicUser)", lambda: None)
+            self._walk.step("leave making the user to systemd (DynamicUser)", lambda: None)
             return
         command = self._environment.get("USERADD") or "useradd"
         home = ["--no-create-home", "--home-dir", "/var/lib/lotus-guard"]
@@ -285,11 +293,11 @@ class Install:
         """Look at a release before anything is moved; raises Trouble."""
         now = service.upstream if probe.is_upstream(service.upstream) else service.public or ""
         self._walk.step(
-            "gate: lotus-guard check --offline",
+            "test: lotus-guard check --offline",
             lambda: check_offline(self._host, release, self._service()),
         )
         self._walk.step(
-            f"gate: start in front of {now} on spare ports, probe every endpoint, full check",
+            f"test: start in front of {now} on spare ports, probe every endpoint, full check",
             lambda: self._try_out(release, now),
         )
 
@@ -321,7 +329,7 @@ class Install:
             host.systemctl("daemon-reload")
 
         self._walk.step(
-            f"units: {', '.join(names)}", install, self._restore_units, "restore the units"
+            f"copy the units {', '.join(names)}", install, self._restore_units, "restore the units"
         )
 
     def _put(self, path: Path, content: bytes | None) -> None:
@@ -375,7 +383,7 @@ class Install:
         """Have `lotus-guard` on everybody's PATH, unless something of that name is there."""
         link, target = self._host.command, self._releases.opt / "current/venv/bin/lotus-guard"
         if not link.exists() and not link.is_symlink():
-            self._walk.step(f"command: {link}", lambda: _point(link, target))
+            self._walk.step(f"make the command {link}", lambda: _point(link, target))
 
     def _set_up_timer(self) -> None:
         host, step = self._host, self._walk.step

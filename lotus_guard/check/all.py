@@ -141,6 +141,6 @@ def _broken(name: str, failure: Exception) -> Finding:
 
 
 def _of_environment(line: str) -> Finding:
-    seen, _, wanted = line.partition(EXPECTED)
-    name = line.partition(":")[0]
-    return fault(ENVIRONMENT, seen, f"{name}: {wanted}" if wanted else f"correct the name {name}")
+    name, _, found = line.partition(": ")
+    verb = "set" if found.partition(EXPECTED)[0] == "not set" else "correct"
+    return fault(ENVIRONMENT, line, f"{verb} {name}")

@@ -20,7 +20,7 @@ MOST_NAMED = 4
 """Users who are named in a room's line; the others are counted."""
 _COUNTS = (
     ("refused", "refused", ""),
-    ("narrowed", "narrowed", ""),
+    ("narrowed", "changed", ""),
     ("steps", "changed live", ""),
     ("failed_open", "unguarded", "bold red"),
     ("strangers", "not known to be members", "bold red"),

@@ -48,7 +48,7 @@ class Members(StandingRule):
 
 def why(standing: Standing) -> str:
     """Put in words for the operator why somebody is not a member."""
-    return f"{_WORDS[standing.membership]} (by {standing.source})"
+    return f"{_WORDS[standing.membership]} (source: {standing.source})"
 
 
 def inputs(standing: Standing) -> dict[str, Any]:

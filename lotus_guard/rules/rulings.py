@@ -125,7 +125,7 @@ def _change(grant: Grant, cut: Cut, seconds: float | None) -> tuple[str, str, Ma
         "life": cut.life,
     }
     takes = narrow(grant, cut.forbidden) is not grant
-    why = _forbids(cut.forbidden) if takes else "the room has a policy"
+    why = _forbids(cut.forbidden) if takes else "a token is short-lived in a room with a policy"
     return _token_verdict(inputs), why, inputs
 
 

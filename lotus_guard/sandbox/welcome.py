@@ -49,9 +49,9 @@ Rooms to try things in: {rooms}.
 
 An open room: the token comes back as lk-jwt-service made it.
 {_ask(guard, OPEN, "alice")}{"".join(_trial(guard, rule) for rule in rules)}
-A body that two readers could read differently: 400.
+A body that names a room twice: 400.
   curl -s {guard}/sfu/get -d {twice}
-The open room by the homeserver, which hands the request on (MSC4195).
+The open room again, asked of the homeserver, which passes the request on (MSC4195).
   {_by_homeserver(addresses)}
 
 Ctrl-C ends it.
@@ -61,7 +61,7 @@ Ctrl-C ends it.
 def _life(entrances: Entrances) -> str:
     if entrances.is_quiet:
         return ""
-    return "\nMade-up people come and go in rooms of their own; --quiet-sandbox keeps them out."
+    return "\nMade-up people come and go in their rooms; SANDBOX=--quiet-sandbox make run has none."
 
 
 def _operators(entrances: Entrances, rules: Rules) -> str:
@@ -74,7 +74,9 @@ def _operators(entrances: Entrances, rules: Rules) -> str:
 Status page: {entrances.operators}/
 Command line:
   {command} rooms {there}
-  {command} explain {whom} {there}"""
+  {command} explain {whom} {there}
+Why was somebody refused? Their answer has a reference:
+  {command} explain REFERENCE {there}"""
 
 
 def _ask(guard: str, room: str, name: str) -> str:

@@ -64,7 +64,7 @@ def test_it_shows_what_there_is(guard: Guard, visitor: Visitor) -> None:
     guard.show(**state)
     page = visitor.open()
     expect(page.locator("#lead")).to_have_text(
-        "50 people in 9 rooms. 1 room is full. Synapse is down; calls continue."
+        "50 people in 8 rooms. 1 room is full. Synapse is down; calls continue."
     )
     expect(page.locator("#rules > li")).to_have_text(
         ["Seat limit enforced", "Camera and screen enforced", "Live calls observed only"]

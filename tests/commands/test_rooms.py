@@ -70,7 +70,7 @@ async def test_live_rooms_are_listed_with_the_policed_and_crowded_first(world: W
     assert header.split() == ["ROOM", "PEOPLE", "SEATS", "POLICY", "ENFORCED", "WHO", "NAME"]
     for line, words in (
         (two, (TWO, " 2/2 ", " at most 2 ", " 1 refused", "@alice:sandbox, @bob:sandbox")),
-        (voice, (VOICE, " 1 ", " no camera, no screen ", " 1 narrowed ", "@dave:sandbox")),
+        (voice, (VOICE, " 1 ", " no camera, no screen ", " 1 changed ", "@dave:sandbox")),
         (other, (OPEN, " 3 ")),
     ):
         assert [word for word in words if word not in line] == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.lib.install import CLEAR
 from tests.deploy.madeup import SECRET, Host, other_tree
 from tests.deploy.releases import git
 from tests.real.processes import ROOT, free_port, listens, until
@@ -102,7 +103,9 @@ def test_a_dry_run_says_every_step_and_changes_nothing(host: Host) -> None:
     assert {call[0] for call in host.systemd.calls[calls:]} == {"is-active"}
     done = host.install()
     said = [line for line in done.stdout.splitlines() if not line.startswith("  ")]
-    would = [line.removeprefix("would: ") for line in dry.stdout.splitlines()]
+    *steps, last = dry.stdout.splitlines()
+    assert last == CLEAR
+    would = [line.removeprefix("would: ") for line in steps]
     assert [line for line in said if line not in would] == [f"the guard is in place: {host.url}"]
 
 

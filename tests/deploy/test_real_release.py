@@ -103,7 +103,7 @@ def test_this_tree_is_installed_upgraded_and_taken_out(host: Host) -> None:
         done = host.deploy()
     assert done.returncode == 0, done.stdout
     assert host.current != first
-    assert "gate: the release's own deployer starts" in done.stdout
+    assert "test: the release's own deployer starts" in done.stdout
     seconds = time.monotonic() - began
     print(f"FIGURE real upgrade {kind}, {seconds:.1f} s in all: {client.told()}")
     if has_socket:

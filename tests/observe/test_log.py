@@ -161,7 +161,8 @@ def changed(why: str, number: int = 0) -> Decision:
 
 
 @pytest.mark.parametrize(
-    ("why", "level"), [(f"{_FORBIDS} camera", "info"), ("the room has a policy", "debug")]
+    ("why", "level"),
+    [(f"{_FORBIDS} camera", "info"), ("a token is short-lived in a room with a policy", "debug")],
 )
 def test_a_token_that_only_lives_shorter_is_for_debugging(
     why: str, level: str, logged: list[Any]
@@ -173,7 +174,7 @@ def test_a_token_that_only_lives_shorter_is_for_debugging(
 def test_ordinary_tokens_take_no_lines_from_refusals(logged: list[Any]) -> None:
     log = DecisionLog(Clock().seconds)
     for number in range(MOST_DECISIONS + 7):
-        log.write(changed("the room has a policy", number))
+        log.write(changed("a token is short-lived in a room with a policy", number))
     assert logged == []
     log.write(refusal())
     assert len(logged) == 1

@@ -100,7 +100,9 @@ def test_a_decision_says_what_was_done_and_not_what_is_wrong_with_us() -> None:
 
 
 def test_the_last_few_decisions_are_told_and_none_that_nobody_notices() -> None:
-    quiet = evolve(decision(99).ruling, deed=Deed.CHANGED, why="the room has a policy")
+    quiet = evolve(
+        decision(99).ruling, deed=Deed.CHANGED, why="a token is short-lived in a room with a policy"
+    )
     taken = evolve(quiet, why="the room forbids camera")
     told = [decision(number) for number in range(MOST_DECISIONS + 5)]
     more = [Decision("q", 98.0, False, quiet), Decision("t", 97.0, False, taken)]

@@ -34,9 +34,9 @@ def test_the_user_reads_a_sentence_and_the_operator_who_said_so() -> None:
     verdict = Members().judge(WHO, Facts(standing=banned))
     assert verdict == Refuse(
         SENTENCE,
-        "they are banned from the room (by push)",
+        "they are banned from the room (source: push)",
         {"membership": "ban", "is_local": False, "source": "push"},
     )
     assert why(Standing(Membership.UNHEARD, True, "admin")) == (
-        "they are not in the room (by admin)"
+        "they are not in the room (source: admin)"
     )

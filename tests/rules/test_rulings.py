@@ -177,8 +177,8 @@ def test_inputs_that_are_not_ours_cannot_be_decided_again(inputs: Any) -> None:
     [
         ((), {Source.CAMERA}, "the room forbids camera"),
         ((), set(Source), FOR_DATA),
-        (("microphone",), {Source.CAMERA}, "the room has a policy"),
-        ((), set(), "the room has a policy"),
+        (("microphone",), {Source.CAMERA}, "a token is short-lived in a room with a policy"),
+        ((), set(), "a token is short-lived in a room with a policy"),
     ],
 )
 def test_a_token_that_lost_sources_is_told_from_one_that_is_only_shorter(

@@ -32,6 +32,7 @@ def test_the_page_and_the_command_line_are_named() -> None:
     assert called == [  # carol is who is refused, by the lines further down
         [ENTRANCES.command, "rooms", "--guard", OPERATORS],
         [ENTRANCES.command, "explain", "@carol:sandbox", "!two:sandbox", "--guard", OPERATORS],
+        [ENTRANCES.command, "explain", "REFERENCE", "--guard", OPERATORS],
     ]
 
 

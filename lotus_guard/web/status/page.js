@@ -78,11 +78,12 @@ const handlers = {
 
 function showTotals() {
   const all = rooms.all;
-  const people = all.reduce((sum, room) => sum + room.people, 0);
+  const calls = all.filter((room) => room.people);
+  const people = calls.reduce((sum, room) => sum + room.people, 0);
   const full = all.filter(isFull).length;
   const parts = [];
-  if (!all.length) parts.push("No calls at the moment.");
-  else parts.push(`${count(people, "person", "people")} in ${count(all.length, "room", "rooms")}.`);
+  if (!calls.length) parts.push("No calls at the moment.");
+  else parts.push(`${count(people, "person", "people")} in ${count(calls.length, "room", "rooms")}.`);
   if (full) parts.push(`${count(full, "room is", "rooms are")} full.`);
   if (neighbours.summary) parts.push(neighbours.summary);
   write(node("lead"), parts.join(" "));

@@ -111,3 +111,17 @@ def test_another_guard_begins_anew(guard: Guard, visitor: Visitor) -> None:
     guard.show(decisions=[refused(1, id="other", where=2)])
     expect(lines(page)).to_contain_text("!0002:example.org", timeout=15_000)
     expect(lines(page)).to_have_count(1)
+
+
+def test_refusals_in_one_room_after_the_other_do_not_hide_an_unguarded_join(
+    guard: Guard, visitor: Visitor
+) -> None:
+    kinds = [f"reason {chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(260)]
+    flood = [refused(n, where=n, why=why) for n, why in enumerate(kinds)]
+    open_ = refused(400, kind="fail_open", verdict="unguarded", why="no answer (timeout)")
+    guard.show(decisions=[*flood[200:], open_])
+    page = visitor.open()
+    expect(lines(page).locator(".kind", has_text="Unguarded")).to_have_count(1)
+    guard.show(decisions=[*flood, open_])
+    expect(page.locator("#decisions-count")).to_have_text("200")
+    expect(lines(page).locator(".kind", has_text="Unguarded")).to_have_count(1)

@@ -23,6 +23,7 @@ class Group {
     this.rooms = new Set();
     this.heap = null;
     this.states = statesOf("decision", first);
+    this.isUnguarded = first.kind === "fail_open";
   }
 
   get latest() {
@@ -97,8 +98,12 @@ export class Groups {
     return number;
   }
 
+  /** Give up what is too much: the oldest, but no unguarded join for refusals that anybody causes. */
   bound() {
-    while (this.all.length > MOST_GROUPS) this.onDrop(this.all.pop());
+    while (this.all.length > MOST_GROUPS) {
+      const last = this.all.findLastIndex((group) => !group.isUnguarded);
+      this.onDrop(this.all.splice(last, 1)[0]);
+    }
     if (this.open.size <= 2 * MOST_GROUPS) return;
     const there = new Set(this.all);
     for (const [key, group] of this.open) if (!there.has(group)) this.open.delete(key);

@@ -50,7 +50,7 @@ class RedisDecisions:
         try:
             for name in _streams():
                 async for body in self._bodies(name):
-                    if text in body and (found := from_json(json.loads(body))).id == reference:
+                    if body.startswith(text) and (found := from_json(json.loads(body))).id == reference:
                         return found
         except Outage:
             return None

@@ -10,6 +10,7 @@ const MOST_GROUPS = 200;
 const MOST_MEMBERS = 50;
 const MOST_NAMES = 100;
 const MOST_SEEN = 2000;
+const NUMBER = /\d+(?:\.\d+)?(?:e[+-]\d+)?/g; // 0.97 s is as late as 1 s
 
 /** A number of decisions that are alike. */
 class Group {
@@ -112,5 +113,5 @@ export class Groups {
 
 /** What decisions have in common that are told as one: numbers in the reason may differ. */
 function alike({ kind, rule, observed, why }) {
-  return [kind, rule, observed, why.replace(/\d+/g, "#")].join("\n");
+  return [kind, rule, observed, why.replace(NUMBER, "#")].join("\n");
 }

@@ -80,7 +80,7 @@ def find_decision(cursor: Any, reference: str) -> Decision | None:
     Looks through all of them: operators ask for one now and then, and an index would be work for
     each decision that is written. Their beginnings are looked at, which is a fifth of the work.
     """
-    begins = storable(id_in_json(reference))
+    begins = id_in_json(reference)
     found = cursor.execute(
         "SELECT kind, body FROM decision WHERE substr(body, 1, ?) = ? ORDER BY number DESC",
         (len(begins), begins),

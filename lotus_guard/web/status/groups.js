@@ -99,7 +99,7 @@ export class Groups {
     return number;
   }
 
-  /** Give up what is too much: the oldest, but no unguarded join for refusals that anybody causes. */
+  /** Forget the oldest ones; refusals, which anybody can cause, push no unguarded join out. */
   bound() {
     while (this.all.length > MOST_GROUPS) {
       const last = this.all.findLastIndex((group) => !group.isUnguarded);

@@ -63,7 +63,10 @@ def test_what_differs_has_a_line_of_its_own(guard: Guard, visitor: Visitor) -> N
 def test_numbers_do_not_tell_lines_apart(guard: Guard, visitor: Visitor) -> None:
     late = [f"no answer from Synapse within {left} s (timeout)" for left in ("1", "0.97", "1e-05")]
     guard.show(decisions=[refused(n, kind="fail_open", why=why) for n, why in enumerate(late)])
-    expect(lines(visitor.open())).to_have_count(1)
+    page = visitor.open()
+    expect(lines(page)).to_have_count(1)
+    expect(lines(page)).to_contain_text("within 1 s")
+    expect(lines(page)).not_to_contain_text("(timeout)")  # a word for programs
 
 
 def test_one_person_is_named_however_often(guard: Guard, visitor: Visitor) -> None:

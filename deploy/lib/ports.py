@@ -34,7 +34,11 @@ class Listener:
         return self.address == address or self.address.is_unspecified or address.is_unspecified
 
     def __str__(self) -> str:
-        return f"{self.program} (pid {self.pid})" if self.program else "another user's process"
+        if not self.program:
+            return "another user's process"
+        # A process chooses its own name, and this is for root's terminal.
+        shown = self.program if self.program.isprintable() else ascii(self.program)
+        return f"{shown} (pid {self.pid})"
 
 
 @dataclass(frozen=True)

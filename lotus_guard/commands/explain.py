@@ -15,7 +15,7 @@ from lotus_guard.commands.common import (
     some_settings,
 )
 from lotus_guard.commands.explain_source import Told, Wanted, ask_guard, read_state
-from lotus_guard.commands.explain_words import lines_of
+from lotus_guard.commands.explain_words import lines_of, replayed
 from lotus_guard.commands.output import make_console, say
 from lotus_guard.commands.policy_room import WANTED_ROOM, Sides, check_room, find_room
 from lotus_guard.core.ids import is_user_id
@@ -25,8 +25,6 @@ from lotus_guard.enforce.records import is_id
 from lotus_guard.neighbours.agents import Agents
 from lotus_guard.neighbours.http import Http
 from lotus_guard.neighbours.matrix import Matrix
-from lotus_guard.rules import RULES
-from lotus_guard.rules.rulings import replay
 from lotus_guard.run.clocks import Clocks
 
 NOT_FOUND = 1
@@ -67,8 +65,7 @@ def explain(
     found = on_the_reactor(_Asking(question, guard, homeserver).ask)
     if as_json:
         for decision in found.decisions:
-            replayed = replay(decision.ruling, RULES)
-            click.echo(json.dumps({**decision.as_json(), "replayed": replayed}))
+            click.echo(json.dumps({**decision.as_json(), "replayed": replayed(decision)}))
     else:
         _print(question, found)
     if question.wanted.reference and not found.decisions:

@@ -62,7 +62,7 @@ async def ask_guard(http: Http, address: str, wanted: Wanted) -> Told:
     try:
         fields = json.loads(answer.body)
         found = [from_json(each) for each in fields["decisions"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Failed(
             f"{address} answered {answer.status}, but not as a guard does; wanted: the running "
             "guard's operators' port in --guard or LOTUS_GUARD_ADMIN_LISTEN"

@@ -9,11 +9,14 @@ from lotus_guard.rules import RULES, Rules
 from lotus_guard.rules.decision import Decision
 from lotus_guard.rules.rulings import replay
 
+NOT_REPLAYED = (KeyError, ValueError, TypeError, AttributeError)
+"""What deciding again raises on inputs that another release wrote."""
+
 
 def lines_of(decision: Decision, rules: Rules = RULES) -> list[str]:
     """Describe a decision for people to read; whatever strangers wrote is escaped."""
     ruling = decision.ruling
-    when = datetime.fromtimestamp(decision.at).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    when = _moment(decision.at)
     observed = "  (observed only: nothing was changed)" if decision.observed else ""
     lines = [
         f"{when}  [{printable(decision.id)}]  {printable(ruling.verdict)}{observed}",
@@ -28,16 +31,31 @@ def lines_of(decision: Decision, rules: Rules = RULES) -> list[str]:
     return [*lines, f"  replay  {_replayed(decision, rules)}"]
 
 
+def _moment(at: float) -> str:
+    try:
+        return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    except (ValueError, OverflowError, OSError):  # no guard, nor any calendar, has such a time
+        return "at no known time"
+
+
 def _inputs(inputs: dict[str, Any]) -> str:
     named = ", ".join(f"{name} = {json.dumps(inputs[name])}" for name in inputs)
     return printable(named, 600) or "none"
+
+
+def replayed(decision: Decision, rules: Rules = RULES) -> str | None:
+    """The verdict on the same inputs; None where no rule was asked, or the inputs are unknown."""
+    try:
+        return replay(decision.ruling, rules)
+    except NOT_REPLAYED:
+        return None
 
 
 def _replayed(decision: Decision, rules: Rules) -> str:
     """Decide once more, and say whether the same comes of it."""
     try:
         verdict = replay(decision.ruling, rules)
-    except (KeyError, ValueError, TypeError):
+    except NOT_REPLAYED:
         return "not possible: another release wrote these inputs"
     if verdict is None:
         return "nothing to replay: no rule was asked"

@@ -26,6 +26,8 @@ _COUNTS = (
     ("strangers", "not known to be members", "bold red"),
 )
 _ALARMING = re.compile("|".join(rf"\d+ {words}" for _, words, style in _COUNTS if style))
+MOST_NUMBER = 2**53
+"""As large as a number in an event may be; Python does not write sums of much larger ones."""
 HEADER = ("Room", "People", "Seats", "Policy", "Enforced", "Who")
 NUMBERS = ("People", "Seats")
 
@@ -65,18 +67,23 @@ def _room(fields: dict[str, Any]) -> Room:
     return Room(
         id=str(fields["room"]),
         name=str(fields.get("name") or ""),
-        people=int(fields["people"]),
+        people=_number(fields["people"]),
         users=tuple(map(str, fields.get("users") or ())),
         seats=_seats_in(fields),
         policy=tuple(str(words) for rule in fields["policy"] for words in rule["brief"]),
-        counts={name: int(fields.get(name) or 0) for name, _, _ in _COUNTS},
+        counts={name: _number(fields.get(name) or 0) for name, _, _ in _COUNTS},
         raw=fields,
     )
 
 
 def _seats_in(fields: dict[str, Any]) -> tuple[int, int] | None:
     numbers = [rule["seats"] for rule in fields["policy"] if rule["seats"] is not None]
-    return (int(fields.get("taken") or 0), int(numbers[0])) if numbers else None
+    return (_number(fields.get("taken") or 0), _number(numbers[0])) if numbers else None
+
+
+def _number(value: Any) -> int:
+    """Read a number of people; of one so large that nobody can mean it, as much as is sensible."""
+    return min(int(value), MOST_NUMBER)
 
 
 def arranged(found: Sequence[Room], part: str = "") -> list[Room]:

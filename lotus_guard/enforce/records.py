@@ -35,6 +35,7 @@ Watcher = Callable[[Ruling, bool], None]
 
 ONCE_SECONDS = 60.0
 MOST_RECENT = 500
+MOST_UNGUARDED = 50
 IDS_AT_ONCE = 64
 """So many ids are made of random bytes that are drawn at once: the system call costs more."""
 
@@ -119,8 +120,13 @@ class Recorder:
     """Told of rulings that `once` keeps from being put on record, as well."""
     recent: deque[Decision] = field(init=False, factory=lambda: deque(maxlen=MOST_RECENT))
     """The last decisions, newest last."""
+    unguarded: deque[Decision] = field(init=False, factory=lambda: deque(maxlen=MOST_UNGUARDED))
+    """The last fail-opens, newest last: refusals, which anybody can cause, do not push them out."""
     _ids: Iterator[str] = field(init=False)
     _tallies: LruDict[RoomId, Counter[Deed]] = field(init=False, factory=lambda: LruDict(20_000))
+    _open_tallies: LruDict[RoomId, int] = field(init=False, factory=lambda: LruDict(20_000))
+    """Fail-opens, apart: whoever is refused in one made-up room after the other must not have the
+    guard forget them."""
     _said: LruDict[Hashable, tuple[float, str]] = field(init=False, factory=lambda: LruDict(10_000))
 
     def __attrs_post_init__(self) -> None:
@@ -134,12 +140,18 @@ class Recorder:
         for watch in self.watchers:
             watch(ruling, observed)
         if ruling.room and ruling.rule != GIVING:  # a gift takes nothing from anybody
-            tally = self._tallies.get(ruling.room)
-            if tally is None:
-                tally = Counter()
-                self._tallies.put(ruling.room, tally)
-            tally[ruling.deed] += 1
+            self._count(ruling.room, ruling.deed)
         return self._record(ruling, observed, once)
+
+    def _count(self, room: RoomId, deed: Deed) -> None:
+        if deed is Deed.FAIL_OPEN:
+            self._open_tallies.put(room, (self._open_tallies.get(room) or 0) + 1)
+            return
+        tally = self._tallies.get(room)
+        if tally is None:
+            tally = Counter()
+            self._tallies.put(room, tally)
+        tally[deed] += 1
 
     def failed_open(
         self,
@@ -167,7 +179,9 @@ class Recorder:
 
     def tally(self, room: RoomId) -> Counter[Deed]:
         """Count what has been decided in a room since the guard started, without gifts."""
-        return self._tallies.get(room) or Counter()
+        unguarded = self._open_tallies.get(room)
+        counted = self._tallies.get(room) or Counter()
+        return counted if unguarded is None else counted + Counter({Deed.FAIL_OPEN: unguarded})
 
     def shown(self, people: Iterable[Person]) -> list[Person]:
         """Show people as far as they may be shown."""
@@ -182,6 +196,8 @@ class Recorder:
         if once is not None:
             self._said.put(once, (self.now(), decision.id))
         self.recent.append(decision)
+        if ruling.deed is Deed.FAIL_OPEN:
+            self.unguarded.append(decision)
         for sink in self.sinks:
             sink(decision)
         return decision.id

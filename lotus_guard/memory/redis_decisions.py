@@ -46,12 +46,12 @@ class RedisDecisions:
 
     async def find(self, reference: str) -> Decision | None:
         """The decision with this id; None where there is none, or Redis has trouble."""
-        text = id_in_json(reference)
+        begins = id_in_json(reference)
         try:
             for name in _streams():
                 async for body in self._bodies(name):
-                    if text in body and (found := from_json(json.loads(body))).id == reference:
-                        return found
+                    if body.startswith(begins):
+                        return from_json(json.loads(body))
         except Outage:
             return None
         return None

@@ -78,11 +78,12 @@ def find_decision(cursor: Any, reference: str) -> Decision | None:
     """Find the decision with this id.
 
     Looks through all of them: operators ask for one now and then, and an index would be work for
-    each decision that is written.
+    each decision that is written. Their beginnings are looked at, which is a fifth of the work.
     """
+    begins = id_in_json(reference)
     found = cursor.execute(
-        "SELECT kind, body FROM decision WHERE instr(body, ?) > 0 ORDER BY number DESC",
-        (storable(id_in_json(reference)),),
+        "SELECT kind, body FROM decision WHERE substr(body, 1, ?) = ? ORDER BY number DESC",
+        (len(begins), begins),
     )
     read = (_decision(kind, body) for kind, body in found)
     return next((each for each in read if each and each.id == reference), None)

@@ -63,9 +63,11 @@ class Overview:
         return [{**room, **self.times.of(room["room"])} for room in self.rooms.all()]
 
     def decisions(self) -> list[dict[str, Any]]:
-        """List the last decisions, newest first."""
+        """List the last decisions, and the last fail-opens in any case, newest first."""
         recent = list(self.records.recent)[-MOST_DECISIONS:]
-        return [decision.as_json() for decision in reversed(recent)]
+        there = {decision.id for decision in recent}
+        older = [each for each in self.records.unguarded if each.id not in there]
+        return [decision.as_json() for decision in reversed(older + recent)]
 
     def snapshot(self) -> dict[str, Any]:
         """Describe everything, for the status page."""

@@ -19,33 +19,24 @@ from lotus_guard.rules.decision import Deed, Ruling
 MOST_ROOMS = 10_000
 
 
-@define
-class _Times:
-    refused: float | None = None
-    failed_open: float | None = None
-
-
 @define(eq=False)
 class RoomTimes:
-    """Remembers times by room; the rooms in which nothing has happened longest are forgotten."""
+    """Remembers times by room; the rooms in which nothing has happened longest are forgotten.
+
+    Refusals, which anybody can cause in made-up rooms, make no other time forgotten.
+    """
 
     epoch: Callable[[], float]
     """Seconds since 1970."""
-    _times: LruDict[RoomId, _Times] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    _refused: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
+    _failed_open: LruDict[RoomId, float] = field(init=False, factory=lambda: LruDict(MOST_ROOMS))
     _full: dict[RoomId, float] = field(init=False, factory=dict)
 
     def decided(self, ruling: Ruling, _observed: bool) -> None:
         """Take note of a refusal, and of a token let out unguarded."""
-        if ruling.room is None or ruling.deed not in (Deed.REFUSED, Deed.FAIL_OPEN):
-            return
-        times = self._times.get(ruling.room)
-        if times is None:
-            times = _Times()
-            self._times.put(ruling.room, times)
-        if ruling.deed is Deed.REFUSED:
-            times.refused = self.epoch()
-        else:
-            times.failed_open = self.epoch()
+        times = {Deed.REFUSED: self._refused, Deed.FAIL_OPEN: self._failed_open}.get(ruling.deed)
+        if ruling.room is not None and times is not None:
+            times.put(ruling.room, self.epoch())
 
     def full(self, rooms: Collection[RoomId]) -> None:
         """Take note of which rooms are full now; all others are not."""
@@ -54,9 +45,8 @@ class RoomTimes:
 
     def of(self, room: RoomId) -> dict[str, Any]:
         """The times of a room, as the head of this module shows them."""
-        times = self._times.peek(room) or _Times()
         return {
-            "refused_at": times.refused,
-            "failed_open_at": times.failed_open,
+            "refused_at": self._refused.peek(room),
+            "failed_open_at": self._failed_open.peek(room),
             "full_since": self._full.get(room),
         }

@@ -90,8 +90,8 @@ class Decision:
 
 
 def id_in_json(reference: str) -> str:
-    """Write what the JSON of the decision with this id contains; others' may contain it too."""
-    return f'"id": {json.dumps(reference)}'
+    """Write how the JSON of the decision with this id begins."""
+    return f'{{"id": {json.dumps(reference)}'
 
 
 def from_json(fields: Mapping[str, Any]) -> Decision:

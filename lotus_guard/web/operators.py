@@ -14,6 +14,8 @@ POST /webhook    LiveKit's webhooks, where the guard is named in `webhook.urls` 
 Whoever reaches the port may read: it listens on loopback. A web page that the operator visits
 reaches it too, under a name of its own that it lets resolve to loopback (DNS rebinding): so what
 names people is given only under an address, a name without a dot, or one that the operator lists.
+Without a name of its own it reads nothing, but could ask again and again for what takes work, and
+post: so what browsers ask for another site is refused, but for links that somebody follows.
 """
 
 import json
@@ -46,6 +48,10 @@ MOST_DECISIONS = 1000
 
 class Misdirected(Exception):
     """A request under a host name that is not known to be the operators' own."""
+
+
+class Foreign(Exception):
+    """A request that a browser makes for another site's page."""
 
 
 @frozen
@@ -97,6 +103,13 @@ class OperatorsApp:
             b"add that name to LOTUS_GUARD_ADMIN_HOSTS.\n"
         )
 
+    @app.handle_errors(Foreign)
+    def foreign(self, request: Any, failure: Any) -> Any:
+        """Answer a request of another site's page, which cannot read it."""
+        request.setResponseCode(403)
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        return b"Another site's page may not ask.\n"
+
     @app.route("/", methods=["GET"])
     @app.route(f"/status/<any{NAMES}:name>", methods=["GET"])
     def status(self, request: BoundedRequest, name: str = "page.html") -> Any:
@@ -111,6 +124,7 @@ class OperatorsApp:
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: BoundedRequest) -> bytes:
         """Expose the metrics."""
+        _check_site(request)
         request.setHeader(b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")
         return self._deps.metrics.exposition()
 
@@ -142,6 +156,7 @@ class OperatorsApp:
     def rooms(self, request: BoundedRequest) -> bytes:
         """List the live rooms."""
         self._check_host(request)
+        _check_site(request)
         overview = self._deps.overview
         return _json(request, {"now": overview.epoch(), "rooms": overview.live_rooms()})
 
@@ -149,6 +164,7 @@ class OperatorsApp:
     def decisions(self, request: BoundedRequest) -> Deferred[bytes]:
         """List the recent decisions on a room and a user."""
         self._check_host(request)
+        _check_site(request)
         return ensureDeferred(self._decisions(request))
 
     async def _decisions(self, request: BoundedRequest) -> bytes:
@@ -173,6 +189,7 @@ class OperatorsApp:
     @app.route("/webhook", methods=["POST"])
     def webhook(self, request: BoundedRequest) -> bytes:
         """Take a webhook in; LiveKit is answered alike whatever it was, as upstream does."""
+        _check_site(request)
         if not request.too_long:
             self._deps.webhooks.take(
                 request.content.read(), request.getHeader("Authorization") or ""
@@ -182,6 +199,7 @@ class OperatorsApp:
     @app.route("/policy", methods=["POST"])
     def policy(self, request: BoundedRequest) -> bytes:
         """Take a push in."""
+        _check_site(request)
         try:
             if request.too_long:
                 raise Unsigned("it is too long")
@@ -206,6 +224,14 @@ def _json(request: BoundedRequest, value: Any) -> bytes:
 def _argument(request: BoundedRequest, name: bytes) -> str | None:
     values = (request.args or {}).get(name)
     return values[0].decode("utf-8", "replace") if values else None
+
+
+def _check_site(request: BoundedRequest) -> None:
+    """Raise Foreign where a browser says that another site's page asks."""
+    is_own = request.getHeader("Sec-Fetch-Site") in (None, "none", "same-origin")
+    is_link = request.method == b"GET" and request.getHeader("Sec-Fetch-Dest") == "document"
+    if not (is_own or is_link):
+        raise Foreign
 
 
 def _is_own_host(header: str, hosts: Collection[str]) -> bool:

@@ -60,6 +60,15 @@ def test_what_differs_has_a_line_of_its_own(guard: Guard, visitor: Visitor) -> N
     expect(page.locator(".times:visible")).to_have_count(0)
 
 
+def test_numbers_do_not_tell_lines_apart(guard: Guard, visitor: Visitor) -> None:
+    late = [f"no answer from Synapse within {left} s (timeout)" for left in ("1", "0.97", "1e-05")]
+    guard.show(decisions=[refused(n, kind="fail_open", why=why) for n, why in enumerate(late)])
+    page = visitor.open()
+    expect(lines(page)).to_have_count(1)
+    expect(lines(page)).to_contain_text("within 1 s")
+    expect(lines(page)).not_to_contain_text("(timeout)")  # a word for programs
+
+
 def test_one_person_is_named_however_often(guard: Guard, visitor: Visitor) -> None:
     guard.show(decisions=[refused(n, user="@carol:example.org") for n in range(4)])
     page = visitor.open()
@@ -111,3 +120,17 @@ def test_another_guard_begins_anew(guard: Guard, visitor: Visitor) -> None:
     guard.show(decisions=[refused(1, id="other", where=2)])
     expect(lines(page)).to_contain_text("!0002:example.org", timeout=15_000)
     expect(lines(page)).to_have_count(1)
+
+
+def test_refusals_in_one_room_after_the_other_do_not_hide_an_unguarded_join(
+    guard: Guard, visitor: Visitor
+) -> None:
+    kinds = [f"reason {chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(260)]
+    flood = [refused(n, where=n, why=why) for n, why in enumerate(kinds)]
+    open_ = refused(400, kind="fail_open", verdict="unguarded", why="no answer (timeout)")
+    guard.show(decisions=[*flood[200:], open_])
+    page = visitor.open()
+    expect(lines(page).locator(".kind", has_text="Unguarded")).to_have_count(1)
+    guard.show(decisions=[*flood, open_])
+    expect(page.locator("#decisions-count")).to_have_text("200")
+    expect(lines(page).locator(".kind", has_text="Unguarded")).to_have_count(1)

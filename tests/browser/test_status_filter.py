@@ -114,6 +114,16 @@ def test_trouble_comes_first(guard: Guard, visitor: Visitor) -> None:
     expect(sections).to_have_count(0)
 
 
+def test_rooms_that_anybody_makes_do_not_hide_an_unguarded_one(
+    guard: Guard, visitor: Visitor
+) -> None:
+    made_up = [room(n, f"!{n}", rules_lost_of="!old:example.org") for n in range(50)]
+    hit = room(99, "Zoo", failed_open=1, failed_open_at=time.time() - 9)
+    guard.show(rooms=[*made_up, hit])
+    page = visitor.open()
+    expect(page.locator("#room-list > li .name").first).to_have_text("Zoo")
+
+
 def test_a_room_whose_trouble_is_over_is_not_first_for_ever(guard: Guard, visitor: Visitor) -> None:
     page = visitor.open()
     page.clock.install()

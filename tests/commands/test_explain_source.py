@@ -40,6 +40,7 @@ def test_what_the_guard_is_asked() -> None:
         (b"[]", "not as a guard does"),
         (b"\xff", "not as a guard does"),
         (b'{"decisions": [{}]}', "not as a guard does"),
+        (b'{"decisions": ' + b"[" * 100_000, "not as a guard does"),
         (b'{"decisions": [], "users": "not recorded"}', "users are not recorded"),
     ],
 )

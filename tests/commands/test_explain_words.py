@@ -2,7 +2,7 @@
 
 from attrs import evolve
 
-from lotus_guard.commands.explain_words import lines_of
+from lotus_guard.commands.explain_words import lines_of, replayed
 from lotus_guard.core.model import RoomId
 from lotus_guard.rules.decision import Decision
 from lotus_guard.rules.rulings import let_through
@@ -25,6 +25,8 @@ def test_a_different_end_is_told() -> None:
     assert "DIFFERENT" in lines_of(Decision("id", 0.0, False, ruling))[-1]
     broken = evolve(ruling, inputs={"max_users": 3})
     assert "not possible" in lines_of(Decision("id", 0.0, False, broken))[-1]
+    assert replayed(Decision("id", 0.0, False, broken)) is None
+    assert "at no known time" in lines_of(Decision("id", 1e300, False, ruling))[0]
     observed = lines_of(Decision("id", 0.0, True, ruling))
     assert "nothing was changed" in observed[0]
 

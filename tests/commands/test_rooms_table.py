@@ -51,6 +51,12 @@ def test_hostile_names_do_not_reach_the_terminal() -> None:
     assert max(map(len, text.splitlines())) <= 400
 
 
+def test_a_limit_that_nobody_can_mean_is_cut() -> None:
+    huge = int("9" * 4299)
+    found = [room(room=name, people=huge, max_users=huge) for name in ("!a:s", "!b:s")]
+    assert f"/{2**53}" in drawn(*found)
+
+
 def test_a_room_says_what_is_special_about_it() -> None:
     crowd = room(max_users=3, taken=1, users=[f"@u{n}:s" for n in range(9)], failed_open=2, steps=1)
     text = drawn(crowd)

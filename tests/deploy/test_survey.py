@@ -65,6 +65,13 @@ def test_a_listener_is_found_with_its_program(proc: Path) -> None:
     assert (other.program, other.is_container) == ("nginx", False)
 
 
+def test_a_process_named_by_a_stranger_drives_no_terminal(proc: Path) -> None:
+    process(proc, 812, "\x1b[2J\nok", 11)
+    said = str(Ports(proc).on(8070, LOOPBACK))
+    assert said.isprintable()
+    assert "(pid 812)" in said
+
+
 def test_whose_process_nobody_may_see_listens_all_the_same(proc: Path) -> None:
     assert str(Ports(proc).on(8070, LOOPBACK)) == "another user's process"
 

@@ -9,6 +9,7 @@ from lotus_guard.enforce.ports import Outage, Reason
 from lotus_guard.enforce.records import (
     IDS_AT_ONCE,
     MOST_RECENT,
+    MOST_UNGUARDED,
     ONCE_SECONDS,
     Recorder,
     is_id,
@@ -125,6 +126,20 @@ def test_recent_decisions_are_bounded_and_rooms_are_tallied() -> None:
     assert len(records.recent) == MOST_RECENT
     assert records.tally(ROOM)[Deed.REFUSED] == MOST_RECENT + 10
     assert records.tally(RoomId("!other:s"))[Deed.REFUSED] == 0
+
+
+def test_refusals_in_made_up_rooms_make_no_fail_open_forgotten() -> None:
+    records = recorder(Clock())
+    records.failed_open("limit", Outage(Reason.TIMEOUT, "it hangs"), ROOM)
+    records.decided(Ruling(Deed.REFUSED, "members", "", "", ROOM))
+    assert records.tally(ROOM) == {Deed.REFUSED: 1, Deed.FAIL_OPEN: 1}
+    for number in range(20_001):
+        records.decided(Ruling(Deed.REFUSED, "members", "", "", RoomId(f"!{number}:s")))
+    assert records.tally(ROOM) == {Deed.FAIL_OPEN: 1}
+    assert [each.ruling.room for each in records.unguarded] == [ROOM]
+    for _ in range(MOST_UNGUARDED):
+        records.failed_open("limit", Outage(Reason.TIMEOUT, "it hangs"), RoomId("!x:s"))
+    assert len(records.unguarded) == MOST_UNGUARDED
 
 
 def test_a_gift_is_on_record_and_not_in_the_tally() -> None:

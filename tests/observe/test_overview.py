@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,7 @@ def overview(decisions: int, clock: Clock) -> Overview:
         all=lambda: [{"room": "!r:s"}], full=lambda: [RoomId("!r:s")], people=lambda: 7
     )
     recent = [decision(number) for number in range(decisions)]
-    records: Any = SimpleNamespace(recent=recent, watchers=[])
+    records: Any = SimpleNamespace(recent=recent, unguarded=[], watchers=[])
     identity = {"instance": "abc", "rules": {"limit": "enforce"}}
     return Overview(rooms, records, Health(clock.seconds), clock.seconds, identity)
 
@@ -48,6 +49,15 @@ def test_the_last_decisions_come_newest_first_and_not_all_of_them() -> None:
     assert len(shown) == MOST_DECISIONS
     assert [shown[0]["id"], shown[-1]["id"]] == [f"id{MOST_DECISIONS + 6}", "id7"]
     assert shown[0]["why"] == "The call is full."
+
+
+def test_a_flood_of_refusals_does_not_push_an_unguarded_join_out_of_sight() -> None:
+    made = overview(MOST_DECISIONS + 7, Clock())
+    first = made.records.recent[0]
+    made.records.unguarded = deque([first, made.records.recent[-1]])
+    shown = made.decisions()
+    assert len(shown) == MOST_DECISIONS + 1
+    assert [shown[0]["id"], shown[-1]["id"]] == [f"id{MOST_DECISIONS + 6}", first.id]
 
 
 def test_a_snapshot_is_all_of_it_as_json() -> None:

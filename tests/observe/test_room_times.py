@@ -34,7 +34,7 @@ def test_nothing_else_is_kept() -> None:
         times.decided(ruling(deed), False)
     times.decided(ruling(Deed.REFUSED, None), False)
     assert times.of(ROOM) == NOTHING
-    assert len(times._times) == 0
+    assert len(times._refused) == len(times._failed_open) == 0
 
 
 def test_a_room_is_full_since_it_was_first_seen_full() -> None:
@@ -54,5 +54,13 @@ def test_so_many_rooms_are_remembered() -> None:
     times = RoomTimes(Clock().seconds)
     for number in range(MOST_ROOMS + 3):
         times.decided(ruling(Deed.REFUSED, RoomId(f"!{number}:s")), False)
-    assert len(times._times) == MOST_ROOMS
+    assert len(times._refused) == MOST_ROOMS
     assert times.of(RoomId("!0:s")) == NOTHING
+
+
+def test_refusals_in_made_up_rooms_do_not_hide_a_room_that_went_unguarded() -> None:
+    times = RoomTimes(Clock().seconds)
+    times.decided(ruling(Deed.FAIL_OPEN), False)
+    for number in range(MOST_ROOMS + 3):
+        times.decided(ruling(Deed.REFUSED, RoomId(f"!{number}:s")), False)
+    assert times.of(ROOM)["failed_open_at"] == 0.0

@@ -90,6 +90,25 @@ async def test_a_rebound_host_name_sees_nobody(world: World, host: str, status: 
 
 
 @pytest_twisted.ensureDeferred
+async def test_another_sites_page_makes_the_guard_do_no_work(world: World) -> None:
+    world.start_guard(LOTUS_GUARD_PUSH_SECRET=PUSH_SECRET)
+    pages = [("GET", page) for page in ("/rooms", "/decisions?id=aaaaaaaa", "/metrics")]
+    asked = [*pages, ("POST", "/policy"), ("POST", "/webhook")]
+    for site in ("cross-site", "same-site"):
+        for method, page in asked:
+            headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Dest": "empty"}
+            got = await world.request(method, page, b"", headers, world.operators)
+            assert got.status == 403, page
+    ready = (await world.request("GET", "/readyz", base=world.operators)).json()
+    assert (ready["pushes"]["refused"], ready["webhooks"]["forged"]) == (0, 0)
+    for site, dest in (("cross-site", "document"), ("none", "document"), ("same-origin", "empty")):
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Dest": dest}
+        for method, page in pages:
+            got = await world.request(method, page, headers=headers, base=world.operators)
+            assert got.status == 200, page
+
+
+@pytest_twisted.ensureDeferred
 async def test_senseless_questions_are_answered_all_the_same(world: World) -> None:
     world.start_guard()
     await fill(world)

@@ -61,7 +61,7 @@ export class Decisions {
 
   drawNow() {
     const shown = this.groups.all.filter((group) => this.isWanted(group));
-    const isMore = this.rows.show(shown);
+    const isMore = this.rows.show(shown, shown.filter((group) => group.isUnguarded));
     this.noteCount(shown);
     return isMore;
   }

@@ -10,6 +10,7 @@ const MOST_GROUPS = 200;
 const MOST_MEMBERS = 50;
 const MOST_NAMES = 100;
 const MOST_SEEN = 2000;
+const NUMBER = /\d+(?:\.\d+)?(?:e[+-]\d+)?/g; // 0.97 s is as late as 1 s
 
 /** A number of decisions that are alike. */
 class Group {
@@ -23,6 +24,7 @@ class Group {
     this.rooms = new Set();
     this.heap = null;
     this.states = statesOf("decision", first);
+    this.isUnguarded = first.kind === "fail_open";
   }
 
   get latest() {
@@ -97,8 +99,12 @@ export class Groups {
     return number;
   }
 
+  /** Forget the oldest ones; refusals, which anybody can cause, push no unguarded join out. */
   bound() {
-    while (this.all.length > MOST_GROUPS) this.onDrop(this.all.pop());
+    while (this.all.length > MOST_GROUPS) {
+      const last = this.all.findLastIndex((group) => !group.isUnguarded);
+      this.onDrop(this.all.splice(last, 1)[0]);
+    }
     if (this.open.size <= 2 * MOST_GROUPS) return;
     const there = new Set(this.all);
     for (const [key, group] of this.open) if (!there.has(group)) this.open.delete(key);
@@ -107,5 +113,5 @@ export class Groups {
 
 /** What decisions have in common that are told as one: numbers in the reason may differ. */
 function alike({ kind, rule, observed, why }) {
-  return [kind, rule, observed, why.replace(/\d+/g, "#")].join("\n");
+  return [kind, rule, observed, why.replace(NUMBER, "#")].join("\n");
 }

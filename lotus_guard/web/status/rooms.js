@@ -3,7 +3,7 @@
 import { soon } from "./frames.js";
 import { Row } from "./room.js";
 import { RowList, onWidth } from "./rowlist.js";
-import { fits, rank, SECTIONS, STATES, statesOf } from "./states.js";
+import { fits, isUnguarded, rank, SECTIONS, STATES, statesOf } from "./states.js";
 import { count, isBlank, show, write } from "./text.js";
 
 const ROWS = { narrow: 20, wide: 40, things: "rooms" };
@@ -91,7 +91,8 @@ export class Rooms {
     const { room } = entry;
     const label = labelOf(room);
     const place = rank(room, this.now());
-    const key = `${place}${label === room.room ? 1 : 0}${label.toLowerCase()}\0${room.room}`;
+    const after = place === 0 && !isUnguarded(room, this.now()) ? 1 : 0; // it cannot be made up
+    const key = `${place}${after}${label === room.room ? 1 : 0}${label.toLowerCase()}\0${room.room}`;
     if (key === entry.key) return;
     if (entry.key !== null) this.order.splice(this.order.indexOf(entry), 1);
     entry.key = key;

@@ -5,6 +5,7 @@
 import { make, show, write } from "./text.js";
 
 const MOST_WRITTEN = 40;
+const MOST_URGENT = 10;
 const WIDE = matchMedia("(min-width: 60rem)");
 
 /** Keeps the rows of entries `{ id, ... }`; `makeRow` gives `{ item, details, update(entry) }`. */
@@ -27,15 +28,17 @@ export class RowList {
     return WIDE.matches ? this.most.wide : this.most.narrow;
   }
 
-  /** Take the first entries, and those that somebody has opened. */
-  first(entries) {
+  /** Take the first entries, those that somebody has opened, and the first of the urgent ones. */
+  first(entries, urgent) {
     const isOpen = ({ id }) => this.rows.get(id)?.details.open;
-    return entries.filter((entry, index) => index < this.limit || isOpen(entry));
+    const listed = new Set(urgent.slice(0, MOST_URGENT));
+    const isListed = (entry, index) => index < this.limit || listed.has(entry) || isOpen(entry);
+    return entries.filter(isListed);
   }
 
   /** Show the first of these entries, in this order; gives whether some are left to write. */
-  show(entries) {
-    const wanted = this.first(entries);
+  show(entries, urgent = []) {
+    const wanted = this.first(entries, urgent);
     const focused = document.activeElement;
     const hadFocus = focused && this.list.contains(focused);
     this.drop(wanted);

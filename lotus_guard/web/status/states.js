@@ -30,9 +30,14 @@ export function statesOf(what, thing) {
   return Object.keys(STATES).filter((name) => STATES[name][what](thing));
 }
 
+/** Whether rules were not enforced in a room lately. */
+export function isUnguarded(room, now) {
+  return isWithin(room.failed_open_at, now, HOUR);
+}
+
 /** What comes first: 0 not enforced lately, 1 refusing people, 2 under a policy, 3 the rest. */
 export function rank(room, now) {
-  if (isWithin(room.failed_open_at, now, HOUR) || room.rules_lost_of || room.strangers) return 0;
+  if (isUnguarded(room, now) || room.rules_lost_of || room.strangers) return 0;
   if (isWithin(room.refused_at, now, RECENT)) return 1;
   return room.policy.length > 0 ? 2 : 3;
 }

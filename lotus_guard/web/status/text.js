@@ -92,9 +92,11 @@ export function at(epoch) {
   return moment(epoch).replace(/:\d\d$/, "");
 }
 
-const REASON = /^(?:refused|dns|timeout|reset|server_error|unauthorized|not_found|may_not_look|garbage|oversized|secret|unknown_room|busy|overload|bug): /;
+const REASONS =
+  "refused|dns|timeout|reset|server_error|unauthorized|not_found|may_not_look|garbage|oversized|secret|unknown_room|busy|overload|bug";
+const REASON = new RegExp(`^(?:${REASONS}): | \\((?:${REASONS})\\)(?=;|$)`, "g");
 
-/** Leave out the word by which programs know a reason, where words for people follow it. */
+/** Leave out the word by which programs know a reason, where words for people stand beside it. */
 export function plainly(why) {
   return why.replace(REASON, "");
 }

@@ -8,7 +8,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from lotus_guard.check.all import Check, run_checks
+from lotus_guard.check.all import Check, check_offline, run_checks
 from lotus_guard.check.context import CheckContext
 from lotus_guard.check.finding import Finding, Level, ok
 from lotus_guard.run.clocks import Clocks
@@ -113,3 +113,11 @@ async def test_a_check_that_breaks_or_hangs_is_a_finding() -> None:
     assert (second.name, second.level) == ("b", Level.WARNING)
     assert third == ok("c", "fine")
     assert SECRET not in first.seen
+
+
+def test_a_wrong_setting_is_told_as_the_guard_does_and_what_to_do_with_it() -> None:
+    found = check_offline({"LOTUS_GUARD_LOG_LEVEL": "loud"}, None, 0.0).findings
+    told = {(each.seen, each.wanted) for each in found}
+    key = "LIVEKIT_KEY: not set; expected LIVEKIT_KEY or LIVEKIT_KEY_FROM_FILE"
+    level = "LOTUS_GUARD_LOG_LEVEL: found 'loud'; expected debug, info, warn or error"
+    assert {(key, "set LIVEKIT_KEY"), (level, "correct LOTUS_GUARD_LOG_LEVEL")} <= told

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from lotus_guard.rules import RULES, Rules
 from tests.built_site import site
 from tests.chromium import browser
-from tests.world import World
+from tests.world import World, reactor
 
 __all__ = ["browser", "site"]
 
@@ -25,6 +25,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+
+_stopped: list[bool] = []
+
+
+def pytest_configure() -> None:
+    """Take note when the reactor stops: it does at SIGTERM, as `timeout` sends it."""
+    reactor.addSystemEventTrigger("after", "shutdown", _stopped.append, True)
+
+
+def pytest_runtest_setup() -> None:
+    """End the run where the reactor has stopped, which never starts again.
+
+    Without it each test to come fails with "illegal switch in blockon", and hides the cause.
+    """
+    if _stopped:
+        pytest.exit("a signal has stopped the reactor", returncode=1)
 
 
 @pytest.fixture

@@ -38,7 +38,13 @@ from deploy.lib.releases import Releases
 from deploy.lib.settings import PREFIX, read_settings
 from deploy.lib.source import own_source
 from deploy.lib.steps import Walk
-from deploy.lib.survey import Neighbours, Survey, demand_known_names, demand_pip
+from deploy.lib.survey import (
+    Neighbours,
+    Survey,
+    demand_known_names,
+    demand_pip,
+    demand_sound_values,
+)
 from deploy.lib.trial import BEFORE_THE_MOVE, NOT_THE_TRIALS, check_offline, check_online, try_out
 from deploy.lib.unit import Service, directives, quoted, service_environment, unit_texts
 
@@ -159,6 +165,7 @@ class Install:
         self._values = {name: v for name, v in self._door().values.items() if name not in held}
         found = survey.look(lambda: answers.given(self._environment, known, held))
         self._values |= found or {}
+        survey.look(lambda: demand_sound_values(self._values))
         if found is not None and not ask:
             survey.look(lambda: answers.demand(self._values, held))
 

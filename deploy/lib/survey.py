@@ -1,7 +1,7 @@
 """A look at everything before anything is built, so that all that is in the way is said at once."""
 
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import TypeVar
@@ -12,11 +12,15 @@ from deploy.lib.host import GUARD, SOCKET, UPSTREAM, Exit, Host, Trouble, say
 from deploy.lib.obstacles import runs_in_a_container
 from deploy.lib.ports import Listener, Ports
 from deploy.lib.unit import Service, environment_of, upstream_texts
+from lotus_guard.core.server_url import url_fault
 
 T = TypeVar("T")
 PREFIX = "LOTUS_GUARD_"
 PLAYBOOK = "matrix-livekit-jwt-service.service"
 """How matrix-docker-ansible-deploy calls the unit of lk-jwt-service."""
+PUBLIC, INTERNAL = "LIVEKIT_URL", "LOTUS_GUARD_LIVEKIT_URL"
+ADDRESSES = {PUBLIC, INTERNAL, "LOTUS_GUARD_SYNAPSE_URL", "LOTUS_GUARD_UPSTREAM"}
+MODES = ("enforce", "observe")
 USUAL = ":8080"
 """Where lk-jwt-service listens if nobody tells it otherwise."""
 
@@ -61,6 +65,28 @@ def demand_known_names(names: set[str], known: set[str]) -> None:
 def _misspelt(name: str, known: set[str]) -> str:
     near = get_close_matches(name, known, 1)
     return f"unknown setting {name}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def demand_sound_values(values: Mapping[str, str]) -> None:
+    """Raise Trouble where the guard could not use an address or its mode.
+
+    Only what Python alone can judge: the guard's own check of all settings needs it to be built.
+    """
+    wrong, names = [], ADDRESSES & values.keys()
+    if INTERNAL in names:
+        names.discard(PUBLIC)  # that one is for clients alone, then
+    for name in names:
+        url = values[name]
+        if name in (PUBLIC, INTERNAL) and url.startswith(("ws://", "wss://")):
+            url = "http" + url.removeprefix("ws")
+        fault = url_fault(url)
+        if fault:  # with a password in it, nothing of it is shown
+            wrong.append(f"{name} {'is not valid' if '@' in url else fault}")
+    mode = values.get("LOTUS_GUARD_MODE", "enforce")
+    if mode not in MODES:
+        wrong.append(f"LOTUS_GUARD_MODE is {mode!r}; wanted: {' or '.join(MODES)}")
+    if wrong:
+        raise Trouble("; ".join(sorted(wrong)), Exit.USAGE)
 
 
 def demand_pip(host: Host, module: str = "ensurepip") -> None:

@@ -56,6 +56,11 @@ def unusable(found: Surroundings, faulty: Faulty) -> Failed:
     where = f"in {found.file} and the environment" if found.file else "in the environment"
     lines = "".join(f"\n  {fault}" for fault in faulty.faults)
     hint = f"\n{found.unread} exists, but you may not read it: try sudo" if found.unread else ""
+    if found.passed_over:
+        numbers = ", ".join(map(str, found.passed_over[:5]))
+        hint += (
+            f"\n{found.file} has lines that are not NAME=value (line {numbers}): they are ignored"
+        )
     return Failed(f"settings are missing or wrong ({where}):{lines}{hint}")
 
 

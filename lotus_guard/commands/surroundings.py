@@ -8,7 +8,7 @@ import click
 from attrs import evolve, field, frozen
 
 from lotus_guard.run.config import variable_names
-from lotus_guard.run.env_file import parse_environment
+from lotus_guard.run.env_file import parse_environment, passed_over
 
 INSTALLED = Path("/etc/lotus-guard/environment")
 """Where `deploy/install` and the Debian package put the settings."""
@@ -33,6 +33,8 @@ class Surroundings:
     """The file that settings were read from; None where there was none."""
     of_file: frozenset[str] = frozenset()
     """Names of those that stand in that file."""
+    passed_over: tuple[int, ...] = ()
+    """Numbers of lines in it that are no settings; systemd ignores them as well."""
     unread: Path | None = None
     """The installed file, where it is there and this user may not read it."""
 
@@ -78,12 +80,14 @@ def _with_file(environment: Mapping[str, str], path: Path) -> Surroundings:
             data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES} bytes")
-        found = parse_environment(data.decode("utf-8"))
+        text = data.decode("utf-8")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise Unreadable(f"cannot read {path}: {why}") from None
+    found = parse_environment(text)
     names = found.keys() - environment.keys()
-    return Surroundings({**found, **environment}, path, frozenset(names))
+    lines = tuple(passed_over(text))
+    return Surroundings({**found, **environment}, path, frozenset(names), lines)
 
 
 def surroundings() -> Surroundings:

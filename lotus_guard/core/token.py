@@ -152,8 +152,10 @@ def _open(encoded: str, pair: KeyPair) -> Token:
     try:
         # Upstream has just made it: only whose it is matters here. The SFU checks the times.
         claims: Any = json.loads(_verified(encoded, pair))
+    except jwt.InvalidSignatureError:
+        raise NotOurs("lk-jwt-service signed the token with another secret") from None
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise NotOurs(type(error).__name__) from None
+        raise NotOurs(f"the token can't be read: {type(error).__name__}") from None
     if not isinstance(claims, dict):
         raise NotOurs("the token has no claims")
     if claims.get("iss") != pair.key:

@@ -55,8 +55,8 @@ MOST_LINES = 20
 MOST_KINDS = 1000
 """Kinds of lines that are told apart in one minute."""
 
-CHATTER = "twisted.web.client"
-"""Twisted's loggers that have two lines for each connection, at level info."""
+CHATTER = ("twisted.web.client", "twisted.application._client_service")
+"""Twisted's loggers that have lines for each connection, or each attempt at one, at level info."""
 
 _log = Logger()
 
@@ -131,7 +131,8 @@ def predicate_of(level: str) -> ILogFilterPredicate:
     """Make what knows which events are written; `level` is the name of the least severe one."""
     predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
     if level == "info":
-        predicate.setLogLevelForNamespace(CHATTER, LogLevel.warn)
+        for namespace in CHATTER:
+            predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     return predicate
 
 

@@ -17,6 +17,23 @@ _FIXES = {
     Reason.NOT_FOUND: "point LOTUS_GUARD_SYNAPSE_URL at Synapse (/_synapse/admin) and "
     "LOTUS_GUARD_LIVEKIT_URL at LiveKit (/twirp)",
 }
+_OF_ONE = {
+    "Synapse": {
+        Reason.UNAUTHORIZED: "set LOTUS_GUARD_SYNAPSE_TOKEN to an admin's valid access token",
+        Reason.DNS: "correct the host name in LOTUS_GUARD_SYNAPSE_URL",
+        Reason.REFUSED: "start Synapse, or correct LOTUS_GUARD_SYNAPSE_URL",
+        Reason.BUSY: "find out why Synapse is slow",
+        Reason.NOT_FOUND: "point LOTUS_GUARD_SYNAPSE_URL at Synapse (/_synapse/admin)",
+    },
+    "LiveKit": {
+        Reason.UNAUTHORIZED: "set LIVEKIT_KEY and LIVEKIT_SECRET to a pair that LiveKit knows",
+        Reason.DNS: "correct the host name in LOTUS_GUARD_LIVEKIT_URL",
+        Reason.REFUSED: "start LiveKit, or correct LOTUS_GUARD_LIVEKIT_URL",
+        Reason.BUSY: "find out why LiveKit is slow",
+        Reason.NOT_FOUND: "point LOTUS_GUARD_LIVEKIT_URL at LiveKit (/twirp)",
+    },
+}
+"""What to do where the outage's words name one of the two."""
 _SUBJECTS = {
     "limit": "Seat limit",
     "sources": "Camera and screen rule",
@@ -28,7 +45,9 @@ _SUBJECTS = {
 
 def fix_for(outage: Outage) -> str:
     """What to do, to be read after "Fix:"."""
-    return _FIXES.get(outage.reason, "see docs/troubleshooting.md")
+    named = [fixes for name, fixes in _OF_ONE.items() if name in outage.detail]
+    own = named[0].get(outage.reason) if len(named) == 1 else None
+    return own or _FIXES.get(outage.reason, "see docs/troubleshooting.md")
 
 
 def subject_of(rule: str) -> str:

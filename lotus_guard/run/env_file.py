@@ -18,6 +18,21 @@ def parse_environment(text: str) -> dict[str, str]:
     return found
 
 
+def passed_over(text: str) -> list[int]:
+    """The numbers of lines that are neither assignments, comments nor empty.
+
+    Such a line is `export NAME=value`: a shell takes it, systemd does not.
+    """
+    found, is_continued = [], False
+    for number, line in enumerate(text.split("\n"), 1):
+        name, equals, _ = line.strip().partition("=")
+        is_assignment = equals and _NAME.fullmatch(name.strip())
+        if not (is_continued or is_assignment or line.strip()[:1] in ("", "#", ";")):
+            found.append(number)
+        is_continued = line.endswith("\\")
+    return found
+
+
 def _unquoted(value: str) -> str:
     if len(value) > 1 and value[0] == value[-1] == "'":
         return value[1:-1]

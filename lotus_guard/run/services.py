@@ -44,7 +44,7 @@ class GuardService(MultiService):
                 "lotus-guard can't listen: {error}. Is another guard running, or lk-jwt-service "
                 "still on its old port? Fix: set LOTUS_GUARD_LISTEN, LOTUS_GUARD_ADMIN_LISTEN and "
                 "LOTUS_GUARD_HOMESERVER_LISTEN to free ports on addresses of this machine.",
-                error=error,
+                error=str(error).removesuffix("."),
             )
             raise SystemExit(1) from None
 

@@ -88,6 +88,25 @@ def test_it_shows_what_there_is(guard: Guard, visitor: Visitor) -> None:
     expect(page.locator("#decision-list > li").nth(3)).to_contain_text("Would have changed live:")
 
 
+@pytest.mark.parametrize(
+    ("down", "sentence"),
+    [
+        (["store"], "State file is failing; calls continue."),
+        (["upstream"], "lk-jwt-service is down; nobody can join a call."),
+        (
+            ["upstream", "synapse"],
+            "lk-jwt-service is down, Synapse is down; nobody can join a call.",
+        ),
+        (["livekit", "loop"], "LiveKit is down, Live loop is failing."),
+    ],
+)
+def test_it_promises_that_calls_continue_only_where_they_do(
+    guard: Guard, visitor: Visitor, down: list[str], sentence: str
+) -> None:
+    guard.show(dependencies=[dependency(name, "trouble", None, "reset") for name in down])
+    expect(visitor.open().locator("#lead")).to_have_text(f"No calls at the moment. {sentence}")
+
+
 def test_a_change_is_shown_without_a_reload(guard: Guard, visitor: Visitor) -> None:
     guard.show(rooms=[room(1, "Kitchen"), room(2, "Lounge"), room(3, "Attic")])
     page = visitor.open()

@@ -75,3 +75,13 @@ def test_the_option_comes_before_the_command(file: Path, tmp_path: Path) -> None
     gone = CliRunner().invoke(main, ["--env-file", str(tmp_path / "gone"), "config"])
     assert gone.exit_code == 2
     assert "No such file or directory; wanted: a readable file" in gone.stderr
+
+
+def test_a_line_that_systemd_ignores_is_named_where_a_setting_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "environment"
+    path.write_text("# as for a shell\nexport LIVEKIT_KEY=a-secret-text\nLIVEKIT_URL=ws://h\n")
+    done = CliRunner().invoke(main, ["--env-file", str(path), "config"])
+    assert done.exit_code == 2
+    assert "LIVEKIT_KEY: not set" in done.stderr
+    assert f"{path} has lines that are not NAME=value (line 2): they are ignored" in done.stderr
+    assert "a-secret-text" not in done.output

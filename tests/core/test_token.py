@@ -83,7 +83,7 @@ def test_what_is_not_ours_is_refused(text: str) -> None:
 def test_a_token_is_ours_however_its_header_is_written(header: str) -> None:
     assert open_token(signed(header, json.dumps(GOOD)), [PAIR]).claims == GOOD
     for secret in ("", "another-secret-of-32-characters-or-more"):
-        with pytest.raises(NotOurs):
+        with pytest.raises(NotOurs, match="signed the token with another secret"):
             open_token(signed(header, json.dumps(GOOD), secret), [PAIR])
 
 

@@ -15,7 +15,13 @@ from deploy.lib.host import Exit, Trouble
 from deploy.lib.host import Host as Place
 from deploy.lib.ports import Ports
 from deploy.lib.releases import Releases
-from deploy.lib.survey import Neighbours, Survey, demand_known_names, demand_pip
+from deploy.lib.survey import (
+    Neighbours,
+    Survey,
+    demand_known_names,
+    demand_pip,
+    demand_sound_values,
+)
 from deploy.lib.unit import Service
 from tests.real.processes import ROOT, free_port
 
@@ -178,6 +184,34 @@ def test_a_misspelt_setting_is_named_with_its_right_name() -> None:
     demand_known_names({"LIVEKIT_JWT_BIND", "LOTUS_DEPLOY_SOURCE", *known}, known)
     with pytest.raises(Trouble, match=r"did you mean LOTUS_GUARD_LOG_FORMAT\?"):
         demand_known_names({"LOTUS_GUARD_LOGFORMAT"}, known)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"LOTUS_GUARD_SYNAPSE_URL": "nonsense"}, "LOTUS_GUARD_SYNAPSE_URL does not begin with"),
+        ({"LOTUS_GUARD_LIVEKIT_URL": "livekit:7880"}, "LOTUS_GUARD_LIVEKIT_URL does not"),
+        ({"LOTUS_GUARD_SYNAPSE_URL": "http://me:pass@h"}, "LOTUS_GUARD_SYNAPSE_URL is not valid"),
+        ({"LIVEKIT_URL": "wss://"}, "LIVEKIT_URL has no host"),
+        ({"LOTUS_GUARD_UPSTREAM": "http://h:port"}, "has a host or port that is not valid"),
+        ({"LOTUS_GUARD_MODE": "foo"}, "LOTUS_GUARD_MODE is 'foo'; wanted: enforce or observe"),
+    ],
+)
+def test_a_value_that_the_guard_cannot_use_is_told_before_anything_is_built(
+    values: dict[str, str], wanted: str
+) -> None:
+    with pytest.raises(Trouble) as told:
+        demand_sound_values(values)
+    assert wanted in str(told.value)
+    assert told.value.code == Exit.USAGE
+
+
+def test_usual_values_are_taken() -> None:
+    demand_sound_values({})
+    for url in ("wss://livekit.example.org", "ws://127.0.0.1:7880", "https://livekit.example.org"):
+        demand_sound_values({"LIVEKIT_URL": url, "LOTUS_GUARD_MODE": "observe"})
+    demand_sound_values({"LOTUS_GUARD_SYNAPSE_URL": "http://[::1]:8008", "LIVEKIT_KEY": "k"})
+    demand_sound_values({"LOTUS_GUARD_LIVEKIT_URL": "ws://livekit:7880", "LIVEKIT_URL": "any"})
 
 
 def test_a_disk_that_is_full_is_seen_before_there_is_anything(tmp_path: Path) -> None:

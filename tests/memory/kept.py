@@ -65,5 +65,7 @@ def rows(path: Path) -> dict[str, float | None]:
         return dict(connection.execute("SELECT person, until FROM seat").fetchall())
 
 
-async def settled() -> None:
-    await deferLater(reactor, 0.15, lambda: None)
+async def settled(kept: Kept) -> None:
+    """Wait until nothing is about to be written, however slow the machine is."""
+    while kept.store._soon is not None or kept.store._writing is not None:
+        await deferLater(reactor, 0.01)

@@ -42,7 +42,7 @@ async def test_what_was_read_is_not_written_again(tmp_path: Path) -> None:
     await one.close()
     assert one.writes
     two = Kept(tmp_path / "state.sqlite")
-    await settled()
+    await settled(two)
     assert two.writes == 0
     await two.close()
 
@@ -53,7 +53,7 @@ async def test_what_is_learnt_in_one_moment_is_one_transaction(tmp_path: Path) -
     for number in range(9):
         one.learn(number)
     one.directory.forget({LiveKitRoom("alias0")})
-    await settled()
+    await settled(one)
     assert (one.writes, known(one.path)) == (1, 8)
     await one.close()
 
@@ -64,11 +64,11 @@ async def test_only_the_seats_that_change_are_written(tmp_path: Path) -> None:
     memory = Kept(path)
     memory.learn(1)
     memory.learn(2)
-    await settled()
+    await settled(memory)
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE seat SET until = 7.0 WHERE person = '@u1:s'")
     memory.learn(3)
-    await settled()
+    await settled(memory)
     assert rows(path)["@u1:s"] == 7.0, "a row that has not changed was written"
     assert sorted(rows(path)) == ["@u1:s", "@u2:s", "@u3:s"]
     await memory.close()
@@ -92,7 +92,7 @@ async def test_what_falls_out_of_the_bounds_leaves_the_file(tmp_path: Path) -> N
     one = Kept(path, Bounds(rooms=3, identities=3))
     for number in range(8):
         one.learn(number)
-        await settled()
+        await settled(one)
     await one.close()
     with sqlite3.connect(path) as connection:
         kept = {a for (a,) in connection.execute("SELECT alias FROM alias")}

@@ -30,10 +30,10 @@ async def test_a_claim_is_written_soon_and_goes_with_its_livekit_room(tmp_path: 
     kept.learn(0)
     kept.store.claims.keep(KEY, CLAIM)
     kept.store.claims.keep((LiveKitRoom("x"), Identity("i")), CLAIM)
-    await settled()
+    await settled(kept)
     assert rows(kept.path)[KEY] == write_claim(CLAIM)
     kept.directory.forget([CALL])
-    await settled()
+    await settled(kept)
     assert rows(kept.path).keys() == {(LiveKitRoom("x"), Identity("i"))}
     await kept.close()
 
@@ -43,9 +43,9 @@ async def test_there_is_no_row_for_what_is_not_kept_any_more(tmp_path: Path) -> 
     kept = Kept(tmp_path / "state.sqlite")
     kept.store.claims.claims.most = 1
     kept.store.claims.keep(KEY, CLAIM)
-    await settled()
+    await settled(kept)
     kept.store.claims.claims.on_dropped(*KEY)
-    await settled()
+    await settled(kept)
     assert rows(kept.path) == {}
     await kept.close()
 
@@ -56,8 +56,8 @@ async def test_a_file_that_was_taken_away_gets_all_of_them_anew(tmp_path: Path) 
     kept.store.claims.claims.put(KEY, CLAIM)
     kept.path.unlink()
     kept.learn(1)
-    await settled()
-    await settled()
+    await settled(kept)
+    await settled(kept)
     assert rows(kept.path) == {KEY: write_claim(CLAIM)}
     await kept.close()
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.task import deferLater
 
 from lotus_guard.core.directory import Directory
 from lotus_guard.core.model import LiveKitRoom
@@ -16,7 +15,6 @@ from lotus_guard.core.seats import Seats
 from lotus_guard.memory.sqlite_file import StateFile, is_broken
 from lotus_guard.memory.sqlite_read import Saved
 from tests.memory.kept import BINDING, Kept, known, rows, settled
-from tests.world import reactor
 
 SPOILS: dict[str, Any] = {
     "an unknown word": "UPDATE alias SET grounds = 'weird'",
@@ -54,16 +52,16 @@ async def test_a_file_that_breaks_while_we_run_is_moved_aside_once_and_all_is_ke
     path = tmp_path / "state.sqlite"
     one = Kept(path)
     one.learn(1)
-    await settled()
+    await settled(one)
     for suffix in ("", "-wal", "-shm"):
         part = tmp_path / f"state.sqlite{suffix}"
         if part.exists():
             part.write_bytes(os.urandom(part.stat().st_size))
     for number in (2, 3, 4):
         one.learn(number)
-        await settled()
+        await settled(one)
     one.store._again()
-    await settled()
+    await settled(one)
     await one.close()
     assert len(list(tmp_path.glob("state.sqlite.broken-*"))) == 1
     assert known(path) == 4
@@ -74,7 +72,7 @@ async def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "state.sqlite"
     one = Kept(path)
     one.learn(1)
-    await settled()
+    await settled(one)
     for part in tmp_path.glob("state.sqlite*"):
         part.unlink()
     one.learn(2)
@@ -104,7 +102,7 @@ async def test_a_locked_file_is_an_outage_and_written_later(tmp_path: Path) -> N
     lock = sqlite3.connect(path, isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     one.learn(1)
-    await deferLater(reactor, 2.5, lambda: None)
+    await settled(one)
     assert any("locked" in failure for failure in one.failures)
     lock.execute("ROLLBACK")
     lock.close()

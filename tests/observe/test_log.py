@@ -147,11 +147,17 @@ def test_lines_below_the_level_are_not_written(level: str, written: list[str]) -
     assert len(out) == len(written) + 1
 
 
+@pytest.mark.parametrize(
+    "logger",
+    ["twisted.web.client._Factory", "twisted.application._client_service.ClientService"],
+)
 @pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("info", 0), ("warn", 0)])
-def test_twisteds_talk_of_each_connection_is_for_debugging(level: str, lines: int) -> None:
+def test_twisteds_talk_of_each_connection_is_for_debugging(
+    level: str, lines: int, logger: str
+) -> None:
     out: list[Any] = []
     rationed = Rationed(kept_in(out), predicate_of(level))
-    rationed(event(log_namespace="twisted.web.client._Factory", log_level=LogLevel.info))
+    rationed(event(log_namespace=logger, log_level=LogLevel.info))
     assert len(out) == lines
 
 

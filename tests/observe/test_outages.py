@@ -22,6 +22,22 @@ def test_what_to_change_is_named(reason: Reason, named: str) -> None:
     assert named in fix_for(Outage(reason, "x"))
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.UNAUTHORIZED, Reason.DNS, Reason.REFUSED, Reason.BUSY, Reason.NOT_FOUND],
+)
+def test_an_outage_of_one_says_nothing_of_the_other(reason: Reason) -> None:
+    synapse = fix_for(Outage(reason, "Synapse refused the connection"))
+    livekit = fix_for(Outage(reason, "LiveKit refused the connection"))
+    assert "synapse" in synapse.lower()
+    assert "livekit" not in synapse.lower()
+    assert "livekit" in livekit.lower()
+    assert "synapse" not in livekit.lower()
+    either = fix_for(Outage(reason, "neither Synapse nor LiveKit"))
+    assert "synapse" in either.lower()
+    assert "livekit" in either.lower()
+
+
 def test_every_reason_has_words_or_a_page() -> None:
     pages = {reason for reason in Reason if "troubleshooting.md" in fix_for(Outage(reason, "x"))}
     assert Reason.BUG in pages

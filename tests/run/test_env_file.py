@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lotus_guard.run.env_file import parse_environment
+from lotus_guard.run.env_file import parse_environment, passed_over
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,6 +15,11 @@ def test_an_environment_file_is_read_as_systemd_does() -> None:
     text = "# A=1\n;B=2\nC = 3 \nD='four five'\nE=\"6\"\nF=a\\\nb\nnot a line\n1X=2\nG=\0\nH=x=y\n"
     found = parse_environment(text)
     assert found == {"C": "3", "D": "four five", "E": "6", "F": "ab", "H": "x=y"}
+
+
+def test_lines_that_are_no_settings_are_numbered() -> None:
+    text = "# A=1\n;B\n\nC=3\nexport D=4\nE=a\\\nb c\nnot a line\n  \n=x\n\ufeffF=1\nG = 1\n"
+    assert passed_over(text) == [5, 8, 10, 11]
 
 
 @pytest.mark.parametrize(

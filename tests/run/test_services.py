@@ -62,6 +62,7 @@ def test_a_port_that_cannot_be_had_ends_the_start(error: Exception, logged: list
     assert ended.value.code == 1
     for port in ("LISTEN", "ADMIN_LISTEN", "HOMESERVER_LISTEN"):
         assert any(f"LOTUS_GUARD_{port}" in str(event["log_format"]) for event in logged)
+    assert ".." not in "".join(formatEvent(event) for event in logged)
     service.stopService()
 
 

@@ -49,12 +49,19 @@ export class Neighbours {
     return (state === "trouble" && BAD[name]) || (STATES[state] ?? state);
   }
 
-  /** Those that are down, in a sentence; "" where none is. */
+  /** Those that are down, in a sentence; "" where none is.
+   *
+   * Without lk-jwt-service nobody gets in; whether calls go on without LiveKit, the guard can't see.
+   */
   get summary() {
-    const words = this.all
-      .filter(({ state }) => state === "trouble")
-      .map((each) => `${this.nameOf(each.name)} is ${this.wordFor(each)}`);
-    return words.length ? `${words.join(", ")}; calls continue.` : "";
+    const down = this.all.filter(({ state }) => state === "trouble");
+    const words = down.map((each) => `${this.nameOf(each.name)} is ${this.wordFor(each)}`);
+    if (!words.length) return "";
+    const names = new Set(down.map(({ name }) => name));
+    let effect = "; calls continue.";
+    if (names.has("upstream")) effect = "; nobody can join a call.";
+    else if (names.has("livekit")) effect = ".";
+    return words.join(", ") + effect;
   }
 
   /** Take in how all do; gives sentences on those that went down or came back. */

@@ -1,5 +1,6 @@
 """The status page's files and their headers, and who is served."""
 
+import re
 import socket
 import time
 from pathlib import Path
@@ -148,3 +149,22 @@ def test_an_open_page_does_not_hold_up_an_orderly_end(tmp_path: Path) -> None:
     assert took < STOP_SECONDS
     assert got.endswith(b"\r\n0\r\n\r\n"), "the answer was ended, not cut off"
     assert "Traceback" not in guard.text()
+
+
+def test_the_advice_on_what_is_down_leads_to_a_heading() -> None:
+    """The page names `docs/troubleshooting.md#…` for each, and makes the place as here."""
+    script = (ROOT / "lotus_guard" / "web" / "status" / "neighbours.js").read_text()
+
+    def table(name: str) -> dict[str, str]:
+        body = script.partition(f"const {name} = {{\n")[2].partition("\n};")[0]
+        pairs = re.findall(r'^  (?:"([^"]+)"|(\w+)): "([^"]+)"', body, re.MULTILINE)
+        return {(quoted or bare).replace(r"\u2019", "\u2019"): text for quoted, bare, text in pairs}
+
+    advice, anchors = table("ADVICE"), table("ANCHORS")
+    assert len(advice) == 8
+    assert anchors.keys() < advice.keys()
+    troubles = (ROOT / "docs" / "troubleshooting.md").read_text()
+    headings = re.findall(r"^#+ (.+)$", troubles, re.MULTILINE)
+    there = {heading.lower().replace(" ", "-") for heading in headings}
+    led_to = {anchors.get(label, label.lower().replace(" ", "-")) for label in advice}
+    assert led_to <= there

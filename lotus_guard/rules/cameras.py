@@ -78,13 +78,13 @@ class Cameras(BypassableRule[CamerasPolicy]):
         Example(
             {MAX_CAMERAS: 4, "bypass": True},
             "At most four cameras, and moderators' on top",
-            "at most four cameras at once; those of whoever may set this rule are not counted",
+            "at most four cameras at once, not counting those of people who can set this rule",
         ),
     )
     trial = Trial(
         "stage",
         {MAX_CAMERAS: 1},
-        "One camera at once: a token is as it was; in a live call the second loses the right.",
+        "One camera at once: tokens stay as they are; in a live call the second camera is cut off.",
         ("alice",),
         is_grant_shown=True,
     )

@@ -52,8 +52,8 @@ class Media(BypassableRule[SourcePolicy]):
     name = "sources"
     event = "io.lotus.room_quality"
     options = (
-        Switch("allow_camera", "camera", "May anybody publish a camera?", True),
-        Switch("allow_screenshare", "screenshare", "May anybody share a screen?", True),
+        Switch("allow_camera", "camera", "Whether people may publish a camera.", True),
+        Switch("allow_screenshare", "screenshare", "Whether people may share a screen.", True),
         *bypass_options("media", "the rules for camera, screen and number of cameras"),
     )
     title = "Camera and screen"
@@ -66,20 +66,20 @@ class Media(BypassableRule[SourcePolicy]):
         Example(
             {"allow_camera": False, "allow_screenshare": False},
             "example_sources",
-            "nobody publishes a camera, nobody a screen",
+            "nobody publishes a camera or a screen",
         ),
         Example({"allow_camera": False}, "No camera", "nobody publishes a camera"),
         Example({"allow_screenshare": False}, "No screen share", "nobody shares a screen"),
         Example(
             {"allow_camera": False, "bypass": True},
             "Only moderators show their camera",
-            "nobody publishes a camera but who may set this rule",
+            "nobody publishes a camera, except people who can set this rule",
         ),
     )
     trial = Trial(
         "voice",
         {"allow_camera": False, "allow_screenshare": False},
-        "A room for voices: the token's canPublishSources has the microphone alone.",
+        "An audio-only room: the token's canPublishSources has only the microphone.",
         ("alice",),
         is_grant_shown=True,
     )
@@ -117,8 +117,8 @@ class Media(BypassableRule[SourcePolicy]):
             "Nobody may share a screen." if screen else "Screens may be shared.",
         )
         if policy.bypass.is_any:
-            nothing = "" if policy.restricts else ", but neither is restricted"
-            sentences += (f"Exempt from this: {policy.bypass}{nothing}.",)
+            nothing = "" if policy.restricts else " (nothing is restricted)"
+            sentences += (f"Exempt from this{nothing}: {policy.bypass}.",)
         mark = policy.bypass.mark
         words = [("no camera", camera), ("no screen share", screen)]
         brief = [("no camera", camera), ("no screen", screen)]

@@ -74,7 +74,7 @@ async def test_the_process_ends_with_2_where_there_is_a_fault(
     assert done.returncode == 2
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("fault")]
     assert line.startswith("fault    synapse-token")
-    assert "Change: set LOTUS_GUARD_SYNAPSE_TOKEN" in line
+    assert "Fix: set LOTUS_GUARD_SYNAPSE_TOKEN" in line
     assert "a-token-that-has-run-out" not in done.stdout
     assert "\x1b" not in done.stdout, "no colour where nobody looks"
 
@@ -204,7 +204,7 @@ def test_a_public_url_that_is_none_gets_a_sentence(url: str, words: str) -> None
     text = " ".join(done.output.replace("\u2502", " ").split())
     assert "--public-url" in text
     assert words in text
-    assert "wanted: https://host/prefix" in text
+    assert "expected https://host/prefix" in text
 
 
 @pytest.mark.parametrize("url", ["https://x", "http://[::1]:8070/y", "https://a_b.example.org./x/"])

@@ -47,7 +47,7 @@ def test_what_was_not_checked_comes_once_for_each_reason(
         "note     n                      none",
         "Not checked:",
         "  a, b: no --public-url was given",
-        "  c: an older guard runs. Change: restart the guard",
+        "  c: an older guard runs. Fix: restart the guard",
         "1 OK, 3 not checked. Nothing to fix.",
     ]
 
@@ -74,5 +74,5 @@ def test_nothing_is_broken_within_words(width: int) -> None:
     print_report(console, [finding, *LEFT_OUT])
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    wanted = f"{finding.seen}. Change: {finding.wanted}".split()
+    wanted = f"{finding.seen}. Fix: {finding.wanted}".split()
     assert " ".join(out.getvalue().split()).count(" ".join(wanted)) == 1

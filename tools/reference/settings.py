@@ -16,7 +16,7 @@ _HEAD = """\
 <!-- Written by `make reference` from the code: do not edit. -->
 
 All settings are environment variables. `deploy/environment.sample` has them all with comments, and
-`twistd lotus-guard --help` lists them. With a faulty environment the guard names every fault at
+`twistd lotus-guard --help` lists them. If settings are wrong, the guard names every fault at
 once and exits with 2. `lotus-guard check` looks at the settings and at the whole stack behind
 them.
 
@@ -50,13 +50,13 @@ GROUPS: dict[str, Rows] = {
         ),
         "LOTUS_GUARD_TRUSTED_PROXIES": (
             "networks",
-            "Addresses and networks, `loopback`, or `private` (RFC 1918 and its like). Only these "
-            "are believed when they say which client a request is from "
+            "`private` is RFC 1918 and its like. Only these "
+            "are trusted to say which client a request comes from "
             "([Reverse proxies](proxies.md)).",
         ),
         "LOTUS_GUARD_WORKERS": (
             "number",
-            "That is a `redis://` state ([Several guards](several.md)).",
+            "See [Several guards](several.md).",
         ),
     },
     "lk-jwt-service": {
@@ -65,8 +65,8 @@ GROUPS: dict[str, Rows] = {
             "file",
             "See [Tokens from the homeserver](homeserver.md).",
         ),
-        "LIVEKIT_HS_TOKEN": ("secret", "The homeserver proves itself by it."),
-        "LIVEKIT_AS_TOKEN": ("secret", "Used where the registration names users."),
+        "LIVEKIT_HS_TOKEN": ("secret", ""),
+        "LIVEKIT_AS_TOKEN": ("secret", "Used if the registration names users."),
     },
     "LiveKit": {
         "LIVEKIT_URL": ("URL", "Clients connect to it."),
@@ -75,7 +75,7 @@ GROUPS: dict[str, Rows] = {
         "LIVEKIT_SECRET": ("secret", ""),
         "LIVEKIT_KEY_FROM_FILE": ("file", ""),
         "LIVEKIT_SECRET_FROM_FILE": ("file", ""),
-        "LIVEKIT_KEY_FILE": ("file", "It takes precedence over the four above."),
+        "LIVEKIT_KEY_FILE": ("file", ""),
     },
     "The homeserver": {
         "LOTUS_GUARD_SYNAPSE_URL": (
@@ -87,10 +87,10 @@ GROUPS: dict[str, Rows] = {
         "LOTUS_GUARD_SYNAPSE_TOKEN_FROM_FILE": ("file", ""),
         "LOTUS_GUARD_AS_REGISTRATION_FILE": (
             "file",
-            "Rooms can be read with it on any homeserver ([Any homeserver](any-homeserver.md)).",
+            "See [Any homeserver](any-homeserver.md).",
         ),
-        "LOTUS_GUARD_OPENID_URL": ("URL", "The panel learns from it who is asking."),
-        "LOTUS_GUARD_PUSH_SECRET": ("secret", "16 characters or more ([Hints](hints.md))."),
+        "LOTUS_GUARD_OPENID_URL": ("URL", "See [The panel](panel.md)."),
+        "LOTUS_GUARD_PUSH_SECRET": ("secret", "See [Hints](hints.md)."),
         "LOTUS_GUARD_PUSH_SECRET_FROM_FILE": ("file", ""),
     },
     "What is enforced": {
@@ -123,7 +123,7 @@ GROUPS: dict[str, Rows] = {
     "Tokens and seats": {
         "LOTUS_GUARD_DEADLINE": (
             "seconds",
-            "After that the token goes out without the rule ([Failures](failures.md)).",
+            "See [Failures](failures.md).",
         ),
         "LOTUS_GUARD_SEAT_HOLD": (
             "seconds",
@@ -131,15 +131,15 @@ GROUPS: dict[str, Rows] = {
             "20 s after they hang up.",
         ),
         "LOTUS_GUARD_SEAT_GRACE": ("seconds", ""),
-        "LOTUS_GUARD_TOKEN_LIFE": ("whole seconds", "0 changes nothing."),
+        "LOTUS_GUARD_TOKEN_LIFE": ("whole seconds", ""),
     },
     "Live calls and look-ups": {
         "LOTUS_GUARD_RECONCILE_INTERVAL": ("seconds", ""),
         "LOTUS_GUARD_POLICY_RATE": (
-            "look-ups a second",
+            "look-ups per second",
             "With more live rooms than that, known policies still hold, and the guard notices "
-            "changes later. It asks first about rooms with people, then about the room that has "
-            "waited longest. Rooms that Synapse does not know get a tenth.",
+            "changes later. It asks first about rooms with people in them, then about the room "
+            "that has waited longest. Rooms that Synapse does not know get a tenth of the look-ups.",
         ),
         "LOTUS_GUARD_POLICY_POLL": ("seconds", ""),
         "LOTUS_GUARD_POLICY_MAX_AGE": ("seconds", ""),
@@ -148,8 +148,7 @@ GROUPS: dict[str, Rows] = {
     "Memory and log": {
         "LOTUS_GUARD_STATE": (
             "file or URL",
-            "The file is under `$STATE_DIRECTORY` where systemd sets that. `redis://` is for "
-            "[several guards](several.md).",
+            "See [Several guards](several.md).",
         ),
         "LOTUS_GUARD_REDIS_PASSWORD_FROM_FILE": ("file", "Used if the address has no password."),
         "LOTUS_GUARD_KEEP_DECISIONS": ("days", ""),

@@ -139,7 +139,7 @@ GROUPS: dict[str, Rows] = {
             "look-ups per second",
             "With more live rooms than that, known policies still hold, and the guard notices "
             "changes later. It asks first about rooms with people in them, then about the room "
-            "that has waited longest. Rooms that Synapse does not know get a tenth of the look-ups.",
+            "that has waited longest. Rooms that Synapse does not know get a tenth of them.",
         ),
         "LOTUS_GUARD_POLICY_POLL": ("seconds", ""),
         "LOTUS_GUARD_POLICY_MAX_AGE": ("seconds", ""),

@@ -355,7 +355,7 @@ def test_a_restart_is_seen_and_survived(guard: Guard, visitor: Visitor) -> None:
     guard.process.kill()
     link = page.locator("#link")
     expect(link).to_have_attribute("data-state", "lost")
-    expect(link).to_contain_text("Connection lost. This page is")
+    expect(link).to_contain_text("Connection lost. Last update")
     expect(link).to_contain_text("Trying again.")
     expect(page.locator("#announcer")).to_have_text("The connection to the guard is lost.")
     page.wait_for_timeout(3000)
@@ -385,7 +385,7 @@ def test_a_guard_that_hangs_is_seen(guard: Guard, visitor: Visitor) -> None:
     expect(page.locator("#link")).to_have_text("Live")
     assert asked == []
     page.clock.run_for(20_000)
-    expect(page.locator("#link")).to_contain_text("Connection lost. This page is 4")
+    expect(page.locator("#link")).to_contain_text("Connection lost. Last update 4")
     assert asked == [guard.url + "/status/events"]
     guard.process.go_on()
     page.clock.run_for(2_000)

@@ -33,7 +33,7 @@ from lotus_guard.enforce.credentials import EXPECTED
 from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.run.config import Config, Faulty, read_config
 
-ENVIRONMENT = "environment"
+SETTINGS = "settings"
 SECONDS = 60.0
 """After so long a check is given up; its exchanges have deadlines of their own, far shorter."""
 
@@ -86,7 +86,7 @@ def check_offline(
     except Faulty as faulty:
         return OfflineReport([_of_environment(line) for line in faulty.faults], None)
     findings = [
-        ok(ENVIRONMENT, "the configuration is valid"),
+        ok(SETTINGS, "the configuration is valid"),
         *upstream.check_address(config),
         *guard.check_exposure(config),
         *homeserver_port.check_exposure(config),
@@ -142,4 +142,6 @@ def _broken(name: str, failure: Exception) -> Finding:
 def _of_environment(line: str) -> Finding:
     seen, _, wanted = line.partition(EXPECTED)
     name = line.partition(":")[0]
-    return fault(ENVIRONMENT, seen, f"{name}: {wanted}" if wanted else f"correct the name {name}")
+    return fault(
+        SETTINGS, seen, f"{name} expects {wanted}" if wanted else f"correct the name {name}"
+    )

@@ -132,7 +132,7 @@ def _token(given: str | None) -> tuple[str, list[Finding]]:
 def _check_online(report: OfflineReport, options: CheckOptions) -> list[Finding]:
     """Make the checks that ask others; what keeps us from them is a finding of its own."""
     config = report.config
-    assert config is not None, "nobody is asked with a faulty environment"
+    assert config is not None, "nobody is asked with faulty settings"
 
     async def work(clocks: Clocks, agents: Agents) -> list[Finding]:
         context = CheckContext(

@@ -83,8 +83,8 @@ def test_a_faulty_environment_is_a_list_of_faults(tmp_path: Path) -> None:
     done = run_check(tmp_path, LOTUS_GUARD_DEADLINE="\x1b[31msoon", LOTUS_GUARD_TYPO="x")
     assert done.returncode == 2
     *lines, last = done.stdout.splitlines()
-    assert all(line.startswith("fault    environment") for line in lines)
-    assert last == f"0 OK, {len(lines)} faults. Fix environment first."
+    assert all(line.startswith("fault    settings") for line in lines)
+    assert last == f"0 OK, {len(lines)} faults. Fix settings first."
     for name in ("LOTUS_GUARD_DEADLINE", "LOTUS_GUARD_TYPO", "LIVEKIT_KEY", "LIVEKIT_URL"):
         assert any(f" {name}: " in line for line in lines)
     assert "\x1b" not in done.stdout
@@ -244,7 +244,7 @@ def test_without_a_token_there_is_a_report_all_the_same(
     assert found["user"]["level"] == "warning"
     assert words in found["user"]["seen"]
     assert "$CHECK_USER_TOKEN" in found["user"]["wanted"]
-    assert "environment" in found
+    assert "settings" in found
 
 
 def test_a_file_that_breaks_a_look_does_not_end_the_report(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_file_that_breaks_a_look_does_not_end_the_report(tmp_path: Path) -> No
 def test_a_terminal_of_few_letters_gets_a_report(tmp_path: Path) -> None:
     env = {**GOOD, "PYTHONIOENCODING": "ascii", "LIVEKIT_KEY_FROM_FILE": "d\u00e9"}
     done = run_check(tmp_path, "--offline", **env)
-    assert "fault    environment" in done.stdout
+    assert "fault    settings" in done.stdout
     assert done.stderr == ""
 
 

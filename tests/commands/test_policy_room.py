@@ -205,7 +205,7 @@ async def test_waiting_ends_when_the_patience_does(kitchen: Kitchen) -> None:
     waits: list[float] = []
     kitchen.states.waits = [1] * 9
     sides = kitchen.sides(on_wait=waits.append, patience=1.1)
-    await kitchen.fails("try again in a while", sides, RefusedByHomeserver)
+    await kitchen.fails("try again later", sides, RefusedByHomeserver)
     assert waits == [0.5, 0.5]
 
 

@@ -242,7 +242,8 @@ async def _forbidden(sides: Sides, room: RoomId, event_type: str, denied: Denied
     power = await power_in(sides.admin, room)
     needed, has = power.needed(event_type), power.of(user)
     if has >= needed:
-        return f"Synapse does not let {who} do that, who has {level_in_words(has)}: {_said(denied)}"
+        said = _said(denied)
+        return f"Synapse does not allow this, although {who} has {level_in_words(has)}: {said}"
     return (
         f"this needs power level {needed} in the room, and {who} has {has:g}. Fix: use a token of "
         f"somebody with more power, or lower the level for {event_type} in the room's permissions"
@@ -289,4 +290,4 @@ def _said(denied: Denied) -> str:
 def _too_fast(denied: Denied) -> str:
     wait = denied.retry_after
     when = f"in {wait:.0f} s" if wait >= 1.0 else "later"
-    return f"Synapse asks us to slow down (429). Fix: try again {when}"
+    return f"Synapse asks us to slow down (429); try again {when}"

@@ -195,7 +195,7 @@ async def test_later_is_waited_for_within_bounds(kitchen: Kitchen) -> None:
     assert kitchen.content(LIMIT_EVENT) == {"max_users": 3}
     kitchen.states.waits = [90_000]
     kitchen.has(LIMIT_EVENT, {})
-    wanted = "Synapse asks us to slow down (429). Fix: try again in 90 s"
+    wanted = "Synapse asks us to slow down (429); try again in 90 s"
     await kitchen.fails(wanted, sides, RefusedByHomeserver)
     assert len(waits) == 3
 

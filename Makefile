@@ -5,15 +5,15 @@ BIN := $(VENV)/bin
 # The repository that `make release` releases.
 ROOT ?= .
 INSTALLED := $(VENV)/.installed
-# What running needs, and nothing of what developing does.
+# Only what running needs, not what developing needs.
 RUN := .venv-run
 RUNS := $(RUN)/.installed
-# Where it is set, each run of pytest takes three times as long to collect: it makes all tests anew.
+# If it is set, pytest takes three times as long to collect, since it compiles all tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test check real bench soak shipping docs reference release clean
 
-# What names a part of a real stack; without any of these the guard runs on the embedded sandbox.
+# Settings that name a part of a real stack; without any of them the guard runs on the sandbox.
 STACK := ^(LIVEKIT_[A-Z_]+|LOTUS_GUARD_(UPSTREAM|LIVEKIT_URL|SYNAPSE_[A-Z_]+|AS_REGISTRATION_FILE))=.
 
 run: $(RUNS) ## Start the guard: on the embedded sandbox unless the environment names a real stack.
@@ -38,7 +38,7 @@ real: $(INSTALLED) ## The real-stack tests; installs Synapse, Dendrite, LiveKit,
 	else \
 	  echo "*****************************************************************"; \
 	  echo "* Go is missing: THE REAL-STACK TESTS DID NOT RUN.              *"; \
-	  echo "* They build LiveKit and Dendrite with it. Install it, go on.   *"; \
+	  echo "* They build LiveKit and Dendrite with it. Install it first.    *"; \
 	  echo "*****************************************************************"; \
 	  test -z "$$REQUIRE_REAL_TESTS"; \
 	fi
@@ -47,24 +47,24 @@ bench: $(INSTALLED) ## Benchmarks into build/: 15 minutes, or two with BENCH=--q
 	@$(BIN)/python tests/real/install.py --bench; \
 	case $$? in 0|3) exec $(BIN)/python -m bench $(BENCH);; *) exit 1;; esac
 
-soak: $(INSTALLED) ## People come and go over three guards while things break: SOAK_SECONDS, SOAK_SEED.
+soak: $(INSTALLED) ## People come and go through three guards while things break: SOAK_SECONDS, SOAK_SEED.
 	@$(BIN)/python tests/real/install.py && $(BIN)/python -m tests.soak
 
-# What it lacks it skips, with a sentence; with REQUIRE_REAL_TESTS, as in CI, that is a failure.
-shipping: $(INSTALLED) ## The long tests of deploy/, those of the packages; these as root on a Debian.
+# Skips what this machine lacks, and says so; with REQUIRE_REAL_TESTS, as in CI, it fails instead.
+shipping: $(INSTALLED) ## The long tests of deploy/ and of the packages; the latter as root on Debian.
 	$(BIN)/python tests/real/install.py --packaging
 	$(BIN)/python -m pytest -rs -m real tests/deploy tests/packages
 
 # The theme is maintained until May 2027; zensical, its successor, reads the same mkdocs.yml. The
 # variable keeps that notice out of each build.
-docs: $(INSTALLED) ## The site of docs/ into build/site; open its index.html.
+docs: $(INSTALLED) ## Build the site from docs/ into build/site; open its index.html.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo build/site/index.html
 
 reference: $(INSTALLED) ## Write docs/settings.md, metrics.md and messages.md from the code.
 	$(BIN)/python -m tools.reference
 
-release: $(INSTALLED) ## sdist, wheel, Debian package and checksums into dist/, of a clean, tagged tree.
+release: $(INSTALLED) ## Build sdist, wheel, Debian package and checksums into dist/, from a clean, tagged tree.
 	@$(BIN)/python -m tools.release --root $(ROOT)
 
 $(INSTALLED): setup.py pyproject.toml

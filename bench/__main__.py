@@ -174,7 +174,9 @@ def main() -> int:
     names = [name for name in args.only.split(",") if name]
     unknown = sorted(set(names) - PARTS.keys())
     if unknown:
-        parser.error(f"--only: {', '.join(unknown)} is no part; wanted: some of {', '.join(PARTS)}")
+        parser.error(
+            f"--only: {', '.join(unknown)} is no part; expected some of {', '.join(PARTS)}"
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"mode": args.mode or "full", "machine": machine(), "parts": {}}
     begun = time.monotonic()

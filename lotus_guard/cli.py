@@ -22,21 +22,21 @@ from lotus_guard.version import VERSION
     "--env-file",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Read the guard's settings from this file, written as for systemd's EnvironmentFile=. "
+    help="Read the guard's settings from this file, in the format of systemd's EnvironmentFile=. "
     "The environment overrides it. Default: "
-    f"{INSTALLED}, if it can be read and the environment has no setting of the guard.",
+    f"{INSTALLED}, if it can be read and the environment has none of the guard's settings.",
 )
 @click.pass_context
 def main(context: click.Context, env_file: Path | None) -> None:
     """Check, query and configure the guard in front of lk-jwt-service.
 
     `rooms` and `explain` ask the running guard and need only its address. The other commands use
-    the guard's settings, so run them as a user who may read these, usually root.
+    the guard's settings, so run them as a user who can read those, usually root.
     """
     try:
         context.obj = find_surroundings(os.environ, env_file)
     except Unreadable as why:
-        raise Failed(f"{why}; wanted: a readable file of settings in --env-file") from None
+        raise Failed(f"{why}; expected a readable settings file in --env-file") from None
 
 
 for command in (check, config, explain, policy, rooms, words):

@@ -36,7 +36,7 @@ class Options(UsageOptions):
         [
             "sandbox",
             None,
-            "Run in front of a built-in small Synapse, LiveKit and lk-jwt-service, to try it out",
+            "Run in front of small built-in stand-ins for Synapse, LiveKit and lk-jwt-service",
         ],
         ["quiet-sandbox", None, "The same, without made-up people who come and go in its rooms"],
     ]

@@ -73,13 +73,13 @@ def _read_files(found: dict[str, str], known: set[str]) -> None:
     if both:
         key, colon, secret = _text("LIVEKIT_KEY_FILE", both).partition(":")
         if not colon or not key.strip() or not secret.strip():
-            text = f"LIVEKIT_KEY_FILE: {both} has another form; wanted: one line `key: secret`"
+            text = f"LIVEKIT_KEY_FILE: {both} is malformed; expected one line `key: secret`"
             raise Trouble(text, Exit.USAGE)
         found.update(LIVEKIT_KEY=key.strip(), LIVEKIT_SECRET=secret.strip())
     for name in [name for name in found if name.endswith("_FROM_FILE")]:
         plain = name.removesuffix("_FROM_FILE")
         if plain not in known:
-            text = f"{name}: the guard's user cannot read {found[name]}; wanted: a credential, by "
+            text = f"{name}: the guard's user cannot read {found[name]}. Fix: use a credential: "
             raise Trouble(f"{text}`systemctl edit {GUARD}` (docs/systemd.md)", Exit.USAGE)
         found[plain] = _text(name, found.pop(name))
 
@@ -88,7 +88,7 @@ def _text(name: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        text = f"{name}: {path} cannot be read: {error}; wanted: a text file"
+        text = f"{name}: {path} cannot be read: {error}; expected a text file"
         raise Trouble(text, Exit.USAGE) from None
 
 

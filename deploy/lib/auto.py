@@ -91,7 +91,7 @@ def _work(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
         say("the guard is not in place (deploy/install does that): nothing to do")
         return
     if Releases(host).current is None:
-        raise Trouble("no release is installed; wanted: deploy/install first", Exit.USAGE)
+        raise Trouble("no release is installed. Fix: run deploy/install first", Exit.USAGE)
     source = source_of(settings.source, settings.branch)
     with locked(host):
         if options.retry:

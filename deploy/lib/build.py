@@ -55,7 +55,7 @@ def build(host: Host, source: Source, revision: str, free_mb: float, walk: Walk)
 def demand_room(releases: Releases, revision: str, wanted: float) -> None:
     """Raise Trouble where the disk is too full for a release that is still to be built."""
     if not releases.is_finished(revision) and releases.free_mb < wanted:
-        text = f"{releases.opt} has {releases.free_mb:.0f} MB left; wanted: {wanted:g} MB (FREE_MB)"
+        text = f"{releases.opt} has {releases.free_mb:.0f} MB left; expected {wanted:g} (FREE_MB)"
         raise Trouble(text, Exit.NOT_NOW)
 
 
@@ -90,8 +90,8 @@ def _make_tools(host: Host) -> None:
     try:
         run([sys.executable, "-m", "venv", beside])
     except Trouble as why:
-        wanted = "the system's venv with pip (Debian: apt-get install python3-venv)"
-        raise Trouble(f"{why}\nwanted: {wanted}", Exit.NOT_NOW) from None
+        fix = "install the system's venv with pip (Debian: apt-get install python3-venv)"
+        raise Trouble(f"{why}\nFix: {fix}", Exit.NOT_NOW) from None
     beside.rename(tools)
 
 

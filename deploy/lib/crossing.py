@@ -63,7 +63,7 @@ class Crossing:
             walk.keep()
             wanted = f"{door.by_hand}; then {RESTART}" if door.by_hand else RESTART
             raise Trouble(
-                f"lk-jwt-service stays where it is for now: {found[0]}\nwanted: {wanted}, and run "
+                f"lk-jwt-service stays where it is for now: {found[0]}\nFix: {wanted}, and run "
                 f"this again. Until then everybody gets tokens as before. ({NOW} moves it at once: "
                 "then nobody gets a token through Synapse until Synapse has been restarted.)",
                 Exit.NOT_NOW,

@@ -130,7 +130,7 @@ class Deployment:
             step(f"probe it for {seconds:g} s", lambda: self.watch(seconds))
         except Trouble as another:
             text = f"{text}\nand {pending.before} is not working either: {another}"
-            text += "\nwanted: look at it now; deploy/revert removes the guard"
+            text += "\nLook at it now; deploy/revert removes the guard"
             raise Trouble(text, Exit.HELPLESS) from None
         step("forget the switch", releases.end)
         releases.remove(pending.revision)

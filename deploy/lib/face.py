@@ -65,7 +65,7 @@ def locked(host: Host) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Trouble(
-                "another deployer is running; wanted: wait until it has finished", Exit.BUSY
+                "another deployer is running; wait until it has finished", Exit.BUSY
             ) from None
         os.set_inheritable(file.fileno(), True)
         yield
@@ -74,7 +74,7 @@ def locked(host: Host) -> Iterator[None]:
 def demand_root(host: Host, user: int) -> None:
     """Raise Trouble where a user works on this very machine who is not root."""
     if host.root == Path("/") and user != 0:
-        raise Trouble("only root can change units; wanted: sudo", Exit.USAGE)
+        raise Trouble("only root can change units. Fix: use sudo", Exit.USAGE)
 
 
 def demand_ownership(directory: Path, user: int) -> None:
@@ -86,8 +86,6 @@ def demand_ownership(directory: Path, user: int) -> None:
         return
     found = directory.stat()
     if found.st_uid not in (0, user) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        text = (
-            f"users other than root can write to {directory}, and root runs what is there; wanted: "
-        )
+        text = f"users other than root can write to {directory}, and root runs what is there. Fix: "
         text += f"chown root: {directory} && chmod go-w {directory}, after checking what is in it"
         raise Trouble(text, Exit.USAGE)

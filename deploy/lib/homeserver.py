@@ -233,4 +233,4 @@ def led_astray(release: Path, env: Mapping[str, str]) -> str:
     for finding in findings_of(release, env):
         if finding["name"] == ROUTE:
             return "" if finding["level"] == "ok" else finding["seen"]
-    return "that release cannot tell where Synapse hands requests on"
+    return "that release cannot tell where Synapse forwards requests"

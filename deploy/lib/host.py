@@ -196,8 +196,8 @@ class Host:
     def demand_systemctl(self) -> None:
         """Raise Trouble where only the systemd of the machine itself could be asked."""
         if not self.systemctl_command:
-            text = f"--root {self.root}: this machine's systemd does not run the units below it; "
-            text += "wanted: --dry-run, or SYSTEMCTL=COMMAND in the environment"
+            text = f"--root {self.root}: this machine's systemd does not run the units below it. "
+            text += "Fix: use --dry-run, or set SYSTEMCTL=COMMAND in the environment"
             raise Trouble(text, Exit.USAGE)
 
     def systemctl(self, *words: str, seconds: float = 120.0) -> str:

@@ -79,7 +79,7 @@ class Install:
         self._deployment = Deployment(host, self._settings, walk)
         unit = files.read(tree / "systemd" / GUARD)
         if unit is None:
-            raise Trouble(f"{tree} has no systemd/{GUARD}; wanted: the whole tree", Exit.USAGE)
+            raise Trouble(f"{tree} has no systemd/{GUARD}; expected the whole tree", Exit.USAGE)
         self._unit = unit
         self._source, self._revision = own_source(tree), ""
         self._values: dict[str, str] = {}
@@ -134,7 +134,7 @@ class Install:
         except Trouble as trouble:
             if trouble.code is not Exit.ROLLED_BACK:
                 raise
-            say(f"{trouble}\ngoing on with this tree")
+            say(f"{trouble}\ncontinuing with this tree")
 
     def _look(self, ask: bool) -> None:
         """Look at everything before anything is changed; raises Trouble with all that is wrong."""
@@ -292,7 +292,7 @@ class Install:
         walk.step("wait until it answers", self._deployment.wait)
         if not walk.dry:
             away = time.monotonic() - began
-            say(f"  nobody could get a token for {away:.1f} s at most")
+            say(f"  nobody could get a token for at most {away:.1f} s")
         seconds = min(5.0, self._settings.probe_seconds)
         walk.step(f"probe it for {seconds:g} s", lambda: self._deployment.watch(seconds))
 

@@ -22,21 +22,21 @@ def refuse_a_second_way(host: Host, releases: Releases) -> None:
     """
     if host.packaged.exists():
         raise Trouble(
-            f"the Debian package lotus-guard is installed ({host.packaged}); wanted: one way of "
-            "installing: `apt purge lotus-guard` first, with a copy of /etc/lotus-guard kept, or "
+            f"the Debian package lotus-guard is installed ({host.packaged}), and the two cannot be "
+            "mixed. Fix: keep a copy of /etc/lotus-guard and run `apt purge lotus-guard` first, or "
             "leave the guard to apt"
         )
     if host.packages_record.exists():
         raise Trouble(
-            "the Debian package lotus-guard was removed and not purged: purging it later would "
-            "take away /etc/lotus-guard and the state, then of this installation; wanted: a copy "
-            "of /etc/lotus-guard, then `apt purge lotus-guard`, then the copy back"
+            "the Debian package lotus-guard was removed but not purged: purging it later would "
+            "remove this installation's /etc/lotus-guard and state. Fix: copy /etc/lotus-guard, "
+            "run `apt purge lotus-guard`, and put the copy back"
         )
     current = host.opt / "current"
     name = releases.current
     if (current.exists() and name is None) or (name is not None and not releases.is_finished(name)):
         raise Trouble(
-            f"{current} is not a link to a release: a guard was installed there by hand; wanted: "
+            f"{current} is not a link to a release: a guard was installed there by hand. Fix: "
             f"mv {current} {host.opt}/by-hand, and run this again",
             Exit.USAGE,
         )
@@ -51,9 +51,9 @@ def refuse_a_bare_registration(host: Host) -> None:
     named = parse_environment(text).get(REGISTRATION, "")
     if named and not named.startswith(CREDENTIALS):
         raise Trouble(
-            f"found {REGISTRATION}={named} in {host.environment_file}; wanted: remove that line, "
-            "the unit hands the file over as a credential (where the unit of lk-jwt-service does "
-            "not name the file: set it in the environment of this command)",
+            f"found {REGISTRATION}={named} in {host.environment_file}. Fix: remove that line; "
+            "the unit hands the file over as a credential (if lk-jwt-service's unit does not name "
+            "the file, set it in the environment of this command)",
             Exit.USAGE,
         )
 

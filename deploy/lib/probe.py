@@ -194,7 +194,7 @@ def _compared(
         return ""
     if (got.status, got.fields.get("errcode")) == (wanted.status, wanted.fields.get("errcode")):
         return ""
-    return f"{method} {path} through the guard: {got}; wanted, as lk-jwt-service answers: {wanted}"
+    return f"{method} {path} through the guard: {got}; expected lk-jwt-service's answer: {wanted}"
 
 
 def _expected(base: str, method: str, path: str, status: int) -> str:
@@ -202,7 +202,7 @@ def _expected(base: str, method: str, path: str, status: int) -> str:
         got = ask(base, method, path, b"" if method == "POST" else None)
     except Silent as why:
         return str(why)
-    return "" if got.status == status else f"{method} {path}: {got}; wanted: {status}"
+    return "" if got.status == status else f"{method} {path}: {got}; expected {status}"
 
 
 def token_fault(service: Service, access_token: str) -> str:

@@ -47,7 +47,7 @@ def read_settings(host: Host, environment: Mapping[str, str]) -> Settings:
         found[name] = environment.get(f"{PREFIX}{name}") or found[name]
     unknown = sorted(set(found) - set(DEFAULTS))
     if unknown:
-        text_of = f"{host.deploy_file} has {', '.join(unknown)}; wanted: {', '.join(DEFAULTS)}"
+        text_of = f"{host.deploy_file} has {', '.join(unknown)}; expected {', '.join(DEFAULTS)}"
         raise Trouble(text_of, Exit.USAGE)
     return Settings(
         found["SOURCE"],
@@ -66,7 +66,7 @@ def _number(name: str, text: str, least: float, most: float = 3600.0) -> float:
     except ValueError:
         value = -1.0
     if not least <= value <= most:
-        text = f"{name} is {text!r}; wanted: a number from {least:g} to {most:.0f}"
+        text = f"{name} is {text!r}; expected a number from {least:g} to {most:.0f}"
         raise Trouble(text, Exit.USAGE)
     return value
 
@@ -77,5 +77,5 @@ def _token(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        text = f"USER_TOKEN_FILE {path} cannot be read: {error}; wanted: a file with a user's token"
+        text = f"USER_TOKEN_FILE {path} cannot be read: {error}; expected a file with a token"
         raise Trouble(text, Exit.USAGE) from None

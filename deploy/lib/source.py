@@ -29,17 +29,17 @@ class Source(Protocol):
 def source_of(location: str, branch: str) -> Source:
     """Make a Source; a directory without a git repository is taken as it is."""
     if not location or location.startswith("-"):
-        raise Trouble(f"SOURCE is {location!r}; wanted: a git remote or a directory", Exit.USAGE)
+        raise Trouble(f"SOURCE is {location!r}; expected a git remote or a directory", Exit.USAGE)
     path = Path(location)
     if path.is_dir() and not (path / ".git").exists() and not (path / "objects").is_dir():
         return Directory(path)
     if _has_credentials(location):
         text = "SOURCE has a user or a password in it, which everybody on this host could see (ps) "
-        text += "and the journal would keep; wanted: the address alone, and a key of ssh or git's "
+        text += "and the journal would keep. Fix: use only the address, and an ssh key or git's "
         text += "credential store (docs/deploying.md)"
         raise Trouble(text, Exit.USAGE)
     if not branch or branch.startswith(("-", "/")) or ".." in branch:
-        raise Trouble(f"BRANCH is {branch!r}; wanted: the name of a branch", Exit.USAGE)
+        raise Trouble(f"BRANCH is {branch!r}; expected the name of a branch", Exit.USAGE)
     return Git(location, f"refs/heads/{branch}")
 
 
@@ -84,7 +84,7 @@ class Git:
             if name == self._ref:
                 return commit
         wanted = "BRANCH: one that is there"
-        raise Trouble(f"{self._location} has no {self._ref}; wanted: {wanted}", Exit.SOURCE)
+        raise Trouble(f"{self._location} has no {self._ref}; expected {wanted}", Exit.SOURCE)
 
     def export(self, revision: str, target: Path) -> None:
         """Fetch that one commit and write its files."""
@@ -149,7 +149,7 @@ def _demand_no_strangers(tree: Path) -> None:
     there = set(_files(tree))
     for path in sorted(there | {path.parent for path in there}):
         if path.stat().st_mode & stat.S_IWOTH:
-            text = f"everybody can write to {path}, and root will run what is there; wanted: "
+            text = f"everybody can write to {path}, and root will run what is there. Fix: "
             raise Trouble(f"{text}chmod -R o-w {tree}, after checking it", Exit.SOURCE)
 
 

@@ -92,8 +92,8 @@ def demand_sound_values(values: Mapping[str, str]) -> None:
 def demand_pip(host: Host, module: str = "ensurepip") -> None:
     """Raise Trouble where no virtual environment can be made; one for pip may be there already."""
     if not (host.opt / "tools").is_dir() and importlib.util.find_spec(module) is None:
-        text = "this Python cannot make virtual environments with pip; "
-        raise Trouble(f"{text}wanted: apt-get install python3-venv (on Debian)", Exit.NOT_NOW)
+        text = "this Python cannot make virtual environments with pip. "
+        raise Trouble(f"{text}Fix: apt-get install python3-venv (on Debian)", Exit.NOT_NOW)
 
 
 class Neighbours:
@@ -117,7 +117,7 @@ class Neighbours:
         """Raise Trouble where what is to be moved is in a container: no drop-in reaches inside."""
         playbook = upstream_texts(self._host, PLAYBOOK)
         page = "docs/matrix-docker-ansible-deploy.md" if playbook else "docs/install-containers.md"
-        wanted = f"this command cannot move it; wanted: put the guard beside it as {page} says"
+        wanted = f"this command cannot move it. Fix: put the guard beside it as {page} says"
         if playbook or runs_in_a_container(upstream_texts(self._host)):
             unit = PLAYBOOK if playbook else UPSTREAM
             raise Trouble(f"{unit} runs lk-jwt-service in a container: {wanted}", Exit.USAGE)
@@ -131,7 +131,7 @@ class Neighbours:
         if self._host.systemctl_command and not self._host.is_active(UPSTREAM):
             who = self._holder(base)
             text = f"lk-jwt-service answers at {base}{f' ({who})' if who else ''}, but {UPSTREAM} "
-            text += "is not running, so this command cannot move it; wanted: run it as that unit, "
+            text += "is not running, so this command cannot move it. Fix: run it as that unit, "
             text += "or put the guard beside it as a container (docs/install-containers.md)"
             raise Trouble(text, Exit.USAGE)
 
@@ -143,10 +143,10 @@ class Neighbours:
         bind = found.get("LIVEKIT_JWT_BIND") or f":{found.get('LIVEKIT_JWT_PORT') or USUAL[1:]}"
         elsewhere = f"http://127.0.0.1:{bind.rpartition(':')[2]}"
         if not probe.is_upstream(elsewhere):
-            return f"{text}; wanted: start it (systemctl status {UPSTREAM})"
+            return f"{text}. Fix: start it (systemctl status {UPSTREAM})"
         port = urlsplit(service.public or "").port
         return (
-            f"{text}, but at {elsewhere}; wanted: move it to port {port} first, which the guard "
+            f"{text}, but at {elsewhere}. Fix: move it to port {port} first, which the guard "
             f"then takes over (LIVEKIT_JWT_BIND=:{port}, and the same port in your reverse proxy)"
         )
 
@@ -167,8 +167,8 @@ class Neighbours:
         for base, (what, setting) in wanted.items():
             who = self._holder(base)
             if who and base != upstream:
-                text = f"port {who.port} ({what}) is taken by {who}; wanted: stop that"
-                yield Trouble(f"{text}, or another port in {setting}", Exit.NOT_NOW)
+                text = f"port {who.port} ({what}) is taken by {who}. Fix: stop that"
+                yield Trouble(f"{text}, or set another port in {setting}", Exit.NOT_NOW)
 
     def _holder(self, base: str | None) -> Listener | None:
         parts = urlsplit(base or "")

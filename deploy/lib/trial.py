@@ -201,7 +201,7 @@ def check_online(release: Path, env: Mapping[str, str], ignored: Sequence[str] =
     for finding in findings_of(release, env):
         if finding["level"] in ("ok", "note") or finding["name"] in ignored:
             continue
-        change = f". Change: {finding['wanted']}" if finding["wanted"] else ""
+        change = f". Fix: {finding['wanted']}" if finding["wanted"] else ""
         say(f"  {finding['level']:<8} {finding['name']:<22} {finding['seen']}{change}")
         if finding["level"] == "fault":
             wrong.append(finding["name"])

@@ -34,7 +34,7 @@ from lotus_guard.enforce.deferreds import with_timeout
 from lotus_guard.run.config import Config, read_config
 from lotus_guard.run.setting import Faulty
 
-ENVIRONMENT = "environment"
+SETTINGS = "settings"
 SECONDS = 60.0
 """After so long a check is given up; its exchanges have deadlines of their own, far shorter."""
 
@@ -87,7 +87,7 @@ def check_offline(
     except Faulty as faulty:
         return OfflineReport([_of_environment(line) for line in faulty.faults], None)
     findings = [
-        ok(ENVIRONMENT, "the configuration is valid"),
+        ok(SETTINGS, "the configuration is valid"),
         *upstream.check_address(config),
         *guard.check_exposure(config),
         *homeserver_port.check_exposure(config),
@@ -143,4 +143,4 @@ def _broken(name: str, failure: Exception) -> Finding:
 def _of_environment(line: str) -> Finding:
     name, _, found = line.partition(": ")
     verb = "set" if found.partition(EXPECTED)[0] == "not set" else "correct"
-    return fault(ENVIRONMENT, line, f"{verb} {name}")
+    return fault(SETTINGS, line, f"{verb} {name}")

@@ -44,7 +44,7 @@ def _refused(context: CheckContext, answer: HttpAnswer) -> Finding:
     if answer.status in (401, 403) and code:
         seen = f"the homeserver does not know the token of {SERVICE} ({answer.status} {code})"
         return _bad(context, TOKEN, seen, REGISTERED)
-    seen = f"the homeserver does not tell who {SERVICE} is ({describe_answer(answer)})"
+    seen = f"the homeserver does not say who {SERVICE} is ({describe_answer(answer)})"
     return _bad(context, TOKEN, seen, "point LOTUS_GUARD_SYNAPSE_URL at the homeserver itself")
 
 
@@ -53,7 +53,7 @@ async def _users(context: CheckContext) -> Finding:
     if not context.options.user_token:
         return note(
             USERS,
-            f"not checked: it takes a user's token to try whom {SERVICE} may act as",
+            f"not checked: whom {SERVICE} may act as can be tried only with a user's token",
             "use --as-user",
         )
     user = _user_in(await _whoami(context, context.options.user_token))

@@ -30,7 +30,7 @@ async def check_clocks(context: CheckContext) -> list[Finding]:
     skews = await gatherResults(asked, consumeErrors=True)
     known = {name: skew for name, skew in zip(places, skews, strict=True) if skew is not None}
     if not known:
-        return [note(NAME, "not checked: no server told its time")]
+        return [note(NAME, "not checked: no server gave its time")]
     return [judge({"the guard": 0.0, **known})]
 
 

@@ -23,8 +23,8 @@ class Level(StrEnum):
     """Something that was set up does not work, or a rule can be got round."""
 
 
-NOT_CHECKED = ("not checked: ", "not looked at: ")
-"""With one of these begins a note on what could not be checked; the reason follows."""
+NOT_CHECKED = "not checked: "
+"""How a note on what could not be checked begins; the reason follows."""
 EXIT_CODES = {Level.OK: 0, Level.NOTE: 0, Level.WARNING: 1, Level.FAULT: 2}
 
 

@@ -88,9 +88,9 @@ def _health(ready: Ready, reported: AbstractSet[str]) -> Finding:
     if ill:
         said = "; ".join(f"{WORDS.get(n, n)}: {each.get('detail')}" for n, each in ill.items())
         return warning(
-            OPERATORS, f"the guard reports trouble: {said}", "see docs/troubleshooting.md"
+            OPERATORS, f"the guard reports problems: {said}", "see docs/troubleshooting.md"
         )
-    return ok(OPERATORS, "the operators' port answers, and the guard reports no trouble")
+    return ok(OPERATORS, "the operators' port answers, and the guard reports no problems")
 
 
 def _pushes(config: Config, ready: Ready) -> Finding:

@@ -26,7 +26,7 @@ SCOPE, URL, BURST = "homeserver-scope", "homeserver-url", "homeserver-burst"
 TRANSPORTS_PATH = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
 BURST_OF = 12
 """So many requests at once are two joins of Element Call; Synapse's default lets ten through."""
-_NOT_ANNOUNCED = "the homeserver announces no call service that clients ask through it"
+_NOT_ANNOUNCED = "the homeserver announces no call service that clients reach through it"
 _ANNOUNCE = (
     "to let them: in homeserver.yaml, experimental_features: msc4143_enabled, and matrix_rtc: "
     "transports"
@@ -94,7 +94,7 @@ async def check_homeserver(context: CheckContext) -> list[Finding]:
     try:
         transports = await asker.get(TRANSPORTS_PATH)
         if transports.status != 200 and not _is_unknown(transports):
-            seen = "not checked: the homeserver does not tell where calls are"
+            seen = "not checked: the homeserver does not say where calls are"
             return [note(WAY, f"{seen} ({describe_answer(transports)})", "use --as-user")]
         announced = _announced(transports)
         way = _way(await asker.probe(), bool(announced))

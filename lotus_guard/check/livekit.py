@@ -62,11 +62,11 @@ async def check_auto_create(context: CheckContext) -> list[Finding]:
     if makes is None and file is not None:
         makes, where = file.auto_create, file.path
     if makes is None:
-        return [note(AUTO_CREATE, "not checked: LiveKit does not tell what a join would do")]
+        return [note(AUTO_CREATE, "not checked: LiveKit does not say what a join would do")]
     if makes:
         seen = f"{where} creates a room for anybody who joins: room.auto_create is on"
         return [warning(AUTO_CREATE, seen, NO_AUTO_CREATE)]
-    return [ok(AUTO_CREATE, f"{where} creates no room when somebody just joins")]
+    return [ok(AUTO_CREATE, f"{where} does not create a room when somebody joins")]
 
 
 def _would_make(answer: HttpAnswer) -> bool | None:

@@ -60,7 +60,7 @@ def unusable(why: UnusableFile) -> Finding:
 def check_file(file: LiveKitFile, key: str, secret: str) -> Finding:
     """Compare the file's keys with ours; asks nobody."""
     if not file.keys:
-        return note(NAME, f"{file.path} has no keys in it, they are elsewhere")
+        return note(NAME, f"{file.path} has no keys in it; they are elsewhere")
     if file.keys.get(key) != secret:
         seen = f"{file.path} has another secret for LIVEKIT_KEY, or does not have that key"
         wanted = "set LIVEKIT_KEY and LIVEKIT_SECRET to a pair from `keys` in that file"

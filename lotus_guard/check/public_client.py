@@ -73,7 +73,7 @@ def judge_client(context: CheckContext, echo: Mapping[str, Any]) -> Finding:
     """Judge whom the guard takes for whom."""
     arrival = read_arrival(echo)
     if arrival is None:
-        return note(CLIENT, "not checked: an older guard runs", "restart the guard")
+        return note(CLIENT, "not checked: an older guard is running", "restart the guard")
     return _Judge(context, arrival).finding()
 
 
@@ -123,7 +123,7 @@ class _Judge:
             return warning(CLIENT, seen, APPEND)
         if self._is_overwritten():
             seen = (
-                f"the guard takes this check for {self._as_seen()}, which is not one of this "
+                f"to the guard this check comes from {self._as_seen()}, which is not one of this "
                 "machine's addresses: if it is a proxy's, the inner proxy overwrites what the "
                 "outer one wrote, and all clients count as one"
             )

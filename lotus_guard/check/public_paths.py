@@ -84,4 +84,4 @@ def _altered(prefix: str, path: str, target: str, guard: str) -> AlteredPath:
         head = target.removesuffix(path.lstrip("/"))
         nothing = "leave only a slash behind the port"
         return AlteredPath(path, target, f"{head} is in front of it", nothing, line)
-    return AlteredPath(path, target, "that is no path of the guard's", both, line, others)
+    return AlteredPath(path, target, "that is not one of the guard's paths", both, line, others)

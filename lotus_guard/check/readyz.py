@@ -45,7 +45,7 @@ async def read_ready(context: CheckContext) -> Ready:
     except Outage as outage:
         raise NotThere(describe_outage(outage, own.url)) from None
     if answer.status == 404:
-        raise NotThere(f"an older guard runs at {own.url}: it has no /readyz")
+        raise NotThere(f"an older guard is running at {own.url}: it has no /readyz")
     fields = fields_of(answer)
     if answer.status != 200 or "webhooks" not in fields:
         raise NotThere(f"{own.url}/readyz answers {describe_answer(answer)}: not a guard")

@@ -54,7 +54,7 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
     wrong = url_fault(value) if value else ""
     if wrong:
         wanted = "https://host/prefix, as livekit_service_url has it"
-        raise click.BadParameter(f"{printable(value, 100)} {wrong}; wanted: {wanted}")
+        raise click.BadParameter(f"{printable(value, 100)} {wrong}; expected {wanted}")
     return value
 
 
@@ -63,14 +63,14 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
 @click.option(
     "--offline",
     is_flag=True,
-    help="Check only the settings and the state file; ask nobody.",
+    help="Check only the settings and the state file; contact no other service.",
 )
 @click.option(
     "--public-url",
     default="",
     callback=_url,
     metavar="URL",
-    help="Check the public address too: livekit_service_url of .well-known/matrix/client.",
+    help="Also check the public address: livekit_service_url in .well-known/matrix/client.",
 )
 @click.option(
     "--as-user",
@@ -78,14 +78,14 @@ def _url(_context: click.Context, _option: click.Parameter, value: str) -> str:
     metavar="[TOKEN]",
     is_flag=False,
     flag_value=_NO_VALUE,
-    help="Get a call token as this user. Shows whether the guard and lk-jwt-service have the same "
-    f"key. Without TOKEN, takes ${TOKEN_VARIABLE}, which `ps` does not show, or asks for it. "
-    "Setting that variable is enough.",
+    help="Also get a call token as this user, to see whether the guard and lk-jwt-service have the "
+    f"same key. Without TOKEN, uses ${TOKEN_VARIABLE}, which `ps` does not show, or asks for "
+    "it. Setting that variable is enough.",
 )
 @click.option(
     "--livekit-config",
     type=click.Path(path_type=Path),
-    help="LiveKit's livekit.yaml, to check its key and webhooks.",
+    help="Also check the key and webhooks in this livekit.yaml.",
 )
 def check(
     as_json: bool, offline: bool, public_url: str, as_user: str | None, livekit_config: Path | None
@@ -94,7 +94,7 @@ def check(
 
     Prints a line per check (ok, note, warning or fault), what was not checked, and a summary.
     Exits with 0 if nothing is wrong, 1 if there are warnings, 2 if there are faults (wrong settings
-    are faults), and 3 if the command line is wrong. Calls are not touched: the check creates an
+    are faults), and 3 if the command line is wrong. Calls are not affected: the check creates an
     empty LiveKit room and removes it again.
     """
     token, no_token = _token(as_user)
@@ -132,7 +132,7 @@ def _token(given: str | None) -> tuple[str, list[Finding]]:
 def _check_online(report: OfflineReport, options: CheckOptions) -> list[Finding]:
     """Make the checks that ask others; what keeps us from them is a finding of its own."""
     config = report.config
-    assert config is not None, "nobody is asked with a faulty environment"
+    assert config is not None, "nobody is asked with faulty settings"
 
     async def work(clocks: Clocks, agents: Agents) -> list[Finding]:
         context = CheckContext(

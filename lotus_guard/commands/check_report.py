@@ -69,7 +69,7 @@ def _left_out(findings: Sequence[Finding]) -> dict[str, list[str]]:
 
 
 def _sentence(seen: str, wanted: str) -> str:
-    return f"{seen}. Change: {wanted}" if wanted else seen
+    return f"{seen}. Fix: {wanted}" if wanted else seen
 
 
 def _print(console: Console, level: Level, name: str, text: str) -> None:

@@ -99,8 +99,8 @@ def check_own_host(status: int, address: str) -> None:
     """Raise Failed where the guard does not show people under this host name."""
     if status == MISDIRECTED:
         raise Failed(
-            f"the guard does not list rooms and people under the name in {address}; wanted: its IP "
-            "address, or that name in the guard's LOTUS_GUARD_ADMIN_HOSTS"
+            f"the guard does not list rooms and people under the name in {address}. Fix: use its "
+            "IP address, or add that name to the guard's LOTUS_GUARD_ADMIN_HOSTS"
         )
 
 
@@ -111,9 +111,9 @@ def guard_address(given: str) -> str:
     own = listening(some_settings("admin_listen")["admin_listen"])
     if own is None:
         raise Failed(
-            "the settings give the guard no operators' port on TCP (LOTUS_GUARD_ADMIN_LISTEN); "
-            "wanted: --guard URL, or LOTUS_GUARD_ADMIN_LISTEN=tcp:8072:interface=127.0.0.1 for the "
-            "guard, which takes a restart"
+            "the settings give the guard no operators' port on TCP (LOTUS_GUARD_ADMIN_LISTEN). "
+            "Fix: use --guard URL, or set LOTUS_GUARD_ADMIN_LISTEN=tcp:8072:interface=127.0.0.1 "
+            "and restart the guard"
         )
     return own.url
 
@@ -122,7 +122,7 @@ def _server_url(_context: click.Context, _option: click.Parameter, value: str) -
     fault = url_fault(value) if value else ""
     if fault:
         shown = printable(value, 100)
-        raise click.BadParameter(f"{shown} {fault}; wanted: http://host:port or https://host")
+        raise click.BadParameter(f"{shown} {fault}; expected http://host:port or https://host")
     return value.rstrip("/")
 
 
@@ -131,7 +131,7 @@ guard_option = click.option(
     default="",
     callback=_server_url,
     metavar="URL",
-    help="The guard's operators' port. Default: where LOTUS_GUARD_ADMIN_LISTEN has it, else "
+    help="The guard's operators' port. Default: the one in LOTUS_GUARD_ADMIN_LISTEN, or else "
     "http://127.0.0.1:8072.",
 )
 homeserver_option = click.option(
@@ -139,6 +139,6 @@ homeserver_option = click.option(
     default="",
     callback=_server_url,
     metavar="URL",
-    help="Where clients reach the homeserver. Default: LOTUS_GUARD_SYNAPSE_URL. The guard's own "
-    "token is not sent there.",
+    help="The homeserver's address for clients. Default: LOTUS_GUARD_SYNAPSE_URL. The guard's own "
+    "token is never sent there.",
 )

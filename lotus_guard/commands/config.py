@@ -36,7 +36,7 @@ class Shown:
     help: str
 
 
-@click.command(short_help="Print all settings and their origin.")
+@click.command(short_help="Print all settings and where they come from.")
 @click.option("--changed", is_flag=True, help="Only settings that differ from their default.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for machines.")
 def config(changed: bool, as_json: bool) -> None:

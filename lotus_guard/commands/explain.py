@@ -17,7 +17,7 @@ from lotus_guard.commands.common import (
 from lotus_guard.commands.explain_source import Told, Wanted, ask_guard, read_state
 from lotus_guard.commands.explain_words import lines_of, replayed
 from lotus_guard.commands.output import make_console, say
-from lotus_guard.commands.policy_room import WANTED_ROOM, Sides, check_room, find_room
+from lotus_guard.commands.policy_room import Sides, check_room, find_room
 from lotus_guard.core.ids import is_user_id
 from lotus_guard.core.text import printable
 from lotus_guard.enforce.ports import Outage
@@ -82,8 +82,8 @@ def _question(subject: str, room: str | None, limit: int) -> Question:
     if is_id(reference) and room is None:
         return Question(Wanted(reference=reference))
     raise Failed(
-        f"{printable(subject, 80)!r} cannot be looked up; wanted: a reference of eight letters and "
-        "digits such as k3v2t2xq, a user such as @alice:example.org, or a room"
+        f"{printable(subject, 80)!r} cannot be looked up; expected a reference of eight letters "
+        "and digits such as k3v2t2xq, a user such as @alice:example.org, or a room"
     )
 
 
@@ -124,7 +124,7 @@ def _homeserver() -> str:
     except Failed:
         raise Failed(
             "an alias is looked up at the homeserver, and LOTUS_GUARD_SYNAPSE_URL does not say "
-            f"where that is; wanted: --homeserver URL, or the room's ID ({WANTED_ROOM})"
+            "where that is; expected --homeserver URL, or the room's ID"
         ) from None
 
 
@@ -143,7 +143,7 @@ async def told(http: Http, guard: str, wanted: Wanted) -> Told:
     except Outage as outage:
         why = f"no guard answers at {address} ({outage})"
         if guard:
-            raise Failed(f"{why}; wanted: the operators' port of a running guard") from None
+            raise Failed(f"{why}; expected the operators' port of a running guard") from None
         return read_state(wanted, why)
 
 
@@ -159,16 +159,16 @@ def _print(question: Question, found: Told) -> None:
 
 def _nothing(question: Question, found: Told) -> str:
     wanted = question.wanted
-    kept = "for LOTUS_GUARD_KEEP_DECISIONS days, at most 5,000 of each kind and rule"
+    kept = "for LOTUS_GUARD_KEEP_DECISIONS days, up to 5,000 for each kind and rule"
     if wanted.reference:
         return (
             f"No decision has the reference {wanted.reference} ({found.source}). Decisions are "
-            f"kept {kept}. Check the spelling, and which guard refused."
+            f"kept {kept}. Check the spelling, and that this is the guard that refused."
         )
     where = f" in {printable(question.alias or wanted.room)}" if wanted.room else ""
     whom = f" on {printable(wanted.user)}" if wanted.user else ""
     return (
-        f"No decision{whom}{where} is on record ({found.source}). Tokens that went out as "
-        "lk-jwt-service made them are not recorded. Refusals, changed tokens, changes to live "
-        f"calls and fail-opens are kept {kept}."
+        f"No decision{whom}{where} is on record ({found.source}). Tokens that lk-jwt-service "
+        "made and the guard left unchanged are not recorded. Refusals, changed tokens, changes to "
+        f"live calls and rules that were not enforced are kept {kept}."
     )

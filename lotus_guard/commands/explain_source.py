@@ -19,8 +19,8 @@ SECONDS = 15.0
 """The deadline of the question; many decisions in a Redis take a while to look through."""
 MOST_BYTES = 8 * 1024 * 1024
 NOT_RECORDED = (
-    "users are not recorded (LOTUS_GUARD_LOG_USERS=no); wanted: a reference or a room, or yes or "
-    "hash for that setting, which then holds for new decisions"
+    "users are not recorded (LOTUS_GUARD_LOG_USERS=no). Fix: give a reference or a room, or set "
+    "that to yes or hash, which applies to new decisions"
 )
 
 
@@ -64,7 +64,7 @@ async def ask_guard(http: Http, address: str, wanted: Wanted) -> Told:
         found = [from_json(each) for each in fields["decisions"]]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Failed(
-            f"{address} answered {answer.status}, but not as a guard does; wanted: the running "
+            f"{address} answered {answer.status}, but not as a guard does; expected the running "
             "guard's operators' port in --guard or LOTUS_GUARD_ADMIN_LISTEN"
         ) from None
     if fields.get("users") == "not recorded":
@@ -79,8 +79,8 @@ def read_state(wanted: Wanted, why: str) -> Told:
     config = some_settings("state", "redis")
     if config["redis"] is not None:
         raise Failed(
-            f"{why}. Several guards share their decisions in Redis; wanted: --guard with the "
-            "operators' port of one that runs"
+            f"{why}. Several guards share their decisions in Redis. Fix: use --guard with the "
+            "operators' port of one that is running"
         )
     path: Path = config["state"].absolute()
     user = _recorded(wanted.user)
@@ -89,8 +89,8 @@ def read_state(wanted: Wanted, why: str) -> Told:
             found = _select(file.cursor(), wanted, user)
     except (sqlite3.Error, ValueError, KeyError) as error:
         raise Failed(
-            f"{why}, and the state file {path} cannot be read ({error}). Wanted: a running guard, "
-            "or LOTUS_GUARD_STATE as the guard has it and the right to read that file"
+            f"{why}, and the state file {path} cannot be read ({error}). Fix: start the guard, "
+            "or set LOTUS_GUARD_STATE as the guard has it and run this as a user who can read it"
         ) from None
     return Told(found, f"{why}; read {path}")
 

@@ -56,9 +56,9 @@ def _replayed(decision: Decision, rules: Rules) -> str:
     try:
         verdict = replay(decision.ruling, rules)
     except NOT_REPLAYED:
-        return "not possible: another release wrote these inputs"
+        return "not possible: a different release recorded these inputs"
     if verdict is None:
-        return "nothing to replay: no rule was asked"
+        return "nothing to replay: no rule was involved"
     if verdict == decision.ruling.verdict:
         return f"the same: {printable(verdict)}"
     return f"DIFFERENT with this release: {printable(verdict)}"

@@ -154,7 +154,7 @@ def _run(
     config = configuration()
     if not config.synapse_token:
         raise Failed(
-            "this command reads policies as a server admin; wanted: LOTUS_GUARD_SYNAPSE_TOKEN"
+            "this command reads policies as a server admin. Fix: set LOTUS_GUARD_SYNAPSE_TOKEN"
         )
     used = "" if token is None else _token(token)
 

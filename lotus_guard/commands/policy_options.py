@@ -47,14 +47,14 @@ def read_wishes(rules: Rules, given: Mapping[str, Any]) -> Wishes:
         is_off = isinstance(option, Count) and given[parameter_of(option.off)]
         if isinstance(option, Count) and is_off and value is not None:
             raise click.UsageError(
-                f"--{option.flag} and --{option.off} contradict each other; wanted: one of them"
+                f"--{option.flag} and --{option.off} contradict each other; expected one of them"
             )
         if is_off or value is not None:
             wishes[option] = value
     if not wishes:
         named = [name for option in options for name in _spellings(option)]
         wanted = f"{', '.join(named[:-1])} or {named[-1]}"
-        raise click.UsageError(f"nothing to set; wanted: {wanted}")
+        raise click.UsageError(f"nothing to set; expected {wanted}")
     return wishes
 
 

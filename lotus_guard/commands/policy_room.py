@@ -26,13 +26,13 @@ from lotus_guard.rules.rule import Content, Rule
 from lotus_guard.rules.state_event import event_of, predecessor_in
 
 WANTED_USER = (
-    "wanted: a valid access token of a user who may set state in the room (Element: Settings, "
+    "expected a valid access token of a user who can set state in the room (Element: Settings, "
     "Help & About, Access Token)"
 )
-WANTED_ROOM = "wanted: a room ID such as '!abc:example.org' or '!abc', or an alias '#room:server'"
+WANTED_ROOM = "expected a room ID such as '!abc:example.org' or '!abc', or an alias '#room:server'"
 WANTED_ADDRESS = (
-    "wanted: Synapse's address in LOTUS_GUARD_SYNAPSE_URL, and in --homeserver if clients reach it "
-    "elsewhere"
+    "expected Synapse's address in LOTUS_GUARD_SYNAPSE_URL, and in --homeserver if clients use "
+    "another one"
 )
 _NEVER_SENT = (Reason.REFUSED, Reason.DNS)
 _LONGEST_ALIAS = 255  # Matrix specification, appendices, "Room aliases"
@@ -210,12 +210,12 @@ async def _event(admin: Matrix, room: RoomId, event_type: str) -> Mapping[str, A
         if is_unknown_room(denied.status, denied.errcode):
             raise RefusedByHomeserver(
                 f"Synapse does not know the room {printable(room, 300)}; {WANTED_ROOM}, of a room "
-                "with a user of this server in it"
+                "that has a user of this server"
             ) from None
         if denied.status in (401, 403) and denied.errcode:
             raise Failed(
-                f"Synapse answers {_said(denied)} to LOTUS_GUARD_SYNAPSE_TOKEN; wanted: a valid "
-                "access token of a server admin (`lotus-guard check` says more)"
+                f"Synapse answers {_said(denied)} to LOTUS_GUARD_SYNAPSE_TOKEN; expected a valid "
+                "access token of a server admin (`lotus-guard check` tells you more)"
             ) from None
         _give_up(admin, denied)
 
@@ -238,14 +238,15 @@ async def _forbidden(sides: Sides, room: RoomId, event_type: str, denied: Denied
     user = await sides.user.whoami()
     who = printable(user, 300)
     if not await _is_inside(sides.user, room, user):
-        return f"{who} is not in the room; wanted: let them join it, or a token of somebody in it"
+        return f"{who} is not in the room. Fix: let them join, or use a token of somebody in it"
     power = await power_in(sides.admin, room)
     needed, has = power.needed(event_type), power.of(user)
     if has >= needed:
-        return f"Synapse does not allow it to {who}, who has {level_in_words(has)}: {_said(denied)}"
+        said = _said(denied)
+        return f"Synapse does not allow this, although {who} has {level_in_words(has)}: {said}"
     return (
-        f"this needs power level {needed} in the room, and {who} has {has:g}; wanted: a token of "
-        f"somebody with more power, or a lower level for {event_type} in the room's permissions"
+        f"this needs power level {needed} in the room, and {who} has {has:g}. Fix: use a token of "
+        f"somebody with more power, or lower the level for {event_type} in the room's permissions"
     )
 
 
@@ -288,5 +289,5 @@ def _said(denied: Denied) -> str:
 
 def _too_fast(denied: Denied) -> str:
     wait = denied.retry_after
-    when = f"in {wait:.0f} s" if wait >= 1.0 else "in a while"
-    return f"Synapse asks us to slow down (429); wanted: try again {when}"
+    when = f"in {wait:.0f} s" if wait >= 1.0 else "later"
+    return f"Synapse asks us to slow down (429); try again {when}"

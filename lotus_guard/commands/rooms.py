@@ -43,7 +43,7 @@ class Lost(Exception):
 
 def _interval(_context: click.Context, _option: click.Parameter, value: float | None) -> Any:
     if value is not None and not 0.2 <= value <= 3600.0:
-        raise click.BadParameter("wanted: seconds from 0.2 to 3600")
+        raise click.BadParameter("expected seconds from 0.2 to 3600")
     return value
 
 
@@ -59,9 +59,9 @@ def _interval(_context: click.Context, _option: click.Parameter, value: float | 
     flag_value=WATCHED_EVERY,
     callback=_interval,
     metavar="[SECONDS]",
-    help=f"Keep the list up to date, by default every {WATCHED_EVERY:g} seconds.",
+    help=f"Keep updating the list, by default every {WATCHED_EVERY:g} seconds.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each look.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each update.")
 @guard_option
 def rooms(part: str, every: float | None, as_json: bool, guard: str) -> None:
     """List the live rooms: people, seats, policy, and what the guard has enforced.
@@ -117,7 +117,7 @@ class Asking:
             return await self.again()
         except Lost as lost:
             raise Failed(
-                f"{lost}. Wanted: a running guard, and its operators' port in --guard or "
+                f"{lost}. Fix: start the guard, and name its operators' port in --guard or "
                 "LOTUS_GUARD_ADMIN_LISTEN"
             ) from None
 
@@ -207,7 +207,9 @@ class Watch:
         lines = [self._state(), summary_of(self._found)]
         if count < len(self._found):
             lines.append(
-                Text(f"{len(self._found) - count} more do not fit; --room TEXT selects", "dim")
+                Text(
+                    f"{len(self._found) - count} more do not fit; use --room TEXT to choose", "dim"
+                )
             )
         return Group(*lines, listed(self.console, self._found[:count]))
 

@@ -109,7 +109,7 @@ class Admission:
         except (CancelledError, Unfit):
             raise
         except Exception:
-            _log.failure("Could not judge a token")
+            _log.failure("Could not check a token")
             return self._pass_unjudged(Bug())
 
     def _open(self, encoded: str) -> Token:

@@ -52,7 +52,7 @@ class Giving:
             work = self.store.change((token.livekit_room, token.identity), issue.after)
             ignoring(ensureDeferred(work), Outage)
         except Exception:
-            _log.failure("Could not keep what a token grants")
+            _log.failure("Could not record what a token grants")
 
     def _issue(self, token: Token, passed: Pass) -> Issue:
         sent = passed.sent or token
@@ -153,7 +153,7 @@ class Giving:
         except Outage:
             return None
         except Exception:
-            _log.failure("Could not keep a claim")
+            _log.failure("Could not record a claim")
             return None
 
     # What is sent to LiveKit.

@@ -118,7 +118,7 @@ class RollCall:
     ) -> dict[LiveKitRoom, Attendance]:
         """Read all lists while somebody waits; raises Flooded where that is too much, Outage."""
         if any(map(self._is_flooded, livekit_rooms)):
-            raise Flooded("its participants write more than can be read")
+            raise Flooded("its participants write more than the guard reads")
         allowance = Allowance(MOST_BYTES)
         unread = set(livekit_rooms)
 
@@ -221,7 +221,7 @@ class RollCall:
         for livekit_room in livekit_rooms:
             if not self._is_flooded(livekit_room):
                 self._flooded.put(livekit_room, self.now())
-        return Flooded("its participants write more than can be read")
+        return Flooded("its participants write more than the guard reads")
 
     def _is_flooded(self, livekit_room: LiveKitRoom) -> bool:
         at = self._flooded.get(livekit_room)

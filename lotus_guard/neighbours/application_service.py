@@ -123,7 +123,7 @@ class ApplicationService:
         wanted = Piece(POWER_LEVELS), Piece(CREATE, is_whole=True)
         levels, create = await self._looked_at(room, wanted, await self._begin())
         if create is None:  # there is one in each room
-            raise MayNotLook("who reads was not in the room")
+            raise MayNotLook("the user who reads it was not in the room")
         if create.get("type") != CREATE:
             raise Outage(Reason.GARBAGE, "the homeserver sent a room's create event incomplete")
         return read_power(levels, create)
@@ -221,7 +221,7 @@ class ApplicationService:
             else:
                 self.eyes.proved(room, reader)
                 return contents
-        raise MayNotLook("nobody is known as whom the application service can look there")
+        raise MayNotLook("no user is known as whom the application service can read there")
 
     async def _looked_as(
         self, reader: UserId, room: RoomId, pieces: Sequence[Piece], due: float
@@ -240,7 +240,7 @@ class ApplicationService:
         says_something = all(each.content is not None or each.is_none for each in seen)
         if is_in and says_something and await self._canary(room, reader, due) is Membership.JOIN:
             return [each.content for each in seen]
-        raise MayNotLook("who reads is not in the room")
+        raise MayNotLook("the user who reads it is not in the room")
 
     def _readers(self, room: RoomId) -> Sequence[UserId]:
         """As whom a room may be read; those come last as whom we could not act a moment ago."""

@@ -44,4 +44,4 @@ class OurServer:
         try:
             self.name = server_of(await with_timeout(seconds, clock, waiting))
         except TimeoutError:
-            raise Outage(Reason.TIMEOUT, "the homeserver has not told its server name") from None
+            raise Outage(Reason.TIMEOUT, "the homeserver has not given its server name") from None

@@ -37,7 +37,7 @@ class LoopMetrics:
         )
         self.step_checks = families.counter(
             "lotus_guard_live_steps_checked_total",
-            "Steps in live calls whose effect the next look showed, or did not show",
+            "Steps in live calls, by whether the next look showed their effect",
             ("step", "effect"),
         )
         self.steps_put_off = families.counter(
@@ -64,7 +64,7 @@ class LoopMetrics:
         """Participants in them."""
         self.partial_looks = families.counter(
             "lotus_guard_live_partial_looks_total",
-            "Looks at a room that could not name everybody in it",
+            "Times the guard looked at a room and could not see everybody in it",
         )
 
     def stepped(self, step: Step, is_done: bool) -> None:

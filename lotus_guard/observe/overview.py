@@ -47,7 +47,7 @@ class Overview:
             self.times.full(self.rooms.full())
             self.hour.saw(self.rooms.people())
         except Exception:
-            _log.failure("The last hour could not be kept")
+            _log.failure("Could not record the last hour")
 
     def guard(self) -> dict[str, Any]:
         """Describe this process."""

@@ -87,7 +87,7 @@ class RequestMetrics:
         self.transactions.labels(outcome).inc()
         if outcome != "taken" and self._families.may_say("transaction", outcome):
             _log.warn(
-                "Skipped a transaction of the homeserver: {outcome}. The guard polls instead.",
+                "Skipped a transaction from the homeserver: {outcome}. The guard polls instead.",
                 outcome=outcome.replace("_", " "),
             )
 

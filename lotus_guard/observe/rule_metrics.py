@@ -122,7 +122,7 @@ class RuleMetrics:
         """Warn of a policy that makes no sense."""
         self.complaints.inc()
         _log.warn(
-            "Ignored a policy that makes no sense in {room}: {complaint}",
+            "Ignored an invalid policy in {room}: {complaint}",
             room=printable(room),
             complaint=printable(complaint),
         )

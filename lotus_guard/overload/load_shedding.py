@@ -181,7 +181,7 @@ class LoadShedding:
     def shed_reason(self) -> Outage | None:
         """Why tokens are to go out unguarded; None where they are not."""
         if self.tokens.shares.spread >= MANY_TOKENS:
-            return Outage(Reason.OVERLOAD, f"the guard is judging {MANY_TOKENS} tokens already")
+            return Outage(Reason.OVERLOAD, f"the guard is checking {MANY_TOKENS} tokens already")
         late = self.lag.seconds()
         if late > self.most_lag:
             late *= self.arrivals.share_of_others(self.now())

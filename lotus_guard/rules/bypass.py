@@ -53,10 +53,12 @@ class Bypass:
 
     def __str__(self) -> str:
         if not self.whoever_may_set:
-            return f"power level {self.level} and above"
-        whoever = "whoever may set this rule"
+            return f"people with power level {self.level} or more"
+        whoever = "people who can set this rule"
         return (
-            whoever if self.level is None else f"{whoever}, and power level {self.level} and above"
+            whoever
+            if self.level is None
+            else f"{whoever}, or have power level {self.level} or more"
         )
 
     def mark(self, words: str) -> str:
@@ -112,7 +114,7 @@ def read_bypass(event: str, content: Mapping[str, Any]) -> tuple[Bypass, tuple[s
     complaints: tuple[str, ...] = ()
     whoever = content.get(BYPASS, False)
     if not isinstance(whoever, bool):
-        complaints = (f"{event}: {BYPASS} is {shown(whoever)}; only true exempts anybody",)
+        complaints = (f"{event}: {BYPASS} is {shown(whoever)}; only true exempts anyone",)
     level, wrong = read_level(event, BYPASS_LEVEL, content)
     return Bypass(whoever is True, level), complaints + wrong
 
@@ -138,14 +140,14 @@ def bypass_options(rule: str, restriction: str) -> tuple[Switch, Count]:
         Switch(
             BYPASS,
             f"{rule}-bypass",
-            f"Whoever may set the event is exempt from {restriction}.",
+            f"People who can set the event are exempt from {restriction}.",
             False,
         ),
         Count(
             BYPASS_LEVEL,
             f"{rule}-bypass-level",
-            f"Power level N and above is exempt from {restriction}.",
+            f"People with power level N or more are exempt from {restriction}.",
             f"no-{rule}-bypass-level",
-            f"No power level is exempt from {restriction}.",
+            f"Nobody is exempt from {restriction} by power level.",
         ),
     )

@@ -84,7 +84,7 @@ class Cameras(BypassableRule[CamerasPolicy]):
     trial = Trial(
         "stage",
         {MAX_CAMERAS: 1},
-        "One camera at once: tokens stay as they are; in a call, a second camera is taken away.",
+        "One camera at once: tokens stay as they are; in a live call the second camera is cut off.",
         ("alice",),
         is_grant_shown=True,
     )

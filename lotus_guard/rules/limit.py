@@ -82,7 +82,7 @@ class Limit(BypassableRule[LimitPolicy]):
         Count(
             START_LEVEL,
             "start-level",
-            "Only power level N and above may start a call.",
+            "Only people with power level N or more may start a call.",
             "no-start-level",
             "Everybody may start a call.",
         ),
@@ -115,8 +115,8 @@ class Limit(BypassableRule[LimitPolicy]):
     trial = Trial(
         "two",
         {"max_users": 2},
-        "A room for two: alice and bob get a token, carol a 403 (a token not used keeps its seat "
-        "for 60 s).",
+        "A room for two: alice and bob get a token, carol gets a 403 (an unused token keeps its "
+        "seat for 60 s).",
         ("alice", "bob", "carol"),
     )
 
@@ -197,12 +197,12 @@ class Limit(BypassableRule[LimitPolicy]):
             people = "1 person" if most == 1 else f"{most} people"
             words, brief = [mark(f"at most {people}")], [mark(f"at most {most}")]
         if policy.bypass.is_any:
-            nothing = "" if self.has_use(policy) else ", but there is none"
-            sentences.append(f"Exempt from the limit: {policy.bypass}{nothing}.")
+            nothing = "" if self.has_use(policy) else " (none is set)"
+            sentences.append(f"Exempt from the limit{nothing}: {policy.bypass}.")
         if start is not None:
-            sentences.append(f"Only power level {start} and above may start a call.")
-            words.append(f"power level {start} starts calls")
-            brief.append(f"level {start} starts")
+            sentences.append(f"Only people with power level {start} or more may start a call.")
+            words.append(f"power level {start} to start a call")
+            brief.append(f"level {start} to start")
         fields = {
             "max_users": most,
             "limit_bypass": policy.bypass.whoever_may_set,

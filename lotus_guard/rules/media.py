@@ -52,8 +52,8 @@ class Media(BypassableRule[SourcePolicy]):
     name = "sources"
     event = "io.lotus.room_quality"
     options = (
-        Switch("allow_camera", "camera", "May anybody publish a camera?", True),
-        Switch("allow_screenshare", "screenshare", "May anybody share a screen?", True),
+        Switch("allow_camera", "camera", "Whether people may publish a camera.", True),
+        Switch("allow_screenshare", "screenshare", "Whether people may share a screen.", True),
         *bypass_options("media", "the rules for camera, screen and number of cameras"),
     )
     title = "Camera and screen"
@@ -79,7 +79,7 @@ class Media(BypassableRule[SourcePolicy]):
     trial = Trial(
         "voice",
         {"allow_camera": False, "allow_screenshare": False},
-        "A room for voices: the token's canPublishSources has the microphone alone.",
+        "An audio-only room: the token's canPublishSources has only the microphone.",
         ("alice",),
         is_grant_shown=True,
     )
@@ -117,8 +117,8 @@ class Media(BypassableRule[SourcePolicy]):
             "Nobody may share a screen." if screen else "Screens may be shared.",
         )
         if policy.bypass.is_any:
-            nothing = "" if policy.restricts else ", but neither is restricted"
-            sentences += (f"Exempt from this: {policy.bypass}{nothing}.",)
+            nothing = "" if policy.restricts else " (nothing is restricted)"
+            sentences += (f"Exempt from this{nothing}: {policy.bypass}.",)
         mark = policy.bypass.mark
         words = [("no camera", camera), ("no screen share", screen)]
         brief = [("no camera", camera), ("no screen", screen)]

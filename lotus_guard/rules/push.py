@@ -209,7 +209,7 @@ def _members(rooms: Mapping[str, Any]) -> Iterator[Member]:
 def _sent(stamp: str) -> float:
     """Read when a push was sent; raises Unsigned."""
     if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= _STAMP_DIGITS):
-        raise Unsigned("it does not tell when it was sent")
+        raise Unsigned("it does not say when it was sent")
     return int(stamp) / 1000.0
 
 

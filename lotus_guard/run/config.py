@@ -62,7 +62,7 @@ def _livekit_api(texts: Texts) -> str:
     for websocket, plain in (("ws://", "http://"), ("wss://", "https://")):
         if text.startswith(websocket):
             text = plain + text.removeprefix(websocket)
-    return url(name, text, "ws://, wss://, http:// or https:// and LiveKit's host")
+    return url(name, text, "ws://, wss://, http:// or https:// with LiveKit's host")
 
 
 @frozen
@@ -84,7 +84,7 @@ class Config(InWords):
     homeserver_listen: str = setting(
         "HOMESERVER_LISTEN",
         "",
-        "the port for a homeserver that passes token requests on; empty: none",
+        "the port for a homeserver that forwards token requests; empty: none",
         endpoint_or_none,
     )
     transactions: bool = setting(
@@ -115,8 +115,8 @@ class Config(InWords):
     policy_rate: float = setting(
         "POLICY_RATE",
         "50",
-        "how many policies a second the live loop may look up at the homeserver",
-        number(1.0, "look-ups a second"),
+        "how many policies per second the live loop may look up at the homeserver",
+        number(1.0, "look-ups per second"),
     )
     policy_poll: float = setting(
         "POLICY_POLL",
@@ -127,13 +127,13 @@ class Config(InWords):
     live_limit: bool = setting(
         "LIVE_LIMIT",
         "on",
-        "off: nobody is ever removed from a call that is over its limit",
+        "off: never remove anybody from a call that is over its limit",
         on_or_off,
     )
     give_back: bool = setting(
         "GIVE_BACK",
         "off",
-        "on: people in a call get back what the guard took once no rule forbids it",
+        "on: give people in a call back what the guard took, once no rule forbids it",
         on_or_off,
     )
     deadline: float = setting(
@@ -145,7 +145,7 @@ class Config(InWords):
     policy_max_age: float = setting(
         "POLICY_MAX_AGE",
         "2.0",
-        "seconds a policy is used without asking the homeserver again",
+        "seconds a policy is used before the homeserver is asked again",
         seconds(),
     )
     policy_stale: float = setting(
@@ -157,7 +157,7 @@ class Config(InWords):
     seat_hold: float = setting(
         "SEAT_HOLD",
         "60",
-        "seconds a seat is held for a token that nobody has used yet",
+        "seconds a seat is held for a token that has not been used yet",
         seconds(),
     )
     seat_grace: float = setting(
@@ -182,7 +182,7 @@ class Config(InWords):
     openid: str = setting(
         "OPENID_URL",
         "",
-        "where the homeserver answers openid/userinfo, by which the panel knows its users; "
+        "where the homeserver serves openid/userinfo, which tells the panel who is using it; "
         "default: LOTUS_GUARD_SYNAPSE_URL",
         url_or_none,
     )
@@ -195,7 +195,7 @@ class Config(InWords):
     log_level: str = setting(
         "LOG_LEVEL",
         "info",
-        "least severe log lines to write: debug, info, warn or error",
+        "lowest level of log lines to write: debug, info, warn or error",
         one_of("debug", "info", "warn", "error"),
     )
     log_users: str = setting(
@@ -207,13 +207,13 @@ class Config(InWords):
     languages: Catalogues = setting(
         "WORDS",
         "",
-        "directory with <language>.json files: messages to users, translated or reworded",
+        "directory of <language>.json files with messages to users, translated or reworded",
         catalogues,
     )
     keep_decisions: float = setting(
         "KEEP_DECISIONS",
         "7",
-        "days for which `lotus-guard explain` can look decisions up",
+        "days that decisions are kept for `lotus-guard explain`",
         number(0.0, "days"),
     )
     """Days."""

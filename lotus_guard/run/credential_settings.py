@@ -29,7 +29,8 @@ CREDENTIAL_VARIABLES = (
     Variable(
         "LIVEKIT_KEY_FILE",
         "",
-        "file with one line `key: secret`; takes precedence over the four above",
+        "file with LiveKit's API key and secret in one line, `key: secret`; overrides the settings "
+        "for either",
     ),
     Variable(
         f"{OUR_PREFIX}SYNAPSE_TOKEN",
@@ -49,25 +50,25 @@ CREDENTIAL_VARIABLES = (
     Variable(
         "LIVEKIT_HS_TOKEN",
         "",
-        "hs_token of lk-jwt-service's registration, by which it knows the homeserver",
+        "hs_token in lk-jwt-service's registration, which identifies the homeserver",
         is_secret=True,
     ),
     Variable(
         "LIVEKIT_AS_TOKEN",
         "",
-        "as_token of that registration, to read rooms' policies",
+        "as_token in that registration, to read rooms' policies",
         is_secret=True,
     ),
     Variable(
         "LIVEKIT_AS_REGISTRATION_FILE",
         "",
-        "that registration file; takes precedence over the two above",
+        "lk-jwt-service's registration file; overrides LIVEKIT_HS_TOKEN and LIVEKIT_AS_TOKEN",
     ),
     Variable(
         f"{OUR_PREFIX}AS_REGISTRATION_FILE",
         "",
-        "the guard's own registration file, to read rooms' policies on any homeserver; takes "
-        "precedence over lk-jwt-service's",
+        "the guard's own registration file, to read rooms' policies on any homeserver; overrides "
+        "lk-jwt-service's",
     ),
 )
 _REGISTRATION = "LIVEKIT_AS_REGISTRATION_FILE"

@@ -37,6 +37,6 @@ def leave_out(modules: MutableMapping[str, Any] = sys.modules) -> None:
 
 def _no_ssl() -> ModuleType:
     """Make what txredisapi finds for `twisted.internet.ssl`; its hints name one class of it."""
-    module = ModuleType("twisted.internet.ssl", "TLS is not there: no setting wants it.")
+    module = ModuleType("twisted.internet.ssl", "TLS is not loaded: no setting needs it.")
     module.ClientContextFactory = type("ClientContextFactory", (), {})  # type: ignore[attr-defined]
     return module

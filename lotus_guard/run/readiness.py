@@ -66,7 +66,7 @@ class Readiness(Service):
             return ""
         said = f", and for the homeserver on {await _url_of(self._homeserver)}"
         if not self._config.credentials.hs_token.value:
-            said += " (without its hs_token: anybody who reaches this port may ask)"
+            said += " (without its hs_token: anybody who can reach this port can ask)"
         return said
 
     async def _answers(self, url: str) -> bool:

@@ -36,7 +36,7 @@ class GuardService(MultiService):
         """
         ration_all(globalLogPublisher, self.log_level)
         if not isinstance(self.parent, GuardService):  # the sandbox has the guard within its own
-            _log.info("lotus-guard {version} starts", version=VERSION)
+            _log.info("lotus-guard {version} is starting", version=VERSION)
         try:
             super().privilegedStartService()
         except (CannotListenError, OSError) as error:

@@ -12,7 +12,7 @@ STATE = Variable(
     "",
     "where the guard keeps its memory: a SQLite file (default: lotus-guard.sqlite in "
     "$STATE_DIRECTORY), or for several guards redis://[user:password@]host[:port][/db]; rediss:// "
-    "is with TLS",
+    "uses TLS",
 )
 
 

@@ -123,7 +123,7 @@ class Fleet(Service):
         public = sum(name == PUBLIC for name, _ in self._sockets)
         if 0 < public < self._count:
             _log.warn(
-                "{count} workers share {public} sockets of systemd, so some will have little to "
+                "{count} workers share {public} sockets from systemd, so some will have little to "
                 "do. Fix: as many ListenStream= lines as workers, with ReusePort=yes.",
                 count=self._count,
                 public=public,

@@ -51,7 +51,7 @@ def read_state(environment: Mapping[str, str], agent: Agent) -> AuthorizationSta
     key, secret = read_key_and_secret(environment)
     public = environment.get("LIVEKIT_URL") or ""
     if not public:
-        raise SystemExit("LIVEKIT_URL is wanted")
+        raise SystemExit("LIVEKIT_URL is required")
     api = public.replace("ws://", "http://", 1).replace("wss://", "https://", 1)
     return AuthorizationState(
         Issuer(key, secret, public),
@@ -70,7 +70,7 @@ def read_service(environment: Mapping[str, str], agent: Agent) -> AppService | N
     if not (as_token or hs_token or server):
         return None
     if not (as_token and hs_token and server):
-        raise SystemExit(f"{', '.join(names)}: all of them are wanted, or none")
+        raise SystemExit(f"{', '.join(names)}: set all of them, or none")
     entries = environment.get("LIVEKIT_CS_API_URL_OVERRIDES", "").split(",")
     overrides = dict(entry.split("=", 1) for entry in entries if entry)
     base = overrides.get(server, f"https://{server}")
@@ -85,14 +85,14 @@ def read_key_and_secret(environment: Mapping[str, str]) -> tuple[str, str]:
     if both:
         key, mark, secret = Path(both).read_text().partition(":")
         if not mark or ":" in secret:
-            raise SystemExit("LIVEKIT_KEY_FILE: wanted is one line, `key: secret`")
+            raise SystemExit("LIVEKIT_KEY_FILE: expected one line, `key: secret`")
     else:
         key, secret = (
             _read_file_or_variable(environment, name) for name in ("LIVEKIT_KEY", "LIVEKIT_SECRET")
         )
     key, secret = key.strip(" \r\n"), secret.strip(" \r\n")
     if not key or not secret:
-        raise SystemExit("LIVEKIT_KEY and LIVEKIT_SECRET (or their files) are wanted")
+        raise SystemExit("LIVEKIT_KEY and LIVEKIT_SECRET (or their files) are required")
     return key, secret
 
 
@@ -100,7 +100,7 @@ def read_full_access(environment: Mapping[str, str]) -> list[str]:
     """Read the homeservers whose users have full access."""
     names = environment.get("LIVEKIT_FULL_ACCESS_HOMESERVERS", "").replace(",", " ").split()
     if not names:
-        raise SystemExit("LIVEKIT_FULL_ACCESS_HOMESERVERS is wanted: server names, or *")
+        raise SystemExit("LIVEKIT_FULL_ACCESS_HOMESERVERS is required: server names, or *")
     return names
 
 

@@ -32,7 +32,7 @@ HOMESERVER_LISTEN = "LOTUS_GUARD_HOMESERVER_LISTEN"
 _OWN = {
     LISTEN: (8070, "the guard"),
     ADMIN_LISTEN: (8072, "the status page"),
-    HOMESERVER_LISTEN: (8069, "the entrance for the homeserver"),
+    HOMESERVER_LISTEN: (8069, "the homeserver's port"),
 }
 """The guard's ports: the usual one, and what listens there."""
 

@@ -39,7 +39,7 @@ def welcome(entrances: Entrances, addresses: Addresses, rules: Rules = RULES) ->
     twice = '\'{"room":"!two:sandbox","room":"!open:sandbox"}\''
     return f"""
 The guard is at {guard}, in front of a sandbox: nothing here is real.{more}
-The panel sets a room's rules, in a browser: {guard}/panel/
+Set a room's rules in a browser: {guard}/panel/
   homeserver {addresses.synapse}, access token {ADMIN_TOKEN}, room {room_of(rules[0])}
 The sandbox's parts:
   lk-jwt-service {addresses.authorization}
@@ -49,12 +49,12 @@ Rooms to try things in: {rooms}.
 
 An open room: the token comes back as lk-jwt-service made it.
 {_ask(guard, OPEN, "alice")}{"".join(_trial(guard, rule) for rule in rules)}
-A body that names a room twice: 400.
+An ambiguous body (the same field twice): 400.
   curl -s {guard}/sfu/get -d {twice}
-The open room again, asked of the homeserver, which passes the request on (MSC4195).
+The open room through the homeserver, which forwards the request (MSC4195).
   {_by_homeserver(addresses)}
 
-Ctrl-C ends it.
+Ctrl-C stops it.
 """
 
 

@@ -64,9 +64,11 @@ def words_of(directory: Path) -> dict[str, Words]:
     try:
         paths = sorted(each for each in directory.iterdir() if each.suffix == ".json")
     except OSError as error:
-        raise FaultyWords(f"{directory}: {error.strerror}; wanted: a directory") from None
+        raise FaultyWords(f"{directory}: {error.strerror}; expected a directory") from None
     if not paths:
-        faults.append(f"{directory}: no file of words; wanted: <language>.json, such as pl.json")
+        faults.append(
+            f"{directory}: it has no translation; expected <language>.json, such as pl.json"
+        )
     for path in paths:
         try:
             found[path.stem.lower()] = _read(path, english)
@@ -94,18 +96,20 @@ def _catalogues(words: Mapping[str, Words]) -> Catalogues:
 
 def _read(path: Path, english: Words) -> Words:
     if not _TAG.fullmatch(path.stem):
-        raise FaultyWords(f"{path}: {shown(path.stem)} is no language; wanted: de.json, pt-BR.json")
+        raise FaultyWords(
+            f"{path}: {shown(path.stem)} is not a language; expected de.json, pt-BR.json"
+        )
     try:
         with path.open("rb") as file:
             body = file.read(MOST_BYTES + 1)
         found = json.loads(body, object_pairs_hook=_each_once) if len(body) <= MOST_BYTES else None
     except OSError as error:
-        raise FaultyWords(f"{path}: {error.strerror}; wanted: a file that can be read") from None
+        raise FaultyWords(f"{path}: {error.strerror}; expected a readable file") from None
     except (ValueError, RecursionError) as error:
-        raise FaultyWords(f"{path}: {error}; wanted: JSON in UTF-8") from None
+        raise FaultyWords(f"{path}: {error}; expected JSON in UTF-8") from None
     if not isinstance(found, dict):
         wanted = f"one JSON object of at most {MOST_BYTES} bytes"
-        raise FaultyWords(f"{path}: it is none; wanted: {wanted}")
+        raise FaultyWords(f"{path}: something else; expected {wanted}")
     faults = [f"{path}: {fault}" for key in found for fault in faults_of(key, found[key], english)]
     if faults:
         raise FaultyWords(*faults)
@@ -117,14 +121,14 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{shown(twice)} is there twice")
+        raise ValueError(f"{shown(twice)} appears twice")
     return found
 
 
 def faults_of(key: str, value: object, english: Words) -> list[str]:
     """Find what is wrong with what a language has for a key."""
     if key not in english:
-        return [f"{shown(key)} is no key; wanted: the keys of English"]
+        return [f"{shown(key)} is an unknown key; expected the keys of English"]
     wanted = _fields_of(english[key])
     if isinstance(value, str):
         return _faults_of_text(key, value, wanted, wanted)
@@ -136,22 +140,22 @@ def faults_of(key: str, value: object, english: Words) -> list[str]:
             for fault in _faults_of_text(f"{key}, {form}", value[form], least[form], wanted)
         ]
     forms = f", or one for each of {ONE} and {OTHER}" if COUNT in wanted else ""
-    return [f"{key} is {shown(value)}; wanted: a text{forms}"]
+    return [f"{key} is {shown(value)}; expected a text{forms}"]
 
 
 def _faults_of_text(
     key: str, text: object, least: frozenset[str], most: frozenset[str]
 ) -> list[str]:
     if not isinstance(text, str) or not text.strip():
-        return [f"{key} is {shown(text)}; wanted: a text"]
+        return [f"{key} is {shown(text)}; expected a text"]
     if any("\ud800" <= each <= "\udfff" for each in text):
-        return [f"{key} has half a character; wanted: a text"]
+        return [f"{key} has half a character; expected a text"]
     if not is_well_formed(text):
-        return [f"{key} has a brace of its own; wanted: a field such as {{count}}, or {{{{ or }}}}"]
+        return [f"{key} has a stray brace; expected a field such as {{count}}, or {{{{ or }}}}"]
     found = fields_in(text)
     if least <= found <= most:
         return []
-    return [f"{key} has {_listed(found)}; wanted: {_listed(most)}"]
+    return [f"{key} has {_listed(found)}; expected {_listed(most)}"]
 
 
 def _fields_of(text: Text) -> frozenset[str]:

@@ -291,7 +291,7 @@ def test_calls_that_are_not_enforced_let_nobody_through(guard: Guard, visitor: V
     expect(page.locator(".decision")).to_have_count(1)
     expect(page.locator("#unenforced")).to_be_hidden()
     guard.show(decisions=[told])
-    text = "Rules are not enforced in running calls. Nobody gets in because of this."
+    text = "Rules are not enforced in running calls. This alone lets nobody in."
     expect(page.locator("#unenforced")).to_contain_text(text)
     expect(page.locator("#unenforced")).to_contain_text(why.removeprefix("refused: "))
     expect(page.locator(".decision .kind").first).to_have_text(
@@ -374,7 +374,7 @@ def test_a_restart_is_seen_and_survived(guard: Guard, visitor: Visitor) -> None:
     guard.process.kill()
     link = page.locator("#link")
     expect(link).to_have_attribute("data-state", "lost")
-    expect(link).to_contain_text("Connection lost. This picture is")
+    expect(link).to_contain_text("Connection lost. Last update")
     expect(link).to_contain_text("Trying again.")
     expect(page.locator("#announcer")).to_have_text("The connection to the guard is lost.")
     page.wait_for_timeout(3000)
@@ -404,7 +404,7 @@ def test_a_guard_that_hangs_is_seen(guard: Guard, visitor: Visitor) -> None:
     expect(page.locator("#link")).to_have_text("Live")
     assert asked == []
     page.clock.run_for(20_000)
-    expect(page.locator("#link")).to_contain_text("Connection lost. This picture is 4")
+    expect(page.locator("#link")).to_contain_text("Connection lost. Last update 4")
     assert asked == [guard.url + "/status/events"]
     guard.process.go_on()
     page.clock.run_for(2_000)

@@ -26,8 +26,8 @@ def no_admin_token(stack: CheckedStack) -> None:
 
 
 BREAKS: list[tuple[Break, str, Level, str]] = [
-    (upstream_is_the_guard, "environment", F, "itself"),
-    (no_admin_token, "environment", F, "LOTUS_GUARD_SYNAPSE_TOKEN: not set"),
+    (upstream_is_the_guard, "settings", F, "itself"),
+    (no_admin_token, "settings", F, "LOTUS_GUARD_SYNAPSE_TOKEN: not set"),
 ]
 
 
@@ -41,7 +41,7 @@ async def test_all_is_well_where_it_is_and_nothing_is_left_behind(stack: Checked
     found = await stack.check()
     assert {name: f for name, f in found.items() if f.level is not Level.OK} == {}
     assert set(found) == {
-        "environment",
+        "settings",
         "operators-port-exposed",
         "secret-files",
         "state-file",

@@ -86,8 +86,8 @@ def echo(peer: str, forwarded: list[str], real: list[str], client: str = OURS) -
         (echo(INNER, [FAKE, OURS], [OUTER]), WARNING, "differ"),
         (echo(INNER, [OUTER], [OURS]), WARNING, "differ"),
         (echo(INNER, [FAKE, "unclear", OUTER], []), WARNING, "name nobody"),
-        (echo(INNER, [OUTER], []), WARNING, f"for {OUTER}, which is not one of this"),
-        (echo(INNER, [OUTER], [FAKE], "unclear behind x"), WARNING, f"for {OUTER}, which"),
+        (echo(INNER, [OUTER], []), WARNING, f"from {OUTER}, which is not one of this"),
+        (echo(INNER, [OUTER], [FAKE], "unclear behind x"), WARNING, f"from {OUTER}, which"),
         # Nobody is named.
         (echo(INNER, [FAKE], [FAKE], FAKE), WARNING, "can pass for any other"),
         ({**echo(INNER, [], [], INNER), "crowd": True}, WARNING, "all share one rate limit"),

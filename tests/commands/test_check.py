@@ -74,7 +74,7 @@ async def test_the_process_ends_with_2_where_there_is_a_fault(
     assert done.returncode == 2
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("fault")]
     assert line.startswith("fault    synapse-token")
-    assert "Change: set LOTUS_GUARD_SYNAPSE_TOKEN" in line
+    assert "Fix: set LOTUS_GUARD_SYNAPSE_TOKEN" in line
     assert "a-token-that-has-run-out" not in done.stdout
     assert "\x1b" not in done.stdout, "no colour where nobody looks"
 
@@ -83,8 +83,8 @@ def test_a_faulty_environment_is_a_list_of_faults(tmp_path: Path) -> None:
     done = run_check(tmp_path, LOTUS_GUARD_DEADLINE="\x1b[31msoon", LOTUS_GUARD_TYPO="x")
     assert done.returncode == 2
     *lines, last = done.stdout.splitlines()
-    assert all(line.startswith("fault    environment") for line in lines)
-    assert last == f"0 OK, {len(lines)} faults. Fix environment first."
+    assert all(line.startswith("fault    settings") for line in lines)
+    assert last == f"0 OK, {len(lines)} faults. Fix settings first."
     for name in ("LOTUS_GUARD_DEADLINE", "LOTUS_GUARD_TYPO", "LIVEKIT_KEY", "LIVEKIT_URL"):
         assert any(f" {name}: " in line for line in lines)
     assert "\x1b" not in done.stdout
@@ -204,7 +204,7 @@ def test_a_public_url_that_is_none_gets_a_sentence(url: str, words: str) -> None
     text = " ".join(done.output.replace("\u2502", " ").split())
     assert "--public-url" in text
     assert words in text
-    assert "wanted: https://host/prefix" in text
+    assert "expected https://host/prefix" in text
 
 
 @pytest.mark.parametrize("url", ["https://x", "http://[::1]:8070/y", "https://a_b.example.org./x/"])
@@ -244,7 +244,7 @@ def test_without_a_token_there_is_a_report_all_the_same(
     assert found["user"]["level"] == "warning"
     assert words in found["user"]["seen"]
     assert "$CHECK_USER_TOKEN" in found["user"]["wanted"]
-    assert "environment" in found
+    assert "settings" in found
 
 
 def test_a_file_that_breaks_a_look_does_not_end_the_report(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_file_that_breaks_a_look_does_not_end_the_report(tmp_path: Path) -> No
 def test_a_terminal_of_few_letters_gets_a_report(tmp_path: Path) -> None:
     env = {**GOOD, "PYTHONIOENCODING": "ascii", "LIVEKIT_KEY_FROM_FILE": "d\u00e9"}
     done = run_check(tmp_path, "--offline", **env)
-    assert "fault    environment" in done.stdout
+    assert "fault    settings" in done.stdout
     assert done.stderr == ""
 
 

@@ -12,7 +12,7 @@ from lotus_guard.commands import check_report
 from lotus_guard.commands.check_report import print_report, summary_of
 
 CHECKS = Path(check_report.__file__).parents[1] / "check"
-LEFT_OUT = [note(name, f"{NOT_CHECKED[0]}no --public-url was given") for name in ("a", "b")]
+LEFT_OUT = [note(name, f"{NOT_CHECKED}no --public-url was given") for name in ("a", "b")]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_last_line_sums_up_and_says_what_comes_first(
 def test_what_was_not_checked_comes_once_for_each_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = note("c", f"{NOT_CHECKED[1]}an older guard runs", "restart the guard")
+    other = note("c", f"{NOT_CHECKED}an older guard is running", "restart the guard")
     print_report(
         Console(file=io.StringIO()),
         [LEFT_OUT[0], ok("x", "fine"), other, LEFT_OUT[1], note("n", "none")],
@@ -47,7 +47,7 @@ def test_what_was_not_checked_comes_once_for_each_reason(
         "note     n                      none",
         "Not checked:",
         "  a, b: no --public-url was given",
-        "  c: an older guard runs. Change: restart the guard",
+        "  c: an older guard is running. Fix: restart the guard",
         "1 OK, 3 not checked. Nothing to fix.",
     ]
 
@@ -74,5 +74,5 @@ def test_nothing_is_broken_within_words(width: int) -> None:
     print_report(console, [finding, *LEFT_OUT])
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    wanted = f"{finding.seen}. Change: {finding.wanted}".split()
+    wanted = f"{finding.seen}. Fix: {finding.wanted}".split()
     assert " ".join(out.getvalue().split()).count(" ".join(wanted)) == 1

@@ -77,14 +77,14 @@ def test_where_the_guard_is_asked(listen: str, address: str) -> None:
 @pytest.mark.parametrize("listen", ["unix:/run/x", ""])
 def test_a_guard_that_cannot_be_asked_there(listen: str) -> None:
     with within({"LOTUS_GUARD_ADMIN_LISTEN": listen}):
-        with pytest.raises(Failed, match="wanted: --guard URL"):
+        with pytest.raises(Failed, match="Fix: use --guard URL"):
             guard_address("")
         assert guard_address("http://other:1") == "http://other:1"
 
 
 def test_a_name_that_is_not_the_guards_own_is_said() -> None:
     check_own_host(200, "http://guard.example.org")
-    with pytest.raises(Failed, match=r"http://guard\.example\.org; .* LOTUS_GUARD_ADMIN_HOSTS"):
+    with pytest.raises(Failed, match=r"http://guard\.example\.org\. .* LOTUS_GUARD_ADMIN_HOSTS"):
         check_own_host(421, "http://guard.example.org")
 
 

@@ -105,7 +105,7 @@ async def test_a_room_is_known_by_its_alias_too(world: World) -> None:
     _, err, code = await run(world, "explain", "#two:sandbox", **where)
     assert code == 2
     assert "an alias is looked up at the homeserver" in err
-    assert "wanted: --homeserver URL, or the room's ID" in err
+    assert "expected --homeserver URL, or the room's ID" in err
     address = ("--homeserver", world.sandbox.addresses.synapse)
     out, _, code = await run(world, "explain", "#two:sandbox", *address, **where)
     assert (code, f"room    {TWO}" in out) == (0, True)
@@ -149,7 +149,7 @@ async def test_hashed_users_are_found_in_the_file_too(world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "more", "wanted"),
     [
-        (("carol",), {}, "wanted: a reference of eight letters and digits"),
+        (("carol",), {}, "expected a reference of eight letters and digits"),
         (("@carol",), {}, "'@carol' cannot be looked up"),
         (("\x1b[31m",), {}, "cannot be looked up"),
         (("@c:s", "room"), {}, "a room ID such as"),

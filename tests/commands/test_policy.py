@@ -108,11 +108,11 @@ LIMITED = ("set", ROOM, "--max-users", "1")
 @pytest.mark.parametrize(
     ("arguments", "more", "wanted"),
     [
-        (("set", ROOM), {}, "nothing to set; wanted: --max-users N"),
+        (("set", ROOM), {}, "nothing to set; expected --max-users N"),
         (("set", ROOM, "--max-users", "0"), {}, "--max-users"),
         (("set", ROOM, "--max-users", "five"), {}, "--max-users"),
         (("set", ROOM, "--max-users", str(2**53)), {}, "--max-users"),
-        ((*LIMITED, "--no-limit"), {}, "wanted: one of them"),
+        ((*LIMITED, "--no-limit"), {}, "expected one of them"),
         ((*LIMITED, "--homeserver", "matrix.example.org"), {}, "--homeserver"),
         ((*LIMITED, "--homeserver", "http://u:p@x"), {}, "--homeserver"),
         ((*LIMITED, "--homeserver", "https://caf\u00e9.example"), {}, "--homeserver"),
@@ -121,7 +121,7 @@ LIMITED = ("set", ROOM, "--max-users", "1")
         (LIMITED, {"POLICY_USER_TOKEN": "caf\u00e9"}, "has characters that no token has"),
         (LIMITED, {"POLICY_USER_TOKEN": "two words"}, "has characters that no token has"),
         (("show", ROOM), {"LIVEKIT_SECRET": ""}, "LIVEKIT_SECRET: not set"),
-        (("show", "kitchen"), {}, "'kitchen' is not a room; wanted: a room ID such as"),
+        (("show", "kitchen"), {}, "'kitchen' is not a room; expected a room ID such as"),
         (("clear", ROOM), {}, "nothing was changed; --yes skips the question"),
     ],
 )

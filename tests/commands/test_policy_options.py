@@ -56,12 +56,12 @@ def test_a_number_that_no_event_could_hold_or_that_limits_nothing_is_refused(num
 
 def test_a_number_and_none_at_once_make_no_sense() -> None:
     told = wishes_of("--max-users", "5", "--no-limit")
-    assert "--max-users and --no-limit contradict each other; wanted: one of them" in told
+    assert "--max-users and --no-limit contradict each other; expected one of them" in told
 
 
 def test_where_nothing_is_named_all_that_could_be_is() -> None:
     told = " ".join(wishes_of(rules=(Limit(), Media(), QuietHours())).split())
-    assert "nothing to set; wanted: --max-users N, --no-limit, --limit-bypass, " in told
+    assert "nothing to set; expected --max-users N, --no-limit, --limit-bypass, " in told
     assert "--no-screenshare, --media-bypass, " in told
     assert "--quiet or --no-quiet" in told
 

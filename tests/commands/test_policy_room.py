@@ -115,7 +115,7 @@ async def test_rooms_that_there_are_not(kitchen: Kitchen) -> None:
         (f"!{HOSTILE}", Failed, "is not a room"),
         (HOSTILE_ROOM, RefusedByHomeserver, r"the room !x\u202e[bold red]"),
         (f"#{HOSTILE}:s", RefusedByHomeserver, r"no room has the alias #x\x1b"),
-        ("kitchen", Failed, "'kitchen' is not a room; wanted: a room ID such as"),
+        ("kitchen", Failed, "'kitchen' is not a room; expected a room ID such as"),
         ("#kitchen", Failed, "is not a room"),
         ("!", Failed, "is not a room"),
         ("", Failed, "is not a room"),
@@ -131,7 +131,7 @@ async def test_a_wrong_token_is_not_repeated(kitchen: Kitchen) -> None:
     wrong = "wrong-token-0123456789"
     said = await kitchen.fails(
         f"{LIMIT_EVENT} was not set: Synapse rejects the user's access token "
-        "(401 M_UNKNOWN_TOKEN: Invalid access token passed.); wanted: a valid access token",
+        "(401 M_UNKNOWN_TOKEN: Invalid access token passed.); expected a valid access token",
         kitchen.sides(wrong),
         RefusedByHomeserver,
     )
@@ -140,7 +140,7 @@ async def test_a_wrong_token_is_not_repeated(kitchen: Kitchen) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_who_is_not_in_the_room_is_told_so(kitchen: Kitchen) -> None:
-    wanted = "@stranger:sandbox is not in the room; wanted: let them join it"
+    wanted = "@stranger:sandbox is not in the room. Fix: let them join"
     await kitchen.fails(wanted, kitchen.sides(STRANGER), RefusedByHomeserver)
     kitchen.states.set_state(ROOM, "m.room.member", {"membership": "leave"}, "@plain:sandbox")
     wanted = "@plain:sandbox is not in the room"
@@ -149,7 +149,7 @@ async def test_who_is_not_in_the_room_is_told_so(kitchen: Kitchen) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_who_has_no_power_is_told_how_much_it_takes(kitchen: Kitchen) -> None:
-    wanted = "this needs power level 50 in the room, and @plain:sandbox has 0; wanted: a token of"
+    wanted = "this needs power level 50 in the room, and @plain:sandbox has 0. Fix: use a token of"
     await kitchen.fails(wanted, kitchen.sides(PLAIN), RefusedByHomeserver)
     levels = {"events": {LIMIT_EVENT: 75}, "users": {"@mod:sandbox": 50}}
     kitchen.states.set_state(ROOM, "m.room.power_levels", levels)
@@ -170,7 +170,10 @@ async def test_what_was_set_before_the_refusal_is_told(kitchen: Kitchen) -> None
 async def test_a_wrong_admin_token_is_the_environments_fault(kitchen: Kitchen) -> None:
     for token, wanted in (
         ("no-such-token-0123", "401 M_UNKNOWN_TOKEN: Invalid access token passed. to LOTUS_GUARD"),
-        (PLAIN, "403 M_FORBIDDEN: You are not a server admin to LOTUS_GUARD_SYNAPSE_TOKEN; wanted"),
+        (
+            PLAIN,
+            "403 M_FORBIDDEN: You are not a server admin to LOTUS_GUARD_SYNAPSE_TOKEN; expected",
+        ),
     ):
         sides = kitchen.sides()
         await kitchen.fails(wanted, evolve(sides, admin=_with_token(sides.admin, token)), Failed)
@@ -192,7 +195,7 @@ async def test_later_is_waited_for_within_bounds(kitchen: Kitchen) -> None:
     assert kitchen.content(LIMIT_EVENT) == {"max_users": 3}
     kitchen.states.waits = [90_000]
     kitchen.has(LIMIT_EVENT, {})
-    wanted = "Synapse asks us to slow down (429); wanted: try again in 90 s"
+    wanted = "Synapse asks us to slow down (429); try again in 90 s"
     await kitchen.fails(wanted, sides, RefusedByHomeserver)
     assert len(waits) == 3
 
@@ -202,7 +205,7 @@ async def test_waiting_ends_when_the_patience_does(kitchen: Kitchen) -> None:
     waits: list[float] = []
     kitchen.states.waits = [1] * 9
     sides = kitchen.sides(on_wait=waits.append, patience=1.1)
-    await kitchen.fails("try again in a while", sides, RefusedByHomeserver)
+    await kitchen.fails("try again later", sides, RefusedByHomeserver)
     assert waits == [0.5, 0.5]
 
 
@@ -244,12 +247,12 @@ async def test_synapse_that_does_not_answer(kitchen: Kitchen) -> None:
     sides = kitchen.sides()
     sides.user.url = "http://127.0.0.1:1"
     await kitchen.fails(f"{LIMIT_EVENT} was not set: no answer from", sides, Failed)
-    await kitchen.fails("connection refused; wanted: Synapse's address", sides, Failed, ALIAS)
+    await kitchen.fails("connection refused; expected Synapse's address", sides, Failed, ALIAS)
     url = f"http://127.0.0.1:{kitchen.world._listen(0, Site(Answers(200, None)))}"
     sides.user.url, sides.user.seconds = url, 0.2
     await kitchen.fails("may or may not have been set: no answer from", sides, Failed)
     sides.admin.url = "http://127.0.0.1:1"
-    await kitchen.fails("connection refused; wanted: Synapse's address", sides, Failed)
+    await kitchen.fails("connection refused; expected Synapse's address", sides, Failed)
 
 
 @pytest_twisted.ensureDeferred
@@ -285,7 +288,7 @@ async def test_an_alias_of_no_room(kitchen: Kitchen, room: object) -> None:
     body = json.dumps({"room_id": room}).encode()
     sides = kitchen.sides()
     sides.user.url = kitchen.world.serve(http_answer(body))
-    await kitchen.fails("not as Synapse does: 200; wanted", sides, Failed, ALIAS)
+    await kitchen.fails("not as Synapse does: 200; expected", sides, Failed, ALIAS)
 
 
 @pytest_twisted.ensureDeferred

@@ -109,7 +109,7 @@ async def test_what_it_cannot_do_it_says_and_exits_with_2(world: World) -> None:
         (
             (),
             {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"},
-            "connection refused. Wanted: a running guard",
+            "connection refused. Fix: start the guard",
         ),
         ((), {"LOTUS_GUARD_ADMIN_LISTEN": f"tcp:{synapse}"}, "answered 404, but not as a guard"),
         (("--watch",), {"LOTUS_GUARD_ADMIN_LISTEN": "tcp:1"}, "no guard: no answer from"),

@@ -74,7 +74,7 @@ def test_the_option_comes_before_the_command(file: Path, tmp_path: Path) -> None
     assert line.split()[1:] == ["2", str(file)]
     gone = CliRunner().invoke(main, ["--env-file", str(tmp_path / "gone"), "config"])
     assert gone.exit_code == 2
-    assert "No such file or directory; wanted: a readable file" in gone.stderr
+    assert "No such file or directory; expected a readable settings file" in gone.stderr
 
 
 def test_a_line_that_systemd_ignores_is_named_where_a_setting_is_missing(tmp_path: Path) -> None:

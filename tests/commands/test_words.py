@@ -47,6 +47,6 @@ def test_a_faulty_file_ends_the_command_with_what_is_wanted(tmp_path: Path) -> N
     assert done.exit_code == 2
     assert done.output == (
         "lotus-guard: these translations cannot be used:\n"
-        f"  {tmp_path}/pl.json: 'hello' is no key; wanted: the keys of English\n"
-        f"  {tmp_path}/pl.json: not_a_member has {{who}}; wanted: no fields\n"
+        f"  {tmp_path}/pl.json: 'hello' is an unknown key; expected the keys of English\n"
+        f"  {tmp_path}/pl.json: not_a_member has {{who}}; expected no fields\n"
     )

@@ -235,7 +235,7 @@ def route() -> list[dict[str, str]]:
 
 def check() -> int:
     if BEHAVIOUR == "configuration" or not os.environ.get("LIVEKIT_SECRET"):
-        print("fault    environment            LOTUS_GUARD_NEW: not set")
+        print("fault    settings               LOTUS_GUARD_NEW: not set")
         return 2
     report: dict[str, Any] = {"level": "ok", "findings": route()}
     if "--json" in sys.argv:

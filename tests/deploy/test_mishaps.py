@@ -211,7 +211,7 @@ def test_another_users_directory_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_only_root_works_on_a_host() -> None:
-    with pytest.raises(Trouble, match="wanted: sudo"):
+    with pytest.raises(Trouble, match="Fix: use sudo"):
         demand_root(Host(), 1000)
     demand_root(Host(Path("/scratch")), 1000)
     demand_root(Host(), 0)

@@ -92,6 +92,6 @@ def test_transactions_are_counted_and_one_that_is_passed_over_is_logged(logged: 
     assert metered.value("transactions_total", outcome="too_long") == 2
     told = [formatEvent(event) for event in logged]
     assert [
-        text for text in told if "Skipped a transaction of the homeserver: too long." in text
+        text for text in told if "Skipped a transaction from the homeserver: too long." in text
     ] == told
     assert len(told) == 1

@@ -67,9 +67,9 @@ def test_a_level_that_everybody_has_is_doubted() -> None:
 
 
 def test_it_is_put_in_words() -> None:
-    assert str(Bypass(True)) == "whoever may set this rule"
-    assert str(Bypass(level=40)) == "power level 40 and above"
-    assert str(Bypass(True, 40)) == "whoever may set this rule, and power level 40 and above"
+    assert str(Bypass(True)) == "people who can set this rule"
+    assert str(Bypass(level=40)) == "people with power level 40 or more"
+    assert str(Bypass(True, 40)) == "people who can set this rule, or have power level 40 or more"
 
 
 def test_words_are_marked_where_some_are_exempt() -> None:

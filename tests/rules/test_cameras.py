@@ -124,7 +124,7 @@ def test_it_shares_the_event_of_camera_and_screen_and_its_options_are_its_own() 
         (CamerasPolicy(1), ("At most 1 camera may be on at once.",), ("at most 1 camera",)),
         (
             CamerasPolicy(4, Bypass(True)),
-            ("At most 4 cameras may be on at once.", "Not counted: whoever may set this rule."),
+            ("At most 4 cameras may be on at once.", "Not counted: people who can set this rule."),
             ("at most 4 cameras (some exempt)",),
         ),
     ],

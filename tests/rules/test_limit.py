@@ -226,19 +226,19 @@ def test_it_is_shown_in_words() -> None:
 def test_exceptions_and_who_may_start_are_shown_in_words() -> None:
     shown = LIMIT.show(LimitPolicy(5, Bypass(True, 40), 50))
     assert shown.sentences[1:] == (
-        "Exempt from the limit: whoever may set this rule, and power level 40 and above.",
-        "Only power level 50 and above may start a call.",
+        "Exempt from the limit: people who can set this rule, or have power level 40 or more.",
+        "Only people with power level 50 or more may start a call.",
     )
-    assert shown.words == ("at most 5 people (some exempt)", "power level 50 starts calls")
-    assert shown.brief == ("at most 5 (some exempt)", "level 50 starts")
+    assert shown.words == ("at most 5 people (some exempt)", "power level 50 to start a call")
+    assert shown.brief == ("at most 5 (some exempt)", "level 50 to start")
     assert shown.fields["limit_bypass_level"] == 40
 
 
 def test_an_exception_from_no_limit_is_said_to_be_one() -> None:
     shown = LIMIT.show(LimitPolicy(None, Bypass(True), 50))
-    exempt = "Exempt from the limit: whoever may set this rule, but there is none."
+    exempt = "Exempt from the limit (none is set): people who can set this rule."
     assert shown.sentences[1] == exempt
-    assert shown.words == ("power level 50 starts calls",)
+    assert shown.words == ("power level 50 to start a call",)
 
 
 @pytest.mark.parametrize(

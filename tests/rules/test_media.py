@@ -67,13 +67,13 @@ def test_who_is_exempt_keeps_camera_and_screen() -> None:
     for who, power in ((MODERATOR, None), (ALICE, POWER)):
         assert MEDIA.judge(policy, who, Facts(power=power)) == Forbid(CAMERA)
     shown = MEDIA.show(policy)
-    assert shown.sentences[-1] == "Exempt from this: whoever may set this rule."
+    assert shown.sentences[-1] == "Exempt from this: people who can set this rule."
     assert shown.words == shown.brief == ("no camera (some exempt)",)
 
 
 def test_an_exception_from_nothing_is_said_to_be_one() -> None:
     shown = MEDIA.show(MEDIA.read({"bypass_level": 1}).policy)
-    exempt = "Exempt from this: power level 1 and above, but neither is restricted."
+    exempt = "Exempt from this (nothing is restricted): people with power level 1 or more."
     assert shown.sentences[-1] == exempt
     assert shown.words == ()
 

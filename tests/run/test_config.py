@@ -42,7 +42,7 @@ BAD: dict[str, tuple[str, str]] = {
     "LOTUS_GUARD_SEAT_GRACE": ("inf", "seconds from"),
     "LOTUS_GUARD_TOKEN_LIFE": ("", "seconds from"),
     "LOTUS_GUARD_RECONCILE_INTERVAL": ("0", "seconds from"),
-    "LOTUS_GUARD_POLICY_RATE": ("0", "look-ups a second"),
+    "LOTUS_GUARD_POLICY_RATE": ("0", "look-ups per second"),
     "LOTUS_GUARD_POLICY_POLL": ("x", "seconds from"),
     "LOTUS_GUARD_LIVE_LIMIT": ("yes", "on or off"),
     "LOTUS_GUARD_WORDS": ("/no/such/directory", "a directory"),

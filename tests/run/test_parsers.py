@@ -104,6 +104,6 @@ def test_an_operators_words_are_read_and_faults_name_the_file(tmp_path: Path) ->
     with pytest.raises(Unusable) as raised:
         catalogues(name, str(tmp_path))
     assert list(raised.value.faults) == [
-        f"{name}: {tmp_path}/pl.json: 'a' is no key; wanted: the keys of English",
-        f"{name}: {tmp_path}/pl.json: not_a_member is 1; wanted: a text",
+        f"{name}: {tmp_path}/pl.json: 'a' is an unknown key; expected the keys of English",
+        f"{name}: {tmp_path}/pl.json: not_a_member is 1; expected a text",
     ]

@@ -39,7 +39,7 @@ def test_the_log_begins_with_the_version(logged: list[Any]) -> None:
     GuardService("text", "info").setServiceParent(service)
     service.privilegedStartService()
     service.stopService()
-    assert [formatEvent(event) for event in logged] == [f"lotus-guard {VERSION} starts"]
+    assert [formatEvent(event) for event in logged] == [f"lotus-guard {VERSION} is starting"]
 
 
 class Taken(Service):

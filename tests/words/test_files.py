@@ -137,26 +137,26 @@ def test_other_files_beside_them_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        ({"not_member": "x"}, "'not_member' is no key; wanted: the keys of English"),
-        ({"not_a_member": 5}, "not_a_member is 5; wanted: a text"),
-        ({"not_a_member": " "}, "not_a_member is ' '; wanted: a text"),
-        ({"not_a_member": {"one": "x", "other": "y"}}, "wanted: a text"),
-        ({"not_a_member": "{who}"}, "not_a_member has {who}; wanted: no fields"),
-        ({"reference": "{sentence}"}, "reference has {sentence}; wanted: {decision}, {sentence}"),
+        ({"not_member": "x"}, "'not_member' is an unknown key; expected the keys of English"),
+        ({"not_a_member": 5}, "not_a_member is 5; expected a text"),
+        ({"not_a_member": " "}, "not_a_member is ' '; expected a text"),
+        ({"not_a_member": {"one": "x", "other": "y"}}, "expected a text"),
+        ({"not_a_member": "{who}"}, "not_a_member has {who}; expected no fields"),
+        ({"reference": "{sentence}"}, "reference has {sentence}; expected {decision}, {sentence}"),
         (
             {"reference": "{sentence} {decision"},
-            "reference has a brace of its own; wanted: a field",
+            "reference has a stray brace; expected a field",
         ),
-        ({"call_full_people": {"other": "{count}"}}, "wanted: a text, or one for each of one and"),
+        ({"call_full_people": {"other": "{count}"}}, "expected a text, or one for each of one and"),
         ({"call_full_people": {"one": "1", "other": "many"}}, "call_full_people, other has no"),
         ({"call_full_people": {"one": None, "other": "{count}"}}, "call_full_people, one is None"),
-        ('{"not_a_member": "x\\ud800"}', "not_a_member has half a character; wanted: a text"),
-        ([], "it is none; wanted: one JSON object of at most"),
-        ("{", "wanted: JSON in UTF-8"),
+        ('{"not_a_member": "x\\ud800"}', "not_a_member has half a character; expected a text"),
+        ([], "something else; expected one JSON object of at most"),
+        ("{", "expected JSON in UTF-8"),
         ('{"reference": "x"\n "y"}', "line 2 column 2"),
-        ("[" * 100_000, "wanted: JSON in UTF-8"),
-        ('{"a": 1, "b": 2, "a": 3}', "'a' is there twice"),
-        ("{" + " " * MOST_BYTES + "}", "it is none; wanted: one JSON object of at most"),
+        ("[" * 100_000, "expected JSON in UTF-8"),
+        ('{"a": 1, "b": 2, "a": 3}', "'a' appears twice"),
+        ("{" + " " * MOST_BYTES + "}", "something else; expected one JSON object of at most"),
     ],
 )
 def test_a_fault_names_the_file_the_key_and_what_is_wanted(
@@ -179,24 +179,24 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_text_are_a_fault(tmp_path: Path) -> None:
     (tmp_path / "pl.json").write_bytes(b'{"not_a_member": "\xff"}')
-    with pytest.raises(FaultyWords, match="wanted: JSON in UTF-8"):
+    with pytest.raises(FaultyWords, match="expected JSON in UTF-8"):
         words_of(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["polski.words.json", "pl_PL.json", "p.json", "..json"])
 def test_a_file_that_is_named_after_no_language_is_a_fault(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FaultyWords, match=r"is no language; wanted: de\.json"):
+    with pytest.raises(FaultyWords, match=r"is not a language; expected de\.json"):
         words_of(write(tmp_path, name, {}))
 
 
 def test_a_directory_without_words_is_a_fault(tmp_path: Path) -> None:
-    with pytest.raises(FaultyWords, match=r"no file of words; wanted: <language>\.json"):
+    with pytest.raises(FaultyWords, match=r"it has no translation; expected <language>\.json"):
         words_of(tmp_path)
-    with pytest.raises(FaultyWords, match="wanted: a directory"):
+    with pytest.raises(FaultyWords, match="expected a directory"):
         words_of(tmp_path / "not there")
 
 
 def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "pl.json").mkdir()
-    with pytest.raises(FaultyWords, match="wanted: a file that can be read"):
+    with pytest.raises(FaultyWords, match="expected a readable file"):
         words_of(tmp_path)

@@ -16,9 +16,9 @@ RULES = ("rules/", "enforce/introduction.py")
 LEVELS = {
     "critical": "The guard cannot go on.",
     "error": "Something is broken and needs attention.",
-    "warn": "Something is wrong, or soon may be; calls continue.",
+    "warn": "Something is wrong, or may soon be; calls continue.",
     "info": "Normal operation.",
-    "debug": "Written only where the log level is lowered.",
+    "debug": "Written only with `LOTUS_GUARD_LOG_LEVEL=debug`.",
 }
 
 

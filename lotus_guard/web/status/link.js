@@ -76,7 +76,7 @@ export class Link {
     const isLive = this.isTold && !trouble && seconds() - heard <= SILENT_SECONDS;
     let text = "Live";
     if (!isLive) {
-      const age = heard === null ? "" : ` This picture is ${lasting(seconds() - heard)} old.`;
+      const age = heard === null ? "" : ` Last update ${lasting(seconds() - heard)} ago.`;
       text = `${trouble || refusal || (heard === null ? "Connecting." : "Connection lost.")}${age}`;
       if (!trouble && heard !== null) text += " Trying again.";
     }

@@ -115,7 +115,7 @@ function showUnenforced() {
   const last = decisions.newest("unenforced");
   const isLasting = Boolean(last) && now() - last.at < UNENFORCED_SECONDS;
   if (isLasting) {
-    const text = "Rules are not enforced in running calls. Nobody gets in because of this.";
+    const text = "Rules are not enforced in running calls. This alone lets nobody in.";
     const latest = `Latest: ${last.rule}, ${moment(last.at)}: ${plainly(last.why)}.`;
     write(node("unenforced"), `${text} ${latest}`);
   }

@@ -127,7 +127,7 @@ function policyWords(room) {
 }
 
 function strangerWords(room) {
-  return `${room.strangers} not known as ${room.strangers === 1 ? "a member" : "members"}`;
+  return `${room.strangers} not known to be ${room.strangers === 1 ? "a member" : "members"}`;
 }
 
 function peopleWords(room) {

@@ -157,7 +157,7 @@ class Stream:
                 self._last_said = now
             self._tell(b"".join(map(_written, events)))
         except Exception:
-            _log.failure("The status page could not be kept up to date")
+            _log.failure("Could not update the status page")
 
     def _look(self) -> list[Event]:
         """Take a picture and give what is new in it."""
@@ -168,7 +168,7 @@ class Stream:
             self._in_trouble = True
             if was_in_trouble:
                 return []
-            _log.failure("The status page: the guard could not be described")
+            _log.failure("Could not describe the guard for the status page")
             return [TROUBLE]
         self._in_trouble = False
         news = list(changes(before, self._picture)) if before else []

@@ -142,7 +142,6 @@ def _broken(name: str, failure: Exception) -> Finding:
 def _of_environment(line: str) -> Finding:
     seen, _, wanted = line.partition(EXPECTED)
     name = line.partition(":")[0]
-    if not wanted:
-        return fault(SETTINGS, seen, f"correct the name {name}")
-    is_name = wanted.startswith(name)  # LIVEKIT_KEY or LIVEKIT_KEY_FROM_FILE
-    return fault(SETTINGS, seen, f"set {wanted}" if is_name else f"{name} expects {wanted}")
+    return fault(
+        SETTINGS, seen, f"{name} expects {wanted}" if wanted else f"correct the name {name}"
+    )

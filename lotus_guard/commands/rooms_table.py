@@ -100,7 +100,7 @@ def listed(console: Console, found: Sequence[Room]) -> RenderableType:
 
     Whatever strangers wrote is escaped, and never markup.
     """
-    rows = [_cells(each) for each in found]
+    rows = [_cells(each, between=",\n") for each in found]
     widths = widths_of([HEADER, *[[cell.plain for cell in row] for row in rows]], console.width)
     if widths is None:
         return Group(*chain.from_iterable(_block(each, console.width) for each in found))
@@ -116,8 +116,8 @@ def listed(console: Console, found: Sequence[Room]) -> RenderableType:
 def widths_of(rows: Sequence[Sequence[str]], width: int) -> list[int] | None:
     """How wide each column of a table is to be; None where a word would be broken."""
     columns = list(zip(*rows, strict=True))
-    least = [max(cell_len(w) for cell in each for w in cell.split() or [""]) for each in columns]
-    whole = [max(map(cell_len, each)) for each in columns]
+    least = [max(cell_len(w) for cell in each for w in _words(cell)) for each in columns]
+    whole = [max(cell_len(x) for cell in each for x in cell.split("\n")) for each in columns]
     left = width - (3 * len(columns) + 1) - sum(least)  # two blanks and a line for each column
     if left < 0:
         return None
@@ -126,9 +126,14 @@ def widths_of(rows: Sequence[Sequence[str]], width: int) -> list[int] | None:
     return [few + int(more * share) for few, more in zip(least, wanted, strict=True)]
 
 
-def _cells(room: Room) -> list[Text]:
-    people = Text(str(room.people))
-    return [_called(room), people, _seats(room), _policy(room), _done(room), _who(room)]
+def _words(cell: str) -> list[str]:
+    """What stays on one line: each word, with the number in front of it."""
+    return re.findall(r"\d+ \S+|\S+", cell) or [""]
+
+
+def _cells(room: Room, between: str = ", ") -> list[Text]:
+    people, done = Text(str(room.people)), _done(room, between)
+    return [_called(room), people, _seats(room), _policy(room), done, _who(room)]
 
 
 def _block(room: Room, width: int) -> list[Text]:
@@ -180,11 +185,11 @@ def _policy(room: Room) -> Text:
     return Text(", ".join(printable(words, 60) for words in room.policy) or "-")
 
 
-def _done(room: Room) -> Text:
+def _done(room: Room, between: str) -> Text:
     parts = [
         Text(f"{room.counts[n]} {word}", style) for n, word, style in _COUNTS if room.counts[n]
     ]
-    return Text(", ").join(parts) if parts else Text("-")
+    return Text(between).join(parts) if parts else Text("-")
 
 
 def _who(room: Room) -> Text:

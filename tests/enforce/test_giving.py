@@ -148,7 +148,7 @@ def test_a_token_goes_out_whatever_becomes_of_the_claim(arm: Arm, logged: list[A
     arm.giving.issued(token(), Pass())
     broken: Any = None
     arm.giving.issued(broken, Pass())
-    assert any("Could not keep" in str(each.get("log_format")) for each in logged)
+    assert any("Could not record" in str(each.get("log_format")) for each in logged)
 
 
 def test_what_is_seen_is_followed_and_given_back(arm: Arm) -> None:
@@ -218,7 +218,7 @@ def test_a_mistake_of_ours_keeps_nothing_from_being_taken(arm: Arm, logged: list
     assert arm.done[0][:2] == (ALICE.identity, SOUND)
     said = " ".join(str(each.get("log_format")) for each in logged)
     assert "Could not find out" in said
-    assert "Could not keep" in said
+    assert "Could not record" in said
 
 
 @pytest.mark.parametrize(

@@ -351,7 +351,7 @@ def test_a_value_that_means_nothing_is_named(visit: Visit, room: Room) -> None:
     page.get_by_role("switch", name="Limit the number of people").click()
     saved(page)
     assert room.state(LIMIT) == {"max_users": 5, "bypass": "yes"}
-    expect(page.locator("#limit-typo")).to_contain_text("here: bypass.")
+    expect(page.locator("#limit-typo")).to_contain_text("invalid value: bypass.")
 
 
 def test_a_level_that_everybody_has_is_not_saved(visit: Visit, town: Town) -> None:

@@ -341,7 +341,7 @@ def test_a_removal_that_lk_jwt_service_does_not_follow_is_refused(host: Host) ->
         host.put_in_place(free_port(), behind)
         host.calls()
         said = host.dpkg("--remove", check=False)
-    assert "The guard goes back before it" in said
+    assert "The guard is put back in front of it" in said
     assert host.path(DROP_IN).exists()
     assert [call for call in host.calls() if "-deploy." not in call] == [
         *TAKEN_OUT[:5],

@@ -286,7 +286,7 @@ def test_upstream_away_and_back(stack: Stack) -> None:
 
 def test_no_secret_and_no_token_is_in_the_log(stack: Stack) -> None:
     text = stack.guard.process.text()
-    assert "lotus_guard listens" in text
+    assert "lotus-guard is ready on" in text
     for secret in (SECRET, stack.synapse.admin.access_token, "eyJhbGciOi", "openid_token"):
         assert secret not in text
     for openid in stack._openid.values():

@@ -145,7 +145,7 @@ def test_rules_are_set_as_a_widget_with_the_users_own_power(
     page.evaluate("a => openWidget(...a)", [f"{stack.guard.url}/panel/", who])
     widget = page.frame_locator("#widget")
     expect(widget.locator("#call-count")).to_have_text("Nobody is in the call.", timeout=15_000)
-    widget.get_by_role("button", name="One person more").click()
+    widget.get_by_role("button", name="One more person").click()
     widget.get_by_role("switch", name="Cameras", exact=True).click()
     widget.locator("#save").click()
     expect(widget.locator("#status")).to_contain_text("Saved.")
@@ -154,7 +154,7 @@ def test_rules_are_set_as_a_widget_with_the_users_own_power(
     assert limit["sender"] == moderator.user_id
     assert state(stack, room, QUALITY) == {"allow_camera": False}
     promote(stack, room, moderator, 0)
-    widget.get_by_role("button", name="One person more").click()
+    widget.get_by_role("button", name="One more person").click()
     widget.locator("#save").click()
     expect(widget.locator("#trouble")).to_contain_text("does not allow this")
     assert state(stack, room, LIMIT)["max_users"] == 4

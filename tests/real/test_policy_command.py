@@ -90,7 +90,7 @@ def test_too_many_requests_are_waited_for(stack: Stack) -> None:
     stack.synapse.slow_down(user, 1)
     options = ("--max-users", "5", "--no-camera")
     code, _, err = lotus_guard(stack, "policy", "set", room, *options, user=user)
-    assert (code, "takes no more for now; waiting" in err) == (0, True)
+    assert (code, "asks us to slow down; waiting" in err) == (0, True)
     assert content(stack, user, room, QUALITY) == {"allow_camera": False}
 
 

@@ -34,7 +34,7 @@ Rows = dict[str, tuple[str, str]]
 
 GROUPS: dict[str, Rows] = {
     "Ports": {
-        "LOTUS_GUARD_LISTEN": ("endpoint", "Your reverse proxy points here."),
+        "LOTUS_GUARD_LISTEN": ("endpoint", ""),
         "LOTUS_GUARD_ADMIN_LISTEN": (
             "endpoint",
             "It also takes the Synapse module's pushes ([Operating the guard](operating.md)).",

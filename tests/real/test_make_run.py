@@ -83,15 +83,23 @@ def test_it_listens_where_it_was_told(ran: Ran) -> None:
 def test_its_rooms_are_alive(ran: Ran) -> None:
     operators = ran.address(r"Status page: (http://[\d.:]+)/")
     until("people are in a call", lambda: b"!kitchen:sandbox" in rooms(operators))
-    lines = [line for line in ran.text.splitlines() if " --guard http" in line]
+    refused = re.compile(r"\[([a-z2-7]{8})\] refused in !kitchen:sandbox")
+    until("somebody is refused", lambda: refused.search(ran.text))
+    reference = ran.address(refused.pattern)
+    lines = [
+        line.replace("REFERENCE", reference)
+        for line in ran.text.splitlines()
+        if " --guard http" in line
+    ]
     said = [
         subprocess.run(
             line, shell=True, cwd=ran.checkout, capture_output=True, text=True, check=True
         )
         for line in lines
     ]
-    assert len(said) == 2
+    assert len(said) == 3
     assert all("!kitchen:sandbox" in done.stdout for done in said)
+    assert reference in said[-1].stdout
 
 
 def rooms(operators: str) -> bytes:

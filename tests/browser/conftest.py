@@ -11,14 +11,11 @@ import pytest
 from attrs import define, field
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from tests.browser.panel import AXE, ELEMENT_CALL, WIDGET_API, Town, Visit, demand
+from tests.browser.watching import EYES
 from tests.real.processes import ROOT, Process, free_port, http
 
 HERE = Path(__file__).parent
-EYES = """
-  window.violations = [];
-  document.addEventListener("securitypolicyviolation", (event) =>
-    window.violations.push(`${event.effectiveDirective}: ${event.blockedURI} ${event.sample}`));
-"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -111,6 +108,22 @@ class Visitor:
 @pytest.fixture
 def visitor(browser: Browser, guard: Guard) -> Iterator[Visitor]:
     visiting = Visitor(browser, guard)
+    yield visiting
+    visiting.leave()
+    assert visiting.faults == []
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    demand(AXE, ELEMENT_CALL, WIDGET_API)
+    made = Town(tmp_path_factory.mktemp("town"))
+    yield made
+    made.process.kill()
+
+
+@pytest.fixture
+def visit(browser: Browser, town: Town) -> Iterator[Visit]:
+    visiting = Visit(browser, town)
     yield visiting
     visiting.leave()
     assert visiting.faults == []

@@ -11,7 +11,7 @@ import pytest
 from attrs import define, field
 from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page
 
-from tests.browser.conftest import EYES
+from tests.browser.watching import EYES
 from tests.real.processes import REAL, ROOT, Process, free_port, http
 
 LIMIT, QUALITY, LEVELS = "io.lotus.voice_limit", "io.lotus.room_quality", "m.room.power_levels"

@@ -2,38 +2,21 @@
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Response, Route, expect
+from playwright.sync_api import Page, Response, Route, expect
 
 from lotus_guard.core.sentence import Sentence
 from lotus_guard.words.files import built_in
-from tests.browser.panel import ELEMENT_CALL, LIMIT, WIDGET_API, Room, Town, Visit, demand
+from tests.browser.panel import LIMIT, Room, Town, Visit
 from tests.real.install import taken_as
 from tests.real.processes import ROOT
 
 GENERAL = {"en": "Something went wrong", "de": "Etwas ist schief gelaufen"}
 DETAILS = "Technical details"
 CLIENTS = (ROOT / "docs" / "clients.md").read_text()
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    demand(ELEMENT_CALL, WIDGET_API)
-    made = Town(tmp_path_factory.mktemp("town"))
-    yield made
-    made.process.kill()
-
-
-@pytest.fixture
-def visit(browser: Browser, town: Town) -> Iterator[Visit]:
-    visiting = Visit(browser, town)
-    yield visiting
-    visiting.leave()
-    assert visiting.faults == []
 
 
 @pytest.fixture

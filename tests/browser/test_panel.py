@@ -2,27 +2,23 @@
 
 import os
 import re
-from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from lotus_guard.core.power import read_power
 from lotus_guard.rules.limit import Limit
 from lotus_guard.rules.media import Media
 from tests.browser.panel import (
-    AXE,
     LEVELS,
     LIMIT,
     QUALITY,
-    WIDGET_API,
     Room,
     Town,
     Visit,
-    demand,
     findings,
 )
 from tests.real.processes import ROOT
@@ -34,22 +30,6 @@ WANTED = [
 
 
 LIFTED = "People already in the call have to rejoin to get it back."
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    demand(AXE, WIDGET_API)
-    made = Town(tmp_path_factory.mktemp("town"))
-    yield made
-    made.process.kill()
-
-
-@pytest.fixture
-def visit(browser: Browser, town: Town) -> Iterator[Visit]:
-    visiting = Visit(browser, town)
-    yield visiting
-    visiting.leave()
-    assert visiting.faults == []
 
 
 @pytest.fixture

@@ -1,8 +1,15 @@
-"""What tests of the status page look for."""
+"""What tests of pages look for."""
 
 from typing import Any
 
 from playwright.sync_api import Page
+
+EYES = """
+  window.violations = [];
+  document.addEventListener("securitypolicyviolation", (event) =>
+    window.violations.push(`${event.effectiveDirective}: ${event.blockedURI} ${event.sample}`));
+"""
+"""Notes what the page's Content-Security-Policy forbids."""
 
 
 def row(page: Page, name: str) -> Any:

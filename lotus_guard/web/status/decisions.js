@@ -3,7 +3,7 @@
 import { Row } from "./decision.js";
 import { soon } from "./frames.js";
 import { Groups } from "./groups.js";
-import { RowList, onWidth } from "./rowlist.js";
+import { RowList } from "./rowlist.js";
 import { fits } from "./states.js";
 import { count, show, write } from "./text.js";
 
@@ -16,13 +16,9 @@ export class Decisions {
     this.labelOf = labelOf;
     this.wanted = { words: [], states: [] };
     this.groups = new Groups(() => {});
-    this.rows = new RowList(list, button, () => new Row(labelOf), ROWS);
     this.draw = () => this.drawNow();
-    onWidth(() => soon(this.draw));
-    button.addEventListener("click", () => {
-      this.rows.showsAll = !this.rows.showsAll;
-      soon(this.draw);
-    });
+    const redraw = () => soon(this.draw);
+    this.rows = new RowList(list, button, () => new Row(labelOf), ROWS, redraw);
   }
 
   /** Begin anew: another guard tells now. */

@@ -2,7 +2,7 @@
 
 import { soon } from "./frames.js";
 import { Row } from "./room.js";
-import { RowList, onWidth } from "./rowlist.js";
+import { RowList } from "./rowlist.js";
 import { fits, isUnguarded, rank, SECTIONS, STATES, statesOf } from "./states.js";
 import { count, isBlank, show, write } from "./text.js";
 
@@ -23,13 +23,9 @@ export class Rooms {
     this.known = new Map();
     this.order = [];
     this.wanted = { words: [], states: [] };
-    this.rows = new RowList(list, button, () => new Row(labelOf), ROWS);
     this.draw = () => this.drawNow();
-    onWidth(() => soon(this.draw));
-    button.addEventListener("click", () => {
-      this.rows.showsAll = !this.rows.showsAll;
-      soon(this.draw);
-    });
+    const redraw = () => soon(this.draw);
+    this.rows = new RowList(list, button, () => new Row(labelOf), ROWS, redraw);
   }
 
   get all() {

@@ -8,24 +8,35 @@ const MOST_WRITTEN = 40;
 const MOST_URGENT = 10;
 const WIDE = matchMedia("(min-width: 60rem)");
 
-/** Keeps the rows of entries `{ id, ... }`; `makeRow` gives `{ item, details, update(entry) }`. */
+/**
+ * Keeps the rows of entries `{ id, ... }`; `makeRow` gives `{ item, details, update(entry) }`. Calls
+ * `redraw` where more or fewer rows are wanted: by the button, or on a screen of another width.
+ */
 export class RowList {
-  constructor(list, button, makeRow, { narrow, wide, things }) {
+  constructor(list, button, makeRow, { narrow, wide, things }, redraw) {
     this.list = list;
     this.button = button;
     this.makeRow = makeRow;
-    this.most = { narrow, wide };
+    this.sizes = { narrow, wide };
     this.things = things;
     this.rows = new Map();
     this.changed = new Set();
     this.moved = new Set();
     this.showsAll = false;
+    WIDE.addEventListener("change", redraw);
+    button.addEventListener("click", () => {
+      this.showsAll = !this.showsAll;
+      redraw();
+    });
   }
 
   /** How many rows are shown unless somebody wants all. */
+  get most() {
+    return WIDE.matches ? this.sizes.wide : this.sizes.narrow;
+  }
+
   get limit() {
-    if (this.showsAll) return Infinity;
-    return WIDE.matches ? this.most.wide : this.most.narrow;
+    return this.showsAll ? Infinity : this.most;
   }
 
   /** Take the first entries, those that somebody has opened, and the first of the urgent ones. */
@@ -95,8 +106,7 @@ export class RowList {
 
   /** Offer the rest behind a button. */
   offer(number) {
-    const most = WIDE.matches ? this.most.wide : this.most.narrow;
-    const rest = number - most;
+    const rest = number - this.most;
     show(this.button, rest > 0);
     this.list.classList.toggle("all", this.showsAll && rest > 0);
     if (rest <= 0) return;
@@ -119,9 +129,4 @@ export function fill(parent, number, tag, each) {
   while (parent.children.length > number) parent.lastChild.remove();
   while (parent.children.length < number) make(tag, "", parent);
   for (let index = 0; index < number; index += 1) each(parent.children[index], index);
-}
-
-/** Do some work whenever a narrow screen becomes a wide one, or the other way round. */
-export function onWidth(work) {
-  WIDE.addEventListener("change", work);
 }
